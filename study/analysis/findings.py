@@ -1,0 +1,157 @@
+"""What the analysis concludes, ready to be told: reports read this and nothing else.
+
+Scores and differences are in percentage points (0 to 100), times in seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Verdict = Literal["helps", "hurts", "equivalent", "small", "inconclusive"]
+ClaimVerdict = Literal["supported", "refuted", "undecided"]
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean with its confidence interval; the bounds are None where fewer than two values stand behind it."""
+
+    mean: float
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True)
+class SeedScore:
+    """One confirmation run's test figures, in points."""
+
+    seed: int
+    """The repetition, from 0: equal numbers are paired across variants."""
+    fold: int | None
+    run: str
+    score: float
+    """The primary metric on the test split."""
+    metrics: Mapping[str, float]
+    """All test metrics, in points but for ``loss``."""
+    selection: float
+    """The primary metric on the selection split at the best epoch."""
+    best_epoch: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A variant against the reference, paired by seed."""
+
+    interval: Interval
+    """95 % t interval of the paired differences, not corrected for the number of comparisons."""
+    corrected: Interval
+    """The 1 - alpha/m interval that decides."""
+    n: int
+    wins: float
+    """Seeds on which the variant was better, ties counted half."""
+    p: float | None
+    p_holm: float | None
+    effect: float | None
+    """Hedges' g of the paired differences; None where it is not defined."""
+    correlation: float | None
+    """Of the two arms' scores over seeds."""
+    p_worse: float
+    p_equivalent: float
+    p_better: float
+    """Posterior mass below -rope, within, above rope (Bayesian correlated t)."""
+    verdict: Verdict
+    sentence: str
+    seeds_needed: int | None
+    """Where inconclusive: about how many seeds would resolve it; None where that cannot be said."""
+
+
+@dataclass(frozen=True)
+class TrialCurve:
+    """One search trial in the order of asking."""
+
+    number: int
+    """From 1."""
+    parameters: Mapping[str, Any]
+    status: Literal["finished", "diverged", "failed"]
+    score: float | None
+    """The primary metric on the selection split, in points."""
+    best_so_far: float | None
+
+
+@dataclass(frozen=True)
+class EpochCurve:
+    """A confirmation run's learning curve."""
+
+    seed: int
+    fold: int | None
+    train_loss: tuple[float, ...]
+    selection: tuple[float, ...]
+    """The primary metric on the selection split after each epoch, in points."""
+    best_epoch: int
+
+
+@dataclass(frozen=True)
+class VariantFinding:
+    """All there is to say about one variant."""
+
+    name: str
+    is_reference: bool
+    levels: Mapping[str, str]
+    score: Interval | None
+    """The primary metric over seeds, 95 % t interval; None where no seed has a result."""
+    secondary: Mapping[str, Interval]
+    """``war`` or ``uar`` (whichever is not primary) and ``recall/<class>`` over seeds."""
+    seeds: tuple[SeedScore, ...]
+    planned: int
+    """Confirmation runs that the study asks for."""
+    failures: tuple[str, ...]
+    """One line for each confirmation run without a result."""
+    difference: Difference | None
+    """None for the reference, and where either arm lacks a seed."""
+    parameters: int | None
+    macs: int | None
+    train_seconds: float | None
+    """Median over seeds, of one training."""
+    chosen: Mapping[str, Any]
+    """The hyperparameters that the search chose."""
+    trials: tuple[TrialCurve, ...]
+    curves: tuple[EpochCurve, ...]
+
+
+@dataclass(frozen=True)
+class ClaimFinding:
+    """A claim of the study and what became of it."""
+
+    text: str
+    verdict: ClaimVerdict
+    reason: str
+
+
+@dataclass(frozen=True)
+class Findings:
+    """A study's answer with everything that a report prints."""
+
+    name: str
+    title: str
+    question: str
+    answer: str
+    """The question's answer in one or two sentences."""
+    metric: str
+    """The primary metric, ``war`` or ``uar``."""
+    rope: float
+    alpha: float
+    comparisons: int
+    """The size m of the family of comparisons that the verdicts are corrected for."""
+    classes: tuple[str, ...]
+    variants: tuple[VariantFinding, ...]
+    claims: tuple[ClaimFinding, ...]
+    warnings: tuple[str, ...]
+    """Everything that limits the conclusion, each a whole sentence."""
+    notes: tuple[str, ...]
+    """How to read the figures: what the intervals cover, the smallest effect that n seeds can show."""
+    facts: Mapping[str, str]
+    """What was run: seeds, data set and digest, versions, commit, hardware, duration, in the order to print."""
+    configuration: Mapping[str, Any] = field(default_factory=dict)
+    """The reference's resolved configuration."""

@@ -1,0 +1,1 @@
+"""The parts of the networks: one file a kind."""

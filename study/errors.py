@@ -1,0 +1,32 @@
+"""Errors written for the person who reads them: what was wrong, where, what is allowed."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class StudyError(Exception):
+    """Something the user should read as one message, without a traceback."""
+
+    exit_code = 1
+
+
+class InputError(StudyError):
+    """A mistake in what the user gave: a study file, an option, a data root."""
+
+    exit_code = 2
+
+
+def nearest(name: str, allowed: Iterable[str]) -> str:
+    """Return `` Did you mean 'x'?`` where one allowed name is close to `name`, else an empty string."""
+    close = difflib.get_close_matches(name, list(allowed), n=1, cutoff=0.5)
+    return f" Did you mean {close[0]!r}?" if close else ""
+
+
+def listing(names: Iterable[str]) -> str:
+    """Return the names quoted and joined, as in ``'a', 'b' or 'c'``."""
+    quoted = [repr(name) for name in names]
+    if len(quoted) < 2:
+        return "".join(quoted) or "nothing"
+    return ", ".join(quoted[:-1]) + " or " + quoted[-1]

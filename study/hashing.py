@@ -1,0 +1,90 @@
+"""Digests and seeds: the same value gives the same name on every machine and in every order."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.util
+import json
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+
+def canonical_json(value: Any) -> str:
+    """Return `value` as JSON with sorted keys and no spaces; NaN and infinities raise ValueError."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def digest(value: Any, length: int = 16) -> str:
+    """Return the first `length` hexadecimal digits of the SHA-256 of `value`'s canonical JSON."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:length]
+
+
+def seed_of(*parts: str | int) -> int:
+    """Return a seed in [0, 2**63) that depends on every part and on their order."""
+    return int.from_bytes(hashlib.sha256(canonical_json(parts).encode()).digest()[:8]) >> 1
+
+
+def code_digest(modules: Iterable[str]) -> str:
+    """Return a digest of the code that `modules` run, comments, docstrings and layout left out.
+
+    Imports are followed statically inside each module's own top-level package: what a third-party
+    library does is told by its recorded version, not by its source.
+    """
+    found: dict[str, str] = {}
+    waiting = list(modules)
+    while waiting:
+        name = waiting.pop()
+        if name in found:
+            continue
+        found[name], imported = _parse(name)
+        waiting += imported
+    return digest(found)
+
+
+@lru_cache(maxsize=None)
+def _parse(module: str) -> tuple[str, list[str]]:
+    path = module_path(module)
+    if path is None:
+        raise ModuleNotFoundError(f"no source file for module {module!r}")
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    imported = list(_imports(tree, module, is_package=path.name == "__init__.py"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            if ast.get_docstring(node, clean=False) is not None:
+                node.body = node.body[1:] or [ast.Pass()]
+    return hashlib.sha256(ast.unparse(tree).encode()).hexdigest(), imported
+
+
+def _imports(tree: ast.Module, module: str, *, is_package: bool) -> Iterator[str]:
+    """Yield the modules of `module`'s own top-level package that its syntax tree imports."""
+    top = module.partition(".")[0]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            candidates = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                parents = module.split(".") if is_package else module.split(".")[:-1]
+                parents = parents[: len(parents) - node.level + 1]
+                base = ".".join([*parents, *([base] if base else [])])
+            candidates = [base, *(f"{base}.{alias.name}" for alias in node.names)]
+        else:
+            continue
+        for name in candidates:
+            if name.partition(".")[0] == top and name != top and module_path(name) is not None:
+                yield name
+
+
+@lru_cache(maxsize=None)
+def module_path(module: str) -> Path | None:
+    """Return the source file of `module` without running it, or None where there is none."""
+    try:
+        spec = importlib.util.find_spec(module)
+    except (ModuleNotFoundError, ValueError):
+        return None
+    if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
+        return None
+    return Path(spec.origin)

@@ -1,0 +1,177 @@
+"""What crosses a process or the disk: frozen, typed, numbered by a schema."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from functools import cached_property, lru_cache
+from typing import Any, Literal, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from study.errors import InputError
+from study.hashing import digest
+
+SCHEMA = 1
+Record = TypeVar("Record")
+Metrics = Mapping[str, float]
+Status = Literal["finished", "diverged"]
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """One training: all that can change its numbers, and where this machine keeps its data.
+
+    Every field counts towards `id` except `places` and `modules`.
+    """
+
+    config: Mapping[str, Any]
+    """Resolved configuration: one table a kind of component, and ``train``."""
+    seed: int
+    data_digest: str
+    code_digest: str
+    fold: int | None = None
+    device: Literal["cpu", "cuda"] = "cpu"
+    precision: Literal["fp32"] = "fp32"
+    tf32: bool = False
+    threads: int = 1
+    places: Mapping[str, str] = field(default_factory=dict)
+    """Folders on this machine, as ``{"dataset.root": …}``: they change no number."""
+    modules: tuple[str, ...] = ()
+    """The user's component modules, for the worker's registry; their code is in `code_digest`."""
+    schema: int = SCHEMA
+
+    @cached_property
+    def id(self) -> str:
+        """The run's identity, ``r1-`` and 16 hexadecimal digits."""
+        counted = asdict(self)
+        for key in ("places", "modules", "schema"):
+            del counted[key]
+        return "r1-" + digest(counted)
+
+    def table(self, kind: str) -> dict[str, Any]:
+        """Return one table of the configuration with this machine's places put back."""
+        prefix = kind + "."
+        places = {key.removeprefix(prefix): path for key, path in self.places.items() if key.startswith(prefix)}
+        return {**self.config[kind], **places}
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What one epoch of training showed: losses, and metrics on the selection split in [0, 1]."""
+
+    epoch: int
+    """Counted from 1."""
+    train_loss: float
+    learning_rate: float
+    """At the epoch's last step."""
+    selection: Metrics
+    """``loss``, ``war``, ``uar`` and ``recall/<class>`` on the selection split."""
+    seconds: float
+    """Wall time of training and evaluation."""
+    schema: int = SCHEMA
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What a run was computed with: recorded, not part of its identity."""
+
+    versions: Mapping[str, str]
+    hardware: str
+    platform: str
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """The end of a training that ran to a result; a failed one leaves a `Failure` instead."""
+
+    run: str
+    status: Status
+    """``diverged``: the loss stopped being finite; the metrics are then the worst possible."""
+    best_epoch: int
+    """The epoch with the highest primary metric on the selection split, the earliest on ties; 0 if none."""
+    selection: Metrics
+    """Metrics of the best epoch on the selection split."""
+    history: tuple[Epoch, ...]
+    parameters: int
+    seconds: float
+    machine: Machine
+    schema: int = SCHEMA
+
+
+@dataclass(frozen=True)
+class TestResult:
+    """What the best epoch's weights score on the test split: written once, read by analysis alone."""
+
+    __test__ = False  # not a test class, whatever pytest thinks of its name
+
+    run: str
+    metrics: Metrics
+    """``loss``, ``war``, ``uar`` and ``recall/<class>`` in [0, 1]."""
+    clips: int
+    seconds: float
+    schema: int = SCHEMA
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What a network costs, for one clip of the study's size."""
+
+    parameters: int
+    """Trainable values."""
+    macs: int
+    """Multiply-accumulates of one forward pass, by fvcore."""
+    uncounted: tuple[str, ...]
+    """Operators that the counter knows nothing about."""
+    input_shape: tuple[int, ...]
+    """Batch, channels, frames, height, width."""
+    schema: int = SCHEMA
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a run or a job ended without a result."""
+
+    run: str
+    job: str
+    reason: str
+    """One line."""
+    detail: str
+    """Traceback, or the last output of a worker that died."""
+    schema: int = SCHEMA
+
+
+def to_json(record: Any) -> str:
+    """Return a record as indented JSON, keys in the order of their declaration."""
+    return json.dumps(asdict(record), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+UPGRADES: dict[tuple[str, int], Callable[[dict[str, Any]], dict[str, Any]]] = {}
+"""``(record, n)`` to the function that turns schema n into n + 1."""
+
+
+def from_json(kind: type[Record], text: str | bytes, where: str = "") -> Record:
+    """Read a record, older schemas upgraded step by step.
+
+    Raises:
+        InputError: The record was written by a newer version, or is not such a record.
+    """
+    try:
+        data = json.loads(text)
+        schema = data.get("schema", SCHEMA)
+        if schema > SCHEMA:
+            raise InputError(
+                f"{where}: written with schema {schema}, this version reads up to {SCHEMA}; upgrade study."
+            )
+        while schema < SCHEMA:
+            data = UPGRADES[kind.__name__, schema](data)
+            schema = data["schema"]
+        return _adapter(kind).validate_python(data)
+    except (ValidationError, json.JSONDecodeError, AttributeError) as error:
+        raise InputError(f"{where}: not a readable {kind.__name__}: {error}") from None
+
+
+@lru_cache(maxsize=None)
+def _adapter(kind: type[Record]) -> TypeAdapter[Record]:
+    return TypeAdapter(kind)

@@ -1,0 +1,1 @@
+"""How a study decides: pure functions on arrays."""

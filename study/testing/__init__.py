@@ -1,0 +1,1 @@
+"""Conformance suites and the fake trainer, shipped with the package."""
