@@ -57,10 +57,10 @@ class Difference:
     """Hedges' g of the paired differences; None where it is not defined."""
     correlation: float | None
     """Of the two arms' scores over seeds."""
-    p_worse: float
-    p_equivalent: float
-    p_better: float
-    """Posterior mass below -rope, within, above rope (Bayesian correlated t)."""
+    p_worse: float | None
+    p_equivalent: float | None
+    p_better: float | None
+    """Posterior mass below -rope, within, above rope (Bayesian correlated t); None with one difference."""
     verdict: Verdict
     sentence: str
     seeds_needed: int | None
