@@ -7,7 +7,7 @@ import hashlib
 import importlib.util
 import json
 from collections.abc import Iterable, Iterator
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,7 @@ def code_digest(modules: Iterable[str]) -> str:
     return digest(found)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _parse(module: str) -> tuple[str, list[str]]:
     path = module_path(module)
     if path is None:
@@ -53,8 +53,8 @@ def _parse(module: str) -> tuple[str, list[str]]:
     imported = list(_imports(tree, module, is_package=path.name == "__init__.py"))
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            if ast.get_docstring(node, clean=False) is not None:
-                node.body = node.body[1:] or [ast.Pass()]
+            undocumented = node.body[ast.get_docstring(node, clean=False) is not None :]
+            node.body = undocumented or [ast.Pass()]
     return hashlib.sha256(ast.unparse(tree).encode()).hexdigest(), imported
 
 
@@ -78,7 +78,7 @@ def _imports(tree: ast.Module, module: str, *, is_package: bool) -> Iterator[str
                 yield name
 
 
-@lru_cache(maxsize=None)
+@cache
 def module_path(module: str) -> Path | None:
     """Return the source file of `module` without running it, or None where there is none."""
     try:

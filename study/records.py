@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
-from functools import cached_property, lru_cache
-from typing import Any, Literal, TypeVar
+from functools import cache, cached_property
+from typing import Any, Literal, TypeVar, cast
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -53,7 +53,9 @@ class RunSpec:
     def table(self, kind: str) -> dict[str, Any]:
         """Return one table of the configuration with this machine's places put back."""
         prefix = kind + "."
-        places = {key.removeprefix(prefix): path for key, path in self.places.items() if key.startswith(prefix)}
+        places = {
+            key.removeprefix(prefix): path for key, path in self.places.items() if key.startswith(prefix)
+        }
         return {**self.config[kind], **places}
 
 
@@ -167,11 +169,12 @@ def from_json(kind: type[Record], text: str | bytes, where: str = "") -> Record:
         while schema < SCHEMA:
             data = UPGRADES[kind.__name__, schema](data)
             schema = data["schema"]
-        return _adapter(kind).validate_python(data)
+        record: Record = _adapter(cast(Any, kind)).validate_python(data)
     except (ValidationError, json.JSONDecodeError, AttributeError) as error:
         raise InputError(f"{where}: not a readable {kind.__name__}: {error}") from None
+    return record
 
 
-@lru_cache(maxsize=None)
-def _adapter(kind: type[Record]) -> TypeAdapter[Record]:
+@cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
     return TypeAdapter(kind)

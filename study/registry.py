@@ -24,8 +24,8 @@ import importlib.metadata
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
+from functools import cache
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 from annotated_types import Ge, GroupedMetadata, Le
 from pydantic import TypeAdapter, ValidationError
@@ -80,8 +80,12 @@ class Place:
     """Marks a parameter that says where something lies on this machine: it changes no number, so no identity."""
 
 
-class Part:
-    """Marks a network's parameter as a part of the kind that the parameter is named after."""
+if TYPE_CHECKING:
+    Part = Any  # declared with a name, built with a table
+else:
+
+    class Part:
+        """Marks a network's parameter as a part of the kind that the parameter is named after."""
 
 
 VOCABULARY: dict[str, Any] = {
@@ -161,7 +165,9 @@ class Registry:
             self._add(module, declarations(module))
         for module in modules:
             if module_path(module) is None:
-                raise InputError(f"study.toml: components: no module {module!r} can be found on the Python path.")
+                raise InputError(
+                    f"study.toml: components: no module {module!r} can be found on the Python path."
+                )
             self._add(module, declarations(module))
         self._add_plugins()
 
@@ -193,7 +199,9 @@ class Registry:
         except KeyError:
             names = self.names(kind)
             prefix = f"{where}: " if where else ""
-            broken = f" The plug-in of that name is broken: {self._broken[name]}." if name in self._broken else ""
+            broken = (
+                f" The plug-in of that name is broken: {self._broken[name]}." if name in self._broken else ""
+            )
             raise InputError(
                 f"{prefix}unknown {kind} {name!r}.{nearest(name, names)}{broken} Allowed: {listing(names)}."
             ) from None
@@ -209,7 +217,9 @@ class Registry:
         Raises:
             InputError: An unknown name or parameter, a wrong type, a value out of range, a missing parameter.
         """
-        given = {"name": value} if isinstance(value, str) else dict(value) if isinstance(value, Mapping) else None
+        given = (
+            {"name": value} if isinstance(value, str) else dict(value) if isinstance(value, Mapping) else None
+        )
         if given is None or not isinstance(given.get("name"), str):
             raise InputError(
                 f"{where}: must be the name of a {kind} or a table with 'name'. Got {value!r} instead. "
@@ -265,7 +275,7 @@ def check(annotation: Any, value: Any, where: str) -> Any:
         raise InputError(f"{where}: must be {describe(annotation)}. Got {value!r} instead.{near}") from None
 
 
-@lru_cache(maxsize=None)
+@cache
 def _adapter(annotation: Any) -> TypeAdapter[Any]:
     return TypeAdapter(annotation)
 
@@ -345,9 +355,13 @@ def _kind_of(node: ast.FunctionDef) -> str | None:
 def _declaration(node: ast.FunctionDef, kind: str, module: str, where: str) -> Component:
     doc = ast.get_docstring(node)
     if not doc:
-        raise InputError(f"{where}: the {kind} {node.name!r} needs a docstring; its first line is shown to users.")
+        raise InputError(
+            f"{where}: the {kind} {node.name!r} needs a docstring; its first line is shown to users."
+        )
     if node.args.vararg or node.args.kwarg:
-        raise InputError(f"{where}: the {kind} {node.name!r} must name its parameters: no *args, no **kwargs.")
+        raise InputError(
+            f"{where}: the {kind} {node.name!r} must name its parameters: no *args, no **kwargs."
+        )
     parameters = {
         arg.arg: _parameter(arg, default, f"{where}: parameter {arg.arg!r}")
         for arg, default in zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)

@@ -1,0 +1,245 @@
+"""The command line. Heavy imports stay inside the commands that need them."""
+
+from __future__ import annotations
+
+import logging
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+from rich.console import Console
+
+from study.errors import StudyError
+
+if TYPE_CHECKING:
+    from study.analysis.findings import Findings
+    from study.events import Event
+    from study.ledger.record import StudyRecord
+    from study.ledger.store import Ledger
+    from study.registry import Registry
+    from study.spec.settings import Settings
+    from study.spec.study import StudySpec
+
+INTERRUPTED = 130
+
+app = typer.Typer(
+    help="Ablation and benchmarking of PyTorch video networks: a TOML file asks, a report answers.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+data = typer.Typer(help="Data sets: make one on disk.", no_args_is_help=True)
+app.add_typer(data, name="data")
+
+StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="The study's TOML file.")]
+Profile = Annotated[str | None, typer.Option("--profile", help="A profile of the study, such as smoke.")]
+Changes = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one value; may be repeated.")
+]
+
+
+@app.callback()
+def _main(verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more.")] = False) -> None:
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+    log = logging.getLogger("study")
+    log.handlers[:] = [handler]
+    log.setLevel(logging.DEBUG if verbose else logging.WARNING)
+    log.propagate = False
+
+
+@app.command()
+def run(
+    study: StudyFile,
+    profile: Profile = None,
+    set_: Changes = None,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try failed runs again.")] = False,
+) -> None:
+    """Carry a study out: train what is not trained yet, then write the report."""
+    from study import conductor
+    from study import plan as planning
+    from study.executors.devices import cpu_cores, cuda_devices
+    from study.executors.local import LocalWorkers
+    from study.progress import Display
+    from study.tracking import mirror
+
+    settings = _settings()
+    ledger = _ledger(settings)
+    _, record = _prepared(study, profile, set_ or [], settings)
+    if retry_failed:
+        conductor.forget_failures(record, ledger)
+    devices = cuda_devices() if record.variants[0].template.device == "cuda" else ()
+    workers = settings.workers if settings.workers != "auto" else len(devices) or cpu_cores()
+    preload = [target.partition(":")[0] for target in conductor.TARGETS.values()]
+    console = Console()
+    try:
+        with Display(console) as display, mirror(settings.mlflow, settings.artifacts, record.name) as tracker:
+
+            def tell(event: Event) -> None:
+                display(event)
+                tracker(event)
+
+            executor = LocalWorkers(workers, devices, preload)
+            found = conductor.run(record, ledger, executor, settings.reports, tell)
+    except KeyboardInterrupt:
+        done = sum(ledger.state(job.run.id).final for job in planning.trainings(record, ledger.state))
+        print(
+            f"\nInterrupted; nothing that was finished is lost ({done} of {planning.size(record)} trainings are).\n"
+            f"Go on with the same command: {shlex.join(['study', *sys.argv[1:]])}",
+            file=sys.stderr,
+        )
+        raise typer.Exit(INTERRUPTED) from None
+    _conclude(found, settings.reports / record.name)
+    _list_failures(record, ledger)
+
+
+@app.command()
+def plan(study: StudyFile, profile: Profile = None, set_: Changes = None) -> None:
+    """Show what `run` would do and where every value comes from; train nothing."""
+    from study import plan as planning
+    from study.progress import describe_plan
+
+    settings = _settings()
+    ledger = _ledger(settings)
+    spec, record = _prepared(study, profile, set_ or [], settings)
+    record = ledger.with_suggestions(record)
+    jobs = [(job, ledger.state(job.run.id)) for job in planning.trainings(record, ledger.state)]
+    print(describe_plan(record, spec, jobs))
+
+
+@app.command()
+def report(study: StudyFile, profile: Profile = None, set_: Changes = None) -> None:
+    """Write the report of a study anew from the ledger; train and measure nothing."""
+    from study import conductor
+    from study.spec.study import name_of
+
+    settings = _settings()
+    name = name_of(study, profile, set_ or [])
+    found = conductor.report(name, _ledger(settings), settings.reports, lambda event: None)
+    _conclude(found, settings.reports / name)
+
+
+@app.command(name="list")
+def list_(
+    pattern: Annotated[str, typer.Argument(help="A name or kind to look for; * and ? match anything.")] = "*",
+) -> None:
+    """List the components that a study may name, with their parameters, ranges and defaults."""
+    from fnmatch import fnmatch
+
+    from study.registry import KINDS
+
+    registry = _registry(_settings())
+    console = Console()
+    for kind in KINDS:
+        found = [
+            c for c in registry if c.kind == kind and (fnmatch(c.name, pattern) or fnmatch(kind, pattern))
+        ]
+        if not found:
+            continue
+        console.print(f"\n{kind}", style="bold")
+        for component in found:
+            console.print(f"  {component.name:<16} {component.help}", markup=False, highlight=False)
+            for parameter in component.parameters.values():
+                default = "" if parameter.required else f", default {parameter.default!r}"
+                text = f"      {parameter.name}: {parameter.allowed()}{default}. {parameter.help}"
+                console.print(text, markup=False, highlight=False, style="dim")
+
+
+@app.command()
+def ui(
+    port: Annotated[int, typer.Option(help="Port to listen on.")] = 5000,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; loopback unless told otherwise.")
+    ] = "127.0.0.1",
+) -> None:
+    """Start the MLflow UI on this machine's studies."""
+    from study import tracking
+
+    settings = _settings()
+    tracking.ui(settings.mlflow, settings.artifacts, host, port)
+
+
+@data.command()
+def make(
+    name: Annotated[Literal["faces"], typer.Argument(help="The data set to render.")],
+    out: Annotated[
+        Path, typer.Argument(metavar="OUT", help="A folder that does not exist yet, or is empty.")
+    ],
+    layout: Annotated[Literal["dfew"], typer.Option(help="The layout to write.")] = "dfew",
+    clips: Annotated[int, typer.Option(min=70, help="Clips in all.")] = 700,
+    size: Annotated[int, typer.Option(min=32, max=224, help="Pixels on a side.")] = 64,
+) -> None:
+    """Write a procedural data set as files, in the layout of a real one."""
+    raise NotImplementedError
+
+
+def _settings() -> Settings:
+    from study.spec.settings import settings
+
+    return settings(Path.cwd())
+
+
+def _ledger(settings: Settings) -> Ledger:
+    from study.ledger.store import Ledger
+
+    return Ledger(settings.ledger)
+
+
+def _registry(settings: Settings) -> Registry:
+    from study.registry import Registry
+
+    if str(settings.home) not in sys.path:  # the user's own component modules lie beside study.toml
+        sys.path.insert(0, str(settings.home))
+    return Registry(settings.components)
+
+
+def _prepared(
+    study: Path, profile: str | None, changes: list[str], settings: Settings
+) -> tuple[StudySpec, StudyRecord]:
+    """Return the study as it was written and as it would be carried out; nothing is written."""
+    from study import conductor
+    from study.executors.devices import choose_device, cuda_devices
+    from study.spec.study import load
+
+    registry = _registry(settings)
+    spec = load(study, profile, changes)
+    device = choose_device(settings.device, () if settings.device == "cpu" else cuda_devices())
+    return spec, conductor.prepare(spec, registry, settings, device)
+
+
+def _conclude(found: Findings, folder: Path) -> None:
+    """Print the answer, what limits it, and where the report is."""
+    print(f"\n{found.question}\n{found.answer}\n")
+    for warning in found.warnings:
+        print(f"Warning: {warning}")
+    print(f"\nReport: {folder / 'report.md'}\n        {folder / 'report.pdf'}")
+
+
+def _list_failures(record: StudyRecord, ledger: Ledger) -> None:
+    from study import conductor
+    from study.progress import title
+
+    failed = conductor.failures(ledger.with_suggestions(record), ledger)
+    if not failed:
+        return
+    print(f"\n{len(failed)} of the study's runs failed:", file=sys.stderr)
+    for job, failure in failed:
+        print(f"  {title(job)}: {failure.reason}\n    see {ledger.run_folder(job.run)}", file=sys.stderr)
+    print("Try them again with --retry-failed.", file=sys.stderr)
+    raise typer.Exit(1)
+
+
+def main() -> None:
+    """Run the command line; a mistake ends in one message and an exit code, never in a traceback."""
+    try:
+        app()
+    except StudyError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    main()

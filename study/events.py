@@ -1,0 +1,64 @@
+"""What the conductor tells whoever listens: the progress display and the tracker."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from study.analysis.findings import Findings
+from study.ledger.record import RunState, StudyRecord
+from study.plan import Job
+from study.records import Epoch
+
+
+@dataclass(frozen=True)
+class Began:
+    """The study is planned; `cached` of its `total` trainings need not be done again."""
+
+    study: StudyRecord
+    total: int
+    cached: int
+
+
+@dataclass(frozen=True)
+class Found:
+    """A run that an earlier session finished."""
+
+    job: Job
+    state: RunState
+
+
+@dataclass(frozen=True)
+class Started:
+    """A worker took a job."""
+
+    job: Job
+
+
+@dataclass(frozen=True)
+class EpochEnded:
+    """A training reported an epoch."""
+
+    job: Job
+    epoch: Epoch
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A job is over; the state says how."""
+
+    job: Job
+    state: RunState
+
+
+@dataclass(frozen=True)
+class Concluded:
+    """The findings are drawn and the report is written."""
+
+    findings: Findings
+    report: Path
+
+
+Event = Began | Found | Started | EpochEnded | Ended | Concluded
+Listener = Callable[[Event], None]

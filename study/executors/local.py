@@ -1,0 +1,144 @@
+"""Worker processes on this machine: one process a task, forked from a server that has torch imported."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import multiprocessing
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import ForkServerContext, SpawnContext
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+from study.executors.protocol import Ended, EpochEnded, Event, Task
+from study.records import Epoch
+
+LAST_OUTPUT_LINES = 30
+GRACE_S = 5.0
+
+
+@dataclass
+class _Worker:
+    task: Task
+    process: BaseProcess
+    pipe: Connection
+    log: Path
+    slot: int
+    reason: str | None = None
+    detail: str = ""
+
+
+class LocalWorkers:
+    """Up to `capacity` worker processes at a time.
+
+    Args:
+        capacity: Processes at a time.
+        devices: CUDA device indexes that the slots take in turn; empty where runs use the CPU.
+        preload: Modules that the fork server imports once for all workers.
+    """
+
+    def __init__(self, capacity: int, devices: Sequence[int] = (), preload: Sequence[str] = ()) -> None:
+        self.capacity = capacity
+        self._devices = tuple(devices)
+        self._running: list[_Worker] = []
+        # fork is not safe once torch has threads, and spawn imports torch anew for every run
+        if "forkserver" in multiprocessing.get_all_start_methods():
+            self._context: SpawnContext | ForkServerContext = multiprocessing.get_context("forkserver")
+            self._context.set_forkserver_preload(["__main__", *preload])
+        else:
+            self._context = multiprocessing.get_context("spawn")
+
+    def submit(self, task: Task) -> None:
+        """Start a process for the task; its output goes to ``log-<attempt>.txt`` in the task's folder."""
+        task.folder.mkdir(parents=True, exist_ok=True)
+        log = task.folder / f"log-{len(list(task.folder.glob('log-*.txt'))) + 1}.txt"
+        slot = min(set(range(self.capacity)) - {worker.slot for worker in self._running})
+        device = self._devices[slot % len(self._devices)] if self._devices else None
+        ours, theirs = self._context.Pipe(duplex=False)
+        process = self._context.Process(target=_work, args=(task, log, device, theirs), name=task.key)
+        process.start()
+        theirs.close()
+        self._running.append(_Worker(task, process, ours, log, slot))
+
+    def wait(self, timeout_s: float) -> list[Event]:
+        """Return the epochs and endings that are in, waiting for the first no longer than `timeout_s`."""
+        wait([worker.pipe for worker in self._running], timeout_s)
+        events: list[Event] = []
+        for worker in list(self._running):
+            try:
+                while worker.pipe.poll():
+                    message = worker.pipe.recv()
+                    if isinstance(message, Epoch):
+                        events.append(EpochEnded(worker.task, message))
+                    else:
+                        worker.reason, worker.detail = message
+            except (EOFError, ConnectionResetError):
+                events.append(self._end(worker))
+        return events
+
+    def _end(self, worker: _Worker) -> Ended:
+        """Collect a worker whose end of the pipe is closed: it returned, raised or died."""
+        worker.process.join()
+        worker.pipe.close()
+        self._running.remove(worker)
+        code = worker.process.exitcode
+        if worker.reason is None and code != 0:
+            worker.reason, worker.detail = _died(code), _last_lines(worker.log)
+        return Ended(worker.task, worker.reason, worker.detail)
+
+    def close(self) -> None:
+        """Stop the workers that still run, kindly first."""
+        for worker in self._running:
+            worker.process.terminate()
+        for worker in self._running:
+            worker.process.join(GRACE_S)
+            if worker.process.is_alive():
+                worker.process.kill()
+                worker.process.join()
+            worker.pipe.close()
+        self._running.clear()
+
+
+def _work(task: Task, log: Path, device: int | None, pipe: Connection) -> None:
+    """Do one task in a fresh process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the conductor's to answer
+    if device is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = str(device)
+    with log.open("w", buffering=1, encoding="utf-8") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+        sys.stdout = sys.stderr = file
+        module, _, function = task.target.partition(":")
+        try:
+            getattr(importlib.import_module(module), function)(task.run, task.folder, pipe.send)
+        except BrokenPipeError:
+            print("The conductor is gone; this attempt stops here.", file=file)
+            os._exit(1)
+        except BaseException as error:
+            detail = traceback.format_exc()
+            print(detail, file=file)
+            with contextlib.suppress(BrokenPipeError):
+                pipe.send((f"{type(error).__name__}: {error}", detail))
+            file.flush()
+            os._exit(1)
+
+
+def _died(code: int | None) -> str:
+    if code is not None and code < 0:
+        name = signal.Signals(-code).name
+        hint = ", which is what running out of memory looks like" if -code == signal.SIGKILL else ""
+        return f"the worker process was killed by {name}{hint}"
+    return f"the worker process ended with exit code {code}"
+
+
+def _last_lines(log: Path) -> str:
+    try:
+        return "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-LAST_OUTPUT_LINES:])
+    except OSError:
+        return ""

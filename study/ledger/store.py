@@ -1,0 +1,171 @@
+"""The ledger: folders of runs and studies, the only source of truth.
+
+::
+
+    runs/<id>/run.json result.json test.json weights.safetensors …   one training
+    studies/<name>/study.json suggestions/<decision>.json sessions/  one study
+    profiles/<id>/profile.json                                       what one network costs
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from study.errors import InputError, StudyError
+from study.hashing import digest
+from study.ledger.files import write
+from study.ledger.record import RunState, StudyRecord
+from study.records import Failure, Profile, RunResult, RunSpec, TestResult, from_json, to_json
+
+Kept = TypeVar("Kept")
+
+
+class Ledger:
+    """Reads and writes one ledger folder; it is made when something is first written."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._results: dict[str, RunResult] = {}
+
+    def run_folder(self, run: RunSpec) -> Path:
+        """Return the folder of a run."""
+        return self.root / "runs" / run.id
+
+    def profile_folder(self, run: RunSpec) -> Path:
+        """Return the folder of the profile that runs of this network, clip shape and code share."""
+        counted = {kind: table for kind, table in run.config.items() if kind not in ("train", "loss")}
+        return self.root / "profiles" / ("p1-" + digest([counted, run.code_digest, run.data_digest]))
+
+    def begin(self, run: RunSpec) -> Path:
+        """Write the run's request, where it is not there yet, and return its folder."""
+        folder = self.run_folder(run)
+        if not (folder / "run.json").is_file():
+            write(folder / "run.json", to_json(run))
+        return folder
+
+    def state(self, run_id: str) -> RunState:
+        """Return what is known of a run; a folder without its result is an unfinished one."""
+        folder = self.root / "runs" / run_id
+        if run_id not in self._results and (result := _read(RunResult, folder / "result.json")):
+            self._results[run_id] = result
+        return RunState(
+            result=self._results.get(run_id),
+            tested=(folder / "test.json").is_file(),
+            failure=_read(Failure, folder / "failure.json"),
+        )
+
+    def is_profiled(self, run: RunSpec) -> bool:
+        """Whether counting the run's network has ended, well or badly."""
+        folder = self.profile_folder(run)
+        return (folder / "profile.json").is_file() or (folder / "failure.json").is_file()
+
+    def test_result(self, run: RunSpec) -> TestResult | None:
+        """Return what a run scored on test: for analysis alone."""
+        return _read(TestResult, self.run_folder(run) / "test.json")
+
+    def profile(self, run: RunSpec) -> Profile | None:
+        """Return what the run's network costs, once it was counted."""
+        return _read(Profile, self.profile_folder(run) / "profile.json")
+
+    def fail(self, folder: Path, failure: Failure) -> None:
+        """Keep the reason for which a job in `folder` ended without a result."""
+        write(folder / "failure.json", to_json(failure))
+
+    def forget_failure(self, run: RunSpec) -> None:
+        """Let a failed run be tried again."""
+        for folder in (self.run_folder(run), self.profile_folder(run)):
+            (folder / "failure.json").unlink(missing_ok=True)
+
+    def save(self, study: StudyRecord) -> StudyRecord:
+        """Write a study's record and return it with every suggestion that was ever made for it."""
+        write(self._study(study.name) / "study.json", to_json(replace(study, suggestions={})))
+        return self.with_suggestions(study)
+
+    def study(self, name: str) -> StudyRecord:
+        """Read a study's record.
+
+        Raises:
+            InputError: No such study was ever run here.
+        """
+        record = _read(StudyRecord, self._study(name) / "study.json")
+        if record is None:
+            raise InputError(f"the ledger {self.root} has no study {name!r}; run it first.")
+        return self.with_suggestions(record)
+
+    def suggest(self, study: StudyRecord, decision: str, parameters: Mapping[str, Any]) -> StudyRecord:
+        """Keep a suggestion before it is used, and return the record with it."""
+        path = self._study(study.name) / "suggestions" / f"{decision}.json"
+        write(path, json.dumps(dict(parameters), indent=1) + "\n")
+        return replace(study, suggestions={**study.suggestions, decision: parameters})
+
+    def with_suggestions(self, study: StudyRecord) -> StudyRecord:
+        """Return the record with every suggestion that was ever made for a study of its name."""
+        files = (self._study(study.name) / "suggestions").glob("*.json")
+        return replace(study, suggestions={file.stem: json.loads(file.read_text()) for file in files})
+
+    def log_session(self, study: str, session: Mapping[str, Any]) -> None:
+        """Keep when a `run` of the study worked, for how long and with what."""
+        folder = self._study(study) / "sessions"
+        number = len(list(folder.glob("*.json")))
+        write(folder / f"{number:04d}.json", json.dumps(session, indent=1) + "\n")
+
+    def sessions(self, study: str) -> list[dict[str, Any]]:
+        """Return what `log_session` kept, oldest first."""
+        return [
+            json.loads(file.read_text()) for file in sorted((self._study(study) / "sessions").glob("*.json"))
+        ]
+
+    def _study(self, name: str) -> Path:
+        return self.root / "studies" / name
+
+    @contextmanager
+    def hold(self, study: str) -> Iterator[None]:
+        """Keep a second conductor off the study.
+
+        Raises:
+            StudyError: Another process on some machine holds the study; it is named.
+        """
+        lock = self._study(study) / "lock"
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        mine = f"{socket.gethostname()} {os.getpid()}"
+        for _ in range(2):
+            try:
+                with lock.open("x") as file:
+                    file.write(mine)
+                break
+            except FileExistsError:
+                host, _, process = lock.read_text().partition(" ")
+                if host != socket.gethostname() or _alive(process):
+                    raise StudyError(
+                        f"the study {study!r} is being run by process {process or '?'} on {host or '?'}. "
+                        f"If that process is gone, delete {lock}."
+                    ) from None
+                lock.unlink(missing_ok=True)
+        try:
+            yield
+        finally:
+            lock.unlink(missing_ok=True)
+
+
+def _read(kind: type[Kept], path: Path) -> Kept | None:
+    try:
+        return from_json(kind, path.read_bytes(), str(path))
+    except FileNotFoundError:
+        return None
+
+
+def _alive(process: str) -> bool:
+    try:
+        os.kill(int(process), 0)
+    except (ProcessLookupError, ValueError):
+        return False
+    except PermissionError:
+        return True
+    return True

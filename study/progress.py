@@ -1,0 +1,176 @@
+"""What a person sees while a study runs: a live table on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from types import TracebackType
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from study.events import Began, Concluded, Ended, EpochEnded, Event, Found, Started
+from study.ledger.record import RunState, StudyRecord
+from study.plan import Job, size
+from study.records import Epoch
+from study.spec.study import StudySpec
+from study.spec.tables import leaves
+
+REFRESHES_A_SECOND = 4
+NOUNS = {"search": "trial", "confirm": "seed", "profile": "profile"}
+
+
+class Display:
+    """Listens to a study and shows it; used as a context manager around the run."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._study: StudyRecord | None = None
+        self._running: dict[str, tuple[Job, Epoch | None]] = {}
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("trainings"),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[left]}"),
+            console=console,
+        )
+        self._task: TaskID | None = None
+        self._total = self._done = 0
+        self._clock = time.monotonic()
+        self._done_here = 0
+        self._live = Live(console=console, refresh_per_second=REFRESHES_A_SECOND, get_renderable=self._render)
+
+    def __enter__(self) -> Display:
+        if self._console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._console.is_terminal:
+            self._running.clear()
+            self._live.stop()
+
+    def __call__(self, event: Event) -> None:
+        """Take one event."""
+        if isinstance(event, Began):
+            self._begin(event)
+        elif isinstance(event, Started):
+            self._running[event.job.key] = (event.job, None)
+            if event.job.kind == "train":
+                self._line(f"start   {title(event.job)}")
+        elif isinstance(event, EpochEnded):
+            self._running[event.job.key] = (event.job, event.epoch)
+            self._line(f"epoch   {title(event.job)}  {self._progress_of(event.job, event.epoch)}")
+        elif isinstance(event, Ended):
+            self._end(event)
+        elif isinstance(event, Concluded):
+            self._print(f"\n[bold]{event.findings.question}[/bold]" if self._console.is_terminal else "")
+        elif isinstance(event, Found):
+            pass
+
+    def _begin(self, event: Began) -> None:
+        self._study, self._total, self._done = event.study, event.total, event.cached
+        self._clock = time.monotonic()
+        names = ", ".join(variant.name for variant in event.study.variants)
+        self._print(f"{event.study.name}: {event.study.question}")
+        self._print(f"{len(event.study.variants)} variants ({names}); {event.cached} of {event.total} cached")
+        self._task = self._bar.add_task(event.study.name, total=event.total, completed=event.cached, left="")
+
+    def _end(self, event: Ended) -> None:
+        self._running.pop(event.job.key, None)
+        if event.state.failure is not None:
+            self._print(f"FAILED  {title(event.job)}: {event.state.failure.reason}")
+        elif event.job.kind == "train" and event.state.result is not None:
+            result = event.state.result
+            metric = self._study.metric if self._study else "war"
+            score = f"{metric.upper()} {100 * result.selection[metric]:.1f} at epoch {result.best_epoch}"
+            how = "diverged" if result.status == "diverged" else score
+            self._line(f"done    {title(event.job)}  {how} ({result.seconds:.0f} s)")
+        if event.job.kind == "train":
+            self._done += 1
+            self._done_here += 1
+            if self._task is not None:
+                self._bar.update(self._task, completed=self._done, left=self._time_left())
+            self._line(f"        {self._done} of {self._total} trainings {self._time_left()}")
+
+    def _time_left(self) -> str:
+        if not self._done_here or self._done >= self._total:
+            return ""
+        seconds = (time.monotonic() - self._clock) / self._done_here * (self._total - self._done)
+        return f"about {seconds / 60:.0f} min left" if seconds >= 90 else f"about {seconds:.0f} s left"
+
+    def _progress_of(self, job: Job, epoch: Epoch | None) -> str:
+        epochs = job.run.config["train"]["epochs"]
+        if epoch is None:
+            return f"epoch 0/{epochs}"
+        metric = self._study.metric if self._study else "war"
+        return (
+            f"epoch {epoch.epoch}/{epochs}  loss {epoch.train_loss:.3f}  "
+            f"{metric.upper()} {100 * epoch.selection[metric]:.1f}"
+        )
+
+    def _render(self) -> Group:
+        table = Table.grid(padding=(0, 2))
+        for job, epoch in self._running.values():
+            state = self._progress_of(job, epoch) if job.kind == "train" else job.kind
+            table.add_row("  " + job.variant, f"{NOUNS[job.purpose]} {job.number + 1}", state)
+        return Group(self._bar, table)
+
+    def _line(self, text: str) -> None:
+        """Print what the live table shows anyway only where there is no such table."""
+        if not self._console.is_terminal:
+            self._print(text)
+
+    def _print(self, text: str) -> None:
+        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def title(job: Job) -> str:
+    """Return a job's name for people, such as ``issm, seed 3``."""
+    fold = f", fold {job.run.fold}" if job.run.fold is not None else ""
+    return f"{job.variant}{fold}, {NOUNS[job.purpose]} {job.number + 1}"
+
+
+def describe_plan(study: StudyRecord, spec: StudySpec, jobs: Sequence[tuple[Job, RunState]]) -> str:
+    """Return what a run of the study would do, in words: its values with their origins, and its runs."""
+    cached = sum(state.final for _, state in jobs)
+    lines = [f"{study.name}: {study.question}", "", "Values of the reference, and where each comes from:"]
+    reference = next(variant for variant in study.variants if variant.is_reference)
+    flat = leaves(reference.template.config)
+    width = max(map(len, flat))
+    lines += [f"  {key:<{width}}  {value!s:<14} {_origin(key, spec)}" for key, value in flat.items()]
+    lines += [f"  {key:<{width}}  {path:<14} this machine" for key, path in reference.template.places.items()]
+    lines += ["", "Variants:"]
+    lines += [
+        f"  {variant.name}{' (reference)' if variant.is_reference else ''}" for variant in study.variants
+    ]
+    folds = f" x {len(study.folds)} folds" if study.folds != (None,) else ""
+    lines += [
+        "",
+        f"Trainings: {size(study)} = {len(study.variants)} variants x ({study.trials} search trials + "
+        f"{study.seeds} seeds){folds}",
+        f"  {cached} cached",
+        f"  {len(jobs) - cached} ready or unfinished",
+        f"  {size(study) - len(jobs)} not yet determined: they depend on the search",
+    ]
+    return "\n".join(lines)
+
+
+def _origin(key: str, spec: StudySpec) -> str:
+    """Say where a resolved value was written."""
+    kind = key.partition(".")[0]
+    if any(factor in (kind, key) for factor in spec.factors):
+        return "design.reference"
+    if key in spec.search.space:
+        return "default; the search replaces it"
+    for path in (f"base.{key}", key, f"base.{kind}"):
+        if path in spec.origins:
+            named_only = path == f"base.{kind}" and not key.endswith(".name")
+            return "default" if named_only else spec.origins[path]
+    return "default"
