@@ -1,0 +1,462 @@
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import sqlite3
+import subprocess
+import sys
+import threading
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from study.analysis.findings import Difference, Findings, Interval, SeedScore, VariantFinding
+from study.errors import InputError
+from study.records import Epoch, Failure, Machine, RunResult, RunSpec, TestResult
+from study.tracking import Mirror, ui
+
+os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+MACHINE = Machine(versions={"torch": "2.15"}, hardware="CPU", platform="Linux")
+
+
+@pytest.fixture(scope="session")
+def first_mirror(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    """A mirror where no store was before, in a process of its own: making a store takes seconds."""
+    folder = tmp_path_factory.mktemp("first")
+    code = (
+        "import os, sys; from pathlib import Path; from study.tracking import Mirror; where = Path(sys.argv[1])\n"
+        "assert 'mlflow' not in sys.modules\n"
+        "with Mirror(f'sqlite:///{where}/deep/mlflow.db', where / 'artifacts', 'first'): pass\n"
+        "assert os.environ['MLFLOW_DISABLE_TELEMETRY'] == 'true'\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    command = [sys.executable, "-c", code, str(folder)]
+    return folder, subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment)
+
+
+@pytest.fixture(scope="session")
+def template(first_mirror: tuple[Path, subprocess.CompletedProcess[str]]) -> sqlite3.Connection:
+    return sqlite3.connect(first_mirror[0] / "deep" / "mlflow.db")
+
+
+@dataclass
+class Place:
+    """Where one test's mirror writes."""
+
+    folder: Path
+    study: str = "issm@smoke"
+
+    @property
+    def uri(self) -> str:
+        return f"sqlite:///{self.folder / 'mlflow.db'}"
+
+    def mirror(self, **options: Any) -> Mirror:
+        return Mirror(self.uri, self.folder / "art @ 1#", self.study, **options)
+
+    @property
+    def client(self) -> Any:
+        from mlflow import MlflowClient
+
+        return MlflowClient(tracking_uri=self.uri)
+
+    def runs(self) -> dict[str, Any]:
+        """Every run by name; two of one name are a failure."""
+        experiment = self.client.get_experiment_by_name(self.study)
+        runs = list(self.client.search_runs([experiment.experiment_id], max_results=1000))
+        assert len({run.info.run_name for run in runs}) == len(runs)
+        return {run.info.run_name: run for run in runs}
+
+    def history(self, name: str, metric: str) -> list[tuple[int, float]]:
+        points = self.client.get_metric_history(self.runs()[name].info.run_id, metric)
+        return sorted((point.step, point.value) for point in points)
+
+    def artifact(self, name: str, path: str) -> bytes:
+        run = self.runs()[name]
+        return Path(self.client.download_artifacts(run.info.run_id, path)).read_bytes()
+
+
+@pytest.fixture
+def place(template: sqlite3.Connection, tmp_path: Path) -> Place:
+    with contextlib.closing(sqlite3.connect(tmp_path / "mlflow.db")) as copy:
+        template.backup(copy)
+    return Place(tmp_path)
+
+
+def spec(seed: int, splitter: str = "issm", **more: Any) -> RunSpec:
+    config = {
+        "splitter": {"name": splitter, "positions": [1, 2]},
+        "train": {"lr": 1e-3, "epochs": 3, "note": "x" * 7000},
+        "dataset": {"name": "faces", "classes (%)": "7"},
+    }
+    places = {"dataset.root": "/data"}
+    return RunSpec(config, seed, data_digest="d0", code_digest="c0", places=places, **more)
+
+
+def epoch(number: int, war: float = 0.5, loss: float = 1.25) -> Epoch:
+    selection = {"loss": 1.0, "war": war, "uar": war, "recall/joy [=100%]": 0.75}
+    return Epoch(number, train_loss=loss, learning_rate=1e-3 / number, selection=selection, seconds=2.0)
+
+
+def result(run: str, *history: Epoch, best: int = 2) -> RunResult:
+    return RunResult(run, "finished", best, history[best - 1].selection, history, 1234, 6.5, MACHINE)
+
+
+HISTORY = (epoch(1, 0.4), epoch(2, 0.6), epoch(3, 0.55))
+SEED = spec(11)
+TRIAL = spec(99)
+
+
+def mirror_study(mirror: Mirror) -> None:
+    """Send a variant's seed and trial from start to end."""
+    mirror.run_seen(TRIAL, "issm", "search", 1)
+    mirror.run_seen(SEED, "issm", "confirm", 0)
+    for each in HISTORY:
+        mirror.epoch(TRIAL.id, each)
+        mirror.epoch(SEED.id, each)
+    mirror.finished(result(TRIAL.id, *HISTORY))
+    mirror.finished(result(SEED.id, *HISTORY))
+    mirror.tested(TestResult(SEED.id, {"war": 0.58, "loss": float("inf")}, clips=700, seconds=1.0))
+
+
+def variant(name: str, difference: Difference | None, mean: float = 55.0, **chosen: Any) -> VariantFinding:
+    seeds = tuple(SeedScore(n, None, f"r1-{n}", mean, {"war": mean}, mean, 2, 6.5) for n in range(3))
+    return VariantFinding(
+        name=name,
+        is_reference=difference is None,
+        levels={"splitter": name},
+        score=Interval(mean, mean - 2.5, mean + 2.5),
+        secondary={},
+        seeds=seeds,
+        planned=3,
+        failures=(),
+        difference=difference,
+        parameters=1234,
+        macs=10**6,
+        train_seconds=6.5,
+        chosen=chosen,
+        trials=(),
+        curves=(),
+    )
+
+
+def findings(mean: float = 58.0, **chosen: Any) -> Findings:
+    gap = Interval(3.0, 1.0, 5.0)
+    difference = Difference(
+        gap, gap, 3, 3.0, 0.01, 0.01, 1.2, 0.5, 0.0, 0.1, 0.9, "helps", "issm helps.", None
+    )
+    return Findings(
+        name="issm@smoke",
+        title="ISSM on and off",
+        question="Does ISSM help?",
+        answer="Yes.",
+        metric="war",
+        rope=1.0,
+        alpha=0.05,
+        comparisons=1,
+        classes=("joy",),
+        variants=(variant("even-odd", None), variant("issm", difference, mean, **chosen)),
+        claims=(),
+        warnings=(),
+        notes=(),
+        facts={},
+    )
+
+
+@pytest.fixture
+def report(tmp_path: Path) -> Path:
+    folder = tmp_path / "report"
+    (folder / "figures").mkdir(parents=True)
+    (folder / "report.md").write_text("# ISSM\n")
+    (folder / "figures" / "seeds.png").write_bytes(b"png")
+    return folder
+
+
+def test_seeds_and_trials_are_children_of_their_variant(place: Place) -> None:
+    with place.mirror() as mirror:
+        mirror_study(mirror)
+    runs = place.runs()
+    assert set(runs) == {"issm", "seed 0", "trial 1"}
+    for name, purpose, run_id in (("seed 0", "confirm", SEED.id), ("trial 1", "search", TRIAL.id)):
+        tags = runs[name].data.tags
+        assert tags["mlflow.parentRunId"] == runs["issm"].info.run_id
+        assert tags["study.run"] == run_id
+        assert tags["study.variant"] == "issm"
+        assert tags["study.purpose"] == purpose
+        assert tags["study.study"] == "issm@smoke"
+        assert tags["study.status"] == "finished"
+        assert runs[name].info.status == "FINISHED"
+    assert "mlflow.parentRunId" not in runs["issm"].data.tags
+
+
+def test_the_runs_table_is_what_the_ui_opens(place: Place) -> None:
+    with place.mirror():
+        pass
+    experiment = place.client.get_experiment_by_name("issm@smoke")
+    assert experiment.tags["mlflow.experimentKind"] == "custom_model_development"
+
+
+def test_folds_are_told_apart(place: Place) -> None:
+    with place.mirror() as mirror:
+        for fold in (1, 2):
+            mirror.run_seen(spec(11, fold=fold), "issm", "confirm", 0)
+    assert set(place.runs()) == {"issm", "seed 0, fold 1", "seed 0, fold 2"}
+
+
+def test_the_configuration_is_readable(place: Place) -> None:
+    with place.mirror() as mirror:
+        mirror_study(mirror)
+    parameters = place.runs()["seed 0"].data.params
+    assert parameters["splitter.name"] == "issm"
+    assert parameters["splitter.positions"] == "[1, 2]"
+    assert parameters["train.lr"] == "0.001"
+    assert parameters["dataset.classes ___"] == "7"
+    assert parameters["seed"] == "11"
+    assert len(parameters["train.note"]) == 6000
+    whole = json.loads(place.artifact("seed 0", "configuration.json"))
+    assert whole["config"] == SEED.config
+    assert whole["run"] == SEED.id
+
+
+def test_curves_and_figures_arrive(place: Place) -> None:
+    with place.mirror() as mirror:
+        mirror_study(mirror)
+    assert place.history("seed 0", "selection/war") == [(1, 0.4), (2, 0.6), (3, 0.55)]
+    assert place.history("seed 0", "selection/recall/joy __100__") == [(1, 0.75), (2, 0.75), (3, 0.75)]
+    assert place.history("trial 1", "train/loss") == [(1, 1.25), (2, 1.25), (3, 1.25)]
+    metrics = place.runs()["seed 0"].data.metrics
+    assert metrics["best_epoch"] == 2
+    assert metrics["best/war"] == 0.6
+    assert metrics["test/war"] == 0.58
+    assert metrics["parameters"] == 1234
+
+
+def test_infinities_are_no_points(place: Place) -> None:
+    history = (epoch(1), epoch(2, loss=float("nan")), epoch(3, loss=float("-inf")))
+    with place.mirror() as mirror:
+        mirror.run_seen(SEED, "issm", "search", 1)
+        for each in history:
+            mirror.epoch(SEED.id, each)
+        mirror.finished(replace(result(SEED.id, *history), status="diverged"))
+        mirror.tested(TestResult(SEED.id, {"war": 0.1, "loss": float("inf")}, clips=700, seconds=1.0))
+    run = place.runs()["trial 1"]
+    assert place.history("trial 1", "train/loss") == [(1, 1.25)]
+    assert len(place.history("trial 1", "learning_rate")) == 3
+    assert "test/loss" not in run.data.metrics
+    assert run.data.tags["study.status"] == "diverged"
+
+
+@pytest.mark.parametrize("name", ["../..", "a//b/", "..x", "", "x = [1]", "é/ß", "tab\tnewline\n", "z" * 400])
+def test_odd_names_are_taken(place: Place, name: str) -> None:
+    odd = replace(epoch(1), selection={name: 0.5})
+    named = replace(SEED, config={"splitter": {name: 17}})
+    with place.mirror() as mirror:
+        mirror.run_seen(named, name or "v", "confirm", 0)
+        mirror.epoch(named.id, odd)
+    run = place.runs()["seed 0"]
+    assert 0.5 in run.data.metrics.values()
+    assert "17" in run.data.params.values()
+
+
+def test_mirroring_again_changes_nothing(place: Place, report: Path) -> None:
+    def dump() -> list[str]:
+        with sqlite3.connect(place.folder / "mlflow.db") as connection:
+            return sorted(connection.iterdump())
+
+    with place.mirror() as mirror:
+        mirror_study(mirror)
+        mirror.concluded(findings(), report)
+    before = dump()
+    with place.mirror() as mirror:
+        mirror_study(mirror)
+        mirror.concluded(findings(), report)
+        mirror.concluded(findings(), report)
+    assert dump() == before
+
+
+def test_a_cached_run_brings_its_whole_history(place: Place) -> None:
+    with place.mirror() as mirror:
+        mirror.run_seen(SEED, "issm", "confirm", 0)
+        mirror.finished(result(SEED.id, *HISTORY))
+    assert place.history("seed 0", "selection/war") == [(1, 0.4), (2, 0.6), (3, 0.55)]
+
+
+def test_a_run_left_open_by_a_killed_conductor_is_taken_up(place: Place) -> None:
+    with place.mirror() as mirror:
+        mirror.run_seen(SEED, "issm", "confirm", 0)
+        mirror.epoch(SEED.id, HISTORY[0])
+    killed = place.runs()["seed 0"]
+    assert killed.info.status == "KILLED"
+    assert killed.data.tags["study.status"] == "killed"
+    place.client.update_run(killed.info.run_id, status="RUNNING")  # as a kill -9 leaves it
+    with place.mirror() as mirror:
+        mirror_study(mirror)
+    resumed = place.runs()["seed 0"]
+    assert resumed.info.run_id == killed.info.run_id
+    assert resumed.info.status == "FINISHED"
+    assert place.history("seed 0", "selection/war") == [(1, 0.4), (2, 0.6), (3, 0.55)]
+
+
+def test_a_run_left_open_is_not_running_for_ever(place: Place) -> None:
+    with place.mirror() as mirror:
+        mirror.run_seen(SEED, "issm", "confirm", 0)
+    for run in place.runs().values():
+        place.client.update_run(run.info.run_id, status="RUNNING")
+    with place.mirror():
+        pass
+    assert {run.info.status for run in place.runs().values()} == {"KILLED"}
+
+
+def test_a_failure_is_told_and_a_retry_clears_it(place: Place) -> None:
+    with place.mirror() as mirror:
+        mirror.run_seen(SEED, "issm", "confirm", 0)
+        mirror.epoch(SEED.id, HISTORY[0])
+        mirror.failed(Failure(SEED.id, "train", "worker died", "Traceback …"))
+    run = place.runs()["seed 0"]
+    assert run.info.status == "FAILED"
+    assert run.data.tags["study.failure"] == "worker died"
+    assert place.artifact("seed 0", "failure.txt").decode() == "Traceback …"
+    with place.mirror() as mirror:
+        mirror_study(mirror)
+    run = place.runs()["seed 0"]
+    assert run.info.status == "FINISHED"
+    assert "study.failure" not in run.data.tags
+
+
+def test_a_failed_evaluation_stays_failed_until_it_is_repeated(place: Place) -> None:
+    failure = Failure(SEED.id, "evaluate", "no test split", "")
+    for _ in range(2):
+        with place.mirror() as mirror:
+            mirror.run_seen(SEED, "issm", "confirm", 0)
+            mirror.finished(result(SEED.id, *HISTORY))
+            mirror.failed(failure)
+        assert place.runs()["seed 0"].info.status == "FAILED"
+    with place.mirror() as mirror:
+        mirror.run_seen(SEED, "issm", "confirm", 0)
+        mirror.finished(result(SEED.id, *HISTORY))
+        mirror.tested(TestResult(SEED.id, {"war": 0.58}, clips=700, seconds=1.0))
+    assert place.runs()["seed 0"].info.status == "FINISHED"
+
+
+def test_conclusions_stand_at_the_summaries_and_the_report_beside_them(place: Place, report: Path) -> None:
+    with place.mirror() as mirror:
+        mirror_study(mirror)
+        mirror.concluded(findings(**{"train.lr": 0.003}), report)
+    runs = place.runs()
+    assert set(runs) == {"even-odd", "issm", "seed 0", "trial 1", "report"}
+    metrics = runs["issm"].data.metrics
+    assert (metrics["mean"], metrics["interval_low"], metrics["interval_high"]) == (58.0, 55.5, 60.5)
+    assert metrics["n"] == 3
+    assert (metrics["difference"], metrics["difference_low"], metrics["difference_high"]) == (3.0, 1.0, 5.0)
+    assert "difference" not in runs["even-odd"].data.metrics
+    assert runs["issm"].data.tags["study.verdict"] == "helps"
+    assert runs["even-odd"].data.tags["study.verdict"] == "reference"
+    assert runs["issm"].data.tags["chosen.train.lr"] == "0.003"
+    assert {run.info.status for run in runs.values()} == {"FINISHED"}
+    assert place.artifact("report", "report.md") == b"# ISSM\n"
+    assert place.artifact("report", "figures/seeds.png") == b"png"
+
+
+def test_a_later_conclusion_replaces_the_earlier_one(place: Place, report: Path) -> None:
+    with place.mirror() as mirror:
+        mirror.concluded(findings(58.0, **{"train.lr": 0.003}), report)
+    with place.mirror() as mirror:
+        mirror.concluded(findings(54.0, **{"train.decay": 0.1}), report)
+    run = place.runs()["issm"]
+    assert run.data.metrics["mean"] == 54.0
+    assert run.data.tags["chosen.train.decay"] == "0.1"
+    assert "chosen.train.lr" not in run.data.tags
+
+
+def test_an_experiment_deleted_in_the_ui_comes_back(place: Place) -> None:
+    with place.mirror() as mirror:
+        mirror_study(mirror)
+    place.client.delete_experiment(place.client.get_experiment_by_name(place.study).experiment_id)
+    with place.mirror() as mirror:
+        mirror_study(mirror)
+    assert set(place.runs()) == {"issm", "seed 0", "trial 1"}
+
+
+def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.name.startswith("study")]
+
+
+def test_a_store_that_cannot_be_written_costs_two_lines(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with Mirror(f"sqlite:///{tmp_path}/file/mlflow.db", tmp_path / "artifacts", "issm") as mirror:
+        mirror_study(mirror)
+    first, last = warnings_of(caplog)
+    assert f"{tmp_path}/file" in first
+    assert last.startswith("11 of 11 events did not reach MLflow")
+
+
+def test_a_store_that_is_no_store_costs_two_lines(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "mlflow.db").write_text("no database " * 100)
+    with Place(tmp_path).mirror() as mirror:
+        mirror_study(mirror)
+    assert len(warnings_of(caplog)) == 2
+
+
+def test_one_bad_event_loses_only_itself(place: Place, caplog: pytest.LogCaptureFixture) -> None:
+    with place.mirror() as mirror:
+        mirror.epoch("r1-unknown", epoch(1))
+        mirror.epoch("r1-unknown", epoch(2))
+        mirror_study(mirror)
+    first, last = warnings_of(caplog)
+    assert "r1-unknown was not announced" in first
+    assert last.startswith("2 of 13 events")
+    assert place.history("seed 0", "selection/war") == [(1, 0.4), (2, 0.6), (3, 0.55)]
+
+
+def test_a_slow_store_blocks_neither_training_nor_the_exit(
+    place: Place, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from study import tracking
+
+    stuck, release = threading.Event(), threading.Event()
+
+    def never(*_: object) -> None:
+        stuck.set()
+        release.wait()
+
+    monkeypatch.setattr(tracking._Store, "epochs", never)
+    with place.mirror(capacity=4, drain_seconds=0.2) as mirror:
+        mirror.run_seen(SEED, "issm", "confirm", 0)
+        mirror.epoch(SEED.id, epoch(1))
+        assert stuck.wait(30)
+        for number in range(2, 20):
+            mirror.epoch(SEED.id, epoch(number))
+    first, last = warnings_of(caplog)
+    release.set()
+    assert "more than it can take" in first
+    assert last.startswith("19 of 20 events")
+
+
+def test_a_new_store_appears_whole_and_quietly(
+    first_mirror: tuple[Path, subprocess.CompletedProcess[str]], template: sqlite3.Connection
+) -> None:
+    folder, ended = first_mirror
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
+    assert {path.name for path in folder.iterdir()} == {"deep"}
+    assert template.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    assert ("first",) in template.execute("SELECT name FROM experiments").fetchall()
+
+
+def test_a_busy_port_is_named(place: Place) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(InputError, match=f"port {port} on 127.0.0.1 cannot be used"):
+            ui(place.uri, place.folder, port=port)
+
+
+def test_the_ui_of_a_mirror_that_is_not_there_makes_none(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="nothing has been mirrored"):
+        ui(f"sqlite:///{tmp_path}/mlflow.db", tmp_path)
+    assert not list(tmp_path.iterdir())
