@@ -1,0 +1,57 @@
+"""The second job: score the weights that training chose. It reads the test split and no other, once."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import safetensors.torch
+
+from study.components.network import build_network
+from study.data.clips import Dataset
+from study.errors import StudyError
+from study.ledger.files import write
+from study.records import Epoch, RunSpec, TestResult, to_json
+from study.registry import Registry
+from study.training.batches import predict
+from study.training.determinism import prepare
+from study.training.metrics import absent, scores
+from study.training.predictions import save
+from study.training.train import WEIGHTS
+
+_log = logging.getLogger(__name__)
+
+TEST, TEST_RESULT = "test.npz", "test.json"
+
+
+def evaluate(spec: RunSpec, folder: Path, on_epoch: Callable[[Epoch], None]) -> None:
+    """Score the weights in `folder` on the test split; leave predictions and, last, the result there.
+
+    `on_epoch` is never called: an evaluation has no epochs.
+
+    Raises:
+        StudyError: The folder holds no weights, or the run asks for a device that is not there.
+        InputError: The data set cannot be read.
+    """
+    started = time.perf_counter()
+    if not (folder / WEIGHTS).is_file():
+        raise StudyError(f"{folder}: no {WEIGHTS} to evaluate: the run has not finished, or has diverged.")
+    device = prepare(spec)
+    registry = Registry(spec.modules)
+    dataset: Dataset = registry.build("dataset", spec.table("dataset"))
+    network = build_network(registry, spec.config, dataset.shape, len(dataset.classes))
+    network.load_state_dict(safetensors.torch.load_file(folder / WEIGHTS))
+    clips = dataset.split("test", spec.fold)
+    if missing := absent(clips.labels, dataset.classes):
+        _log.warning("the test split has no clip of %s: UAR leaves it out", ", ".join(missing))
+    predictions = predict(network.to(device), clips, spec.config["train"]["batch_size"], device)
+    save(folder / TEST, predictions)
+    result = TestResult(
+        run=spec.id,
+        metrics=scores(predictions.labels, predictions.logits, dataset.classes),
+        clips=len(predictions.labels),
+        seconds=time.perf_counter() - started,
+    )
+    write(folder / TEST_RESULT, to_json(result))

@@ -1,0 +1,54 @@
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from study.records import RunSpec
+
+TRAIN = {
+    "epochs": 3,
+    "batch_size": 8,
+    "lr": 1e-2,
+    "weight_decay": 1e-3,
+    "warmup_epochs": 0.5,
+    "clip_norm": 1.0,
+    "stream": 0,
+    "labels": "true",
+    "select_by": "war",
+}
+
+
+@pytest.fixture(autouse=True)
+def _stand_ins(monkeypatch):
+    """Put the stand-in components on the path, and leave torch's process-wide settings as they were."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    deterministic, threads = torch.are_deterministic_algorithms_enabled(), torch.get_num_threads()
+    yield
+    torch.use_deterministic_algorithms(deterministic)
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def spec():
+    """Return a function that makes the request of one tiny training."""
+
+    def make(*, seed=1, network=None, dataset=None, device="cpu", **train):
+        config = {
+            "dataset": {"name": "tiny", **(dataset or {})},
+            "network": {"name": "two-layers", **(network or {})},
+            "loss": {"name": "cross-entropy-context"},
+            "train": {**TRAIN, **train},
+        }
+        return RunSpec(config, seed, "data", "code", device=device, modules=("tiny_parts",))
+
+    return make
+
+
+@pytest.fixture(autouse=True)
+def _other_chance():
+    """Start every test with global generators that no result may depend on."""
+    random.seed(None)
+    np.random.seed(None)  # noqa: NPY002
+    torch.seed()

@@ -1,0 +1,39 @@
+import pytest
+
+from study.errors import StudyError
+from study.records import RunResult, TestResult, from_json
+from study.training.evaluate import evaluate
+from study.training.predictions import load
+from study.training.train import train
+
+
+def ignore(epoch):
+    pass
+
+
+def not_an_epoch(epoch):
+    raise AssertionError("an evaluation has no epochs")
+
+
+def test_on_the_selection_clips_the_best_epoch_scores_what_training_said(spec, tmp_path):
+    request = spec(epochs=6, lr=3e-2, dataset={"noise": 90.0, "test_is_selection": True})
+    train(request, tmp_path, ignore)
+    evaluate(request, tmp_path, not_an_epoch)
+    trained = from_json(RunResult, (tmp_path / "result.json").read_bytes())
+    tested = from_json(TestResult, (tmp_path / "test.json").read_bytes())
+    assert trained.best_epoch < 6  # or the last weights would do as well
+    assert tested.metrics == trained.selection
+    assert (tested.run, tested.clips) == (request.id, 60)
+    assert load(tmp_path / "test.npz").ids[0] == "selection-0"
+
+
+def test_only_the_test_split_is_read(spec, tmp_path):
+    train(spec(epochs=1), tmp_path, ignore)
+    evaluate(spec(epochs=1, dataset={"forbidden": ["train", "selection"]}), tmp_path, ignore)
+    assert load(tmp_path / "test.npz").ids[0] == "test-0"
+
+
+def test_a_run_without_weights_cannot_be_evaluated(spec, tmp_path):
+    with pytest.raises(StudyError, match=r"no weights\.safetensors"):
+        evaluate(spec(), tmp_path, ignore)
+    assert not (tmp_path / "test.json").exists()

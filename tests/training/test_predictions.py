@@ -1,0 +1,32 @@
+import numpy as np
+import pytest
+
+from study.errors import InputError
+from study.training.predictions import Predictions, load, save
+
+SOME = Predictions(
+    ids=np.array(["a/1", "ü"]),
+    sources=np.array(["person-1", "person-2"]),
+    labels=np.array([1, 0]),
+    logits=np.array([[0.25, -3.5], [1e-30, 7.0]], dtype=np.float32),
+)
+
+
+def test_what_is_saved_is_read_back_without_pickles(tmp_path):
+    save(tmp_path / "p.npz", SOME)
+    again = load(tmp_path / "p.npz")
+    for name in ("ids", "sources", "labels", "logits"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(SOME, name), strict=True)
+
+
+def test_the_same_predictions_give_the_same_bytes(tmp_path):
+    save(tmp_path / "a.npz", SOME)
+    save(tmp_path / "b.npz", SOME)
+    assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
+
+
+@pytest.mark.parametrize("content", [b"", b"not an archive"])
+def test_another_file_is_refused_with_its_name(tmp_path, content):
+    (tmp_path / "p.npz").write_bytes(content)
+    with pytest.raises(InputError, match=r"p\.npz: not a file of predictions"):
+        load(tmp_path / "p.npz")

@@ -1,0 +1,102 @@
+"""Stand-in components: a data set that minds which splits are read, and a network of two layers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import numpy as np
+from torch import nn
+
+from study.components.contract import Output
+from study.data.clips import Clips, ClipShape
+from study.hashing import seed_of
+from study.registry import Range, component
+
+ORDERS: list[list[int]] = []
+"""The indexes of every training batch that was read; tests empty it first."""
+
+
+@dataclass(frozen=True)
+class Tiny:
+    per_class: int
+    noise: float
+    forbidden: list[str]
+    test_is_selection: bool
+
+    classes = ("joy", "fear", "calm")
+    shape = ClipShape(1, 2, 4, 4)
+    digest = "tiny"
+    folds = ()
+
+    def split(self, name, fold=None):
+        assert name not in self.forbidden, f"the {name} split was read"
+        stream = "selection" if name == "test" and self.test_is_selection else name
+        random = np.random.default_rng(seed_of(stream))
+        labels = np.repeat(np.arange(3), self.per_class)
+        pixels = 128 + self.noise * random.standard_normal((len(labels), *self.shape))
+        for label in range(3):
+            pixels[labels == label, :, :, label] += 60  # one bright row a class
+        clips = pixels.clip(0, 255).astype(np.uint8)
+
+        def read(indexes, generator):
+            assert (generator is not None) == (name == "train")
+            if name == "train":
+                ORDERS.append(indexes.tolist())
+            return clips[indexes]
+
+        ids = tuple(f"{stream}-{i}" for i in range(len(labels)))
+        sources = tuple(f"person-{i % 5}" for i in range(len(labels)))
+        return Clips(ids, sources, labels, read)
+
+
+@component("dataset")
+def tiny(
+    *,
+    per_class: Annotated[int, Range(1), "clips of each class in each split"] = 20,
+    noise: Annotated[float, Range(0), "deviation in grey levels"] = 30.0,
+    forbidden: Annotated[list[str], "splits that must not be read"] = [],  # noqa: B006
+    test_is_selection: Annotated[bool, "hand out the selection clips as test"] = False,
+):
+    """Clips with one bright row a class."""
+    return Tiny(per_class, noise, forbidden, test_is_selection)
+
+
+class TwoLayers(nn.Module):
+    def __init__(self, shape, classes, width, dropout):
+        super().__init__()
+        values = shape.channels * shape.frames * shape.height * shape.width
+        self.body = nn.Sequential(nn.Flatten(), nn.Linear(values, width), nn.ReLU(), nn.Dropout(dropout))
+        self.head = nn.Linear(width, classes)
+
+    def forward(self, clips, details=None):
+        return Output(self.head(self.body(clips)))
+
+
+@component("network")
+def two_layers(
+    shape,
+    classes,
+    build,
+    *,
+    width: Annotated[int, Range(1), "hidden values"] = 16,
+    dropout: Annotated[float, Range(0, 0.9), "share of hidden values set to 0"] = 0.2,
+):
+    """Linear, ReLU, dropout, linear."""
+    return TwoLayers(shape, classes, width, dropout)
+
+
+@component("network")
+def one_convolution(shape, classes, build, *, width: Annotated[int, Range(1), "channels"] = 4):
+    """A 3 x 3 x 3 convolution and a linear layer."""
+    return OneConvolution(shape, classes, width)
+
+
+class OneConvolution(nn.Module):
+    def __init__(self, shape, classes, width):
+        super().__init__()
+        self.convolution = nn.Conv3d(shape.channels, width, 3, padding=1)
+        self.head = nn.Linear(width, classes)
+
+    def forward(self, clips, details=None):
+        return Output(self.head(self.convolution(clips).relu().mean((2, 3, 4))))
