@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-import logging
+import subprocess
 import time
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
 from study import plan
-from study.analysis.analyse import findings as analyse
-from study.analysis.evidence import gather
 from study.analysis.findings import Findings
+from study.analysis.gather import gather
 from study.data.clips import Dataset, Split
 from study.design.variants import Variant, claimed, variants
 from study.events import Began, Concluded, Ended, EpochEnded, Found, Listener, Started
 from study.executors import protocol
 from study.executors.protocol import Executor, Task
 from study.hashing import code_digest, digest
-from study.ledger.record import ClaimRecord, DataRecord, RunState, StudyRecord, VariantRecord
+from study.ledger.record import (
+    ClaimRecord,
+    DataRecord,
+    RunState,
+    SplitSizes,
+    StudyRecord,
+    VariantRecord,
+)
 from study.ledger.store import Ledger
 from study.records import Failure, RunSpec
 from study.registry import KINDS, Registry
@@ -27,7 +34,6 @@ from study.search import suggest
 from study.spec.settings import Settings
 from study.spec.study import StudySpec, dimensions
 
-_log = logging.getLogger(__name__)
 POLL_S = 0.5
 SPLITS: tuple[Split, ...] = ("train", "selection", "test")
 
@@ -47,6 +53,7 @@ def prepare(spec: StudySpec, registry: Registry, settings: Settings, device: str
     cells = variants(spec, registry, settings)
     datasets = {_key(cell): _dataset(cell, registry) for cell in cells}
     claims = [claimed(claim, cells, f"{spec.file}: claims") for claim in spec.claims]
+    records = [_variant(c, spec.search.space, datasets[_key(c)], registry, settings, device) for c in cells]
     return StudyRecord(
         name=spec.name,
         file=spec.file,
@@ -56,7 +63,10 @@ def prepare(spec: StudySpec, registry: Registry, settings: Settings, device: str
         metric=spec.analysis.metric,
         rope=spec.analysis.rope,
         alpha=spec.analysis.alpha,
-        variants=tuple(_variant(cell, datasets[_key(cell)], registry, settings, device) for cell in cells),
+        variants=tuple(
+            _variant(cell, spec.search.space, datasets[_key(cell)], registry, settings, device)
+            for cell in cells
+        ),
         claims=tuple(ClaimRecord(that.name, beats.name) for that, beats in claims),
         space={key: _without_none(asdict(dimension)) for key, dimension in dimensions(spec).items()},
         trials=spec.search.trials,
@@ -130,12 +140,14 @@ def carry_out(
                 "seconds": round(time.monotonic() - clock, 1),
                 "trainings": trained,
                 "workers": executor.capacity,
+                "commit": _commit(),
             }
             ledger.log_session(study.name, session)
 
 
 def report(name: str, ledger: Ledger, reports: Path, tell: Listener) -> Findings:
     """Draw the findings from the ledger and write the report; nothing is trained or measured."""
+    from study.analysis.analyse import findings as analyse
     from study.reporting.write import write
 
     findings = analyse(gather(ledger, ledger.study(name)))
@@ -191,7 +203,8 @@ def _settle(job: plan.Job, event: protocol.Ended, ledger: Ledger) -> RunState:
 
 
 def _profiled(study: StudyRecord, ledger: Ledger) -> frozenset[str]:
-    return frozenset(variant.name for variant in study.variants if ledger.is_profiled(variant.template))
+    networks = ((v.name, plan.profile_of(study, v, ledger.state)) for v in study.variants)
+    return frozenset(name for name, network in networks if network and ledger.is_profiled(network))
 
 
 def _dataset(cell: Variant, registry: Registry) -> Dataset:
@@ -201,14 +214,18 @@ def _dataset(cell: Variant, registry: Registry) -> Dataset:
 
 
 def _variant(
-    cell: Variant, dataset: Dataset, registry: Registry, settings: Settings, device: str
+    cell: Variant, space: Iterable[str], dataset: Dataset, registry: Registry, settings: Settings, device: str
 ) -> VariantRecord:
     modules = {
         registry.get(kind, table["name"]).module for kind, table in cell.config.items() if kind in KINDS
     }
     jobs = {target.partition(":")[0] for target in (TARGETS["train"], TARGETS["evaluate"])}
+    config = {kind: dict(table) for kind, table in cell.config.items()}
+    for key in space:
+        kind, _, parameter = key.partition(".")
+        config[kind][parameter] = None
     template = RunSpec(
-        config=cell.config,
+        config=config,
         seed=0,
         data_digest=dataset.digest,
         code_digest=code_digest(sorted(modules | jobs)),
@@ -223,12 +240,28 @@ def _key(cell: Variant) -> str:
     return digest([cell.config["dataset"], cell.places])
 
 
-def _data_record(dataset_name: str, dataset: Dataset) -> DataRecord:
-    fold = dataset.folds[0] if dataset.folds else None
-    clips = {name: len(dataset.split(name, fold).ids) for name in SPLITS}
+def _data_record(name: str, dataset: Dataset) -> DataRecord:
     shape = dataset.shape
-    size = f"{shape.frames} frames of {shape.height} x {shape.width} pixels, {shape.channels} channel(s)"
-    return DataRecord(dataset_name, dataset.digest, dataset.classes, clips, size)
+    description = (
+        f"{shape.frames} frames of {shape.height} x {shape.width} pixels, {shape.channels} channel(s)"
+    )
+    sizes = tuple(_sizes(dataset, fold) for fold in dataset.folds or (None,))
+    return DataRecord(name, dataset.digest, dataset.classes, description, sizes)
+
+
+def _sizes(dataset: Dataset, fold: int | None) -> SplitSizes:
+    train, selection, test = (dataset.split(name, fold).labels for name in SPLITS)
+    largest = max(Counter(test.tolist()).values(), default=0) / max(len(test), 1)
+    return SplitSizes(len(train), len(selection), len(test), largest)
+
+
+def _commit() -> str:
+    """Return the commit that the working folder is at, marked where files differ from it."""
+    try:
+        command = ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return "not under version control"
 
 
 def _without_none(table: Mapping[str, object]) -> dict[str, object]:

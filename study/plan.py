@@ -74,8 +74,9 @@ def ready(study: StudyRecord, finished: Finished, profiled: frozenset[str] = fro
             asks += new_asks
             jobs += new_jobs
             jobs += _confirming(study, variant, fold, finished)
-        if variant.name not in profiled:
-            jobs.append(Job("profile", variant.run({}, 0, study.folds[0]), variant.name, "profile", 0))
+        network = profile_of(study, variant, finished)
+        if network is not None and variant.name not in profiled:
+            jobs.append(Job("profile", network, variant.name, "profile", 0))
     return Step(tuple(asks), tuple(_in_turn(jobs)))
 
 
@@ -117,6 +118,11 @@ def choice(
         return None
     number = scores.index(max(usable))
     return study.suggestions[study.decision(variant, fold, number)]
+
+
+def profile_of(study: StudyRecord, variant: VariantRecord, finished: Finished) -> RunSpec | None:
+    """Return the run whose network's cost stands for the variant: its first confirmation, once it is known."""
+    return next(iter(confirmations(study, variant, study.folds[0], finished)), None)
 
 
 def trainings(study: StudyRecord, finished: Finished) -> Iterator[Job]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from functools import cache, cached_property
 from typing import Any, Literal, TypeVar, cast
 
@@ -45,10 +45,8 @@ class RunSpec:
     @cached_property
     def id(self) -> str:
         """The run's identity, ``r1-`` and 16 hexadecimal digits."""
-        counted = asdict(self)
-        for key in ("places", "modules", "schema"):
-            del counted[key]
-        return "r1-" + digest(counted)
+        uncounted = ("places", "modules", "schema")
+        return "r1-" + digest({f.name: getattr(self, f.name) for f in fields(self) if f.name not in uncounted})
 
     def table(self, kind: str) -> dict[str, Any]:
         """Return one table of the configuration with this machine's places put back."""

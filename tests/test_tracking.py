@@ -16,8 +16,11 @@ import pytest
 
 from study.analysis.findings import Difference, Findings, Interval, SeedScore, VariantFinding
 from study.errors import InputError
-from study.records import Epoch, Failure, Machine, RunResult, RunSpec, TestResult
-from study.tracking import Mirror, ui
+from study.events import Concluded, Ended, EpochEnded, Found, Started
+from study.ledger.record import RunState
+from study.plan import Job
+from study.records import Epoch, Failure, Machine, RunResult, RunSpec
+from study.tracking import Mirror, mirror, ui
 
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 MACHINE = Machine(versions={"torch": "2.15"}, hardware="CPU", platform="Linux")
@@ -106,24 +109,31 @@ def result(run: str, *history: Epoch, best: int = 2) -> RunResult:
 
 
 HISTORY = (epoch(1, 0.4), epoch(2, 0.6), epoch(3, 0.55))
-SEED = spec(11)
-TRIAL = spec(99)
+SEED = Job("train", spec(11), "issm", "confirm", 0)
+TRIAL = Job("train", spec(99), "issm", "search", 0)
+TEST = replace(SEED, kind="evaluate")
+DONE = RunState(result(SEED.run.id, *HISTORY))
+FAILED = RunState(failure=Failure(SEED.run.id, "train", "worker died", "Traceback …"))
+UNTESTED = replace(DONE, failure=Failure(SEED.run.id, "evaluate", "no test split", ""))
 
 
-def mirror_study(mirror: Mirror) -> None:
-    """Send a variant's seed and trial from start to end."""
-    mirror.run_seen(TRIAL, "issm", "search", 1)
-    mirror.run_seen(SEED, "issm", "confirm", 0)
+def tell_all(tracker: Mirror) -> None:
+    """Tell of a variant's seed and trial from start to end: 12 events."""
+    for job in (TRIAL, SEED):
+        tracker(Started(job))
     for each in HISTORY:
-        mirror.epoch(TRIAL.id, each)
-        mirror.epoch(SEED.id, each)
-    mirror.finished(result(TRIAL.id, *HISTORY))
-    mirror.finished(result(SEED.id, *HISTORY))
-    mirror.tested(TestResult(SEED.id, {"war": 0.58, "loss": float("inf")}, clips=700, seconds=1.0))
+        tracker(EpochEnded(TRIAL, each))
+        tracker(EpochEnded(SEED, each))
+    tracker(Ended(TRIAL, RunState(result(TRIAL.run.id, *HISTORY))))
+    tracker(Ended(SEED, DONE))
+    tracker(Started(TEST))
+    tracker(Ended(TEST, replace(DONE, tested=True)))
 
 
 def variant(name: str, difference: Difference | None, mean: float = 55.0, **chosen: Any) -> VariantFinding:
-    seeds = tuple(SeedScore(n, None, f"r1-{n}", mean, {"war": mean}, mean, 2, 6.5) for n in range(3))
+    runs = (SEED.run.id if name == "issm" else "r1-0", "r1-1", "r1-2")
+    metrics = {"war": mean, "loss": float("inf")}
+    seeds = tuple(SeedScore(n, None, run, mean, metrics, mean, 2, 6.5) for n, run in enumerate(runs))
     return VariantFinding(
         name=name,
         is_reference=difference is None,
@@ -176,11 +186,11 @@ def report(tmp_path: Path) -> Path:
 
 
 def test_seeds_and_trials_are_children_of_their_variant(place: Place) -> None:
-    with place.mirror() as mirror:
-        mirror_study(mirror)
+    with place.mirror() as tracker:
+        tell_all(tracker)
     runs = place.runs()
     assert set(runs) == {"issm", "seed 0", "trial 1"}
-    for name, purpose, run_id in (("seed 0", "confirm", SEED.id), ("trial 1", "search", TRIAL.id)):
+    for name, purpose, run_id in (("seed 0", "confirm", SEED.run.id), ("trial 1", "search", TRIAL.run.id)):
         tags = runs[name].data.tags
         assert tags["mlflow.parentRunId"] == runs["issm"].info.run_id
         assert tags["study.run"] == run_id
@@ -200,15 +210,15 @@ def test_the_runs_table_is_what_the_ui_opens(place: Place) -> None:
 
 
 def test_folds_are_told_apart(place: Place) -> None:
-    with place.mirror() as mirror:
+    with place.mirror() as tracker:
         for fold in (1, 2):
-            mirror.run_seen(spec(11, fold=fold), "issm", "confirm", 0)
+            tracker(Started(replace(SEED, run=spec(11, fold=fold))))
     assert set(place.runs()) == {"issm", "seed 0, fold 1", "seed 0, fold 2"}
 
 
 def test_the_configuration_is_readable(place: Place) -> None:
-    with place.mirror() as mirror:
-        mirror_study(mirror)
+    with place.mirror() as tracker:
+        tell_all(tracker)
     parameters = place.runs()["seed 0"].data.params
     assert parameters["splitter.name"] == "issm"
     assert parameters["splitter.positions"] == "[1, 2]"
@@ -217,45 +227,43 @@ def test_the_configuration_is_readable(place: Place) -> None:
     assert parameters["seed"] == "11"
     assert len(parameters["train.note"]) == 6000
     whole = json.loads(place.artifact("seed 0", "configuration.json"))
-    assert whole["config"] == SEED.config
-    assert whole["run"] == SEED.id
+    assert whole["config"] == SEED.run.config
+    assert whole["run"] == SEED.run.id
 
 
 def test_curves_and_figures_arrive(place: Place) -> None:
-    with place.mirror() as mirror:
-        mirror_study(mirror)
+    with place.mirror() as tracker:
+        tell_all(tracker)
     assert place.history("seed 0", "selection/war") == [(1, 0.4), (2, 0.6), (3, 0.55)]
     assert place.history("seed 0", "selection/recall/joy __100__") == [(1, 0.75), (2, 0.75), (3, 0.75)]
     assert place.history("trial 1", "train/loss") == [(1, 1.25), (2, 1.25), (3, 1.25)]
     metrics = place.runs()["seed 0"].data.metrics
     assert metrics["best_epoch"] == 2
     assert metrics["best/war"] == 0.6
-    assert metrics["test/war"] == 0.58
     assert metrics["parameters"] == 1234
 
 
 def test_infinities_are_no_points(place: Place) -> None:
     history = (epoch(1), epoch(2, loss=float("nan")), epoch(3, loss=float("-inf")))
-    with place.mirror() as mirror:
-        mirror.run_seen(SEED, "issm", "search", 1)
+    with place.mirror() as tracker:
+        tracker(Started(TRIAL))
         for each in history:
-            mirror.epoch(SEED.id, each)
-        mirror.finished(replace(result(SEED.id, *history), status="diverged"))
-        mirror.tested(TestResult(SEED.id, {"war": 0.1, "loss": float("inf")}, clips=700, seconds=1.0))
+            tracker(EpochEnded(TRIAL, each))
+        ended = replace(result(TRIAL.run.id, *history), status="diverged", selection={"loss": float("inf")})
+        tracker(Ended(TRIAL, RunState(ended)))
     run = place.runs()["trial 1"]
     assert place.history("trial 1", "train/loss") == [(1, 1.25)]
     assert len(place.history("trial 1", "learning_rate")) == 3
-    assert "test/loss" not in run.data.metrics
+    assert "best/loss" not in run.data.metrics
     assert run.data.tags["study.status"] == "diverged"
 
 
 @pytest.mark.parametrize("name", ["../..", "a//b/", "..x", "", "x = [1]", "é/ß", "tab\tnewline\n", "z" * 400])
 def test_odd_names_are_taken(place: Place, name: str) -> None:
     odd = replace(epoch(1), selection={name: 0.5})
-    named = replace(SEED, config={"splitter": {name: 17}})
-    with place.mirror() as mirror:
-        mirror.run_seen(named, name or "v", "confirm", 0)
-        mirror.epoch(named.id, odd)
+    job = replace(SEED, run=replace(SEED.run, config={"splitter": {name: 17}}), variant=name or "v")
+    with place.mirror() as tracker:
+        tracker(EpochEnded(job, odd))
     run = place.runs()["seed 0"]
     assert 0.5 in run.data.metrics.values()
     assert "17" in run.data.params.values()
@@ -266,34 +274,33 @@ def test_mirroring_again_changes_nothing(place: Place, report: Path) -> None:
         with sqlite3.connect(place.folder / "mlflow.db") as connection:
             return sorted(connection.iterdump())
 
-    with place.mirror() as mirror:
-        mirror_study(mirror)
-        mirror.concluded(findings(), report)
+    with place.mirror() as tracker:
+        tell_all(tracker)
+        tracker(Concluded(findings(), report))
     before = dump()
-    with place.mirror() as mirror:
-        mirror_study(mirror)
-        mirror.concluded(findings(), report)
-        mirror.concluded(findings(), report)
+    with place.mirror() as tracker:
+        tell_all(tracker)
+        tracker(Concluded(findings(), report))
+        tracker(Concluded(findings(), report))
     assert dump() == before
 
 
 def test_a_cached_run_brings_its_whole_history(place: Place) -> None:
-    with place.mirror() as mirror:
-        mirror.run_seen(SEED, "issm", "confirm", 0)
-        mirror.finished(result(SEED.id, *HISTORY))
+    with place.mirror() as tracker:
+        tracker(Found(SEED, replace(DONE, tested=True)))
     assert place.history("seed 0", "selection/war") == [(1, 0.4), (2, 0.6), (3, 0.55)]
 
 
 def test_a_run_left_open_by_a_killed_conductor_is_taken_up(place: Place) -> None:
-    with place.mirror() as mirror:
-        mirror.run_seen(SEED, "issm", "confirm", 0)
-        mirror.epoch(SEED.id, HISTORY[0])
+    with place.mirror() as tracker:
+        tracker(Started(SEED))
+        tracker(EpochEnded(SEED, HISTORY[0]))
     killed = place.runs()["seed 0"]
     assert killed.info.status == "KILLED"
     assert killed.data.tags["study.status"] == "killed"
     place.client.update_run(killed.info.run_id, status="RUNNING")  # as a kill -9 leaves it
-    with place.mirror() as mirror:
-        mirror_study(mirror)
+    with place.mirror() as tracker:
+        tell_all(tracker)
     resumed = place.runs()["seed 0"]
     assert resumed.info.run_id == killed.info.run_id
     assert resumed.info.status == "FINISHED"
@@ -301,8 +308,8 @@ def test_a_run_left_open_by_a_killed_conductor_is_taken_up(place: Place) -> None
 
 
 def test_a_run_left_open_is_not_running_for_ever(place: Place) -> None:
-    with place.mirror() as mirror:
-        mirror.run_seen(SEED, "issm", "confirm", 0)
+    with place.mirror() as tracker:
+        tracker(Started(SEED))
     for run in place.runs().values():
         place.client.update_run(run.info.run_id, status="RUNNING")
     with place.mirror():
@@ -311,40 +318,44 @@ def test_a_run_left_open_is_not_running_for_ever(place: Place) -> None:
 
 
 def test_a_failure_is_told_and_a_retry_clears_it(place: Place) -> None:
-    with place.mirror() as mirror:
-        mirror.run_seen(SEED, "issm", "confirm", 0)
-        mirror.epoch(SEED.id, HISTORY[0])
-        mirror.failed(Failure(SEED.id, "train", "worker died", "Traceback …"))
+    with place.mirror() as tracker:
+        tracker(Started(SEED))
+        tracker(EpochEnded(SEED, HISTORY[0]))
+        tracker(Ended(SEED, FAILED))
     run = place.runs()["seed 0"]
     assert run.info.status == "FAILED"
     assert run.data.tags["study.failure"] == "worker died"
     assert place.artifact("seed 0", "failure.txt").decode() == "Traceback …"
-    with place.mirror() as mirror:
-        mirror_study(mirror)
+    with place.mirror() as tracker:
+        tell_all(tracker)
     run = place.runs()["seed 0"]
     assert run.info.status == "FINISHED"
     assert "study.failure" not in run.data.tags
 
 
 def test_a_failed_evaluation_stays_failed_until_it_is_repeated(place: Place) -> None:
-    failure = Failure(SEED.id, "evaluate", "no test split", "")
-    for _ in range(2):
-        with place.mirror() as mirror:
-            mirror.run_seen(SEED, "issm", "confirm", 0)
-            mirror.finished(result(SEED.id, *HISTORY))
-            mirror.failed(failure)
+    for event in (Ended(TEST, UNTESTED), Found(SEED, UNTESTED)):
+        with place.mirror() as tracker:
+            tracker(event)
         assert place.runs()["seed 0"].info.status == "FAILED"
-    with place.mirror() as mirror:
-        mirror.run_seen(SEED, "issm", "confirm", 0)
-        mirror.finished(result(SEED.id, *HISTORY))
-        mirror.tested(TestResult(SEED.id, {"war": 0.58}, clips=700, seconds=1.0))
+        assert place.history("seed 0", "best/war") == [(0, 0.6)]
+    with place.mirror() as tracker:
+        tracker(Ended(TEST, replace(DONE, tested=True)))
     assert place.runs()["seed 0"].info.status == "FINISHED"
 
 
+def test_a_network_being_counted_is_no_run(place: Place) -> None:
+    count = replace(SEED, kind="profile", purpose="profile")
+    with place.mirror() as tracker:
+        tracker(Started(count))
+        tracker(Ended(count, DONE))
+    assert place.runs() == {}
+
+
 def test_conclusions_stand_at_the_summaries_and_the_report_beside_them(place: Place, report: Path) -> None:
-    with place.mirror() as mirror:
-        mirror_study(mirror)
-        mirror.concluded(findings(**{"train.lr": 0.003}), report)
+    with place.mirror() as tracker:
+        tell_all(tracker)
+        tracker(Concluded(findings(**{"train.lr": 0.003}), report))
     runs = place.runs()
     assert set(runs) == {"even-odd", "issm", "seed 0", "trial 1", "report"}
     metrics = runs["issm"].data.metrics
@@ -352,6 +363,8 @@ def test_conclusions_stand_at_the_summaries_and_the_report_beside_them(place: Pl
     assert metrics["n"] == 3
     assert (metrics["difference"], metrics["difference_low"], metrics["difference_high"]) == (3.0, 1.0, 5.0)
     assert "difference" not in runs["even-odd"].data.metrics
+    assert runs["seed 0"].data.metrics["test/war"] == 0.58
+    assert "test/loss" not in runs["seed 0"].data.metrics
     assert runs["issm"].data.tags["study.verdict"] == "helps"
     assert runs["even-odd"].data.tags["study.verdict"] == "reference"
     assert runs["issm"].data.tags["chosen.train.lr"] == "0.003"
@@ -361,10 +374,10 @@ def test_conclusions_stand_at_the_summaries_and_the_report_beside_them(place: Pl
 
 
 def test_a_later_conclusion_replaces_the_earlier_one(place: Place, report: Path) -> None:
-    with place.mirror() as mirror:
-        mirror.concluded(findings(58.0, **{"train.lr": 0.003}), report)
-    with place.mirror() as mirror:
-        mirror.concluded(findings(54.0, **{"train.decay": 0.1}), report)
+    with place.mirror() as tracker:
+        tracker(Concluded(findings(58.0, **{"train.lr": 0.003}), report))
+    with place.mirror() as tracker:
+        tracker(Concluded(findings(54.0, **{"train.decay": 0.1}), report))
     run = place.runs()["issm"]
     assert run.data.metrics["mean"] == 54.0
     assert run.data.tags["chosen.train.decay"] == "0.1"
@@ -372,11 +385,11 @@ def test_a_later_conclusion_replaces_the_earlier_one(place: Place, report: Path)
 
 
 def test_an_experiment_deleted_in_the_ui_comes_back(place: Place) -> None:
-    with place.mirror() as mirror:
-        mirror_study(mirror)
+    with place.mirror() as tracker:
+        tell_all(tracker)
     place.client.delete_experiment(place.client.get_experiment_by_name(place.study).experiment_id)
-    with place.mirror() as mirror:
-        mirror_study(mirror)
+    with place.mirror() as tracker:
+        tell_all(tracker)
     assert set(place.runs()) == {"issm", "seed 0", "trial 1"}
 
 
@@ -388,28 +401,30 @@ def test_a_store_that_cannot_be_written_costs_two_lines(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "file").write_text("in the way")
-    with Mirror(f"sqlite:///{tmp_path}/file/mlflow.db", tmp_path / "artifacts", "issm") as mirror:
-        mirror_study(mirror)
+    with Mirror(f"sqlite:///{tmp_path}/file/mlflow.db", tmp_path / "artifacts", "issm") as tracker:
+        tell_all(tracker)
     first, last = warnings_of(caplog)
     assert f"{tmp_path}/file" in first
-    assert last.startswith("11 of 11 events did not reach MLflow")
+    assert last.startswith("12 of 12 events did not reach MLflow")
 
 
 def test_a_store_that_is_no_store_costs_two_lines(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "mlflow.db").write_text("no database " * 100)
-    with Place(tmp_path).mirror() as mirror:
-        mirror_study(mirror)
+    with Place(tmp_path).mirror() as tracker:
+        tell_all(tracker)
     assert len(warnings_of(caplog)) == 2
 
 
-def test_one_bad_event_loses_only_itself(place: Place, caplog: pytest.LogCaptureFixture) -> None:
-    with place.mirror() as mirror:
-        mirror.epoch("r1-unknown", epoch(1))
-        mirror.epoch("r1-unknown", epoch(2))
-        mirror_study(mirror)
+def test_one_bad_event_loses_only_itself(
+    place: Place, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    with place.mirror() as tracker:
+        tracker(Concluded(findings(), tmp_path / "no such folder"))
+        tracker(Concluded(findings(), tmp_path / "no such folder"))
+        tell_all(tracker)
     first, last = warnings_of(caplog)
-    assert "r1-unknown was not announced" in first
-    assert last.startswith("2 of 13 events")
+    assert "no such folder" in first
+    assert last.startswith("2 of 14 events")
     assert place.history("seed 0", "selection/war") == [(1, 0.4), (2, 0.6), (3, 0.55)]
 
 
@@ -424,17 +439,23 @@ def test_a_slow_store_blocks_neither_training_nor_the_exit(
         stuck.set()
         release.wait()
 
-    monkeypatch.setattr(tracking._Store, "epochs", never)
-    with place.mirror(capacity=4, drain_seconds=0.2) as mirror:
-        mirror.run_seen(SEED, "issm", "confirm", 0)
-        mirror.epoch(SEED.id, epoch(1))
+    monkeypatch.setattr(tracking._Store, "_log_epochs", never)
+    with place.mirror(capacity=4, drain_seconds=0.2) as tracker:
+        tracker(Started(SEED))
+        tracker(EpochEnded(SEED, epoch(1)))
         assert stuck.wait(30)
         for number in range(2, 20):
-            mirror.epoch(SEED.id, epoch(number))
+            tracker(EpochEnded(SEED, epoch(number)))
     first, last = warnings_of(caplog)
     release.set()
-    assert "more than it can take" in first
+    assert "more events than it can take" in first
     assert last.startswith("19 of 20 events")
+
+
+def test_switched_off_means_nothing_is_written(tmp_path: Path) -> None:
+    with mirror("off", tmp_path, "issm") as tracker:
+        tracker(Started(SEED))
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_new_store_appears_whole_and_quietly(

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
-from study.hashing import digest
+from study.hashing import canonical_json, digest
 from study.records import SCHEMA, Failure, RunResult, RunSpec
 
 
@@ -18,15 +19,23 @@ class VariantRecord:
     levels: Mapping[str, str]
     is_reference: bool
     template: RunSpec
-    """Its configuration, data and code; seed, fold and searched hyperparameters are put in run by run."""
+    """Its configuration, data and code; seed, fold and the searched hyperparameters, None here, come run by run."""
 
     def run(self, parameters: Mapping[str, Any], seed: int, fold: int | None) -> RunSpec:
         """Return the run with the given hyperparameters (by dotted key), seed and fold."""
-        config = {kind: dict(table) for kind, table in self.template.config.items()}
-        for key, value in parameters.items():
-            kind, _, parameter = key.partition(".")
-            config[kind][parameter] = value
-        return replace(self.template, config=config, seed=seed, fold=fold)
+        key = canonical_json([parameters, seed, fold])
+        if key not in self._runs:
+            config = {kind: dict(table) for kind, table in self.template.config.items()}
+            for path, value in parameters.items():
+                kind, _, parameter = path.partition(".")
+                config[kind][parameter] = value
+            self._runs[key] = replace(self.template, config=config, seed=seed, fold=fold)
+        return self._runs[key]
+
+    @cached_property
+    def _runs(self) -> dict[str, RunSpec]:
+        """The runs made so far: planning asks for each of them many times, and hashing one is slow."""
+        return {}
 
 
 @dataclass(frozen=True)
@@ -38,15 +47,25 @@ class ClaimRecord:
 
 
 @dataclass(frozen=True)
+class SplitSizes:
+    """Clips of one fold's splits, and the share of its test clips that the most frequent class has."""
+
+    train: int
+    selection: int
+    test: int
+    largest_class: float
+
+
+@dataclass(frozen=True)
 class DataRecord:
     """What the report says of the data that a study was trained on."""
 
     name: str
     digest: str
     classes: tuple[str, ...]
-    clips: Mapping[str, int]
-    """Clips in ``train``, ``selection`` and ``test``; of the first fold where there are folds."""
     description: str
+    sizes: tuple[SplitSizes, ...]
+    """One entry a fold; one where the data set has one split."""
 
 
 @dataclass(frozen=True)
@@ -82,12 +101,7 @@ class StudyRecord:
         It holds everything the suggestion depends on but for the earlier trials' results, and those are
         named by the same things. More trials therefore extend a search and change none of its past.
         """
-        asked = asdict(replace(variant.template, seed=self.seed, fold=fold))
-        for key in ("places", "modules", "schema"):
-            del asked[key]
-        for key in self.space:
-            kind, _, parameter = key.partition(".")
-            del asked["config"][kind][parameter]
+        asked = variant.run({}, self.seed, fold).id
         return f"{digest([asked, self.space, self.generation, self.sampler])}-{number}"
 
 

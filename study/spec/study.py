@@ -118,9 +118,7 @@ class StudySpec:
     """Where each value came from, by dotted key."""
 
 
-def load(
-    path: Path, settings: Settings, profile: str | None = None, changes: Sequence[str] = ()
-) -> StudySpec:
+def load(path: Path, profile: str | None = None, changes: Sequence[str] = ()) -> StudySpec:
     """Read a study file; `profile` and `changes` (``key=value``) make another study of it.
 
     Values compose in one direction: defaults, study.toml's places, the study, its profile, `changes`.

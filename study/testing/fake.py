@@ -1,0 +1,77 @@
+"""A trainer that trains nothing: schedulers, ledgers and conductors are tested against it in milliseconds.
+
+Its scores are a smooth function of the learning rate, a small effect of the variant and a seeded scatter, so
+that searches have something to find and paired seeds correlate. It imports no torch.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from study.hashing import digest, seed_of
+from study.ledger.files import write
+from study.records import Epoch, Machine, Profile, RunResult, RunSpec, TestResult, to_json
+
+BEST_LR = 3e-3
+MACHINE = Machine(versions={"fake": "1"}, hardware="none", platform="none")
+
+
+def train(spec: RunSpec, folder: Path, on_epoch: Callable[[Epoch], None]) -> None:
+    """Write a result that depends on the request alone; diverges above a learning rate of 1."""
+    settings = spec.config["train"]
+    history = []
+    for number in range(1, settings["epochs"] + 1):
+        share = number / settings["epochs"]
+        epoch = Epoch(number, 2 - share, settings["lr"], _metrics(share * score(spec)), 0.0)
+        history.append(epoch)
+        on_epoch(epoch)
+        time.sleep(settings.get("pause_s", 0.0))
+    diverged = settings["lr"] > 1
+    write(
+        folder / "result.json",
+        to_json(
+            RunResult(
+                run=spec.id,
+                status="diverged" if diverged else "finished",
+                best_epoch=0 if diverged else settings["epochs"],
+                selection=_metrics(0.0) if diverged else history[-1].selection,
+                history=tuple(history),
+                parameters=1000,
+                seconds=0.0,
+                machine=MACHINE,
+            )
+        ),
+    )
+
+
+def evaluate(spec: RunSpec, folder: Path, on_epoch: Callable[[Epoch], None]) -> None:
+    """Write a test result a little below the selection score."""
+    write(folder / "test.json", to_json(TestResult(spec.id, _metrics(score(spec) - 0.02), 100, 0.0)))
+
+
+def profile(spec: RunSpec, folder: Path, on_epoch: Callable[[Epoch], None]) -> None:
+    """Write a profile that is the same for every network."""
+    write(folder / "profile.json", to_json(Profile(1000, 10_000, (), (1, 1, 16, 32, 32))))
+
+
+def failing(spec: RunSpec, folder: Path, on_epoch: Callable[[Epoch], None]) -> None:
+    """Raise, as a job with a mistake in it does."""
+    raise RuntimeError("the fake trainer was told to fail")
+
+
+def score(spec: RunSpec) -> float:
+    """Return the fake accuracy in [0, 1]."""
+    parts: Mapping[str, Any] = {k: v for k, v in spec.config.items() if k not in ("train", "dataset")}
+    effect = int(digest(parts, 4), 16) / 0xFFFF * 0.05
+    scatter = (seed_of(spec.seed, spec.fold or 0) / 2**63 - 0.5) * 0.1
+    own = (seed_of(spec.id) / 2**63 - 0.5) * 0.02
+    searched = -0.05 * math.log10(max(spec.config["train"]["lr"], 1e-12) / BEST_LR) ** 2
+    return min(1.0, max(0.0, 0.6 + effect + scatter + own + searched))
+
+
+def _metrics(value: float) -> dict[str, float]:
+    return {"loss": 1 - value, "war": value, "uar": value, "recall/happy": value, "recall/sad": value}

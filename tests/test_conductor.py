@@ -1,0 +1,188 @@
+"""A whole study with a trainer that trains nothing: what is run, what is kept, what is said."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from study import conductor, plan
+from study.errors import StudyError
+from study.events import Began, Ended, Event, Started
+from study.executors.inprocess import InProcess
+from study.ledger.store import Ledger
+from study.registry import Registry
+from study.spec.settings import settings
+from study.spec.study import load
+
+FAKE = {kind: f"study.testing.fake:{kind}" for kind in conductor.TARGETS}
+
+STUDY = """
+title = "t"
+question = "Does it?"
+[base.dataset]
+name = "faces"
+train = 70
+selection = 14
+test = 14
+[design]
+kind = "one-factor"
+reference = { splitter = "even-odd" }
+[factors]
+splitter = ["even-odd", "issm"]
+[train]
+epochs = 2
+[search]
+trials = 3
+[search.space]
+"train.lr" = { low = 3e-4, high = 1e-2, log = true }
+[confirm]
+seeds = 3
+[[claims]]
+that = { splitter = "issm" }
+beats = { splitter = "even-odd" }
+"""
+
+
+class Lab:
+    """A folder with a study, a ledger and a fake trainer."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.file = folder / "s.toml"
+        self.file.write_text(STUDY)
+        self.ledger = Ledger(folder / "ledger")
+        self.events: list[Event] = []
+
+    def record(self, *changes: str):
+        lab = settings(self.folder)
+        return conductor.prepare(load(self.file, None, changes), Registry(), lab, "cpu")
+
+    def run(self, *changes: str, targets=FAKE):
+        self.events = []
+        record = self.record(*changes)
+        return conductor.run(
+            record, self.ledger, InProcess(), self.folder / "reports", self.events.append, targets
+        )
+
+    def started(self, kind: str = "train") -> list[plan.Job]:
+        return [event.job for event in self.events if isinstance(event, Started) and event.job.kind == kind]
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Lab:
+    return Lab(tmp_path)
+
+
+def test_a_study_ends_in_a_report(lab: Lab) -> None:
+    found = lab.run()
+    assert len(lab.started()) == 2 * (3 + 3)
+    assert [variant.name for variant in found.variants] == ["even-odd", "issm"]
+    assert all(len(variant.seeds) == 3 for variant in found.variants)
+    for name in ("report.md", "report.pdf", "findings.json"):
+        assert (lab.folder / "reports" / "s" / name).stat().st_size > 1000
+
+
+def test_a_second_run_trains_nothing(lab: Lab) -> None:
+    first = lab.run()
+    report = (lab.folder / "reports" / "s" / "report.md").read_bytes()
+    second = lab.run()
+    assert not lab.started() + lab.started("evaluate") + lab.started("profile")
+    began = next(event for event in lab.events if isinstance(event, Began))
+    assert (began.cached, began.total) == (12, 12)
+    assert second == first
+    assert (lab.folder / "reports" / "s" / "report.md").read_bytes() == report
+
+
+def test_reordered_levels_retrain_nothing(lab: Lab) -> None:
+    lab.run()
+    lab.file.write_text(STUDY.replace('["even-odd", "issm"]', '["issm", "even-odd"]'))
+    lab.run()
+    assert not lab.started()
+
+
+def test_more_seeds_train_only_what_is_new(lab: Lab) -> None:
+    lab.run()
+    lab.file.write_text(STUDY.replace("seeds = 3", "seeds = 5"))
+    lab.run()
+    assert len(lab.started()) == 2 * 2
+
+
+def test_a_changed_learning_setting_retrains(lab: Lab) -> None:
+    lab.run()
+    lab.file.write_text(STUDY.replace("epochs = 2", "epochs = 3"))
+    lab.run()
+    assert len(lab.started()) == 12
+
+
+def test_another_profile_or_setting_is_another_study(lab: Lab) -> None:
+    lab.run()
+    name = lab.record("confirm.seeds=2").name
+    assert name.startswith("s@")
+    lab.run("confirm.seeds=2")
+    assert not lab.started(), "the runs are shared through the ledger"
+    assert (lab.folder / "reports" / name / "report.md").is_file()
+
+
+def test_a_failing_variant_is_reported_and_never_averaged_in_silence(lab: Lab, monkeypatch) -> None:
+    import study.testing.fake as fake
+
+    real = fake.train
+
+    def train(spec, folder, on_epoch):
+        if spec.config["splitter"]["name"] == "issm" and spec.config["train"]["lr"] > 0:
+            raise RuntimeError("out of luck")
+        real(spec, folder, on_epoch)
+
+    monkeypatch.setattr(fake, "train", train)
+    found = lab.run()
+    failed = [e for e in lab.events if isinstance(e, Ended) and e.state.failure]
+    assert len(failed) == 3
+    assert "out of luck" in failed[0].state.failure.reason
+    assert "Traceback" in failed[0].state.failure.detail
+    issm = found.variants[1]
+    assert issm.difference is None
+    assert found.claims[0].verdict == "undecided"
+    assert len(found.variants[0].seeds) == 3, "the other variant went on"
+
+    lab.run()
+    assert not lab.started(), "a failed run is not tried again by itself"
+    monkeypatch.setattr(fake, "train", real)
+    record = lab.ledger.with_suggestions(lab.record())
+    assert conductor.forget_failures(record, lab.ledger) == 3
+    lab.run()
+    assert len(lab.started()) == 3 + 3
+
+
+def test_a_job_that_writes_no_result_is_a_failure_and_not_an_endless_loop(lab: Lab) -> None:
+    lab.run(targets={**FAKE, "train": "builtins:max"})
+    failed = [e for e in lab.events if isinstance(e, Ended) and e.job.kind == "train"]
+    assert len(failed) == 6
+    assert all(e.state.failure is not None for e in failed)
+
+
+def test_a_second_conductor_is_refused_by_name(lab: Lab) -> None:
+    with lab.ledger.hold("s"), pytest.raises(StudyError, match="is being run by process"):
+        lab.run()
+
+
+def test_a_lock_of_a_dead_process_does_not_block(lab: Lab) -> None:
+    import socket
+
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    lock = lab.ledger.root / "studies" / "s" / "lock"
+    lock.parent.mkdir(parents=True)
+    lock.write_text(f"{socket.gethostname()} {dead.pid}")
+    lab.run()
+    assert not lock.exists()
+
+
+def test_the_conductor_needs_no_torch() -> None:
+    code = (
+        "import sys; from study import conductor, cli, progress; from study.testing import fake;"
+        "sys.exit('torch' in sys.modules or 'mlflow' in sys.modules or 'matplotlib' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import hashlib
+import sys
+from pathlib import Path
+
+import pytest
+
+from study import hashing
+from study.hashing import canonical_json, code_digest, digest, seed_of
+
+
+def test_key_order_does_not_change_a_digest() -> None:
+    assert digest({"a": 1, "b": [1, 2]}) == digest({"b": [1, 2], "a": 1})
+    assert digest({"a": 1}) == hashlib.sha256(b'{"a":1}').hexdigest()[:16]
+
+
+def test_what_is_no_number_has_no_digest() -> None:
+    with pytest.raises(ValueError, match="JSON"):
+        canonical_json({"a": float("nan")})
+
+
+def test_seeds_differ_by_every_part_and_fit_64_bits() -> None:
+    seeds = {seed_of("a", n) for n in range(200)} | {seed_of("b", n) for n in range(200)}
+    assert len(seeds) == 400
+    assert all(0 <= seed < 2**63 for seed in seeds)
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch):
+    (tmp_path / "lab").mkdir()
+    (tmp_path / "lab" / "__init__.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def write(name: str, text: str) -> None:
+        (tmp_path / "lab" / f"{name}.py").write_text(text)
+        hashing._parse.cache_clear()
+        hashing.module_path.cache_clear()
+        for module in [module for module in sys.modules if module.startswith("lab")]:
+            del sys.modules[module]
+
+    return write
+
+
+def test_comments_docstrings_and_layout_are_not_code(package) -> None:
+    package("part", 'def f(x):\n    """Say."""\n    return x + 1\n')
+    before = code_digest(["lab.part"])
+    package("part", "# a comment\ndef f( x ):\n    return (x +\n 1)\n")
+    assert code_digest(["lab.part"]) == before
+    package("part", "def f(x):\n    return x + 2\n")
+    assert code_digest(["lab.part"]) != before
+
+
+def test_a_change_in_an_imported_module_of_the_same_package_counts(package) -> None:
+    package("below", "A = 1\n")
+    package("part", "from lab.below import A\n")
+    before = code_digest(["lab.part"])
+    package("other", "B = 1\n")
+    assert code_digest(["lab.part"]) == before
+    package("below", "A = 2\n")
+    assert code_digest(["lab.part"]) != before
+    package("part", "from . import below\n")
+    relative = code_digest(["lab.part"])
+    package("below", "A = 3\n")
+    assert code_digest(["lab.part"]) != relative

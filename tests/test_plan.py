@@ -1,0 +1,256 @@
+"""The plan: what may start now. Each test is named after what would go wrong for a study."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from study import plan
+from study.ledger.record import DataRecord, RunState, SplitSizes, StudyRecord, VariantRecord
+from study.records import Failure, Machine, RunResult, RunSpec
+
+NOTHING = RunState()
+
+
+def template(splitter: str) -> RunSpec:
+    config = {"splitter": {"name": splitter}, "train": {"lr": 1e-3, "epochs": 2}}
+    return RunSpec(config=config, seed=0, data_digest="d", code_digest="c")
+
+
+def study(
+    trials: int = 4, seeds: int = 3, variants: int = 2, generation: int = 4, folds=(None,)
+) -> StudyRecord:
+    names = [f"v{number}" for number in range(variants)]
+    return StudyRecord(
+        name="s",
+        file="s.toml",
+        title="t",
+        question="q",
+        seed=0,
+        metric="war",
+        rope=1.0,
+        alpha=0.05,
+        variants=tuple(VariantRecord(n, {"splitter": n}, n == "v0", template(n)) for n in names),
+        claims=(),
+        space={"train.lr": {"low": 1e-4, "high": 1e-2, "log": True}},
+        trials=trials,
+        generation=generation,
+        sampler="random",
+        seeds=seeds,
+        folds=folds,
+        data=DataRecord("faces", "d", ("a", "b"), "", (SplitSizes(1, 1, 1, 0.5),)),
+        claims_digest="",
+    )
+
+
+def result(run: RunSpec, score: float, status: str = "finished") -> RunResult:
+    metrics = {"war": score, "uar": score}
+    return RunResult(run.id, status, 1, metrics, (), 1, 0.0, Machine({}, "", ""))
+
+
+def value_of(run: RunSpec) -> float:
+    return random.Random(run.id).random()
+
+
+class World:
+    """Carries a study out in any order, remembering what was ever asked and started."""
+
+    def __init__(self, asked: StudyRecord, order: random.Random, outcome=lambda run: "finished") -> None:
+        self.study = asked
+        self.order = order
+        self.outcome = outcome
+        self.states: dict[str, RunState] = {}
+        self.started: list[str] = []
+        self.profiled: set[str] = set()
+
+    def state(self, run_id: str) -> RunState:
+        return self.states.get(run_id, NOTHING)
+
+    def step(self) -> plan.Step:
+        return plan.ready(self.study, self.state, frozenset(self.profiled))
+
+    def decide(self, ask: plan.Ask) -> None:
+        lr = random.Random(f"{ask.seed} {ask.history}").uniform(1e-4, 1e-2)
+        self.study = replace(
+            self.study, suggestions={**self.study.suggestions, ask.decision: {"train.lr": lr}}
+        )
+
+    def do(self, job: plan.Job) -> None:
+        self.started.append(job.key)
+        state = self.state(job.run.id)
+        if job.kind == "profile":
+            self.profiled.add(job.variant)
+        elif job.kind == "evaluate":
+            self.states[job.run.id] = replace(state, tested=True)
+        elif (how := self.outcome(job.run)) == "failed":
+            self.states[job.run.id] = RunState(failure=Failure(job.run.id, "train", "why", ""))
+        else:
+            self.states[job.run.id] = RunState(result=result(job.run, value_of(job.run), how))
+
+    def finish(self) -> World:
+        while True:
+            step = self.step()
+            choices = [*step.asks, *step.jobs]
+            if not choices:
+                return self
+            chosen = self.order.choice(choices)
+            if isinstance(chosen, plan.Ask):
+                self.decide(chosen)
+            else:
+                self.do(chosen)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    trials=st.integers(0, 9),
+    seeds=st.integers(1, 4),
+    variants=st.integers(2, 4),
+    generation=st.integers(1, 5),
+    folds=st.sampled_from([(None,), (1,), (1, 2, 3)]),
+    order=st.randoms(use_true_random=False),
+)
+def test_same_tables_whatever_the_order_of_finishing(trials, seeds, variants, generation, folds, order):
+    asked = study(trials, seeds, variants, generation, folds)
+    if not trials:
+        asked = replace(asked, space={})
+    first = World(asked, random.Random(0)).finish()
+    second = World(asked, order).finish()
+    assert first.states == second.states
+    assert first.study.suggestions == second.study.suggestions
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    trials=st.integers(0, 9),
+    seeds=st.integers(1, 4),
+    variants=st.integers(2, 4),
+    order=st.randoms(use_true_random=False),
+)
+def test_every_variant_gets_the_same_budget_and_nothing_runs_twice(trials, seeds, variants, order):
+    asked = study(trials, seeds, variants)
+    if not trials:
+        asked = replace(asked, space={})
+    world = World(asked, order).finish()
+    assert len(world.started) == len(set(world.started))
+    trained = [key for key in world.started if key.startswith("train ")]
+    assert len(trained) == variants * (trials + seeds) == plan.size(asked)
+    assert len([key for key in world.started if key.startswith("evaluate ")]) == variants * seeds
+
+
+@settings(max_examples=30, deadline=None)
+@given(stop=st.integers(0, 40), order=st.randoms(use_true_random=False))
+def test_resuming_from_any_point_goes_on_where_it_stopped(stop, order):
+    whole = World(study(6, 3), order).finish()
+    world = World(study(6, 3), order)
+    for _ in range(stop):
+        step = world.step()
+        if not (step.asks or step.jobs):
+            break
+        world.decide(step.asks[0]) if step.asks else world.do(step.jobs[0])
+    resumed = World(world.study, order)
+    resumed.states, resumed.profiled = dict(world.states), set(world.profiled)
+    resumed.finish()
+    assert not set(resumed.started) & set(world.started)
+    assert resumed.states == whole.states
+
+
+def test_a_trial_never_learns_from_its_own_generation():
+    world = World(study(8, 1, generation=4), random.Random(1))
+    seen = []
+    while step := world.step():
+        if not (step.asks or step.jobs):
+            break
+        for ask in step.asks:
+            seen.append(len(ask.history))
+            world.decide(ask)
+        if not step.asks:
+            world.do(step.jobs[-1])
+    assert sorted(seen) == [0] * 8 + [4] * 8
+
+
+def test_more_trials_extend_a_search_and_ask_nothing_again():
+    short = World(study(3, 1), random.Random(2)).finish()
+    longer = World(replace(short.study, trials=8), random.Random(3))
+    longer.states, longer.profiled = dict(short.states), set(short.profiled)
+    longer.finish()
+    assert short.study.suggestions.items() <= longer.study.suggestions.items()
+    assert not set(longer.started) & set(short.started)
+    at_once = World(study(8, 1), random.Random(4)).finish()
+    assert at_once.study.suggestions == longer.study.suggestions
+
+
+def test_confirmation_uses_the_best_trial_and_the_earliest_on_ties(monkeypatch):
+    scores = {}
+
+    def tied(run: RunSpec) -> float:
+        return scores.setdefault(run.config["train"]["lr"], 0.7 if len(scores) in (1, 2) else 0.1)
+
+    monkeypatch.setitem(globals(), "value_of", tied)
+    world = World(study(4, 2, variants=1), random.Random(0))
+    while world.step().asks:
+        world.decide(world.step().asks[0])
+    variant = world.study.variants[0]
+    runs = list(plan.trials(world.study, variant, None))
+    for run in runs:
+        world.do(plan.Job("train", run, "v0", "search", 0))
+    confirmed = plan.confirmations(world.study, variant, None, world.state)
+    assert {run.config["train"]["lr"] for run in confirmed} == {runs[1].config["train"]["lr"]}
+
+
+def test_confirmation_seeds_are_fresh_and_paired_across_variants():
+    world = World(study(2, 3), random.Random(0)).finish()
+    arms = [plan.confirmations(world.study, v, None, world.state) for v in world.study.variants]
+    assert [run.seed for run in arms[0]] == [run.seed for run in arms[1]]
+    assert len({run.seed for run in arms[0]}) == 3
+    searched = {run.seed for v in world.study.variants for run in plan.trials(world.study, v, None)}
+    assert not searched & {run.seed for run in arms[0]}
+
+
+def test_test_is_read_for_confirmation_runs_only_and_once():
+    world = World(study(3, 2), random.Random(0)).finish()
+    searched = {run.id for v in world.study.variants for run in plan.trials(world.study, v, None)}
+    tested = [key.removeprefix("evaluate ") for key in world.started if key.startswith("evaluate ")]
+    assert not searched & set(tested)
+    assert len(tested) == len(set(tested)) == 4
+
+
+def test_a_diverged_trial_spends_its_budget_and_is_never_chosen():
+    bad = {}
+
+    def outcome(run: RunSpec) -> str:
+        return bad.setdefault(run.config["train"]["lr"], "diverged" if len(bad) < 2 else "finished")
+
+    world = World(study(4, 1, variants=1), random.Random(5), outcome).finish()
+    assert len([k for k in world.started if k.startswith("train ")]) == 5
+    chosen = plan.choice(world.study, world.study.variants[0], None, world.state)
+    assert chosen is not None
+    assert bad[chosen["train.lr"]] == "finished"
+
+
+def test_one_variant_without_any_usable_trial_stops_nothing_else():
+    world = World(
+        study(2, 2),
+        random.Random(0),
+        lambda run: "failed" if run.config["splitter"]["name"] == "v1" else "finished",
+    )
+    world.finish()
+    assert plan.choice(world.study, world.study.variants[1], None, world.state) is None
+    assert sum(state.tested for state in world.states.values()) == 2
+
+
+@pytest.mark.parametrize("what", ["data_digest", "code_digest", "threads"])
+def test_identity_changes_with_what_can_change_numbers(what):
+    run = template("issm")
+    other = replace(run, **{what: 2 if what == "threads" else "other"})
+    assert other.id != run.id
+
+
+def test_identity_ignores_places_and_the_order_of_keys():
+    run = template("issm")
+    moved = replace(run, places={"dataset.root": "/elsewhere"}, modules=("mine",))
+    shuffled = replace(run, config=dict(reversed(run.config.items())))
+    assert run.id == moved.id == shuffled.id
