@@ -1,0 +1,121 @@
+"""IFDD: stem and backbone, pyramid, split, lift, read-out, head.
+
+Wang and Chai, "Lifting Scheme-Based Implicit Disentanglement of Emotion-Related Facial Dynamics in the Wild",
+AAAI 2025, arXiv 2412.13168.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+from torch import Tensor, nn
+
+from study.components.contract import Build, Details, Groups, Output
+from study.components.pyramid import Pyramid
+from study.data.clips import ClipShape
+from study.registry import Part, Registry, component
+
+
+class IFDD(nn.Module):
+    """A video network that classifies a clip from what its context cannot predict."""
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        pyramid: Pyramid,
+        splitter: nn.Module,
+        lifting: nn.Module,
+        readout: nn.Module,
+        head: nn.Module,
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.pyramid = pyramid
+        self.splitter = splitter
+        self.lifting = lifting
+        self.readout = readout
+        self.head = head
+
+    def forward(self, clips: Tensor, details: Details | None = None) -> Output:
+        """Return the logits of clips (B, C, T, H, W) in [0, 1], and the context residual (B, C, T/2, H, W).
+
+        What the parts did is written into `details` where one is given, a mean over tokens for each group.
+        """
+        stages = self.backbone(clips, details)
+        clip = self.pyramid(stages)
+        split = self.splitter(clip, details)
+        lifted = self.lifting(split, clip, details)
+        feature = self.readout(lifted.groups)
+        logits = self.head(feature)
+        if details is None:
+            return Output(logits, lifted.context_residual)
+        note(details, "split", split)
+        note(details, "lifted", lifted.groups)
+        details["clip_feature"] = feature
+        return Output(logits, lifted.context_residual, details)
+
+
+def note(details: Details, when: str, groups: Groups) -> None:
+    """Note each group's mean over its tokens, (B, C), and its root mean square in every time step, (B, T/2)."""
+    for name, group in groups._asdict().items():
+        if group is not None:
+            details[f"{when}_{name}"] = group.mean((2, 3, 4))
+            details[f"{when}_{name}_norm"] = group.square().mean((1, 3, 4)).sqrt()
+
+
+def build_network(
+    registry: Registry, config: Mapping[str, Mapping[str, Any]], shape: ClipShape, classes: int
+) -> nn.Module:
+    """Build the network that a resolved configuration describes.
+
+    Args:
+        registry: Where the network and its parts are looked up.
+        config: ``{"network": {"name": …}, "backbone": {"name": …}, …}``: one table a kind of part.
+        shape: The clips' shape.
+        classes: Number of classes.
+
+    Raises:
+        InputError: Parts that do not go together, or do not fit the clips.
+    """
+    network = config["network"]
+    parts = {kind: config[kind] for kind in registry.parts(network["name"])}
+    built: nn.Module = registry.build("network", {**network, **parts}, shape, classes, registry.build)
+    return built
+
+
+@component("network")
+def ifdd(
+    shape: ClipShape,
+    classes: int,
+    build: Build,
+    *,
+    backbone: Annotated[Part, "clips to feature maps"] = "conv-tiny",
+    stages: Annotated[list[int] | None, "the backbone's stages to join, from 0; none: the last alone"] = None,
+    splitter: Annotated[Part, "a clip's frames to a static and a dynamic group"] = "issm",
+    lifting: Annotated[Part, "takes from the dynamic group what the static one predicts"] = "attention",
+    readout: Annotated[Part, "groups to one feature vector"] = "token-weights",
+    head: Annotated[Part, "feature vector to logits"] = "linear",
+) -> nn.Module:
+    """IFDD from any parts; by default a small one that learns on a CPU."""
+    return joined(shape, classes, build, backbone, stages, splitter, lifting, readout, head)
+
+
+def joined(
+    shape: ClipShape,
+    classes: int,
+    build: Build,
+    backbone: Part,
+    stages: Sequence[int] | None,
+    splitter: Part,
+    lifting: Part,
+    readout: Part,
+    head: Part,
+) -> IFDD:
+    """Build every part for what the part before it returns, and join them."""
+    trunk = build("backbone", backbone, shape)
+    pyramid = Pyramid(trunk.stages, stages)
+    split = build("splitter", splitter, pyramid.features)
+    lift = build("lifting", lifting, split.groups)
+    summary = build("readout", readout, split.groups)
+    return IFDD(trunk, pyramid, split, lift, summary, build("head", head, summary.features, classes))

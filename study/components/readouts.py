@@ -1,0 +1,78 @@
+"""Read-outs: the groups to one feature vector a clip."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Literal
+
+import torch
+from torch import Tensor, nn
+
+from study.components.contract import Features, Groups, GroupShapes
+from study.errors import InputError
+from study.registry import component
+
+Group = Literal["dynamic", "static", "both"]
+
+
+@component("readout")
+def token_weights(
+    groups: GroupShapes,
+    *,
+    group: Annotated[
+        Literal["dynamic", "static", "both"], "the group that the clip is classified from"
+    ] = "dynamic",
+) -> nn.Module:
+    """One learned weight for each position in time and space."""
+    return ReadOut(groups, group, lambda features: TokenWeights(features.tokens))
+
+
+@component("readout")
+def mean(
+    groups: GroupShapes,
+    *,
+    group: Annotated[
+        Literal["dynamic", "static", "both"], "the group that the clip is classified from"
+    ] = "dynamic",
+) -> nn.Module:
+    """The mean over time and space."""
+    return ReadOut(groups, group, lambda features: TokenMean())
+
+
+class ReadOut(nn.Module):
+    """Sums up one group, or each of both side by side."""
+
+    def __init__(self, shapes: GroupShapes, group: Group, summary: Callable[[Features], nn.Module]) -> None:
+        super().__init__()
+        if shapes.static is None and group != "dynamic":
+            raise InputError(
+                f"readout.group: must be 'dynamic' where nothing is split. Got {group!r} instead."
+            )
+        self.chosen = ("static", "dynamic") if group == "both" else (group,)
+        self.summaries = nn.ModuleDict({name: summary(getattr(shapes, name)) for name in self.chosen})
+        self.features = sum(getattr(shapes, name).channels for name in self.chosen)
+
+    def forward(self, groups: Groups) -> Tensor:
+        """Return (B, features)."""
+        return torch.cat([self.summaries[name](getattr(groups, name)) for name in self.chosen], dim=1)
+
+
+class TokenWeights(nn.Module):
+    """A linear layer without bias over the tokens."""
+
+    def __init__(self, tokens: int) -> None:
+        super().__init__()
+        self.weights = nn.Linear(tokens, 1, bias=False)
+
+    def forward(self, group: Tensor) -> Tensor:
+        """Return (B, C) from (B, C, T, H, W)."""
+        summed: Tensor = self.weights(group.flatten(2))
+        return summed.squeeze(2)
+
+
+class TokenMean(nn.Module):
+    """The mean over the tokens."""
+
+    def forward(self, group: Tensor) -> Tensor:
+        """Return (B, C) from (B, C, T, H, W)."""
+        return group.mean((2, 3, 4))

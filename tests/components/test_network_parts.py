@@ -1,0 +1,286 @@
+"""The network's parts: what they compute, and what a user is told when parts do not go together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from study.components.contract import Features, Groups, GroupShapes, Output
+from study.components.resampling import hat_weights, pooling_matrix, sample_frames
+from study.data.clips import ClipShape
+from study.errors import InputError
+from study.registry import Registry
+
+Network = Callable[..., nn.Module]
+FEATURES = Features(channels=16, frames=8, height=3, width=5)
+
+
+def clip(features: Features = FEATURES, batch: int = 2) -> Tensor:
+    return torch.randn(batch, *features, generator=torch.Generator().manual_seed(0))
+
+
+def part(registry: Registry, kind: str, value: Any, *context: Any) -> Any:
+    return registry.build(kind, registry.resolve(kind, value, kind), *context)
+
+
+# the network as a whole
+
+
+@pytest.mark.parametrize("splitter", ["none", "even-odd", "issm"])
+@pytest.mark.parametrize("lifting", ["none", "haar", "attention"])
+def test_every_pair_of_splitter_and_lifting_runs_or_says_why_not(
+    network: Network, splitter: str, lifting: str
+) -> None:
+    if splitter == "none" and lifting != "none":
+        with pytest.raises(InputError, match="use lifting 'none'"):
+            network(splitter=splitter, lifting=lifting)
+        return
+    output = network(splitter=splitter, lifting=lifting)(torch.rand(3, 1, 16, 32, 32))
+    assert output.logits.shape == (3, 7)
+    assert (output.context_residual is None) == (lifting == "none")
+
+
+@pytest.mark.parametrize(
+    ("shape", "backbone"),
+    [
+        (ClipShape(3, 8, 32, 32), "conv-tiny"),
+        (ClipShape(1, 32, 57, 40), "conv-tiny"),
+        (ClipShape(3, 16, 224, 224), "conv-tiny"),
+        (ClipShape(1, 16, 32, 32), "mvit-tiny"),
+        (ClipShape(3, 12, 48, 56), "mvit-tiny"),
+    ],
+)
+def test_backbones_return_the_stages_that_they_declare(
+    registry: Registry, shape: ClipShape, backbone: str
+) -> None:
+    built = part(registry, "backbone", backbone, shape)
+    stages = built(torch.rand(2, *shape))
+    assert [tuple(stage.shape[1:]) for stage in stages] == [tuple(stage) for stage in built.stages]
+
+
+@pytest.mark.parametrize("stages", [[0, 1, 2], [1, 2], [2]])
+def test_pyramid_joins_stages_into_the_shape_of_the_last(network: Network, stages: list[int]) -> None:
+    built = network({"name": "ifdd", "stages": stages})
+    assert built(torch.rand(2, 1, 16, 32, 32)).logits.shape == (2, 7)
+    assert built.pyramid.features == (64, 8, 4, 4)
+
+
+@pytest.mark.parametrize("stages", [[], [0, 1], [2, 2], [-1], [1, 2, 3]])
+def test_impossible_stages_are_refused_with_what_is_allowed(network: Network, stages: list[int]) -> None:
+    with pytest.raises(InputError, match=r"from 0 to 2, 2 \(the last\) among them"):
+        network({"name": "ifdd", "stages": stages})
+
+
+@pytest.mark.parametrize(
+    ("shape", "parts", "message"),
+    [
+        (ClipShape(1, 7, 32, 32), {}, "even number of frames"),
+        (ClipShape(1, 4, 32, 32), {}, "even number of time steps, at least 4"),
+        (ClipShape(1, 10, 32, 32), {"splitter": "even-odd"}, "even number of time steps, at least 4"),
+        (ClipShape(1, 16, 8, 32), {}, "at least 16 x 16 pixels"),
+        (
+            ClipShape(1, 16, 32, 32),
+            {"lifting": {"name": "attention", "heads": 7}},
+            "must divide the 64 channels",
+        ),
+        (
+            ClipShape(1, 16, 32, 32),
+            {"splitter": "none", "lifting": "none", "readout": {"name": "mean", "group": "both"}},
+            "must be 'dynamic'",
+        ),
+        (
+            ClipShape(1, 16, 32, 32),
+            {"lifting": {"name": "attention", "shared": True, "updater_depth": 2}},
+            "to be equal",
+        ),
+    ],
+)
+def test_parts_that_do_not_fit_are_refused_in_words(
+    network: Network, shape: ClipShape, parts: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        network(shape=shape, **parts)
+
+
+def test_details_cost_nothing_unless_asked_for_and_tell_what_the_parts_did(network: Network) -> None:
+    built = network().eval()
+    clips = torch.rand(2, 1, 16, 32, 32)
+    assert built(clips).details == {}
+    output = built(clips, {})
+    assert torch.equal(output.logits, built(clips).logits)
+    shapes = {name: tuple(tensor.shape) for name, tensor in output.details.items()}
+    assert shapes["similarity"] == (2, 8, 8)
+    assert shapes["static_index"] == shapes["dynamic_index"] == (2, 4)
+    assert shapes["static_weights"] == shapes["dynamic_weights"] == (2, 4, 8)
+    assert shapes["lifted_static"] == shapes["lifted_dynamic"] == shapes["clip_feature"] == (2, 64)
+    assert shapes["split_dynamic_norm"] == (2, 4)
+
+
+# resampling
+
+
+def test_hat_weights_interpolate_like_grid_sample() -> None:
+    frames = clip(Features(3, 8, 1, 1))
+    positions = torch.tensor([[0.0, 0.25, 3.9, 7.0], [1.0, 2.5, 6.99, 0.001]])
+    grid = torch.stack([positions * 2 / 7 - 1, torch.zeros_like(positions)], dim=-1)[:, None]
+    expected = F.grid_sample(frames[..., 0].transpose(2, 3), grid, align_corners=True, padding_mode="border")
+    sampled = sample_frames(frames, hat_weights(positions, 8))
+    torch.testing.assert_close(sampled[..., 0, 0], expected[:, :, 0])
+
+
+def test_released_positions_are_grid_sample_with_mixed_corner_conventions(registry: Registry) -> None:
+    built = part(registry, "splitter", {"name": "issm", "positions": "released", "frozen": True}, FEATURES)
+    frames = clip()
+    groups = built(frames)
+    for group, index in ((groups.static, [0.0, 2, 4, 6]), (groups.dynamic, [1.0, 3, 5, 7])):
+        along_time = frames.flatten(3)  # (B, C, T, HW): time as the height of an image
+        normalised = torch.tensor(index) * 2 / 7 - 1
+        across = torch.linspace(-1, 1, 2 * 15 + 1)[1::2]
+        grid = torch.stack(torch.meshgrid(normalised, across, indexing="ij")[::-1], dim=-1)
+        expected = F.grid_sample(
+            along_time, grid.expand(2, -1, -1, -1), align_corners=False, padding_mode="border"
+        )
+        torch.testing.assert_close(group.flatten(3), expected)
+
+
+@pytest.mark.parametrize(("size", "pooled"), [(8, 4), (7, 4), (56, 7), (9, 7), (7, 7)])
+def test_pooling_matrix_is_adaptive_average_pooling(size: int, pooled: int) -> None:
+    row = torch.randn(3, size, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(row @ pooling_matrix(size, pooled).T, F.adaptive_avg_pool1d(row, pooled))
+
+
+# splitters
+
+
+def test_frozen_corrected_issm_is_the_even_odd_split(registry: Registry) -> None:
+    frames = clip()
+    for splitter in ("even-odd", {"name": "issm", "frozen": True}, {"name": "issm", "receptive_field": 0}):
+        built = part(registry, "splitter", splitter, FEATURES)
+        groups = built(frames)
+        assert torch.equal(groups.static, frames[:, :, 0::2])
+        assert torch.equal(groups.dynamic, frames[:, :, 1::2])
+        assert not list(built.parameters())
+
+
+@pytest.mark.parametrize("receptive_field", [0.5, 2.0, 4.0])
+def test_offsets_stay_within_the_receptive_field(registry: Registry, receptive_field: float) -> None:
+    built = part(registry, "splitter", {"name": "issm", "receptive_field": receptive_field}, FEATURES)
+    nn.init.normal_(built.static_offsets.weight, std=100)
+    details: dict[str, Tensor] = {}
+    built(clip(), details)
+    offsets = details["static_index"] - torch.tensor([0.0, 2, 4, 6])
+    assert offsets.abs().max() <= receptive_field
+    assert offsets.abs().max() > 0.9 * receptive_field
+
+
+def test_issm_of_the_released_size_has_5976_parameters(registry: Registry) -> None:
+    built = part(registry, "splitter", "issm", Features(768, 8, 7, 7))
+    used = sum(parameter.numel() for parameter in built.parameters())
+    assert used == 5976 - (8 * 8 + 8 + 8 + 1)  # the release's time projection is never used
+
+
+# liftings
+
+
+def test_haar_is_the_difference_and_the_mean_of_neighbouring_frames(registry: Registry) -> None:
+    frames = clip()
+    even, odd = frames[:, :, 0::2], frames[:, :, 1::2]
+    built = part(registry, "lifting", {"name": "haar", "output": "none"}, GroupShapes(FEATURES, FEATURES))
+    (static, dynamic), residual = built(Groups(even, odd), frames)
+    torch.testing.assert_close(dynamic, odd - even)
+    torch.testing.assert_close(static, (even + odd) / 2)
+    torch.testing.assert_close(residual, torch.zeros_like(residual), atol=1e-6, rtol=0)
+
+
+def attention(registry: Registry, **parameters: Any) -> Any:
+    table = {"name": "attention", "heads": 4, "norm": False, "output": "none"} | parameters
+    return part(registry, "lifting", table, GroupShapes(FEATURES, FEATURES))
+
+
+def test_depth_zero_of_both_leaves_the_groups_alone(registry: Registry) -> None:
+    groups = Groups(clip(), clip() + 1)
+    built = attention(registry, predictor_depth=0, updater_depth=0)
+    (static, dynamic), _ = built(groups, torch.cat([clip(), clip()], dim=2))
+    assert torch.equal(static, groups.static)
+    assert torch.equal(dynamic, groups.dynamic)
+
+
+def torch_attention(layer: Any, target: Tensor, source: Tensor) -> Tensor:
+    """One layer by torch's fused attention."""
+
+    def by_head(tokens: Tensor) -> Tensor:
+        return tokens.unflatten(2, (layer.heads, -1)).transpose(1, 2)
+
+    key, value = layer.key_value(source).chunk(2, dim=2)
+    mixed = F.scaled_dot_product_attention(by_head(layer.query(target)), by_head(key), by_head(value))
+    return layer.project(mixed.transpose(1, 2).flatten(2) + value)
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3])
+@pytest.mark.parametrize("order", ["update-first", "predict-first"])
+def test_attention_of_any_depth_and_order_follows_its_definition(
+    registry: Registry, depth: int, order: str
+) -> None:
+    def told(steps: Any, target: Tensor, source: Tensor) -> Tensor:
+        h = target
+        for layer in steps.layers[:-1]:
+            h = h + torch_attention(layer, h, source)
+        return torch_attention(steps.layers[-1], h, source)
+
+    built = attention(registry, predictor_depth=depth, updater_depth=depth, order=order)
+    static, dynamic = clip(), clip().flip(0) * 0.5
+    s, d = (group.flatten(2).transpose(1, 2) for group in (static, dynamic))
+    if order == "update-first":
+        s = s + told(built.update, s, d)
+        d = d - told(built.predict, d, s)
+    else:
+        d = d - told(built.predict, d, s)
+        s = s + told(built.update, s, d)
+    lifted, _ = built(Groups(static, dynamic), torch.cat([static, static], dim=2))
+    torch.testing.assert_close(lifted.static.flatten(2).transpose(1, 2), s)
+    torch.testing.assert_close(lifted.dynamic.flatten(2).transpose(1, 2), d)
+
+
+@pytest.mark.parametrize("depth", [2, 3])
+def test_sharing_one_layers_heads_matches_its_parameters_within_a_percent(
+    network: Network, depth: int
+) -> None:
+    def size(**parameters: Any) -> int:
+        return sum(p.numel() for p in network(lifting={"name": "attention"} | parameters).parameters())
+
+    matched = size(predictor_depth=depth, depth_budget="shared")
+    assert matched == pytest.approx(size(), rel=0.01)
+    assert size(predictor_depth=depth) > 1.1 * size()
+
+
+# loss
+
+
+@pytest.mark.parametrize(("batch", "expected"), [(16, 0.20), (1, 0.0125)])
+def test_released_context_loss_of_a_constant_half(registry: Registry, batch: int, expected: float) -> None:
+    loss = part(registry, "loss", {"name": "cross-entropy-context", "reduction": "sum"})
+    logits = torch.tensor([[50.0, 0.0]]).expand(batch, 2)  # a cross-entropy of zero
+    output = Output(logits, torch.full((batch, 3, 4, 7, 7), 0.5))
+    assert loss(output, torch.zeros(batch, dtype=torch.int64)).item() == pytest.approx(expected)
+
+
+def test_relaxed_context_loss_sees_the_mean_and_the_full_one_every_value(registry: Registry) -> None:
+    signs = torch.tensor([1.0, -1.0]).view(1, 2, 1, 1, 1)
+    output = Output(torch.tensor([[50.0, 0.0]]), signs.expand(1, 2, 4, 3, 3))
+    label = torch.zeros(1, dtype=torch.int64)
+    for form, expected in (("relaxed", 0.0), ("full", 0.05)):
+        loss = part(registry, "loss", {"name": "cross-entropy-context", "context": form})
+        assert loss(output, label).item() == pytest.approx(expected, abs=1e-7)
+
+
+def test_loss_takes_mixed_targets(registry: Registry) -> None:
+    loss = part(registry, "loss", {"name": "cross-entropy-context", "label_smoothing": 0.1})
+    output = Output(torch.tensor([[1.0, 2.0, 0.5]]))
+    hard = loss(output, torch.tensor([1]))
+    soft = loss(output, torch.tensor([[0.0, 1.0, 0.0]]))
+    assert soft.item() == pytest.approx(hard.item())
