@@ -20,17 +20,20 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from study.analysis.findings import Findings, VariantFinding
+from study.analysis.findings import VariantFinding
 from study.errors import InputError
+from study.events import Concluded, Ended, EpochEnded, Event, Found, Listener, Started
 from study.ledger.files import write
-from study.records import Epoch, Failure, RunResult, RunSpec, TestResult
+from study.ledger.record import RunState
+from study.plan import Job
+from study.records import Epoch, RunSpec
 
-LOG = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 PARAMETER_LIMIT = 6000
 """Characters; MLflow cuts longer values silently."""
 TAG_LIMIT = 8000
@@ -40,8 +43,17 @@ NOTE = "mlflow.note.content"
 """What the UI shows, as Markdown, above a run or an experiment."""
 
 
+def mirror(uri: str, artifacts: Path, study: str) -> contextlib.AbstractContextManager[Listener]:
+    """Return the mirror of `study` in the store at `uri`, or a listener that does nothing where it is ``off``."""
+    return contextlib.nullcontext(_ignore) if uri == "off" else Mirror(uri, artifacts, study)
+
+
+def _ignore(_: Event) -> None:
+    pass
+
+
 class Mirror:
-    """The writing end of a mirror: every method returns at once, one thread does the work.
+    """A listener that returns at once; one thread does the work.
 
     Args:
         uri: An MLflow store, ``sqlite:///path``; made where it is missing.
@@ -61,7 +73,7 @@ class Mirror:
         self._artifacts = artifacts
         self._study = study
         self._drain_seconds = drain_seconds
-        self._queue: queue.Queue[Callable[[_Store], None] | None] = queue.Queue(capacity)
+        self._queue: queue.Queue[tuple[int, Event] | None] = queue.Queue(capacity)
         self._thread = threading.Thread(target=self._write, name="mlflow mirror", daemon=True)
         self._abandoned = False
         self._warned = False
@@ -79,7 +91,7 @@ class Mirror:
         self._thread.join(max(0.0, deadline - time.monotonic()))
         self._abandoned = True
         if lost := self._sent - self._written:
-            LOG.warning(
+            _log.warning(
                 "%d of %d events did not reach MLflow at %s. The ledger has them all: "
                 "the next run of this study mirrors what is missing.",
                 lost,
@@ -87,39 +99,13 @@ class Mirror:
                 self._uri,
             )
 
-    def run_seen(
-        self, spec: RunSpec, variant: str, purpose: Literal["search", "confirm"], number: int
-    ) -> None:
-        """Announce a run that starts or is found in the ledger, before anything else about it."""
-        self._send(lambda store, now: store.run_seen(now, spec, variant, purpose, number))
-
-    def epoch(self, run: str, epoch: Epoch) -> None:
-        """Mirror one epoch of a live training."""
-        self._send(lambda store, now: store.epochs(now, run, [epoch]))
-
-    def finished(self, result: RunResult) -> None:
-        """Mirror the end of a training, with every epoch of its history that is not there yet."""
-        self._send(lambda store, now: store.finished(now, result))
-
-    def tested(self, result: TestResult) -> None:
-        """Mirror a run's test figures."""
-        self._send(lambda store, now: store.tested(now, result))
-
-    def failed(self, failure: Failure) -> None:
-        """Mirror a training or evaluation that ended without a result."""
-        self._send(lambda store, now: store.failed(now, failure))
-
-    def concluded(self, findings: Findings, report: Path) -> None:
-        """Mirror what the study concludes, and the files of the folder `report`."""
-        self._send(lambda store, now: store.concluded(now, findings, report))
-
-    def _send(self, event: Callable[[_Store, int], None]) -> None:
-        now = _now()
+    def __call__(self, event: Event) -> None:
+        """Queue an event, or drop and count it where the queue is full."""
         self._sent += 1
         try:
-            self._queue.put_nowait(lambda store: event(store, now))
+            self._queue.put_nowait((_now(), event))
         except queue.Full:
-            self._warn("more than it can take")
+            self._warn("more events than it can take")
 
     def _write(self) -> None:
         store = None
@@ -127,11 +113,11 @@ class Mirror:
             store = _Store(self._uri, self._artifacts, self._study)
         except Exception as error:
             self._warn(error)
-        while not self._abandoned and (event := self._queue.get()) is not None:
+        while not self._abandoned and (waiting := self._queue.get()) is not None:
             if store is None:
                 continue
             try:
-                event(store)
+                store.take(*waiting)
                 self._written += 1
             except Exception as error:
                 self._warn(error)
@@ -143,7 +129,7 @@ class Mirror:
         if not self._warned:
             self._warned = True
             first_line = (str(reason).splitlines() or [repr(reason)])[0]
-            LOG.warning(
+            _log.warning(
                 "MLflow at %s: %s. Training goes on; the mirror may lack events.", self._uri, first_line
             )
 
@@ -159,6 +145,7 @@ class _Mirrored:
     """The latest value under each name."""
     epochs: set[int] | None
     """None: not asked for yet."""
+    configured: bool
 
 
 class _Store:
@@ -178,85 +165,93 @@ class _Store:
         self._runs = {_key(run.tags): run for run in self._stored_runs()}
         self.end_running(_now())  # left by a conductor that was killed
 
-    def run_seen(self, now: int, spec: RunSpec, variant: str, purpose: str, number: int) -> None:
-        name = f"{'seed' if purpose == 'confirm' else 'trial'} {number}"
-        if spec.fold is not None:
-            name += f", fold {spec.fold}"
+    def take(self, now: int, event: Event) -> None:
+        """Mirror one event, which happened at `now`."""
+        match event:
+            case Started(job) if job.kind == "train":
+                for run in (self._child(now, job), self._summary(now, job.variant)):
+                    self._set_status(run, "RUNNING")
+            case EpochEnded(job, epoch):
+                self._log_epochs(now, self._child(now, job), [epoch])
+            case Found(job, state) | Ended(job, state) if job.kind != "profile":
+                self._settle(now, self._child(now, job), state)
+            case Concluded():
+                self._conclude(now, event)
+
+    def _child(self, now: int, job: Job) -> _Mirrored:
+        """Return a seed's or trial's run, with its configuration."""
+        name = f"seed {job.number}" if job.purpose == "confirm" else f"trial {job.number + 1}"
+        if job.run.fold is not None:
+            name += f", fold {job.run.fold}"
         tags = {
-            "study.purpose": purpose,
-            "study.variant": variant,
-            "study.run": spec.id,
-            "mlflow.parentRunId": self._summary(now, variant).id,
+            "study.purpose": job.purpose,
+            "study.variant": job.variant,
+            "study.run": job.run.id,
+            "mlflow.parentRunId": self._summary(now, job.variant).id,
         }
         run = self._run(now, name, tags)
-        if run.status == "FINISHED":
-            return
+        if not run.configured:
+            self._configure(run, job.run)
+        return run
+
+    def _configure(self, run: _Mirrored, spec: RunSpec) -> None:
         from mlflow.entities import Param
 
         asked = asdict(spec) | {"run": spec.id}
         counted = {key: value for key, value in asked.items() if key not in ("config", "places", "modules")}
         values = _flat({**counted, **spec.config})
-        self._client.log_batch(run.id, params=[Param(key, value) for key, value in values.items()])
         self._client.log_text(
             run.id, json.dumps(asked, indent=1, ensure_ascii=False, default=str), "configuration.json"
         )
+        self._client.log_batch(run.id, params=[Param(key, value) for key, value in values.items()])
+        run.configured = True
 
-    def epochs(self, now: int, run_id: str, epochs: Iterable[Epoch]) -> None:
-        run = self._known(run_id)
-        if run.status == "FINISHED":
-            return
-        for each in (run, self._summary(now, run.tags["study.variant"])):
-            if each.status != "RUNNING":
-                self._set_status(each, "RUNNING")
-        self._log_epochs(now, run, epochs)
-
-    def finished(self, now: int, result: RunResult) -> None:
-        run = self._known(result.run)
-        new = "best_epoch" not in run.metrics
-        self._log_epochs(now, run, result.history)
-        figures = {f"best/{name}": value for name, value in result.selection.items()}
-        figures |= {
-            "best_epoch": result.best_epoch,
-            "parameters": result.parameters,
-            "seconds": result.seconds,
-        }
-        self._log(now, run, figures)
-        if new or run.status in ("RUNNING", "KILLED"):
+    def _settle(self, now: int, run: _Mirrored, state: RunState) -> None:
+        """Write what a run came to; one that is known to have finished is left alone."""
+        result, failure = state.result, state.failure
+        if result and not (run.status == "FINISHED" and "best_epoch" in run.metrics):
+            self._log_epochs(now, run, result.history)
+            figures = {f"best/{name}": value for name, value in result.selection.items()}
+            figures |= {"parameters": result.parameters, "seconds": result.seconds}
+            self._log(now, run, figures | {"best_epoch": result.best_epoch})
+        if failure:
+            if run.tags.get("study.failure") != _cut(failure.reason):
+                self._client.log_text(run.id, failure.detail, "failure.txt")
+            self._set_status(run, "FAILED", now, failure=failure.reason)
+        elif result:
             self._set_status(run, "FINISHED", now, shown=result.status)
 
-    def tested(self, now: int, result: TestResult) -> None:
-        run = self._known(result.run)
-        new = not any(name.startswith("test/") for name in run.metrics)
-        self._log(now, run, {f"test/{name}": value for name, value in result.metrics.items()})
-        if new and run.status == "FAILED":
-            self._set_status(run, "FINISHED", now)
-
-    def failed(self, now: int, failure: Failure) -> None:
-        run = self._known(failure.run)
-        if run.status == "FAILED" and run.tags.get("study.failure") == _cut(failure.reason):
-            return
-        self._client.log_text(run.id, failure.detail, "failure.txt")
-        self._set_status(run, "FAILED", now, failure=failure.reason)
-
-    def concluded(self, now: int, findings: Findings, report: Path) -> None:
+    def _conclude(self, now: int, event: Concluded) -> None:
+        findings = event.findings
         text = (
             f"**{findings.question}**\n\n{findings.answer}\n\n"
             "Summary runs are in percentage points, seeds and trials in [0, 1]."
         )
         self._client.set_experiment_tag(self._experiment, NOTE, text)
         for variant in findings.variants:
-            run = self._summary(now, variant.name)
-            self._log(now, run, _figures(variant))
-            tags = _conclusions(variant)
-            self._tag(run, tags)
-            for stale in [key for key in run.tags if key.startswith("chosen.") and key not in tags]:
-                self._client.delete_tag(run.id, stale)
-                del run.tags[stale]
-            without_result = variant.score is None and bool(variant.failures)
-            self._set_status(run, "FAILED" if without_result else "FINISHED", now)
+            self._summarise(now, variant)
         run = self._run(now, "report", {"study.purpose": "report", NOTE: text})
-        self._client.log_artifacts(run.id, str(report))
+        self._client.log_artifacts(run.id, str(event.report))
         self._set_status(run, "FINISHED", now)
+
+    def _summarise(self, now: int, variant: VariantFinding) -> None:
+        for seed in variant.seeds:
+            if seed.run in self._runs:
+                points = {
+                    name: value / (1 if name == "loss" else 100) for name, value in seed.metrics.items()
+                }
+                self._log(
+                    now, self._runs[seed.run], {f"test/{name}": share for name, share in points.items()}
+                )
+        run = self._summary(now, variant.name)
+        self._log(now, run, _figures(variant))
+        tags = _conclusions(variant)
+        self._tag(run, tags)
+        for stale in [key for key in run.tags if key.startswith("chosen.") and key not in tags]:
+            self._client.delete_tag(run.id, stale)
+            del run.tags[stale]
+        without_result = variant.score is None and bool(variant.failures)
+        self._set_status(run, "FAILED" if without_result else "FINISHED", now)
 
     def end_running(self, now: int) -> None:
         """Say of every run that is still open that it was cut short."""
@@ -267,7 +262,6 @@ class _Store:
     def _open_experiment(self, artifacts: Path) -> str:
         found = self._client.get_experiment_by_name(self._study)
         if found is None:
-            # The kind makes the UI open on the table of runs; without it, on traces of language models.
             return self._client.create_experiment(
                 self._study,
                 artifact_location=(artifacts.absolute() / re.sub(r"[^\w.-]", "_", self._study)).as_uri(),
@@ -283,7 +277,14 @@ class _Store:
         while token is not None:
             page = self._client.search_runs([self._experiment], max_results=1000, page_token=token or None)
             stored += [
-                _Mirrored(run.info.run_id, run.info.status, dict(run.data.tags), dict(run.data.metrics), None)
+                _Mirrored(
+                    run.info.run_id,
+                    run.info.status,
+                    tags=dict(run.data.tags),
+                    metrics=dict(run.data.metrics),
+                    epochs=None,
+                    configured=bool(run.data.params),
+                )
                 for run in page
             ]
             token = page.token or None
@@ -299,14 +300,10 @@ class _Store:
         if run is None:
             wanted["study.status"] = "running"
             made = self._client.create_run(self._experiment, now, wanted, name)
-            run = self._runs[_key(wanted)] = _Mirrored(made.info.run_id, "RUNNING", wanted, {}, set())
+            run = _Mirrored(made.info.run_id, "RUNNING", wanted, metrics={}, epochs=set(), configured=False)
+            self._runs[_key(wanted)] = run
         self._tag(run, wanted)
         return run
-
-    def _known(self, run_id: str) -> _Mirrored:
-        if run_id not in self._runs:
-            raise LookupError(f"run {run_id} was not announced")
-        return self._runs[run_id]
 
     def _log_epochs(self, now: int, run: _Mirrored, epochs: Iterable[Epoch]) -> None:
         if run.epochs is None:
@@ -344,10 +341,11 @@ class _Store:
     def _set_status(
         self, run: _Mirrored, status: str, now: int | None = None, shown: str = "", failure: str = ""
     ) -> None:
-        if status == "RUNNING":
-            self._client.update_run(run.id, status)
-        elif run.status != status:
-            self._client.set_terminated(run.id, status, now)
+        if run.status != status:
+            if status == "RUNNING":
+                self._client.update_run(run.id, status)
+            else:
+                self._client.set_terminated(run.id, status, now)
         run.status = status
         self._tag(run, {"study.status": shown or status.lower()})
         if failure:
@@ -373,7 +371,12 @@ def ui(uri: str, artifacts: Path, host: str = "127.0.0.1", port: int = 5000) -> 
         except OSError as error:
             reason = f"port {port} on {host} cannot be used ({error.strerror}); name another one."
             raise InputError(reason) from None
-    LOG.info("MLflow will answer at http://%s:%d in about ten seconds; Ctrl-C ends it.", host, port)
+    # Without the last part of the address the pages open on language models, whatever the experiment's kind.
+    print(
+        f"In about ten seconds: http://{host}:{port}/#/experiments?workflowType=machine_learning\n"
+        "Ctrl-C ends it.",
+        flush=True,
+    )
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri, "--workers", "1"]
     command += ["--artifacts-destination", str(artifacts.absolute()), "--host", host, "--port", str(port)]
     quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}

@@ -278,11 +278,25 @@ def test_mirroring_again_changes_nothing(place: Place, report: Path) -> None:
         tell_all(tracker)
         tracker(Concluded(findings(), report))
     before = dump()
-    with place.mirror() as tracker:
-        tell_all(tracker)
-        tracker(Concluded(findings(), report))
-        tracker(Concluded(findings(), report))
+    for _ in range(2):
+        with place.mirror() as tracker:
+            tracker(Found(TRIAL, RunState(result(TRIAL.run.id, *HISTORY))))
+            tracker(Found(SEED, replace(DONE, tested=True)))
+            tracker(Concluded(findings(), report))
     assert dump() == before
+
+
+def test_a_study_told_twice_has_every_run_and_point_once(place: Place, report: Path) -> None:
+    for _ in range(2):
+        with place.mirror() as tracker:
+            tell_all(tracker)
+            tell_all(tracker)
+            tracker(Concluded(findings(), report))
+    assert len(place.runs()) == 5
+    with sqlite3.connect(place.folder / "mlflow.db") as connection:
+        several = "SELECT key FROM metrics GROUP BY run_uuid, key, step HAVING count(*) > 1"
+        assert connection.execute(several).fetchall() == []
+    assert place.history("seed 0", "selection/war") == [(1, 0.4), (2, 0.6), (3, 0.55)]
 
 
 def test_a_cached_run_brings_its_whole_history(place: Place) -> None:
@@ -415,15 +429,14 @@ def test_a_store_that_is_no_store_costs_two_lines(tmp_path: Path, caplog: pytest
     assert len(warnings_of(caplog)) == 2
 
 
-def test_one_bad_event_loses_only_itself(
-    place: Place, caplog: pytest.LogCaptureFixture, tmp_path: Path
-) -> None:
+def test_one_bad_event_loses_only_itself(place: Place, caplog: pytest.LogCaptureFixture) -> None:
+    bad: Any = replace(epoch(1), selection={"war": "high"})
     with place.mirror() as tracker:
-        tracker(Concluded(findings(), tmp_path / "no such folder"))
-        tracker(Concluded(findings(), tmp_path / "no such folder"))
+        tracker(EpochEnded(SEED, bad))
+        tracker(EpochEnded(SEED, bad))
         tell_all(tracker)
     first, last = warnings_of(caplog)
-    assert "no such folder" in first
+    assert "must be real number" in first
     assert last.startswith("2 of 14 events")
     assert place.history("seed 0", "selection/war") == [(1, 0.4), (2, 0.6), (3, 0.55)]
 
