@@ -7,6 +7,7 @@ Inside a lifting, groups are (B, T/2, H, W, C): channels last.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Annotated, Literal
 
@@ -218,8 +219,8 @@ class CrossAttention(nn.Module):
 
 def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Return ``softmax(q k^T / sqrt(d)) v`` of (B, heads, N, d), as explicit products that counters can see."""
-    scale = float(q.shape[-1]) ** -0.5
-    return (q * scale @ k.transpose(2, 3)).softmax(-1) @ v
+    similarity = torch.matmul(q / math.sqrt(q.shape[-1]), k.transpose(2, 3))
+    return torch.matmul(similarity.softmax(-1), v)
 
 
 def output_block(form: OutputForm, channels: int, heads: int, drop_path: float) -> nn.Module:
