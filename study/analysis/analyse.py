@@ -1,0 +1,182 @@
+"""From a study's results to its findings. Pure: the same evidence gives the same findings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from statistics import median
+
+from study.analysis import limits, notes, wording
+from study.analysis.evidence import Confirmation, Evidence, VariantEvidence
+from study.analysis.findings import (
+    ClaimFinding,
+    Difference,
+    EpochCurve,
+    Findings,
+    SeedScore,
+    TrialCurve,
+    VariantFinding,
+)
+from study.analysis.scores import LEVEL, interval, paired, parameters, score, selected, tested
+from study.records import Failure, Metrics
+from study.statistics.power import seeds_to_detect, seeds_to_equate
+from study.statistics.samples import Comparison, Sample, hedges_g, p_value, posterior
+from study.statistics.verdicts import holm, verdict
+
+
+def findings(evidence: Evidence) -> Findings:
+    """Return everything that the study's reports will say."""
+    differences = _differences(evidence)
+    claims = tuple(_claims(evidence, differences))
+    return Findings(
+        name=evidence.name,
+        title=evidence.title,
+        question=evidence.question,
+        answer=wording.answer(evidence, differences, claims),
+        metric=evidence.metric,
+        rope=evidence.rope,
+        alpha=evidence.alpha,
+        comparisons=evidence.comparisons,
+        classes=evidence.classes,
+        variants=tuple(_variant(evidence, v, differences.get(v.name)) for v in evidence.variants),
+        claims=claims,
+        warnings=tuple(limits.warnings(evidence)),
+        notes=tuple(notes.notes(evidence)),
+        facts=evidence.facts,
+        configuration=evidence.configuration,
+    )
+
+
+def _differences(evidence: Evidence) -> dict[str, Difference | None]:
+    """Return every variant's difference from the reference, None where a run is missing in either arm."""
+    others = [variant for variant in evidence.variants if not variant.is_reference]
+    pairs = [paired(evidence, variant) for variant in others]
+    adjusted = holm([None if pair is None else p_value(pair.differences) for pair in pairs])
+    return {
+        variant.name: None if pair is None else _difference(evidence, variant, pair, p)
+        for variant, pair, p in zip(others, pairs, adjusted, strict=True)
+    }
+
+
+def _difference(
+    evidence: Evidence, variant: VariantEvidence, pair: Comparison, p_holm: float | None
+) -> Difference:
+    found, alpha = pair.differences, evidence.alpha / evidence.comparisons
+    said = verdict(found, evidence.rope, evidence.alpha, evidence.comparisons)
+    seeds_needed = _seeds_needed(evidence, found, alpha) if said == "inconclusive" else None
+    worse, equivalent, better = posterior(found, evidence.rope) or (None, None, None)
+    return Difference(
+        interval=interval(found, LEVEL),
+        corrected=interval(found, 1 - alpha),
+        n=found.n,
+        wins=pair.wins,
+        p=p_value(found),
+        p_holm=p_holm,
+        effect=hedges_g(found),
+        correlation=pair.correlation,
+        p_worse=worse,
+        p_equivalent=equivalent,
+        p_better=better,
+        verdict=said,
+        sentence=wording.sentence(evidence, variant, pair, said, seeds_needed),
+        seeds_needed=seeds_needed,
+    )
+
+
+def _seeds_needed(evidence: Evidence, found: Sample, alpha: float) -> int | None:
+    """Return how many seeds would resolve a difference, one way or the other; None where seeds cannot."""
+    if found.sd is None or evidence.folds:
+        return None
+    needed = (
+        seeds_to_detect(found.mean, found.sd, alpha),
+        seeds_to_equate(found.mean, found.sd, evidence.rope, alpha),
+    )
+    return max(min((n for n in needed if n is not None), default=0), found.n + 1) if any(needed) else None
+
+
+def _claims(evidence: Evidence, differences: Mapping[str, Difference | None]) -> Iterator[ClaimFinding]:
+    for claim in evidence.claims:
+        text = f"{claim.that} beats {claim.beats}"
+        difference = differences[claim.that]
+        if difference is None:
+            variant = next(v for v in evidence.variants if v.name == claim.that)
+            yield ClaimFinding(text, "undecided", wording.no_verdict(evidence, variant))
+        else:
+            yield ClaimFinding(text, wording.CLAIMED[difference.verdict], difference.sentence)
+
+
+def _variant(evidence: Evidence, variant: VariantEvidence, difference: Difference | None) -> VariantFinding:
+    runs, metric = tested(variant), evidence.metric
+    others = ("uar" if metric == "war" else "war", *(f"recall/{name}" for name in evidence.classes))
+    secondary = {name: score(evidence, variant, name) for name in others}
+    return VariantFinding(
+        name=variant.name,
+        is_reference=variant.is_reference,
+        levels=variant.levels,
+        score=score(evidence, variant, metric),
+        secondary={name: found for name, found in secondary.items() if found is not None},
+        seeds=tuple(
+            SeedScore(
+                seed=run.repetition,
+                fold=run.fold,
+                run=run.run,
+                score=100 * test.metrics[metric],
+                metrics=_in_points(test.metrics),
+                selection=100 * result.selection[metric],
+                best_epoch=result.best_epoch,
+                seconds=result.seconds,
+            )
+            for run, result, test in runs
+        ),
+        planned=variant.planned,
+        failures=tuple(_failures(variant)),
+        difference=difference,
+        parameters=parameters(variant),
+        macs=None if variant.profile is None else variant.profile.macs,
+        train_seconds=median(result.seconds for _, result, _ in runs) if runs else None,
+        chosen=variant.chosen,
+        trials=tuple(_trials(variant, metric)),
+        curves=tuple(
+            EpochCurve(
+                seed=run.repetition,
+                fold=run.fold,
+                train_loss=tuple(epoch.train_loss for epoch in result.history),
+                selection=tuple(100 * epoch.selection[metric] for epoch in result.history),
+                best_epoch=result.best_epoch,
+            )
+            for run, result, _ in runs
+        ),
+    )
+
+
+def _in_points(metrics: Metrics) -> dict[str, float]:
+    return {name: value if name == "loss" else 100 * value for name, value in metrics.items()}
+
+
+def _failures(variant: VariantEvidence) -> Iterator[str]:
+    succeeded = {(run.fold, run.repetition) for run, _, _ in tested(variant)}
+    for run in variant.confirmations:
+        if (run.fold, run.repetition) not in succeeded:
+            fold = "" if run.fold is None else f"fold {run.fold}, "
+            yield f"{fold}seed {run.repetition}: {_reason(run)}"
+    absent = variant.planned - len(variant.confirmations)
+    if absent > 0:
+        yield f"{wording.counted(absent, 'confirmation run')} never began: the search has chosen nothing"
+
+
+def _reason(run: Confirmation) -> str:
+    if run.failure is not None:
+        return run.failure.reason
+    if run.result is None:
+        return "not trained yet"
+    return "training diverged" if run.result.status == "diverged" else "not tested yet"
+
+
+def _trials(variant: VariantEvidence, metric: str) -> Iterator[TrialCurve]:
+    best: dict[int | None, float] = {}
+    for number, trial in enumerate(variant.trials, start=1):
+        outcome = trial.outcome
+        status = "failed" if isinstance(outcome, Failure) else outcome.status
+        value = selected(trial, metric)
+        if value is not None:
+            best[trial.fold] = max(value, best.get(trial.fold, value))
+        yield TrialCurve(number, trial.parameters, status, value, best.get(trial.fold))

@@ -1,0 +1,113 @@
+"""What the analysis is given: a study's results, gathered from the ledger. Scores are shares in [0, 1]."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from study.records import Failure, Profile, RunResult, TestResult
+
+
+@dataclass(frozen=True)
+class TrialEvidence:
+    """One search trial that has ended."""
+
+    parameters: Mapping[str, Any]
+    outcome: RunResult | Failure
+    fold: int | None = None
+
+
+@dataclass(frozen=True)
+class Confirmation:
+    """One confirmation run, with as much of a result as it has."""
+
+    repetition: int
+    """From 0; equal numbers share their seed across variants."""
+    fold: int | None
+    run: str
+    result: RunResult | None = None
+    test: TestResult | None = None
+    failure: Failure | None = None
+
+
+@dataclass(frozen=True)
+class VariantEvidence:
+    """One variant's search, confirmation and cost."""
+
+    name: str
+    is_reference: bool
+    levels: Mapping[str, str]
+    planned: int
+    """Confirmation runs that the study asks for."""
+    confirmations: tuple[Confirmation, ...]
+    """As far as they are decided: none where the search has chosen nothing."""
+    chosen: Mapping[str, Any] = field(default_factory=dict)
+    trials: tuple[TrialEvidence, ...] = ()
+    """In the order of asking."""
+    profile: Profile | None = None
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What a study claimed before its results were known, by the names of two variants."""
+
+    that: str
+    beats: str
+    """The reference."""
+
+
+@dataclass(frozen=True)
+class FoldSize:
+    """Clips of one fold: those trained on, without validation, and those tested on."""
+
+    train: int
+    test: int
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """All that a study's findings rest on."""
+
+    name: str
+    title: str
+    question: str
+    metric: Literal["war", "uar"]
+    rope: float
+    """In percentage points."""
+    alpha: float
+    classes: tuple[str, ...]
+    variants: tuple[VariantEvidence, ...]
+    """Exactly one is the reference."""
+    clips_in_test: int
+    largest_class: float | None = None
+    """Share of the test clips that the most frequent class has; None where it is not known."""
+    folds: tuple[FoldSize, ...] = ()
+    """Of every fold where the study has two or more; empty where all runs share one split."""
+    claims: tuple[Claim, ...] = ()
+    facts: Mapping[str, str] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    """What others found that limits the conclusion."""
+    configuration: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def reference(self) -> VariantEvidence:
+        """The variant that all others are compared with."""
+        return next(variant for variant in self.variants if variant.is_reference)
+
+    @property
+    def comparisons(self) -> int:
+        """The size m of the family: every variant against the reference, whether or not its runs succeeded."""
+        return max(1, len(self.variants) - 1)
+
+    @property
+    def overlap(self) -> float:
+        """Clips tested on for every clip trained on, where the samples are folds; 0 where they are seeds."""
+        if not self.folds:
+            return 0.0
+        return sum(fold.test for fold in self.folds) / sum(fold.train for fold in self.folds)
+
+    @property
+    def searched(self) -> bool:
+        """Whether hyperparameters were searched for."""
+        return any(variant.trials for variant in self.variants)

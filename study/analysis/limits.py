@@ -1,0 +1,185 @@
+"""What limits a study's conclusion: each a whole sentence, printed in every report."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+
+from study.analysis.evidence import Evidence, VariantEvidence
+from study.analysis.scores import is_complete, paired, parameters, score, selected, tested, values
+from study.analysis.wording import counted, joined, percent, points, sampled
+from study.records import Failure, RunResult
+from study.search import STARTUP_TRIALS
+
+CAPACITY_SHARE = 0.05
+"""Variants that differ by more in parameters or multiply-accumulates get a note."""
+
+
+def warnings(evidence: Evidence) -> Iterator[str]:
+    """Yield every warning, those that take a verdict away first."""
+    yield from _missing_runs(evidence)
+    yield from evidence.warnings
+    for check in CHECKS:
+        yield from check(evidence)
+
+
+def _missing_runs(evidence: Evidence) -> Iterator[str]:
+    reference = evidence.reference
+    if not is_complete(reference):
+        yield (
+            f"The reference {reference.name} has results for {len(tested(reference))} of its "
+            f"{counted(reference.planned, 'confirmation run')}, so no variant can be compared with it."
+        )
+    for variant in evidence.variants:
+        if not variant.is_reference and not is_complete(variant):
+            yield (
+                f"{variant.name} has results for {len(tested(variant))} of its "
+                f"{counted(variant.planned, 'confirmation run')}, so it gets no verdict; "
+                "its mean, where there is one, is of those runs alone."
+            )
+
+
+def _one_seed(evidence: Evidence) -> Iterator[str]:
+    pairs = [paired(evidence, variant) for variant in evidence.variants if not variant.is_reference]
+    if any(pair is not None and pair.differences.n == 1 for pair in pairs):
+        yield "One seed tells nothing about the spread over seeds: no interval can be given, nothing decided."
+
+
+def _no_spread(evidence: Evidence) -> Iterator[str]:
+    for variant in evidence.variants:
+        pair = None if variant.is_reference else paired(evidence, variant)
+        if pair is not None and pair.differences.sd == 0:
+            yield (
+                f"{variant.name} differs from {evidence.reference.name} by the same "
+                f"{points(pair.differences.mean)} points {sampled(evidence, pair.differences.n)}: "
+                "the interval has no width and tells nothing about the spread."
+            )
+        scores = values(evidence, variant, evidence.metric)
+        if len(scores) > 1 and len(set(scores)) == 1:
+            yield f"{variant.name} scores the same {sampled(evidence, len(scores))}: does the seed reach its training?"
+
+
+def _near_chance(evidence: Evidence) -> Iterator[str]:
+    chance = 100 / len(evidence.classes)
+    if evidence.metric == "war" and evidence.largest_class is not None:
+        chance = max(chance, 100 * evidence.largest_class)
+    for variant in evidence.variants:
+        found = score(evidence, variant, evidence.metric)
+        if found is not None and (found.mean if found.low is None else found.low) <= chance:
+            yield (
+                f"{variant.name} scores {points(found.mean)} {evidence.metric.upper()}, not clearly above the "
+                f"{points(chance)} of guessing: it may have learned nothing."
+            )
+
+
+def _short_training(evidence: Evidence) -> Iterator[str]:
+    found = []
+    for variant in evidence.variants:
+        runs = [result for _, result, _ in tested(variant) if len(result.history) > 1]
+        last = sum(result.best_epoch == result.history[-1].epoch for result in runs)
+        if 2 * last > len(runs):
+            found.append(f"{last} of {counted(len(runs), 'run')} of {variant.name}")
+    if found:
+        yield f"Training may be too short: the best epoch is the last one in {joined(found)}."
+
+
+def _capacity(evidence: Evidence) -> Iterator[str]:
+    for variant in evidence.variants:
+        told = [
+            f"{percent(abs(ratio - 1))} {'more' if ratio > 1 else 'fewer'} {what}"
+            for what, ratio in _cost_ratios(evidence.reference, variant)
+            if abs(ratio - 1) > CAPACITY_SHARE
+        ]
+        if told:
+            yield (
+                f"{variant.name} has {joined(told)} than {evidence.reference.name}: "
+                "part of their difference may be capacity."
+            )
+
+
+def _cost_ratios(reference: VariantEvidence, variant: VariantEvidence) -> Iterator[tuple[str, float]]:
+    here, there = parameters(reference), parameters(variant)
+    if here and there is not None:
+        yield "parameters", there / here
+    if reference.profile is not None and reference.profile.macs and variant.profile is not None:
+        yield "multiply-accumulates", variant.profile.macs / reference.profile.macs
+
+
+def _search_budget(evidence: Evidence) -> Iterator[str]:
+    folds = max(1, len(evidence.folds))
+    budgets = {variant.name: len(variant.trials) // folds for variant in evidence.variants}
+    fewest, most = min(budgets.values()), max(budgets.values())
+    if fewest != most:
+        told = joined([f"{counted(trials, 'trial')} for {name}" for name, trials in budgets.items()])
+        yield f"The searches had unequal budgets: {told}."
+    if 0 < most < STARTUP_TRIALS:
+        yield (
+            f"With {counted(most, 'trial')} each, the searches are random searches: "
+            f"a sampler draws its first {STARTUP_TRIALS} trials at random."
+        )
+
+
+def _broken_trials(evidence: Evidence) -> Iterator[str]:
+    for words, is_broken in BROKEN.items():
+        found = []
+        for variant in evidence.variants:
+            broken = sum(is_broken(trial.outcome) for trial in variant.trials)
+            if broken:
+                found.append(f"{broken} of {counted(len(variant.trials), 'trial')} of {variant.name}")
+        if found:
+            yield f"{words}: {joined(found)}."
+
+
+def _rising_search(evidence: Evidence) -> Iterator[str]:
+    """Name the searches whose best trial is their last; of several folds, where it is so in most."""
+    found = []
+    for variant in evidence.variants:
+        searches = defaultdict(list)
+        for trial in variant.trials:
+            searches[trial.fold].append(selected(trial, evidence.metric))
+        scores = [[-1.0 if value is None else value for value in search] for search in searches.values()]
+        rising = sum(len(search) > 1 and search[-1] > max(search[:-1]) for search in scores)
+        if 2 * rising > len(scores):
+            found.append(variant.name)
+    if found:
+        yield f"The best trial was the last one in the search of {joined(found)}: more trials may find a better one."
+
+
+def _mixed_machines(evidence: Evidence) -> Iterator[str]:
+    outcomes = [trial.outcome for variant in evidence.variants for trial in variant.trials]
+    machines = [outcome.machine for outcome in outcomes if isinstance(outcome, RunResult)]
+    machines += [result.machine for variant in evidence.variants for _, result, _ in tested(variant)]
+    packages = sorted({package for machine in machines for package in machine.versions})
+    for package in packages:
+        versions = sorted({machine.versions.get(package, "none") for machine in machines})
+        if len(versions) > 1:
+            yield f"The runs were computed with different versions of {package} ({joined(versions)})."
+    hardware = sorted({machine.hardware for machine in machines})
+    if len(hardware) > 1:
+        yield f"The runs were computed on different hardware ({joined(hardware)})."
+
+
+def _diverged(outcome: RunResult | Failure) -> bool:
+    return isinstance(outcome, RunResult) and outcome.status == "diverged"
+
+
+def _failed(outcome: RunResult | Failure) -> bool:
+    return isinstance(outcome, Failure)
+
+
+BROKEN: dict[str, Callable[[RunResult | Failure], bool]] = {
+    "Search trials diverged and count as the worst": _diverged,
+    "Search trials failed and count for nothing": _failed,
+}
+
+CHECKS: tuple[Callable[[Evidence], Iterator[str]], ...] = (
+    _one_seed,
+    _no_spread,
+    _near_chance,
+    _short_training,
+    _capacity,
+    _search_budget,
+    _broken_trials,
+    _rising_search,
+    _mixed_machines,
+)

@@ -1,0 +1,109 @@
+"""How to read a study's figures: what the intervals cover and what so few seeds can show."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import sqrt
+from statistics import fmean
+
+from study.analysis.evidence import Evidence
+from study.analysis.scores import paired, values
+from study.analysis.wording import counted, joined, percent, points, sampled
+from study.statistics.power import seeds_for_rank_test, smallest_effect
+from study.statistics.samples import least_sign_flip_p
+
+Z_95 = 1.959964
+"""Half-width of a 95 % normal interval, in standard errors."""
+SEEDS_TO_CHOOSE_FROM = (3, 5, 8, 10, 20)
+
+
+def notes(evidence: Evidence) -> Iterator[str]:
+    """Yield the notes in the order in which they are printed."""
+    yield _coverage(evidence)
+    yield _rule(evidence)
+    yield from _smallest_effect(evidence)
+    yield from _test_size(evidence)
+    yield from _rank_tests(evidence)
+    yield from _uncounted(evidence)
+
+
+def _samples(evidence: Evidence) -> int:
+    """Return how many seeds, or folds, the study asks for."""
+    return len(evidence.folds) or evidence.reference.planned
+
+
+def _coverage(evidence: Evidence) -> str:
+    n = _samples(evidence)
+    if evidence.folds:
+        covered = (
+            f"t intervals over {counted(n, 'fold')}, each fold's seeds averaged first, widened for the training "
+            "clips that folds share (Nadeau and Bengio): a statement about networks trained on such folds"
+        )
+    else:
+        covered = f"t intervals over {counted(n, 'seed')} only: a statement about this split"
+    luck = "; the luck of the search that found them is not covered" if evidence.searched else ""
+    return f"Intervals are {covered} and these hyperparameters{luck}."
+
+
+def _rule(evidence: Evidence) -> str:
+    m, rope = evidence.comparisons, points(evidence.rope)
+    level = percent(1 - evidence.alpha / m)
+    family = (
+        f" The level is {percent(1 - evidence.alpha)} corrected for {counted(m, 'comparison')} (Bonferroni); "
+        "Holm's p is a description."
+        if m > 1
+        else ""
+    )
+    return (
+        f"A variant helps, or hurts, where the {level} interval of its paired difference excludes 0 and the "
+        f"difference is at least {rope} points; it is equivalent where the "
+        f"{percent(1 - 2 * evidence.alpha / m)} interval lies within ±{rope} points. {rope} points were declared "
+        f"before the runs as the least difference of interest.{family}"
+    )
+
+
+def _smallest_effect(evidence: Evidence) -> Iterator[str]:
+    n, alpha = _samples(evidence), evidence.alpha / evidence.comparisons
+    pairs = {v.name: paired(evidence, v) for v in evidence.variants if not v.is_reference}
+    units = counted(n, "fold" if evidence.folds else "seed")
+    effect = smallest_effect(n, alpha)
+    if effect is not None:
+        effect *= sqrt(1 + n * evidence.overlap)
+        spreads = {name: pair.differences.sd for name, pair in pairs.items() if pair is not None}
+        here = joined([f"{points(effect * sd)} points for {name}" for name, sd in spreads.items() if sd])
+        yield (
+            f"The smallest true difference that {units} find with 80 % power is {effect:.2f} "
+            f"standard deviations of the paired differences{f', here {here}' if here else ''}."
+        )
+    if not evidence.folds:
+        others = joined([f"{smallest_effect(k, alpha):.2f} with {k}" for k in SEEDS_TO_CHOOSE_FROM])
+        yield f"The same by number of seeds, in standard deviations: {others}."
+
+
+def _test_size(evidence: Evidence) -> Iterator[str]:
+    scores = values(evidence, evidence.reference, "war")
+    if scores and evidence.clips_in_test:
+        share = fmean(scores) / 100
+        half = 100 * Z_95 * sqrt(share * (1 - share) / evidence.clips_in_test)
+        yield (
+            f"Which {evidence.clips_in_test} clips are in the test split alone moves a WAR of "
+            f"{points(100 * share)} by ±{points(half)} points (95 %, binomial); the intervals do not contain this. "
+            "Differences between variants on the same clips usually move less."
+        )
+
+
+def _rank_tests(evidence: Evidence) -> Iterator[str]:
+    n, alpha = _samples(evidence), evidence.alpha / evidence.comparisons
+    least = least_sign_flip_p(n)
+    if least > alpha:
+        yield (
+            f"Rank and sign-flip tests cannot reach p < {alpha:.2g} {sampled(evidence, n)} (least p {least:.3g}; "
+            f"they need {seeds_for_rank_test(alpha)}), so none is given."
+        )
+
+
+def _uncounted(evidence: Evidence) -> Iterator[str]:
+    profiles = [variant.profile for variant in evidence.variants if variant.profile is not None]
+    operators = sorted({operator for profile in profiles for operator in profile.uncounted})
+    if operators:
+        yield f"The counter of multiply-accumulates knows nothing of {joined(operators)}, and counts them as 0."

@@ -1,0 +1,148 @@
+"""Verdicts in words, for somebody who reads nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from statistics import fmean
+
+from study.analysis.evidence import Evidence, VariantEvidence
+from study.analysis.findings import ClaimFinding, ClaimVerdict, Difference, Verdict
+from study.analysis.scores import is_complete, tested, values
+from study.statistics.power import MOST_SEEDS
+from study.statistics.samples import Comparison, Sample, t_interval
+
+MINUS = "−"
+
+CLAIMED: dict[Verdict, ClaimVerdict] = {
+    "helps": "supported",
+    "hurts": "refuted",
+    "equivalent": "refuted",
+    "small": "refuted",
+    "inconclusive": "undecided",
+}
+ANSWERS: dict[ClaimVerdict, str] = {"supported": "Yes, ", "refuted": "No, ", "undecided": ""}
+"""To a question whose formal version is the study's one claim."""
+
+
+def points(value: float) -> str:
+    """Return points with one decimal; what rounds to zero has no sign."""
+    text = f"{value:.1f}"
+    return text.removeprefix("-") if float(text) == 0 else text.replace("-", MINUS)
+
+
+def signed(value: float) -> str:
+    """Return points with one decimal and their sign."""
+    text = points(value)
+    return text if text == "0.0" or text.startswith(MINUS) else "+" + text
+
+
+def percent(share: float) -> str:
+    """Return a share of 1 as per cent with three digits at most."""
+    return f"{100 * share:.3g} %"
+
+
+def joined(parts: Sequence[str]) -> str:
+    """Return ``a``, ``a and b`` or ``a, b and c``."""
+    return ", ".join(parts[:-1]) + " and " + parts[-1] if len(parts) > 1 else "".join(parts)
+
+
+def counted(number: int, noun: str) -> str:
+    """Return ``1 seed`` or ``5 seeds``."""
+    return f"{number} {noun}" + ("" if number == 1 else "s")
+
+
+def sampled(evidence: Evidence, n: int) -> str:
+    """Say what the n differences are differences of."""
+    return f"over {counted(n, 'fold')}" if evidence.folds else f"with {counted(n, 'seed')}"
+
+
+def found(evidence: Evidence) -> str:
+    """Say what a verdict is conditional on where one search gave each variant its hyperparameters."""
+    return ", with the hyperparameters found" if evidence.searched else ""
+
+
+def sentence(
+    evidence: Evidence, variant: VariantEvidence, pair: Comparison, said: Verdict, seeds_needed: int | None
+) -> str:
+    """Return what a comparison concluded, with the interval that decided it."""
+    differences, alpha = pair.differences, evidence.alpha / evidence.comparisons
+    level = 1 - 2 * alpha if said == "equivalent" else 1 - alpha
+    bounds = t_interval(differences, level)
+    told = f", {percent(level)} interval {points(bounds[0])} to {points(bounds[1])}" if bounds else ""
+    inside = f", all within ±{points(evidence.rope)}" if said == "equivalent" else ""
+    there, here = (fmean(values(evidence, arm, evidence.metric)) for arm in (variant, evidence.reference))
+    scores = (
+        f"{points(there)} against {points(here)} {evidence.metric.upper()} "
+        f"({signed(differences.mean)} points{told}{inside})"
+    )
+    seeds, condition = sampled(evidence, differences.n), found(evidence)
+    if said == "inconclusive":
+        remedy = _remedy(evidence, differences, seeds_needed)
+        return f"Undecided: {seeds}, {variant.name} scores {scores}; {remedy}{condition}."
+    return f"{_concluded(evidence, variant, differences, said)}: {seeds} it scores {scores}{condition}."
+
+
+def _concluded(evidence: Evidence, variant: VariantEvidence, differences: Sample, said: Verdict) -> str:
+    if said == "equivalent":
+        return f"{variant.name} is practically equivalent to {evidence.reference.name}"
+    if said == "small":
+        side = "better" if differences.mean > 0 else "worse"
+        return f"{variant.name} is {side}, but by an estimate below the {points(evidence.rope)} points that matter"
+    return f"{variant.name} {said}"
+
+
+def _remedy(evidence: Evidence, differences: Sample, seeds_needed: int | None) -> str:
+    """Say what would resolve an inconclusive difference."""
+    if differences.sd is None:
+        return "one difference has no interval and decides nothing"
+    if evidence.folds:
+        return "folds, not seeds, limit this"
+    same = "every seed shows the same difference, so its spread is unknown; " if differences.sd == 0 else ""
+    if seeds_needed is None:
+        return f"{same}no number of seeds up to {MOST_SEEDS} would resolve it"
+    return f"{same}about {seeds_needed} seeds would resolve it"
+
+
+def no_verdict(evidence: Evidence, variant: VariantEvidence) -> str:
+    """Say why a variant could not be compared."""
+    lacking = evidence.reference if not is_complete(evidence.reference) else variant
+    who = f"the reference {lacking.name}" if lacking.is_reference else lacking.name
+    runs = counted(lacking.planned, "confirmation run")
+    done = len(tested(lacking))
+    return f"No verdict on {variant.name}: {who} has results for {done or 'none'} of its {runs}."
+
+
+def answer(
+    evidence: Evidence, differences: Mapping[str, Difference | None], claims: tuple[ClaimFinding, ...]
+) -> str:
+    """Return the study's answer: the sentence of its only comparison, or every verdict in one."""
+    reference = evidence.reference
+    missing = [v for v in evidence.variants if not v.is_reference and differences[v.name] is None]
+    known = {name: difference for name, difference in differences.items() if difference is not None}
+    if len(differences) == 1 and len(known) == 1:
+        said = next(iter(known.values())).sentence
+        return ANSWERS[claims[0].verdict] + said if len(claims) == 1 else said
+    parts = list(_grouped(evidence, known))
+    n = max((difference.n for difference in known.values()), default=0)
+    told = (
+        f"Against {reference.name}, in points of {evidence.metric.upper()} {sampled(evidence, n)}: "
+        f"{'; '.join(parts)}{found(evidence)}."
+    )
+    return " ".join([*([told] if parts else []), *(no_verdict(evidence, variant) for variant in missing)])
+
+
+def _grouped(evidence: Evidence, differences: Mapping[str, Difference]) -> Iterator[str]:
+    groups: dict[Verdict, str] = {
+        "helps": "{} help{s}",
+        "hurts": "{} hurt{s}",
+        "equivalent": "{} {are} practically equivalent",
+        "small": "{} differ{s}, but by an estimate below the {rope} points that matter",
+        "inconclusive": "undecided: {}",
+    }
+    for verdict, words in groups.items():
+        names = [
+            f"{name} ({signed(d.interval.mean)})" for name, d in differences.items() if d.verdict == verdict
+        ]
+        if names:
+            s, are = ("s", "is") if len(names) == 1 else ("", "are")
+            yield words.format(joined(names), s=s, are=are, rope=points(evidence.rope))
