@@ -7,6 +7,7 @@ freedom and noncentrality d_z sqrt(n): ``P(|T| > t(1 - a/2, n - 1))``.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from math import ceil, log2, sqrt
 
 import numpy as np
@@ -66,6 +67,7 @@ def _least(power_at: Callable[[int], float], wanted: float) -> int | None:
     return high
 
 
+@cache
 def smallest_effect(n: int, alpha: float = 0.05, wanted: float = 0.8) -> float | None:
     """Return the least effect, in standard deviations of the differences, that n seeds show; None for one."""
     if n < 2:

@@ -278,7 +278,7 @@ def test_findings_never_hold_what_json_cannot(study: Evidence) -> None:
 
 
 def test_whole_studies_without_any_difference_raise_no_more_false_alarms_than_alpha() -> None:
-    studies, wrong = 300, 0
+    studies, wrong = 200, 0
     rng = np.random.default_rng(4)
     for _ in range(studies):
         arms = rng.normal(60, 1, (4, 4)) + rng.normal(0, 1, 4)
