@@ -1,0 +1,153 @@
+"""How a report writes numbers and names: one place, so that every table and figure agrees."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from study.analysis.findings import Interval
+
+MISSING = "–"
+MINUS = "−"
+NARROW_SPACE = "\u202f"
+
+_BREAKABLE = re.compile(r"[^\s=,;:/._+|-]*[\s=,;:/._+|-]*")
+
+
+def points(value: float) -> str:
+    """Return a score in points with one decimal, as in ``71.2``."""
+    return _fixed(value, 1)
+
+
+def signed(value: float) -> str:
+    """Return a difference in points with its sign, as in ``+1.2`` or ``−0.3``; zero has none."""
+    text = _fixed(value, 1)
+    return text if text == "0.0" or text.startswith(MINUS) else "+" + text
+
+
+def score(interval: Interval | None) -> str:
+    """Return ``71.2 [69.8, 72.6]``, the mean alone where there is no interval."""
+    return _bounds(interval, points)
+
+
+def difference(interval: Interval | None) -> str:
+    """Return ``+1.2 [−0.3, 2.7]``, the mean alone where there is no interval."""
+    return _bounds(interval, signed)
+
+
+def half_width(interval: Interval | None) -> str:
+    """Return ``71.2 ± 1.4``, the mean and half of its interval."""
+    if interval is None:
+        return MISSING
+    if interval.low is None or interval.high is None:
+        return points(interval.mean)
+    return f"{points(interval.mean)} ± {points((interval.high - interval.low) / 2)}"
+
+
+def bounds(interval: Interval) -> str:
+    """Return ``[−0.3, 2.7]``."""
+    if interval.low is None or interval.high is None:
+        return MISSING
+    return f"[{points(interval.low)}, {points(interval.high)}]"
+
+
+def count(value: int | None) -> str:
+    """Return an integer with its thousands set apart, as in ``37 577 123``."""
+    return MISSING if value is None else f"{value:,}".replace(",", NARROW_SPACE)
+
+
+def macs(value: int | None) -> str:
+    """Return multiply-accumulates with four digits and a prefix, as in ``48.02 G``."""
+    if value is None:
+        return MISSING
+    for unit, factor in (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if value >= factor:
+            return f"{value / factor:#.4g} {unit}"
+    return str(value)
+
+
+def duration(seconds: float | None) -> str:
+    """Return ``38.2 s``, ``12 min 05 s`` or ``2 h 14 min``."""
+    if seconds is None:
+        return MISSING
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{count(hours)} h {minutes:02d} min"
+
+
+def probability(value: float | None) -> str:
+    """Return a probability with two decimals; never 0.00 or 1.00 for what is merely unlikely or likely."""
+    if value is None:
+        return MISSING
+    if 0 < value < 0.005:
+        return "< 0.01"
+    if 0.995 <= value < 1:
+        return "> 0.99"
+    return _fixed(value, 2)
+
+
+def p_value(value: float | None) -> str:
+    """Return a p value with three decimals."""
+    if value is None:
+        return MISSING
+    return "< 0.001" if value < 0.0005 else _fixed(value, 3)
+
+
+def decimals(value: float | None) -> str:
+    """Return a dimensionless figure (an effect, a correlation, a loss) with two decimals."""
+    return MISSING if value is None else _fixed(value, 2)
+
+
+def setting(value: Any) -> str:
+    """Return a configuration's value: six significant digits, which is what suggestions are rounded to."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return MISSING if value is None else str(value)
+
+
+def percent(share: float) -> str:
+    """Return a level of confidence, as in ``95 %`` or ``98.3 %``."""
+    return f"{100 * share:.3g} %"
+
+
+def breakable(text: str, longest: int) -> list[str]:
+    """Return `text` in pieces that may stand on lines of their own, none longer than `longest` characters."""
+    pieces = [piece for piece in _BREAKABLE.findall(text) if piece]
+    return [piece[at : at + longest] for piece in pieces for at in range(0, len(piece), longest)]
+
+
+def wrapped(text: str, width: int) -> str:
+    """Return `text` on lines of at most `width` characters, broken where names have their joints."""
+    lines = [""]
+    for piece in breakable(one_line(text), width):
+        if len(lines[-1]) + len(piece.rstrip()) > width:
+            lines.append("")
+        lines[-1] += piece
+    return "\n".join(line.strip() for line in lines)
+
+
+def one_line(text: str) -> str:
+    """Return `text` without line breaks and control characters."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
+def _bounds(interval: Interval | None, mean: Callable[[float], str]) -> str:
+    if interval is None:
+        return MISSING
+    if interval.low is None or interval.high is None:
+        return mean(interval.mean)
+    return f"{mean(interval.mean)} {bounds(interval)}"
+
+
+def _fixed(value: float, digits: int) -> str:
+    text = f"{value:.{digits}f}"
+    if float(text) == 0:
+        text = text.removeprefix("-")
+    return text.replace("-", MINUS)

@@ -1,0 +1,422 @@
+"""The report as Markdown: findings in, text out."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import count
+from typing import Any, Literal
+
+from study.analysis.findings import Difference, Findings, VariantFinding
+from study.reporting import formats
+from study.reporting.formats import MISSING
+from study.reporting.plates import Plate, corrected_level, plates
+
+METRICS = {
+    "war": "weighted average recall, the share of clips that are classified correctly",
+    "uar": "unweighted average recall, the mean of the classes' recalls",
+}
+COLUMNS_PER_TABLE = 7
+"""A wider table is printed in parts, so that it fits the page."""
+WITHOUT_SEED = "no paired seed"
+
+Side = Literal["left", "right"]
+
+
+def render(findings: Findings) -> str:
+    """Return the report: question and answer first, what limits them next, details after."""
+    report = _Report(plates(findings))
+    _answer(report, findings)
+    _claims(report, findings)
+    _results(report, findings)
+    _secondary(report, findings)
+    _reading(report, findings)
+    _training(report, findings)
+    _appendix(report, findings)
+    return "\n\n".join(report.blocks) + "\n"
+
+
+class _Report:
+    """Blocks of Markdown, with tables and figures numbered as they come."""
+
+    def __init__(self, drawn: Mapping[str, Plate]) -> None:
+        self.blocks: list[str] = []
+        self._drawn = drawn
+        self._tables = count(1)
+        self._figures = count(1)
+
+    def add(self, *blocks: str) -> None:
+        self.blocks += blocks
+
+    def table(self, caption: str, columns: Mapping[str, Side], rows: Iterable[Sequence[str]]) -> None:
+        """Add a numbered table; cells are Markdown."""
+        self.add(f"**Table {next(self._tables)}.** {caption}", _table(columns, rows))
+
+    def wide_table(
+        self, caption: str, first: str, columns: Mapping[str, Side], rows: Sequence[Sequence[str]]
+    ) -> None:
+        """Add a table in as few parts as fit the page, each with the rows' first cells."""
+        names = list(columns)
+        parts = -(-len(names) // COLUMNS_PER_TABLE)
+        size = -(-len(names) // parts)
+        for part, start in enumerate(range(0, len(names), size), start=1):
+            shown = {name: columns[name] for name in names[start : start + size]}
+            body = [[head, *cells[start : start + size]] for head, *cells in rows]
+            suffix = f" (Part {part} of {parts}.)" if parts > 1 else ""
+            self.table(caption + suffix, {first: "left", **shown}, body)
+
+    def figure(self, name: str) -> None:
+        """Add a numbered figure where there is data for it."""
+        if name in self._drawn:
+            plate = self._drawn[name]
+            self.add(
+                f"![{plate.short}]({plate.path})",
+                f"**Figure {next(self._figures)}.** {plate.caption.strip()}",
+            )
+
+
+def plain(text: str) -> str:
+    """Return `text` on one line, escaped so that Markdown shows it as it is."""
+    escaped = re.sub(r"([\\`*\[\]<>|$~&]|(?<!\w)_|_(?!\w))", r"\\\1", formats.one_line(text))
+    escaped = re.sub(r"^([-+#])(?=[-+#\s]|$)", r"\\\1", escaped)
+    return re.sub(r"^(\d+)([.)])(?=\s|$)", r"\1\\\2", escaped)
+
+
+def code(text: str) -> str:
+    """Return `text` on one line as a code span that may stand in a table."""
+    line = formats.one_line(text)
+    if not line:
+        return MISSING
+    ticks = "`" * (max((len(run) for run in re.findall("`+", line)), default=0) + 1)
+    pad = " " if line.startswith("`") or line.endswith("`") else ""
+    return f"{ticks}{pad}{line}{pad}{ticks}".replace("|", r"\|")
+
+
+def _answer(report: _Report, findings: Findings) -> None:
+    report.add(
+        f"# {plain(findings.title)}",
+        f"**Question.** {plain(findings.question)}",
+        f"**Answer.** {plain(findings.answer)}",
+    )
+    if findings.warnings:
+        limits = "\n".join(f"> - {plain(warning)}" for warning in findings.warnings)
+        report.add(f"> **Warnings: what limits this conclusion**\n>\n{limits}")
+
+
+def _claims(report: _Report, findings: Findings) -> None:
+    if findings.claims:
+        report.add(
+            "## Claims",
+            "Stated in the study, judged by the verdicts below.",
+            _list(
+                f"**{claim.verdict.capitalize()}:** {_sentence(claim.text)} {_sentence(claim.reason)}"
+                for claim in findings.claims
+            ),
+        )
+
+
+def _results(report: _Report, findings: Findings) -> None:
+    metric = findings.metric.upper()
+    level = corrected_level(findings)
+    report.add("## Results")
+    compared = _compared(findings)
+    against = (
+        "Difference: from the reference, paired by seed, in points [95 % t interval]. "
+        f"Verdict: by the {level} interval in Table 2 and the least difference of interest, "
+        f"{formats.points(findings.rope)} points. "
+    )
+    report.table(
+        f"{metric} ({METRICS[findings.metric]}) on the test split in %: mean over n confirmation runs "
+        f"[95 % t interval], without an interval where n < 2. {against if compared else ''}"
+        "MACs: multiply-accumulates of one forward pass. Training: median wall time of one run.",
+        {
+            "Variant": "left",
+            f"{metric} (%)": "right",
+            "n": "right",
+            "Difference (points)": "right",
+            "Verdict": "left",
+            "Parameters": "right",
+            "MACs per clip (fvcore)": "right",
+            "Training": "right",
+        },
+        [_result(variant) for variant in findings.variants],
+    )
+    if compared:
+        report.add(_list(plain(difference.sentence) for _, difference in compared))
+    failures = [
+        f"{plain(variant.name)}: {plain(failure)}"
+        for variant in findings.variants
+        for failure in variant.failures
+    ]
+    if failures:
+        report.add("Confirmation runs without a result:", _list(failures))
+    if compared:
+        _comparisons(report, findings, compared, level)
+    report.figure("seeds")
+    report.figure("differences")
+
+
+def _result(variant: VariantFinding) -> list[str]:
+    difference = variant.difference
+    if variant.is_reference:
+        delta, verdict = MISSING, "reference"
+    elif difference is None:
+        delta, verdict = MISSING, WITHOUT_SEED
+    else:
+        delta, verdict = formats.difference(difference.interval), f"**{difference.verdict}**"
+    n = len(variant.seeds)
+    return [
+        plain(variant.name),
+        formats.score(variant.score),
+        str(n) if n == variant.planned else f"{n} of {variant.planned}",
+        delta,
+        verdict,
+        formats.count(variant.parameters),
+        formats.macs(variant.macs),
+        formats.duration(variant.train_seconds),
+    ]
+
+
+def _compared(findings: Findings) -> list[tuple[VariantFinding, Difference]]:
+    return [(variant, variant.difference) for variant in findings.variants if variant.difference is not None]
+
+
+def _comparisons(
+    report: _Report, findings: Findings, compared: list[tuple[VariantFinding, Difference]], level: str
+) -> None:
+    rope = formats.points(findings.rope)
+    family = "1 comparison" if findings.comparisons == 1 else f"{findings.comparisons} comparisons"
+    report.table(
+        f"The comparisons in detail. The {level} interval (α = {findings.alpha:g} over a family of {family}) decides "
+        "the verdict; everything to its right is description. Won: seeds on which the variant was better, ties "
+        "counted half. g: Hedges' effect size of the paired differences. r: correlation of the two arms over seeds. "
+        "p: paired t test, after Holm. Worse, same, better: posterior probability that the mean difference lies below "
+        f"−{rope}, within ±{rope} or above {rope} points. Seeds: about how many would resolve what is inconclusive.",
+        {
+            "Variant": "left",
+            f"{level} interval (points)": "right",
+            "Won": "right",
+            "g": "right",
+            "r": "right",
+            "p": "right",
+            "Worse": "right",
+            "Same": "right",
+            "Better": "right",
+            "Seeds": "right",
+        },
+        [_comparison(variant, difference) for variant, difference in compared],
+    )
+
+
+def _comparison(variant: VariantFinding, difference: Difference) -> list[str]:
+    return [
+        plain(variant.name),
+        formats.bounds(difference.corrected),
+        f"{difference.wins:g} of {difference.n}",
+        formats.decimals(difference.effect),
+        formats.decimals(difference.correlation),
+        formats.p_value(difference.p_holm),
+        formats.probability(difference.p_worse),
+        formats.probability(difference.p_equivalent),
+        formats.probability(difference.p_better),
+        MISSING if difference.seeds_needed is None else f"≈ {difference.seeds_needed}",
+    ]
+
+
+def _secondary(report: _Report, findings: Findings) -> None:
+    scored = [variant for variant in findings.variants if variant.secondary]
+    if not scored:
+        return
+    report.add(
+        "## Secondary metrics", "Described, not tested: the verdicts rest on the primary metric alone."
+    )
+    for metric in [name for name in METRICS if any(name in variant.secondary for variant in scored)]:
+        report.table(
+            f"{metric.upper()} ({METRICS[metric]}) on the test split in %: mean over seeds [95 % t interval].",
+            {"Variant": "left", f"{metric.upper()} (%)": "right"},
+            [[plain(variant.name), formats.score(variant.secondary.get(metric))] for variant in scored],
+        )
+    if any(f"recall/{name}" in variant.secondary for variant in scored for name in findings.classes):
+        report.wide_table(
+            "Recall of every class on the test split in %: mean over seeds ± half of the 95 % t interval.",
+            "Variant",
+            {plain(name): "right" for name in findings.classes},
+            [
+                [
+                    plain(variant.name),
+                    *(
+                        formats.half_width(variant.secondary.get(f"recall/{name}"))
+                        for name in findings.classes
+                    ),
+                ]
+                for variant in scored
+            ],
+        )
+        report.figure("recalls")
+
+
+def _training(report: _Report, findings: Findings) -> None:
+    drawn = plates(findings)
+    if "learning" in drawn or "search" in drawn:
+        report.add("## Training and search")
+        report.figure("learning")
+        report.figure("search")
+
+
+def _reading(report: _Report, findings: Findings) -> None:
+    notes = [plain(note) for note in findings.notes]
+    if _compared(findings):
+        notes.insert(0, _verdicts(findings))
+    if notes:
+        report.add("## How to read this", _list(notes))
+    if findings.facts:
+        report.add(
+            "## What was run",
+            _table(
+                {"Item": "left", "Value": "left"},
+                [[plain(name), plain(value)] for name, value in findings.facts.items()],
+            ),
+        )
+
+
+def _verdicts(findings: Findings) -> str:
+    rope = formats.points(findings.rope)
+    level = corrected_level(findings)
+    inside = corrected_level(findings, tails=2)
+    return (
+        f"Verdicts, for a least difference of interest of {rope} points. **Helps**, **hurts**: the {level} interval "
+        f"excludes 0 and the mean difference is at least {rope} points. **Equivalent**: the {inside} interval "
+        f"lies within ±{rope} points. **Small**: the {level} interval excludes 0, the mean difference is below {rope} "
+        "points. **Inconclusive**: none of these, which is want of evidence and no evidence of absence."
+    )
+
+
+def _appendix(report: _Report, findings: Findings) -> None:
+    if any(variant.seeds for variant in findings.variants):
+        _every_seed(report, findings)
+    _settings(report, findings)
+    if any(variant.trials for variant in findings.variants):
+        _every_trial(report, findings)
+    if findings.configuration:
+        report.add(
+            "## Appendix: resolved configuration of the reference",
+            _fence("\n".join(_flat("", findings.configuration))),
+        )
+    report.add("The same findings for machines: [findings.json](findings.json).")
+
+
+def _every_seed(report: _Report, findings: Findings) -> None:
+    report.add("## Appendix: every seed")
+    metrics = list(METRICS)
+    folded = any(run.fold is not None for variant in findings.variants for run in variant.seeds)
+    columns: dict[str, Side] = {"Seed": "right"}
+    if folded:
+        columns["Fold"] = "right"
+    columns |= {f"Test {metric.upper()} (%)": "right" for metric in metrics}
+    columns |= {
+        "Test loss": "right",
+        f"Selection {findings.metric.upper()} (%)": "right",
+        "Best epoch": "right",
+        "Training": "right",
+        "Run": "left",
+    }
+    for variant in findings.variants:
+        if variant.seeds:
+            rows = [
+                [
+                    str(run.seed),
+                    *([MISSING if run.fold is None else str(run.fold)] if folded else []),
+                    *(_metric(run.metrics, metric) for metric in metrics),
+                    formats.decimals(run.metrics.get("loss")),
+                    formats.points(run.selection),
+                    str(run.best_epoch),
+                    formats.duration(run.seconds),
+                    code(run.run),
+                ]
+                for run in variant.seeds
+            ]
+            report.table(f"Confirmation runs of {plain(variant.name)}.", columns, rows)
+
+
+def _metric(metrics: Mapping[str, float], name: str) -> str:
+    return formats.points(metrics[name]) if name in metrics else MISSING
+
+
+def _settings(report: _Report, findings: Findings) -> None:
+    """Levels and chosen hyperparameters: what tells the variants apart."""
+    factors = list(dict.fromkeys(name for variant in findings.variants for name in variant.levels))
+    chosen = list(dict.fromkeys(name for variant in findings.variants for name in variant.chosen))
+    if not factors and not chosen:
+        return
+    columns: dict[str, Side] = {code(name): "left" for name in factors}
+    columns |= {code(name): "right" for name in chosen}
+    rows = [
+        [
+            plain(variant.name),
+            *(plain(variant.levels.get(name, MISSING)) for name in factors),
+            *(plain(formats.setting(variant.chosen.get(name))) for name in chosen),
+        ]
+        for variant in findings.variants
+    ]
+    report.add("## Appendix: levels and hyperparameters")
+    searched = " and the hyperparameters that its search chose on the selection split" if chosen else ""
+    report.wide_table(f"Each variant's levels{searched}.", "Variant", columns, rows)
+
+
+def _every_trial(report: _Report, findings: Findings) -> None:
+    report.add("## Appendix: search trials")
+    metric = findings.metric.upper()
+    for variant in findings.variants:
+        if variant.trials:
+            names = list(dict.fromkeys(name for trial in variant.trials for name in trial.parameters))
+            rows = [
+                [
+                    str(trial.number),
+                    trial.status,
+                    MISSING if trial.score is None else formats.points(trial.score),
+                    MISSING if trial.best_so_far is None else formats.points(trial.best_so_far),
+                    *(plain(formats.setting(trial.parameters.get(name))) for name in names),
+                ]
+                for trial in variant.trials
+            ]
+            columns: dict[str, Side] = {
+                "Status": "left",
+                f"Selection {metric} (%)": "right",
+                "Best so far (%)": "right",
+                **{code(name): "right" for name in names},
+            }
+            report.wide_table(f"Search trials of {plain(variant.name)}.", "Trial", columns, rows)
+
+
+def _sentence(text: str) -> str:
+    """Return `text`, escaped, with a full stop at its end."""
+    line = plain(text)
+    return line if line.endswith((".", "!", "?")) else line + "."
+
+
+def _list(items: Iterable[str]) -> str:
+    return "\n".join(f"- {item}" for item in items)
+
+
+def _table(columns: Mapping[str, Side], rows: Iterable[Sequence[str]]) -> str:
+    marks = ["---:" if side == "right" else ":---" for side in columns.values()]
+    return "\n".join("| " + " | ".join(row) + " |" for row in [list(columns), marks, *rows])
+
+
+def _fence(text: str) -> str:
+    ticks = "`" * max(3, max((len(run) for run in re.findall("`+", text)), default=0) + 1)
+    return f"{ticks}text\n{text}\n{ticks}"
+
+
+def _flat(prefix: str, table: Mapping[str, Any]) -> list[str]:
+    """Return one ``key.path = value`` line a value, values as in a study file."""
+    lines = []
+    for name, value in table.items():
+        if isinstance(value, Mapping) and value:
+            lines += _flat(f"{prefix}{name}.", value)
+        else:
+            lines.append(
+                formats.one_line(f"{prefix}{name} = {json.dumps(value, ensure_ascii=False, default=str)}")
+            )
+    return lines

@@ -1,0 +1,91 @@
+"""Which figures a study's findings can fill, and what stands below each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from study.analysis.findings import Findings
+from study.reporting.formats import percent, points
+
+NAMES = ("seeds", "differences", "recalls", "learning", "search")
+FOLDER = "figures"
+
+
+@dataclass(frozen=True)
+class Plate:
+    """A figure of the report."""
+
+    name: str
+    """One of `NAMES`; its file is ``figures/<name>.svg``."""
+    short: str
+    """What it is, for those who cannot see it."""
+    caption: str
+
+    @property
+    def path(self) -> str:
+        """Where it lies, seen from the report."""
+        return f"{FOLDER}/{self.name}.svg"
+
+
+def plates(findings: Findings) -> dict[str, Plate]:
+    """Return the figures that have data behind them, in the order of `NAMES`."""
+    return {plate.name: plate for plate in _plates(findings)}
+
+
+def corrected_level(findings: Findings, tails: int = 1) -> str:
+    """Return the confidence of the intervals that decide: 1 - tails * alpha / m."""
+    return percent(1 - tails * findings.alpha / max(findings.comparisons, 1))
+
+
+def _plates(findings: Findings) -> Iterator[Plate]:
+    metric = findings.metric.upper()
+    variants = findings.variants
+    reference = "Grey: the reference." if len(variants) > 1 else ""
+    if any(variant.seeds for variant in variants):
+        yield Plate(
+            "seeds",
+            f"{metric} on the test split of every seed, by variant",
+            f"{metric} (%) on the test split. Every dot is one confirmation run; thin lines join the runs of one seed "
+            "across neighbouring variants, which share data order, augmentation and initial weights. "
+            f"Diamonds and bars: mean and 95 % t interval over seeds. {reference}",
+        )
+    if any(variant.difference for variant in variants):
+        yield Plate(
+            "differences",
+            f"Paired differences in {metric} from the reference",
+            f"{metric} minus the reference's, in points, paired by seed. Dots: single seeds. Diamonds and thick bars: "
+            f"mean and 95 % t interval. Thin bars: the {corrected_level(findings)} interval, "
+            f"corrected for {_comparisons(findings)}, which decides the verdict at the right. Shaded: differences "
+            f"smaller than ±{points(findings.rope)} points, which the study declares to be of no practical interest.",
+        )
+    if any(name.startswith("recall/") for variant in variants for name in variant.secondary):
+        yield Plate(
+            "recalls",
+            "Recall of every class, by variant",
+            "Recall (%) of every class on the test split: mean and 95 % t interval over seeds. "
+            + ("Grey: the reference, repeated in every panel." if len(variants) > 1 else ""),
+        )
+    if any(variant.curves for variant in variants):
+        yield Plate(
+            "learning",
+            f"Train loss and {metric} on the selection split over epochs",
+            f"Learning curves of the confirmation runs: train loss (above) and {metric} (%) on the selection split "
+            "(below). Thin lines: single seeds. Bold: their mean over the epochs that all of them reached. "
+            "Dots: each seed's best epoch, whose weights were tested. "
+            + ("Grey: the reference's mean, repeated in every panel." if len(variants) > 1 else ""),
+        )
+    if any(trial.score is not None for variant in variants for trial in variant.trials):
+        yield Plate(
+            "search",
+            f"Best {metric} so far on the selection split over search trials",
+            f"The search of every variant: {metric} (%) on the selection split of each trial (dots) and the best so "
+            "far (steps); crosses at the lower edge mark trials that diverged or failed. Curves that still rise or "
+            "cross near the end mean that the budget was small. These scores chose the hyperparameters and are "
+            "therefore optimistic: they are not results. "
+            + ("Grey: the reference's best so far, repeated in every panel." if len(variants) > 1 else ""),
+        )
+
+
+def _comparisons(findings: Findings) -> str:
+    return "one comparison" if findings.comparisons == 1 else f"{findings.comparisons} comparisons"

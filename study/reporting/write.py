@@ -1,0 +1,55 @@
+"""Write a report: the same findings as Markdown, PDF, figures and JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from study.analysis.findings import Findings
+from study.ledger import files
+from study.reporting import figures, plates, typeset
+from study.reporting.markdown import render
+
+SCHEMA = 1
+
+
+def write(findings: Findings, folder: Path) -> tuple[Path, ...]:
+    """Write the report into `folder` and return its files, ``report.md`` first.
+
+    Equal findings give equal bytes. A figure of an earlier report that has no data any more is removed.
+    """
+    shown = plates.plates(findings)
+    drawn = {shown[name].path: svg for name, svg in figures.draw(findings).items()}
+    text = render(findings)
+    documents: dict[str, str | bytes] = {
+        "report.md": text,
+        "report.pdf": typeset.pdf(text, drawn, findings.name),
+        **drawn,
+        "findings.json": machine_readable(findings),
+    }
+    for name in plates.NAMES:
+        if name not in shown:
+            (folder / plates.FOLDER / f"{name}.svg").unlink(missing_ok=True)
+    for path, content in documents.items():
+        files.write(folder / path, content)
+    return tuple(folder / path for path in documents)
+
+
+def machine_readable(findings: Findings) -> str:
+    """Return findings as JSON, in points and seconds; what is not a finite number is null."""
+    record = {"schema": SCHEMA, **asdict(findings)}
+    return json.dumps(_finite(record), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return value

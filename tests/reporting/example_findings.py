@@ -1,0 +1,251 @@
+"""Findings made up by hand, of every shape that a report must survive."""
+
+from __future__ import annotations
+
+import math
+import random
+import statistics
+
+from scipy import stats
+
+from study.analysis.findings import (
+    ClaimFinding,
+    Difference,
+    EpochCurve,
+    Findings,
+    Interval,
+    SeedScore,
+    TrialCurve,
+    VariantFinding,
+)
+
+CLASSES = ("happy", "sad", "neutral", "angry", "surprise", "disgust", "fear")
+
+HOSTILE = '#set page(fill: red) $x_1$ *bold* _em_ @cite <tag> [a](b) ![i](j) `c` \\ "q" | a~b </svg> // -- #panic("no")'
+
+
+def interval(values: list[float], level: float = 0.95) -> Interval:
+    mean = statistics.fmean(values)
+    if len(values) < 2:
+        return Interval(mean, None, None)
+    half = stats.t.ppf((1 + level) / 2, len(values) - 1) * statistics.stdev(values) / math.sqrt(len(values))
+    return Interval(mean, mean - half, mean + half)
+
+
+def variant(
+    name: str,
+    *,
+    reference: bool = False,
+    seeds: int = 5,
+    missing: tuple[int, ...] = (),
+    trials: int = 8,
+    epochs: int = 12,
+    shift: float = 0.0,
+    difference: Difference | None = None,
+    classes: tuple[str, ...] = CLASSES,
+    folds: tuple[int | None, ...] = (None,),
+) -> VariantFinding:
+    draw = random.Random(name)
+    runs = []
+    curves = []
+    for seed in range(seeds):
+        for fold in folds:
+            if seed in missing:
+                continue
+            score = 62 + shift + 2 * random.Random(seed).gauss(0, 1) + draw.gauss(0, 0.7)
+            recalls = {f"recall/{c}": min(100, max(0, score + 6 * draw.gauss(0, 1.5))) for c in classes}
+            best = draw.randint(max(1, epochs // 2), epochs)
+            runs.append(
+                SeedScore(
+                    seed=seed,
+                    fold=fold,
+                    run=f"r1-{draw.getrandbits(64):016x}",
+                    score=score,
+                    metrics={"war": score, "uar": score - 3, "loss": 1.1 + draw.random() / 5, **recalls},
+                    selection=score + 1.5,
+                    best_epoch=best,
+                    seconds=35 + 3 * draw.random(),
+                )
+            )
+            steps = range(1, epochs + 1)
+            curves.append(
+                EpochCurve(
+                    seed=seed,
+                    fold=fold,
+                    train_loss=tuple(1.95 * math.exp(-e / 8) + 0.05 * draw.random() for e in steps),
+                    selection=tuple(score + 2 - 45 * math.exp(-e / 4) + draw.gauss(0, 1) for e in steps),
+                    best_epoch=best,
+                )
+            )
+    searched = []
+    best_so_far: float | None = None
+    for number in range(1, trials + 1):
+        status = draw.choice(["finished"] * 8 + ["diverged", "failed"]) if number > 1 else "finished"
+        value = 40 + shift + 20 * draw.random() if status == "finished" else None
+        if value is not None:
+            best_so_far = value if best_so_far is None else max(value, best_so_far)
+        settings = {"train.lr": float(f"{10 ** draw.uniform(-3.5, -2):.6g}"), "train.weight_decay": 0.05}
+        searched.append(TrialCurve(number, settings, status, value, best_so_far))  # type: ignore[arg-type]
+    secondary = {"uar": interval([run.metrics["uar"] for run in runs])} if runs else {}
+    if runs:
+        secondary |= {f"recall/{c}": interval([run.metrics[f"recall/{c}"] for run in runs]) for c in classes}
+    return VariantFinding(
+        name=name,
+        is_reference=reference,
+        levels={"splitter": name},
+        score=interval([run.score for run in runs]) if runs else None,
+        secondary=secondary,
+        seeds=tuple(runs),
+        planned=seeds * len(folds),
+        failures=tuple(f"seed {seed}: the loss was not finite at epoch 3" for seed in missing),
+        difference=difference,
+        parameters=123456 + draw.randint(0, 40000) if runs else None,
+        macs=48_020_000 + draw.randint(0, 10**7) if runs else None,
+        train_seconds=statistics.median(run.seconds for run in runs) if runs else None,
+        chosen=searched[0].parameters if searched else {},
+        trials=tuple(searched),
+        curves=tuple(curves),
+    )
+
+
+def against(
+    base: VariantFinding, other: VariantFinding, comparisons: int, verdict: str = ""
+) -> Difference | None:
+    reference = {(run.seed, run.fold): run.score for run in base.seeds}
+    pairs = [r.score - reference[r.seed, r.fold] for r in other.seeds if (r.seed, r.fold) in reference]
+    if not pairs:
+        return None
+    wide = interval(pairs, 1 - 0.05 / comparisons)
+    if not verdict:
+        verdict = "inconclusive" if wide.low is None or wide.low < 0 < wide.high else "helps"  # type: ignore[operator]
+    return Difference(
+        interval=interval(pairs),
+        corrected=wide,
+        n=len(pairs),
+        wins=float(sum(pair > 0 for pair in pairs)),
+        p=0.012,
+        p_holm=0.0312,
+        effect=1.24,
+        correlation=0.87,
+        p_worse=0.003,
+        p_equivalent=0.147,
+        p_better=0.85,
+        verdict=verdict,  # type: ignore[arg-type]
+        sentence=f"{other.name} scores {statistics.fmean(pairs):+.1f} points against {base.name} on "
+        f"{len(pairs)} paired seeds, with the hyperparameters found.",
+        seeds_needed=14 if verdict == "inconclusive" else None,
+    )
+
+
+def findings(
+    names: list[str] | None = None,
+    *,
+    seeds: int = 5,
+    trials: int = 8,
+    epochs: int = 12,
+    missing: dict[str, tuple[int, ...]] | None = None,
+    classes: tuple[str, ...] = CLASSES,
+    folds: tuple[int | None, ...] = (None,),
+    title: str = "ISSM on and off",
+    rope: float = 1.0,
+    warnings: tuple[str, ...] = (
+        "Procedural faces are no evidence about real faces: a verdict here is about the harness's own data set.",
+        "4 search trials are fewer than the sampler's 10 start-up trials: the search was random.",
+    ),
+) -> Findings:
+    names = names or ["even-odd", "issm"]
+    built = [
+        variant(
+            name,
+            reference=index == 0,
+            seeds=seeds,
+            missing=(missing or {}).get(name, ()),
+            trials=trials,
+            epochs=epochs,
+            shift=1.4 * index,
+            classes=classes,
+            folds=folds,
+        )
+        for index, name in enumerate(names)
+    ]
+    comparisons = max(1, len(built) - 1)
+    compared = [built[0]] + [
+        VariantFinding(**{**vars(other), "difference": against(built[0], other, comparisons)})
+        for other in built[1:]
+    ]
+    return Findings(
+        name="issm",
+        title=title,
+        question="Does content-aware splitting beat the even/odd split?",
+        answer="Yes: ISSM scores 1.9 points above the even/odd split (95 % interval 0.7 to 3.1, 5 paired seeds), "
+        "with the hyperparameters found.",
+        metric="war",
+        rope=rope,
+        alpha=0.05,
+        comparisons=comparisons,
+        classes=classes,
+        variants=tuple(compared),
+        claims=(
+            ClaimFinding(
+                "splitter issm beats splitter even-odd",
+                "supported",
+                "the corrected interval lies above 0 and the mean difference is at least 1.0 points.",
+            ),
+            ClaimFinding("lifting attention beats lifting none", "undecided", "the interval includes 0."),
+        ),
+        warnings=warnings,
+        notes=(
+            "Intervals cover the choice of seeds on this split with these hyperparameters; they do not cover the "
+            "choice of split or another search.",
+            "With 5 seeds and 1 comparison, a true difference of 1.68 standard deviations of the paired differences is "
+            "found with 80 % power.",
+        ),
+        facts={
+            "data set": "faces, 3 000 train, 700 selection and 1 400 test clips, digest 5f0c7d1e22b96a41",
+            "seeds": "0 to 4, paired across variants",
+            "device": "cpu, fp32, one thread a run",
+            "versions": "study 0.1.0, torch 2.15.0, torchvision 0.30.0, optuna 5.0.0",
+            "commit": "3dcc67a0f3b1f7c8d2e94a5b6c7d8e9f01234567",
+            "hardware": "2 × Intel(R) Xeon(R) @ 2.20GHz, 8 GiB",
+            "duration": "4 min 12 s, 18 runs, none cached",
+        },
+        configuration={
+            "dataset": {"name": "faces", "frames": 16, "size": 32},
+            "backbone": {"name": "conv-tiny", "width": 64},
+            "lifting": {"name": "attention", "predictor_depth": 1, "updater_depth": 1},
+            "train": {"epochs": epochs, "lr": 0.00312, "betas": [0.9, 0.999], "clip": 1.0, "ema": None},
+        },
+    )
+
+
+def twelve(seeds: int = 20, trials: int = 20, epochs: int = 30) -> Findings:
+    names = ["even-odd"] + [
+        f"splitter=issm, splitter.positions=released, lifting.predictor_depth={depth}, readout=learned-token-weights"
+        for depth in range(4)
+    ]
+    names += ["random", "first/second half", "splitter.receptive_field=4", "issm"]
+    names += ["averyveryverylongnamewithoutanyjointatallthatsomebodychose", "hard-top-k", "softmax-weighting"]
+    return findings(
+        names, seeds=seeds, trials=trials, epochs=epochs, missing={"random": (3, 4), "issm": tuple(range(20))}
+    )
+
+
+def damaged() -> Findings:
+    return findings(
+        ["even-odd", "issm", "random"], trials=0, missing={"issm": (1, 2, 3, 4), "random": (0, 1, 2, 3, 4)}
+    )
+
+
+def hostile() -> Findings:
+    base = findings(["even-odd", HOSTILE], title=HOSTILE, warnings=(HOSTILE, "plain"))
+    return Findings(
+        **{
+            **vars(base),
+            "question": HOSTILE,
+            "answer": "1. " + HOSTILE + "\n\n# heading\n- item",
+            "claims": (ClaimFinding(HOSTILE, "undecided", HOSTILE),),
+            "notes": (HOSTILE, "```\nfence\n```"),
+            "facts": {HOSTILE: HOSTILE, "commit": "f" * 200},
+            "configuration": {HOSTILE: {HOSTILE: HOSTILE}, "fence": "```", "path": "/very/long" * 30},
+        }
+    )

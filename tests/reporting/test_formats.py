@@ -1,0 +1,73 @@
+"""Numbers and names are written one way, without false precision."""
+
+from __future__ import annotations
+
+import pytest
+
+from study.analysis.findings import Interval
+from study.reporting import formats
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(1.249, "+1.2"), (-0.3, "−0.3"), (0.0, "0.0"), (-0.04, "0.0"), (0.04, "0.0"), (100, "+100.0")],
+)
+def test_differences_have_a_sign_and_zero_has_none(value: float, text: str) -> None:
+    assert formats.signed(value) == text
+
+
+def test_intervals_follow_their_mean() -> None:
+    assert formats.difference(Interval(1.2, -0.3, 2.7)) == "+1.2 [−0.3, 2.7]"
+    assert formats.score(Interval(71.2, 69.8, 72.6)) == "71.2 [69.8, 72.6]"
+    assert formats.half_width(Interval(71.2, 69.8, 72.6)) == "71.2 ± 1.4"
+    assert formats.score(Interval(71.2, None, None)) == "71.2"
+    assert formats.score(None) == "–"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.04, "0.0 s"),
+        (59.94, "59.9 s"),
+        (59.96, "1 min 00 s"),
+        (725, "12 min 05 s"),
+        (3599.7, "1 h 00 min"),
+        (8040, "2 h 14 min"),
+    ],
+)
+def test_durations_carry_over_when_rounded(seconds: float, text: str) -> None:
+    assert formats.duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0, "0"),
+        (999, "999"),
+        (1000, "1.000 k"),
+        (48_020_000_000, "48.02 G"),
+        (123_456_789, "123.5 M"),
+        (2 * 10**12, "2.000 T"),
+    ],
+)
+def test_operations_have_four_digits_and_a_prefix(value: int, text: str) -> None:
+    assert formats.macs(value) == text
+
+
+def test_probabilities_are_never_rounded_to_certainty() -> None:
+    assert formats.probability(0.0004) == "< 0.01"
+    assert formats.probability(0.9999) == "> 0.99"
+    assert formats.probability(0.147) == "0.15"
+    assert formats.probability(1.0) == "1.00"
+    assert formats.p_value(0.00001) == "< 0.001"
+    assert formats.p_value(0.0625) == "0.062"
+
+
+@pytest.mark.parametrize("width", [10, 18, 26])
+@pytest.mark.parametrize(
+    "name", ["splitter=issm, lifting.predictor_depth=1", "x" * 60, "a b", "", "日本" * 20]
+)
+def test_names_wrap_within_their_width_and_lose_nothing(name: str, width: int) -> None:
+    lines = formats.wrapped(name, width).split("\n")
+    assert max(map(len, lines)) <= width
+    assert "".join(lines).replace(" ", "") == name.replace(" ", "")

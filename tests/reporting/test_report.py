@@ -1,0 +1,336 @@
+"""A report tells what the findings say: completely, in order, and the same way each time."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import shutil
+import subprocess
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from example_findings import HOSTILE, damaged, findings, hostile, twelve
+from markdown_it import MarkdownIt
+
+from study.analysis.findings import Difference, Findings, Interval
+from study.reporting.figures import draw
+from study.reporting.markdown import render
+from study.reporting.plates import NAMES, plates
+from study.reporting.write import machine_readable, write
+
+SHAPES = {
+    "full": findings,
+    "damaged": damaged,
+    "hostile": hostile,
+    "single": lambda: findings(["only"], seeds=1, epochs=1, trials=1),
+}
+
+
+def told() -> Findings:
+    """Findings whose figures are round numbers, so that a reader can check the report by hand."""
+    base = findings()
+    reference, other = base.variants
+    difference = Difference(
+        interval=Interval(1.2, -0.3, 2.7),
+        corrected=Interval(1.2, -0.9, 3.3),
+        n=5,
+        wins=4.5,
+        p=0.02,
+        p_holm=0.04,
+        effect=1.25,
+        correlation=-0.5,
+        p_worse=0.001,
+        p_equivalent=0.2,
+        p_better=0.799,
+        verdict="inconclusive",
+        sentence="issm cannot be told from even-odd yet.",
+        seeds_needed=14,
+    )
+    other = dataclasses.replace(
+        other,
+        score=Interval(71.24, 69.8, 72.6),
+        difference=difference,
+        parameters=37577123,
+        macs=48_020_000_000,
+        train_seconds=725.0,
+        secondary={
+            **other.secondary,
+            "uar": Interval(65.0, 64.0, 66.0),
+            "recall/sad": Interval(50.0, 47.5, 52.5),
+        },
+        chosen={"train.lr": 0.000312457, "train.epochs": 12},
+    )
+    return dataclasses.replace(base, variants=(reference, other))
+
+
+def rows(markdown: str, caption: str) -> list[list[str]]:
+    """Return the cells of the table under the caption that starts so, through a Markdown parser."""
+    tokens = MarkdownIt("commonmark").enable("table").parse(markdown)
+    captions = [at for at, token in enumerate(tokens) if token.content.startswith(f"**{caption}**")]
+    start = next(at for at in range(captions[0], len(tokens)) if tokens[at].type == "table_open")
+    table: list[list[str]] = []
+    for token in tokens[start:]:
+        if token.type == "table_close":
+            break
+        if token.type == "tr_open":
+            table.append([])
+        if token.type == "inline":
+            table[-1].append("".join(child.content for child in token.children or []))
+    return table
+
+
+def row(markdown: str, caption: str, name: str) -> dict[str, str]:
+    head, *body = rows(markdown, caption)
+    return dict(zip(head, next(cells for cells in body if cells[0] == name), strict=True))
+
+
+def text_of(markdown: str) -> str:
+    """Return what a reader of the rendered Markdown sees, on one line."""
+    tokens = MarkdownIt("commonmark", {"html": False}).enable("table").parse(markdown)
+    leaves = [child.content for token in tokens for child in token.children or []]
+    return " ".join("".join(leaves).split())
+
+
+def test_the_question_and_its_answer_come_first() -> None:
+    lines = [line for line in render(told()).splitlines() if line]
+    assert lines[0] == "# ISSM on and off"
+    assert lines[1] == "**Question.** Does content-aware splitting beat the even/odd split?"
+    assert lines[2].startswith("**Answer.** Yes: ISSM scores 1.9 points above")
+
+
+def test_every_warning_stands_before_the_details() -> None:
+    report = findings(warnings=("First limit.", "Second limit."))
+    before, _, _ = render(report).partition("\n## ")
+    assert "First limit." in before
+    assert "Second limit." in before
+
+
+def test_table_of_variants_prints_the_findings_numbers() -> None:
+    cells = row(render(told()), "Table 1.", "issm")
+    assert cells == {
+        "Variant": "issm",
+        "WAR (%)": "71.2 [69.8, 72.6]",
+        "n": "5",
+        "Difference (points)": "+1.2 [−0.3, 2.7]",
+        "Verdict": "inconclusive",
+        "Parameters": "37\u202f577\u202f123",
+        "MACs per clip (fvcore)": "48.02 G",
+        "Training": "12 min 05 s",
+    }
+
+
+def test_table_of_comparisons_prints_the_findings_numbers() -> None:
+    cells = row(render(told()), "Table 2.", "issm")
+    assert list(cells.values())[1:] == [
+        "[−0.9, 3.3]",
+        "4.5 of 5",
+        "1.25",
+        "−0.50",
+        "0.040",
+        "< 0.01",
+        "0.20",
+        "0.80",
+        "≈ 14",
+    ]
+
+
+def test_secondary_metrics_and_recalls_are_in_tables() -> None:
+    markdown = render(told())
+    assert row(markdown, "Table 3.", "issm")["UAR (%)"] == "65.0 [64.0, 66.0]"
+    assert row(markdown, "Table 4.", "issm")["sad"] == "50.0 ± 2.5"
+
+
+def test_more_classes_than_fit_a_page_are_printed_in_parts() -> None:
+    classes = tuple(f"class-{number}" for number in range(11))
+    markdown = render(findings(classes=classes))
+    first, second = rows(markdown, "Table 4."), rows(markdown, "Table 5.")
+    assert [first[0][0], *first[0][1:], *second[0][1:]] == ["Variant", *classes]
+
+
+def test_chosen_hyperparameters_keep_the_digits_that_were_used() -> None:
+    markdown = render(told())
+    cells = row(markdown, "Table 7.", "issm")
+    assert cells["train.lr"] == "0.000312457"
+    assert cells["train.epochs"] == "12"
+    assert row(markdown, "Table 7.", "even-odd")["train.epochs"] == "–"
+
+
+def test_every_seed_and_every_trial_is_listed() -> None:
+    report = told()
+    markdown = render(report)
+    for variant, table in zip(report.variants, ("Table 5.", "Table 6."), strict=True):
+        assert [(int(cells[0]), cells[-1]) for cells in rows(markdown, table)[1:]] == [
+            (run.seed, run.run) for run in variant.seeds
+        ]
+    for variant, table in zip(report.variants, ("Table 8.", "Table 9."), strict=True):
+        assert [(int(cells[0]), cells[1]) for cells in rows(markdown, table)[1:]] == [
+            (trial.number, trial.status) for trial in variant.trials
+        ]
+
+
+def test_facts_and_configuration_are_printed() -> None:
+    report = findings()
+    markdown = render(report)
+    for name, value in report.facts.items():
+        assert f"| {name} | {value} |" in markdown
+    assert 'dataset.name = "faces"' in markdown
+    assert "train.betas = [0.9, 0.999]" in markdown
+
+
+def test_lost_runs_are_named_and_counted() -> None:
+    markdown = render(damaged())
+    assert row(markdown, "Table 1.", "issm")["n"] == "1 of 5"
+    assert row(markdown, "Table 1.", "random")["Verdict"] == "no paired seed"
+    assert row(markdown, "Table 1.", "random")["WAR (%)"] == "–"
+    for variant in damaged().variants:
+        for failure in variant.failures:
+            assert f"- {variant.name}: {failure}" in markdown
+
+
+def test_one_seed_has_a_mean_and_no_interval() -> None:
+    report = damaged()
+    cells = row(render(report), "Table 1.", "issm")
+    assert re.fullmatch(r"\d\d\.\d", cells["WAR (%)"])
+    assert re.fullmatch(r"[+−]\d\.\d", cells["Difference (points)"])
+
+
+def test_a_study_without_a_posterior_or_effect_is_still_told() -> None:
+    report = told()
+    reference, other = report.variants
+    assert other.difference is not None
+    bare = dataclasses.replace(
+        other.difference,
+        p_worse=None,
+        p_equivalent=None,
+        p_better=None,
+        effect=None,
+        correlation=None,
+        p_holm=None,
+    )
+    report = dataclasses.replace(report, variants=(reference, dataclasses.replace(other, difference=bare)))
+    assert list(row(render(report), "Table 2.", "issm").values())[3:9] == ["–"] * 6
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Return a function from a shape to its report's folder, each written once."""
+    folders: dict[str, Path] = {}
+
+    def folder(shape: str) -> Path:
+        if shape not in folders:
+            folders[shape] = tmp_path_factory.mktemp(shape)
+            files = write(SHAPES[shape](), folders[shape])
+            assert set(files) == {path for path in folders[shape].rglob("*") if path.is_file()}
+        return folders[shape]
+
+    return folder
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_figures_in_the_text_are_the_figures_in_the_folder(
+    shape: str, written: Callable[[str], Path]
+) -> None:
+    folder = written(shape)
+    referenced = re.findall(
+        r"\]\((figures/[a-z]+\.svg)\)", (folder / "report.md").read_text(encoding="utf-8")
+    )
+    assert sorted(referenced) == sorted(f"figures/{path.name}" for path in (folder / "figures").iterdir())
+    for path in referenced:
+        assert ElementTree.parse(folder / path).getroot().tag.endswith("svg")
+    assert (folder / "report.pdf").read_bytes().startswith(b"%PDF-")
+
+
+@pytest.mark.parametrize("shape", ["full", "hostile"])
+def test_equal_findings_give_equal_bytes(shape: str, written: Callable[[str], Path], tmp_path: Path) -> None:
+    for path in write(SHAPES[shape](), tmp_path / "else" / "where"):
+        name = path.relative_to(tmp_path / "else" / "where")
+        assert path.read_bytes() == (written(shape) / name).read_bytes(), name
+
+
+def test_no_figure_is_drawn_for_what_did_not_happen() -> None:
+    assert list(plates(findings())) == ["seeds", "differences", "recalls", "learning", "search"]
+    assert "search" not in plates(findings(trials=0))
+    assert "differences" not in plates(findings(["only"]))
+    nothing = findings(
+        ["even-odd", "issm"], trials=0, missing={"even-odd": tuple(range(5)), "issm": tuple(range(5))}
+    )
+    assert plates(nothing) == {}
+
+
+def test_nothing_at_all_is_still_a_report(tmp_path: Path) -> None:
+    lost = tuple(range(5))
+    write(findings(["even-odd", "issm"], trials=0, missing={"even-odd": lost, "issm": lost}), tmp_path)
+    assert not (tmp_path / "figures").exists()
+    assert "0 of 5" in (tmp_path / "report.md").read_text(encoding="utf-8")
+
+
+def test_a_figure_that_lost_its_data_goes_away(tmp_path: Path) -> None:
+    write(findings(["only"], seeds=2, epochs=2, trials=2), tmp_path)
+    assert (tmp_path / "figures" / "search.svg").exists()
+    write(findings(["only"], seeds=2, epochs=2, trials=0), tmp_path)
+    assert not (tmp_path / "figures" / "search.svg").exists()
+
+
+def test_twelve_long_names_fit_their_figures(recwarn: pytest.WarningsRecorder) -> None:
+    drawn = draw(twelve(seeds=4, trials=3, epochs=5))
+    assert list(drawn) == list(NAMES)
+    assert not [warning for warning in recwarn if "layout" in str(warning.message)]
+
+
+def test_hostile_names_are_shown_as_they_are() -> None:
+    seen = text_of(render(hostile()))
+    assert seen.startswith(HOSTILE)
+    assert seen.count(HOSTILE) > 10
+    tokens = MarkdownIt("commonmark", {"html": False}).enable("table").parse(render(hostile()))
+    inline = [child for token in tokens for child in token.children or []]
+    assert {child.attrGet("src") for child in inline if child.type == "image"} == {
+        f"figures/{name}.svg" for name in plates(hostile())
+    }
+    assert [child.attrGet("href") for child in inline if child.type == "link_open"] == ["findings.json"]
+    assert [token.tag for token in tokens if token.type == "heading_open"].count("h1") == 1
+    assert not [child for child in inline if child.type in ("em_open", "html_inline")]
+
+
+@pytest.mark.parametrize(
+    "name", ["- a", "+", "# a", "1. a", "1) a", "---", "> a", "* a", "```", "~~~", "a\n\n# b", "&lt;"]
+)
+def test_a_name_cannot_open_a_block(name: str) -> None:
+    report = dataclasses.replace(findings(), notes=(name, name), answer=name)
+    tokens = MarkdownIt("commonmark").enable("table").parse(render(report))
+    shown = [token.content for token in tokens if token.type == "inline"]
+    plain = MarkdownIt("commonmark").enable("table").parse(render(findings()))
+    assert len(shown) == len([token for token in plain if token.type == "inline"])
+    assert text_of(render(report)).count(" ".join(name.split())) >= 3
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_json_holds_the_same_findings(shape: str, written: Callable[[str], Path]) -> None:
+    record = json.loads((written(shape) / "findings.json").read_text(encoding="utf-8"))
+    assert record.pop("schema") == 1
+    assert record == json.loads(json.dumps(dataclasses.asdict(SHAPES[shape]())))
+
+
+def test_json_has_no_number_that_json_does_not_know() -> None:
+    report = findings(seeds=1, epochs=1, trials=0)
+    reference, other = report.variants
+    curve = dataclasses.replace(reference.curves[0], train_loss=(float("nan"),))
+    report = dataclasses.replace(report, variants=(dataclasses.replace(reference, curves=(curve,)), other))
+    record = json.loads(machine_readable(report))
+    assert record["variants"][0]["curves"][0]["train_loss"] == [None]
+
+
+@pytest.mark.skipif(shutil.which("pdftotext") is None, reason="needs pdftotext of poppler")
+@pytest.mark.parametrize("shape", ["full", "hostile"])
+def test_pdf_says_what_the_markdown_says(shape: str, written: Callable[[str], Path]) -> None:
+    report = SHAPES[shape]()
+    command = ["pdftotext", "-enc", "UTF-8", str(written(shape) / "report.pdf"), "-"]
+    text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    seen = re.sub(r"\s", "", text)
+    for sentence in (report.question, *report.warnings):
+        assert re.sub(r"\s", "", sentence) in seen
+    for variant in report.variants:
+        for run in variant.seeds:
+            assert run.run in text
