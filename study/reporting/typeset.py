@@ -27,7 +27,7 @@ LISTING_CHARACTERS = 100
 WORD_CHARACTERS = 18
 """A longer word in a table may be broken anywhere."""
 RUNNING_CHARACTERS = 80
-JOINT = "#h(0pt)"
+JOINT = "#box()"
 """A place to break that leaves no character behind where text is copied."""
 HARD_SPACE = "\u00a0"
 

@@ -64,7 +64,7 @@ def test_numbers_are_aligned_to_the_right_and_not_broken() -> None:
     source = markup("| Name | WAR (%) |\n| :--- | ---: |\n| a-b | 71.2 [69.8, 72.6] |\n", "x")
     assert "align: (left, right,)" in source
     assert '[#"71.2\u00a0[69.8,\u00a072.6]"]' in source
-    assert '[#"a-"#h(0pt)#"b"]' in source
+    assert '[#"a-"#box()#"b"]' in source
 
 
 def test_lists_links_and_listings_are_kept() -> None:
