@@ -13,6 +13,7 @@ import math
 import os
 import queue
 import re
+import signal
 import socket
 import sqlite3
 import subprocess
@@ -211,7 +212,7 @@ class _Store:
         result, failure = state.result, state.failure
         if result and not (run.status == "FINISHED" and "best_epoch" in run.metrics):
             self._log_epochs(now, run, result.history)
-            figures = {f"best/{name}": value for name, value in result.selection.items()}
+            figures = {f"selection_best/{name}": value for name, value in result.selection.items()}
             figures |= {"parameters": result.parameters, "seconds": result.seconds}
             self._log(now, run, figures | {"best_epoch": result.best_epoch})
         if failure:
@@ -379,8 +380,17 @@ def ui(uri: str, artifacts: Path, host: str = "127.0.0.1", port: int = 5000) -> 
     )
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri, "--workers", "1"]
     command += ["--artifacts-destination", str(artifacts.absolute()), "--host", host, "--port", str(port)]
-    quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    server = subprocess.Popen(command, env={**os.environ, **quiet})
+    command += ["--uvicorn-opts", "--log-level warning"]
+    quiet = {
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "PYTHONWARNINGS": "ignore",
+    }
+    for name in ("SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.default_int_handler)
+    # In a session of its own, or Ctrl-C would reach each of the server's processes, and each complain.
+    server = subprocess.Popen(command, env={**os.environ, **quiet}, start_new_session=True)
     try:
         return server.wait()
     except KeyboardInterrupt:

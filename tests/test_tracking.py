@@ -239,7 +239,7 @@ def test_curves_and_figures_arrive(place: Place) -> None:
     assert place.history("trial 1", "train/loss") == [(1, 1.25), (2, 1.25), (3, 1.25)]
     metrics = place.runs()["seed 0"].data.metrics
     assert metrics["best_epoch"] == 2
-    assert metrics["best/war"] == 0.6
+    assert metrics["selection_best/war"] == 0.6
     assert metrics["parameters"] == 1234
 
 
@@ -254,7 +254,7 @@ def test_infinities_are_no_points(place: Place) -> None:
     run = place.runs()["trial 1"]
     assert place.history("trial 1", "train/loss") == [(1, 1.25)]
     assert len(place.history("trial 1", "learning_rate")) == 3
-    assert "best/loss" not in run.data.metrics
+    assert "selection_best/loss" not in run.data.metrics
     assert run.data.tags["study.status"] == "diverged"
 
 
@@ -352,7 +352,7 @@ def test_a_failed_evaluation_stays_failed_until_it_is_repeated(place: Place) -> 
         with place.mirror() as tracker:
             tracker(event)
         assert place.runs()["seed 0"].info.status == "FAILED"
-        assert place.history("seed 0", "best/war") == [(0, 0.6)]
+        assert place.history("seed 0", "selection_best/war") == [(0, 0.6)]
     with place.mirror() as tracker:
         tracker(Ended(TEST, replace(DONE, tested=True)))
     assert place.runs()["seed 0"].info.status == "FINISHED"
