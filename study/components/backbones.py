@@ -106,6 +106,28 @@ def mvit_tiny(
     return MViT(shape, stages, drop_path, time_stride=2, pooled_frames=1)
 
 
+@component("backbone")
+def mfvit_xs(
+    shape: ClipShape,
+    *,
+    width: Annotated[int, Range(8, 96), "channels of the first stage and of every attention head"] = 96,
+    drop_path: Annotated[float, Range(0, 0.9), "stochastic depth of the last block, in training"] = 0.2,
+) -> nn.Module:
+    """The paper's MFViT-XS: ten MViTv2 blocks in four stages, eight time steps from 8, 16 or 32 frames."""
+    need_size(shape, "mfvit-xs", pixels=32)
+    strides = {8: (1, 1), 16: (2, 1), 32: (2, 2)}
+    if shape.frames not in strides:
+        raise InputError(f"backbone 'mfvit-xs': takes 8, 16 or 32 frames. Got {shape.frames} instead.")
+    time_stride, pooled_frames = strides[shape.frames]
+    stages = (
+        MViTStage(width, 1, (8,)),
+        MViTStage(2 * width, 2, (4, 4)),
+        MViTStage(4 * width, 4, (2, 2, 2, 2, 2)),
+        MViTStage(8 * width, 8, (1, 1)),
+    )
+    return MViT(shape, stages, drop_path, time_stride=time_stride, pooled_frames=pooled_frames)
+
+
 class MViT(nn.Module):
     """torchvision's MViTv2 blocks behind a strided 3-D convolution; every stage is returned.
 

@@ -91,13 +91,53 @@ def ifdd(
     build: Build,
     *,
     backbone: Annotated[Part, "clips to feature maps"] = "conv-tiny",
-    stages: Annotated[list[int] | None, "the backbone's stages to join, from 0; none: the last alone"] = None,
+    stages: Annotated[list[int] | None, "backbone stages to join, from 0; none: the last"] = None,
     splitter: Annotated[Part, "a clip's frames to a static and a dynamic group"] = "issm",
     lifting: Annotated[Part, "takes from the dynamic group what the static one predicts"] = "attention",
     readout: Annotated[Part, "groups to one feature vector"] = "token-weights",
     head: Annotated[Part, "feature vector to logits"] = "linear",
 ) -> nn.Module:
     """IFDD from any parts; by default a small one that learns on a CPU."""
+    return joined(shape, classes, build, backbone, stages, splitter, lifting, readout, head)
+
+
+@component("network")
+def ifdd_released(
+    shape: ClipShape,
+    classes: int,
+    build: Build,
+    *,
+    backbone: Annotated[Part, "clips to feature maps"] = "mfvit-xs",
+    stages: Annotated[list[int] | None, "backbone stages to join, from 0; none: the last"] = [2, 3],  # noqa: B006
+    splitter: Annotated[Part, "a clip's frames to a static and a dynamic group"] = {  # noqa: B006
+        "name": "issm",
+        "positions": "released",
+    },
+    lifting: Annotated[Part, "takes from the dynamic group what the static one predicts"] = "attention",
+    readout: Annotated[Part, "groups to one feature vector"] = "token-weights",
+    head: Annotated[Part, "feature vector to logits"] = "linear",
+) -> nn.Module:
+    """IFDD as the authors released it, accidents included."""
+    return joined(shape, classes, build, backbone, stages, splitter, lifting, readout, head)
+
+
+@component("network")
+def ifdd_fixed(
+    shape: ClipShape,
+    classes: int,
+    build: Build,
+    *,
+    backbone: Annotated[Part, "clips to feature maps"] = "mfvit-xs",
+    stages: Annotated[list[int] | None, "backbone stages to join, from 0; none: the last"] = [2, 3],  # noqa: B006
+    splitter: Annotated[Part, "a clip's frames to a static and a dynamic group"] = "issm",
+    lifting: Annotated[Part, "takes from the dynamic group what the static one predicts"] = {  # noqa: B006
+        "name": "attention",
+        "output": "residual",
+    },
+    readout: Annotated[Part, "groups to one feature vector"] = "token-weights",
+    head: Annotated[Part, "feature vector to logits"] = "linear",
+) -> nn.Module:
+    """IFDD at full size without the release's accidents: frames sampled where the paper says, a skip in the output."""
     return joined(shape, classes, build, backbone, stages, splitter, lifting, readout, head)
 
 

@@ -1,0 +1,75 @@
+"""Weights and inputs that anyone can make again, and where the authors' network's own outputs lie.
+
+Run as a script to write `golden_tiny.npz` anew: only right after `test_golden.py` agreed at full size.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import zlib
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from study.components.network import build_network
+from study.components.released import released_name
+from study.data.clips import ClipShape
+from study.registry import Registry
+
+FULL_FOLDER = Path(os.environ.get("STUDY_GOLDEN", Path(__file__).resolve().parents[3] / "shared/golden"))
+TINY_FILE = Path(__file__).with_name("golden_tiny.npz")
+TINY = ClipShape(channels=3, frames=8, height=64, width=64)
+TINY_WIDTH = 16
+
+
+def filled(name: str, shape: tuple[int, ...]) -> Tensor:
+    """The values of a tensor that the authors call `name`."""
+    z = np.random.RandomState(zlib.crc32(name.encode()) & 0xFFFFFFFF).standard_normal(shape)
+    if len(shape) >= 2:
+        return torch.from_numpy((z / np.sqrt(np.prod(shape[1:]))).astype(np.float32))
+    centre = 1.0 if name.endswith("weight") else 0.0
+    return torch.from_numpy((centre + 0.1 * z).astype(np.float32))
+
+
+def fill(network: nn.Module) -> None:
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            parameter.copy_(filled(released_name(name), tuple(parameter.shape)))
+
+
+def clips(shape: ClipShape) -> Tensor:
+    values = np.random.RandomState(1234).uniform(0, 1, (2, *shape))
+    return torch.from_numpy(values.astype(np.float32))
+
+
+def released_tensors() -> dict[str, list[int]]:
+    return dict(json.loads((FULL_FOLDER / "parameters.json").read_text()))
+
+
+def tiny_network(registry: Registry) -> nn.Module:
+    backbone = registry.resolve("backbone", {"name": "mfvit-xs", "width": TINY_WIDTH}, "backbone")
+    parts = registry.parts("ifdd-released") | {"backbone": backbone}
+    config = {kind: registry.resolve(kind, part, kind) for kind, part in parts.items()}
+    config["network"] = registry.resolve("network", "ifdd-released", "network")
+    network = build_network(registry, config, TINY, 7)
+    fill(network)
+    return network.eval()
+
+
+def tiny_outputs(registry: Registry) -> dict[str, Tensor]:
+    with torch.no_grad():
+        output = tiny_network(registry)(clips(TINY), {})
+    assert output.context_residual is not None
+    kept = ("stem", "stage3", "similarity", "static_index", "dynamic_index", "lifted_static", "clip_feature")
+    return {
+        "logits": output.logits,
+        "context_residual": output.context_residual.mean((1, 2)),
+        **{name: output.details[name] for name in kept},
+    }
+
+
+if __name__ == "__main__":
+    np.savez(TINY_FILE, **{name: tensor.numpy() for name, tensor in tiny_outputs(Registry()).items()})
