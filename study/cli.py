@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import shlex
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -15,7 +16,7 @@ from study.errors import StudyError
 
 if TYPE_CHECKING:
     from study.analysis.findings import Findings
-    from study.events import Event
+    from study.events import Event, Listener
     from study.ledger.record import StudyRecord
     from study.ledger.store import Ledger
     from study.registry import Registry
@@ -64,7 +65,6 @@ def run(
     from study.executors.devices import cpu_cores, cuda_devices
     from study.executors.local import LocalWorkers
     from study.progress import Display
-    from study.tracking import mirror
 
     settings = _settings()
     ledger = _ledger(settings)
@@ -74,9 +74,10 @@ def run(
     devices = cuda_devices() if record.variants[0].template.device == "cuda" else ()
     workers = settings.workers if settings.workers != "auto" else len(devices) or cpu_cores()
     preload = [target.partition(":")[0] for target in conductor.TARGETS.values()]
+    preload.append("torch._dynamo")  # the first optimiser would import it in every worker
     console = Console()
     try:
-        with Display(console) as display, mirror(settings.mlflow, settings.artifacts, record.name) as tracker:
+        with Display(console) as display, _tracker(settings, record.name) as tracker:
 
             def tell(event: Event) -> None:
                 display(event)
@@ -180,6 +181,15 @@ def _settings() -> Settings:
     from study.spec.settings import settings
 
     return settings(Path.cwd())
+
+
+def _tracker(settings: Settings, study: str) -> AbstractContextManager[Listener]:
+    """Return the MLflow mirror, or a listener that does nothing where study.toml turns it off."""
+    if settings.mlflow == "off":
+        return nullcontext(lambda event: None)
+    from study.tracking import Mirror
+
+    return Mirror(settings.mlflow, settings.artifacts, study)
 
 
 def _ledger(settings: Settings) -> Ledger:

@@ -15,6 +15,7 @@ from study.analysis.findings import Findings
 from study.analysis.gather import gather
 from study.data.clips import Dataset, Split
 from study.design.variants import Variant, claimed, variants
+from study.errors import InputError
 from study.events import Began, Concluded, Ended, EpochEnded, Found, Listener, Started
 from study.executors import protocol
 from study.executors.protocol import Executor, Task
@@ -51,7 +52,7 @@ def prepare(spec: StudySpec, registry: Registry, settings: Settings, device: str
         InputError: Whatever the file names that is not there, before anything is written.
     """
     cells = variants(spec, registry, settings)
-    datasets = {_key(cell): _dataset(cell, registry) for cell in cells}
+    datasets = {_key(cell): _dataset(cell, registry, spec.file) for cell in cells}
     claims = [claimed(claim, cells, f"{spec.file}: claims") for claim in spec.claims]
     records = [_variant(c, spec.search.space, datasets[_key(c)], registry, settings, device) for c in cells]
     return StudyRecord(
@@ -63,10 +64,7 @@ def prepare(spec: StudySpec, registry: Registry, settings: Settings, device: str
         metric=spec.analysis.metric,
         rope=spec.analysis.rope,
         alpha=spec.analysis.alpha,
-        variants=tuple(
-            _variant(cell, spec.search.space, datasets[_key(cell)], registry, settings, device)
-            for cell in cells
-        ),
+        variants=tuple(records),
         claims=tuple(ClaimRecord(that.name, beats.name) for that, beats in claims),
         space={key: _without_none(asdict(dimension)) for key, dimension in dimensions(spec).items()},
         trials=spec.search.trials,
@@ -207,9 +205,12 @@ def _profiled(study: StudyRecord, ledger: Ledger) -> frozenset[str]:
     return frozenset(name for name, network in networks if network and ledger.is_profiled(network))
 
 
-def _dataset(cell: Variant, registry: Registry) -> Dataset:
+def _dataset(cell: Variant, registry: Registry, file: str) -> Dataset:
     places = {key.partition(".")[2]: path for key, path in cell.places.items() if key.startswith("dataset.")}
-    dataset: Dataset = registry.build("dataset", {**cell.config["dataset"], **places})
+    try:
+        dataset: Dataset = registry.build("dataset", {**cell.config["dataset"], **places})
+    except InputError as error:
+        raise InputError(f"{file}: base.dataset: {error}") from None
     return dataset
 
 

@@ -24,9 +24,9 @@ title = "t"
 question = "Does it?"
 [base.dataset]
 name = "faces"
-train = 70
-selection = 14
-test = 14
+train_clips = 70
+selection_clips = 14
+test_clips = 14
 [design]
 kind = "one-factor"
 reference = { splitter = "even-odd" }

@@ -56,7 +56,10 @@ def test_declarations_are_read_without_running_the_module(module) -> None:
         ({"name": "my-split", "depth": 4}, "must be an integer from 0 to 3. Got 4 instead."),
         ({"name": "my-split", "depth": True}, "must be an integer from 0 to 3. Got True instead."),
         ({"name": "my-split", "depth": 1.0}, "must be an integer from 0 to 3. Got 1.0 instead."),
-        ({"name": "my-split", "mode": "sofd"}, "must be 'soft' or 'hard'. Got 'sofd' instead. Did you mean 'soft'?"),
+        (
+            {"name": "my-split", "mode": "sofd"},
+            "must be 'soft' or 'hard'. Got 'sofd' instead. Did you mean 'soft'?",
+        ),
         ({"name": "my-split", "rate": -1}, "must be a number of at least 0. Got -1 instead."),
         ({"depth": 1}, "must be the name of a splitter or a table with 'name'"),
         (3, "must be the name of a splitter or a table with 'name'. Got 3 instead."),
@@ -73,19 +76,19 @@ def test_a_mistake_is_answered_with_what_is_allowed(module, value, says) -> None
     ("change", "says"),
     [
         (('"""Split as I like it."""', "pass"), "needs a docstring"),
-        (("Annotated[int, Range(0, 3), \"layers\"]", "int"), "needs one line of help"),
-        (("Annotated[int, Range(0, 3), \"layers\"]", "Annotated[Depth, 'layers']"), "may use only"),
+        (('Annotated[int, Range(0, 3), "layers"]', "int"), "needs one line of help"),
+        (('Annotated[int, Range(0, 3), "layers"]', "Annotated[Depth, 'layers']"), "may use only"),
         (("= 0.5", "= sum([1])"), "must be a literal"),
     ],
 )
 def test_a_badly_declared_component_names_file_and_line(module, change, says) -> None:
-    with pytest.raises(InputError, match="my_parts.py:7") as error:
+    with pytest.raises(InputError, match=r"my_parts\.py:7") as error:
         Registry([module(PART.replace(*change))])
     assert says in str(error.value)
 
 
 def test_two_components_of_one_name_are_refused(module) -> None:
-    with pytest.raises(InputError, match="already registered by study.components"):
+    with pytest.raises(InputError, match=r"already registered by study\.components"):
         Registry([module(PART.replace("my_split", "even_odd"))])
 
 
@@ -121,5 +124,7 @@ def test_every_default_is_allowed_by_its_own_annotation() -> None:
 
 
 def test_listing_components_imports_no_torch() -> None:
-    code = "import sys; from study.registry import Registry; list(Registry()); sys.exit('torch' in sys.modules)"
+    code = (
+        "import sys; from study.registry import Registry; list(Registry()); sys.exit('torch' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -23,7 +23,7 @@ class Confirmation:
     """One confirmation run, with as much of a result as it has."""
 
     repetition: int
-    """From 0; equal numbers share their seed across variants."""
+    """From 1; equal numbers share their seed across variants."""
     fold: int | None
     run: str
     result: RunResult | None = None

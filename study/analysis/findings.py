@@ -27,7 +27,7 @@ class SeedScore:
     """One confirmation run's test figures, in points."""
 
     seed: int
-    """The repetition, from 0: equal numbers are paired across variants."""
+    """The repetition, from 1: equal numbers are paired across variants."""
     fold: int | None
     run: str
     score: float

@@ -59,7 +59,7 @@ def _variant(ledger: Ledger, study: StudyRecord, variant: VariantRecord) -> Vari
         for number, run in enumerate(plan.confirmations(study, variant, fold, ledger.state)):
             state = ledger.state(run.id)
             test = ledger.test_result(run)
-            confirmations.append(Confirmation(number, fold, run.id, state.result, test, state.failure))
+            confirmations.append(Confirmation(number + 1, fold, run.id, state.result, test, state.failure))
     network = plan.profile_of(study, variant, ledger.state)
     return VariantEvidence(
         name=variant.name,

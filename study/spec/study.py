@@ -162,7 +162,7 @@ def _checked(tree: Table, path: Path, name: str, origins: Mapping[str, str]) -> 
         raise InputError(f"{where} claims: must be written as [[claims]]. Got {claims!r} instead.")
     spec = StudySpec(
         name=name,
-        file=where,
+        file=str(path),
         title=keys.title,
         question=keys.question,
         seed=keys.seed,
@@ -200,8 +200,16 @@ def _factors(given: Any, where: str) -> dict[str, tuple[Any, ...]]:
             )
         if len({canonical_json(level) for level in levels}) < len(levels):
             raise InputError(f"{where}.{key}: names a level twice: {levels!r}.")
+        _check_kind(key, f"{where}.{key}")
         factors[key] = tuple(levels)
     return factors
+
+
+def _check_kind(key: str, where: str) -> None:
+    """Raise InputError where a dotted key begins with nothing that a study can vary."""
+    kind, allowed = key.partition(".")[0], (*KINDS, "train")
+    if kind not in allowed:
+        raise InputError(f"{where}: unknown key.{nearest(kind, allowed)} Allowed: {listing(allowed)}.")
 
 
 def _factor_items(given: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
@@ -264,11 +272,7 @@ def resolve(
     for key, value in values.items():
         kind = key.partition(".")[0]
         written[kind] = f"{spec.file}: {section}.{kind}"
-        if kind not in (*KINDS, "train"):
-            raise InputError(
-                f"{spec.file}: {section}: {key!r} is neither a kind of component nor a key of train."
-                f"{nearest(kind, [*KINDS, 'train'])}"
-            )
+        _check_kind(key, f"{spec.file}: {section}.{key}")
         if "." in key and kind not in tree:
             tree[kind] = registry.parts(_network(tree, registry, written)).get(kind, {})
         assign(tree, key, value)

@@ -1,0 +1,32 @@
+"""Jobs that misbehave in the ways that real ones do; imported by worker processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+from study.records import Epoch
+
+
+def good(spec, folder: Path, on_epoch) -> None:
+    for number in (1, 2):
+        on_epoch(Epoch(number, 0.5, 0.1, {"war": 0.5}, 0.0))
+    print("said by the job")
+    (folder / "done").write_text(str(os.getpid()))
+
+
+def raising(spec, folder: Path, on_epoch) -> None:
+    raise ValueError("a mistake in the job")
+
+
+def killed(spec, folder: Path, on_epoch) -> None:
+    print("last words", flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def endless(spec, folder: Path, on_epoch) -> None:
+    (folder / "pid").write_text(str(os.getpid()))
+    while True:
+        time.sleep(0.1)

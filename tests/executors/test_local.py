@@ -1,0 +1,86 @@
+"""Worker processes: what they do, how they die, and what is left of them."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from study.errors import InputError
+from study.executors.devices import choose_device
+from study.executors.local import LocalWorkers
+from study.executors.protocol import Ended, EpochEnded, Task
+from study.records import RunSpec
+
+PATIENCE_S = 60.0
+
+
+def task(job: str, folder: Path, key: str = "t") -> Task:
+    run = RunSpec(config={}, seed=0, data_digest="", code_digest="")
+    return Task(key, f"jobs_for_workers:{job}", run, folder)
+
+
+@pytest.fixture
+def workers(monkeypatch):
+    monkeypatch.syspath_prepend(Path(__file__).parent)
+    workers = LocalWorkers(2)
+    yield workers
+    workers.close()
+
+
+def until_ended(workers: LocalWorkers, tasks: int = 1) -> tuple[list[EpochEnded], list[Ended]]:
+    epochs, ended = [], []
+    deadline = time.monotonic() + PATIENCE_S
+    while len(ended) < tasks and time.monotonic() < deadline:
+        for event in workers.wait(1.0):
+            (ended if isinstance(event, Ended) else epochs).append(event)
+    return epochs, ended
+
+
+def test_epochs_arrive_and_output_goes_to_the_log_of_the_attempt(workers, tmp_path: Path) -> None:
+    workers.submit(task("good", tmp_path))
+    epochs, (ended,) = until_ended(workers)
+    assert [event.epoch.epoch for event in epochs] == [1, 2]
+    assert ended.reason is None
+    assert "said by the job" in (tmp_path / "log-1.txt").read_text()
+    workers.submit(task("good", tmp_path))
+    until_ended(workers)
+    assert (tmp_path / "log-2.txt").is_file()
+
+
+def test_an_exception_ends_its_task_alone_and_keeps_its_traceback(workers, tmp_path: Path) -> None:
+    workers.submit(task("raising", tmp_path / "a", "a"))
+    workers.submit(task("good", tmp_path / "b", "b"))
+    _, ended = until_ended(workers, 2)
+    by_key = {event.task.key: event for event in ended}
+    assert by_key["a"].reason == "ValueError: a mistake in the job"
+    assert "Traceback" in by_key["a"].detail
+    assert by_key["b"].reason is None
+
+
+def test_a_killed_worker_is_told_apart_from_one_that_raised(workers, tmp_path: Path) -> None:
+    workers.submit(task("killed", tmp_path))
+    _, (ended,) = until_ended(workers)
+    assert "SIGKILL" in (ended.reason or "")
+    assert "last words" in ended.detail
+
+
+def test_closing_leaves_no_process_behind(workers, tmp_path: Path) -> None:
+    workers.submit(task("endless", tmp_path))
+    deadline = time.monotonic() + PATIENCE_S
+    while not (tmp_path / "pid").is_file() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    pid = int((tmp_path / "pid").read_text())
+    workers.close()
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+def test_cuda_is_never_replaced_in_silence() -> None:
+    assert choose_device("auto", ()) == "cpu"
+    assert choose_device("auto", (0,)) == "cuda"
+    assert choose_device("cpu", (0,)) == "cpu"
+    with pytest.raises(InputError, match="'cuda' was asked for"):
+        choose_device("cuda", ())
