@@ -35,6 +35,8 @@ from study.plan import Job
 from study.records import Epoch, RunSpec
 
 _log = logging.getLogger(__name__)
+OFF = "off"
+"""In place of a store's URI: no mirror."""
 PARAMETER_LIMIT = 6000
 """Characters; MLflow cuts longer values silently."""
 TAG_LIMIT = 8000
@@ -46,7 +48,7 @@ NOTE = "mlflow.note.content"
 
 def mirror(uri: str, artifacts: Path, study: str) -> contextlib.AbstractContextManager[Listener]:
     """Return the mirror of `study` in the store at `uri`, or a listener that does nothing where it is ``off``."""
-    return contextlib.nullcontext(_ignore) if uri == "off" else Mirror(uri, artifacts, study)
+    return contextlib.nullcontext(_ignore) if uri == OFF else Mirror(uri, artifacts, study)
 
 
 def _ignore(_: Event) -> None:
@@ -360,8 +362,10 @@ def ui(uri: str, artifacts: Path, host: str = "127.0.0.1", port: int = 5000) -> 
     """Serve MLflow's pages until Ctrl-C, on loopback unless told otherwise; return the server's exit code.
 
     Raises:
-        InputError: Nothing has been mirrored yet, or the port is taken.
+        InputError: Mirroring is off, nothing has been mirrored yet, or the port is taken.
     """
+    if uri == OFF:
+        raise InputError("mlflow is 'off' in study.toml: there is nothing to show.")
     if (file := _database(uri)) and not file.exists():
         raise InputError(f"{file}: nothing has been mirrored into MLflow yet; run a study first.")
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
