@@ -468,7 +468,7 @@ def test_a_slow_store_blocks_neither_training_nor_the_exit(
 def test_switched_off_means_nothing_is_written(tmp_path: Path) -> None:
     with mirror("off", tmp_path, "issm") as tracker:
         tracker(Started(SEED))
-    with pytest.raises(InputError, match="'off' in study.toml"):
+    with pytest.raises(InputError, match="mlflow is 'off'"):
         ui("off", tmp_path)
     assert not list(tmp_path.iterdir())
 
