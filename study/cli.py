@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import shlex
 import sys
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -16,7 +15,7 @@ from study.errors import StudyError
 
 if TYPE_CHECKING:
     from study.analysis.findings import Findings
-    from study.events import Event, Listener
+    from study.events import Event
     from study.ledger.record import StudyRecord
     from study.ledger.store import Ledger
     from study.registry import Registry
@@ -65,10 +64,13 @@ def run(
     from study.executors.devices import cpu_cores, cuda_devices
     from study.executors.local import LocalWorkers
     from study.progress import Display
+    from study.tracking import mirror
 
     settings = _settings()
     ledger = _ledger(settings)
     _, record = _prepared(study, profile, set_ or [], settings)
+    if conductor.done(record, ledger) < planning.size(record):
+        conductor.check(record)
     if retry_failed:
         conductor.forget_failures(record, ledger)
     devices = cuda_devices() if record.variants[0].template.device == "cuda" else ()
@@ -77,7 +79,7 @@ def run(
     preload.append("torch._dynamo")  # the first optimiser would import it in every worker
     console = Console()
     try:
-        with Display(console) as display, _tracker(settings, record.name) as tracker:
+        with Display(console) as display, mirror(settings.mlflow, settings.artifacts, record.name) as tracker:
 
             def tell(event: Event) -> None:
                 display(event)
@@ -86,9 +88,9 @@ def run(
             executor = LocalWorkers(workers, devices, preload)
             found = conductor.run(record, ledger, executor, settings.reports, tell)
     except KeyboardInterrupt:
-        done = sum(ledger.state(job.run.id).final for job in planning.trainings(record, ledger.state))
+        done = f"{conductor.done(record, ledger)} of {planning.size(record)}"
         print(
-            f"\nInterrupted; nothing that was finished is lost ({done} of {planning.size(record)} trainings are).\n"
+            f"\nInterrupted; {done} trainings are finished, and nothing of them is lost.\n"
             f"Go on with the same command: {shlex.join(['study', *sys.argv[1:]])}",
             file=sys.stderr,
         )
@@ -133,20 +135,17 @@ def list_(
     from study.registry import KINDS
 
     registry = _registry(_settings())
-    console = Console()
     for kind in KINDS:
         found = [
             c for c in registry if c.kind == kind and (fnmatch(c.name, pattern) or fnmatch(kind, pattern))
         ]
-        if not found:
-            continue
-        console.print(f"\n{kind}", style="bold")
+        if found:
+            print(f"\n{kind}")
         for component in found:
-            console.print(f"  {component.name:<16} {component.help}", markup=False, highlight=False)
+            print(f"  {component.name:<22} {component.help}")
             for parameter in component.parameters.values():
-                default = "" if parameter.required else f", default {parameter.default!r}"
-                text = f"      {parameter.name}: {parameter.allowed()}{default}. {parameter.help}"
-                console.print(text, markup=False, highlight=False, style="dim")
+                default = "required" if parameter.required else f"default {parameter.default!r}"
+                print(f"      {parameter.name:<18} {parameter.allowed()}; {default}: {parameter.help}")
 
 
 @app.command()
@@ -160,7 +159,7 @@ def ui(
     from study import tracking
 
     settings = _settings()
-    tracking.ui(settings.mlflow, settings.artifacts, host, port)
+    raise typer.Exit(tracking.ui(settings.mlflow, settings.artifacts, host, port))
 
 
 @data.command()
@@ -181,15 +180,6 @@ def _settings() -> Settings:
     from study.spec.settings import settings
 
     return settings(Path.cwd())
-
-
-def _tracker(settings: Settings, study: str) -> AbstractContextManager[Listener]:
-    """Return the MLflow mirror, or a listener that does nothing where study.toml turns it off."""
-    if settings.mlflow == "off":
-        return nullcontext(lambda event: None)
-    from study.tracking import Mirror
-
-    return Mirror(settings.mlflow, settings.artifacts, study)
 
 
 def _ledger(settings: Settings) -> Ledger:
@@ -232,7 +222,7 @@ def _list_failures(record: StudyRecord, ledger: Ledger) -> None:
     from study import conductor
     from study.progress import title
 
-    failed = conductor.failures(ledger.with_suggestions(record), ledger)
+    failed = conductor.failures(record, ledger)
     if not failed:
         return
     print(f"\n{len(failed)} of the study's runs failed:", file=sys.stderr)

@@ -95,6 +95,22 @@ def run(
         return report(study.name, ledger, reports, tell)
 
 
+def check(study: StudyRecord) -> None:
+    """Build every variant's network once, so that what does not fit is said before anything is trained.
+
+    Raises:
+        InputError: Parts of a variant that do not go together, or do not fit the clips.
+    """
+    from study.training.check import check as check_run
+
+    first = {key: d["choices"][0] if "choices" in d else d["low"] for key, d in study.space.items()}
+    for variant in study.variants:
+        try:
+            check_run(variant.run(first, study.seed, study.folds[0]))
+        except InputError as error:
+            raise InputError(f"{study.file}: variant {variant.name!r}: {error}") from None
+
+
 def carry_out(
     study: StudyRecord,
     ledger: Ledger,
@@ -154,10 +170,14 @@ def report(name: str, ledger: Ledger, reports: Path, tell: Listener) -> Findings
     return findings
 
 
+def done(study: StudyRecord, ledger: Ledger) -> int:
+    """Return how many of the study's trainings have ended, well or badly."""
+    return sum(state.final for _, state in _known(study, ledger))
+
+
 def failures(study: StudyRecord, ledger: Ledger) -> list[tuple[plan.Job, Failure]]:
     """Return every training of the study that ended without a result, with the reason."""
-    found = ((job, ledger.state(job.run.id).failure) for job in plan.trainings(study, ledger.state))
-    return [(job, failure) for job, failure in found if failure is not None]
+    return [(job, state.failure) for job, state in _known(study, ledger) if state.failure is not None]
 
 
 def forget_failures(study: StudyRecord, ledger: Ledger) -> int:
@@ -170,11 +190,16 @@ def forget_failures(study: StudyRecord, ledger: Ledger) -> int:
 
 def _greet(study: StudyRecord, ledger: Ledger, tell: Listener) -> None:
     """Tell what is asked and what earlier sessions have already done of it."""
-    known = [(job, ledger.state(job.run.id)) for job in plan.trainings(study, ledger.state)]
-    done = [(job, state) for job, state in known if state.final]
-    tell(Began(study, plan.size(study), len(done)))
-    for job, state in done:
+    ended = [(job, state) for job, state in _known(study, ledger) if state.final]
+    tell(Began(study, plan.size(study), len(ended)))
+    for job, state in ended:
         tell(Found(job, state))
+
+
+def _known(study: StudyRecord, ledger: Ledger) -> list[tuple[plan.Job, RunState]]:
+    """Return every training that is decided so far, with what the ledger holds of it."""
+    study = ledger.with_suggestions(study)
+    return [(job, ledger.state(job.run.id)) for job in plan.trainings(study, ledger.state)]
 
 
 def _task(job: plan.Job, ledger: Ledger, targets: Mapping[plan.JobKind, str]) -> Task:

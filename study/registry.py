@@ -298,7 +298,14 @@ def describe(annotation: Any) -> str:
         return f"a list, each entry {describe(get_args(annotation)[0])}"
     if args := get_args(annotation):  # a union
         return " or ".join(describe(arg) for arg in args)
-    words = {bool: "true or false", int: "an integer", float: "a number", str: "a string", type(None): "none"}
+    words = {
+        bool: "true or false",
+        int: "an integer",
+        float: "a number",
+        str: "a string",
+        type(None): "none",
+        Part: "a part",
+    }
     text = words.get(annotation, getattr(annotation, "__name__", str(annotation)))
     for mark in marks:
         if isinstance(mark, Range):

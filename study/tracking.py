@@ -183,7 +183,7 @@ class _Store:
 
     def _child(self, now: int, job: Job) -> _Mirrored:
         """Return a seed's or trial's run, with its configuration."""
-        name = f"seed {job.number}" if job.purpose == "confirm" else f"trial {job.number + 1}"
+        name = f"{'seed' if job.purpose == 'confirm' else 'trial'} {job.number + 1}"
         if job.run.fold is not None:
             name += f", fold {job.run.fold}"
         tags = {

@@ -189,8 +189,8 @@ def test_seeds_and_trials_are_children_of_their_variant(place: Place) -> None:
     with place.mirror() as tracker:
         tell_all(tracker)
     runs = place.runs()
-    assert set(runs) == {"issm", "seed 0", "trial 1"}
-    for name, purpose, run_id in (("seed 0", "confirm", SEED.run.id), ("trial 1", "search", TRIAL.run.id)):
+    assert set(runs) == {"issm", "seed 1", "trial 1"}
+    for name, purpose, run_id in (("seed 1", "confirm", SEED.run.id), ("trial 1", "search", TRIAL.run.id)):
         tags = runs[name].data.tags
         assert tags["mlflow.parentRunId"] == runs["issm"].info.run_id
         assert tags["study.run"] == run_id
@@ -213,20 +213,20 @@ def test_folds_are_told_apart(place: Place) -> None:
     with place.mirror() as tracker:
         for fold in (1, 2):
             tracker(Started(replace(SEED, run=spec(11, fold=fold))))
-    assert set(place.runs()) == {"issm", "seed 0, fold 1", "seed 0, fold 2"}
+    assert set(place.runs()) == {"issm", "seed 1, fold 1", "seed 1, fold 2"}
 
 
 def test_the_configuration_is_readable(place: Place) -> None:
     with place.mirror() as tracker:
         tell_all(tracker)
-    parameters = place.runs()["seed 0"].data.params
+    parameters = place.runs()["seed 1"].data.params
     assert parameters["splitter.name"] == "issm"
     assert parameters["splitter.positions"] == "[1, 2]"
     assert parameters["train.lr"] == "0.001"
     assert parameters["dataset.classes ___"] == "7"
     assert parameters["seed"] == "11"
     assert len(parameters["train.note"]) == 6000
-    whole = json.loads(place.artifact("seed 0", "configuration.json"))
+    whole = json.loads(place.artifact("seed 1", "configuration.json"))
     assert whole["config"] == SEED.run.config
     assert whole["run"] == SEED.run.id
 
@@ -234,10 +234,10 @@ def test_the_configuration_is_readable(place: Place) -> None:
 def test_curves_and_figures_arrive(place: Place) -> None:
     with place.mirror() as tracker:
         tell_all(tracker)
-    assert place.history("seed 0", "selection/war") == [(1, 0.4), (2, 0.6), (3, 0.55)]
-    assert place.history("seed 0", "selection/recall/joy __100__") == [(1, 0.75), (2, 0.75), (3, 0.75)]
+    assert place.history("seed 1", "selection/war") == [(1, 0.4), (2, 0.6), (3, 0.55)]
+    assert place.history("seed 1", "selection/recall/joy __100__") == [(1, 0.75), (2, 0.75), (3, 0.75)]
     assert place.history("trial 1", "train/loss") == [(1, 1.25), (2, 1.25), (3, 1.25)]
-    metrics = place.runs()["seed 0"].data.metrics
+    metrics = place.runs()["seed 1"].data.metrics
     assert metrics["best_epoch"] == 2
     assert metrics["selection_best/war"] == 0.6
     assert metrics["parameters"] == 1234
@@ -264,7 +264,7 @@ def test_odd_names_are_taken(place: Place, name: str) -> None:
     job = replace(SEED, run=replace(SEED.run, config={"splitter": {name: 17}}), variant=name or "v")
     with place.mirror() as tracker:
         tracker(EpochEnded(job, odd))
-    run = place.runs()["seed 0"]
+    run = place.runs()["seed 1"]
     assert 0.5 in run.data.metrics.values()
     assert "17" in run.data.params.values()
 
@@ -296,29 +296,29 @@ def test_a_study_told_twice_has_every_run_and_point_once(place: Place, report: P
     with sqlite3.connect(place.folder / "mlflow.db") as connection:
         several = "SELECT key FROM metrics GROUP BY run_uuid, key, step HAVING count(*) > 1"
         assert connection.execute(several).fetchall() == []
-    assert place.history("seed 0", "selection/war") == [(1, 0.4), (2, 0.6), (3, 0.55)]
+    assert place.history("seed 1", "selection/war") == [(1, 0.4), (2, 0.6), (3, 0.55)]
 
 
 def test_a_cached_run_brings_its_whole_history(place: Place) -> None:
     with place.mirror() as tracker:
         tracker(Found(SEED, replace(DONE, tested=True)))
-    assert place.history("seed 0", "selection/war") == [(1, 0.4), (2, 0.6), (3, 0.55)]
+    assert place.history("seed 1", "selection/war") == [(1, 0.4), (2, 0.6), (3, 0.55)]
 
 
 def test_a_run_left_open_by_a_killed_conductor_is_taken_up(place: Place) -> None:
     with place.mirror() as tracker:
         tracker(Started(SEED))
         tracker(EpochEnded(SEED, HISTORY[0]))
-    killed = place.runs()["seed 0"]
+    killed = place.runs()["seed 1"]
     assert killed.info.status == "KILLED"
     assert killed.data.tags["study.status"] == "killed"
     place.client.update_run(killed.info.run_id, status="RUNNING")  # as a kill -9 leaves it
     with place.mirror() as tracker:
         tell_all(tracker)
-    resumed = place.runs()["seed 0"]
+    resumed = place.runs()["seed 1"]
     assert resumed.info.run_id == killed.info.run_id
     assert resumed.info.status == "FINISHED"
-    assert place.history("seed 0", "selection/war") == [(1, 0.4), (2, 0.6), (3, 0.55)]
+    assert place.history("seed 1", "selection/war") == [(1, 0.4), (2, 0.6), (3, 0.55)]
 
 
 def test_a_run_left_open_is_not_running_for_ever(place: Place) -> None:
@@ -336,13 +336,13 @@ def test_a_failure_is_told_and_a_retry_clears_it(place: Place) -> None:
         tracker(Started(SEED))
         tracker(EpochEnded(SEED, HISTORY[0]))
         tracker(Ended(SEED, FAILED))
-    run = place.runs()["seed 0"]
+    run = place.runs()["seed 1"]
     assert run.info.status == "FAILED"
     assert run.data.tags["study.failure"] == "worker died"
-    assert place.artifact("seed 0", "failure.txt").decode() == "Traceback …"
+    assert place.artifact("seed 1", "failure.txt").decode() == "Traceback …"
     with place.mirror() as tracker:
         tell_all(tracker)
-    run = place.runs()["seed 0"]
+    run = place.runs()["seed 1"]
     assert run.info.status == "FINISHED"
     assert "study.failure" not in run.data.tags
 
@@ -351,11 +351,11 @@ def test_a_failed_evaluation_stays_failed_until_it_is_repeated(place: Place) -> 
     for event in (Ended(TEST, UNTESTED), Found(SEED, UNTESTED)):
         with place.mirror() as tracker:
             tracker(event)
-        assert place.runs()["seed 0"].info.status == "FAILED"
-        assert place.history("seed 0", "selection_best/war") == [(0, 0.6)]
+        assert place.runs()["seed 1"].info.status == "FAILED"
+        assert place.history("seed 1", "selection_best/war") == [(0, 0.6)]
     with place.mirror() as tracker:
         tracker(Ended(TEST, replace(DONE, tested=True)))
-    assert place.runs()["seed 0"].info.status == "FINISHED"
+    assert place.runs()["seed 1"].info.status == "FINISHED"
 
 
 def test_a_network_being_counted_is_no_run(place: Place) -> None:
@@ -371,14 +371,14 @@ def test_conclusions_stand_at_the_summaries_and_the_report_beside_them(place: Pl
         tell_all(tracker)
         tracker(Concluded(findings(**{"train.lr": 0.003}), report))
     runs = place.runs()
-    assert set(runs) == {"even-odd", "issm", "seed 0", "trial 1", "report"}
+    assert set(runs) == {"even-odd", "issm", "seed 1", "trial 1", "report"}
     metrics = runs["issm"].data.metrics
     assert (metrics["mean"], metrics["interval_low"], metrics["interval_high"]) == (58.0, 55.5, 60.5)
     assert metrics["n"] == 3
     assert (metrics["difference"], metrics["difference_low"], metrics["difference_high"]) == (3.0, 1.0, 5.0)
     assert "difference" not in runs["even-odd"].data.metrics
-    assert runs["seed 0"].data.metrics["test/war"] == 0.58
-    assert "test/loss" not in runs["seed 0"].data.metrics
+    assert runs["seed 1"].data.metrics["test/war"] == 0.58
+    assert "test/loss" not in runs["seed 1"].data.metrics
     assert runs["issm"].data.tags["study.verdict"] == "helps"
     assert runs["even-odd"].data.tags["study.verdict"] == "reference"
     assert runs["issm"].data.tags["chosen.train.lr"] == "0.003"
@@ -404,7 +404,7 @@ def test_an_experiment_deleted_in_the_ui_comes_back(place: Place) -> None:
     place.client.delete_experiment(place.client.get_experiment_by_name(place.study).experiment_id)
     with place.mirror() as tracker:
         tell_all(tracker)
-    assert set(place.runs()) == {"issm", "seed 0", "trial 1"}
+    assert set(place.runs()) == {"issm", "seed 1", "trial 1"}
 
 
 def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -438,7 +438,7 @@ def test_one_bad_event_loses_only_itself(place: Place, caplog: pytest.LogCapture
     first, last = warnings_of(caplog)
     assert "must be real number" in first
     assert last.startswith("2 of 14 events")
-    assert place.history("seed 0", "selection/war") == [(1, 0.4), (2, 0.6), (3, 0.55)]
+    assert place.history("seed 1", "selection/war") == [(1, 0.4), (2, 0.6), (3, 0.55)]
 
 
 def test_a_slow_store_blocks_neither_training_nor_the_exit(

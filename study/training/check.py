@@ -1,0 +1,23 @@
+"""Whether a study's networks can be built at all, asked before anything is written or trained."""
+
+from __future__ import annotations
+
+import torch
+
+from study.components.network import build_network
+from study.data.clips import Dataset
+from study.records import RunSpec
+from study.registry import Registry
+
+
+def check(run: RunSpec) -> None:
+    """Build the network and the loss of a run, without memory for their tensors.
+
+    Raises:
+        InputError: Parts that do not go together, or do not fit the clips.
+    """
+    registry = Registry(run.modules)
+    dataset: Dataset = registry.build("dataset", run.table("dataset"))
+    with torch.device("meta"):
+        build_network(registry, run.config, dataset.shape, len(dataset.classes))
+        registry.build("loss", run.table("loss"))
