@@ -7,13 +7,13 @@ Inside a lifting, groups are (B, T/2, H, W, C): channels last.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from study.components.attention import attend, head_width
 from study.components.contract import Details, Features, Groups, GroupShapes, Lifted
 from study.errors import InputError
 from study.registry import Range, component
@@ -21,6 +21,7 @@ from study.registry import Range, component
 Order = Literal["update-first", "predict-first"]
 OutputForm = Literal["released", "residual", "none"]
 Step = Callable[[Tensor, Tensor], Tensor]
+LearnedStep = TypeVar("LearnedStep")
 
 
 @component("lifting")
@@ -54,6 +55,58 @@ def haar(
 
 
 @component("lifting")
+def cdf53(
+    groups: GroupShapes,
+    *,
+    norm: Annotated[bool, "LayerNorm on both groups before the steps"] = False,
+    output: Annotated[
+        Literal["released", "residual", "none"],
+        "block on the dynamic group after the steps; 'residual' adds a skip",
+    ] = "released",
+    heads: Annotated[int, Range(1, 64), "of the output block's attention"] = 8,
+    drop_path: Annotated[float, Range(0, 0.9), "of the output block, in training"] = 0.2,
+) -> nn.Module:
+    """The fixed CDF 5/3 wavelet along time, symmetric at the ends."""
+    shape = split_shape(groups, "cdf53")
+    return LADM(
+        shape,
+        update=lambda static, dynamic: (before(dynamic) + dynamic) / 4,
+        predict=lambda dynamic, static: (static + after(static)) / 2,
+        order="predict-first",
+        norm=norm,
+        output=output_block(output, shape.channels, heads, drop_path),
+    )
+
+
+@component("lifting")
+def conv(
+    groups: GroupShapes,
+    *,
+    predictor_depth: Annotated[int, Range(0, 3), "convolutions of the predictor; 0 predicts nothing"] = 1,
+    updater_depth: Annotated[int, Range(0, 3), "convolutions of the updater; 0 updates nothing"] = 1,
+    order: Annotated[Literal["update-first", "predict-first"], "which step comes first"] = "update-first",
+    shared: Annotated[bool, "one set of weights for updater and predictor"] = False,
+    norm: Annotated[bool, "LayerNorm on both groups before the steps"] = True,
+    output: Annotated[
+        Literal["released", "residual", "none"],
+        "block on the dynamic group after the steps; 'residual' adds a skip",
+    ] = "released",
+    heads: Annotated[int, Range(1, 64), "of the output block's attention"] = 8,
+    drop_path: Annotated[float, Range(0, 0.9), "of the output block, in training"] = 0.2,
+) -> nn.Module:
+    """Learnable updater and predictor of separable 3-D convolutions."""
+    shape = split_shape(groups, "conv")
+
+    def steps(depth: int) -> ConvolutionStep | None:
+        return ConvolutionStep(shape.channels, depth) if depth else None
+
+    update = steps(updater_depth)
+    predict = the_same(update, updater_depth, predictor_depth) if shared else steps(predictor_depth)
+    block = output_block(output, shape.channels, heads, drop_path)
+    return LADM(shape, update=update, predict=predict, order=order, norm=norm, output=block)
+
+
+@component("lifting")
 def attention(
     groups: GroupShapes,
     *,
@@ -77,17 +130,12 @@ def attention(
     """The paper's learnable updater and predictor: attention over all tokens of both groups."""
     shape = split_shape(groups, "attention")
 
-    def steps(depth: int) -> Steps | None:
+    def steps(depth: int) -> AttentionStep | None:
         layers = shared_heads(heads, depth) if depth_budget == "shared" else [heads] * depth
-        return Steps(shape.channels, heads, layers, value_residual) if depth else None
+        return AttentionStep(shape.channels, heads, layers, value_residual) if depth else None
 
     update = steps(updater_depth)
-    predict = update if shared else steps(predictor_depth)
-    if shared and updater_depth != predictor_depth:
-        raise InputError(
-            "lifting.shared: needs updater_depth and predictor_depth to be equal. "
-            f"Got {updater_depth} and {predictor_depth} instead."
-        )
+    predict = the_same(update, updater_depth, predictor_depth) if shared else steps(predictor_depth)
     block = output_block(output, shape.channels, heads, drop_path)
     return LADM(shape, update=update, predict=predict, order=order, norm=norm, output=block)
 
@@ -99,6 +147,26 @@ def split_shape(groups: GroupShapes, name: str) -> Features:
             f"lifting {name!r}: needs two groups, and splitter 'none' makes one: use lifting 'none'."
         )
     return groups.static
+
+
+def the_same(update: LearnedStep, updater_depth: int, predictor_depth: int) -> LearnedStep:
+    """Return the updater as the predictor; InputError where they are asked to be of different depth."""
+    if updater_depth != predictor_depth:
+        raise InputError(
+            "lifting.shared: needs updater_depth and predictor_depth to be equal. "
+            f"Got {updater_depth} and {predictor_depth} instead."
+        )
+    return update
+
+
+def before(group: Tensor) -> Tensor:
+    """Return the step before each of (B, T, H, W, C), the first repeated: symmetric about the first frame."""
+    return torch.cat([group[:, :1], group[:, :-1]], dim=1)
+
+
+def after(group: Tensor) -> Tensor:
+    """Return the step after each of (B, T, H, W, C), the last repeated: symmetric about the last frame."""
+    return torch.cat([group[:, 1:], group[:, -1:]], dim=1)
 
 
 def shared_heads(heads: int, depth: int) -> list[int]:
@@ -169,7 +237,7 @@ class LADM(nn.Module):
         return static, dynamic
 
 
-class Steps(nn.Module):
+class AttentionStep(nn.Module):
     """What one group is told by the other: a stack of attention layers.
 
     ``h_0 = target``, ``h_l = h_(l-1) + layer_l(h_(l-1), source)``, and the last layer's answer is the result.
@@ -195,6 +263,28 @@ class Steps(nn.Module):
         return answer.view_as(target)
 
 
+class ConvolutionStep(nn.Module):
+    """What one group is told by the other: depthwise 3x3x3 and pointwise convolutions of the source, GELU between."""
+
+    def __init__(self, channels: int, depth: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(
+            nn.Sequential(
+                nn.Conv3d(channels, channels, kernel_size=3, padding=1, groups=channels, bias=False),
+                nn.Conv3d(channels, channels, kernel_size=1),
+            )
+            for _ in range(depth)
+        )
+
+    def forward(self, target: Tensor, source: Tensor) -> Tensor:
+        """Return (B, T/2, H, W, C): the change that `source` suggests."""
+        first, *others = self.layers
+        maps: Tensor = first(source.permute(0, 4, 1, 2, 3))
+        for layer in others:
+            maps = layer(nn.functional.gelu(maps))
+        return maps.permute(0, 2, 3, 4, 1)
+
+
 class CrossAttention(nn.Module):
     """``Linear(softmax(q k^T / sqrt(width of a head)) v + v)``: q from the target, k and v from the source."""
 
@@ -217,18 +307,11 @@ class CrossAttention(nn.Module):
         return answer
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Return ``softmax(q k^T / sqrt(d)) v`` of (B, heads, N, d), as explicit products that counters can see."""
-    similarity = torch.matmul(q / math.sqrt(q.shape[-1]), k.transpose(2, 3))
-    return torch.matmul(similarity.softmax(-1), v)
-
-
 def output_block(form: OutputForm, channels: int, heads: int, drop_path: float) -> nn.Module:
     """Return the block on the dynamic group after the steps."""
     if form == "none":
         return nn.Identity()
-    if channels % heads:
-        raise InputError(f"lifting.heads: must divide the {channels} channels of the features. Got {heads}.")
+    head_width(channels, heads, "lifting.heads")
     return OutputBlock(channels, heads, drop_path, residual=form == "residual")
 
 

@@ -8,9 +8,10 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor, nn
 
+from study.components.attention import attend, head_width
 from study.components.contract import Features, Groups, GroupShapes
 from study.errors import InputError
-from study.registry import component
+from study.registry import Range, component
 
 Group = Literal["dynamic", "static", "both"]
 
@@ -37,6 +38,19 @@ def mean(
 ) -> nn.Module:
     """The mean over time and space."""
     return ReadOut(groups, group, lambda features: TokenMean())
+
+
+@component("readout")
+def class_token(
+    groups: GroupShapes,
+    *,
+    group: Annotated[
+        Literal["dynamic", "static", "both"], "the group that the clip is classified from"
+    ] = "dynamic",
+    heads: Annotated[int, Range(1, 64), "attention heads; must divide the channels"] = 8,
+) -> nn.Module:
+    """A learned class token that attends to the group's tokens."""
+    return ReadOut(groups, group, lambda features: ClassToken(features.channels, heads))
 
 
 class ReadOut(nn.Module):
@@ -76,3 +90,25 @@ class TokenMean(nn.Module):
     def forward(self, group: Tensor) -> Tensor:
         """Return (B, C) from (B, C, T, H, W)."""
         return group.mean((2, 3, 4))
+
+
+class ClassToken(nn.Module):
+    """One cross-attention: the query from a learned token, keys and values from the group."""
+
+    def __init__(self, channels: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        head_width(channels, heads, "readout.heads")
+        self.token = nn.Parameter(torch.empty(1, 1, channels))
+        nn.init.trunc_normal_(self.token, std=0.02)
+        self.query = nn.Linear(channels, channels)
+        self.key_value = nn.Linear(channels, 2 * channels)
+        self.project = nn.Linear(channels, channels)
+
+    def forward(self, group: Tensor) -> Tensor:
+        """Return (B, C) from (B, C, T, H, W)."""
+        tokens = group.flatten(2).transpose(1, 2)
+        q = self.query(self.token).unflatten(2, (self.heads, -1)).transpose(1, 2)
+        k, v = self.key_value(tokens).unflatten(2, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        answer: Tensor = self.project(attend(q.expand(len(group), -1, -1, -1), k, v).flatten(1))
+        return answer

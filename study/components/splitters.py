@@ -67,6 +67,52 @@ def issm(
     return ISSM(features, positions, receptive_field, scale, offset_heads)
 
 
+@component("splitter")
+def offsets(
+    features: Features,
+    *,
+    positions: Annotated[
+        Literal["corrected", "released"],
+        "where offsets of zero sample: on the frames, or as the authors' code does",
+    ] = "corrected",
+    receptive_field: Annotated[float, Range(0.01, 8), "greatest offset in time steps"] = 2.0,
+) -> nn.Module:
+    """Learned offsets that are the same for every clip: ISSM without its similarity."""
+    return LearnedOffsets(features, positions, receptive_field)
+
+
+@component("splitter")
+def weighting(
+    features: Features,
+    *,
+    scale: Annotated[
+        Literal["1/C", "1/sqrt(d)"],
+        "of the similarity: by the clip's channels (released) or by the tokens' length",
+    ] = "1/sqrt(d)",
+) -> nn.Module:
+    """Frames averaged by softmax of their similarity (static) or dissimilarity (dynamic), without positions."""
+    return Weighting(features, scale)
+
+
+@component("splitter")
+def top_k(features: Features) -> nn.Module:
+    """The half of the frames most like the others is static, the rest dynamic: a hard choice for each clip."""
+    return TopK(features)
+
+
+@component("splitter")
+def random(features: Features) -> nn.Module:
+    """A control: a random half of the frames is static, drawn once from the seed."""
+    return RandomSplit(features)
+
+
+@component("splitter")
+def halves(features: Features) -> nn.Module:
+    """A control: the first half of the clip is static, the second dynamic."""
+    first, second = torch.arange(features.frames).tensor_split(2)
+    return FixedSplit(features, "halves", first, second)
+
+
 class NoSplit(nn.Module):
     """Hands the whole clip on as the dynamic group."""
 
@@ -194,6 +240,89 @@ class ISSM(nn.Module):
     def offsets(self, head: nn.Module, similarity: Tensor) -> Tensor:
         """Return the offsets (B, T/2) in time steps that `head` reads from a similarity (B, T, T)."""
         return torch.tanh(head(similarity.softmax(-1).flatten(1))) * self.receptive_field
+
+
+class LearnedOffsets(nn.Module):
+    """One learned offset for each sampled frame, within (-receptive_field, receptive_field) time steps."""
+
+    def __init__(
+        self, features: Features, positions: Literal["corrected", "released"], receptive_field: float
+    ) -> None:
+        super().__init__()
+        self.groups = halved(features, "offsets")
+        self.positions = Positions(features.frames, positions)
+        self.receptive_field = receptive_field
+        # not zero: exactly on a frame, linear interpolation has no slope, and nothing would be learned
+        self.static_offsets = nn.Parameter(torch.empty(features.frames // 2).normal_(std=0.1))
+        self.dynamic_offsets = nn.Parameter(torch.empty(features.frames // 2).normal_(std=0.1))
+
+    def forward(self, clip: Tensor, details: Details | None = None) -> Groups:
+        """Return both groups, sampled at the same fractional frames in every clip."""
+        static = self.positions.even + torch.tanh(self.static_offsets) * self.receptive_field
+        dynamic = self.positions.odd + torch.tanh(self.dynamic_offsets) * self.receptive_field
+        if details is not None:
+            details["static_index"] = static.expand(len(clip), -1)
+            details["dynamic_index"] = dynamic.expand(len(clip), -1)
+        return resampled(clip, self.positions.weights(static), self.positions.weights(dynamic), details)
+
+
+class Weighting(nn.Module):
+    """Weighted averages of all frames.
+
+    Every even row of ``softmax(S)`` gives a static frame, every odd row of ``softmax(-S)`` a dynamic one.
+    """
+
+    def __init__(self, features: Features, scale: Literal["1/C", "1/sqrt(d)"]) -> None:
+        super().__init__()
+        self.groups = halved(features, "weighting")
+        self.similarity = Similarity(features, scale)
+
+    def forward(self, clip: Tensor, details: Details | None = None) -> Groups:
+        """Return both groups of `clip`, weighted averages of its frames."""
+        S = self.similarity(clip)
+        if details is not None:
+            details["similarity"] = S
+        return resampled(clip, S[:, 0::2].softmax(-1), (-S[:, 1::2]).softmax(-1), details)
+
+
+class TopK(nn.Module):
+    """Ranks frames by their mean cosine similarity to the others; each group keeps the order of time."""
+
+    def __init__(self, features: Features) -> None:
+        super().__init__()
+        self.groups = halved(features, "top-k")
+
+    def forward(self, clip: Tensor, details: Details | None = None) -> Groups:
+        """Return the more and the less similar half of the frames of `clip`."""
+        frames = nn.functional.normalize(clip.detach().transpose(1, 2).flatten(2), dim=2)
+        similarity = frames @ frames.transpose(1, 2)
+        if details is not None:
+            details["similarity"] = similarity
+        # a frame is exactly as similar to itself as any other is to itself: the sum ranks like the mean of the rest
+        order = similarity.sum(2).argsort(dim=1, descending=True, stable=True)
+        return resampled(clip, *chosen(order, clip), details)
+
+
+class RandomSplit(nn.Module):
+    """A permutation of the frames that is the same for every clip; each group keeps the order of time."""
+
+    draw: Tensor
+
+    def __init__(self, features: Features) -> None:
+        super().__init__()
+        self.groups = halved(features, "random")
+        self.register_buffer("draw", torch.rand(features.frames))
+
+    def forward(self, clip: Tensor, details: Details | None = None) -> Groups:
+        """Return the frames of the lower and of the higher draws."""
+        return resampled(clip, *chosen(self.draw.argsort()[None], clip), details)
+
+
+def chosen(order: Tensor, clip: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the sampling weights (B or 1, T/2, T) of the first and the second half of `order` (B or 1, T)."""
+    identity = torch.eye(clip.shape[2], dtype=clip.dtype, device=clip.device)
+    first, second = order.tensor_split(2, dim=1)
+    return identity[first.sort(dim=1).values], identity[second.sort(dim=1).values]
 
 
 def resampled(clip: Tensor, static: Tensor, dynamic: Tensor, details: Details | None) -> Groups:

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -52,13 +54,17 @@ def test_every_pair_of_splitter_and_lifting_runs_or_says_why_not(
         (ClipShape(1, 32, 57, 40), "conv-tiny"),
         (ClipShape(3, 16, 224, 224), "conv-tiny"),
         (ClipShape(1, 16, 32, 32), "mvit-tiny"),
+        (ClipShape(3, 8, 64, 64), "mfvit-xs"),
+        (ClipShape(3, 16, 48, 33), "mfvit-xs"),
+        (ClipShape(1, 32, 32, 96), "mfvit-xs"),
         (ClipShape(3, 12, 48, 56), "mvit-tiny"),
     ],
 )
 def test_backbones_return_the_stages_that_they_declare(
     registry: Registry, shape: ClipShape, backbone: str
 ) -> None:
-    built = part(registry, "backbone", backbone, shape)
+    table = {"name": backbone} | ({} if backbone == "conv-tiny" else {"width": 8})
+    built = part(registry, "backbone", table, shape)
     stages = built(torch.rand(2, *shape))
     assert [tuple(stage.shape[1:]) for stage in stages] == [tuple(stage) for stage in built.stages]
 
@@ -83,6 +89,7 @@ def test_impossible_stages_are_refused_with_what_is_allowed(network: Network, st
         (ClipShape(1, 4, 32, 32), {}, "even number of time steps, at least 4"),
         (ClipShape(1, 10, 32, 32), {"splitter": "even-odd"}, "even number of time steps, at least 4"),
         (ClipShape(1, 16, 8, 32), {}, "at least 16 x 16 pixels"),
+        (ClipShape(3, 24, 64, 64), {"backbone": "mfvit-xs"}, "8, 16 or 32 frames"),
         (
             ClipShape(1, 16, 32, 32),
             {"lifting": {"name": "attention", "heads": 7}},
@@ -184,6 +191,46 @@ def test_issm_of_the_released_size_has_5976_parameters(registry: Registry) -> No
     assert used == 5976 - (8 * 8 + 8 + 8 + 1)  # the release's time projection is never used
 
 
+@pytest.mark.parametrize("splitter", ["even-odd", "top-k", "random", "halves"])
+def test_hard_splits_hand_every_frame_to_exactly_one_group(registry: Registry, splitter: str) -> None:
+    details: dict[str, Tensor] = {}
+    frames = clip()
+    groups = part(registry, "splitter", splitter, FEATURES)(frames, details)
+    weights = torch.cat([details["static_weights"], details["dynamic_weights"]], dim=1)
+    assert torch.equal(weights.sum(1), torch.ones(2, 8))
+    assert set(weights.unique().tolist()) == {0.0, 1.0}
+    order = weights.argmax(2)
+    assert (order[:, :4].diff() > 0).all()  # each group in the order of time
+    assert (order[:, 4:].diff() > 0).all()
+    both = torch.cat([groups.static, groups.dynamic], dim=2)
+    for number in range(2):
+        assert torch.equal(both[number], frames[number][:, order[number]])
+
+
+def test_top_k_takes_the_frames_most_like_the_rest(registry: Registry) -> None:
+    frames = clip()
+    alike = [1, 2, 5, 6]
+    frames[:, :, alike] = frames[:, :, 1:2] + 0.1 * frames[:, :, alike]
+    groups = part(registry, "splitter", "top-k", FEATURES)(frames)
+    assert torch.equal(groups.static, frames[:, :, alike])
+
+
+def test_random_split_belongs_to_the_seed_and_to_the_weights(network: Network) -> None:
+    one, again, other = (network(splitter="random", seed=seed) for seed in (0, 0, 1))
+    assert torch.equal(one.splitter.draw, again.splitter.draw)
+    assert not torch.equal(one.splitter.draw, other.splitter.draw)
+    assert "splitter.draw" in one.state_dict()
+
+
+def test_weighting_averages_all_frames_where_they_are_alike(registry: Registry) -> None:
+    built = part(registry, "splitter", "weighting", FEATURES)
+    nn.init.zeros_(built.similarity.embed.weight)
+    frames = clip()
+    groups = built(frames)
+    for group in groups:
+        torch.testing.assert_close(group, frames.mean(2, keepdim=True).expand(-1, -1, 4, -1, -1))
+
+
 # liftings
 
 
@@ -195,6 +242,101 @@ def test_haar_is_the_difference_and_the_mean_of_neighbouring_frames(registry: Re
     torch.testing.assert_close(dynamic, odd - even)
     torch.testing.assert_close(static, (even + odd) / 2)
     torch.testing.assert_close(residual, torch.zeros_like(residual), atol=1e-6, rtol=0)
+
+
+def wavelet(registry: Registry, name: str, even: Tensor, odd: Tensor) -> Groups:
+    shape = Features(*even.shape[1:])
+    built = part(registry, "lifting", {"name": name, "output": "none", "heads": 1}, GroupShapes(shape, shape))
+    return built(Groups(even, odd), torch.cat([even, odd], dim=2)).groups
+
+
+def haar_inverse(s: Tensor, d: Tensor) -> tuple[Tensor, Tensor]:
+    even = s - d / 2
+    return even, even + d
+
+
+def cdf53_inverse(s: Tensor, d: Tensor) -> tuple[Tensor, Tensor]:
+    steps = s.shape[2]
+    even = torch.stack([s[:, :, n] - (d[:, :, max(n - 1, 0)] + d[:, :, n]) / 4 for n in range(steps)], dim=2)
+    following = [even[:, :, min(n + 1, steps - 1)] for n in range(steps)]
+    return even, torch.stack([d[:, :, n] + (even[:, :, n] + following[n]) / 2 for n in range(steps)], dim=2)
+
+
+@given(
+    st.sampled_from([("haar", haar_inverse), ("cdf53", cdf53_inverse)]),
+    st.integers(2, 8),
+    st.integers(1, 3),
+    st.floats(0.01, 1e4),
+    st.integers(0, 2**31),
+    st.booleans(),
+)
+@settings(max_examples=60, deadline=None)
+def test_fixed_wavelets_can_be_undone_for_any_permutation_of_the_frames(
+    registry: Registry, pair: Any, half: int, side: int, scale: float, seed: int, permuted: bool
+) -> None:
+    name, inverse = pair
+    generator = torch.Generator().manual_seed(seed)
+    frames = scale * torch.randn(2, 3, 2 * half, side, side, generator=generator)
+    order = (
+        torch.randperm(2 * half, generator=generator)
+        if permuted
+        else torch.arange(2 * half).view(-1, 2).T.flatten()
+    )
+    even, odd = frames[:, :, order].tensor_split(2, dim=2)
+    lifted = wavelet(registry, name, even, odd)
+    for found, expected in zip(inverse(lifted.static, lifted.dynamic), (even, odd), strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5 * scale)
+
+
+def test_cdf53_predicts_a_steady_change_and_haar_a_still_frame(registry: Registry) -> None:
+    ramp = torch.arange(8.0).view(1, 1, 8, 1, 1)
+    even, odd = ramp[:, :, 0::2], ramp[:, :, 1::2]
+    detail = wavelet(registry, "cdf53", even, odd).dynamic.flatten()
+    assert detail.tolist() == [0, 0, 0, 1]  # at the end, the last even frame stands for the one after it
+    assert wavelet(registry, "haar", even, even).dynamic.abs().max() == 0
+    # a constant clip keeps its mean and has no detail
+    still = wavelet(registry, "cdf53", torch.full((1, 1, 4, 1, 1), 3.0), torch.full((1, 1, 4, 1, 1), 3.0))
+    assert still.static.flatten().tolist() == [3, 3, 3, 3]
+    assert still.dynamic.abs().max() == 0
+
+
+@pytest.mark.parametrize("lifting", ["attention", "conv"])
+def test_updater_or_predictor_can_be_left_out_alone(registry: Registry, lifting: str) -> None:
+    def lifted(**depths: int) -> Groups:
+        table = {"name": lifting, "norm": False, "output": "none", "heads": 4} | depths
+        built = part(registry, "lifting", table, GroupShapes(FEATURES, FEATURES))
+        return built(groups, torch.cat([groups.static, groups.dynamic], dim=2)).groups
+
+    groups = Groups(clip(), clip().flip(0))
+    updated, predicted = lifted(predictor_depth=0), lifted(updater_depth=0)
+    assert torch.equal(updated.dynamic, groups.dynamic)
+    assert not torch.equal(updated.static, groups.static)
+    assert torch.equal(predicted.static, groups.static)
+    assert not torch.equal(predicted.dynamic, groups.dynamic)
+
+
+@pytest.mark.parametrize("lifting", ["attention", "conv"])
+def test_shared_weights_halve_the_steps_parameters(registry: Registry, lifting: str) -> None:
+    def size(**parameters: Any) -> int:
+        table = {"name": lifting, "norm": False, "output": "none", "heads": 4} | parameters
+        built = part(registry, "lifting", table, GroupShapes(FEATURES, FEATURES))
+        return sum(p.numel() for p in built.parameters())
+
+    assert 2 * size(shared=True) == size()
+
+
+def test_without_a_skip_a_dropped_path_drops_the_clip(registry: Registry) -> None:
+    """What the release does to about a fifth of the clips in training."""
+    zero = {}
+    for output in ("released", "residual"):
+        table = {"name": "attention", "heads": 4, "output": output, "drop_path": 0.5}
+        built = part(registry, "lifting", table, GroupShapes(FEATURES, FEATURES)).train()
+        torch.manual_seed(0)
+        groups = Groups(clip(batch=40), clip(batch=40).flip(0))
+        dynamic = built(groups, torch.cat([groups.static, groups.dynamic], dim=2)).groups.dynamic
+        zero[output] = int((dynamic.flatten(1).abs().amax(1) == 0).sum())
+    assert 10 <= zero["released"] <= 30
+    assert zero["residual"] == 0
 
 
 def attention(registry: Registry, **parameters: Any) -> Any:
@@ -256,6 +398,24 @@ def test_sharing_one_layers_heads_matches_its_parameters_within_a_percent(
     matched = size(predictor_depth=depth, depth_budget="shared")
     assert matched == pytest.approx(size(), rel=0.01)
     assert size(predictor_depth=depth) > 1.1 * size()
+
+
+# read-outs
+
+
+def test_read_outs_of_both_groups_are_those_of_each_side_by_side(registry: Registry) -> None:
+    shapes = GroupShapes(FEATURES, FEATURES)
+    groups = Groups(clip(), clip() + 1)
+    both = part(registry, "readout", {"name": "mean", "group": "both"}, shapes)
+    assert both.features == 32
+    means = [group.mean((2, 3, 4)) for group in groups]
+    torch.testing.assert_close(both(groups), torch.cat(means, dim=1))
+
+
+def test_equal_token_weights_are_the_mean(registry: Registry) -> None:
+    built = part(registry, "readout", "token-weights", GroupShapes(FEATURES, FEATURES))
+    nn.init.constant_(built.summaries["dynamic"].weights.weight, 1 / FEATURES.tokens)
+    torch.testing.assert_close(built(Groups(clip(), clip())), clip().mean((2, 3, 4)))
 
 
 # loss

@@ -1,0 +1,25 @@
+"""Attention as explicit products: the path that counters of operations see."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from study.errors import InputError
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Return ``softmax(q k^T / sqrt(d)) v`` of (B, heads, N, d)."""
+    similarity = torch.matmul(q / math.sqrt(q.shape[-1]), k.transpose(2, 3))
+    return torch.matmul(similarity.softmax(-1), v)
+
+
+def head_width(channels: int, heads: int, where: str) -> int:
+    """Return the channels of one head; InputError, which names `where`, unless `heads` divide `channels`."""
+    if channels % heads:
+        raise InputError(
+            f"{where}: must divide the {channels} channels of the features. Got {heads} instead."
+        )
+    return channels // heads
