@@ -171,9 +171,19 @@ def make(
     layout: Annotated[Literal["dfew"], typer.Option(help="The layout to write.")] = "dfew",
     clips: Annotated[int, typer.Option(min=70, help="Clips in all.")] = 700,
     size: Annotated[int, typer.Option(min=32, max=224, help="Pixels on a side.")] = 64,
+    folds: Annotated[int, typer.Option(min=2, max=10, help="Train and test lists.")] = 5,
 ) -> None:
     """Write a procedural data set as files, in the layout of a real one."""
-    raise NotImplementedError
+    from study.data.make import make as write_clips
+    from study.progress import counting
+
+    with counting(f"Writing {name}", "clips") as progress:
+        made = write_clips(out, layout=layout, clips=clips, size=size, folds=folds, progress=progress)
+    print(
+        f"{made.out}: {made.clips} clips of {made.frames} frames, {made.people} people, {made.folds} folds, "
+        f"in the layout of {layout}.\nRun a study on it with\n"
+        f'  --set \'base.dataset={{name="{layout}", root="{out}", folds=[1]}}\''
+    )
 
 
 def _settings() -> Settings:
