@@ -191,6 +191,11 @@ class MViT(nn.Module):
             Features(stage.width, frames, -(-height // 2**number), -(-width // 2**number))
             for number, stage in enumerate(stages)
         )
+        for block, setting in zip(self.blocks, settings, strict=True):
+            fit_positions(block.attn, height, width, setting.stride_q[1], setting.stride_kv[1])
+            if block.pool_skip is not None:
+                block.pool_skip.pool = SkipPool()
+                height, width = halved(height, width)
 
     def forward(self, clips: Tensor, details: Details | None = None) -> tuple[Tensor, ...]:
         """Return every stage of clips (B, C, T, H, W), class tokens left out."""
@@ -214,3 +219,33 @@ class MViT(nn.Module):
             torch.unflatten(stage[:, 1:].transpose(1, 2), 2, size)
             for stage, size in zip(outputs, sizes, strict=True)
         )
+
+
+def fit_positions(attention: nn.Module, height: int, width: int, query_stride: int, key_stride: int) -> None:
+    """Give torchvision's attention tables of relative positions for exactly this height and width.
+
+    Its own are made for square images that every stride divides, and interpolated otherwise: on a GPU that
+    has no deterministic gradient.
+    """
+    for name, side in (("rel_pos_h", height), ("rel_pos_w", width)):
+        longest = max(-(-side // query_stride), -(-side // key_stride))
+        table = nn.Parameter(torch.empty(2 * longest - 1, attention.get_parameter(name).shape[1]))
+        setattr(attention, name, nn.init.trunc_normal_(table, std=0.02))
+
+
+class SkipPool(nn.Module):
+    """Max pooling of height and width, kernel 3, stride 2, padding 1, as comparisons of slices.
+
+    On a GPU, torch's own 3-D max pooling has no deterministic gradient.
+    """
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Return (..., ceil(H / 2), ceil(W / 2))."""
+        return _halve_last(_halve_last(maps).transpose(-1, -2)).transpose(-1, -2)
+
+
+def _halve_last(maps: Tensor) -> Tensor:
+    count = -(-maps.shape[-1] // 2)
+    padded = nn.functional.pad(maps, (1, 1), value=float("-inf"))
+    before, centre, after = (padded[..., start : start + 2 * count - 1 : 2] for start in range(3))
+    return torch.maximum(torch.maximum(before, centre), after)

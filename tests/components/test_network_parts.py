@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from study.components.backbones import SkipPool
 from study.components.contract import Features, Groups, GroupShapes, Output
 from study.components.resampling import hat_weights, pooling_matrix, sample_frames
 from study.data.clips import ClipShape
@@ -67,6 +68,30 @@ def test_backbones_return_the_stages_that_they_declare(
     built = part(registry, "backbone", table, shape)
     stages = built(torch.rand(2, *shape))
     assert [tuple(stage.shape[1:]) for stage in stages] == [tuple(stage) for stage in built.stages]
+
+
+@pytest.mark.parametrize(("height", "width"), [(8, 8), (7, 12), (1, 5)])
+def test_skip_pool_is_torchs_max_pooling_with_its_gradient(height: int, width: int) -> None:
+    maps = clip(Features(3, 2, height, width)).requires_grad_()
+    ours, theirs = SkipPool()(maps), F.max_pool3d(maps, (1, 3, 3), (1, 2, 2), (0, 1, 1))
+    assert torch.equal(ours, theirs)
+    weights = torch.randn(ours.shape, generator=torch.Generator().manual_seed(1))
+    gradients = [torch.autograd.grad((weights * pooled).sum(), maps)[0] for pooled in (ours, theirs)]
+    torch.testing.assert_close(*gradients)
+
+
+@pytest.mark.parametrize("shape", [ClipShape(3, 16, 112, 112), ClipShape(1, 8, 40, 72)])
+def test_relative_positions_fit_any_image_without_interpolation(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch, shape: ClipShape
+) -> None:
+    from torchvision.models.video import mvit
+
+    def fits(table: Tensor, size: int) -> Tensor:
+        assert len(table) == size
+        return table
+
+    monkeypatch.setattr(mvit, "_interpolate", fits)
+    part(registry, "backbone", {"name": "mfvit-xs", "width": 8}, shape)(torch.rand(1, *shape))
 
 
 @pytest.mark.parametrize("stages", [[0, 1, 2], [1, 2], [2]])
