@@ -111,10 +111,9 @@ class _Canvas:
 
     def inside(self, depth: Plane, softness: float = 0.0) -> Plane:
         """Return how much of each pixel a shape covers, `depth` being the distance within its edge."""
-        covered: Plane = depth * np.float32(1.0 / max(self.pixel, softness)) + np.float32(0.5)
-        np.maximum(covered, 0.0, out=covered)
-        np.minimum(covered, 1.0, out=covered)
-        return covered
+        covered: Plane = depth * np.float32(1.0 / max(self.pixel, softness))
+        covered += np.float32(0.5)
+        return covered.clip(np.float32(0.0), np.float32(1.0), out=covered)
 
     def between(self, top: Plane, bottom: Plane, softness: float = 0.0) -> Plane:
         """Return the coverage of what lies below `top` and above `bottom`; thin lines keep their weight."""
@@ -134,7 +133,9 @@ class _Canvas:
     def paint(self, coverage: Plane, colour: Colour) -> None:
         """Lay a colour over the picture."""
         for channel, value in enumerate(_tones(colour, len(self.image))):
-            self.image[channel] += coverage * (np.float32(value) - self.image[channel])
+            change: Plane = np.float32(value) - self.image[channel]
+            change *= coverage
+            self.image[channel] += change
 
     def shade(self, amount: Plane) -> None:
         """Darken the picture by `amount`, lighten it where that is negative."""
