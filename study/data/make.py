@@ -26,6 +26,8 @@ Progress = Callable[[int, int], None]
 LAYOUTS = ("dfew",)
 _JPEG_QUALITY = 95
 _CLIPS_AT_ONCE = 16
+_CLIPS_PER_PERSON = 7
+"""Each person shows each emotion once, so that also a small set has people enough for its folds."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,8 @@ def make(
         raise InputError(f"unknown layout {layout!r}.{nearest(layout, LAYOUTS)} Allowed: {listing(LAYOUTS)}.")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out} exists and is not an empty folder; name another one.")
-    config = {"name": "faces", "channels": 3, **(parameters or {}), "train_clips": clips, "size": size}
+    own = {"channels": 3, "clips_per_person": _CLIPS_PER_PERSON, **(parameters or {})}
+    config = {"name": "faces", **own, "train_clips": clips, "size": size}
     registry = Registry()
     data: Faces = registry.build("dataset", registry.resolve("dataset", config, "faces"))
     shown = data.split("train")
