@@ -259,7 +259,7 @@ def _variant(
         places=cell.places,
         modules=settings.components,
     )
-    return VariantRecord(cell.name, cell.levels, cell.is_reference, template)
+    return VariantRecord(cell.name, cell.levels, cell.reference, template)
 
 
 def _key(cell: Variant) -> str:

@@ -34,7 +34,7 @@ def study(
         metric="war",
         rope=1.0,
         alpha=0.05,
-        variants=tuple(VariantRecord(n, {"splitter": n}, n == "v0", template(n)) for n in names),
+        variants=tuple(VariantRecord(n, {"splitter": n}, "v0", template(n)) for n in names),
         claims=(),
         space={"train.lr": {"low": 1e-4, "high": 1e-2, "log": True}},
         trials=trials,

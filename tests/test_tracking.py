@@ -136,7 +136,7 @@ def variant(name: str, difference: Difference | None, mean: float = 55.0, **chos
     seeds = tuple(SeedScore(n, None, run, mean, metrics, mean, 2, 6.5) for n, run in enumerate(runs))
     return VariantFinding(
         name=name,
-        is_reference=difference is None,
+        reference=name if difference is None else "even-odd",
         levels={"splitter": name},
         score=Interval(mean, mean - 2.5, mean + 2.5),
         secondary={},

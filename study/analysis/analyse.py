@@ -47,8 +47,8 @@ def findings(evidence: Evidence) -> Findings:
 
 
 def _differences(evidence: Evidence) -> dict[str, Difference | None]:
-    """Return every variant's difference from the reference, None where a run is missing in either arm."""
-    others = [variant for variant in evidence.variants if not variant.is_reference]
+    """Return every variant's difference from its reference, None where a run is missing in either arm."""
+    others = evidence.compared
     pairs = [paired(evidence, variant) for variant in others]
     adjusted = holm([None if pair is None else p_value(pair.differences) for pair in pairs])
     return {
@@ -110,7 +110,7 @@ def _variant(evidence: Evidence, variant: VariantEvidence, difference: Differenc
     secondary = {name: score(evidence, variant, name) for name in others}
     return VariantFinding(
         name=variant.name,
-        is_reference=variant.is_reference,
+        reference=variant.reference,
         levels=variant.levels,
         score=score(evidence, variant, metric),
         secondary={name: found for name, found in secondary.items() if found is not None},

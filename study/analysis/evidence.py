@@ -36,7 +36,8 @@ class VariantEvidence:
     """One variant's search, confirmation and cost."""
 
     name: str
-    is_reference: bool
+    reference: str
+    """The name of the variant that this one is compared with: its own where it is a reference."""
     levels: Mapping[str, str]
     planned: int
     """Confirmation runs that the study asks for."""
@@ -46,6 +47,11 @@ class VariantEvidence:
     trials: tuple[TrialEvidence, ...] = ()
     """In the order of asking."""
     profile: Profile | None = None
+
+    @property
+    def is_reference(self) -> bool:
+        """Whether others are compared with this variant."""
+        return self.name == self.reference
 
 
 @dataclass(frozen=True)
@@ -78,7 +84,7 @@ class Evidence:
     alpha: float
     classes: tuple[str, ...]
     variants: tuple[VariantEvidence, ...]
-    """Exactly one is the reference."""
+    """Stratum by stratum, each with one reference."""
     clips_in_test: int
     largest_class: float | None = None
     """Share of the test clips that the most frequent class has; None where it is not known."""
@@ -91,14 +97,23 @@ class Evidence:
     configuration: Mapping[str, Any] = field(default_factory=dict)
 
     @property
-    def reference(self) -> VariantEvidence:
-        """The variant that all others are compared with."""
-        return next(variant for variant in self.variants if variant.is_reference)
+    def references(self) -> tuple[VariantEvidence, ...]:
+        """The variants that others are compared with, one a stratum."""
+        return tuple(variant for variant in self.variants if variant.is_reference)
+
+    @property
+    def compared(self) -> tuple[VariantEvidence, ...]:
+        """The variants that are compared with a reference."""
+        return tuple(variant for variant in self.variants if not variant.is_reference)
+
+    def reference_of(self, variant: VariantEvidence) -> VariantEvidence:
+        """Return what a variant is compared with."""
+        return next(reference for reference in self.references if reference.name == variant.reference)
 
     @property
     def comparisons(self) -> int:
-        """The size m of the family: every variant against the reference, whether or not its runs succeeded."""
-        return max(1, len(self.variants) - 1)
+        """The size m of the family: every variant against its reference, whether or not its runs succeeded."""
+        return max(1, len(self.compared))
 
     @property
     def overlap(self) -> float:

@@ -97,7 +97,8 @@ class VariantFinding:
     """All there is to say about one variant."""
 
     name: str
-    is_reference: bool
+    reference: str
+    """The name of the variant that this one is compared with: its own where it is a reference."""
     levels: Mapping[str, str]
     score: Interval | None
     """The primary metric over seeds, 95 % t interval; None where no seed has a result."""
@@ -118,6 +119,11 @@ class VariantFinding:
     """The hyperparameters that the search chose."""
     trials: tuple[TrialCurve, ...]
     curves: tuple[EpochCurve, ...]
+
+    @property
+    def is_reference(self) -> bool:
+        """Whether others are compared with this variant."""
+        return self.name == self.reference
 
 
 @dataclass(frozen=True)

@@ -63,7 +63,7 @@ def _variant(ledger: Ledger, study: StudyRecord, variant: VariantRecord) -> Vari
     network = plan.profile_of(study, variant, ledger.state)
     return VariantEvidence(
         name=variant.name,
-        is_reference=variant.is_reference,
+        reference=variant.reference,
         levels=variant.levels,
         planned=study.seeds * len(study.folds),
         confirmations=tuple(confirmations),

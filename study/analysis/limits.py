@@ -24,14 +24,14 @@ def warnings(evidence: Evidence) -> Iterator[str]:
 
 
 def _missing_runs(evidence: Evidence) -> Iterator[str]:
-    reference = evidence.reference
-    if not is_complete(reference):
-        yield (
-            f"The reference {reference.name} has results for {len(tested(reference))} of its "
-            f"{counted(reference.planned, 'confirmation run')}, so no variant can be compared with it."
-        )
-    for variant in evidence.variants:
-        if not variant.is_reference and not is_complete(variant):
+    for reference in evidence.references:
+        if not is_complete(reference):
+            yield (
+                f"The reference {reference.name} has results for {len(tested(reference))} of its "
+                f"{counted(reference.planned, 'confirmation run')}, so no variant can be compared with it."
+            )
+    for variant in evidence.compared:
+        if not is_complete(variant):
             yield (
                 f"{variant.name} has results for {len(tested(variant))} of its "
                 f"{counted(variant.planned, 'confirmation run')}, so it gets no verdict; "
@@ -40,7 +40,7 @@ def _missing_runs(evidence: Evidence) -> Iterator[str]:
 
 
 def _one_seed(evidence: Evidence) -> Iterator[str]:
-    pairs = [paired(evidence, variant) for variant in evidence.variants if not variant.is_reference]
+    pairs = [paired(evidence, variant) for variant in evidence.compared]
     if any(pair is not None and pair.differences.n == 1 for pair in pairs):
         yield "One seed tells nothing about the spread over seeds: no interval can be given, nothing decided."
 
@@ -50,7 +50,7 @@ def _no_spread(evidence: Evidence) -> Iterator[str]:
         pair = None if variant.is_reference else paired(evidence, variant)
         if pair is not None and pair.differences.sd == 0:
             yield (
-                f"{variant.name} differs from {evidence.reference.name} by the same "
+                f"{variant.name} differs from {variant.reference} by the same "
                 f"{points(pair.differences.mean)} points {sampled(evidence, pair.differences.n)}: "
                 "the interval has no width and tells nothing about the spread."
             )
@@ -84,15 +84,15 @@ def _short_training(evidence: Evidence) -> Iterator[str]:
 
 
 def _capacity(evidence: Evidence) -> Iterator[str]:
-    for variant in evidence.variants:
+    for variant in evidence.compared:
         told = [
             f"{percent(abs(ratio - 1))} {'more' if ratio > 1 else 'fewer'} {what}"
-            for what, ratio in _cost_ratios(evidence.reference, variant)
+            for what, ratio in _cost_ratios(evidence.reference_of(variant), variant)
             if abs(ratio - 1) > CAPACITY_SHARE
         ]
         if told:
             yield (
-                f"{variant.name} has {joined(told)} than {evidence.reference.name}: "
+                f"{variant.name} has {joined(told)} than {variant.reference}: "
                 "part of their difference may be capacity."
             )
 

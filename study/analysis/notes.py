@@ -29,7 +29,7 @@ def notes(evidence: Evidence) -> Iterator[str]:
 
 def _samples(evidence: Evidence) -> int:
     """Return how many seeds, or folds, the study asks for."""
-    return len(evidence.folds) or evidence.reference.planned
+    return len(evidence.folds) or evidence.references[0].planned
 
 
 def _coverage(evidence: Evidence) -> str:
@@ -64,7 +64,7 @@ def _rule(evidence: Evidence) -> str:
 
 def _smallest_effect(evidence: Evidence) -> Iterator[str]:
     n, alpha = _samples(evidence), evidence.alpha / evidence.comparisons
-    pairs = {v.name: paired(evidence, v) for v in evidence.variants if not v.is_reference}
+    pairs = {v.name: paired(evidence, v) for v in evidence.compared}
     units = counted(n, "fold" if evidence.folds else "seed")
     effect = smallest_effect(n, alpha)
     if effect is not None:
@@ -81,7 +81,7 @@ def _smallest_effect(evidence: Evidence) -> Iterator[str]:
 
 
 def _test_size(evidence: Evidence) -> Iterator[str]:
-    scores = values(evidence, evidence.reference, "war")
+    scores = values(evidence, evidence.references[0], "war")
     if scores and evidence.clips_in_test:
         share = fmean(scores) / 100
         half = 100 * Z_95 * sqrt(share * (1 - share) / evidence.clips_in_test)

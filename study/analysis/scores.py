@@ -55,8 +55,8 @@ def interval(found: Sample, level: float) -> Interval:
 
 
 def paired(evidence: Evidence, variant: VariantEvidence) -> Comparison | None:
-    """Compare a variant with the reference; None where either arm lacks a run, so that no arm is flattered."""
-    arms = [variant, evidence.reference]
+    """Compare a variant with its reference; None where either arm lacks a run, so that no arm is flattered."""
+    arms = [variant, evidence.reference_of(variant)]
     keys = [sorted((run.fold or 0, run.repetition) for run, _, _ in tested(arm)) for arm in arms]
     if keys[0] != keys[1] or not all(is_complete(arm) for arm in arms):
         return None

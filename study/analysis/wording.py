@@ -70,7 +70,9 @@ def sentence(
     bounds = t_interval(differences, level)
     told = f", {percent(level)} interval {points(bounds[0])} to {points(bounds[1])}" if bounds else ""
     inside = f", all within ±{points(evidence.rope)}" if said == "equivalent" else ""
-    there, here = (fmean(values(evidence, arm, evidence.metric)) for arm in (variant, evidence.reference))
+    there, here = (
+        fmean(values(evidence, arm, evidence.metric)) for arm in (variant, evidence.reference_of(variant))
+    )
     scores = (
         f"{points(there)} against {points(here)} {evidence.metric.upper()} "
         f"({signed(differences.mean)} points{told}{inside})"
@@ -84,7 +86,7 @@ def sentence(
 
 def _concluded(evidence: Evidence, variant: VariantEvidence, differences: Sample, said: Verdict) -> str:
     if said == "equivalent":
-        return f"{variant.name} is practically equivalent to {evidence.reference.name}"
+        return f"{variant.name} is practically equivalent to {variant.reference}"
     if said == "small":
         side = "better" if differences.mean > 0 else "worse"
         return f"{variant.name} is {side}, but by an estimate below the {points(evidence.rope)} points that matter"
@@ -105,7 +107,8 @@ def _remedy(evidence: Evidence, differences: Sample, seeds_needed: int | None) -
 
 def no_verdict(evidence: Evidence, variant: VariantEvidence) -> str:
     """Say why a variant could not be compared."""
-    lacking = evidence.reference if not is_complete(evidence.reference) else variant
+    reference = evidence.reference_of(variant)
+    lacking = reference if not is_complete(reference) else variant
     who = f"the reference {lacking.name}" if lacking.is_reference else lacking.name
     runs = counted(lacking.planned, "confirmation run")
     done = len(tested(lacking))
@@ -116,16 +119,17 @@ def answer(
     evidence: Evidence, differences: Mapping[str, Difference | None], claims: tuple[ClaimFinding, ...]
 ) -> str:
     """Return the study's answer: the sentence of its only comparison, or every verdict in one."""
-    reference = evidence.reference
-    missing = [v for v in evidence.variants if not v.is_reference and differences[v.name] is None]
+    missing = [variant for variant in evidence.compared if differences[variant.name] is None]
     known = {name: difference for name, difference in differences.items() if difference is not None}
     if len(differences) == 1 and len(known) == 1:
         said = next(iter(known.values())).sentence
         return ANSWERS[claims[0].verdict] + said if len(claims) == 1 else said
+    references = evidence.references
+    against = references[0].name if len(references) == 1 else "the reference of each stratum"
     parts = list(_grouped(evidence, known))
     n = max((difference.n for difference in known.values()), default=0)
     told = (
-        f"Against {reference.name}, in points of {evidence.metric.upper()} {sampled(evidence, n)}: "
+        f"Against {against}, in points of {evidence.metric.upper()} {sampled(evidence, n)}: "
         f"{'; '.join(parts)}{found(evidence)}."
     )
     return " ".join([*([told] if parts else []), *(no_verdict(evidence, variant) for variant in missing)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 from study.errors import InputError, listing, nearest
@@ -22,49 +23,84 @@ class Variant:
     name: str
     levels: Mapping[str, str]
     """The level of every factor, as reports print it."""
-    is_reference: bool
+    reference: str
+    """The name of the variant that this one is compared with: its own where it is a reference."""
     config: Mapping[str, Config]
     places: Mapping[str, str]
 
+    @property
+    def is_reference(self) -> bool:
+        """Whether others are compared with this variant."""
+        return self.name == self.reference
+
 
 def variants(spec: StudySpec, registry: Registry, settings: Settings) -> tuple[Variant, ...]:
-    """Return the study's variants, the reference first.
+    """Return the study's variants: stratum by stratum, the reference first.
 
     Raises:
         InputError: A reference that is not a level, a component or value that does not exist, two variants
             that are the same network, a search dimension that leaves a parameter's range.
     """
     reference = _reference(spec)
-    cells = DESIGNS[spec.design.kind](reference, spec.factors)
+    varied = {factor: levels for factor, levels in spec.factors.items() if factor in reference}
+    cells = DESIGNS[spec.design.kind](reference, varied, f"{spec.file}: design")
     found: dict[str, Variant] = {}
-    for cell in cells:
-        config, places = resolve(spec, registry, settings, cell)
-        levels = {factor: label(level) for factor, level in cell.items()}
-        variant = Variant(_name(cell, reference), levels, cell == reference, config, places)
-        twin = found.setdefault(canonical_json(config), variant)
-        if twin is not variant:
-            raise InputError(
-                f"{spec.file}: factors: the variants {twin.name!r} and {variant.name!r} resolve to the same "
-                "configuration, so there is nothing to compare. Remove one of the two levels."
+    for stratum in _strata(spec):
+        for cell in cells:
+            whole = {**cell, **stratum}
+            config, places = resolve(spec, registry, settings, whole)
+            variant = Variant(
+                name=_name(cell, reference, stratum),
+                levels={factor: label(whole[factor]) for factor in spec.factors},
+                reference=_name(reference, reference, stratum),
+                config=config,
+                places=places,
             )
-        _check_space(spec, registry, settings, cell)
-    chosen = tuple(found.values())
-    if len(chosen) < 2:
+            twin = found.setdefault(canonical_json(config), variant)
+            if twin is not variant:
+                raise InputError(
+                    f"{spec.file}: factors: the variants {twin.name!r} and {variant.name!r} resolve to the same "
+                    "configuration, so there is nothing to compare. Remove one of the two levels."
+                )
+            _check_space(spec, registry, settings, whole)
+    if len(cells) < 2:
         raise InputError(
             f"{spec.file}: factors: there is one variant only, so nothing to compare. Add a level."
         )
+    chosen = tuple(found.values())
     for place, claim in enumerate(spec.claims):
         claimed(claim, chosen, f"{spec.file}: claims[{place}]")
     return chosen
 
 
-def one_factor(reference: Cell, factors: Mapping[str, tuple[Any, ...]]) -> list[Cell]:
+def one_factor(reference: Cell, factors: Mapping[str, tuple[Any, ...]], where: str) -> list[Cell]:
     """Return the reference, then every single change to it, in the order of the factors."""
     changes = [{**reference, factor: level} for factor, levels in factors.items() for level in levels]
     return [reference, *(cell for cell in changes if cell != reference)]
 
 
-DESIGNS: dict[str, Callable[[Cell, Mapping[str, tuple[Any, ...]]], list[Cell]]] = {"one-factor": one_factor}
+def leave_one_out(reference: Cell, factors: Mapping[str, tuple[Any, ...]], where: str) -> list[Cell]:
+    """Return the full network, which is the reference, then the network without each of its parts in turn."""
+    for factor, levels in factors.items():
+        if len(levels) != 2:
+            raise InputError(
+                f"{where}: leave-one-out needs two levels of every factor, with the part and without it. "
+                f"Got {len(levels)} of {factor!r}."
+            )
+    return one_factor(reference, factors, where)
+
+
+def factorial(reference: Cell, factors: Mapping[str, tuple[Any, ...]], where: str) -> list[Cell]:
+    """Return every combination of levels, the reference first, the last factor changing fastest."""
+    cells = [dict(zip(factors, levels, strict=True)) for levels in product(*factors.values())]
+    return [reference, *(cell for cell in cells if cell != reference)]
+
+
+DESIGNS: dict[str, Callable[[Cell, Mapping[str, tuple[Any, ...]], str], list[Cell]]] = {
+    "one-factor": one_factor,
+    "leave-one-out": leave_one_out,
+    "factorial": factorial,
+}
 
 
 def label(level: Any) -> str:
@@ -80,65 +116,85 @@ def label(level: Any) -> str:
 
 
 def claimed(claim: Claim, variants: tuple[Variant, ...], where: str) -> tuple[Variant, Variant]:
-    """Return the two variants that a claim compares; the second is the reference.
+    """Return the two variants that a claim compares; the second is the first one's reference.
+
+    A factor that a side does not name has its reference's level.
 
     Raises:
         InputError: A side that names no variant or several, or a comparison that the design does not make.
     """
     that = _select(claim.that, variants, f"{where}.that")
     beats = _select(claim.beats, variants, f"{where}.beats")
-    if that.is_reference or not beats.is_reference:
-        reference = next(variant for variant in variants if variant.is_reference)
+    if that.is_reference or that.reference != beats.name:
         raise InputError(
-            f"{where}: this design compares every variant with the reference {reference.name!r}; "
-            "'beats' must name it, and 'that' another variant."
+            f"{where}: this design compares every variant with its reference; that of {that.name!r} is "
+            f"{that.reference!r}. 'beats' must name it, and 'that' another variant."
         )
     return that, beats
 
 
 def _select(side: Mapping[str, Any], variants: tuple[Variant, ...], where: str) -> Variant:
     wanted = {factor: label(level) for factor, level in side.items()}
-    reference = next(variant for variant in variants if variant.is_reference)
+    factors = variants[0].levels
     for factor in wanted:
-        if factor not in reference.levels:
+        if factor not in factors:
             raise InputError(
-                f"{where}: {factor!r} is no factor of this study.{nearest(factor, reference.levels)} "
-                f"Allowed: {listing(reference.levels)}."
+                f"{where}: {factor!r} is no factor of this study.{nearest(factor, factors)} "
+                f"Allowed: {listing(factors)}."
             )
-    levels = {**reference.levels, **wanted}
-    for variant in variants:
-        if variant.levels == levels:
-            return variant
-    raise InputError(f"{where}: no variant has {wanted}. Variants: {listing(v.name for v in variants)}.")
+    references = {variant.name: variant.levels for variant in variants if variant.is_reference}
+    found = [v for v in variants if v.levels == {**references[v.reference], **wanted}]
+    if len(found) == 1:
+        return found[0]
+    problem = (
+        f"no variant has {wanted}"
+        if not found
+        else f"{wanted} names several variants; add the factors in 'within'"
+    )
+    raise InputError(f"{where}: {problem}. Variants: {listing(v.name for v in variants)}.")
 
 
 def _reference(spec: StudySpec) -> Cell:
     where = f"{spec.file}: design.reference"
     given = dict(spec.design.reference)
-    for factor in given:
+    for factor in (*given, *spec.design.within):
         if factor not in spec.factors:
+            key = where + f".{factor}" if factor in given else f"{spec.file}: design.within"
             raise InputError(
-                f"{where}.{factor}: is no factor of this study.{nearest(factor, spec.factors)} "
+                f"{key}: {factor!r} is no factor of this study.{nearest(factor, spec.factors)} "
                 f"Allowed: {listing(spec.factors)}."
             )
     for factor, levels in spec.factors.items():
-        if factor not in given:
-            raise InputError(f"{where}: must name a level of {factor!r}: {listing(map(label, levels))}.")
-        if given[factor] not in levels:
-            names = [label(level) for level in levels]
+        names = [label(level) for level in levels]
+        if factor in spec.design.within:
+            if factor in given:
+                raise InputError(
+                    f"{where}.{factor}: the levels of a factor in 'within' are not compared; remove it."
+                )
+        elif factor not in given:
+            raise InputError(f"{where}: must name a level of {factor!r}: {listing(names)}.")
+        elif given[factor] not in levels:
             raise InputError(
                 f"{where}.{factor}: must be one of the factor's levels, {listing(names)}. "
                 f"Got {given[factor]!r} instead.{nearest(label(given[factor]), names)}"
             )
-    return {factor: given[factor] for factor in spec.factors}
+    return {factor: given[factor] for factor in spec.factors if factor in given}
 
 
-def _name(cell: Cell, reference: Cell) -> str:
-    """Name a cell after what sets it apart: its one level, or its changes to the reference."""
+def _strata(spec: StudySpec) -> list[Cell]:
+    """Return every combination of the levels of the factors in `within`; one empty one where there are none."""
+    within = [factor for factor in spec.factors if factor in spec.design.within]
+    return [dict(zip(within, levels, strict=True)) for levels in product(*(spec.factors[f] for f in within))]
+
+
+def _name(cell: Cell, reference: Cell, stratum: Cell) -> str:
+    """Name a cell after what sets it apart, its one level or its changes to the reference, and its stratum."""
     if len(cell) == 1:
-        return label(next(iter(cell.values())))
-    changes = [f"{factor}={label(level)}" for factor, level in cell.items() if level != reference[factor]]
-    return ", ".join(changes) or "reference"
+        own = label(next(iter(cell.values())))
+    else:
+        changes = [f"{factor}={label(level)}" for factor, level in cell.items() if level != reference[factor]]
+        own = ", ".join(changes) or "reference"
+    return ", ".join([own, *(f"{factor}={label(level)}" for factor, level in stratum.items())])
 
 
 def _check_space(spec: StudySpec, registry: Registry, settings: Settings, cell: Cell) -> None:

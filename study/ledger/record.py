@@ -17,9 +17,15 @@ class VariantRecord:
 
     name: str
     levels: Mapping[str, str]
-    is_reference: bool
+    reference: str
+    """The name of the variant that this one is compared with: its own where it is a reference."""
     template: RunSpec
     """Its configuration, data and code; seed, fold and the searched hyperparameters, None here, come run by run."""
+
+    @property
+    def is_reference(self) -> bool:
+        """Whether others are compared with this variant."""
+        return self.name == self.reference
 
     def run(self, parameters: Mapping[str, Any], seed: int, fold: int | None) -> RunSpec:
         """Return the run with the given hyperparameters (by dotted key), seed and fold."""

@@ -97,18 +97,16 @@ def seeds(findings: Findings) -> Figure:
 
 
 def differences(findings: Findings) -> Figure:
-    """Draw paired differences from the reference, with both intervals and the region of no interest."""
-    reference = next(variant for variant in findings.variants if variant.is_reference)
-    base = {(run.seed, run.fold): run.score for run in reference.seeds}
+    """Draw paired differences from each variant's reference, with both intervals and the region of no interest."""
+    base = {(v.name, run.seed, run.fold): run.score for v in findings.variants for run in v.seeds}
     variants = [variant for variant in findings.variants if variant.difference is not None]
     figure, axes = _rows(variants)
     axes.axvspan(-findings.rope, findings.rope, color=BAND, alpha=0.35, linewidth=0, zorder=0)
     axes.axvline(0, color=REFERENCE, linewidth=0.8, zorder=1)
     for row, variant in enumerate(variants):
         assert variant.difference is not None
-        pairs = [
-            run.score - base[run.seed, run.fold] for run in variant.seeds if (run.seed, run.fold) in base
-        ]
+        twins = [(run.score, base.get((variant.reference, run.seed, run.fold))) for run in variant.seeds]
+        pairs = [score - twin for score, twin in twins if twin is not None]
         _dots(axes, pairs, row, VARIANT)
         corrected = variant.difference.corrected
         if corrected.low is not None and corrected.high is not None:

@@ -34,8 +34,11 @@ class Train:
 class Design:
     """Which cells of the factors' grid are trained."""
 
-    kind: Literal["one-factor"]
+    kind: Literal["one-factor", "leave-one-out", "factorial"]
     reference: dict[str, Any]
+    """The level of every factor that variants are compared with; those in `within` have none."""
+    within: list[str] = field(default_factory=list)
+    """Factors whose levels are strata: the design is made, and compared, inside each of them."""
 
 
 @dataclass(frozen=True)

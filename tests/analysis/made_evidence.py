@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from study.analysis.evidence import Claim, Confirmation, Evidence, FoldSize, TrialEvidence, VariantEvidence
@@ -62,7 +63,7 @@ def variant(
         )
     return VariantEvidence(
         name=name,
-        is_reference=reference,
+        reference=name if reference else "even-odd",
         levels={"splitter": name},
         planned=len(scores),
         confirmations=tuple(confirmations),
@@ -91,7 +92,9 @@ def evidence(*variants: VariantEvidence, **given: Any) -> Evidence:
         "classes": CLASSES,
         "clips_in_test": 500,
     }
-    return Evidence(variants=variants, **{**asked, **given})
+    reference = next(arm.name for arm in variants if arm.is_reference)
+    arms = tuple(arm if arm.is_reference else replace(arm, reference=reference) for arm in variants)
+    return Evidence(variants=arms, **{**asked, **given})
 
 
 REFERENCE = (60.0, 61.5, 58.5, 60.5, 59.5)

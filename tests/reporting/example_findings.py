@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 import statistics
+from dataclasses import replace
 
 from scipy import stats
 
@@ -91,7 +92,7 @@ def variant(
         secondary |= {f"recall/{c}": interval([run.metrics[f"recall/{c}"] for run in runs]) for c in classes}
     return VariantFinding(
         name=name,
-        is_reference=reference,
+        reference=name if reference else "",
         levels={"splitter": name},
         score=interval([run.score for run in runs]) if runs else None,
         secondary=secondary,
@@ -184,7 +185,7 @@ def findings(
         alpha=0.05,
         comparisons=comparisons,
         classes=classes,
-        variants=tuple(compared),
+        variants=tuple(replace(v, reference=v.reference or compared[0].name) for v in compared),
         claims=(
             ClaimFinding(
                 "splitter issm beats splitter even-odd",

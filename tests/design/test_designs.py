@@ -1,0 +1,97 @@
+"""Which cells of the grid are trained, and what each is compared with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from study.design.variants import Variant, factorial, leave_one_out, one_factor, variants
+from study.errors import InputError
+from study.registry import Registry
+from study.spec.settings import settings
+from study.spec.study import load
+
+FACTORS = {"a": (1, 2, 3), "b": ("x", "y")}
+REFERENCE = {"a": 2, "b": "y"}
+
+
+def test_one_factor_changes_one_thing_at_a_time() -> None:
+    cells = one_factor(REFERENCE, FACTORS, "")
+    assert cells[0] == REFERENCE
+    assert all(sum(cell[k] != REFERENCE[k] for k in cell) == 1 for cell in cells[1:])
+    assert len(cells) == 1 + 2 + 1
+
+
+def test_leave_one_out_takes_each_part_away_once_and_needs_two_levels() -> None:
+    parts = {"a": (True, False), "b": (True, False), "c": (1, 0)}
+    full = {"a": True, "b": True, "c": 1}
+    assert leave_one_out(full, parts, "") == [
+        full,
+        {**full, "a": False},
+        {**full, "b": False},
+        {**full, "c": 0},
+    ]
+    with pytest.raises(InputError, match="two levels of every factor"):
+        leave_one_out(REFERENCE, FACTORS, "s.toml: design")
+
+
+def test_a_factorial_has_every_combination_once() -> None:
+    cells = factorial(REFERENCE, FACTORS, "")
+    assert cells[0] == REFERENCE
+    assert len({tuple(cell.items()) for cell in cells}) == len(cells) == 6
+
+
+def designed(tmp_path: Path, text: str) -> tuple[Variant, ...]:
+    file = tmp_path / "s.toml"
+    file.write_text('title = "t"\nquestion = "q"\n' + text)
+    return variants(load(file), Registry(), settings(tmp_path))
+
+
+STRATA = """
+[design]
+kind = "factorial"
+reference = { splitter = "even-odd" }
+within = ["dataset.dilution"]
+[factors]
+splitter = ["even-odd", "issm"]
+"dataset.dilution" = [0.2, 0.8]
+"""
+
+
+def test_strata_compare_inside_themselves_alone(tmp_path: Path) -> None:
+    cells = designed(tmp_path, STRATA)
+    assert [cell.name for cell in cells] == [
+        "even-odd, dataset.dilution=0.2",
+        "issm, dataset.dilution=0.2",
+        "even-odd, dataset.dilution=0.8",
+        "issm, dataset.dilution=0.8",
+    ]
+    assert [cell.is_reference for cell in cells] == [True, False, True, False]
+    for cell in cells:
+        assert cell.reference == f"even-odd, dataset.dilution={cell.levels['dataset.dilution']}"
+
+
+def test_a_claim_in_strata_names_its_stratum(tmp_path: Path) -> None:
+    claim = '[[claims]]\nthat = { splitter = "issm" }\nbeats = { splitter = "even-odd" }\n'
+    with pytest.raises(InputError, match="names several variants"):
+        designed(tmp_path, STRATA + claim)
+    whole = claim.replace(" }", ', "dataset.dilution" = 0.8 }')
+    assert len(designed(tmp_path, STRATA + whole)) == 4
+
+
+def test_levels_in_strata_have_no_reference(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="are not compared"):
+        designed(tmp_path, STRATA.replace('"even-odd" }', '"even-odd", "dataset.dilution" = 0.2 }'))
+    with pytest.raises(
+        InputError, match=r"design.within: 'dilution' is no factor .* Did you mean 'dataset.dilution'"
+    ):
+        designed(tmp_path, STRATA.replace('["dataset.dilution"]', '["dilution"]'))
+
+
+def test_a_part_that_the_network_lacks_is_named(tmp_path: Path) -> None:
+    text = (
+        '[base]\nhaed = "linear"\n[design]\nkind = "one-factor"\nreference = {}\n[factors]\nsplitter = []\n'
+    )
+    with pytest.raises(InputError, match="Did you mean 'head'"):
+        designed(tmp_path, text)
