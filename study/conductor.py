@@ -5,8 +5,8 @@ from __future__ import annotations
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from study.analysis.findings import Findings
 from study.analysis.gather import gather
 from study.data.clips import Dataset, Split
 from study.design.variants import Variant, claimed, variants
-from study.errors import InputError
+from study.errors import InputError, listing
 from study.events import Began, Concluded, Ended, EpochEnded, Found, Listener, Started
 from study.executors import protocol
 from study.executors.protocol import Executor, Task
@@ -34,6 +34,7 @@ from study.registry import KINDS, Registry
 from study.search import suggest
 from study.spec.settings import Settings
 from study.spec.study import StudySpec, dimensions
+from study.training.observed import needed_truth
 
 POLL_S = 0.5
 SPLITS: tuple[Split, ...] = ("train", "selection", "test")
@@ -41,6 +42,7 @@ SPLITS: tuple[Split, ...] = ("train", "selection", "test")
 TARGETS: Mapping[plan.JobKind, str] = {
     "train": "study.training.train:train",
     "evaluate": "study.training.evaluate:evaluate",
+    "measure": "study.training.measure:measure",
     "profile": "study.profiling:profile",
 }
 
@@ -74,6 +76,7 @@ def prepare(spec: StudySpec, registry: Registry, settings: Settings, device: str
         folds=datasets[_key(cells[0])].folds or (None,),
         data=_data_record(cells[0].config["dataset"]["name"], datasets[_key(cells[0])]),
         claims_digest=digest([asdict(claim) for claim in spec.claims]),
+        measures=tuple(_measures(spec, registry, datasets.values())),
     )
 
 
@@ -176,16 +179,25 @@ def done(study: StudyRecord, ledger: Ledger) -> int:
 
 
 def failures(study: StudyRecord, ledger: Ledger) -> list[tuple[plan.Job, Failure]]:
-    """Return every training of the study that ended without a result, with the reason."""
-    return [(job, state.failure) for job, state in _known(study, ledger) if state.failure is not None]
+    """Return every training and every measure of the study that ended without a result, with the reason."""
+    return [failed for job, state in _known(study, ledger) for failed in _failures(study, job, state)]
 
 
 def forget_failures(study: StudyRecord, ledger: Ledger) -> int:
     """Let the study's failed runs be tried again; return how many there are."""
-    failed = failures(study, ledger)
-    for job, _ in failed:
-        ledger.forget_failure(job.run)
+    failed = {job.run.id: job.run for job, _ in failures(study, ledger)}
+    for run in failed.values():
+        ledger.forget_failure(run)
     return len(failed)
+
+
+def _failures(study: StudyRecord, job: plan.Job, state: RunState) -> Iterator[tuple[plan.Job, Failure]]:
+    if state.failure is not None:
+        yield job, state.failure
+    if job.purpose == "confirm":
+        for measure in study.measures:
+            if measure in state.unmeasured:
+                yield replace(job, kind="measure", measure=measure), state.unmeasured[measure]
 
 
 def _greet(study: StudyRecord, ledger: Ledger, tell: Listener) -> None:
@@ -204,7 +216,7 @@ def _known(study: StudyRecord, ledger: Ledger) -> list[tuple[plan.Job, RunState]
 
 def _task(job: plan.Job, ledger: Ledger, targets: Mapping[plan.JobKind, str]) -> Task:
     folder = ledger.profile_folder(job.run) if job.kind == "profile" else ledger.begin(job.run)
-    return Task(job.key, targets[job.kind], job.run, folder)
+    return Task(job.key, targets[job.kind], job.run, folder, (job.measure,) if job.measure else ())
 
 
 def _settle(job: plan.Job, event: protocol.Ended, ledger: Ledger) -> RunState:
@@ -213,16 +225,16 @@ def _settle(job: plan.Job, event: protocol.Ended, ledger: Ledger) -> RunState:
     done = {
         "train": state.result is not None,
         "evaluate": state.tested,
+        "measure": job.measure in state.measured,
         "profile": ledger.profile(job.run) is not None,
     }[job.kind]
     if done:
         return state
     reason = event.reason or "the job returned without writing its result"
     failure = Failure(job.run.id, job.kind, reason, event.detail)
-    ledger.fail(
-        ledger.profile_folder(job.run) if job.kind == "profile" else ledger.run_folder(job.run), failure
-    )
-    return RunState(state.result, state.tested, failure)
+    folder = ledger.profile_folder(job.run) if job.kind == "profile" else ledger.run_folder(job.run)
+    ledger.fail(folder, failure, job.measure)
+    return replace(state, failure=failure)
 
 
 def _profiled(study: StudyRecord, ledger: Ledger) -> frozenset[str]:
@@ -237,6 +249,28 @@ def _dataset(cell: Variant, registry: Registry, file: str) -> Dataset:
     except InputError as error:
         raise InputError(f"{file}: base.dataset: {error}") from None
     return dataset
+
+
+def _measures(spec: StudySpec, registry: Registry, datasets: Iterable[Dataset]) -> Iterator[str]:
+    """Yield the measures that the study asks for, each with the digest of its code.
+
+    Raises:
+        InputError: There is no such measure, it is named twice, or it needs a truth that a data set does not know.
+    """
+    where = f"{spec.file}: analysis.measures"
+    for name in spec.analysis.measures:
+        registry.resolve("measure", name, where)
+        if spec.analysis.measures.count(name) > 1:
+            raise InputError(f"{where}: names {name!r} twice.")
+        needed = needed_truth(registry.builder("measure", name))
+        for dataset in datasets if needed else ():
+            if absent := set(needed) - set(dataset.split("test", next(iter(dataset.folds), None)).truth):
+                raise InputError(
+                    f"{where}: the measure {name!r} needs a data set whose clips' true {listing(sorted(absent))} "
+                    "is known, such as 'faces'. Leave it out, or measure it in a study on such a data set."
+                )
+        job, module = TARGETS["measure"].partition(":")[0], registry.get("measure", name).module
+        yield f"{name}@{code_digest([job, module])}"
 
 
 def _variant(

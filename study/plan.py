@@ -2,7 +2,7 @@
 
 Search, confirmation, resume and cache are one question. A trial may be asked once every trial of the earlier
 generations has ended; a variant is confirmed once its whole search has; a confirmed run is tested once it
-is trained. Nothing else is remembered anywhere.
+is trained, and measured once it is tested. Nothing else is remembered anywhere.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from study.ledger.record import RunState, StudyRecord, VariantRecord
 from study.records import RunSpec
 from study.search import decision_seed
 
-JobKind = Literal["train", "evaluate", "profile"]
+JobKind = Literal["train", "evaluate", "measure", "profile"]
 Purpose = Literal["search", "confirm", "profile"]
 Finished = Callable[[str], RunState]
 """Returns what is known of a run, by its id; an empty state for one that is new."""
@@ -43,11 +43,13 @@ class Job:
     purpose: Purpose
     number: int
     """Of the trial or repetition, from 0."""
+    measure: str = ""
+    """Which measure to take, as `StudyRecord.measures` writes it."""
 
     @property
     def key(self) -> str:
         """What makes two jobs the same work, whoever asked for it."""
-        return f"{self.kind} {self.run.id}"
+        return " ".join([self.kind, *([self.measure] if self.measure else []), self.run.id])
 
 
 @dataclass(frozen=True)
@@ -178,11 +180,15 @@ def _confirming(
             yield Job("train", run, variant.name, "confirm", number)
         elif _usable(run, finished) and not state.tested and state.failure is None:
             yield Job("evaluate", run, variant.name, "confirm", number)
+        elif state.tested:
+            for measure in study.measures:
+                if measure not in state.measured and measure not in state.unmeasured:
+                    yield Job("measure", run, variant.name, "confirm", number, measure)
 
 
 def _in_turn(jobs: list[Job]) -> Iterator[Job]:
-    """Order jobs so that variants take turns, tests come early and profiles fill the end; drop duplicates."""
-    rank = {"evaluate": 0, "train": 1, "profile": 2}
+    """Order jobs so that variants take turns, tests come early, measures and profiles late; drop duplicates."""
+    rank = {"evaluate": 0, "train": 1, "measure": 2, "profile": 3}
     seen: set[str] = set()
     for job in sorted(jobs, key=lambda job: (rank[job.kind], job.purpose == "confirm", job.number)):
         if job.key not in seen:

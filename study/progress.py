@@ -119,7 +119,7 @@ class Display:
     def _render(self) -> Group:
         table = Table.grid(padding=(0, 2))
         for job, epoch in self._running.values():
-            state = self._progress_of(job, epoch) if job.kind == "train" else job.kind
+            state = self._progress_of(job, epoch) if job.kind == "train" else what(job)
             table.add_row("  " + job.variant, f"{NOUNS[job.purpose]} {job.number + 1}", state)
         return Group(self._bar, table)
 
@@ -159,7 +159,13 @@ def counting(what: str, unit: str) -> Iterator[Callable[[int, int], None]]:
 def title(job: Job) -> str:
     """Return a job's name for people, such as ``issm, seed 3``."""
     fold = f", fold {job.run.fold}" if job.run.fold is not None else ""
-    return f"{job.variant}{fold}, {NOUNS[job.purpose]} {job.number + 1}"
+    measure = f", {what(job)}" if job.kind == "measure" else ""
+    return f"{job.variant}{fold}, {NOUNS[job.purpose]} {job.number + 1}{measure}"
+
+
+def what(job: Job) -> str:
+    """Return the kind of work that a job is, such as ``train`` or ``measure frames``."""
+    return f"{job.kind} {job.measure.partition('@')[0]}".strip()
 
 
 def describe_plan(study: StudyRecord, spec: StudySpec, jobs: Sequence[tuple[Job, RunState]]) -> str:

@@ -130,6 +130,35 @@ class Profile:
 
 
 @dataclass(frozen=True)
+class Figure:
+    """One figure of a measure."""
+
+    value: float | None
+    """None where it is not defined."""
+    chance: float | None
+    """What is expected where there is nothing to be found; None where that is not known."""
+    unit: str
+    about: str
+    """What the figure is, in words that follow its name."""
+    undefined: str = ""
+    """Why there is no value."""
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What a measure found in a run's network on the test split: written once, read by analysis alone."""
+
+    run: str
+    measure: str
+    about: str
+    """The measure in one line."""
+    figures: Mapping[str, Figure]
+    clips: int
+    seconds: float
+    schema: int = SCHEMA
+
+
+@dataclass(frozen=True)
 class Failure:
     """Why a run or a job ended without a result."""
 

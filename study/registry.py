@@ -37,7 +37,7 @@ _log = logging.getLogger(__name__)
 Builder = TypeVar("Builder", bound=Callable[..., Any])
 Config = dict[str, Any]
 
-KINDS = (
+CONFIGURED = (
     "dataset",
     "network",
     "backbone",
@@ -47,6 +47,8 @@ KINDS = (
     "head",
     "loss",
 )
+"""The kinds that a training is configured from."""
+KINDS = (*CONFIGURED, "measure")
 
 BUILT_IN = (
     "study.data.faces",
@@ -58,6 +60,7 @@ BUILT_IN = (
     "study.components.readouts",
     "study.components.heads",
     "study.components.losses",
+    "study.training.disentanglement",
 )
 
 

@@ -176,7 +176,7 @@ class _Store:
                     self._set_status(run, "RUNNING")
             case EpochEnded(job, epoch):
                 self._log_epochs(now, self._child(now, job), [epoch])
-            case Found(job, state) | Ended(job, state) if job.kind != "profile":
+            case Found(job, state) | Ended(job, state) if job.kind in ("train", "evaluate"):
                 self._settle(now, self._child(now, job), state)
             case Concluded():
                 self._conclude(now, event)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from statistics import median
 
-from study.analysis import limits, notes, wording
+from study.analysis import limits, measured, notes, wording
 from study.analysis.evidence import Confirmation, Evidence, VariantEvidence
 from study.analysis.findings import (
     ClaimFinding,
@@ -43,6 +43,7 @@ def findings(evidence: Evidence) -> Findings:
         notes=tuple(notes.notes(evidence)),
         facts=evidence.facts,
         configuration=evidence.configuration,
+        measures=measured.measures(evidence),
     )
 
 
@@ -96,12 +97,15 @@ def _seeds_needed(evidence: Evidence, found: Sample, alpha: float) -> int | None
 def _claims(evidence: Evidence, differences: Mapping[str, Difference | None]) -> Iterator[ClaimFinding]:
     for claim in evidence.claims:
         text = f"{claim.that} beats {claim.beats}"
-        difference = differences[claim.that]
+        variant = next(v for v in evidence.compared if v.name in (claim.that, claim.beats))
+        difference = differences[variant.name]
         if difference is None:
-            variant = next(v for v in evidence.variants if v.name == claim.that)
             yield ClaimFinding(text, "undecided", wording.no_verdict(evidence, variant))
         else:
-            yield ClaimFinding(text, wording.CLAIMED[difference.verdict], difference.sentence)
+            verdict = wording.CLAIMED[difference.verdict]
+            if variant.name == claim.beats:  # the reference is claimed to be the better one
+                verdict = wording.REVERSED[difference.verdict]
+            yield ClaimFinding(text, verdict, difference.sentence)
 
 
 def _variant(evidence: Evidence, variant: VariantEvidence, difference: Difference | None) -> VariantFinding:
@@ -145,6 +149,9 @@ def _variant(evidence: Evidence, variant: VariantEvidence, difference: Differenc
             )
             for run, result, _ in runs
         ),
+        measures=measured.intervals(evidence, variant),
+        chance=measured.chance(variant),
+        unmeasured=tuple(measured.unmeasured(variant)),
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from study.records import Failure, Profile, RunResult, TestResult
+from study.records import Failure, Measurement, Profile, RunResult, TestResult
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,10 @@ class Confirmation:
     result: RunResult | None = None
     test: TestResult | None = None
     failure: Failure | None = None
+    measurements: tuple[Measurement, ...] = ()
+    """As far as they were taken, in the order in which the study asks for them."""
+    unmeasured: Mapping[str, str] = field(default_factory=dict)
+    """Why a measure could not be taken, by its name."""
 
 
 @dataclass(frozen=True)

@@ -119,11 +119,36 @@ class VariantFinding:
     """The hyperparameters that the search chose."""
     trials: tuple[TrialCurve, ...]
     curves: tuple[EpochCurve, ...]
+    measures: Mapping[str, Interval] = field(default_factory=dict)
+    """``<measure>/<figure>`` over seeds, in the figure's own unit, 95 % t interval."""
+    chance: Mapping[str, float] = field(default_factory=dict)
+    """What is expected of such a figure where there is nothing to be found."""
+    unmeasured: tuple[str, ...] = ()
+    """One line for each figure that is not defined and each measure that could not be taken."""
 
     @property
     def is_reference(self) -> bool:
         """Whether others are compared with this variant."""
         return self.name == self.reference
+
+
+@dataclass(frozen=True)
+class FigureFinding:
+    """One figure of a measure, in words."""
+
+    name: str
+    unit: str
+    about: str
+
+
+@dataclass(frozen=True)
+class MeasureFinding:
+    """What a measure of the networks' parts is about."""
+
+    name: str
+    about: str
+    """The measure in one line."""
+    figures: tuple[FigureFinding, ...]
 
 
 @dataclass(frozen=True)
@@ -161,3 +186,5 @@ class Findings:
     """What was run: seeds, data set and digest, versions, commit, hardware, duration, in the order to print."""
     configuration: Mapping[str, Any] = field(default_factory=dict)
     """The reference's resolved configuration."""
+    measures: tuple[MeasureFinding, ...] = ()
+    """What was measured of the networks' parts, in the order in which the study asks for it."""

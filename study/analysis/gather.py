@@ -59,7 +59,15 @@ def _variant(ledger: Ledger, study: StudyRecord, variant: VariantRecord) -> Vari
         for number, run in enumerate(plan.confirmations(study, variant, fold, ledger.state)):
             state = ledger.state(run.id)
             test = ledger.test_result(run)
-            confirmations.append(Confirmation(number + 1, fold, run.id, state.result, test, state.failure))
+            taken = tuple(found for key in study.measures if (found := ledger.measurement(run, key)))
+            untaken = {
+                key.partition("@")[0]: state.unmeasured[key].reason
+                for key in study.measures
+                if key in state.unmeasured
+            }
+            confirmations.append(
+                Confirmation(number + 1, fold, run.id, state.result, test, state.failure, taken, untaken)
+            )
     network = plan.profile_of(study, variant, ledger.state)
     return VariantEvidence(
         name=variant.name,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable
 from statistics import fmean
 
 from study.analysis.evidence import Confirmation, Evidence, TrialEvidence, VariantEvidence
@@ -34,11 +35,17 @@ def values(evidence: Evidence, variant: VariantEvidence, metric: str) -> list[fl
     Where the study has folds it is one value a fold, its seeds averaged: seeds of one fold share their test
     clips, so they are not further samples of what the folds differ in.
     """
+    return sampled(
+        evidence,
+        ((run, 100 * test.metrics[metric]) for run, _, test in tested(variant) if metric in test.metrics),
+    )
+
+
+def sampled(evidence: Evidence, figures: Iterable[tuple[Confirmation, float]]) -> list[float]:
+    """Return a figure's values, one a seed or, where the study has folds, one a fold, in their order."""
     groups: dict[int, list[float]] = defaultdict(list)
-    for run, _, test in tested(variant):
-        if metric in test.metrics:
-            group = run.fold if evidence.folds and run.fold is not None else run.repetition
-            groups[group].append(100 * test.metrics[metric])
+    for run, value in figures:
+        groups[run.fold if evidence.folds and run.fold is not None else run.repetition].append(value)
     return [fmean(groups[group]) for group in sorted(groups)]
 
 

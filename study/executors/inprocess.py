@@ -21,7 +21,12 @@ class InProcess:
         module, _, function = task.target.partition(":")
         try:
             job = getattr(importlib.import_module(module), function)
-            job(task.run, task.folder, lambda epoch: self._events.append(EpochEnded(task, epoch)))
+            job(
+                task.run,
+                task.folder,
+                lambda epoch: self._events.append(EpochEnded(task, epoch)),
+                *task.arguments,
+            )
         except Exception as error:
             self._events.append(Ended(task, f"{type(error).__name__}: {error}", traceback.format_exc()))
         else:

@@ -116,7 +116,8 @@ def _work(task: Task, log: Path, device: int | None, pipe: Connection) -> None:
         sys.stdout = sys.stderr = file
         module, _, function = task.target.partition(":")
         try:
-            getattr(importlib.import_module(module), function)(task.run, task.folder, pipe.send)
+            job = getattr(importlib.import_module(module), function)
+            job(task.run, task.folder, pipe.send, *task.arguments)
         except BrokenPipeError:
             print("The conductor is gone; this attempt stops here.", file=file)
             os._exit(1)

@@ -20,6 +20,8 @@ class Task:
     """``module:function``; imported by the worker, never by the executor."""
     run: RunSpec
     folder: Path
+    arguments: tuple[str, ...] = ()
+    """What the function is called with besides."""
 
 
 @dataclass(frozen=True)

@@ -98,6 +98,8 @@ class StudyRecord:
     """``(None,)`` where the data set has one split."""
     data: DataRecord
     claims_digest: str
+    measures: tuple[str, ...] = ()
+    """``name@code digest`` each: a measure whose code has changed is another measure."""
     suggestions: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     schema: int = SCHEMA
 
@@ -118,6 +120,10 @@ class RunState:
     result: RunResult | None = None
     tested: bool = False
     failure: Failure | None = None
+    measured: frozenset[str] = frozenset()
+    """Measures that have been taken, as `StudyRecord.measures` writes them."""
+    unmeasured: Mapping[str, Failure] = field(default_factory=dict)
+    """Measures that could not be taken."""
 
     @property
     def final(self) -> bool:

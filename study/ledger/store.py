@@ -3,6 +3,7 @@
 ::
 
     runs/<id>/run.json result.json test.json weights.safetensors …   one training
+    runs/<id>/measure-<name>@<code>.json                             what its network's parts do
     studies/<name>/study.json suggestions/<decision>.json sessions/  one study
     profiles/<id>/profile.json                                       what one network costs
 """
@@ -12,7 +13,7 @@ from __future__ import annotations
 import json
 import os
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +23,9 @@ from study.errors import InputError, StudyError
 from study.hashing import digest
 from study.ledger.files import write
 from study.ledger.record import RunState, StudyRecord
-from study.records import Failure, Profile, RunResult, RunSpec, TestResult, from_json, to_json
+from study.records import Failure, Measurement, Profile, RunResult, RunSpec, TestResult, from_json, to_json
+
+MEASURED, UNMEASURED = "measure-{}.json", "unmeasured-{}.json"
 
 Kept = TypeVar("Kept")
 
@@ -53,12 +56,19 @@ class Ledger:
     def state(self, run_id: str) -> RunState:
         """Return what is known of a run; a folder without its result is an unfinished one."""
         folder = self.root / "runs" / run_id
+        files = _names(folder)
         if run_id not in self._results and (result := _read(RunResult, folder / "result.json")):
             self._results[run_id] = result
         return RunState(
             result=self._results.get(run_id),
-            tested=(folder / "test.json").is_file(),
-            failure=_read(Failure, folder / "failure.json"),
+            tested="test.json" in files,
+            failure=_read(Failure, folder / "failure.json") if "failure.json" in files else None,
+            measured=frozenset(_measures(files, MEASURED)),
+            unmeasured={
+                measure: failure
+                for measure in _measures(files, UNMEASURED)
+                if (failure := _read(Failure, folder / UNMEASURED.format(measure)))
+            },
         )
 
     def is_profiled(self, run: RunSpec) -> bool:
@@ -70,18 +80,23 @@ class Ledger:
         """Return what a run scored on test: for analysis alone."""
         return _read(TestResult, self.run_folder(run) / "test.json")
 
+    def measurement(self, run: RunSpec, measure: str) -> Measurement | None:
+        """Return what a measure found in a run's network on test: for analysis alone."""
+        return _read(Measurement, self.run_folder(run) / MEASURED.format(measure))
+
     def profile(self, run: RunSpec) -> Profile | None:
         """Return what the run's network costs, once it was counted."""
         return _read(Profile, self.profile_folder(run) / "profile.json")
 
-    def fail(self, folder: Path, failure: Failure) -> None:
+    def fail(self, folder: Path, failure: Failure, measure: str = "") -> None:
         """Keep the reason for which a job in `folder` ended without a result."""
-        write(folder / "failure.json", to_json(failure))
+        write(folder / (UNMEASURED.format(measure) if measure else "failure.json"), to_json(failure))
 
     def forget_failure(self, run: RunSpec) -> None:
-        """Let a failed run be tried again."""
+        """Let a failed run be tried again, its test and its measures included."""
         for folder in (self.run_folder(run), self.profile_folder(run)):
-            (folder / "failure.json").unlink(missing_ok=True)
+            for file in (folder / "failure.json", *folder.glob(UNMEASURED.format("*"))):
+                file.unlink(missing_ok=True)
 
     def save(self, study: StudyRecord) -> StudyRecord:
         """Write a study's record and return it with every suggestion that was ever made for it."""
@@ -152,6 +167,21 @@ class Ledger:
             yield
         finally:
             lock.unlink(missing_ok=True)
+
+
+def _names(folder: Path) -> list[str]:
+    try:
+        return [path.name for path in folder.iterdir()]
+    except FileNotFoundError:
+        return []
+
+
+def _measures(files: Iterable[str], pattern: str) -> Iterator[str]:
+    """Yield the measures that files of a run are named after."""
+    before, after = pattern.split("{}")
+    for file in files:
+        if file.startswith(before) and file.endswith(after):
+            yield file.removeprefix(before).removesuffix(after)
 
 
 def _read(kind: type[Kept], path: Path) -> Kept | None:

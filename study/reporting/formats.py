@@ -45,11 +45,17 @@ def half_width(interval: Interval | None) -> str:
     return f"{points(interval.mean)} ± {points((interval.high - interval.low) / 2)}"
 
 
-def bounds(interval: Interval) -> str:
+def figure(interval: Interval | None, unit: str) -> str:
+    """Return ``71.2 [69.8, 72.6]`` in per cent, ``0.62 [0.58, 0.66]`` in other units."""
+    number = points if unit == "%" else decimals
+    return _bounds(interval, number, number)
+
+
+def bounds(interval: Interval, number: Callable[[float], str] = points) -> str:
     """Return ``[−0.3, 2.7]``."""
     if interval.low is None or interval.high is None:
         return MISSING
-    return f"[{points(interval.low)}, {points(interval.high)}]"
+    return f"[{number(interval.low)}, {number(interval.high)}]"
 
 
 def count(value: int | None) -> str:
@@ -138,12 +144,14 @@ def one_line(text: str) -> str:
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
-def _bounds(interval: Interval | None, mean: Callable[[float], str]) -> str:
+def _bounds(
+    interval: Interval | None, mean: Callable[[float], str], spread: Callable[[float], str] = points
+) -> str:
     if interval is None:
         return MISSING
     if interval.low is None or interval.high is None:
         return mean(interval.mean)
-    return f"{mean(interval.mean)} {bounds(interval)}"
+    return f"{mean(interval.mean)} {bounds(interval, spread)}"
 
 
 def _fixed(value: float, digits: int) -> str:

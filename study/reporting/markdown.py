@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import count
 from typing import Any, Literal
 
-from study.analysis.findings import Difference, Findings, VariantFinding
+from study.analysis.findings import Difference, Findings, Interval, MeasureFinding, VariantFinding
 from study.reporting import formats
 from study.reporting.formats import MISSING
 from study.reporting.plates import Plate, corrected_level, plates
@@ -31,6 +31,7 @@ def render(findings: Findings) -> str:
     _claims(report, findings)
     _results(report, findings)
     _secondary(report, findings)
+    _parts(report, findings)
     _reading(report, findings)
     _training(report, findings)
     _appendix(report, findings)
@@ -254,6 +255,46 @@ def _secondary(report: _Report, findings: Findings) -> None:
             ],
         )
         report.figure("recalls")
+
+
+def _parts(report: _Report, findings: Findings) -> None:
+    """What the networks' parts do: a table a measure, chance in its last row."""
+    missing = [f"{plain(v.name)}: {plain(line)}" for v in findings.variants for line in v.unmeasured]
+    if not findings.measures and not missing:
+        return
+    report.add("## What the parts do", "Described, not tested: no verdict rests on these figures.")
+    for measure in findings.measures:
+        heads = [f"{plain(figure.name)} ({plain(figure.unit)})" for figure in measure.figures]
+        legend = " ".join(
+            f"{head}: {_sentence(figure.about)}" for head, figure in zip(heads, measure.figures, strict=True)
+        )
+        report.table(
+            f"{_sentence(measure.about)} Means over confirmation runs [95 % t interval] on the test split. "
+            f"{legend} Chance: what is expected where there is nothing to be found.",
+            {"Variant": "left", **dict.fromkeys(heads, "right")},
+            [
+                *([plain(v.name), *_measured(v, measure)] for v in findings.variants),
+                ["*chance*", *_chances(findings.variants, measure)],
+            ],
+        )
+    if missing:
+        report.add("Not measured:", _list(missing))
+
+
+def _measured(variant: VariantFinding, measure: MeasureFinding) -> Iterator[str]:
+    for figure in measure.figures:
+        yield formats.figure(variant.measures.get(f"{measure.name}/{figure.name}"), figure.unit)
+
+
+def _chances(variants: Sequence[VariantFinding], measure: MeasureFinding) -> Iterator[str]:
+    """Yield each figure's level of chance; where variants differ in their data, the range."""
+    for figure in measure.figures:
+        name = f"{measure.name}/{figure.name}"
+        levels = sorted(variant.chance[name] for variant in variants if name in variant.chance)
+        ends = [
+            formats.figure(Interval(level, None, None), figure.unit) for level in levels[:1] + levels[-1:]
+        ]
+        yield " to ".join(dict.fromkeys(ends)) or MISSING
 
 
 def _training(report: _Report, findings: Findings) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from study.errors import InputError, listing, nearest
 from study.hashing import canonical_json, digest
-from study.registry import KINDS, Config, Range, Registry
+from study.registry import CONFIGURED, Config, Range, Registry
 from study.spec.settings import Settings
 from study.spec.tables import Table, assign, fill, leaves, parse_setting, read_toml
 
@@ -75,6 +75,8 @@ class Analysis:
     metric: Literal["war", "uar"] = "war"
     rope: Annotated[float, Range(0.0)] = 0.5
     alpha: Annotated[float, Range(0.001, 0.5)] = 0.05
+    measures: list[str] = field(default_factory=list)
+    """Of what the networks' parts do, taken of confirmed runs; asking for one trains nothing."""
 
 
 @dataclass(frozen=True)
@@ -187,8 +189,10 @@ def _base(given: Any, where: str) -> dict[str, Any]:
     if not isinstance(given, Mapping):
         raise InputError(f"{where}: must be a table. Got {given!r} instead.")
     for key in given:
-        if key not in KINDS:
-            raise InputError(f"{where}.{key}: unknown key.{nearest(key, KINDS)} Allowed: {listing(KINDS)}.")
+        if key not in CONFIGURED:
+            raise InputError(
+                f"{where}.{key}: unknown key.{nearest(key, CONFIGURED)} Allowed: {listing(CONFIGURED)}."
+            )
     return {**DEFAULT_BASE, **given}
 
 
@@ -210,7 +214,7 @@ def _factors(given: Any, where: str) -> dict[str, tuple[Any, ...]]:
 
 def _check_kind(key: str, where: str) -> None:
     """Raise InputError where a dotted key begins with nothing that a study can vary."""
-    kind, allowed = key.partition(".")[0], (*KINDS, "train")
+    kind, allowed = key.partition(".")[0], (*CONFIGURED, "train")
     if kind not in allowed:
         raise InputError(f"{where}: unknown key.{nearest(kind, allowed)} Allowed: {listing(allowed)}.")
 
@@ -271,7 +275,7 @@ def resolve(
         InputError: A component, parameter or value that does not exist or is not allowed.
     """
     tree: Table = {"train": asdict(spec.train), **spec.base}
-    written = {kind: f"{spec.file}: base.{kind}" for kind in KINDS} | {"train": f"{spec.file}: train"}
+    written = {kind: f"{spec.file}: base.{kind}" for kind in CONFIGURED} | {"train": f"{spec.file}: train"}
     for key, value in values.items():
         kind = key.partition(".")[0]
         written[kind] = f"{spec.file}: {section}.{kind}"
@@ -320,7 +324,7 @@ def _split_places(config: dict[str, Config], registry: Registry) -> tuple[dict[s
     places: dict[str, str] = {}
     counted: dict[str, Config] = {}
     for kind, table in config.items():
-        declared = registry.get(kind, table["name"]).parameters if kind in KINDS else {}
+        declared = registry.get(kind, table["name"]).parameters if kind in CONFIGURED else {}
         counted[kind] = {}
         for key, value in table.items():
             if key in declared and declared[key].is_place:

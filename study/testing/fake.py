@@ -14,7 +14,17 @@ from typing import Any
 
 from study.hashing import digest, seed_of
 from study.ledger.files import write
-from study.records import Epoch, Machine, Profile, RunResult, RunSpec, TestResult, to_json
+from study.records import (
+    Epoch,
+    Figure,
+    Machine,
+    Measurement,
+    Profile,
+    RunResult,
+    RunSpec,
+    TestResult,
+    to_json,
+)
 
 BEST_LR = 3e-3
 MACHINE = Machine(versions={"fake": "1"}, hardware="none", platform="none")
@@ -51,6 +61,17 @@ def train(spec: RunSpec, folder: Path, on_epoch: Callable[[Epoch], None]) -> Non
 def evaluate(spec: RunSpec, folder: Path, on_epoch: Callable[[Epoch], None]) -> None:
     """Write a test result a little below the selection score."""
     write(folder / "test.json", to_json(TestResult(spec.id, _metrics(score(spec) - 0.02), 100, 0.0)))
+
+
+def measure(spec: RunSpec, folder: Path, on_epoch: Callable[[Epoch], None], key: str) -> None:
+    """Write a measurement of one figure that is defined and one that is not."""
+    name = key.partition("@")[0]
+    figures = {
+        "area": Figure(score(spec), 0.5, "0 to 1", "a made-up share"),
+        "depth": Figure(None, None, "%", "nothing at all", "the fake network has no depth"),
+    }
+    found = Measurement(spec.id, name, f"The made-up {name}.", figures, 100, 0.0)
+    write(folder / f"measure-{key}.json", to_json(found))
 
 
 def profile(spec: RunSpec, folder: Path, on_epoch: Callable[[Epoch], None]) -> None:

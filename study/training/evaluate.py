@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import safetensors.torch
+from torch import nn
 
 from study.components.network import build_network
 from study.data.clips import Dataset
@@ -36,13 +37,8 @@ def evaluate(spec: RunSpec, folder: Path, on_epoch: Callable[[Epoch], None]) -> 
         InputError: The data set cannot be read.
     """
     started = time.perf_counter()
-    if not (folder / WEIGHTS).is_file():
-        raise StudyError(f"{folder}: no {WEIGHTS} to evaluate: the run has not finished, or has diverged.")
     device = prepare(spec)
-    registry = Registry(spec.modules)
-    dataset: Dataset = registry.build("dataset", spec.table("dataset"))
-    network = build_network(registry, spec.config, dataset.shape, len(dataset.classes))
-    network.load_state_dict(safetensors.torch.load_file(folder / WEIGHTS))
+    dataset, network = trained(spec, folder)
     clips = dataset.split("test", spec.fold)
     if missing := absent(clips.labels, dataset.classes):
         _log.warning("the test split has no clip of %s: UAR leaves it out", ", ".join(missing))
@@ -55,3 +51,19 @@ def evaluate(spec: RunSpec, folder: Path, on_epoch: Callable[[Epoch], None]) -> 
         seconds=time.perf_counter() - started,
     )
     write(folder / TEST_RESULT, to_json(result))
+
+
+def trained(spec: RunSpec, folder: Path) -> tuple[Dataset, nn.Module]:
+    """Return the run's data set, and its network with the weights that training left in `folder`, on the CPU.
+
+    Raises:
+        StudyError: The folder holds no weights.
+        InputError: The data set cannot be read.
+    """
+    if not (folder / WEIGHTS).is_file():
+        raise StudyError(f"{folder}: no {WEIGHTS} to evaluate: the run has not finished, or has diverged.")
+    registry = Registry(spec.modules)
+    dataset: Dataset = registry.build("dataset", spec.table("dataset"))
+    network = build_network(registry, spec.config, dataset.shape, len(dataset.classes))
+    network.load_state_dict(safetensors.torch.load_file(folder / WEIGHTS))
+    return dataset, network

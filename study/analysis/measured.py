@@ -1,0 +1,64 @@
+"""What was measured of the networks' parts, over seeds or folds."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from statistics import fmean
+
+from study.analysis.evidence import Confirmation, Evidence, VariantEvidence
+from study.analysis.findings import FigureFinding, Interval, MeasureFinding
+from study.analysis.scores import LEVEL, interval, sampled
+from study.analysis.wording import counted, joined
+from study.records import Figure
+from study.statistics.samples import sample
+
+
+def measures(evidence: Evidence) -> tuple[MeasureFinding, ...]:
+    """Return what every measure that was taken is about."""
+    found: dict[str, MeasureFinding] = {}
+    for variant in evidence.variants:
+        for run in variant.confirmations:
+            for taken in run.measurements:
+                figures = (FigureFinding(name, f.unit, f.about) for name, f in taken.figures.items())
+                found.setdefault(taken.measure, MeasureFinding(taken.measure, taken.about, tuple(figures)))
+    return tuple(found.values())
+
+
+def intervals(evidence: Evidence, variant: VariantEvidence) -> dict[str, Interval]:
+    """Return every figure's mean with its 95 % interval, by ``<measure>/<figure>``, where it is defined."""
+    values: dict[str, list[tuple[Confirmation, float]]] = defaultdict(list)
+    for run, name, figure in _figures(variant):
+        if figure.value is not None:
+            values[name].append((run, figure.value))
+    samples = {name: sample(sampled(evidence, found), evidence.overlap) for name, found in values.items()}
+    return {name: interval(found, LEVEL) for name, found in samples.items() if found is not None}
+
+
+def chance(variant: VariantEvidence) -> dict[str, float]:
+    """Return what is expected of each figure where there is nothing to be found, the mean over runs."""
+    levels: dict[str, list[float]] = defaultdict(list)
+    for _, name, figure in _figures(variant):
+        if figure.chance is not None:
+            levels[name].append(figure.chance)
+    return {name: fmean(found) for name, found in levels.items()}
+
+
+def unmeasured(variant: VariantEvidence) -> Iterator[str]:
+    """Yield why figures are missing, a reason once with the figures and the number of runs that it holds for."""
+    missing: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+    for _, name, figure in _figures(variant):
+        if figure.value is None:
+            missing[figure.undefined][name] += 1
+    for run in variant.confirmations:
+        for name, reason in run.unmeasured.items():
+            missing[reason][name] += 1
+    for reason, names in missing.items():
+        yield f"{joined(list(names))} in {counted(max(names.values()), 'run')}: {reason}"
+
+
+def _figures(variant: VariantEvidence) -> Iterator[tuple[Confirmation, str, Figure]]:
+    for run in variant.confirmations:
+        for taken in run.measurements:
+            for name, figure in taken.figures.items():
+                yield run, f"{taken.measure}/{name}", figure
