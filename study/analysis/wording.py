@@ -20,6 +20,8 @@ CLAIMED: dict[Verdict, ClaimVerdict] = {
     "small": "refuted",
     "inconclusive": "undecided",
 }
+REVERSED: dict[Verdict, ClaimVerdict] = {**CLAIMED, "helps": "refuted", "hurts": "supported"}
+"""Of a claim that the reference is the better one."""
 ANSWERS: dict[ClaimVerdict, str] = {"supported": "Yes, ", "refuted": "No, ", "undecided": ""}
 """To a question whose formal version is the study's one claim."""
 

@@ -116,7 +116,7 @@ def label(level: Any) -> str:
 
 
 def claimed(claim: Claim, variants: tuple[Variant, ...], where: str) -> tuple[Variant, Variant]:
-    """Return the two variants that a claim compares; the second is the first one's reference.
+    """Return the two variants that a claim compares; one of them is the other one's reference.
 
     A factor that a side does not name has its reference's level.
 
@@ -125,10 +125,10 @@ def claimed(claim: Claim, variants: tuple[Variant, ...], where: str) -> tuple[Va
     """
     that = _select(claim.that, variants, f"{where}.that")
     beats = _select(claim.beats, variants, f"{where}.beats")
-    if that.is_reference or that.reference != beats.name:
+    if that.is_reference == beats.is_reference or that.reference != beats.reference:
         raise InputError(
             f"{where}: this design compares every variant with its reference; that of {that.name!r} is "
-            f"{that.reference!r}. 'beats' must name it, and 'that' another variant."
+            f"{that.reference!r}. One side must name it, and the other another variant."
         )
     return that, beats
 

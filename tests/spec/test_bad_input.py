@@ -103,7 +103,7 @@ def test_the_study_itself_is_good(tmp_path: Path) -> None:
         ('kind = "one-factor"', 'kind = "one-fact"', "Did you mean 'one-factor'?"),
         ('that = { splitter = "issm" }', 'that = { splitter = "isms" }', "claims[0].that: no variant has"),
         ('that = { splitter = "issm" }', 'that = { split = "issm" }', "is no factor of this study"),
-        ('that = { splitter = "issm" }', 'that = { splitter = "even-odd" }', "'that' another variant"),
+        ('that = { splitter = "issm" }', 'that = { splitter = "even-odd" }', "the other another variant"),
         ('dataset = "faces"', 'dataset = "face"', "unknown dataset 'face'. Did you mean 'faces'?"),
         ('dataset = "faces"', 'datset = "faces"', "unknown key. Did you mean 'dataset'?"),
         ('dataset = "faces"', 'dataset = { name = "dfew", root = "/nowhere" }', "/nowhere"),
