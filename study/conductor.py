@@ -43,7 +43,7 @@ TARGETS: Mapping[plan.JobKind, str] = {
     "train": "study.training.train:train",
     "evaluate": "study.training.evaluate:evaluate",
     "measure": "study.training.measure:measure",
-    "profile": "study.profiling:profile",
+    "profile": "study.profiling.counts:profile",
 }
 
 

@@ -46,7 +46,9 @@ class RunSpec:
     def id(self) -> str:
         """The run's identity, ``r1-`` and 16 hexadecimal digits."""
         uncounted = ("places", "modules", "schema")
-        return "r1-" + digest({f.name: getattr(self, f.name) for f in fields(self) if f.name not in uncounted})
+        return "r1-" + digest(
+            {f.name: getattr(self, f.name) for f in fields(self) if f.name not in uncounted}
+        )
 
     def table(self, kind: str) -> dict[str, Any]:
         """Return one table of the configuration with this machine's places put back."""
@@ -114,6 +116,20 @@ class TestResult:
     schema: int = SCHEMA
 
 
+LARGEST_DISAGREEMENT = 0.05
+"""Between two counters of operations, beyond which one of them must be wrong."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one part of a network costs, for one clip."""
+
+    name: str
+    parameters: int
+    """Trainable values."""
+    macs: int
+
+
 @dataclass(frozen=True)
 class Profile:
     """What a network costs, for one clip of the study's size."""
@@ -126,7 +142,27 @@ class Profile:
     """Operators that the counter knows nothing about."""
     input_shape: tuple[int, ...]
     """Batch, channels, frames, height, width."""
+    unused: int | None = None
+    """Trainable values that get no gradient in a training step; None, here and below, where not counted."""
+    unused_tensors: tuple[str, ...] = ()
+    """The names of their tensors."""
+    flops: int | None = None
+    """Floating-point operations of one forward pass, by torch's counter: two for each multiply-accumulate."""
+    activation_bytes: int | None = None
+    """What one clip of a training batch has kept for the backward pass."""
+    parts: tuple[Part, ...] = ()
+    """The network's own modules, in their order."""
     schema: int = SCHEMA
+
+    @property
+    def disagreement(self) -> float | None:
+        """By how much of ``2 x macs`` the FLOPs differ from it; None where there are not both."""
+        return self.flops / (2 * self.macs) - 1 if self.flops is not None and self.macs else None
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether the two counters differ by more than they may."""
+        return self.disagreement is not None and abs(self.disagreement) > LARGEST_DISAGREEMENT
 
 
 @dataclass(frozen=True)

@@ -1,108 +1,486 @@
+from __future__ import annotations
+
+import io
+import json
 import logging
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from rich.console import Console
 from torch import nn
 from torch.nn import functional as F
 
+from study.components.contract import Output
+from study.components.network import build_network
 from study.data.clips import ClipShape
-from study.profiling import costs, profile
-from study.records import Profile, RunSpec, from_json
+from study.ledger.record import DataRecord, StudyRecord, VariantRecord
+from study.ledger.store import Ledger
+from study.profiling import command, latency
+from study.profiling.command import profile_study
+from study.profiling.counts import Subject, count, profile
+from study.profiling.latency import Candidate, latencies
+from study.profiling.table import render
+from study.records import Part, Profile, RunSpec, from_json
+from study.registry import Registry
 
 SHAPE = ClipShape(channels=2, frames=4, height=6, width=8)
+FULL = ClipShape(channels=3, frames=16, height=224, width=224)
+ADDITIONS = 2
+"""FLOPs of a multiply-accumulate."""
+
+
+@pytest.fixture(autouse=True)
+def _settings_of_torch(monkeypatch):
+    """Put the stand-in components on the path, and leave torch's process-wide settings as they were."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parent / "training"))
+    deterministic, threads = torch.are_deterministic_algorithms_enabled(), torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.use_deterministic_algorithms(deterministic)
+    torch.set_num_threads(threads)
 
 
 class Lone(nn.Module):
-    """A network that turns the clip into tokens (1, 12, 32) and hands them to one function."""
+    """A network that turns each clip into tokens (B, 12, 32) and hands them to one function."""
 
-    def __init__(self, of, *used):
+    def __init__(self, of, **used):
         super().__init__()
         self.of = of
-        self.used = nn.ModuleList(used)
+        self.scale = nn.Parameter(torch.ones(()))
+        for name, module in used.items():
+            self.add_module(name, module)
 
-    def forward(self, clips):
-        return (self.of(clips.reshape(1, 12, 32)), None, {})
+    def forward(self, clips, details=None):
+        return Output(self.of(self, clips.reshape(-1, 12, 32) * self.scale))
+
+
+def sum_of_logits(output, targets):
+    return output.logits.sum()
+
+
+def counts_of(of, loss=sum_of_logits, **used):
+    """Count a network whose modules are built anew wherever the counters want them."""
+
+    def build():
+        return Lone(of, **{name: module() for name, module in used.items()})
+
+    return count(Subject(build, lambda: loss, SHAPE))
 
 
 def test_a_convolution_costs_its_kernel_for_every_value_that_it_makes():
-    convolution = nn.Conv3d(2, 5, kernel_size=(3, 1, 3), stride=(1, 2, 2), padding=(1, 0, 1))
-    found = costs(Lone(lambda tokens: convolution(tokens.reshape(1, *SHAPE)), convolution), SHAPE)
+    found = counts_of(
+        lambda net, tokens: net.conv(tokens.reshape(-1, *SHAPE)),
+        conv=lambda: nn.Conv3d(2, 5, kernel_size=(3, 1, 3), stride=(1, 2, 2), padding=(1, 0, 1)),
+    )
     assert found.macs == (5 * 4 * 3 * 4) * (2 * 3 * 1 * 3)
+    assert found.flops == ADDITIONS * found.macs
     assert found.input_shape == (1, 2, 4, 6, 8)
     assert found.uncounted == ()
 
 
-def test_parameters_are_those_that_are_trained():
-    network = nn.Sequential(nn.Flatten(), nn.Linear(SHAPE.channels * 4 * 6 * 8, 3), nn.Linear(3, 3))
-    network[2].requires_grad_(False)
-    found = costs(network, SHAPE)
-    assert found.parameters == 384 * 3 + 3
-    assert found.macs == 384 * 3 + 3 * 3
+def attend(net, x):
+    queries = x.reshape(len(x), 12, 4, 8).transpose(1, 2)  # 4 heads
+    return F.scaled_dot_product_attention(queries, queries[:, :, :7], queries[:, :, :7, :5])
 
 
-def test_attention_costs_both_of_its_products():
-    def attention(tokens):
-        queries = tokens.reshape(1, 12, 4, 8).transpose(1, 2)  # 4 heads
-        values = queries[:, :, :7, :5]
-        return F.scaled_dot_product_attention(queries, queries[:, :, :7], values)
+def attend_in_groups(net, x):
+    heads = x.reshape(len(x), 12, 4, 8).transpose(1, 2)
+    return F.scaled_dot_product_attention(heads, heads[:, :2], heads[:, :2], enable_gqa=True)
 
-    found = costs(Lone(attention), SHAPE)
-    assert found.macs == 4 * 12 * 7 * (8 + 5)
+
+PRODUCTS = {
+    "attention costs both of its products": (attend, 4 * 12 * 7 * (8 + 5)),
+    "heads that share keys cost like others": (attend_in_groups, 4 * 12 * 12 * (8 + 8)),
+    "baddbmm": (lambda net, x: torch.baddbmm(torch.ones(1), x, x.transpose(1, 2)), 12 * 32 * 12),
+    "tokens times one matrix": (lambda net, x: x @ x[0].T, 12 * 32 * 12),
+    "einsum of two": (lambda net, x: torch.einsum("bij,bkj->bik", x, x), 12 * 32 * 12),
+    "einsum without an arrow": (lambda net, x: torch.einsum("bij,bkj", x, x[:1, :5]), 12 * 5 * 32),
+    "einsum with an ellipsis": (
+        lambda net, x: torch.einsum("...ij,...kj->...ik", x.unflatten(1, (3, 4)), x.unflatten(1, (3, 4))),
+        3 * 4 * 4 * 32,
+    ),
+    "einsum of three, from the left": (
+        lambda net, x: torch.einsum("bij,bkj,bkl->bil", x, x[:, :5], x[:, :5]),
+        12 * 5 * 32 + 12 * 5 * 32,
+    ),
+    "tensordot": (lambda net, x: torch.tensordot(x, x[0, :5], dims=([2], [1])), 12 * 5 * 32),
+    "inner": (lambda net, x: torch.inner(x, x[0, :5]), 12 * 5 * 32),
+}
+
+
+@pytest.mark.parametrize(("of", "macs"), PRODUCTS.values(), ids=PRODUCTS)
+def test_products_cost_the_same_by_both_counters(of, macs):
+    found = counts_of(of)
+    assert (found.macs, found.flops) == (macs, ADDITIONS * macs)
     assert found.uncounted == ()
 
 
+VECTORS = {
+    "mv": (lambda net, x: torch.mv(x[0], x[0, 0]), 12 * 32),
+    "dot": (lambda net, x: torch.dot(x[0, 0], x[0, 1]), 32),
+    "addmv": (lambda net, x: torch.addmv(x[0, :, 0], x[0], x[0, 0]), 12 * 32),
+    "addbmm": (lambda net, x: torch.addbmm(x[0, :, :12], x, x.transpose(1, 2)), 12 * 32 * 12),
+    "tokens times a vector": (lambda net, x: x @ x[0, 0], 12 * 32),
+}
+
+
+@pytest.mark.parametrize(("of", "macs"), VECTORS.values(), ids=VECTORS)
+def test_what_torchs_counter_leaves_out_is_counted_and_flagged(of, macs):
+    found = counts_of(of)
+    assert found.macs == macs
+    assert found.uncounted == ()
+    assert found.is_doubtful
+
+
+RECURRENT = {
+    "gru": (lambda: nn.GRU(32, 16, batch_first=True), 3 * 16 * (32 + 16)),
+    "two layers, both directions": (
+        lambda: nn.GRU(32, 16, num_layers=2, bidirectional=True, batch_first=True),
+        2 * 3 * 16 * (32 + 16) + 2 * 3 * 16 * (2 * 16 + 16),
+    ),
+    "lstm": (lambda: nn.LSTM(32, 16, batch_first=True), 4 * 16 * (32 + 16)),
+    "lstm with projection": (
+        lambda: nn.LSTM(32, 16, proj_size=5, batch_first=True),
+        4 * 16 * (32 + 5) + 5 * 16,
+    ),
+    "rnn without biases": (lambda: nn.RNN(32, 16, bias=False, batch_first=True), 16 * (32 + 16)),
+}
+
+
+@pytest.mark.parametrize(("build", "macs"), RECURRENT.values(), ids=RECURRENT)
+def test_a_recurrent_network_costs_its_matrices_at_every_step(build, macs):
+    found = counts_of(lambda net, tokens: net.recurrent(tokens)[0], recurrent=build)
+    assert (found.macs, found.flops) == (12 * macs, ADDITIONS * 12 * macs)
+    assert found.uncounted == ()
+
+
+@pytest.mark.parametrize("direct", [True, False], ids=["same padding", "transposed"])
+def test_convolutions_of_every_kind_are_counted(direct):
+    build = (lambda: nn.Conv1d(12, 4, 3, padding="same")) if direct else lambda: nn.ConvTranspose1d(12, 4, 3)
+    found = counts_of(lambda net, tokens: net.conv(tokens), conv=build)
+    assert (found.macs, found.flops) == (12 * 4 * 3 * 32, ADDITIONS * 12 * 4 * 3 * 32)
+
+
 def test_a_transformer_layer_is_counted_whole():
-    layer = nn.TransformerEncoderLayer(32, nhead=4, dim_feedforward=64, batch_first=True)
-    found = costs(Lone(layer), SHAPE)
+    found = counts_of(
+        lambda net, tokens: net.layer(tokens),
+        layer=lambda: nn.TransformerEncoderLayer(32, nhead=4, dim_feedforward=64, batch_first=True),
+    )
     projections, products, mlp = 12 * 32 * 32 * 4, 4 * 12 * 12 * (8 + 8), 12 * 32 * 64 * 2
     norms = 2 * 12 * 32 * 5  # by fvcore: five a value with a learned scale
     assert found.macs == projections + products + mlp + norms
+    assert found.flops == ADDITIONS * (projections + products + mlp)
     assert found.uncounted == ()
     assert torch.backends.mha.get_fastpath_enabled()
 
 
-def test_batched_and_vector_products_are_counted():
-    found = costs(Lone(lambda x: torch.baddbmm(torch.ones(1), x, x.transpose(1, 2))), SHAPE)
-    assert found.macs == 12 * 32 * 12
-    assert costs(Lone(lambda x: torch.mv(x[0], x[0, 0])), SHAPE).macs == 12 * 32
-    assert costs(Lone(lambda x: torch.dot(x[0, 0], x[0, 1])), SHAPE).macs == 32
+def volume(x):
+    return x.reshape(-1, 1, 12, 4, 8)
+
+
+RESIZES = {
+    "nearest in time": (lambda net, x: F.interpolate(x, scale_factor=2), 12 * 64),
+    "linear in time": (lambda net, x: F.interpolate(x, scale_factor=2, mode="linear"), 2 * 12 * 64),
+    "bilinear": (lambda net, x: F.interpolate(x[:, None], size=(6, 8), mode="bilinear"), 4 * 6 * 8),
+    "bicubic": (lambda net, x: F.interpolate(x[:, None], size=(6, 8), mode="bicubic"), 16 * 6 * 8),
+    "trilinear": (lambda net, x: F.interpolate(volume(x), size=(6, 8, 2), mode="trilinear"), 8 * 6 * 8 * 2),
+    "nearest in space and time": (lambda net, x: F.interpolate(volume(x), size=(6, 8, 2)), 6 * 8 * 2),
+    "at a grid": (
+        lambda net, x: F.grid_sample(x[:, None], x[:, :4].reshape(-1, 8, 8, 2), align_corners=False),
+        4 * 8 * 8,
+    ),
+    "at the grid's nearest": (
+        lambda net, x: F.grid_sample(
+            x[:, None], x[:, :4].reshape(-1, 8, 8, 2), "nearest", align_corners=False
+        ),
+        8 * 8,
+    ),
+    "at a grid in space and time": (
+        lambda net, x: F.grid_sample(volume(x), x[:, :, :30].reshape(-1, 5, 4, 6, 3), align_corners=False),
+        8 * 5 * 4 * 6,
+    ),
+}
+
+
+@pytest.mark.parametrize(("of", "macs"), RESIZES.values(), ids=RESIZES)
+def test_a_resize_costs_the_values_that_it_mixes(of, macs):
+    found = counts_of(of)
+    assert found.macs == macs
+    assert found.uncounted == ()
 
 
 def test_an_operator_that_cannot_be_counted_is_named():
-    recurrent = nn.GRU(32, 16, batch_first=True)
-    assert costs(Lone(lambda tokens: recurrent(tokens)[0], recurrent), SHAPE).uncounted == ("aten::gru",)
+    assert counts_of(lambda net, x: torch.cdist(x, x)).uncounted == ("aten::cdist",)
 
 
 def test_element_wise_operators_are_not_worth_naming():
-    def several(tokens):
+    def several(net, tokens):
         return (F.gelu(tokens) * 2 + tokens.softmax(-1)).tanh().square().mean((1, 2)).flip(0)
 
-    assert costs(Lone(several), SHAPE).uncounted == ()
+    assert counts_of(several).uncounted == ()
+
+
+def test_counters_that_disagree_are_flagged():
+    found = Profile(parameters=1, macs=100, uncounted=(), input_shape=(1,), flops=209)
+    assert found.disagreement == pytest.approx(0.045)
+    assert not found.is_doubtful
+    assert Profile(parameters=1, macs=100, uncounted=(), input_shape=(1,), flops=189).is_doubtful
+    assert not Profile(parameters=1, macs=0, uncounted=(), input_shape=(1,), flops=0).is_doubtful
+
+
+def test_parameters_are_those_that_are_trained_and_unused_those_that_nothing_reaches():
+    found = counts_of(
+        lambda net, tokens: net.used(tokens) + net.frozen(tokens),
+        used=lambda: nn.Linear(32, 3),
+        frozen=lambda: nn.Linear(32, 3).requires_grad_(False),
+        idle=lambda: nn.Linear(32, 5),
+    )
+    assert found.parameters == 1 + (32 * 3 + 3) + (32 * 5 + 5)
+    assert found.unused == 32 * 5 + 5
+    assert found.unused_tensors == ("idle.weight", "idle.bias")
+
+
+@pytest.mark.parametrize(
+    ("weight", "idle"), [(0.1, set()), (0.0, {"update", "static_norm", "static_offsets"})]
+)
+def test_what_the_loss_does_not_ask_for_is_unused(weight, idle):
+    registry, lifting = Registry(), {"name": "attention", "predictor_depth": 0}
+    parts = {**registry.parts("ifdd"), "lifting": lifting}
+    config = {kind: registry.resolve(kind, part, kind) for kind, part in parts.items()}
+    config["network"] = registry.resolve("network", "ifdd", "network")
+    loss = {"name": "cross-entropy-context", "context_weight": weight}
+    shape = ClipShape(1, 8, 16, 16)
+    found = count(
+        Subject(
+            lambda: build_network(registry, config, shape, 7), lambda: registry.build("loss", loss), shape
+        )
+    )
+    assert {name.split(".")[1] for name in found.unused_tensors} == idle
+
+
+def test_parts_add_up_to_the_whole():
+    found = counts_of(
+        lambda net, tokens: net.head(net.body(tokens @ torch.ones(32, 32))),
+        body=lambda: nn.Linear(32, 8),
+        head=lambda: nn.Linear(8, 3),
+    )
+    assert found.parts == (
+        Part("body", 32 * 8 + 8, 12 * 32 * 8),
+        Part("head", 8 * 3 + 3, 12 * 8 * 3),
+        Part("(rest)", 1, 12 * 32 * 32),
+    )
+    assert found.macs == sum(part.macs for part in found.parts)
+
+
+def test_activations_are_what_one_clip_has_kept_for_the_backward_pass():
+    four_bytes, clip, tokens = 4, 2 * 4 * 6 * 8, 12 * 32
+    scaled = clip * four_bytes  # the clips themselves, which the gradient of the scale needs
+    found = counts_of(lambda net, x: net.linear(x).relu(), linear=lambda: nn.Linear(32, 8))
+    assert found.activation_bytes == scaled + tokens * four_bytes + 12 * 8 * four_bytes
+
+
+def test_a_tensor_that_many_need_is_kept_once_and_an_unneeded_one_not_at_all():
+    four_bytes, clip = 4, 2 * 4 * 6 * 8
+
+    def shared(net, x):
+        x.exp()  # nobody asks for this
+        return net.first(x) + net.second(x)
+
+    found = counts_of(shared, first=lambda: nn.Linear(32, 8), second=lambda: nn.Linear(32, 8))
+    assert found.activation_bytes == clip * four_bytes + 12 * 32 * four_bytes
+
+
+def test_a_forward_pass_that_looks_at_its_values_is_counted_all_the_same():
+    def curious(net, tokens):
+        return net.linear(tokens if tokens.sum().item() < 1 else tokens.exp())
+
+    found = counts_of(curious, linear=lambda: nn.Linear(32, 8))
+    assert (found.macs, found.flops, found.unused) == (12 * 32 * 8, ADDITIONS * 12 * 32 * 8, 0)
+
+
+def test_a_network_that_does_not_compute_says_why():
+    with pytest.raises(RuntimeError, match="mat1 and mat2"):
+        counts_of(lambda net, tokens: net.linear(tokens), linear=lambda: nn.Linear(31, 8))
 
 
 def test_counting_says_nothing(caplog, recwarn):
-    recurrent = nn.GRU(32, 16, batch_first=True)
-    with caplog.at_level(logging.DEBUG):
-        costs(Lone(lambda tokens: recurrent(tokens)[0], recurrent), SHAPE)
+    with caplog.at_level(logging.WARNING):
+        counts_of(lambda net, tokens: net.gru(tokens)[0], gru=lambda: nn.GRU(32, 16, batch_first=True))
     assert caplog.records == []
     assert not list(recwarn)
 
 
-def test_the_job_leaves_a_profile_and_reads_no_clip(tmp_path, monkeypatch):
-    monkeypatch.syspath_prepend(str(Path(__file__).parent / "training"))
-    threads = torch.get_num_threads()
+def test_the_released_network_costs_what_was_measured_on_the_authors():
+    registry = Registry()
+    parts = registry.parts("ifdd-released")
+    config = {kind: registry.resolve(kind, part, kind) for kind, part in parts.items()}
+    config["network"] = registry.resolve("network", "ifdd-released", "network")
+    loss = registry.resolve("loss", "cross-entropy-context", "loss")
+    found = count(
+        Subject(lambda: build_network(registry, config, FULL, 7), lambda: registry.build("loss", loss), FULL)
+    )
+    assert found.parameters == 37_532_498
+    assert found.unused == 0
+    assert found.macs / 1e9 == pytest.approx(48.0, rel=0.005)
+    assert found.flops / 1e9 == pytest.approx(95.7, rel=0.005)
+    assert found.uncounted == ()
+    assert not found.is_doubtful
+    millions = {part.name: part.parameters / 1e6 for part in found.parts}
+    # stem 0.04 and ViT 23.45; the rest of the published table is rounded the same
+    assert millions["backbone"] == pytest.approx(23.45 + 0.04, abs=0.01)
+    assert millions["pyramid"] == pytest.approx(2.21, abs=0.005)
+    assert millions["splitter"] == pytest.approx(0.006, abs=0.0005)
+    assert millions["lifting"] + millions["readout"] == pytest.approx(11.86 - 0.045, abs=0.01)
+
+
+def spec_of(network="two-layers", **train):
     config = {
         "dataset": {"name": "tiny", "forbidden": ["train", "selection", "test"]},
-        "network": {"name": "two-layers", "width": 16},
+        "network": {"name": network},
+        "loss": {"name": "cross-entropy-context"},
+        "train": {"batch_size": 8, "lr": None, **train},
     }
-    spec = RunSpec(config, seed=0, data_digest="", code_digest="", modules=("tiny_parts",))
-    profile(spec, tmp_path, lambda epoch: pytest.fail("nothing is trained"))
-    torch.set_num_threads(threads)
+    return RunSpec(config, seed=0, data_digest="", code_digest="", modules=("tiny_parts",))
+
+
+def test_the_job_leaves_a_profile_and_reads_no_clip(tmp_path):
+    profile(spec_of(), tmp_path, lambda epoch: pytest.fail("nothing is trained"))
     found = from_json(Profile, (tmp_path / "profile.json").read_bytes())
+    body, head = 32 * 16, 16 * 3
     assert found == Profile(
-        parameters=32 * 16 + 16 + 16 * 3 + 3,
-        macs=32 * 16 + 16 * 3,
+        parameters=body + 16 + head + 3,
+        macs=body + head,
         uncounted=(),
         input_shape=(1, 1, 2, 4, 4),
+        unused=0,
+        flops=ADDITIONS * (body + head),
+        activation_bytes=found.activation_bytes,
+        parts=(Part("body", body + 16, body), Part("head", head + 3, head)),
     )
+    values = (
+        32 + 16 + 16 + 3
+    )  # the clip, rectified, after dropout, log-probabilities; masks and labels beside
+    assert 4 * values < found.activation_bytes < 4 * (values + 16 + 3)
+
+
+def test_a_profile_of_an_older_version_can_still_be_read():
+    old = b'{"parameters": 3, "macs": 4, "uncounted": [], "input_shape": [1, 1, 2, 4, 4], "schema": 1}'
+    found = from_json(Profile, old)
+    assert (found.macs, found.flops, found.disagreement) == (4, None, None)
+
+
+def test_runs_that_differ_in_training_alone_share_a_profile_and_in_the_loss_do_not(tmp_path):
+    ledger = Ledger(tmp_path)
+    one, other = spec_of(), spec_of(epochs=9)
+    assert ledger.profile_folder(one) == ledger.profile_folder(other)
+    loss = {"name": "cross-entropy-context", "context_weight": 0.0}
+    free = RunSpec({**one.config, "loss": loss}, 0, "", "", modules=one.modules)
+    assert ledger.profile_folder(one) != ledger.profile_folder(free)
+
+
+def study_of(**networks):
+    variants = [
+        VariantRecord(name, {}, number == 0, spec_of(network))
+        for number, (name, network) in enumerate(networks.items())
+    ]
+    return StudyRecord(
+        name="s",
+        file="s.toml",
+        title="t",
+        question="q",
+        seed=0,
+        metric="war",
+        rope=1.0,
+        alpha=0.05,
+        variants=tuple(variants),
+        claims=(),
+        space={"train.lr": {"low": 1e-4, "high": 1e-2, "log": True}},
+        trials=2,
+        generation=4,
+        sampler="tpe",
+        seeds=2,
+        folds=(None,),
+        data=DataRecord("tiny", "d", ("a", "b", "c"), "", ()),
+        claims_digest="",
+    )
+
+
+def test_a_study_is_profiled_without_reading_a_clip(tmp_path):
+    out = io.StringIO()
+    study = study_of(plain="two-layers", conv="one-convolution")
+    found = profile_study(study, tmp_path, Console(file=out, width=40), repetitions=3)
+    assert [variant.name for variant in found.variants] == ["plain", "conv"]
+    assert found.variants[0].counts.macs == 32 * 16 + 16 * 3
+    for variant in found.variants:
+        assert [times.batch for times in variant.latencies] == [1, 8]
+        assert all(0 < t.lower_quartile_ms <= t.median_ms <= t.upper_quartile_ms for t in variant.latencies)
+    assert json.loads((tmp_path / "s" / "profile.json").read_text())["assumed"] == {"train.lr": 1e-4}
+    text = (tmp_path / "s" / "profile.md").read_text()
+    assert text == render(found)
+    assert text in out.getvalue()  # not wrapped to the console's width
+    assert "train.lr = 0.0001" in text
+
+
+def test_tables_line_up(tmp_path):
+    study = study_of(plain="two-layers", conv="one-convolution")
+    text = render(profile_study(study, tmp_path, Console(file=io.StringIO()), repetitions=1))
+    for block in text.split("\n\n"):
+        lines = [line for line in block.splitlines() if line.startswith("|")]
+        assert len({len(line) for line in lines}) <= 1
+
+
+def test_a_variant_that_does_not_fit_is_named(tmp_path, monkeypatch):
+    def refuse(spec):
+        raise command.InputError("too small")
+
+    monkeypatch.setattr(command, "counted", refuse)
+    with pytest.raises(command.InputError, match=r"s\.toml: variant 'plain': too small"):
+        profile_study(study_of(plain="two-layers"), tmp_path, Console(file=io.StringIO()))
+    assert not list(tmp_path.iterdir())
+
+
+class Called(nn.Module):
+    def __init__(self, log, name):
+        super().__init__()
+        self.log, self.name = log, name
+
+    def forward(self, clips):
+        self.log.append((self.name, len(clips), torch.is_grad_enabled()))
+
+
+def test_variants_take_turns_and_the_first_rounds_do_not_count(monkeypatch):
+    log = []
+    clock = iter(np.arange(1000.0))
+    monkeypatch.setattr(latency.time, "perf_counter", lambda: next(clock))
+    networks = [
+        Candidate(Called(log, name), torch.zeros(size, *SHAPE)) for name, size in [("a", 1), ("b", 3)]
+    ]
+    found = latencies(networks, 40, lambda turns: turns)
+    rounds = [log[at : at + 2] for at in range(0, len(log), 2)]
+    assert len(rounds) == latency.WARM_UPS + 40
+    assert all(sorted(turn) == [("a", 1, False), ("b", 3, False)] for turn in rounds)
+    assert {turn[0][0] for turn in rounds} == {"a", "b"}  # neither always goes first
+    assert [(times.batch, times.median_ms) for times in found] == [(1, 1000.0), (3, 1000.0)]
+
+
+def test_quartiles_are_those_of_the_counted_rounds(monkeypatch):
+    durations = [*[99.0] * latency.WARM_UPS, 1.0, 2.0, 3.0, 4.0, 5.0]
+    marks = iter([mark for length in durations for mark in (0.0, length / 1000)])
+    monkeypatch.setattr(latency.time, "perf_counter", lambda: next(marks))
+    (times,) = latencies([Candidate(Called([], "a"), torch.zeros(1, *SHAPE))], 5, lambda turns: turns)
+    found = (times.lower_quartile_ms, times.median_ms, times.upper_quartile_ms)
+    assert found == pytest.approx((2.0, 3.0, 4.0))
+
+
+def test_forty_repetitions_are_the_least_that_a_user_gets():
+    assert latency.REPETITIONS >= 40
+
+
+def test_long_work_shows_how_far_it_is(monkeypatch):
+    clock = iter(range(0, 1000, 4))
+    monkeypatch.setattr(command.time, "monotonic", lambda: next(clock))
+    out = io.StringIO()
+    assert list(command.followed(range(10), "Timing", Console(file=out))) == list(range(10))
+    assert "Timing: 3 of 10, about 28 s left" in out.getvalue()

@@ -1,0 +1,1 @@
+"""What networks cost: parameters, operations by two counters, activations and, on request, time."""
