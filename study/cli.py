@@ -32,7 +32,9 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 data = typer.Typer(help="Data sets: make one on disk.", no_args_is_help=True)
+weights = typer.Typer(help="Weights of IFDD: take the authors' in, give ours back.", no_args_is_help=True)
 app.add_typer(data, name="data")
+app.add_typer(weights, name="weights")
 
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="The study's TOML file.")]
 Profile = Annotated[str | None, typer.Option("--profile", help="A profile of the study, such as smoke.")]
@@ -125,6 +127,16 @@ def report(study: StudyFile, profile: Profile = None, set_: Changes = None) -> N
     _conclude(found, settings.reports / name)
 
 
+@app.command(name="profile")
+def profile_(study: StudyFile, profile: Profile = None, set_: Changes = None) -> None:
+    """Count and time the network of every variant; train nothing."""
+    from study.profiling.command import profile_study
+
+    settings = _settings()
+    _, record = _prepared(study, profile, set_ or [], settings)
+    profile_study(record, settings.reports, Console())
+
+
 @app.command(name="list")
 def list_(
     pattern: Annotated[str, typer.Argument(help="A name or kind to look for; * and ? match anything.")] = "*",
@@ -184,6 +196,39 @@ def make(
         f"in the layout of {layout}.\nRun a study on it with\n"
         f'  --set \'base.dataset={{name="{layout}", root="{out}", folds=[1]}}\''
     )
+
+
+Source = Annotated[Path, typer.Argument(help="The file to read.")]
+Target = Annotated[Path, typer.Argument(metavar="OUT", help="The file to write; it must not exist.")]
+
+
+@weights.command(name="import")
+def import_(released: Source, out: Target) -> None:
+    """Take in a checkpoint of the authors' IFDD, in any of its configurations."""
+    from study.components.exchange import import_released
+
+    print(import_released(released, out))
+
+
+@weights.command()
+def export(path: Source, out: Target) -> None:
+    """Write the weights of a run, or imported ones, as a checkpoint for the authors' code."""
+    from study.components.exchange import export_released
+
+    print(export_released(path, out))
+
+
+@weights.command()
+def kinetics(
+    out: Target,
+    path: Annotated[
+        Path | None, typer.Option("--from", help="torchvision's file; downloaded where not given.")
+    ] = None,
+) -> None:
+    """Take in torchvision's Kinetics-400 weights of mvit_v2_s for the backbone mfvit-xs."""
+    from study.components.exchange import import_kinetics
+
+    print(import_kinetics(out, path))
 
 
 def _settings() -> Settings:

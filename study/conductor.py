@@ -54,7 +54,10 @@ def prepare(spec: StudySpec, registry: Registry, settings: Settings, device: str
         InputError: Whatever the file names that is not there, before anything is written.
     """
     cells = variants(spec, registry, settings)
-    datasets = {_key(cell): _dataset(cell, registry, spec.file) for cell in cells}
+    datasets: dict[str, Dataset] = {}
+    for cell in cells:
+        if _key(cell) not in datasets:
+            datasets[_key(cell)] = _dataset(cell, registry, spec.file)
     claims = [claimed(claim, cells, f"{spec.file}: claims") for claim in spec.claims]
     records = [_variant(c, spec.search.space, datasets[_key(c)], registry, settings, device) for c in cells]
     return StudyRecord(

@@ -81,10 +81,18 @@ def _imports(tree: ast.Module, module: str, *, is_package: bool) -> Iterator[str
 @cache
 def module_path(module: str) -> Path | None:
     """Return the source file of `module` without running it, or None where there is none."""
+    top, *rest = module.split(".")
     try:
-        spec = importlib.util.find_spec(module)
-    except (ModuleNotFoundError, ValueError):
+        spec = importlib.util.find_spec(top)  # of a submodule it would import the modules above
+    except ValueError:
         return None
-    if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
+    if spec is None or spec.origin is None:
         return None
-    return Path(spec.origin)
+    if not rest:
+        return Path(spec.origin) if spec.origin.endswith(".py") else None
+    for location in spec.submodule_search_locations or ():
+        path = Path(location, *rest)
+        for file in (path.with_suffix(".py"), path / "__init__.py"):
+            if file.is_file():
+                return file
+    return None

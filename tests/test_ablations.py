@@ -1,0 +1,74 @@
+"""The studies that users copy: every one can be planned, and every variant of every one can be trained."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from study import conductor
+from study.data.make import make
+from study.ledger.record import StudyRecord
+from study.records import RunResult, RunSpec, from_json
+from study.registry import Registry
+from study.spec.settings import Settings, settings
+from study.spec.study import load
+
+STUDIES = sorted((Path(__file__).parent.parent / "ablations").glob("*.toml"))
+BATCH = 8
+TINY = (
+    "train.epochs=1",
+    f"train.batch_size={BATCH}",
+    f"base.dataset.train_clips={2 * BATCH}",
+    "base.dataset.selection_clips=7",
+    "base.dataset.test_clips=7",
+)
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """Settings of a lab that has a data set in DFEW's layout, tiny, and keeps rendered clips."""
+    home = tmp_path_factory.mktemp("lab")
+    make(home / "DFEW", clips=70, size=32, folds=5)
+    (home / "study.toml").write_text('[data.dfew]\nroot = "DFEW"\n')
+    return settings(home)
+
+
+def planned(
+    path: Path, lab: Settings, profile: str | None = None, changes: tuple[str, ...] = ()
+) -> StudyRecord:
+    return conductor.prepare(load(path, profile, changes), Registry(), lab, "cpu")
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
+def test_every_study_and_each_of_its_profiles_can_be_planned(path: Path, lab: Settings) -> None:
+    profiles = tomllib.loads(path.read_text()).get("profile", {})
+    assert {"smoke", "full"} <= set(profiles) or path.stem == "honesty"
+    whole = planned(path, lab)
+    assert whole.question.endswith("?")
+    for profile in profiles:
+        record = planned(path, lab, profile)
+        assert [v.levels for v in record.variants] == [v.levels for v in whole.variants]
+        assert record.name == f"{path.stem}@{profile}"
+
+
+def first_runs(record: StudyRecord) -> Iterator[RunSpec]:
+    first = {key: d["choices"][0] if "choices" in d else d["low"] for key, d in record.space.items()}
+    for variant in record.variants:
+        yield variant.run(first, 0, record.folds[0])
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
+def test_every_variant_trains_two_steps(path: Path, lab: Settings) -> None:
+    from study.training.train import train
+
+    record = planned(path, lab, "smoke", TINY)
+    for run in first_runs(record):
+        folder = lab.ledger / "runs" / run.id  # studies share variants, and so their runs
+        if not (folder / "result.json").is_file():
+            train(run, folder, lambda epoch: None)
+        result = from_json(RunResult, (folder / "result.json").read_text())
+        assert result.status == "finished"
+        assert len(result.history) == 1
