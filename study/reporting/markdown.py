@@ -265,9 +265,10 @@ def _parts(report: _Report, findings: Findings) -> None:
     report.add("## What the parts do", "Described, not tested: no verdict rests on these figures.")
     for measure in findings.measures:
         heads = [f"{plain(figure.name)} ({plain(figure.unit)})" for figure in measure.figures]
-        legend = " ".join(
-            f"{head}: {_sentence(figure.about)}" for head, figure in zip(heads, measure.figures, strict=True)
-        )
+        named: dict[str, list[str]] = {}
+        for figure in measure.figures:
+            named.setdefault(_sentence(figure.about), []).append(plain(figure.name))
+        legend = " ".join(f"{', '.join(names)}: {about}" for about, names in named.items())
         report.table(
             f"{_sentence(measure.about)} Means over confirmation runs [95 % t interval] on the test split. "
             f"{legend} Chance: what is expected where there is nothing to be found.",

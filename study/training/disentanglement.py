@@ -57,7 +57,7 @@ def frames(seen: Observed) -> dict[str, Figure]:
             if weights is None
             else "no test clip has frames with and without expression",
         ),
-        "rank correlation": _mean(
+        "Rank correlation": _mean(
             correlations,
             chance=0.0,
             unit="−1 to 1",
@@ -89,13 +89,13 @@ def probes(seen: Observed) -> dict[str, Figure]:
         for group in GROUPS:
             features = seen.details.get(f"lifted_{group}")
             missing = task.missing or (f"the network has no {group} group" if features is None else "")
-            figures[f"{task.name} from {group}"] = Figure(
+            figures[f"{task.name} from {group} group"] = Figure(
                 value=None
                 if features is None or missing
                 else 100 * accuracy(features, task.targets, task.folds),
                 chance=None if task.missing else 100 * task.chance,
                 unit="%",
-                about=task.about.format(group),
+                about=task.about,
                 undefined=missing,
             )
     return figures
@@ -121,11 +121,11 @@ class _Task:
 def _emotions(seen: Observed) -> _Task:
     from sklearn.model_selection import StratifiedGroupKFold
 
-    name = "emotion"
-    about = "share of clips whose emotion a probe on the {} group tells that was fitted to other persons"
+    name = "Emotion"
+    about = "share of clips whose emotion a probe on the group's mean tells that was fitted to other persons"
     people = len(np.unique(seen.sources))
     if people < FOLDS or np.bincount(seen.labels).max() < FOLDS:
-        why = f"the test split has clips of {people} persons, too few for {FOLDS} folds of persons"
+        why = f"the test split is too small for {FOLDS} folds of persons"
         return _Task(name, about, seen.labels, missing=why)
     dealt = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=SPLIT_SEED)
     folds = tuple(dealt.split(seen.labels, seen.labels, seen.sources))
@@ -137,8 +137,10 @@ def _emotions(seen: Observed) -> _Task:
 def _persons(seen: Observed) -> _Task:
     from sklearn.model_selection import StratifiedKFold
 
-    name = "person"
-    about = "share of clips whose person a probe on the {} group tells that was fitted to other clips of that person"
+    name = "Person"
+    about = (
+        "share of clips whose person a probe on the group's mean tells that was fitted to other clips of them"
+    )
     _, persons, clips = np.unique(seen.sources, return_inverse=True, return_counts=True)
     usable = np.flatnonzero(clips[persons] >= FOLDS)
     if len(np.unique(persons[usable])) < 2:

@@ -1,0 +1,134 @@
+"""What the measures of disentanglement say, against other people's code and planted truths."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import spearmanr
+from sklearn.metrics import roc_auc_score
+
+from study.components.resampling import hat_weights
+from study.training.disentanglement import area_under_curve, frame_weights, frames, probes, rank_correlation
+from study.training.observed import Observed
+
+random = np.random.default_rng(0)
+
+
+def seen(**given) -> Observed:
+    """Return 20 clips of each of 12 persons, whose emotions come in turn."""
+    people = np.repeat([f"p{person:02d}" for person in range(12)], 20)
+    return Observed(**{"labels": np.arange(240) % 4, "sources": people, "truth": {}, "details": {}, **given})
+
+
+def planted(labels, *others):
+    """Return features that hold each of `labels` in directions of their own, under noise."""
+    columns = np.concatenate([np.eye(labels.max() + 1)[labels], *others], axis=1)
+    return (columns + 0.1 * random.standard_normal(columns.shape)).astype(np.float32)
+
+
+@pytest.mark.parametrize("ties", [False, True])
+def test_areas_and_correlations_are_those_of_scikit_learn_and_scipy(ties):
+    weights = random.random((50, 16))
+    if ties:
+        weights = weights.round(1)
+    intensity = np.clip(random.random((50, 16)) - 0.3, 0, 1)
+    positive = intensity > 0.4
+    positive[:, :2] = True, False  # both kinds in every clip
+    expected = [roc_auc_score(p, w) for p, w in zip(positive, weights, strict=True)]
+    assert area_under_curve(weights, positive) == pytest.approx(expected)
+    expected = [spearmanr(w, i).statistic for w, i in zip(weights, intensity, strict=True)]
+    assert rank_correlation(weights, intensity) == pytest.approx(expected)
+
+
+def test_a_clip_without_an_expression_has_no_figure():
+    weights, still = random.random((3, 8)), np.zeros((3, 8))
+    assert np.isnan(area_under_curve(weights, still > 0)).all()
+    assert np.isnan(area_under_curve(weights, still == 0)).all()
+    assert np.isnan(rank_correlation(weights, still)).all()
+    assert np.isnan(rank_correlation(still, weights)).all()
+
+
+def test_every_frame_of_a_time_step_has_the_step_s_weight():
+    positions = torch.tensor([[1.0, 2.25], [3.0, 2.0]])  # of two samples in two clips of four time steps
+    weights = hat_weights(positions, 4).numpy()
+    assert frame_weights(weights, 8) == pytest.approx(
+        np.array([[0, 0, 1, 1, 0.75, 0.75, 0.25, 0.25], [0, 0, 0, 0, 1, 1, 1, 1]])
+    )
+
+
+def test_frames_are_scored_in_expressive_clips_alone():
+    intensity = np.array([[0, 0, 0.2, 0.8], [0.6, 0.3, 0, 0], [0, 0, 0, 0]], np.float32)
+    dynamic = np.array([[[0, 0, 0, 1]], [[0, 0, 1, 0]], [[1, 0, 0, 0]]], np.float32)
+    figures = frames(
+        seen(truth={"intensity": intensity}, details={"dynamic_weights": dynamic}),
+    )
+    # by hand: clip 1 finds its one frame; clip 2 ranks its one frame with two of the three others; clip 3 is neutral
+    assert figures["AUC"].value == pytest.approx((1 + 1 / 3) / 2)
+    by_scipy = [spearmanr(w[0], i).statistic for w, i in zip(dynamic[:2], intensity[:2], strict=True)]
+    assert figures["Rank correlation"].value == pytest.approx(np.mean(by_scipy))
+
+
+def test_even_and_odd_frames_are_near_chance():
+    intensity = np.sort(random.random((500, 16)), axis=1)
+    intensity = np.array([np.roll(row, random.integers(16)) for row in intensity], np.float32)
+    odd = np.zeros((500, 4, 8), np.float32)
+    odd[:, range(4), range(1, 8, 2)] = 1
+    figures = frames(seen(truth={"intensity": intensity}, details={"dynamic_weights": odd}))
+    assert figures["AUC"].value == pytest.approx(figures["AUC"].chance, abs=0.02)
+    assert figures["Rank correlation"].value == pytest.approx(0.0, abs=0.03)
+
+
+def test_a_network_that_weighs_no_frames_is_told_apart_from_one_that_weighs_them_badly():
+    for figure in frames(seen(truth={"intensity": np.eye(4, dtype=np.float32)})).values():
+        assert figure.value is None
+        assert "no splitter" in figure.undefined
+
+
+def test_a_probe_finds_what_was_planted_and_nothing_in_noise():
+    world = seen()
+    persons = np.unique(world.sources, return_inverse=True)[1]
+    found = probes(
+        seen(
+            details={
+                "lifted_static": planted(persons, np.zeros((240, 4))),
+                "lifted_dynamic": planted(world.labels, np.zeros((240, 12))),
+            }
+        )
+    )
+    assert found["Person from static group"].value > 95
+    assert found["Emotion from dynamic group"].value > 95
+    assert found["Person from dynamic group"].value < 20
+    assert found["Emotion from static group"].value < 40
+    assert found["Emotion from static group"].chance == pytest.approx(25)
+    assert found["Person from static group"].chance == pytest.approx(100 / 12)
+    assert probes(world)["Person from static group"].undefined == "the network has no static group"
+
+
+def test_knowing_the_person_does_not_help_a_probe_to_tell_the_emotion():
+    persons = np.unique(seen().sources, return_inverse=True)[1]
+    labels = persons % 4  # every person shows one emotion, and nothing but the person can be seen
+    features = planted(persons)
+    found = probes(seen(labels=labels, details={"lifted_static": features, "lifted_dynamic": features}))
+    assert found["Person from dynamic group"].value > 95
+    assert found["Emotion from dynamic group"].value < 45
+
+
+def test_probes_say_the_same_twice():
+    details = {"lifted_static": planted(seen().labels), "lifted_dynamic": planted(seen().labels)}
+    assert probes(seen(details=details)) == probes(seen(details=details))
+
+
+@pytest.mark.parametrize(
+    ("sources", "person", "emotion"),
+    [
+        (np.repeat("p", 240), "no two persons with 5 clips", "too small for 5 folds of persons"),
+        (np.arange(240).astype(str), "no two persons with 5 clips", ""),
+    ],
+)
+def test_too_few_persons_or_clips_are_said(sources, person, emotion):
+    features = planted(seen().labels)
+    found = probes(seen(sources=sources, details={"lifted_static": features, "lifted_dynamic": features}))
+    assert person in found["Person from static group"].undefined
+    assert emotion in found["Emotion from static group"].undefined
+    assert (found["Emotion from static group"].value is None) == bool(emotion)

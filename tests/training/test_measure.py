@@ -1,0 +1,88 @@
+"""The job that measures a tested network: it leaves one file and touches no other."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from study.components.network import build_network
+from study.data.clips import ClipShape
+from study.errors import StudyError
+from study.records import Measurement, RunSpec, from_json
+from study.registry import Registry
+from study.training.measure import measure, observe
+from study.training.train import train
+
+FACES = {"train_clips": 32, "selection_clips": 14, "test_clips": 70, "clips_per_person": 14, "frames": 8}
+
+
+def ifdd(registry, splitter="issm", **parts):
+    tables = {"backbone": "conv-tiny", "lifting": "haar", "readout": "mean", "head": "linear", **parts}
+    config = {kind: registry.resolve(kind, name, kind) for kind, name in tables.items()}
+    config["network"] = registry.resolve("network", "ifdd", "network")
+    config["splitter"] = registry.resolve("splitter", splitter, "splitter")
+    return config
+
+
+@pytest.fixture
+def faces(spec):
+    """Return the request of a short training of a small IFDD on faces."""
+    registry, plain = Registry(), spec(epochs=1)
+    config = {
+        **plain.config,
+        **ifdd(registry),
+        "dataset": registry.resolve("dataset", {"name": "faces", **FACES}, ""),
+    }
+    return RunSpec(config, 1, "data", "code")
+
+
+def test_both_measures_of_a_trained_network_are_kept_with_units_and_chance(faces, tmp_path):
+    train(faces, tmp_path, lambda epoch: None)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    for name in ("frames", "probes"):
+        measure(faces, tmp_path, pytest.fail, f"{name}@0123")
+        found = from_json(Measurement, (tmp_path / f"measure-{name}@0123.json").read_bytes())
+        assert (found.run, found.measure, found.clips) == (faces.id, name, 70)
+        for figure in found.figures.values():
+            assert figure.value is not None
+            assert figure.unit
+            assert figure.about
+    assert found.figures["Person from static group"].chance == pytest.approx(20)
+    assert {name: (tmp_path / name).read_bytes() for name in before} == before
+
+
+def test_a_network_without_groups_is_measured_and_said_to_have_none(spec, tmp_path):
+    request = spec(epochs=1)
+    train(request, tmp_path, lambda epoch: None)
+    measure(request, tmp_path, pytest.fail, "probes@0123")
+    found = from_json(Measurement, (tmp_path / "measure-probes@0123.json").read_bytes())
+    assert all(figure.value is None for figure in found.figures.values())
+    assert found.figures["Emotion from dynamic group"].undefined == "the network has no dynamic group"
+
+
+def test_a_run_without_weights_cannot_be_measured(spec, tmp_path):
+    with pytest.raises(StudyError, match=r"no weights\.safetensors"):
+        measure(spec(), tmp_path, pytest.fail, "probes@0123")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("splitter", "weights"),
+    [
+        ("even-odd", [0, 1, 0, 1]),
+        ("halves", [0, 0, 1, 1]),
+        ({"name": "issm", "frozen": True}, [0, 1, 0, 1]),
+        # offsets of zero in the release's positions sample 1 and 3 at 1 * 4/3 - 1/2 and at the end
+        ({"name": "issm", "frozen": True, "positions": "released"}, [1 / 6, 5 / 6, 0, 1]),
+    ],
+)
+def test_what_is_observed_are_the_frames_that_the_splitter_takes(splitter, weights):
+    registry = Registry()
+    shape = ClipShape(1, 8, 32, 32)
+    network = build_network(registry, ifdd(registry, splitter), shape, 7)
+    clips = registry.build("dataset", {"name": "faces", **FACES, "test_clips": 6}).split("test")
+    seen = observe(network, clips, 32, torch.device("cpu"))
+    assert seen.details["dynamic_weights"].shape == (6, 2, 4)
+    assert seen.details["dynamic_weights"].sum(axis=1) == pytest.approx(np.tile(weights, (6, 1)), abs=1e-6)
+    assert seen.details["lifted_static"].shape == (6, 64)
