@@ -46,6 +46,7 @@ CONFIGURED = (
     "readout",
     "head",
     "loss",
+    "augmentation",
 )
 """The kinds that a training is configured from."""
 KINDS = (*CONFIGURED, "measure")
@@ -60,6 +61,7 @@ BUILT_IN = (
     "study.components.readouts",
     "study.components.heads",
     "study.components.losses",
+    "study.data.augmentation",
     "study.training.disentanglement",
 )
 

@@ -10,10 +10,16 @@ from typing import Annotated, Any, Literal
 from study.errors import InputError, listing, nearest
 from study.hashing import canonical_json, digest
 from study.registry import CONFIGURED, Config, Range, Registry
+from study.spec.recipes import compose, recipe
 from study.spec.settings import Settings
 from study.spec.tables import Table, assign, fill, leaves, parse_setting, read_toml
 
-DEFAULT_BASE = {"dataset": "faces", "network": "ifdd", "loss": "cross-entropy-context"}
+DEFAULT_BASE = {
+    "dataset": "faces",
+    "network": "ifdd",
+    "loss": "cross-entropy-context",
+    "augmentation": "none",
+}
 
 
 @dataclass(frozen=True)
@@ -26,6 +32,11 @@ class Train:
     weight_decay: Annotated[float, Range(0.0)] = 1e-3
     warmup_epochs: Annotated[float, Range(0.0)] = 1.0
     clip_norm: Annotated[float, Range(0.0)] = 1.0
+    schedule: Literal["cosine", "ifdd-released"] = "cosine"
+    mixup: Annotated[float, Range(0.0)] = 0.0
+    cutmix: Annotated[float, Range(0.0)] = 0.0
+    mix_probability: Annotated[float, Range(0.0, 1.0)] = 1.0
+    ema: Annotated[float, Range(0.0, 0.999999)] = 0.0
     stream: Annotated[int, Range(0)] = 0
     labels: Literal["true", "shuffled"] = "true"
 
@@ -94,6 +105,7 @@ class _Keys:
     factors: Any
     design: Any
     seed: Annotated[int, Range(0)] = 0
+    recipe: str = ""
     base: Any = field(default_factory=dict)
     train: Any = field(default_factory=dict)
     search: Any = field(default_factory=dict)
@@ -126,7 +138,7 @@ class StudySpec:
 def load(path: Path, profile: str | None = None, changes: Sequence[str] = ()) -> StudySpec:
     """Read a study file; `profile` and `changes` (``key=value``) make another study of it.
 
-    Values compose in one direction: defaults, study.toml's places, the study, its profile, `changes`.
+    Values compose in one direction: defaults, study.toml's places, the recipe, the study, its profile, `changes`.
 
     Raises:
         InputError: Anything in the file that is not allowed; the message names the key.
@@ -148,6 +160,9 @@ def load(path: Path, profile: str | None = None, changes: Sequence[str] = ()) ->
             assign(tree, key, value)
             origins = {old: where for old, where in origins.items() if not (old + ".").startswith(key + ".")}
             origins |= dict.fromkeys(leaves({key: value}), origin)
+    if "recipe" in tree:
+        tree, given = compose(tree, recipe(tree["recipe"], f"{path}: recipe"))
+        origins |= dict.fromkeys(given, f"recipe {tree['recipe']}")
     return _checked(tree, path, name_of(path, profile, changes), origins)
 
 

@@ -258,6 +258,16 @@ def _loss(registry: Registry, config: Config) -> Subject:
     return Subject(part, inputs, call, {"loss": ()})
 
 
+def _augmentation(registry: Registry, config: Config) -> Subject:
+    part = registry.build("augmentation", config)
+    shape = ClipShape(3, 4, 12, 10)
+
+    def call(augment: Any, clips: Tensor) -> Tensors:
+        return {"clips": augment(clips, torch.Generator().manual_seed(0))}
+
+    return Subject(part, (torch.rand(BATCH, *shape),), call, {"clips": (BATCH, *shape)})
+
+
 _SUBJECTS: Mapping[str, Callable[[Registry, Config], Subject]] = {
     "network": _network,
     "backbone": _backbone,
@@ -266,6 +276,7 @@ _SUBJECTS: Mapping[str, Callable[[Registry, Config], Subject]] = {
     "readout": _readout,
     "head": _head,
     "loss": _loss,
+    "augmentation": _augmentation,
 }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -11,6 +11,9 @@ from torch import Tensor, nn
 
 from study.data.clips import Clips, Pixels
 from study.training.predictions import Predictions
+
+Augment = Callable[[Tensor, torch.Generator], Tensor]
+"""Training clips (B, C, T, H, W) on any device, and a CPU generator to draw from, to changed clips."""
 
 
 def on_device(pixels: Pixels, device: torch.device) -> Tensor:

@@ -11,7 +11,7 @@ from study.registry import Registry
 
 
 def check(run: RunSpec) -> None:
-    """Build the network and the loss of a run, without memory for their tensors.
+    """Build the network, the loss and the augmentation of a run, without memory for their tensors.
 
     Raises:
         InputError: Parts that do not go together, or do not fit the clips.
@@ -21,3 +21,4 @@ def check(run: RunSpec) -> None:
     with torch.device("meta"):
         build_network(registry, run.config, dataset.shape, len(dataset.classes))
         registry.build("loss", run.table("loss"))
+    registry.build("augmentation", run.table("augmentation"))

@@ -1,14 +1,25 @@
-"""The learning rate of each step: a linear warm-up, then half a cosine."""
+"""The learning rate of each step."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal, Protocol
+
+ScheduleName = Literal["cosine", "ifdd-released"]
+
+
+class Schedule(Protocol):
+    """Learning rates over a training."""
+
+    def rate(self, step: int) -> float:
+        """Return the learning rate of `step`, counted from 0."""
+        ...
 
 
 @dataclass(frozen=True)
-class Schedule:
-    """Learning rates over a training of `total_steps` steps."""
+class Cosine:
+    """A linear warm-up, then half a cosine, step by step."""
 
     peak: float
     total_steps: int
@@ -24,5 +35,52 @@ class Schedule:
         """
         if step < self.warmup_steps:
             return self.peak * (step + 1) / self.warmup_steps
-        through = (step - self.warmup_steps) / (self.total_steps - self.warmup_steps)
-        return self.peak * (1 + math.cos(math.pi * through)) / 2
+        return self.peak * _half_cosine((step - self.warmup_steps) / (self.total_steps - self.warmup_steps))
+
+
+WARMUP_START, WARMUP_END = 0.01, 0.98
+"""Of the released warm-up, as shares of the peak."""
+DECAY_START, DECAY_END = 0.5, 0.00508
+"""Of the released decay, as shares of the peak; the end is the floor that meets the rates known of the release."""
+
+
+@dataclass(frozen=True)
+class Released:
+    """The released training's schedule: constant within an epoch, and halved where the warm-up ends.
+
+    The drop is an accident of the release, kept to reproduce it. Known of it, at a peak of 1e-4 over 100
+    epochs with 10 of warm-up, are the rates of epochs 0, 9, 10, 50 and 99: 1.0e-6, 8.8e-5, 5.0e-5, 2.96e-5
+    and 5.2e-7; all scale with the peak.
+    """
+
+    peak: float
+    epochs: int
+    warmup_epochs: float
+    steps_per_epoch: int
+
+    def rate(self, step: int) -> float:
+        """Return the learning rate of `step`, counted from 0.
+
+        For epoch e of E, counted from 0, with a warm-up of w epochs: ``peak * (a + (b - a) e / w)`` below w, with
+        a = 0.01 and b = 0.98; then ``peak * (d + (c - d) (1 + cos(pi (e - w) / (E - w))) / 2)``, with c = 0.5 and
+        d = 0.00508.
+        """
+        epoch = step // self.steps_per_epoch
+        if epoch < self.warmup_epochs:
+            return self.peak * (WARMUP_START + (WARMUP_END - WARMUP_START) * epoch / self.warmup_epochs)
+        through = (epoch - self.warmup_epochs) / (self.epochs - self.warmup_epochs)
+        return self.peak * (DECAY_END + (DECAY_START - DECAY_END) * _half_cosine(through))
+
+
+def schedule(
+    name: ScheduleName, peak: float, epochs: int, warmup_epochs: float, steps_per_epoch: int
+) -> Schedule:
+    """Return the schedule of that name for a training of `epochs` epochs."""
+    if name == "ifdd-released":
+        return Released(peak, epochs, warmup_epochs, steps_per_epoch)
+    return Cosine(peak, epochs * steps_per_epoch, round(warmup_epochs * steps_per_epoch))
+
+
+def _half_cosine(through: float) -> float:
+    """Return the cosine's way down from 1 at 0 to 0 at 1."""
+    return (1 + math.cos(math.pi * through)) / 2

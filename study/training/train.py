@@ -25,12 +25,14 @@ from study.hashing import seed_of
 from study.ledger.files import write
 from study.records import Epoch, Metrics, RunResult, RunSpec, to_json
 from study.registry import Registry
-from study.training.batches import on_device, predict, shuffled, steps_per_epoch, training_batches
+from study.training.averaging import Average
+from study.training.batches import Augment, on_device, predict, shuffled, steps_per_epoch, training_batches
 from study.training.determinism import prepare
 from study.training.machine import machine
 from study.training.metrics import absent, scores, worst
+from study.training.mixing import Mixing
 from study.training.predictions import Predictions, save
-from study.training.schedule import Schedule
+from study.training.schedule import Schedule, ScheduleName, schedule
 
 _log = logging.getLogger(__name__)
 
@@ -38,7 +40,7 @@ HISTORY, WEIGHTS, SELECTION, RESULT = "history.json", "weights.safetensors", "se
 
 
 @dataclass(frozen=True)
-class Recipe:
+class TrainConfig:
     """The ``train`` table of a configuration."""
 
     epochs: int
@@ -48,8 +50,17 @@ class Recipe:
     warmup_epochs: float
     clip_norm: float
     """The greatest norm of all gradients together; 0 for no limit."""
+    schedule: ScheduleName
+    mixup: float
+    """Alpha of mixup's Beta distribution; 0 for none."""
+    cutmix: float
+    """Alpha of cutmix's Beta distribution; 0 for none."""
+    mix_probability: float
+    """With which a batch is mixed, where mixup or cutmix is asked for."""
+    ema: float
+    """Decay of the weights' moving average, which then is what is selected and tested; 0 for none."""
     stream: int
-    """Shifts the seeds of order, sampling and dropout."""
+    """Shifts the seeds of order, sampling, augmentation, mixing and dropout."""
     labels: Literal["true", "shuffled"]
     select_by: Literal["war", "uar"]
 
@@ -92,7 +103,7 @@ def train(spec: RunSpec, folder: Path, on_epoch: Callable[[Epoch], None]) -> Non
 
     best = loop(learner, selection, dataset.classes, record)
     if best is None:
-        _log.warning("diverged in epoch %d of %d", len(history) + 1, learner.recipe.epochs)
+        _log.warning("diverged in epoch %d of %d", len(history) + 1, learner.config.epochs)
     else:
         write(folder / WEIGHTS, safetensors.torch.save(best.weights, {"run": spec.id}))
         save(folder / SELECTION, best.predictions)
@@ -113,17 +124,17 @@ def loop(
     learner: Learner, selection: Clips, classes: tuple[str, ...], record: Callable[[Epoch], None]
 ) -> Best | None:
     """Train epoch by epoch and return the best epoch, the earliest on ties; None where training diverged."""
-    recipe = learner.recipe
+    config = learner.config
     best: Best | None = None
-    for number in range(1, recipe.epochs + 1):
+    for number in range(1, config.epochs + 1):
         began = time.perf_counter()
         train_loss = learner.epoch(number)
-        predictions = predict(learner.network, selection, recipe.batch_size, learner.device)
+        predictions = predict(learner.judged, selection, config.batch_size, learner.device)
         metrics = scores(predictions.labels, predictions.logits, classes)
         if not math.isfinite(train_loss + metrics["loss"]):
             return None
-        if best is None or metrics[recipe.select_by] > best.metrics[recipe.select_by]:
-            best = Best(number, metrics, weights_of(learner.network), predictions)
+        if best is None or metrics[config.select_by] > best.metrics[config.select_by]:
+            best = Best(number, metrics, weights_of(learner.judged), predictions)
         record(Epoch(number, train_loss, learner.rate, metrics, time.perf_counter() - began))
     return best
 
@@ -132,10 +143,14 @@ def loop(
 class Learner:
     """A network in training, with its examples, its loss and its optimiser."""
 
-    recipe: Recipe
+    config: TrainConfig
     clips: Clips
     labels: NDArray[np.int64]
+    classes: int
+    augment: Augment
+    mix: Mixing
     network: nn.Module
+    average: Average | None
     loss: Loss
     optimizer: torch.optim.Optimizer
     schedule: Schedule
@@ -146,30 +161,34 @@ class Learner:
     @classmethod
     def of(cls, spec: RunSpec, registry: Registry, dataset: Dataset, device: torch.device) -> Learner:
         """Build all that training needs, every source of chance seeded by itself."""
-        recipe = Recipe(**spec.config["train"])
+        config = TrainConfig(**spec.config["train"])
         clips = dataset.split("train", spec.fold)
         labels = clips.labels
-        if recipe.labels == "shuffled":
-            labels = shuffled(labels, seed_of(spec.seed, "labels", recipe.stream))
+        if config.labels == "shuffled":
+            labels = shuffled(labels, seed_of(spec.seed, "labels", config.stream))
         network = initialise(
             lambda: build_network(registry, spec.config, dataset.shape, len(dataset.classes)),
             seed_of(spec.seed, "init"),
         ).to(device)
-        steps = steps_per_epoch(len(clips.labels), recipe.batch_size)
+        steps = steps_per_epoch(len(clips.labels), config.batch_size)
         loss: Loss = registry.build("loss", spec.table("loss"))
         if isinstance(loss, nn.Module):
             loss.to(device)
-        torch.manual_seed(seed_of(spec.seed, "dropout", recipe.stream))
+        torch.manual_seed(seed_of(spec.seed, "dropout", config.stream))
         return cls(
-            recipe=recipe,
+            config=config,
             clips=clips,
             labels=labels,
+            classes=len(dataset.classes),
+            augment=registry.build("augmentation", spec.table("augmentation")),
+            mix=Mixing(config.mixup, config.cutmix, config.mix_probability),
             network=network,
+            average=Average(network, config.ema) if config.ema else None,
             loss=loss,
             optimizer=torch.optim.AdamW(
-                network.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True
+                network.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True
             ),
-            schedule=Schedule(recipe.lr, recipe.epochs * steps, round(recipe.warmup_epochs * steps)),
+            schedule=schedule(config.schedule, config.lr, config.epochs, config.warmup_epochs, steps),
             seed=spec.seed,
             device=device,
         )
@@ -179,41 +198,52 @@ class Learner:
         """The learning rate of the step that was taken last."""
         return float(self.optimizer.param_groups[0]["lr"])
 
+    @property
+    def judged(self) -> nn.Module:
+        """What is selected and tested: the averaged network where an average is kept."""
+        return self.average.network if self.average else self.network
+
     def epoch(self, number: int) -> float:
         """Train for one epoch and return the mean loss of its steps; NaN, at once, where a step broke down."""
         self.network.train()
-        stream = self.recipe.stream
-        seeds = (
-            seed_of(self.seed, "order", stream, number),
-            seed_of(self.seed, "sampling", stream, number),
+        order, sampling, augmentation, mixing = (
+            seed_of(self.seed, name, self.config.stream, number)
+            for name in ("order", "sampling", "augmentation", "mixing")
         )
-        losses = []
-        for pixels, labels in training_batches(self.clips, self.labels, self.recipe.batch_size, seeds):
-            losses.append(self.step(on_device(pixels, self.device), torch.from_numpy(labels).to(self.device)))
+        augmenting = torch.Generator().manual_seed(augmentation)
+        batches = training_batches(self.clips, self.labels, self.config.batch_size, (order, sampling))
+        losses: list[float] = []
+        for pixels, numbers in batches:
+            clips = self.augment(on_device(pixels, self.device), augmenting)
+            labels = torch.from_numpy(numbers).to(self.device)
+            clips, targets = self.mix(clips, labels, self.classes, seed_of(mixing, len(losses)))
+            losses.append(self.step(clips, targets))
             if not math.isfinite(losses[-1]):
                 return math.nan
         return sum(losses) / len(losses)
 
-    def step(self, clips: Tensor, labels: Tensor) -> float:
+    def step(self, clips: Tensor, targets: Tensor) -> float:
         """Take one step and return its loss; NaN, and no step, where the loss or a gradient is not finite.
 
         Args:
             clips: (B, C, T, H, W) in [0, 1].
-            labels: (B,)
+            targets: Labels (B,), or shares of the classes (B, classes).
         """
-        loss = self.loss(self.network(clips), labels)
+        loss = self.loss(self.network(clips), targets)
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         parameters = [p for p in self.network.parameters() if p.grad is not None]
         norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
         if not math.isfinite(loss.item() + norm.item()):
             return math.nan
-        if self.recipe.clip_norm:
-            nn.utils.clip_grads_with_norm_(parameters, self.recipe.clip_norm, norm)
+        if self.config.clip_norm:
+            nn.utils.clip_grads_with_norm_(parameters, self.config.clip_norm, norm)
         for group in self.optimizer.param_groups:
             group["lr"] = self.schedule.rate(self.steps_done)
         self.optimizer.step()
         self.steps_done += 1
+        if self.average:
+            self.average.update(self.network)
         return loss.item()
 
 

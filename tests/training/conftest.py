@@ -14,6 +14,11 @@ TRAIN = {
     "weight_decay": 1e-3,
     "warmup_epochs": 0.5,
     "clip_norm": 1.0,
+    "schedule": "cosine",
+    "mixup": 0.0,
+    "cutmix": 0.0,
+    "mix_probability": 1.0,
+    "ema": 0.0,
     "stream": 0,
     "labels": "true",
     "select_by": "war",
@@ -34,11 +39,12 @@ def _stand_ins(monkeypatch):
 def spec():
     """Return a function that makes the request of one tiny training."""
 
-    def make(*, seed=1, network=None, dataset=None, device="cpu", **train):
+    def make(*, seed=1, network=None, dataset=None, loss=None, augmentation=None, device="cpu", **train):
         config = {
             "dataset": {"name": "tiny", **(dataset or {})},
             "network": {"name": "two-layers", **(network or {})},
-            "loss": {"name": "cross-entropy-context"},
+            "loss": {"name": "cross-entropy-context", **(loss or {})},
+            "augmentation": {"name": "none", **(augmentation or {})},
             "train": {**TRAIN, **train},
         }
         return RunSpec(config, seed, "data", "code", device=device, modules=("tiny_parts",))
