@@ -78,13 +78,13 @@ class Subject:
 
 
 def cases(registry: Registry) -> list[Case]:
-    """Return every component but the data sets: with its defaults, then with each parameter changed alone.
+    """Return every component that computes with tensors: with its defaults, then with each parameter changed alone.
 
     Changed are choices, switches and short ranges of whole numbers.
     """
     found = []
     for component in registry:
-        if component.kind == "dataset":
+        if component.kind in ("dataset", "measure"):
             continue
         config = registry.resolve(component.kind, component.name, component.name)
         found.append(Case(component.kind, config))
