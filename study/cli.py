@@ -65,6 +65,7 @@ def run(
     from study import plan as planning
     from study.executors.devices import cpu_cores, cuda_devices
     from study.executors.local import LocalWorkers
+    from study.prepare import TARGETS, check
     from study.progress import Display
     from study.tracking import mirror
 
@@ -72,12 +73,12 @@ def run(
     ledger = _ledger(settings)
     _, record = _prepared(study, profile, set_ or [], settings)
     if conductor.done(record, ledger) < planning.size(record):
-        conductor.check(record)
+        check(record)
     if retry_failed:
         conductor.forget_failures(record, ledger)
     devices = cuda_devices() if record.variants[0].template.device == "cuda" else ()
     workers = settings.workers if settings.workers != "auto" else len(devices) or cpu_cores()
-    preload = [target.partition(":")[0] for target in conductor.TARGETS.values()]
+    preload = [target.partition(":")[0] for target in TARGETS.values()]
     preload.append("torch._dynamo")  # the first optimiser would import it in every worker
     console = Console()
     try:
@@ -255,14 +256,14 @@ def _prepared(
     study: Path, profile: str | None, changes: list[str], settings: Settings
 ) -> tuple[StudySpec, StudyRecord]:
     """Return the study as it was written and as it would be carried out; nothing is written."""
-    from study import conductor
     from study.executors.devices import choose_device, cuda_devices
+    from study.prepare import prepare
     from study.spec.study import load
 
     registry = _registry(settings)
     spec = load(study, profile, changes)
     device = choose_device(settings.device, () if settings.device == "cpu" else cuda_devices())
-    return spec, conductor.prepare(spec, registry, settings, device)
+    return spec, prepare(spec, registry, settings, device)
 
 
 def _conclude(found: Findings, folder: Path) -> None:

@@ -4,83 +4,27 @@ from __future__ import annotations
 
 import subprocess
 import time
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from study import plan
 from study.analysis.findings import Findings
 from study.analysis.gather import gather
-from study.data.clips import Dataset, Split
-from study.design.variants import Variant, claimed, variants
-from study.errors import InputError, listing
 from study.events import Began, Concluded, Ended, EpochEnded, Found, Listener, Started
 from study.executors import protocol
 from study.executors.protocol import Executor, Task
-from study.hashing import code_digest, digest
 from study.ledger.record import (
-    ClaimRecord,
-    DataRecord,
     RunState,
-    SplitSizes,
     StudyRecord,
-    VariantRecord,
 )
 from study.ledger.store import Ledger
-from study.records import Failure, RunSpec
-from study.registry import KINDS, Registry
+from study.prepare import TARGETS
+from study.records import Failure
 from study.search import suggest
-from study.spec.settings import Settings
-from study.spec.study import StudySpec, dimensions
-from study.training.observed import needed_truth
 
 POLL_S = 0.5
-SPLITS: tuple[Split, ...] = ("train", "selection", "test")
-
-TARGETS: Mapping[plan.JobKind, str] = {
-    "train": "study.training.train:train",
-    "evaluate": "study.training.evaluate:evaluate",
-    "measure": "study.training.measure:measure",
-    "profile": "study.profiling.counts:profile",
-}
-
-
-def prepare(spec: StudySpec, registry: Registry, settings: Settings, device: str) -> StudyRecord:
-    """Return the record of what `spec` asks for: every variant resolved, every identity known.
-
-    Raises:
-        InputError: Whatever the file names that is not there, before anything is written.
-    """
-    cells = variants(spec, registry, settings)
-    datasets: dict[str, Dataset] = {}
-    for cell in cells:
-        if _key(cell) not in datasets:
-            datasets[_key(cell)] = _dataset(cell, registry, spec.file)
-    claims = [claimed(claim, cells, f"{spec.file}: claims") for claim in spec.claims]
-    records = [_variant(c, spec.search.space, datasets[_key(c)], registry, settings, device) for c in cells]
-    return StudyRecord(
-        name=spec.name,
-        file=spec.file,
-        title=spec.title,
-        question=spec.question,
-        seed=spec.seed,
-        metric=spec.analysis.metric,
-        rope=spec.analysis.rope,
-        alpha=spec.analysis.alpha,
-        variants=tuple(records),
-        claims=tuple(ClaimRecord(that.name, beats.name) for that, beats in claims),
-        space={key: _without_none(asdict(dimension)) for key, dimension in dimensions(spec).items()},
-        trials=spec.search.trials,
-        generation=spec.search.generation,
-        sampler=spec.search.sampler,
-        seeds=spec.confirm.seeds,
-        folds=datasets[_key(cells[0])].folds or (None,),
-        data=_data_record(cells[0].config["dataset"]["name"], datasets[_key(cells[0])]),
-        claims_digest=digest([asdict(claim) for claim in spec.claims]),
-        measures=tuple(_measures(spec, registry, datasets.values())),
-    )
 
 
 def run(
@@ -99,22 +43,6 @@ def run(
     with ledger.hold(study.name):
         carry_out(ledger.save(study), ledger, executor, tell, targets)
         return report(study.name, ledger, reports, tell)
-
-
-def check(study: StudyRecord) -> None:
-    """Build every variant's network once, so that what does not fit is said before anything is trained.
-
-    Raises:
-        InputError: Parts of a variant that do not go together, or do not fit the clips.
-    """
-    from study.training.check import check as check_run
-
-    first = {key: d["choices"][0] if "choices" in d else d["low"] for key, d in study.space.items()}
-    for variant in study.variants:
-        try:
-            check_run(variant.run(first, study.seed, study.folds[0]))
-        except InputError as error:
-            raise InputError(f"{study.file}: variant {variant.name!r}: {error}") from None
 
 
 def carry_out(
@@ -245,79 +173,6 @@ def _profiled(study: StudyRecord, ledger: Ledger) -> frozenset[str]:
     return frozenset(name for name, network in networks if network and ledger.is_profiled(network))
 
 
-def _dataset(cell: Variant, registry: Registry, file: str) -> Dataset:
-    places = {key.partition(".")[2]: path for key, path in cell.places.items() if key.startswith("dataset.")}
-    try:
-        dataset: Dataset = registry.build("dataset", {**cell.config["dataset"], **places})
-    except InputError as error:
-        raise InputError(f"{file}: base.dataset: {error}") from None
-    return dataset
-
-
-def _measures(spec: StudySpec, registry: Registry, datasets: Iterable[Dataset]) -> Iterator[str]:
-    """Yield the measures that the study asks for, each with the digest of its code.
-
-    Raises:
-        InputError: There is no such measure, it is named twice, or it needs a truth that a data set does not know.
-    """
-    where = f"{spec.file}: analysis.measures"
-    for name in spec.analysis.measures:
-        registry.resolve("measure", name, where)
-        if spec.analysis.measures.count(name) > 1:
-            raise InputError(f"{where}: names {name!r} twice.")
-        needed = needed_truth(registry.builder("measure", name))
-        for dataset in datasets if needed else ():
-            if absent := set(needed) - set(dataset.split("test", next(iter(dataset.folds), None)).truth):
-                raise InputError(
-                    f"{where}: the measure {name!r} needs a data set whose clips' true {listing(sorted(absent))} "
-                    "is known, such as 'faces'. Leave it out, or measure it in a study on such a data set."
-                )
-        job, module = TARGETS["measure"].partition(":")[0], registry.get("measure", name).module
-        yield f"{name}@{code_digest([job, module])}"
-
-
-def _variant(
-    cell: Variant, space: Iterable[str], dataset: Dataset, registry: Registry, settings: Settings, device: str
-) -> VariantRecord:
-    modules = {
-        registry.get(kind, table["name"]).module for kind, table in cell.config.items() if kind in KINDS
-    }
-    jobs = {target.partition(":")[0] for target in (TARGETS["train"], TARGETS["evaluate"])}
-    config = {kind: dict(table) for kind, table in cell.config.items()}
-    for key in space:
-        kind, _, parameter = key.partition(".")
-        config[kind][parameter] = None
-    template = RunSpec(
-        config=config,
-        seed=0,
-        data_digest=dataset.digest,
-        code_digest=code_digest(sorted(modules | jobs)),
-        device="cuda" if device == "cuda" else "cpu",
-        places=cell.places,
-        modules=settings.components,
-    )
-    return VariantRecord(cell.name, cell.levels, cell.reference, template)
-
-
-def _key(cell: Variant) -> str:
-    return digest([cell.config["dataset"], cell.places])
-
-
-def _data_record(name: str, dataset: Dataset) -> DataRecord:
-    shape = dataset.shape
-    description = (
-        f"{shape.frames} frames of {shape.height} x {shape.width} pixels, {shape.channels} channel(s)"
-    )
-    sizes = tuple(_sizes(dataset, fold) for fold in dataset.folds or (None,))
-    return DataRecord(name, dataset.digest, dataset.classes, description, sizes)
-
-
-def _sizes(dataset: Dataset, fold: int | None) -> SplitSizes:
-    train, selection, test = (dataset.split(name, fold).labels for name in SPLITS)
-    largest = max(Counter(test.tolist()).values(), default=0) / max(len(test), 1)
-    return SplitSizes(len(train), len(selection), len(test), largest)
-
-
 def _commit() -> str:
     """Return the commit that the working folder is at, marked where files differ from it."""
     try:
@@ -325,7 +180,3 @@ def _commit() -> str:
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return "not under version control"
-
-
-def _without_none(table: Mapping[str, object]) -> dict[str, object]:
-    return {key: value for key, value in table.items() if value is not None}

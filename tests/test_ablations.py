@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from study import conductor
 from study.data.make import make
 from study.ledger.record import StudyRecord
+from study.prepare import prepare
 from study.records import RunResult, RunSpec, from_json
 from study.registry import Registry
 from study.spec.settings import Settings, settings
@@ -39,7 +39,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 def planned(
     path: Path, lab: Settings, profile: str | None = None, changes: tuple[str, ...] = ()
 ) -> StudyRecord:
-    return conductor.prepare(load(path, profile, changes), Registry(), lab, "cpu")
+    return prepare(load(path, profile, changes), Registry(), lab, "cpu")
 
 
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)

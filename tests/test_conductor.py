@@ -13,11 +13,12 @@ from study.errors import StudyError
 from study.events import Began, Ended, Event, Started
 from study.executors.inprocess import InProcess
 from study.ledger.store import Ledger
+from study.prepare import TARGETS, prepare
 from study.registry import Registry
 from study.spec.settings import settings
 from study.spec.study import load
 
-FAKE = {kind: f"study.testing.fake:{kind}" for kind in conductor.TARGETS}
+FAKE = {kind: f"study.testing.fake:{kind}" for kind in TARGETS}
 
 STUDY = """
 title = "t"
@@ -58,7 +59,7 @@ class Lab:
 
     def record(self, *changes: str):
         lab = settings(self.folder)
-        return conductor.prepare(load(self.file, None, changes), Registry(), lab, "cpu")
+        return prepare(load(self.file, None, changes), Registry(), lab, "cpu")
 
     def run(self, *changes: str, targets=FAKE):
         self.events = []

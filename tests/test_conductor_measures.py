@@ -13,6 +13,7 @@ from test_conductor import STUDY, Lab
 from study import conductor
 from study.errors import InputError
 from study.events import Ended, Started
+from study.prepare import prepare
 from study.registry import Registry
 from study.spec.settings import settings
 from study.spec.study import load
@@ -137,11 +138,11 @@ def test_frames_need_a_data_set_that_knows_the_truth(tmp_path: Path, monkeypatch
     blind = STUDY.replace('"faces"\ntrain_clips = 70\nselection_clips = 14\ntest_clips = 14', '"blind-faces"')
     lab.file.write_text(blind.replace("[[claims]]", MEASURES))
 
-    def prepare():
+    def asked():
         home = settings(tmp_path)
-        return conductor.prepare(load(lab.file), Registry(home.components), home, "cpu")
+        return prepare(load(lab.file), Registry(home.components), home, "cpu")
 
     with pytest.raises(InputError, match=r"measure 'frames' needs .* true 'intensity' is known"):
-        prepare()
+        asked()
     lab.file.write_text(lab.file.read_text().replace('"frames", ', ""))
-    assert [measure.partition("@")[0] for measure in prepare().measures] == ["probes"]
+    assert [measure.partition("@")[0] for measure in asked().measures] == ["probes"]

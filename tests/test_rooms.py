@@ -31,6 +31,7 @@ ROOMS = (
     "reporting",
     "events",
     "tracking",
+    "prepare",
     "conductor",
     "progress",
     "testing",

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from study.conductor import prepare
 from study.design.variants import variants
 from study.errors import InputError
+from study.prepare import prepare
 from study.registry import Registry
 from study.spec.settings import settings
 from study.spec.study import load
@@ -86,7 +86,11 @@ def test_the_study_itself_is_good(tmp_path: Path) -> None:
         ('"issm"]', '"even-odd"]', "names a level twice"),
         ('"issm"]', '{ name = "even-odd" }]', "resolve to the same configuration"),
         ('["even-odd", "issm"]', '["even-odd"]', "nothing to compare"),
-        ("[factors]\nsplitter", "[factors]\nspliter", "factors.spliter: unknown key. Did you mean 'splitter'?"),
+        (
+            "[factors]\nsplitter",
+            "[factors]\nspliter",
+            "factors.spliter: unknown key. Did you mean 'splitter'?",
+        ),
         ("trials = 2", "trials = -1", "search.trials: must be an integer of at least 0. Got -1 instead."),
         ("trials = 2", "trails = 2", "search.trails: unknown key. Did you mean 'trials'?"),
         ("low = 3e-4", "low = 3e-1", "'low' must be below 'high'"),
