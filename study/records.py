@@ -37,7 +37,10 @@ class RunSpec:
     tf32: bool = False
     threads: int = 1
     places: Mapping[str, str] = field(default_factory=dict)
-    """Folders on this machine, as ``{"dataset.root": …}``: they change no number."""
+    """Folders and files on this machine, as ``{"dataset.root": …}``: they change no number.
+
+    A file whose content counts is ``PATH#DIGEST``; the digest alone is in the configuration.
+    """
     modules: tuple[str, ...] = ()
     """The user's component modules, for the worker's registry; their code is in `code_digest`."""
     schema: int = SCHEMA
@@ -57,6 +60,11 @@ class RunSpec:
             key.removeprefix(prefix): path for key, path in self.places.items() if key.startswith(prefix)
         }
         return {**self.config[kind], **places}
+
+    @property
+    def tables(self) -> dict[str, dict[str, Any]]:
+        """Every table of the configuration, with this machine's places put back."""
+        return {kind: self.table(kind) for kind in self.config}
 
 
 @dataclass(frozen=True)

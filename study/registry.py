@@ -88,6 +88,14 @@ class Place:
     """Marks a parameter that says where something lies on this machine: it changes no number, so no identity."""
 
 
+@dataclass(frozen=True)
+class File:
+    """Marks a parameter that names a file: its content counts towards a run's identity, its place does not.
+
+    The parameter's default is a word for no file.
+    """
+
+
 if TYPE_CHECKING:
     Part = Any  # declared with a name, built with a table
 else:
@@ -101,6 +109,7 @@ VOCABULARY: dict[str, Any] = {
     "Literal": Literal,
     "Range": Range,
     "Place": Place,
+    "File": File,
     "Part": Part,
     "None": None,
     "bool": bool,
@@ -130,6 +139,11 @@ class Parameter:
     def is_place(self) -> bool:
         """Whether the parameter is a place on this machine and so left out of a run's identity."""
         return any(isinstance(mark, Place) for mark in get_args(self.annotation)[1:])
+
+    @property
+    def is_file(self) -> bool:
+        """Whether the parameter names a file whose content counts."""
+        return any(isinstance(mark, File) for mark in get_args(self.annotation)[1:])
 
     def allowed(self) -> str:
         """Say in words what values are allowed."""

@@ -12,9 +12,10 @@ from torch import Tensor, nn
 
 from study.components.contract import Details, Features, need_size
 from study.components.resampling import PoolTo
+from study.components.weights import start_from
 from study.data.clips import ClipShape
 from study.errors import InputError
-from study.registry import Range, component
+from study.registry import File, Range, component
 
 CONV_TINY_SIDE = 4
 
@@ -112,6 +113,7 @@ def mfvit_xs(
     *,
     width: Annotated[int, Range(8, 96), "channels of the first stage and of every attention head"] = 96,
     drop_path: Annotated[float, Range(0, 0.9), "stochastic depth of the last block, in training"] = 0.2,
+    weights: Annotated[str, File(), "a weights file to start from, as 'study weights' makes it"] = "scratch",
 ) -> nn.Module:
     """The paper's MFViT-XS: ten MViTv2 blocks in four stages, eight time steps from 8, 16 or 32 frames."""
     need_size(shape, "mfvit-xs", pixels=32)
@@ -125,7 +127,8 @@ def mfvit_xs(
         MViTStage(4 * width, 4, (2, 2, 2, 2, 2)),
         MViTStage(8 * width, 8, (1, 1)),
     )
-    return MViT(shape, stages, drop_path, time_stride=time_stride, pooled_frames=pooled_frames)
+    trunk = MViT(shape, stages, drop_path, time_stride=time_stride, pooled_frames=pooled_frames)
+    return start_from(trunk, "backbone", weights)
 
 
 class MViT(nn.Module):

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from study.components.contract import Build, Details, Groups, Output
 from study.components.pyramid import Pyramid
+from study.components.weights import start_from
 from study.data.clips import ClipShape
-from study.registry import Part, Registry, component
+from study.registry import File, Part, Registry, component
 
 
 class IFDD(nn.Module):
@@ -116,9 +117,11 @@ def ifdd_released(
     lifting: Annotated[Part, "takes from the dynamic group what the static one predicts"] = "attention",
     readout: Annotated[Part, "groups to one feature vector"] = "token-weights",
     head: Annotated[Part, "feature vector to logits"] = "linear",
+    weights: Annotated[str, File(), "a weights file to start from, as 'study weights' makes it"] = "scratch",
 ) -> nn.Module:
     """IFDD as the authors released it, accidents included."""
-    return joined(shape, classes, build, backbone, stages, splitter, lifting, readout, head)
+    network = joined(shape, classes, build, backbone, stages, splitter, lifting, readout, head)
+    return start_from(network, "network", weights)
 
 
 @component("network")
@@ -136,9 +139,11 @@ def ifdd_fixed(
     },
     readout: Annotated[Part, "groups to one feature vector"] = "token-weights",
     head: Annotated[Part, "feature vector to logits"] = "linear",
+    weights: Annotated[str, File(), "a weights file to start from, as 'study weights' makes it"] = "scratch",
 ) -> nn.Module:
     """IFDD at full size without the release's accidents: frames sampled where the paper says, a skip in the output."""
-    return joined(shape, classes, build, backbone, stages, splitter, lifting, readout, head)
+    network = joined(shape, classes, build, backbone, stages, splitter, lifting, readout, head)
+    return start_from(network, "network", weights)
 
 
 def joined(

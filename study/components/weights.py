@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
@@ -15,18 +14,17 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from study.errors import InputError
-from study.hashing import canonical_json
+from study.hashing import canonical_json, file_digest
 from study.ledger.files import write
 from study.records import from_json
 
 SCRATCH = "scratch"
 """What a study writes where nothing is loaded."""
-DIGEST_DIGITS = 16
 NAMES_SHOWN = 20
 Module = TypeVar("Module", bound=nn.Module)
 Shapes = Mapping[str, tuple[int, ...]]
 _FACTS = "study"
-_WITH_DIGEST = re.compile(rf"(?P<path>.+)#(?P<digest>[0-9a-f]{{{DIGEST_DIGITS}}})")
+_WITH_DIGEST = re.compile(r"(?P<path>.+)#(?P<digest>[0-9a-f]{16})")
 
 
 @dataclass(frozen=True)
@@ -124,13 +122,6 @@ def save(path: Path, tensors: Mapping[str, Tensor], facts: Facts) -> str:
     # one key: safetensors keeps no order among several
     write(path, safetensors.torch.save(owned, {_FACTS: canonical_json(asdict(facts))}))
     return file_digest(path)
-
-
-def file_digest(path: Path) -> str:
-    """Return the first 16 hexadecimal digits of a file's SHA-256; InputError where there is no such file."""
-    must_exist(path)
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:DIGEST_DIGITS]
 
 
 def must_exist(path: Path) -> None:

@@ -68,7 +68,7 @@ class Subject:
         registry = Registry(spec.modules)
         dataset: Dataset = registry.build("dataset", spec.table("dataset"))
         return cls(
-            lambda: build_network(registry, spec.config, dataset.shape, len(dataset.classes)),
+            lambda: build_network(registry, spec.tables, dataset.shape, len(dataset.classes)),
             lambda: cast(Loss, registry.build("loss", spec.table("loss"))),
             dataset.shape,
         )

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from study.errors import InputError, listing, nearest
-from study.hashing import canonical_json, digest
+from study.hashing import canonical_json, digest, file_digest
 from study.registry import CONFIGURED, Config, Range, Registry
 from study.spec.recipes import compose, recipe
 from study.spec.settings import Settings
@@ -345,6 +345,10 @@ def _split_places(config: dict[str, Config], registry: Registry) -> tuple[dict[s
             if key in declared and declared[key].is_place:
                 if value:
                     places[f"{kind}.{key}"] = str(Path(value).expanduser().absolute())
+            elif key in declared and declared[key].is_file and value != declared[key].default:
+                path = Path(value).expanduser().absolute()
+                counted[kind][key] = file_digest(path)
+                places[f"{kind}.{key}"] = f"{path}#{counted[kind][key]}"
             else:
                 counted[kind][key] = value
     return counted, places

@@ -19,6 +19,6 @@ def check(run: RunSpec) -> None:
     registry = Registry(run.modules)
     dataset: Dataset = registry.build("dataset", run.table("dataset"))
     with torch.device("meta"):
-        build_network(registry, run.config, dataset.shape, len(dataset.classes))
+        build_network(registry, run.tables, dataset.shape, len(dataset.classes))
         registry.build("loss", run.table("loss"))
     registry.build("augmentation", run.table("augmentation"))

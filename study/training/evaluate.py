@@ -64,6 +64,6 @@ def trained(spec: RunSpec, folder: Path) -> tuple[Dataset, nn.Module]:
         raise StudyError(f"{folder}: no {WEIGHTS} to evaluate: the run has not finished, or has diverged.")
     registry = Registry(spec.modules)
     dataset: Dataset = registry.build("dataset", spec.table("dataset"))
-    network = build_network(registry, spec.config, dataset.shape, len(dataset.classes))
+    network = build_network(registry, spec.tables, dataset.shape, len(dataset.classes))
     network.load_state_dict(safetensors.torch.load_file(folder / WEIGHTS))
     return dataset, network

@@ -167,7 +167,7 @@ class Learner:
         if config.labels == "shuffled":
             labels = shuffled(labels, seed_of(spec.seed, "labels", config.stream))
         network = initialise(
-            lambda: build_network(registry, spec.config, dataset.shape, len(dataset.classes)),
+            lambda: build_network(registry, spec.tables, dataset.shape, len(dataset.classes)),
             seed_of(spec.seed, "init"),
         ).to(device)
         steps = steps_per_epoch(len(clips.labels), config.batch_size)

@@ -21,9 +21,10 @@ from study.components.exchange import export_released, import_kinetics, import_r
 from study.components.initial import initialise
 from study.components.network import build_network
 from study.components.released import released_name, to_released
-from study.components.weights import Facts, file_digest, read, save, start_from
+from study.components.weights import Facts, read, save, start_from
 from study.data.clips import ClipShape
 from study.errors import InputError
+from study.hashing import file_digest
 from study.registry import Registry
 
 NARROWER = 6
