@@ -152,9 +152,9 @@ def resample(clips: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     """
     batch, channels, frames, height, width = clips.shape
     across = clips.reshape(batch, -1, width) @ columns.to(clips.device).transpose(1, 2)
-    upright = across.view(batch, -1, height, width).transpose(2, 3).reshape(batch, -1, height)
-    down = upright @ rows.to(clips.device).transpose(1, 2)
-    return down.view(batch, channels, frames, width, height).transpose(3, 4).contiguous()
+    by_row = across.view(batch, -1, height, width).transpose(1, 2).reshape(batch, height, -1)
+    down = (rows.to(clips.device) @ by_row).view(batch, height, -1, width)
+    return down.transpose(1, 2).reshape(batch, channels, frames, height, width)
 
 
 def brighten(clips: Tensor, factor: Tensor) -> Tensor:

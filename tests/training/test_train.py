@@ -6,9 +6,11 @@ import safetensors.torch
 import torch
 
 from study.errors import StudyError
-from study.records import Epoch, RunResult, from_json
+from study.records import Epoch, RunResult, TestResult, from_json
+from study.registry import Registry
 from study.training import train as job
 from study.training.batches import shuffled
+from study.training.evaluate import evaluate
 from study.training.predictions import load
 from study.training.train import train
 
@@ -32,6 +34,22 @@ def orders_of(spec, folder):
     tiny_parts.ORDERS.clear()
     train(spec, folder, ignore)
     return list(tiny_parts.ORDERS)
+
+
+def clips_shown(spec, folder):
+    """Return the clips that the network was shown in training and out of it, each (n, C, T, H, W)."""
+    import tiny_parts
+
+    for shown in tiny_parts.SEEN.values():
+        shown.clear()
+    train(spec, folder, ignore)
+    return tuple(torch.cat(tiny_parts.SEEN[training]) for training in (True, False))
+
+
+def learner_of(spec):
+    registry = Registry(spec.modules)
+    dataset = registry.build("dataset", spec.table("dataset"))
+    return job.Learner.of(spec, registry, dataset, torch.device("cpu"))
 
 
 def test_a_training_learns_and_leaves_a_whole_record(spec, tmp_path):
@@ -128,6 +146,92 @@ def test_the_learning_rate_warms_up_and_falls(spec, tmp_path):
     # 7 steps an epoch; the last step of epoch e is 7e - 1, warm-up 7 steps of 28
     expected = [0.005 * (1 + np.cos(np.pi * (7 * e - 1 - 7) / 21)) for e in (2, 3, 4)]
     assert [epoch.learning_rate for epoch in result.history] == pytest.approx([0.01, *expected])
+
+
+STANDARD = {
+    "name": "standard",
+    "flip": 0.5,
+    "scale_low": 0.5,
+    "scale_high": 1.0,
+    "ratio": 1.3,
+    "brightness": 0.4,
+    "contrast": 0.4,
+    "saturation": 0.0,
+    "hue": 0.0,
+}
+CHANGING = {"augmentation": STANDARD, "mixup": 0.8, "cutmix": 1.0}
+
+
+@pytest.mark.parametrize("changing", [{"augmentation": STANDARD}, {"mixup": 0.8}, {"cutmix": 1.0}])
+def test_training_clips_are_changed_and_no_others(spec, tmp_path, changing):
+    training, judging = clips_shown(spec(epochs=2), tmp_path / "a")
+    changed, same = clips_shown(spec(epochs=2, **changing), tmp_path / "b")
+    assert (training != changed).flatten(1).any(1).float().mean() > 0.8
+    assert torch.equal(judging, same)
+
+
+def test_variants_see_the_same_changed_clips(spec, tmp_path):
+    reference, _ = clips_shown(spec(**CHANGING), tmp_path / "a")
+    narrow = {"width": 3, "dropout": 0.5}
+    assert torch.equal(clips_shown(spec(network=narrow, **CHANGING), tmp_path / "b")[0], reference)
+    assert torch.equal(clips_shown(spec(ema=0.9, **CHANGING), tmp_path / "c")[0], reference)
+    assert not torch.equal(clips_shown(spec(seed=2, **CHANGING), tmp_path / "d")[0], reference)
+
+
+def test_seed_stream_and_epoch_shift_augmentation_and_mixing(spec):
+    def seeds(epoch=1, **changes):
+        learner, found = learner_of(spec(**changes)), []
+        learner.augment = lambda clips, generator: found.append(generator.initial_seed()) or clips
+        learner.mix = lambda clips, labels, classes, seed: found.append(seed) or (clips, labels)
+        learner.epoch(epoch)
+        return found
+
+    reference = seeds()
+    assert seeds(network={"width": 3}) == reference
+    assert len(set(reference)) == 1 + 7  # one generator for the epoch, one seed for each of 7 batches
+    for changed in (seeds(seed=2), seeds(stream=1), seeds(epoch=2)):
+        assert not set(changed) & set(reference)
+
+
+def test_every_epoch_changes_clips_anew(spec, tmp_path):
+    shown, _ = clips_shown(spec(epochs=2, augmentation=STANDARD, dataset={"noise": 0.0}), tmp_path)
+    first, second = shown.chunk(2)
+    assert not any(torch.equal(clip, other) for clip in first for other in second)
+
+
+def test_a_changed_training_repeats_itself(spec, tmp_path):
+    for name in "ab":
+        run(spec(ema=0.9, **CHANGING), tmp_path / name)
+    first, second = (tmp_path / name / "weights.safetensors" for name in "ab")
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_the_averaged_weights_are_those_after_each_step_with_geometric_shares(spec):
+    learner = learner_of(spec(ema=0.8, epochs=1))
+    steps = []
+    take = learner.step
+
+    def watched(clips, targets):
+        loss = take(clips, targets)
+        steps.append(learner.network.head.weight.detach().clone())
+        return loss
+
+    learner.step = watched
+    learner.epoch(1)
+    shares = torch.tensor([0.8 ** (len(steps) - 1 - n) for n in range(len(steps))])
+    expected = torch.einsum("n,nij->ij", shares / shares.sum(), torch.stack(steps))
+    torch.testing.assert_close(learner.judged.head.weight.data, expected, rtol=0, atol=1e-6)
+    assert not torch.equal(learner.judged.head.weight, learner.network.head.weight)
+
+
+def test_averaging_leaves_training_alone_and_decides_what_is_selected(spec, tmp_path):
+    plain, averaged = (run(spec(ema=ema), tmp_path / str(ema)) for ema in (0.0, 0.9))
+    assert [e.train_loss for e in plain.history] == [e.train_loss for e in averaged.history]
+    assert [e.selection["loss"] for e in plain.history] != [e.selection["loss"] for e in averaged.history]
+    evaluated = spec(ema=0.9, dataset={"test_is_selection": True})
+    evaluate(evaluated, tmp_path / "0.9", ignore)
+    tested = from_json(TestResult, (tmp_path / "0.9" / "test.json").read_bytes())
+    assert tested.metrics == averaged.selection
 
 
 @pytest.mark.parametrize("clip_norm", [0.0, 1.0])
