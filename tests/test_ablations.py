@@ -46,12 +46,11 @@ def planned(
 def test_every_study_and_each_of_its_profiles_can_be_planned(path: Path, lab: Settings) -> None:
     profiles = tomllib.loads(path.read_text()).get("profile", {})
     assert {"smoke", "full"} <= set(profiles) or path.stem == "honesty"
-    whole = planned(path, lab)
-    assert whole.question.endswith("?")
-    for profile in profiles:
+    for profile in (None, *profiles):
         record = planned(path, lab, profile)
-        assert [v.levels for v in record.variants] == [v.levels for v in whole.variants]
-        assert record.name == f"{path.stem}@{profile}"
+        assert record.question.endswith("?")
+        assert len(record.variants) >= 2
+        assert record.name == (f"{path.stem}@{profile}" if profile else path.stem)
 
 
 def first_runs(record: StudyRecord) -> Iterator[RunSpec]:

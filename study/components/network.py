@@ -94,9 +94,13 @@ def ifdd(
     backbone: Annotated[Part, "clips to feature maps"] = "conv-tiny",
     stages: Annotated[list[int] | None, "backbone stages to join, from 0; none: the last"] = None,
     splitter: Annotated[Part, "a clip's frames to a static and a dynamic group"] = "issm",
-    lifting: Annotated[Part, "takes from the dynamic group what the static one predicts"] = "attention",
+    lifting: Annotated[Part, "takes from the dynamic group what the static one predicts"] = {  # noqa: B006
+        "name": "attention",
+        "heads": 4,
+        "drop_path": 0.0,
+    },
     readout: Annotated[Part, "groups to one feature vector"] = "token-weights",
-    head: Annotated[Part, "feature vector to logits"] = "linear",
+    head: Annotated[Part, "feature vector to logits"] = {"name": "linear", "dropout": 0.1},  # noqa: B006
 ) -> nn.Module:
     """IFDD from any parts; by default a small one that learns on a CPU."""
     return joined(shape, classes, build, backbone, stages, splitter, lifting, readout, head)
