@@ -20,11 +20,12 @@ SEEDS_TO_CHOOSE_FROM = (3, 5, 8, 10, 20)
 def notes(evidence: Evidence) -> Iterator[str]:
     """Yield the notes in the order in which they are printed."""
     yield _coverage(evidence)
-    yield _rule(evidence)
+    yield from _family(evidence)
     yield from _smallest_effect(evidence)
     yield from _test_size(evidence)
     yield from _rank_tests(evidence)
     yield from _uncounted(evidence)
+    yield from _unused(evidence)
 
 
 def _samples(evidence: Evidence) -> int:
@@ -45,21 +46,14 @@ def _coverage(evidence: Evidence) -> str:
     return f"Intervals are {covered} and these hyperparameters{luck}."
 
 
-def _rule(evidence: Evidence) -> str:
-    m, rope = evidence.comparisons, points(evidence.rope)
-    level = percent(1 - evidence.alpha / m)
-    family = (
-        f" The level is {percent(1 - evidence.alpha)} corrected for {counted(m, 'comparison')} (Bonferroni); "
-        "Holm's p is a description."
-        if m > 1
-        else ""
-    )
-    return (
-        f"A variant helps, or hurts, where the {level} interval of its paired difference excludes 0 and the "
-        f"difference is at least {rope} points; it is equivalent where the "
-        f"{percent(1 - 2 * evidence.alpha / m)} interval lies within ±{rope} points. {rope} points were declared "
-        f"before the runs as the least difference of interest.{family}"
-    )
+def _family(evidence: Evidence) -> Iterator[str]:
+    rope, m = points(evidence.rope), evidence.comparisons
+    yield f"The least difference of interest, {rope} points, was declared in the study before its runs."
+    if m > 1:
+        yield (
+            f"Verdicts rest on {percent(1 - evidence.alpha / m)} intervals: {percent(1 - evidence.alpha)} corrected "
+            f"for {counted(m, 'comparison')} (Bonferroni). Holm's p is a description."
+        )
 
 
 def _smallest_effect(evidence: Evidence) -> Iterator[str]:
@@ -107,3 +101,23 @@ def _uncounted(evidence: Evidence) -> Iterator[str]:
     operators = sorted({operator for profile in profiles for operator in profile.uncounted})
     if operators:
         yield f"The counter of multiply-accumulates knows nothing of {joined(operators)}, and counts them as 0."
+    for variant in evidence.variants:
+        if (
+            variant.profile is not None
+            and variant.profile.is_doubtful
+            and variant.profile.disagreement is not None
+        ):
+            yield (
+                f"The cost of {variant.name} is uncertain: torch's counter finds "
+                f"{percent(abs(variant.profile.disagreement))} "
+                f"{'more' if variant.profile.disagreement > 0 else 'fewer'} operations than fvcore's."
+            )
+
+
+def _unused(evidence: Evidence) -> Iterator[str]:
+    for variant in evidence.variants:
+        if variant.profile is not None and variant.profile.unused:
+            yield (
+                f"{variant.profile.unused} of the {variant.profile.parameters} parameters of {variant.name} get no "
+                f"gradient: {joined(list(variant.profile.unused_tensors))}."
+            )

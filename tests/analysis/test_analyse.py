@@ -288,3 +288,39 @@ def test_whole_studies_without_any_difference_raise_no_more_false_alarms_than_al
         verdicts = {v.difference.verdict for v in found.variants if v.difference is not None}
         wrong += bool(verdicts & {"helps", "hurts"})
     assert wrong / studies <= 0.05 + 3 * sqrt(0.05 * 0.95 / studies)
+
+
+def test_a_cost_that_the_counters_disagree_on_is_called_uncertain() -> None:
+    study = two(SAME)
+    profile = study.variants[1].profile
+    assert profile is not None
+    doubtful = replace(profile, macs=1000, flops=2200, unused=7, unused_tensors=("splitter.bias",))
+    arms = (study.variants[0], replace(study.variants[1], profile=doubtful))
+    notes = "\n".join(findings(replace(study, variants=arms)).notes)
+    assert "The cost of issm is uncertain: torch's counter finds 10 % more operations" in notes
+    assert "7 of the" in notes
+    assert "parameters of issm get no gradient: splitter.bias." in notes
+    assert "uncertain" not in "\n".join(findings(study).notes)
+
+
+def test_strata_are_compared_inside_themselves() -> None:
+    low, high = two(SAME).variants
+    arms = (
+        replace(low, name="even-odd, d=1", reference="even-odd, d=1"),
+        replace(high, name="issm, d=1", reference="even-odd, d=1"),
+        variant("even-odd, d=2", tuple(s - 20 for s in REFERENCE), reference=True),
+        replace(variant("issm, d=2", tuple(s - 20 for s in REFERENCE)), reference="even-odd, d=2"),
+    )
+    found = findings(replace(two(SAME), variants=arms, claims=()))
+    assert found.comparisons == 2
+    differences = {v.name: v.difference for v in found.variants if v.difference is not None}
+    assert set(differences) == {"issm, d=1", "issm, d=2"}
+    assert differences["issm, d=2"].interval.mean == pytest.approx(0.0)
+    assert "Against the reference of each stratum" in found.answer
+
+
+def test_a_claim_that_the_reference_is_better_is_supported_where_the_variant_hurts() -> None:
+    worse = replace(two(shifted(-8.0, -7.5, -8.5, -8.2, -7.8)), claims=(Claim("even-odd", "issm"),))
+    assert findings(worse).claims[0].verdict == "supported"
+    better = replace(two(shifted(8.0, 7.5, 8.5, 8.2, 7.8)), claims=(Claim("even-odd", "issm"),))
+    assert findings(better).claims[0].verdict == "refuted"
