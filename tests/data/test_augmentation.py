@@ -115,11 +115,28 @@ def test_a_crop_is_what_torch_interpolates_from_that_box(top, left, height, widt
     torch.testing.assert_close(resample(given, rows, columns).flatten(1, 2), expected, rtol=0, atol=1e-6)
 
 
-def test_crops_have_the_asked_area_and_shape_and_lie_inside():
+def boxes(**parameters):
+    """Return row numbers and column numbers, each (500, 64, 64), after augmentation."""
     ramp_y, ramp_x = torch.meshgrid(torch.arange(64.0), torch.arange(64.0), indexing="ij")
     given = torch.stack([ramp_y, ramp_x])[None, :, None].expand(500, -1, -1, -1, -1)
-    part = augmentation(**NOTHING | {"scale_low": 0.3, "scale_high": 0.8, "ratio": 1.5})
-    seen = part(given, generator())[:, :, 0]
+    return augmentation(**NOTHING | parameters)(given, generator())[:, :, 0]
+
+
+def test_flip_area_shape_and_place_of_a_crop_are_drawn_apart():
+    seen = boxes(flip=0.5, scale_low=0.3, scale_high=0.8, ratio=1.5)
+    height, width = 64 * (seen[:, 0, 33, 0] - seen[:, 0, 32, 0]), 64 * (seen[:, 1, 0, 33] - seen[:, 1, 0, 32])
+    flipped, width = (width < 0).float(), width.abs()
+    top = (seen[:, 0].mean((1, 2)) + 0.5 - height / 2) / (64 - height)
+    left = (seen[:, 1].mean((1, 2)) + 0.5 - width / 2) / (64 - width)
+    related = torch.corrcoef(torch.stack([flipped, height * width, (width / height).log(), top, left]))
+    assert (related - torch.eye(5)).abs().max() < 0.18  # 4 standard errors of no correlation at all
+    for place in (top, left):
+        assert -0.01 < place.min() < 0.03
+        assert 0.97 < place.max() < 1.01
+
+
+def test_crops_have_the_asked_area_and_shape_and_lie_inside():
+    seen = boxes(scale_low=0.3, scale_high=0.8, ratio=1.5)
     assert seen.amin() >= 0
     assert seen.amax() <= 63 + 1e-4
     # between the clamped edges, a ramp stretched from a box of h pixels rises by h / 64 a pixel
