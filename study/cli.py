@@ -146,6 +146,7 @@ def list_(
     from fnmatch import fnmatch
 
     from study.registry import KINDS
+    from study.spec.recipes import RECIPES
 
     registry = _registry(_settings())
     for kind in KINDS:
@@ -159,6 +160,11 @@ def list_(
             for parameter in component.parameters.values():
                 default = "required" if parameter.required else f"default {parameter.default!r}"
                 print(f"      {parameter.name:<18} {parameter.allowed()}; {default}: {parameter.help}")
+    recipes = {name: r for name, r in RECIPES.items() if fnmatch(name, pattern) or fnmatch("recipe", pattern)}
+    if recipes:
+        print("\nrecipe")
+    for name, recipe in recipes.items():
+        print(f"  {name:<22} {recipe.help}.")
 
 
 @app.command()

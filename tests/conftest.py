@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # one test process a core already; read when torch is imported
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -297,7 +297,10 @@ def resolve(
         _check_kind(key, f"{spec.file}: {section}.{key}")
         if "." in key and kind not in tree:
             tree[kind] = registry.parts(_network(tree, registry, written)).get(kind, {})
-        assign(tree, key, value)
+        if "." in key:
+            assign(tree, key, value)
+        else:
+            tree[key] = value  # another component, which has nothing of the base's
 
     network = _network(tree, registry, written)
     parts = registry.parts(network)

@@ -95,3 +95,19 @@ def test_a_part_that_the_network_lacks_is_named(tmp_path: Path) -> None:
     )
     with pytest.raises(InputError, match="Did you mean 'head'"):
         designed(tmp_path, text)
+
+
+def test_a_level_that_is_another_component_has_nothing_of_the_base_s(tmp_path: Path) -> None:
+    text = """
+[base]
+lifting = { name = "attention", heads = 2, norm = false }
+[design]
+kind = "one-factor"
+reference = { lifting = { name = "attention", heads = 4 } }
+[factors]
+lifting = [{ name = "attention", heads = 4 }, { name = "conv" }, "none"]
+"""
+    configs = [cell.config["lifting"] for cell in designed(tmp_path, text)]
+    assert (configs[0]["heads"], configs[0]["norm"]) == (4, True)
+    assert (configs[1]["name"], configs[1]["heads"]) == ("conv", 8)
+    assert configs[2] == {"name": "none"}
