@@ -111,7 +111,8 @@ def done(study: StudyRecord, ledger: Ledger) -> int:
 
 def failures(study: StudyRecord, ledger: Ledger) -> list[tuple[plan.Job, Failure]]:
     """Return every training and every measure of the study that ended without a result, with the reason."""
-    return [failed for job, state in _known(study, ledger) for failed in _failures(study, job, state)]
+    found = [failed for job, state in _known(study, ledger) for failed in _failures(study, job, state)]
+    return found + list(_unprofiled(study, ledger))
 
 
 def forget_failures(study: StudyRecord, ledger: Ledger) -> int:
@@ -126,9 +127,25 @@ def _failures(study: StudyRecord, job: plan.Job, state: RunState) -> Iterator[tu
     if state.failure is not None:
         yield job, state.failure
     if job.purpose == "confirm":
+        if state.result is not None and state.result.status == "diverged":
+            yield (
+                job,
+                Failure(
+                    job.run.id, "train", "the training diverged: its loss or gradients were not finite", ""
+                ),
+            )
         for measure in study.measures:
             if measure in state.unmeasured:
                 yield replace(job, kind="measure", measure=measure), state.unmeasured[measure]
+
+
+def _unprofiled(study: StudyRecord, ledger: Ledger) -> Iterator[tuple[plan.Job, Failure]]:
+    study = ledger.with_suggestions(study)
+    for variant in study.variants:
+        network = plan.profile_of(study, variant, ledger.state)
+        failure = ledger.profile_failure(network) if network is not None else None
+        if network is not None and failure is not None:
+            yield plan.Job("profile", network, variant.name, "profile", 0), failure
 
 
 def _greet(study: StudyRecord, ledger: Ledger, tell: Listener) -> None:

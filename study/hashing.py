@@ -6,6 +6,7 @@ import ast
 import hashlib
 import importlib.util
 import json
+import os
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
@@ -40,8 +41,8 @@ def seed_of(*parts: str | int) -> int:
 def code_digest(modules: Iterable[str]) -> str:
     """Return a digest of the code that `modules` run, comments, docstrings and layout left out.
 
-    Imports are followed statically inside each module's own top-level package: what a third-party
-    library does is told by its recorded version, not by its source.
+    Imports are followed statically inside each module's own top-level package and, outside site-packages, to
+    the modules that lie beside it: what a library does is told by its recorded version, not by its source.
     """
     found: dict[str, str] = {}
     waiting = list(modules)
@@ -69,8 +70,9 @@ def _parse(module: str) -> tuple[str, list[str]]:
 
 
 def _imports(tree: ast.Module, module: str, *, is_package: bool) -> Iterator[str]:
-    """Yield the modules of `module`'s own top-level package that its syntax tree imports."""
+    """Yield the modules that its syntax tree imports from `module`'s own top-level package or from beside it."""
     top = module.partition(".")[0]
+    beside = _folder_of(top)
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             candidates = [alias.name for alias in node.names]
@@ -84,8 +86,21 @@ def _imports(tree: ast.Module, module: str, *, is_package: bool) -> Iterator[str
         else:
             continue
         for name in candidates:
-            if name.partition(".")[0] == top and name != top and module_path(name) is not None:
+            other = name.partition(".")[0]
+            own = other == top and name != top
+            if (own or (other != top and beside and _folder_of(other) == beside)) and module_path(name):
                 yield name
+
+
+@cache
+def _folder_of(top: str) -> Path | None:
+    """Return the folder that a top-level module lies in, None for what is installed or comes with Python."""
+    path = module_path(top)
+    if path is None:
+        return None
+    folder = path.parent.parent if path.name == "__init__.py" else path.parent
+    installed = {"site-packages", "dist-packages"} & set(folder.parts)
+    return None if installed or folder == Path(os.__file__).parent else folder
 
 
 @cache

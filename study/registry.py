@@ -22,13 +22,14 @@ import ast
 import importlib
 import importlib.metadata
 import logging
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 from annotated_types import Ge, GroupedMetadata, Le
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from study.errors import InputError, listing, nearest
 from study.hashing import module_path
@@ -290,8 +291,10 @@ class Registry:
 def check(annotation: Any, value: Any, where: str) -> Any:
     """Return `value` as `annotation`'s type; InputError says what is allowed where it does not fit."""
     try:
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError
         return _adapter(annotation).validate_python(value, strict=True)
-    except ValidationError:
+    except ValueError:  # pydantic's errors are of this kind
         choices = [str(choice) for choice in _choices(annotation)]
         near = nearest(value, choices) if isinstance(value, str) else ""
         raise InputError(f"{where}: must be {describe(annotation)}. Got {value!r} instead.{near}") from None
@@ -318,6 +321,8 @@ def describe(annotation: Any) -> str:
         return listing_of_values(get_args(annotation))
     if get_origin(annotation) is list:
         return f"a list, each entry {describe(get_args(annotation)[0])}"
+    if get_origin(annotation) is dict:
+        return "a table"
     if args := get_args(annotation):  # a union
         return " or ".join(describe(arg) for arg in args)
     words = {

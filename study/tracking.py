@@ -112,11 +112,14 @@ class Mirror:
 
     def _write(self) -> None:
         store = None
-        try:
-            store = _Store(self._uri, self._artifacts, self._study)
-        except Exception as error:
-            self._warn(error)
+        broken = False
         while not self._abandoned and (waiting := self._queue.get()) is not None:
+            if store is None and not broken:
+                try:  # not before there is something to say: a study that is refused must leave no trace
+                    store = _Store(self._uri, self._artifacts, self._study)
+                except Exception as error:
+                    broken = True
+                    self._warn(error)
             if store is None:
                 continue
             try:

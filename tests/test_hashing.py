@@ -63,3 +63,16 @@ def test_a_change_in_an_imported_module_of_the_same_package_counts(package) -> N
     relative = code_digest(["lab.part"])
     package("below", "A = 3\n")
     assert code_digest(["lab.part"]) != relative
+
+
+def test_a_change_in_a_module_beside_a_user_s_own_counts(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def digest_with(helper: str) -> str:
+        (tmp_path / "my_helper.py").write_text(helper)
+        (tmp_path / "my_part.py").write_text("import json\nimport numpy\nfrom my_helper import A\n")
+        for cached in (hashing._parse, hashing.module_path, hashing._folder_of):
+            cached.cache_clear()
+        return code_digest(["my_part"])
+
+    assert digest_with("A = 1\n") == digest_with("A = 1  # one\n") != digest_with("A = 2\n")

@@ -10,19 +10,20 @@ import sys
 import threading
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from study.analysis.findings import Difference, Findings, Interval, SeedScore, VariantFinding
 from study.errors import InputError
-from study.events import Concluded, Ended, EpochEnded, Found, Started
-from study.ledger.record import RunState
+from study.events import Began, Concluded, Ended, EpochEnded, Found, Started
+from study.ledger.record import RunState, StudyRecord
 from study.plan import Job
 from study.records import Epoch, Failure, Machine, RunResult, RunSpec
 from study.tracking import Mirror, mirror, ui
 
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+BEGAN = Began(cast(StudyRecord, None), 0, 0)
 MACHINE = Machine(versions={"torch": "2.15"}, hardware="CPU", platform="Linux")
 
 
@@ -33,7 +34,9 @@ def first_mirror(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subpro
     code = (
         "import os, sys; from pathlib import Path; from study.tracking import Mirror; where = Path(sys.argv[1])\n"
         "assert 'mlflow' not in sys.modules\n"
-        "with Mirror(f'sqlite:///{where}/deep/mlflow.db', where / 'artifacts', 'first'): pass\n"
+        "from study.events import Began\n"
+        "with Mirror(f'sqlite:///{where}/deep/mlflow.db', where / 'artifacts', 'first') as tracker:\n"
+        "    tracker(Began(None, 0, 0))\n"
         "assert os.environ['MLFLOW_DISABLE_TELEMETRY'] == 'true'\n"
     )
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
@@ -203,8 +206,8 @@ def test_seeds_and_trials_are_children_of_their_variant(place: Place) -> None:
 
 
 def test_the_runs_table_is_what_the_ui_opens(place: Place) -> None:
-    with place.mirror():
-        pass
+    with place.mirror() as tracker:
+        tracker(BEGAN)
     experiment = place.client.get_experiment_by_name("issm@smoke")
     assert experiment.tags["mlflow.experimentKind"] == "custom_model_development"
 
@@ -328,6 +331,11 @@ def test_a_run_left_open_is_not_running_for_ever(place: Place) -> None:
         place.client.update_run(run.info.run_id, status="RUNNING")
     with place.mirror():
         pass
+    assert {run.info.status for run in place.runs().values()} == {"RUNNING"}, (
+        "a study that is refused says nothing"
+    )
+    with place.mirror() as tracker:
+        tracker(BEGAN)
     assert {run.info.status for run in place.runs().values()} == {"KILLED"}
 
 

@@ -14,7 +14,7 @@ import json
 import os
 import socket
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -70,6 +70,10 @@ class Ledger:
                 if (failure := _read(Failure, folder / UNMEASURED.format(measure)))
             },
         )
+
+    def profile_failure(self, run: RunSpec) -> Failure | None:
+        """Return why the run's network could not be counted, where that was tried in vain."""
+        return _read(Failure, self.profile_folder(run) / "failure.json")
 
     def is_profiled(self, run: RunSpec) -> bool:
         """Whether counting the run's network has ended, well or badly."""
@@ -148,25 +152,53 @@ class Ledger:
             StudyError: Another process on some machine holds the study; it is named.
         """
         lock = self._study(study) / "lock"
-        lock.parent.mkdir(parents=True, exist_ok=True)
         mine = f"{socket.gethostname()} {os.getpid()}"
-        for _ in range(2):
-            try:
-                with lock.open("x") as file:
-                    file.write(mine)
-                break
-            except FileExistsError:
-                host, _, process = lock.read_text().partition(" ")
-                if host != socket.gethostname() or _alive(process):
-                    raise StudyError(
-                        f"the study {study!r} is being run by process {process or '?'} on {host or '?'}. "
-                        f"If that process is gone, delete {lock}."
-                    ) from None
-                lock.unlink(missing_ok=True)
+        while not _created(lock, mine):
+            holder = _holder(lock)
+            host, _, process = holder.partition(" ")
+            if holder and (host != socket.gethostname() or _alive(process)):
+                raise StudyError(
+                    f"the study {study!r} is being run by process {process} on {host}. "
+                    f"If that process is gone, delete {lock}."
+                )
+            _remove_stale(lock, holder)
         try:
             yield
         finally:
             lock.unlink(missing_ok=True)
+
+
+def _created(lock: Path, content: str) -> bool:
+    """Make the lock with its content in one step; False where there is one."""
+    aside = lock.with_name(f"lock.{content.replace(' ', '.')}")
+    write(aside, content)
+    try:
+        os.link(aside, lock)
+    except FileExistsError:
+        return False
+    finally:
+        aside.unlink()
+    return True
+
+
+def _holder(lock: Path) -> str:
+    try:
+        return lock.read_text()
+    except FileNotFoundError:
+        return ""
+
+
+def _remove_stale(lock: Path, holder: str) -> None:
+    """Remove the lock of a process that is gone, unless another conductor has just put its own there."""
+    taken = lock.with_name(f"lock.stale.{os.getpid()}")
+    try:
+        lock.rename(taken)
+    except FileNotFoundError:
+        return
+    if taken.read_text() != holder:
+        with suppress(FileExistsError):
+            os.link(taken, lock)
+    taken.unlink()
 
 
 def _names(folder: Path) -> list[str]:

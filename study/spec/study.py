@@ -69,7 +69,7 @@ class Search:
     trials: Annotated[int, Range(0)] = 0
     generation: Annotated[int, Range(1)] = 4
     sampler: Literal["tpe", "gp", "random"] = "tpe"
-    space: Mapping[str, Any] = field(default_factory=dict)
+    space: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -145,6 +145,10 @@ def load(path: Path, profile: str | None = None, changes: Sequence[str] = ()) ->
     """
     tree = read_toml(path)
     profiles = tree.pop("profile", {})
+    if not isinstance(profiles, Mapping) or not all(
+        isinstance(table, Mapping) for table in profiles.values()
+    ):
+        raise InputError(f"{path}: profile: must hold one table a profile, such as [profile.smoke].")
     layers: list[tuple[str, Mapping[str, Any]]] = []
     if profile is not None:
         if profile not in profiles:
@@ -220,6 +224,12 @@ def _factors(given: Any, where: str) -> dict[str, tuple[Any, ...]]:
             raise InputError(
                 f"{where}.{key}: must be a list of levels that is not empty. Got {levels!r} instead."
             )
+        if odd := [
+            level for level in levels if not isinstance(level, str | bool | int | float | Mapping | list)
+        ]:
+            raise InputError(
+                f"{where}.{key}: a level must be a name, a table, a number or a list. Got {odd[0]!r}."
+            )
         if len({canonical_json(level) for level in levels}) < len(levels):
             raise InputError(f"{where}.{key}: names a level twice: {levels!r}.")
         _check_kind(key, f"{where}.{key}")
@@ -253,6 +263,10 @@ def dimensions(spec: StudySpec) -> dict[str, Dimension]:
     found: dict[str, Dimension] = {}
     for key, value in spec.search.space.items():
         where = f"{spec.file}: search.space.{key}"
+        if not isinstance(value, list | Mapping):
+            raise InputError(
+                f"{where}: must be a list of choices, or a table with 'low' and 'high'. Got {value!r}."
+            )
         table = {"choices": value} if isinstance(value, list) else value
         dimension = fill(Dimension, table, where)
         if dimension.choices is not None:

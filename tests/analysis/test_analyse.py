@@ -13,7 +13,8 @@ from statsmodels.stats.power import TTestPower
 
 from study.analysis.analyse import findings
 from study.analysis.evidence import Claim, Confirmation, Evidence
-from study.analysis.findings import Difference, Findings
+from study.analysis.findings import Cost, Difference, Findings
+from study.records import Part
 
 CLEAR = shifted(3.0, 2.5, 3.5, 2.8, 3.2)
 WORSE = shifted(-3.0, -2.5, -3.5, -2.8, -3.2)
@@ -301,6 +302,22 @@ def test_a_cost_that_the_counters_disagree_on_is_called_uncertain() -> None:
     assert "7 of the" in notes
     assert "parameters of issm get no gradient: splitter.bias." in notes
     assert "uncertain" not in "\n".join(findings(study).notes)
+
+
+def test_a_cost_is_what_the_profile_counted() -> None:
+    study = two(SAME)
+    reference, other = study.variants
+    assert reference.profile is not None
+    parts = (Part("backbone", 900, 4000), Part("splitter", 100, 1000))
+    counted = replace(reference.profile, unused=7, flops=10_500, activation_bytes=2**20, parts=parts)
+    arms = (replace(reference, profile=counted), replace(other, profile=None))
+    known, unknown = findings(replace(study, variants=arms)).variants
+    assert known.macs == 5000
+    assert known.cost is not None
+    assert known.cost.flops_share == pytest.approx(105.0)
+    assert replace(known.cost, flops_share=None) == Cost((1, 1, 16, 32, 32), 7, 10_500, None, 2**20, parts)
+    assert unknown.cost is None
+    assert findings(study).variants[0].cost == Cost((1, 1, 16, 32, 32))
 
 
 def test_strata_are_compared_inside_themselves() -> None:

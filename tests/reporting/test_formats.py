@@ -51,7 +51,12 @@ def test_durations_carry_over_when_rounded(seconds: float, text: str) -> None:
     ],
 )
 def test_operations_have_four_digits_and_a_prefix(value: int, text: str) -> None:
-    assert formats.macs(value) == text
+    assert formats.operations(value) == text
+
+
+def test_sizes_are_in_powers_of_two() -> None:
+    assert formats.mebibytes(3 * 1024 * 1024 // 2) == "1.50"
+    assert formats.mebibytes(None) == formats.operations(None) == "–"
 
 
 def test_probabilities_are_never_rounded_to_certainty() -> None:

@@ -15,17 +15,19 @@ import pytest
 from example_findings import HOSTILE, damaged, findings, hostile, twelve
 from markdown_it import MarkdownIt
 
-from study.analysis.findings import Difference, Findings, Interval
+from study.analysis.findings import Cost, Difference, Findings, Interval
+from study.records import Part
 from study.reporting.figures import draw
 from study.reporting.markdown import render
 from study.reporting.plates import NAMES, plates
 from study.reporting.write import machine_readable, write
 
-SHAPES = {
+SHAPES: dict[str, Callable[[], Findings]] = {
     "full": findings,
     "damaged": damaged,
     "hostile": hostile,
     "single": lambda: findings(["only"], seeds=1, epochs=1, trials=1),
+    "priced": lambda: priced(),
 }
 
 
@@ -64,6 +66,30 @@ def told() -> Findings:
         chosen={"train.lr": 0.000312457, "train.epochs": 12},
     )
     return dataclasses.replace(base, variants=(reference, other))
+
+
+def priced(*names: str) -> Findings:
+    """Findings with profiles; the second variant's splitter is another one than the reference's."""
+    base = findings(list(names or ("even-odd", "issm", "random")))
+    own = (Part("backbone", 37_000, 40_000_000), Part("splitter", 0, 0), Part("(rest)", 64, 12))
+    other = (own[0], Part("splitter", 577, 8_020_000), own[2])
+    costs = (
+        Cost((1, 3, 16, 112, 96), 512, 96_400_000, 100.44, 3 * 2**19, own),
+        Cost((1, 3, 16, 112, 96), 0, 1_064_000_000, 110.8, 2**20, other),
+        Cost((1, 3, 16, 112, 96), 0, None, None, None, own),
+    )
+    return dataclasses.replace(
+        base,
+        variants=tuple(
+            dataclasses.replace(variant, macs=48_020_000, parameters=37_641, train_seconds=725.0, cost=cost)
+            for variant, cost in zip(base.variants, costs, strict=True)
+        ),
+    )
+
+
+def captions(markdown: str, start: str) -> list[str]:
+    """Return the labels, such as ``Table 5.``, of the captions that go on with `start`."""
+    return re.findall(rf"^\*\*(Table \d+\.)\*\* {re.escape(start)}", markdown, flags=re.MULTILINE)
 
 
 def rows(markdown: str, caption: str) -> list[list[str]]:
@@ -214,6 +240,54 @@ def test_a_study_without_a_posterior_or_effect_is_still_told() -> None:
     assert list(row(render(report), "Table 2.", "issm").values())[3:9] == ["–"] * 6
 
 
+def test_table_of_costs_prints_the_findings_numbers() -> None:
+    markdown = render(priced())
+    (label,) = captions(markdown, "What each variant costs, counted for one clip of 3 × 16 × 112 × 96 (")
+    assert row(markdown, label, "even-odd") == {
+        "Variant": "even-odd",
+        "Parameters": "37\u202f641",
+        "Without gradient": "512",
+        "MACs per clip (fvcore)": "48.02 M",
+        "FLOPs per clip (torch)": "96.40 M",
+        "FLOPs / (2 × MACs) (%)": "100.4",
+        "Activations per clip (MiB)": "1.50",
+        "Training": "12 min 05 s",
+    }
+    assert list(row(markdown, label, "issm").values())[4:7] == ["1.064 G", "110.8", "1.00"]
+    assert list(row(markdown, label, "random").values())[4:7] == ["–", "–", "–"]
+    assert "`study profile STUDY` on an idle machine" in markdown
+
+
+def test_parts_are_listed_where_they_differ_from_the_references() -> None:
+    markdown = render(priced())
+    (reference,), (other,) = captions(markdown, "Parts of even-odd:"), captions(markdown, "Parts of issm:")
+    assert rows(markdown, reference)[1:] == [
+        ["backbone", "37\u202f000", "40.00 M"],
+        ["splitter", "0", "0"],
+        ["(rest)", "64", "12"],
+    ]
+    assert rows(markdown, other)[2] == ["splitter", "577", "8.020 M"]
+    assert not captions(markdown, "Parts of random:")
+
+
+def test_costs_stand_between_the_results_and_the_appendix() -> None:
+    heads = re.findall(r"^## (.*)", render(priced()), flags=re.MULTILINE)
+    assert heads.index("Results") < heads.index("Cost") < heads.index("How to read this")
+    assert "## Cost" not in render(findings())
+
+
+def test_costs_that_nobody_counted_have_no_column() -> None:
+    base = priced()
+    bare = Cost((1, 1, 16, 32, 32))
+    reference, other, third = (dataclasses.replace(variant, cost=bare) for variant in base.variants)
+    report = dataclasses.replace(base, variants=(reference, other, dataclasses.replace(third, cost=None)))
+    markdown = render(report)
+    (label,) = captions(markdown, "What each variant costs")
+    assert rows(markdown, label)[0] == ["Variant", "Parameters", "MACs per clip (fvcore)", "Training"]
+    assert "torch's counter" not in markdown
+    assert not captions(markdown, "Parts of")
+
+
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """Return a function from a shape to its report's folder, each written once."""
@@ -243,7 +317,7 @@ def test_figures_in_the_text_are_the_figures_in_the_folder(
     assert (folder / "report.pdf").read_bytes().startswith(b"%PDF-")
 
 
-@pytest.mark.parametrize("shape", ["full", "hostile"])
+@pytest.mark.parametrize("shape", ["full", "hostile", "priced"])
 def test_equal_findings_give_equal_bytes(shape: str, written: Callable[[str], Path], tmp_path: Path) -> None:
     for path in write(SHAPES[shape](), tmp_path / "else" / "where"):
         name = path.relative_to(tmp_path / "else" / "where")

@@ -112,6 +112,10 @@ def test_the_study_itself_is_good(tmp_path: Path) -> None:
         ('dataset = "faces"', 'datset = "faces"', "unknown key. Did you mean 'dataset'?"),
         ('dataset = "faces"', 'dataset = { name = "dfew", root = "/nowhere" }', "/nowhere"),
         ("[design]", "[design", "not valid TOML"),
+        ('"issm"]', "1979-05-27]", "a level must be a name, a table, a number or a list"),
+        ("[profile.smoke]", "[profile]\nsmoke = 1\n[other]", "must hold one table a profile"),
+        ("high = 1e-2", "high = inf", "search.space.train.lr.high: must be"),
+        ("[search.space]", "[search.other]", "search.other: unknown key"),
     ],
 )
 def test_a_mistake_in_the_file(say, old: str, new: str, says: str) -> None:
@@ -124,6 +128,8 @@ def test_a_mistake_in_the_file(say, old: str, new: str, says: str) -> None:
 def test_a_mistake_on_the_command_line(say) -> None:
     assert "no profile 'smok'. Did you mean 'smoke'?" in say(profile="smok")
     assert "must be key=value" in say(changes=("train.epochs",))
+    assert "weight_decay: must be a number of at least 0. Got inf" in say(changes=("train.weight_decay=inf",))
+    assert "search.space: must be a table. Got 3" in say(changes=("search.space=3",))
     assert "train.epochs: must be an integer of at least 1. Got 0 instead." in say(
         changes=("train.epochs=0",)
     )
