@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from rich.console import Console
 
-from study.errors import StudyError
+from study.errors import InputError, StudyError, listing, nearest
 
 if TYPE_CHECKING:
     from study.analysis.findings import Findings
@@ -61,6 +62,18 @@ def run(
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try failed runs again.")] = False,
 ) -> None:
     """Carry a study out: train what is not trained yet, then write the report."""
+    try:
+        _run(study, profile, set_ or [], retry_failed)
+    except KeyboardInterrupt:
+        print(
+            "\nInterrupted; whatever was finished is kept. Go on with the same command:\n"
+            f"  {shlex.join(['study', *sys.argv[1:]])}",
+            file=sys.stderr,
+        )
+        raise typer.Exit(INTERRUPTED) from None
+
+
+def _run(study: Path, profile: str | None, changes: list[str], retry_failed: bool) -> None:
     from study import conductor
     from study import plan as planning
     from study.executors.devices import cpu_cores, cuda_devices
@@ -71,7 +84,7 @@ def run(
 
     settings = _settings()
     ledger = _ledger(settings)
-    _, record = _prepared(study, profile, set_ or [], settings)
+    _, record = _prepared(study, profile, changes, settings)
     if conductor.done(record, ledger) < planning.size(record):
         check(record)
     if retry_failed:
@@ -80,24 +93,17 @@ def run(
     workers = settings.workers if settings.workers != "auto" else len(devices) or cpu_cores()
     preload = [target.partition(":")[0] for target in TARGETS.values()]
     preload.append("torch._dynamo")  # the first optimiser would import it in every worker
-    console = Console()
-    try:
-        with Display(console) as display, mirror(settings.mlflow, settings.artifacts, record.name) as tracker:
+    with (
+        Display(Console()) as display,
+        mirror(settings.mlflow, settings.artifacts, record.name) as tracker,
+    ):
 
-            def tell(event: Event) -> None:
-                display(event)
-                tracker(event)
+        def tell(event: Event) -> None:
+            display(event)
+            tracker(event)
 
-            executor = LocalWorkers(workers, devices, preload)
-            found = conductor.run(record, ledger, executor, settings.reports, tell)
-    except KeyboardInterrupt:
-        done = f"{conductor.done(record, ledger)} of {planning.size(record)}"
-        print(
-            f"\nInterrupted; {done} trainings are finished, and nothing of them is lost.\n"
-            f"Go on with the same command: {shlex.join(['study', *sys.argv[1:]])}",
-            file=sys.stderr,
-        )
-        raise typer.Exit(INTERRUPTED) from None
+        executor = LocalWorkers(workers, devices, preload)
+        found = conductor.run(record, ledger, executor, settings.reports, tell)
     _conclude(found, settings.reports / record.name)
     _list_failures(record, ledger)
 
@@ -149,6 +155,9 @@ def list_(
     from study.spec.recipes import RECIPES
 
     registry = _registry(_settings())
+    known = [*KINDS, "recipe", *(component.name for component in registry), *RECIPES]
+    if not any(fnmatch(name, pattern) for name in known):
+        raise InputError(f"nothing is called {pattern!r}.{nearest(pattern, known)} Kinds: {listing(KINDS)}.")
     for kind in KINDS:
         found = [
             c for c in registry if c.kind == kind and (fnmatch(c.name, pattern) or fnmatch(kind, pattern))
@@ -301,6 +310,12 @@ def main() -> None:
     except StudyError as error:
         print(f"Error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
+    except BrokenPipeError:  # whoever read our output has gone, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except OSError as error:  # a full disk, a folder that may not be written
+        print(f"Error: {error.filename or 'input or output'}: {error.strerror or error}.", file=sys.stderr)
+        sys.exit(1)
 
 
 if __name__ == "__main__":

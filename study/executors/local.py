@@ -51,6 +51,7 @@ class LocalWorkers:
         if "forkserver" in multiprocessing.get_all_start_methods():
             self._context: SpawnContext | ForkServerContext = multiprocessing.get_context("forkserver")
             self._context.set_forkserver_preload(["__main__", *preload])
+            _start_server()
         else:
             self._context = multiprocessing.get_context("spawn")
 
@@ -103,6 +104,17 @@ class LocalWorkers:
                 worker.process.join()
             worker.pipe.close()
         self._running.clear()
+
+
+def _start_server() -> None:
+    """Start the process that workers are forked from, deaf to Ctrl-C, which is the conductor's to answer."""
+    from multiprocessing import forkserver
+
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _work(task: Task, log: Path, device: int | None, pipe: Connection) -> None:
