@@ -9,6 +9,7 @@ from study.analysis import limits, measured, notes, wording
 from study.analysis.evidence import Confirmation, Evidence, VariantEvidence
 from study.analysis.findings import (
     ClaimFinding,
+    Cost,
     Difference,
     EpochCurve,
     Findings,
@@ -17,7 +18,7 @@ from study.analysis.findings import (
     VariantFinding,
 )
 from study.analysis.scores import LEVEL, interval, paired, parameters, score, selected, tested
-from study.records import Failure, Metrics
+from study.records import Failure, Metrics, Profile
 from study.statistics.power import seeds_to_detect, seeds_to_equate
 from study.statistics.samples import Comparison, Sample, hedges_g, p_value, posterior
 from study.statistics.verdicts import holm, verdict
@@ -152,6 +153,18 @@ def _variant(evidence: Evidence, variant: VariantEvidence, difference: Differenc
         measures=measured.intervals(evidence, variant),
         chance=measured.chance(variant),
         unmeasured=tuple(measured.unmeasured(variant)),
+        cost=None if variant.profile is None else _cost(variant.profile),
+    )
+
+
+def _cost(profile: Profile) -> Cost:
+    return Cost(
+        input_shape=profile.input_shape,
+        unused=profile.unused,
+        flops=profile.flops,
+        flops_share=None if profile.disagreement is None else 100 * (1 + profile.disagreement),
+        activation_bytes=profile.activation_bytes,
+        parts=profile.parts,
     )
 
 

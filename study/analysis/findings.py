@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from study.records import Part
+
 Verdict = Literal["helps", "hurts", "equivalent", "small", "inconclusive"]
 ClaimVerdict = Literal["supported", "refuted", "undecided"]
 
@@ -93,6 +95,24 @@ class EpochCurve:
 
 
 @dataclass(frozen=True)
+class Cost:
+    """What a variant's network costs beside its parameters and MACs, counted for one clip; None where not counted."""
+
+    input_shape: tuple[int, ...]
+    """Batch, channels, frames, height, width."""
+    unused: int | None = None
+    """Trainable values that get no gradient in a training step."""
+    flops: int | None = None
+    """Of one forward pass, by torch's counter: two for each multiply-accumulate."""
+    flops_share: float | None = None
+    """The FLOPs in per cent of twice the MACs: 100 where the two counters agree."""
+    activation_bytes: int | None = None
+    """What one clip of a training batch has kept for the backward pass."""
+    parts: tuple[Part, ...] = ()
+    """The network's own modules, in their order."""
+
+
+@dataclass(frozen=True)
 class VariantFinding:
     """All there is to say about one variant."""
 
@@ -125,6 +145,8 @@ class VariantFinding:
     """What is expected of such a figure where there is nothing to be found."""
     unmeasured: tuple[str, ...] = ()
     """One line for each figure that is not defined and each measure that could not be taken."""
+    cost: Cost | None = None
+    """None where the network was not profiled."""
 
     @property
     def is_reference(self) -> bool:

@@ -11,6 +11,7 @@ from study.analysis.findings import Interval
 MISSING = "–"
 MINUS = "−"
 NARROW_SPACE = "\u202f"
+BYTES_PER_MIB = 2**20
 
 _BREAKABLE = re.compile(r"[^\s=,;:/._+|-]*[\s=,;:/._+|-]*")
 
@@ -63,14 +64,19 @@ def count(value: int | None) -> str:
     return MISSING if value is None else f"{value:,}".replace(",", NARROW_SPACE)
 
 
-def macs(value: int | None) -> str:
-    """Return multiply-accumulates with four digits and a prefix, as in ``48.02 G``."""
+def operations(value: int | None) -> str:
+    """Return MACs or FLOPs with four digits and a prefix, as in ``48.02 G``."""
     if value is None:
         return MISSING
     for unit, factor in (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):
         if value >= factor:
             return f"{value / factor:#.4g} {unit}"
     return str(value)
+
+
+def mebibytes(size_bytes: int | None) -> str:
+    """Return a size in MiB with two decimals."""
+    return decimals(None if size_bytes is None else size_bytes / BYTES_PER_MIB)
 
 
 def duration(seconds: float | None) -> str:

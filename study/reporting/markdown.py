@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import count
 from typing import Any, Literal
 
-from study.analysis.findings import Difference, Findings, Interval, MeasureFinding, VariantFinding
+from study.analysis.findings import Cost, Difference, Findings, Interval, MeasureFinding, VariantFinding
 from study.reporting import formats
 from study.reporting.formats import MISSING
 from study.reporting.plates import Plate, corrected_level, plates
@@ -23,6 +23,37 @@ WITHOUT_SEED = "no paired seed"
 
 Side = Literal["left", "right"]
 
+COSTS: Mapping[str, tuple[str, Callable[[VariantFinding, Cost], str]]] = {
+    "Parameters": ("trainable values", lambda variant, _: formats.count(variant.parameters)),
+    "Without gradient": (
+        "those of them that get no gradient in a training step with the study's loss",
+        lambda _, cost: formats.count(cost.unused),
+    ),
+    "MACs per clip (fvcore)": (
+        "multiply-accumulates of one forward pass, by fvcore, which adds 1 to 5 for each value of norms, pools and "
+        "resizes",
+        lambda variant, _: formats.operations(variant.macs),
+    ),
+    "FLOPs per clip (torch)": (
+        "floating-point operations of one forward pass, by torch's counter, products alone, 2 a MAC",
+        lambda _, cost: formats.operations(cost.flops),
+    ),
+    "FLOPs / (2 × MACs) (%)": (
+        "100 where the two counters agree",
+        lambda _, cost: MISSING if cost.flops_share is None else formats.points(cost.flops_share),
+    ),
+    "Activations per clip (MiB)": (
+        "what autograd keeps for the backward pass, as one more clip in a training batch adds it; weights, and memory "
+        "while an operator works, are not in it",
+        lambda _, cost: formats.mebibytes(cost.activation_bytes),
+    ),
+    "Training": (
+        "median wall time of one run, beside whatever else the machine did",
+        lambda variant, _: formats.duration(variant.train_seconds),
+    ),
+}
+"""Columns of the table of costs: how each is counted, and its cell."""
+
 
 def render(findings: Findings) -> str:
     """Return the report: question and answer first, what limits them next, details after."""
@@ -32,6 +63,7 @@ def render(findings: Findings) -> str:
     _results(report, findings)
     _secondary(report, findings)
     _parts(report, findings)
+    _costs(report, findings)
     _reading(report, findings)
     _training(report, findings)
     _appendix(report, findings)
@@ -174,7 +206,7 @@ def _result(variant: VariantFinding) -> list[str]:
         delta,
         verdict,
         formats.count(variant.parameters),
-        formats.macs(variant.macs),
+        formats.operations(variant.macs),
         formats.duration(variant.train_seconds),
     ]
 
@@ -296,6 +328,44 @@ def _chances(variants: Sequence[VariantFinding], measure: MeasureFinding) -> Ite
             formats.figure(Interval(level, None, None), figure.unit) for level in levels[:1] + levels[-1:]
         ]
         yield " to ".join(dict.fromkeys(ends)) or MISSING
+
+
+def _costs(report: _Report, findings: Findings) -> None:
+    """What the networks cost: a row a variant, then the parts of each network that differs from its reference."""
+    costs = {variant.name: variant.cost for variant in findings.variants if variant.cost is not None}
+    if not costs:
+        return
+    shapes = sorted({" × ".join(map(str, cost.input_shape[1:])) for cost in costs.values()})
+    clip = f"one clip of {' or '.join(shapes)} (channels × frames × height × width)"
+    columns: dict[str, list[str]] = {}
+    for head, (_, cell) in COSTS.items():
+        cells = [cell(variant, variant.cost or Cost(input_shape=())) for variant in findings.variants]
+        if any(text != MISSING for text in cells):
+            columns[head] = cells
+    names = [plain(variant.name) for variant in findings.variants]
+    report.add("## Cost")
+    report.table(
+        f"What each variant costs, counted for {clip}. {' '.join(f'{head}: {COSTS[head][0]}.' for head in columns)} "
+        "Latency is measured by `study profile STUDY` on an idle machine, never during a study: a machine busy with "
+        "other runs gives false times.",
+        {"Variant": "left", **dict.fromkeys(columns, "right")},
+        list(zip(names, *columns.values(), strict=True)),
+    )
+    for variant in findings.variants:
+        cost, reference = variant.cost, costs.get(variant.reference)
+        if cost is None or not cost.parts:
+            continue
+        if variant.is_reference or reference is None or cost.parts != reference.parts:
+            same = " Profiled variants without such a table have the same." if variant.is_reference else ""
+            report.table(
+                f"Parts of {plain(variant.name)}: trainable values and MACs (fvcore) of the network's own modules, "
+                f"for {clip}.{same}",
+                {"Part": "left", "Parameters": "right", "MACs per clip (fvcore)": "right"},
+                [
+                    [plain(p.name), formats.count(p.parameters), formats.operations(p.macs)]
+                    for p in cost.parts
+                ],
+            )
 
 
 def _training(report: _Report, findings: Findings) -> None:

@@ -75,7 +75,7 @@ def priced(*names: str) -> Findings:
     other = (own[0], Part("splitter", 577, 8_020_000), own[2])
     costs = (
         Cost((1, 3, 16, 112, 96), 512, 96_400_000, 100.44, 3 * 2**19, own),
-        Cost((1, 3, 16, 112, 96), 0, 1_064_000_000, 110.8, 2**20, other),
+        Cost((1, 3, 16, 112, 96), 0, 106_400_000, 110.8, 2**20, other),
         Cost((1, 3, 16, 112, 96), 0, None, None, None, own),
     )
     return dataclasses.replace(
@@ -253,7 +253,7 @@ def test_table_of_costs_prints_the_findings_numbers() -> None:
         "Activations per clip (MiB)": "1.50",
         "Training": "12 min 05 s",
     }
-    assert list(row(markdown, label, "issm").values())[4:7] == ["1.064 G", "110.8", "1.00"]
+    assert list(row(markdown, label, "issm").values())[4:7] == ["106.4 M", "110.8", "1.00"]
     assert list(row(markdown, label, "random").values())[4:7] == ["–", "–", "–"]
     assert "`study profile STUDY` on an idle machine" in markdown
 
