@@ -87,6 +87,11 @@ def _run(study: Path, profile: str | None, changes: list[str], retry_failed: boo
     _, record = _prepared(study, profile, changes, settings)
     if conductor.done(record, ledger) < planning.size(record):
         check(record)
+    for key, folder in (("ledger", settings.ledger), ("reports", settings.reports)):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"study.toml: {key}: {folder} cannot be made: {error.strerror}.") from None
     if retry_failed:
         conductor.forget_failures(record, ledger)
     devices = cuda_devices() if record.variants[0].template.device == "cuda" else ()
@@ -178,7 +183,7 @@ def list_(
 
 @app.command()
 def ui(
-    port: Annotated[int, typer.Option(help="Port to listen on.")] = 5000,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 5000,
     host: Annotated[
         str, typer.Option(help="Address to listen on; loopback unless told otherwise.")
     ] = "127.0.0.1",

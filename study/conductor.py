@@ -55,6 +55,7 @@ def carry_out(
     """Do whatever is ready until nothing is: the whole study, or what is left of it."""
     begun, clock = datetime.now(UTC), time.monotonic()
     running: dict[str, plan.Job] = {}
+    told: set[str] = set()
     trained = 0
     _greet(study, ledger, tell)
     try:
@@ -65,10 +66,12 @@ def carry_out(
                 study = ledger.suggest(study, ask.decision, tried)
             if step.asks:
                 continue
+            _tell_found(study, ledger, told, tell)
             for job in step.jobs:
                 if job.key not in running and len(running) < executor.capacity:
                     executor.submit(_task(job, ledger, targets))
                     running[job.key] = job
+                    told.add(job.key)
                     tell(Started(job))
             if not running:
                 return
@@ -149,11 +152,18 @@ def _unprofiled(study: StudyRecord, ledger: Ledger) -> Iterator[tuple[plan.Job, 
 
 
 def _greet(study: StudyRecord, ledger: Ledger, tell: Listener) -> None:
-    """Tell what is asked and what earlier sessions have already done of it."""
-    ended = [(job, state) for job, state in _known(study, ledger) if state.final]
-    tell(Began(study, plan.size(study), len(ended)))
-    for job, state in ended:
-        tell(Found(job, state))
+    """Tell what is asked, and how much of it is known to be done."""
+    states = [state for _, state in _known(study, ledger) if state.final]
+    failed = sum(state.failure is not None for state in states)
+    tell(Began(study, plan.size(study), len(states) - failed, failed))
+
+
+def _tell_found(study: StudyRecord, ledger: Ledger, told: set[str], tell: Listener) -> None:
+    """Tell of every training that has just been decided and was already done, here or by another study."""
+    for job, state in _known(study, ledger):
+        if state.final and job.key not in told:
+            told.add(job.key)
+            tell(Found(job, state))
 
 
 def _known(study: StudyRecord, ledger: Ledger) -> list[tuple[plan.Job, RunState]]:

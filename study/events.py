@@ -14,11 +14,12 @@ from study.records import Epoch
 
 @dataclass(frozen=True)
 class Began:
-    """The study is planned; `cached` of its `total` trainings need not be done again."""
+    """The study is planned: of its `total` trainings, `cached` are done and `failed` have failed before."""
 
     study: StudyRecord
     total: int
     cached: int
+    failed: int = 0
 
 
 @dataclass(frozen=True)

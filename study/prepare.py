@@ -144,7 +144,7 @@ def _data_record(name: str, dataset: Dataset) -> DataRecord:
         f"{shape.frames} frames of {shape.height} x {shape.width} pixels, {shape.channels} channel(s)"
     )
     sizes = tuple(_sizes(dataset, fold) for fold in dataset.folds or (None,))
-    return DataRecord(name, dataset.digest, dataset.classes, description, sizes)
+    return DataRecord(name, dataset.digest, dataset.classes, description, sizes, dataset.is_procedural)
 
 
 def _sizes(dataset: Dataset, fold: int | None) -> SplitSizes:

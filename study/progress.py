@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from study.events import Began, Concluded, Ended, EpochEnded, Event, Found, Started
+from study.events import Began, Ended, EpochEnded, Event, Found, Started
 from study.ledger.record import RunState, StudyRecord
 from study.plan import Job, size
 from study.records import Epoch
@@ -70,18 +70,18 @@ class Display:
             self._line(f"epoch   {title(event.job)}  {self._progress_of(event.job, event.epoch)}")
         elif isinstance(event, Ended):
             self._end(event)
-        elif isinstance(event, Concluded):
-            self._print(f"\n[bold]{event.findings.question}[/bold]" if self._console.is_terminal else "")
         elif isinstance(event, Found):
-            pass
+            self._count()
 
     def _begin(self, event: Began) -> None:
-        self._study, self._total, self._done = event.study, event.total, event.cached
+        self._study, self._total = event.study, event.total
         self._clock = time.monotonic()
         names = ", ".join(variant.name for variant in event.study.variants)
         self._print(f"{event.study.name}: {event.study.question}")
-        self._print(f"{len(event.study.variants)} variants ({names}); {event.cached} of {event.total} cached")
-        self._task = self._bar.add_task(event.study.name, total=event.total, completed=event.cached, left="")
+        failed = f", {event.failed} failed before (--retry-failed tries them again)" if event.failed else ""
+        told = f"{event.cached} of {event.total} cached{failed}"
+        self._print(f"{len(event.study.variants)} variants ({names}); {told}")
+        self._task = self._bar.add_task(event.study.name, total=event.total, left="")
 
     def _end(self, event: Ended) -> None:
         self._running.pop(event.job.key, None)
@@ -94,11 +94,15 @@ class Display:
             how = "diverged" if result.status == "diverged" else score
             self._line(f"done    {title(event.job)}  {how} ({result.seconds:.0f} s)")
         if event.job.kind == "train":
-            self._done += 1
             self._done_here += 1
-            if self._task is not None:
-                self._bar.update(self._task, completed=self._done, left=self._time_left())
-            self._line(f"        {self._done} of {self._total} trainings {self._time_left()}")
+            self._count()
+            left = self._time_left()
+            self._line(f"        {self._done} of {self._total} trainings{', ' if left else ''}{left}")
+
+    def _count(self) -> None:
+        self._done += 1
+        if self._task is not None:
+            self._bar.update(self._task, completed=self._done, left=self._time_left())
 
     def _time_left(self) -> str:
         if not self._done_here or self._done >= self._total:
@@ -181,14 +185,15 @@ def describe_plan(study: StudyRecord, spec: StudySpec, jobs: Sequence[tuple[Job,
     lines += [
         f"  {variant.name}{' (reference)' if variant.is_reference else ''}" for variant in study.variants
     ]
-    folds = f" x {len(study.folds)} folds" if study.folds != (None,) else ""
+    folds = f" x {len(study.folds)} fold(s)" if study.folds != (None,) else ""
     lines += [
         "",
         f"Trainings: {size(study)} = {len(study.variants)} variants x ({study.trials} search trials + "
         f"{study.seeds} seeds){folds}",
         f"  {cached} cached",
         f"  {len(jobs) - cached} ready or unfinished",
-        f"  {size(study) - len(jobs)} not yet determined: they depend on the search",
+        f"  {size(study) - len(jobs)} not yet determined: they follow from the search",
+        "Networks are not built here; `run` builds each before it trains any.",
     ]
     return "\n".join(lines)
 

@@ -70,6 +70,21 @@ BUILT_IN = (
 )
 
 
+CONTEXT: dict[str, tuple[str, ...]] = {
+    "dataset": (),
+    "network": ("shape", "classes", "build"),
+    "backbone": ("shape",),
+    "splitter": ("features",),
+    "lifting": ("groups",),
+    "readout": ("groups",),
+    "head": ("features", "classes"),
+    "loss": (),
+    "augmentation": (),
+    "measure": ("seen",),
+}
+"""What each kind hands to its builders, before the ``*``."""
+
+
 @dataclass(frozen=True)
 class Range(GroupedMetadata):
     """The least and greatest value that a number may have, both allowed; None where there is no bound."""
@@ -262,7 +277,14 @@ class Registry:
             if key in given:
                 resolved[key] = parameter.check(given[key], f"{where}.{key}")
             elif parameter.required:
-                raise InputError(f"{where}: the {kind} {found.name!r} needs {key!r}: {parameter.help}.")
+                named = (
+                    f" Name it here, or in study.toml under [data.{found.name}]."
+                    if parameter.is_place
+                    else ""
+                )
+                raise InputError(
+                    f"{where}: the {kind} {found.name!r} needs {key!r}: {parameter.help}.{named}"
+                )
             else:
                 resolved[key] = parameter.default
         return resolved
@@ -275,13 +297,25 @@ class Registry:
     def builder(self, kind: str, name: str) -> Callable[..., Any]:
         """Import and return the builder of a component."""
         found = self.get(kind, name)
-        builder: Callable[..., Any] = getattr(importlib.import_module(found.module), found.function)
+        try:
+            module = importlib.import_module(found.module)
+        except Exception as error:
+            raise InputError(
+                f"the {kind} {name!r}: its module {found.module!r} cannot be imported: {type(error).__name__}: {error}."
+            ) from error
+        builder: Callable[..., Any] = getattr(module, found.function)
         return builder
 
     def build(self, kind: str, config: Config, *context: Any) -> Any:
         """Build the component that `config` describes; `context` is what the kind hands to every builder."""
         parameters = {key: value for key, value in config.items() if key != "name"}
-        return self.builder(kind, config["name"])(*context, **parameters)
+        built = self.builder(kind, config["name"])(*context, **parameters)
+        if built is None:
+            found = self.get(kind, config["name"])
+            raise InputError(
+                f"the {kind} {found.name!r}: its builder, {found.function} in {found.module}, returned nothing."
+            )
+        return built
 
     def __iter__(self) -> Any:
         order = {kind: place for place, kind in enumerate(KINDS)}
@@ -387,6 +421,14 @@ def _kind_of(node: ast.FunctionDef) -> str | None:
 
 
 def _declaration(node: ast.FunctionDef, kind: str, module: str, where: str) -> Component:
+    if kind not in KINDS:
+        raise InputError(f"{where}: unknown kind {kind!r}.{nearest(kind, KINDS)} Allowed: {listing(KINDS)}.")
+    given, needed = [arg.arg for arg in node.args.args], CONTEXT[kind]
+    if len(given) != len(needed):
+        raise InputError(
+            f"{where}: the {kind} {node.name!r} must take ({', '.join(needed)}) before the '*'. "
+            f"Got ({', '.join(given)}) instead."
+        )
     doc = ast.get_docstring(node)
     if not doc:
         raise InputError(
@@ -418,4 +460,7 @@ def _parameter(arg: ast.arg, default: ast.expr | None, where: str) -> Parameter:
         value = None if default is None else ast.literal_eval(default)
     except ValueError:
         raise InputError(f"{where}: the default must be a literal.") from None
-    return Parameter(arg.arg, annotation, texts[0], default is None, value)
+    parameter = Parameter(arg.arg, annotation, texts[0], default is None, value)
+    if default is not None and not parameter.is_part:
+        parameter.check(value, f"{where}: the default")
+    return parameter

@@ -37,7 +37,7 @@ def gather(ledger: Ledger, study: StudyRecord) -> Evidence:
         folds=tuple(FoldSize(size.train, size.test) for size in sizes) if len(sizes) > 1 else (),
         claims=tuple(Claim(claim.that, claim.beats) for claim in study.claims),
         facts=_facts(ledger, study, variants),
-        warnings=(SYNTHETIC,) if study.data.name == "faces" else (),
+        warnings=(SYNTHETIC,) if study.data.is_procedural else (),
         configuration=reference.template.config,
     )
 

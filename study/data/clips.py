@@ -57,6 +57,10 @@ class Dataset(Protocol):
         """Changes with anything that changes a clip, a label or a split; independent of where the data lie."""
 
     @property
+    def is_procedural(self) -> bool:
+        """Whether a program drew the clips, so that they are no evidence about real ones."""
+
+    @property
     def folds(self) -> tuple[int, ...]:
         """The folds that the configuration asks for; empty where the data set has one split."""
 

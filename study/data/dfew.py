@@ -66,6 +66,11 @@ class Dfew:
     cache: Path | None
 
     @property
+    def is_procedural(self) -> bool:
+        """Whether `study.data.make` wrote the tree; it leaves a file that says so."""
+        return (self.root / "about.json").is_file()
+
+    @property
     def classes(self) -> tuple[str, ...]:
         """The seven emotions, in the order of the official labels."""
         return CLASSES

@@ -52,6 +52,11 @@ class Faces:
     cache: Path | None
 
     @property
+    def is_procedural(self) -> bool:
+        """They are."""
+        return True
+
+    @property
     def classes(self) -> tuple[str, ...]:
         """The seven emotions, in DFEW's order."""
         return EMOTIONS

@@ -72,6 +72,7 @@ class DataRecord:
     description: str
     sizes: tuple[SplitSizes, ...]
     """One entry a fold; one where the data set has one split."""
+    is_procedural: bool = False
 
 
 @dataclass(frozen=True)

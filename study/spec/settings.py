@@ -48,6 +48,10 @@ def settings(start: Path) -> Settings:
     path = home / FILE
     given = read_toml(path) if path.is_file() else {}
     keys = fill(_Keys, given, f"{path}:")
+    if keys.mlflow and keys.mlflow != "off" and "://" not in keys.mlflow:
+        raise InputError(
+            f"{path}: mlflow: must be 'off' or a URI such as 'sqlite:////folder/x.db'. Got {keys.mlflow!r} instead."
+        )
     data = {"faces": {"cache": ".study/data"}, **_places(keys.data, f"{path}: data")}
     store = home / ".study" / "mlflow"
     return Settings(

@@ -33,8 +33,8 @@ def verdict(differences: Sample, rope: float, alpha: float, comparisons: int = 1
     *hurts*, its mirror; *equivalent*, the 1 - 2 alpha/m interval lies within ±rope (two one-sided tests,
     Schuirmann 1987); *small*, the 1 - alpha/m interval excludes 0; else *inconclusive*.
 
-    Differences that are all equal have an interval of no width, which would exclude 0 at any n. They count as
-    different from 0 only where a sign-flip test of n equal differences can reach alpha/m.
+    Differences that are all equal have an interval of no width, which would decide anything at any n. They
+    decide only where a sign-flip test of n equal differences can reach alpha/m.
 
     Args:
         differences: Variant minus reference.
@@ -46,8 +46,9 @@ def verdict(differences: Sample, rope: float, alpha: float, comparisons: int = 1
     narrower = t_interval(differences, 1 - 2 * alpha / comparisons)
     if interval is None or narrower is None:
         return "inconclusive"
-    decided = differences.sd != 0 or least_sign_flip_p(differences.n) <= alpha / comparisons
-    above, below = decided and interval[0] > 0, decided and interval[1] < 0
+    if differences.sd == 0 and least_sign_flip_p(differences.n) > alpha / comparisons:
+        return "inconclusive"
+    above, below = interval[0] > 0, interval[1] < 0
     if above and differences.mean >= rope:
         return "helps"
     if below and differences.mean <= -rope:

@@ -179,9 +179,9 @@ def test_one_seed_gives_figures_and_no_verdict() -> None:
     assert any("One seed tells nothing" in warning for warning in found.warnings)
 
 
-def test_identical_arms_are_equivalent_and_suspicious() -> None:
+def test_identical_arms_decide_nothing_with_few_seeds_and_are_suspicious() -> None:
     found = findings(two(REFERENCE))
-    assert only(found).verdict == "equivalent"
+    assert only(found).verdict == "inconclusive"
     assert any("by the same 0.0 points" in warning for warning in found.warnings)
 
 
