@@ -43,7 +43,7 @@ def test_one_seed_decides_nothing() -> None:
 def test_identical_arms_are_equivalent_where_enough_seeds_agree() -> None:
     assert verdict(Sample(0.0, 0.0, 5), 0.5, 0.05) == "inconclusive", "2 / 2**5 is above 0.05"
     assert verdict(Sample(0.0, 0.0, 6), 0.5, 0.05) == "equivalent"
-    assert verdict(Sample(0.0, 0.0, 3), 0.0, 0.05) == "equivalent"
+    assert verdict(Sample(0.0, 0.0, 6), 0.0, 0.05) == "equivalent", "also where the region is a point"
 
 
 def test_two_equal_differences_are_no_proof() -> None:
