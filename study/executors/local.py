@@ -108,8 +108,9 @@ class LocalWorkers:
 
 def _start_server() -> None:
     """Start the process that workers are forked from, deaf to Ctrl-C, which is the conductor's to answer."""
-    from multiprocessing import forkserver
+    from multiprocessing import forkserver, resource_tracker
 
+    resource_tracker.ensure_running()  # first, for its start unblocks the signal
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         forkserver.ensure_running()
