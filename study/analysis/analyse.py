@@ -19,7 +19,7 @@ from study.analysis.findings import (
 )
 from study.analysis.scores import LEVEL, interval, paired, parameters, score, selected, tested
 from study.records import Failure, Metrics, Profile
-from study.statistics.power import seeds_to_detect, seeds_to_equate
+from study.statistics.power import seeds_for_rank_test, seeds_to_detect, seeds_to_equate
 from study.statistics.samples import Comparison, Sample, hedges_g, p_value, posterior
 from study.statistics.verdicts import holm, verdict
 
@@ -88,6 +88,8 @@ def _seeds_needed(evidence: Evidence, found: Sample, alpha: float) -> int | None
     """Return how many seeds would resolve a difference, one way or the other; None where seeds cannot."""
     if found.sd is None or evidence.folds:
         return None
+    if found.sd == 0:  # equal differences decide once there are enough of them
+        return max(seeds_for_rank_test(alpha), found.n + 1)
     needed = (
         seeds_to_detect(found.mean, found.sd, alpha),
         seeds_to_equate(found.mean, found.sd, evidence.rope, alpha),

@@ -183,6 +183,7 @@ def test_identical_arms_decide_nothing_with_few_seeds_and_are_suspicious() -> No
     found = findings(two(REFERENCE))
     assert only(found).verdict == "inconclusive"
     assert any("by the same 0.0 points" in warning for warning in found.warnings)
+    assert "about 6 seeds would resolve it" in found.answer, "2 / 2**6 is below 0.05"
 
 
 def test_equal_differences_of_few_seeds_decide_nothing() -> None:
