@@ -118,6 +118,16 @@ def test_a_changed_learning_setting_retrains(lab: Lab) -> None:
     assert len(lab.started()) == 12
 
 
+def test_claims_changed_after_the_results_are_called_so_for_good(lab: Lab) -> None:
+    said = "no predictions"
+    assert not any(said in warning for warning in lab.run().warnings)
+    turned = STUDY.replace('that = { splitter = "issm" }\nbeats = { splitter = "even-odd" }', "")
+    lab.file.write_text(turned + 'that = { splitter = "even-odd" }\nbeats = { splitter = "issm" }\n')
+    assert any(said in warning for warning in lab.run().warnings)
+    lab.file.write_text(STUDY)
+    assert any(said in warning for warning in lab.run().warnings)
+
+
 def test_another_profile_or_setting_is_another_study(lab: Lab) -> None:
     lab.run()
     name = lab.record("confirm.seeds=2").name

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal, cast
 
 from study import plan
@@ -37,7 +37,7 @@ def gather(ledger: Ledger, study: StudyRecord) -> Evidence:
         folds=tuple(FoldSize(size.train, size.test) for size in sizes) if len(sizes) > 1 else (),
         claims=tuple(Claim(claim.that, claim.beats) for claim in study.claims),
         facts=_facts(ledger, study, variants),
-        warnings=(SYNTHETIC,) if study.data.is_procedural else (),
+        warnings=tuple(_warnings(study)),
         configuration=reference.template.config,
     )
 
@@ -79,6 +79,14 @@ def _variant(ledger: Ledger, study: StudyRecord, variant: VariantRecord) -> Vari
         trials=tuple(trials),
         profile=ledger.profile(network) if network else None,
     )
+
+
+def _warnings(study: StudyRecord) -> Iterator[str]:
+    """Yield what the record itself says against the conclusion."""
+    if study.data.is_procedural:
+        yield SYNTHETIC
+    if study.claims_changed:
+        yield "The claims were changed after runs of this study had been carried out: they are no predictions."
 
 
 def _facts(ledger: Ledger, study: StudyRecord, variants: Iterable[VariantEvidence]) -> dict[str, str]:

@@ -99,6 +99,8 @@ class StudyRecord:
     """``(None,)`` where the data set has one split."""
     data: DataRecord
     claims_digest: str
+    claims_changed: bool = False
+    """Whether the claims were written anew after runs of the study had been carried out."""
     measures: tuple[str, ...] = ()
     """``name@code digest`` each: a measure whose code has changed is another measure."""
     suggestions: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

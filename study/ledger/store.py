@@ -103,7 +103,14 @@ class Ledger:
                 file.unlink(missing_ok=True)
 
     def save(self, study: StudyRecord) -> StudyRecord:
-        """Write a study's record and return it with every suggestion that was ever made for it."""
+        """Write a study's record and return it with every suggestion that was ever made for it.
+
+        That claims were changed after runs had been carried out is kept for good.
+        """
+        earlier = _read(StudyRecord, self._study(study.name) / "study.json")
+        if earlier is not None and self.sessions(study.name):
+            changed = earlier.claims_changed or earlier.claims_digest != study.claims_digest
+            study = replace(study, claims_changed=changed)
         write(self._study(study.name) / "study.json", to_json(replace(study, suggestions={})))
         return self.with_suggestions(study)
 
