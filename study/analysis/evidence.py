@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from study.ledger.record import ClaimRecord
 from study.records import Failure, Measurement, Profile, RunResult, TestResult
 
 
@@ -59,15 +60,6 @@ class VariantEvidence:
 
 
 @dataclass(frozen=True)
-class Claim:
-    """What a study claimed before its results were known, by the names of two variants."""
-
-    that: str
-    beats: str
-    """The reference."""
-
-
-@dataclass(frozen=True)
 class FoldSize:
     """Clips of one fold: those trained on, without validation, and those tested on."""
 
@@ -94,7 +86,7 @@ class Evidence:
     """Share of the test clips that the most frequent class has; None where it is not known."""
     folds: tuple[FoldSize, ...] = ()
     """Of every fold where the study has two or more; empty where all runs share one split."""
-    claims: tuple[Claim, ...] = ()
+    claims: tuple[ClaimRecord, ...] = ()
     facts: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     """What others found that limits the conclusion."""

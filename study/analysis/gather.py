@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal, cast
 
 from study import plan
-from study.analysis.evidence import Claim, Confirmation, Evidence, FoldSize, TrialEvidence, VariantEvidence
+from study.analysis.evidence import Confirmation, Evidence, FoldSize, TrialEvidence, VariantEvidence
 from study.ledger.record import StudyRecord, VariantRecord
 from study.ledger.store import Ledger
 from study.records import Machine
@@ -35,7 +35,7 @@ def gather(ledger: Ledger, study: StudyRecord) -> Evidence:
         largest_class=sum(size.largest_class * size.test for size in sizes)
         / sum(size.test for size in sizes),
         folds=tuple(FoldSize(size.train, size.test) for size in sizes) if len(sizes) > 1 else (),
-        claims=tuple(Claim(claim.that, claim.beats) for claim in study.claims),
+        claims=study.claims,
         facts=_facts(ledger, study, variants),
         warnings=tuple(_warnings(study)),
         configuration=reference.template.config,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from math import sqrt
 
@@ -141,16 +140,3 @@ def posterior(differences: Sample, rope: float) -> tuple[float, float, float] | 
         worse = float(special.stdtr(df, (-rope - differences.mean) / differences.error))
         better = float(special.stdtr(df, (differences.mean - rope) / differences.error))
     return worse, max(0.0, 1 - worse - better), better
-
-
-def expected_best(values: Sequence[float], n: int) -> float | None:
-    """Return the unbiased expected best of n random trials, given N >= n of them; None where N < n.
-
-    ``sum over i = n..N of C(i - 1, n - 1) / C(N, n) v_(i)``, v sorted ascending (Dodge et al. 2019, drawn
-    without replacement). A statement about random search only.
-    """
-    if not 1 <= n <= len(values):
-        return None
-    index = np.arange(n, len(values) + 1)
-    weights = special.comb(index - 1, n - 1) / special.comb(len(values), n)
-    return float(weights @ np.sort(values)[n - 1 :])

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from study.analysis.evidence import Claim, Confirmation, Evidence, FoldSize, TrialEvidence, VariantEvidence
+from study.analysis.evidence import Confirmation, Evidence, FoldSize, TrialEvidence, VariantEvidence
+from study.ledger.record import ClaimRecord as Claim
 from study.records import Epoch, Failure, Machine, Profile, RunResult, TestResult
 
 CLASSES = ("happy", "sad", "neutral", "angry")

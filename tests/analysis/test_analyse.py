@@ -12,8 +12,9 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestPower
 
 from study.analysis.analyse import findings
-from study.analysis.evidence import Claim, Confirmation, Evidence
+from study.analysis.evidence import Confirmation, Evidence
 from study.analysis.findings import Cost, Difference, Findings
+from study.ledger.record import ClaimRecord as Claim
 from study.records import Part
 
 CLEAR = shifted(3.0, 2.5, 3.5, 2.8, 3.2)

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from itertools import combinations
 from math import isclose, sqrt
 
 import numpy as np
@@ -12,7 +11,6 @@ from scipy import stats
 
 from study.statistics.samples import (
     compare,
-    expected_best,
     hedges_g,
     least_sign_flip_p,
     p_value,
@@ -150,12 +148,3 @@ def test_five_seeds_cannot_reach_significance_in_a_rank_test() -> None:
     least = stats.wilcoxon([1.0, 2.0, 3.0, 4.0, 5.0], method="exact").pvalue
     assert least_sign_flip_p(5) == least == 0.0625
     assert least_sign_flip_p(1) == least_sign_flip_p(0) == 1
-
-
-def test_expected_best_is_the_mean_over_all_subsets() -> None:
-    values = [3.0, 1.0, 4.0, 1.5, 9.0]
-    for n in range(1, 6):
-        every = [max(subset) for subset in combinations(values, n)]
-        assert expected_best(values, n) == pytest.approx(np.mean(every))
-    assert expected_best(values, 6) is None
-    assert expected_best(values, 0) is None
