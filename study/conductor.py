@@ -109,11 +109,12 @@ def report(name: str, ledger: Ledger, reports: Path, tell: Listener) -> Findings
 
 def done(study: StudyRecord, ledger: Ledger) -> int:
     """Return how many of the study's trainings have ended, well or badly."""
-    return sum(state.final for _, state in _known(study, ledger))
+    return sum(state.final for _, state in _known(ledger.with_suggestions(study), ledger))
 
 
 def failures(study: StudyRecord, ledger: Ledger) -> list[tuple[plan.Job, Failure]]:
-    """Return every training and every measure of the study that ended without a result, with the reason."""
+    """Return every training, measure and profile of the study that ended without a result, with the reason."""
+    study = ledger.with_suggestions(study)
     found = [failed for job, state in _known(study, ledger) for failed in _failures(study, job, state)]
     return found + list(_unprofiled(study, ledger))
 
@@ -143,7 +144,6 @@ def _failures(study: StudyRecord, job: plan.Job, state: RunState) -> Iterator[tu
 
 
 def _unprofiled(study: StudyRecord, ledger: Ledger) -> Iterator[tuple[plan.Job, Failure]]:
-    study = ledger.with_suggestions(study)
     for variant in study.variants:
         network = plan.profile_of(study, variant, ledger.state)
         failure = ledger.profile_failure(network) if network is not None else None
@@ -167,14 +167,19 @@ def _tell_found(study: StudyRecord, ledger: Ledger, told: set[str], tell: Listen
 
 
 def _known(study: StudyRecord, ledger: Ledger) -> list[tuple[plan.Job, RunState]]:
-    """Return every training that is decided so far, with what the ledger holds of it."""
-    study = ledger.with_suggestions(study)
+    """Return every training that the study's suggestions decide so far, with what the ledger holds of it."""
     return [(job, ledger.state(job.run.id)) for job in plan.trainings(study, ledger.state)]
 
 
 def _task(job: plan.Job, ledger: Ledger, targets: Mapping[plan.JobKind, str]) -> Task:
-    folder = ledger.profile_folder(job.run) if job.kind == "profile" else ledger.begin(job.run)
-    return Task(job.key, targets[job.kind], job.run, folder, (job.measure,) if job.measure else ())
+    if job.kind != "profile":
+        ledger.begin(job.run)
+    arguments = (job.measure,) if job.measure else ()
+    return Task(job.key, targets[job.kind], job.run, _folder(job, ledger), arguments)
+
+
+def _folder(job: plan.Job, ledger: Ledger) -> Path:
+    return ledger.profile_folder(job.run) if job.kind == "profile" else ledger.run_folder(job.run)
 
 
 def _settle(job: plan.Job, event: protocol.Ended, ledger: Ledger) -> RunState:
@@ -190,8 +195,7 @@ def _settle(job: plan.Job, event: protocol.Ended, ledger: Ledger) -> RunState:
         return state
     reason = event.reason or "the job returned without writing its result"
     failure = Failure(job.run.id, job.kind, reason, event.detail)
-    folder = ledger.profile_folder(job.run) if job.kind == "profile" else ledger.run_folder(job.run)
-    ledger.fail(folder, failure, job.measure)
+    ledger.fail(_folder(job, ledger), failure, job.measure)
     return replace(state, failure=failure)
 
 

@@ -72,10 +72,9 @@ def check(study: StudyRecord) -> None:
     """
     from study.training.check import check as check_run
 
-    first = {key: d["choices"][0] if "choices" in d else d["low"] for key, d in study.space.items()}
     for variant in study.variants:
         try:
-            check_run(variant.run(first, study.seed, study.folds[0]))
+            check_run(variant.run(study.first_point, study.seed, study.folds[0]))
         except InputError as error:
             raise InputError(f"{study.file}: variant {variant.name!r}: {error}") from None
 

@@ -54,9 +54,8 @@ def test_every_study_and_each_of_its_profiles_can_be_planned(path: Path, lab: Se
 
 
 def first_runs(record: StudyRecord) -> Iterator[RunSpec]:
-    first = {key: d["choices"][0] if "choices" in d else d["low"] for key, d in record.space.items()}
     for variant in record.variants:
-        yield variant.run(first, 0, record.folds[0])
+        yield variant.run(record.first_point, 0, record.folds[0])
 
 
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)

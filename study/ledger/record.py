@@ -106,6 +106,11 @@ class StudyRecord:
     suggestions: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     schema: int = SCHEMA
 
+    @property
+    def first_point(self) -> dict[str, Any]:
+        """The first choice or least value of every search dimension: stands in where nothing was chosen yet."""
+        return {key: d["choices"][0] if "choices" in d else d["low"] for key, d in self.space.items()}
+
     def decision(self, variant: VariantRecord, fold: int | None, number: int) -> str:
         """Return the name of the decision what trial `number` (from 0) tries.
 

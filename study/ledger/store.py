@@ -46,12 +46,11 @@ class Ledger:
         counted = {kind: table for kind, table in run.config.items() if kind != "train"}
         return self.root / "profiles" / ("p1-" + digest([counted, run.code_digest, run.data_digest]))
 
-    def begin(self, run: RunSpec) -> Path:
-        """Write the run's request, where it is not there yet, and return its folder."""
-        folder = self.run_folder(run)
-        if not (folder / "run.json").is_file():
-            write(folder / "run.json", to_json(run))
-        return folder
+    def begin(self, run: RunSpec) -> None:
+        """Write the run's request, where it is not there yet."""
+        request = self.run_folder(run) / "run.json"
+        if not request.is_file():
+            write(request, to_json(run))
 
     def state(self, run_id: str) -> RunState:
         """Return what is known of a run; a folder without its result is an unfinished one."""

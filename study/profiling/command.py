@@ -43,7 +43,7 @@ def profile_study(
         InputError: A variant whose parts do not go together, or do not fit the clips.
         StudyError: The study asks for a device that is not there.
     """
-    assumed = {key: d["choices"][0] if "choices" in d else d["low"] for key, d in study.space.items()}
+    assumed = study.first_point
     runs = {variant.name: variant.run(assumed, study.seed, study.folds[0]) for variant in study.variants}
     spec = study.variants[0].template
     device = prepare(spec)
