@@ -105,7 +105,7 @@ def _facts(ledger: Ledger, study: StudyRecord, variants: Iterable[VariantEvidenc
         "study seed": f"{study.seed}; repetitions 1 to {study.seeds}, paired across variants",
         "search": _search(study),
         "data set": f"{study.data.name}{folds}: {study.data.description}; {sizes}",
-        "data digest": study.data.digest,
+        "data digest": ", ".join(dict.fromkeys(v.template.data_digest for v in study.variants)),
         "code digest": ", ".join(dict.fromkeys(v.template.code_digest for v in study.variants)),
         "claims digest": study.claims_digest,
         "device": f"{template.device}, {template.precision}, {template.threads} thread(s) a run",
