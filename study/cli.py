@@ -7,11 +7,22 @@ import os
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
+from study.commands.data import data
+from study.commands.here import (
+    Changes,
+    Profile,
+    StudyFile,
+    open_ledger,
+    open_registry,
+    prepared,
+    read_settings,
+)
+from study.commands.weights import weights
 from study.errors import InputError, StudyError, listing, nearest
 
 if TYPE_CHECKING:
@@ -19,9 +30,6 @@ if TYPE_CHECKING:
     from study.events import Event
     from study.ledger.record import StudyRecord
     from study.ledger.store import Ledger
-    from study.registry import Registry
-    from study.spec.settings import Settings
-    from study.spec.study import StudySpec
 
 INTERRUPTED = 130
 
@@ -32,16 +40,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-data = typer.Typer(help="Data sets: make one on disk.", no_args_is_help=True)
-weights = typer.Typer(help="Weights of IFDD: take the authors' in, give ours back.", no_args_is_help=True)
 app.add_typer(data, name="data")
 app.add_typer(weights, name="weights")
-
-StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="The study's TOML file.")]
-Profile = Annotated[str | None, typer.Option("--profile", help="A profile of the study, such as smoke.")]
-Changes = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one value; may be repeated.")
-]
 
 
 @app.callback()
@@ -82,9 +82,9 @@ def _run(study: Path, profile: str | None, changes: list[str], retry_failed: boo
     from study.progress import Display
     from study.tracking import mirror
 
-    settings = _settings()
-    ledger = _ledger(settings)
-    _, record = _prepared(study, profile, changes, settings)
+    settings = read_settings()
+    ledger = open_ledger(settings)
+    _, record = prepared(study, profile, changes, settings)
     if conductor.done(record, ledger) < planning.size(record):
         check(record)
     for key, folder in (("ledger", settings.ledger), ("reports", settings.reports)):
@@ -119,9 +119,9 @@ def plan(study: StudyFile, profile: Profile = None, set_: Changes = None) -> Non
     from study import plan as planning
     from study.progress import describe_plan
 
-    settings = _settings()
-    ledger = _ledger(settings)
-    spec, record = _prepared(study, profile, set_ or [], settings)
+    settings = read_settings()
+    ledger = open_ledger(settings)
+    spec, record = prepared(study, profile, set_ or [], settings)
     record = ledger.with_suggestions(record)
     jobs = [(job, ledger.state(job.run.id)) for job in planning.trainings(record, ledger.state)]
     print(describe_plan(record, spec, jobs))
@@ -133,9 +133,9 @@ def report(study: StudyFile, profile: Profile = None, set_: Changes = None) -> N
     from study import conductor
     from study.spec.study import name_of
 
-    settings = _settings()
+    settings = read_settings()
     name = name_of(study, profile, set_ or [])
-    found = conductor.report(name, _ledger(settings), settings.reports, lambda event: None)
+    found = conductor.report(name, open_ledger(settings), settings.reports, lambda event: None)
     _conclude(found, settings.reports / name)
 
 
@@ -144,8 +144,8 @@ def profile_(study: StudyFile, profile: Profile = None, set_: Changes = None) ->
     """Count and time the network of every variant; train nothing."""
     from study.profiling.command import profile_study
 
-    settings = _settings()
-    _, record = _prepared(study, profile, set_ or [], settings)
+    settings = read_settings()
+    _, record = prepared(study, profile, set_ or [], settings)
     profile_study(record, settings.reports, Console())
 
 
@@ -159,7 +159,7 @@ def list_(
     from study.registry import KINDS
     from study.spec.recipes import RECIPES
 
-    registry = _registry(_settings())
+    registry = open_registry(read_settings())
     known = [*KINDS, "recipe", *(component.name for component in registry), *RECIPES]
     if not any(fnmatch(name, pattern) for name in known):
         raise InputError(f"nothing is called {pattern!r}.{nearest(pattern, known)} Kinds: {listing(KINDS)}.")
@@ -191,99 +191,8 @@ def ui(
     """Start the MLflow UI on this machine's studies."""
     from study import tracking
 
-    settings = _settings()
+    settings = read_settings()
     raise typer.Exit(tracking.ui(settings.mlflow, settings.artifacts, host, port))
-
-
-@data.command()
-def make(
-    name: Annotated[Literal["faces"], typer.Argument(help="The data set to render.")],
-    out: Annotated[
-        Path, typer.Argument(metavar="OUT", help="A folder that does not exist yet, or is empty.")
-    ],
-    layout: Annotated[Literal["dfew"], typer.Option(help="The layout to write.")] = "dfew",
-    clips: Annotated[int, typer.Option(min=70, help="Clips in all.")] = 700,
-    size: Annotated[int, typer.Option(min=32, max=224, help="Pixels on a side.")] = 64,
-    folds: Annotated[int, typer.Option(min=2, max=10, help="Train and test lists.")] = 5,
-) -> None:
-    """Write a procedural data set as files, in the layout of a real one."""
-    from study.data.make import make as write_clips
-    from study.progress import counting
-
-    with counting(f"Writing {name}", "clips") as progress:
-        made = write_clips(out, layout=layout, clips=clips, size=size, folds=folds, progress=progress)
-    print(
-        f"{made.out}: {made.clips} clips of {made.frames} frames, {made.people} people, {made.folds} folds, "
-        f"in the layout of {layout}.\nRun a study on it with\n"
-        f'  --set \'base.dataset={{name="{layout}", root="{out}", folds=[1]}}\''
-    )
-
-
-Source = Annotated[Path, typer.Argument(help="The file to read.")]
-Target = Annotated[Path, typer.Argument(metavar="OUT", help="The file to write; it must not exist.")]
-
-
-@weights.command(name="import")
-def import_(released: Source, out: Target) -> None:
-    """Take in a checkpoint of the authors' IFDD, in any of its configurations."""
-    from study.components.exchange import import_released
-
-    print(import_released(released, out))
-
-
-@weights.command()
-def export(path: Source, out: Target) -> None:
-    """Write the weights of a run, or imported ones, as a checkpoint for the authors' code."""
-    from study.components.exchange import export_released
-
-    print(export_released(path, out))
-
-
-@weights.command()
-def kinetics(
-    out: Target,
-    path: Annotated[
-        Path | None, typer.Option("--from", help="torchvision's file; downloaded where not given.")
-    ] = None,
-) -> None:
-    """Take in torchvision's Kinetics-400 weights of mvit_v2_s for the backbone mfvit-xs."""
-    from study.components.exchange import import_kinetics
-
-    print(import_kinetics(out, path))
-
-
-def _settings() -> Settings:
-    from study.spec.settings import settings
-
-    return settings(Path.cwd())
-
-
-def _ledger(settings: Settings) -> Ledger:
-    from study.ledger.store import Ledger
-
-    return Ledger(settings.ledger)
-
-
-def _registry(settings: Settings) -> Registry:
-    from study.registry import Registry
-
-    if str(settings.home) not in sys.path:  # the user's own component modules lie beside study.toml
-        sys.path.insert(0, str(settings.home))
-    return Registry(settings.components)
-
-
-def _prepared(
-    study: Path, profile: str | None, changes: list[str], settings: Settings
-) -> tuple[StudySpec, StudyRecord]:
-    """Return the study as it was written and as it would be carried out; nothing is written."""
-    from study.executors.devices import choose_device, cuda_devices
-    from study.prepare import prepare
-    from study.spec.study import load
-
-    registry = _registry(settings)
-    spec = load(study, profile, changes)
-    device = choose_device(settings.device, () if settings.device == "cpu" else cuda_devices())
-    return spec, prepare(spec, registry, settings, device)
 
 
 def _conclude(found: Findings, folder: Path) -> None:

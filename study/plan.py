@@ -99,6 +99,8 @@ def confirmations(
     parameters = choice(study, variant, fold, finished)
     if parameters is None:
         return []
+    if study.final != "best":
+        parameters = {**parameters, "train.fit": study.final}
     return [variant.run(parameters, seed_of("confirm", study.seed, n), fold) for n in range(study.seeds)]
 
 

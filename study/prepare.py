@@ -57,6 +57,7 @@ def prepare(spec: StudySpec, registry: Registry, settings: Settings, device: str
         generation=spec.search.generation,
         sampler=spec.search.sampler,
         seeds=spec.confirm.seeds,
+        final=spec.confirm.final,
         folds=datasets[_key(cells[0])].folds or (None,),
         data=_data_record(cells[0].config["dataset"]["name"], datasets[_key(cells[0])]),
         claims_digest=digest([asdict(claim) for claim in spec.claims]),
@@ -129,6 +130,8 @@ def _variant(
         device="cuda" if device == "cuda" else "cpu",
         places=cell.places,
         modules=settings.components,
+        neutral=cell.neutral,
+        loader_workers=settings.loader_workers,
     )
     return VariantRecord(cell.name, cell.levels, cell.reference, template)
 
@@ -143,7 +146,17 @@ def _data_record(name: str, dataset: Dataset) -> DataRecord:
         f"{shape.frames} frames of {shape.height} x {shape.width} pixels, {shape.channels} channel(s)"
     )
     sizes = tuple(_sizes(dataset, fold) for fold in dataset.folds or (None,))
-    return DataRecord(name, dataset.digest, dataset.classes, description, sizes, dataset.is_procedural)
+    return DataRecord(
+        name=name,
+        digest=dataset.digest,
+        classes=dataset.classes,
+        description=description,
+        sizes=sizes,
+        is_procedural=dataset.is_procedural,
+        is_optimistic=dataset.is_optimistic,
+        facts=dataset.facts,
+        skipped=dataset.skipped,
+    )
 
 
 def _sizes(dataset: Dataset, fold: int | None) -> SplitSizes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import Field, asdict, dataclass, field, fields
 from functools import cache, cached_property
 from typing import Any, Literal, TypeVar, cast
 
@@ -19,12 +19,21 @@ Metrics = Mapping[str, float]
 Status = Literal["finished", "diverged"]
 
 
+def _uncounted(default: Any) -> Any:
+    """Declare a field of a `RunSpec` that changes no number and so is no part of its identity."""
+    if isinstance(default, Mapping):
+        return field(default_factory=dict, metadata={"counts": False})
+    return field(default=default, metadata={"counts": False})
+
+
+def _added(neutral: Any) -> Any:
+    """Declare a field of a `RunSpec` that was added later: it counts wherever it is not `neutral`."""
+    return field(default=neutral, metadata={"neutral": neutral})
+
+
 @dataclass(frozen=True)
 class RunSpec:
-    """One training: all that can change its numbers, and where this machine keeps its data.
-
-    Every field counts towards `id` except `places` and `modules`.
-    """
+    """One training: all that can change its numbers, and where this machine keeps its data."""
 
     config: Mapping[str, Any]
     """Resolved configuration: one table a kind of component, and ``train``."""
@@ -36,22 +45,40 @@ class RunSpec:
     precision: Literal["fp32"] = "fp32"
     tf32: bool = False
     threads: int = 1
-    places: Mapping[str, str] = field(default_factory=dict)
+    places: Mapping[str, str] = _uncounted({})
     """Folders and files on this machine, as ``{"dataset.root": …}``: they change no number.
 
     A file whose content counts is ``PATH#DIGEST``; the digest alone is in the configuration.
     """
-    modules: tuple[str, ...] = ()
+    modules: tuple[str, ...] = _uncounted(())
     """The user's component modules, for the worker's registry; their code is in `code_digest`."""
-    schema: int = SCHEMA
+    neutral: Mapping[str, Any] = _uncounted({})
+    """Parameters that were added later, as ``{"dataset.occlusion": 0.0}``: at this value they do not count."""
+    loader_workers: int = _uncounted(0)
+    """Processes that read clips for the training; 0 reads them where it trains."""
+    schema: int = _uncounted(SCHEMA)
 
     @cached_property
     def id(self) -> str:
         """The run's identity, ``r1-`` and 16 hexadecimal digits."""
-        uncounted = ("places", "modules", "schema")
-        return "r1-" + digest(
-            {f.name: getattr(self, f.name) for f in fields(self) if f.name not in uncounted}
-        )
+        named = {f.name: getattr(self, f.name) for f in fields(self) if self._counts(f)}
+        return "r1-" + digest({**named, "config": self.counted})
+
+    def _counts(self, f: Field[Any]) -> bool:
+        added_and_neutral = "neutral" in f.metadata and getattr(self, f.name) == f.metadata["neutral"]
+        return f.metadata.get("counts", True) and not added_and_neutral
+
+    @cached_property
+    def counted(self) -> dict[str, dict[str, Any]]:
+        """The configuration without the parameters that were added later and stand at their neutral value."""
+        return {
+            kind: {
+                key: value
+                for key, value in table.items()
+                if f"{kind}.{key}" not in self.neutral or self.neutral[f"{kind}.{key}"] != value
+            }
+            for kind, table in self.config.items()
+        }
 
     def table(self, kind: str) -> dict[str, Any]:
         """Return one table of the configuration with this machine's places put back."""
@@ -107,6 +134,23 @@ class RunResult:
     parameters: int
     seconds: float
     machine: Machine
+    nondeterministic: tuple[str, ...] = ()
+    """Operators that have no deterministic form on this device and were used."""
+    schema: int = SCHEMA
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """A search trial that was given up early: it answers its own search's decision and no other request."""
+
+    run: str
+    rule: Mapping[str, float]
+    """The least score at the end of an epoch that let the trial go on, by epoch."""
+    epoch: int
+    """The epoch after which it was stopped, from 1."""
+    score: float
+    """The best selection score up to that epoch, in [0, 1]."""
+    history: tuple[Epoch, ...]
     schema: int = SCHEMA
 
 

@@ -112,6 +112,13 @@ class File:
     """
 
 
+@dataclass(frozen=True)
+class Neutral:
+    """Marks a parameter that was added later: at this value all is as before, so no identity names it."""
+
+    value: bool | int | float | str
+
+
 if TYPE_CHECKING:
     Part = Any  # declared with a name, built with a table
 else:
@@ -126,6 +133,7 @@ VOCABULARY: dict[str, Any] = {
     "Range": Range,
     "Place": Place,
     "File": File,
+    "Neutral": Neutral,
     "Part": Part,
     "None": None,
     "bool": bool,
@@ -160,6 +168,11 @@ class Parameter:
     def is_file(self) -> bool:
         """Whether the parameter names a file whose content counts."""
         return any(isinstance(mark, File) for mark in get_args(self.annotation)[1:])
+
+    @property
+    def neutral(self) -> Any:
+        """The value at which a parameter that was added later is left out of a run's identity; None for none."""
+        return neutral_value(self.annotation)
 
     def allowed(self) -> str:
         """Say in words what values are allowed."""
@@ -320,6 +333,11 @@ class Registry:
     def __iter__(self) -> Any:
         order = {kind: place for place, kind in enumerate(KINDS)}
         return iter(sorted(self._components.values(), key=lambda c: (order[c.kind], c.name)))
+
+
+def neutral_value(annotation: Any) -> Any:
+    """Return what a `Neutral` mark of the annotation says, None where there is none."""
+    return next((mark.value for mark in get_args(annotation)[1:] if isinstance(mark, Neutral)), None)
 
 
 def check(annotation: Any, value: Any, where: str) -> Any:

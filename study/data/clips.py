@@ -24,6 +24,16 @@ class ClipShape(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Views:
+    """Several readings of each clip of a split, whose predicted probabilities are averaged."""
+
+    clip: NDArray[np.int64]
+    """(m,), which clip each view is of."""
+    read: Callable[[NDArray[np.int64]], Pixels]
+    """Returns the views of the given numbers, in [0, m), as uint8 (n, C, T, H, W)."""
+
+
+@dataclass(frozen=True)
 class Clips:
     """One split of a data set, read by index.
 
@@ -37,6 +47,10 @@ class Clips:
     labels: NDArray[np.int64]
     """(n,), from 0."""
     read: Reader
+    views: Views | None = None
+    """How the split is read when it is judged; None for one deterministic reading a clip."""
+    scenes: tuple[str, ...] = ()
+    """The scene of each clip, where the data set knows it."""
     truth: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
     """What a procedural data set knows of its clips: ``intensity``, (n, T), in [0, 1]."""
 
@@ -59,6 +73,18 @@ class Dataset(Protocol):
     @property
     def is_procedural(self) -> bool:
         """Whether a program drew the clips, so that they are no evidence about real ones."""
+
+    @property
+    def is_optimistic(self) -> bool:
+        """Whether the selection split is the test split, as in the field's "best epoch on test"."""
+
+    @property
+    def facts(self) -> Mapping[str, str]:
+        """What a reader of a result must know of the data, by its name, in the order to print."""
+
+    @property
+    def skipped(self) -> tuple[str, ...]:
+        """What was left out because it could not be read: file and reason."""
 
     @property
     def folds(self) -> tuple[int, ...]:

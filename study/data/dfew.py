@@ -71,6 +71,21 @@ class Dfew:
         return (self.root / "about.json").is_file()
 
     @property
+    def is_optimistic(self) -> bool:
+        """The selection split is held apart."""
+        return False
+
+    @property
+    def facts(self) -> Mapping[str, str]:
+        """Nothing beyond the configuration."""
+        return {}
+
+    @property
+    def skipped(self) -> tuple[str, ...]:
+        """Nothing."""
+        return ()
+
+    @property
     def classes(self) -> tuple[str, ...]:
         """The seven emotions, in the order of the official labels."""
         return CLASSES

@@ -57,6 +57,21 @@ class Faces:
         return True
 
     @property
+    def is_optimistic(self) -> bool:
+        """The selection split is held apart."""
+        return False
+
+    @property
+    def facts(self) -> Mapping[str, str]:
+        """Nothing beyond the configuration."""
+        return {}
+
+    @property
+    def skipped(self) -> tuple[str, ...]:
+        """Nothing."""
+        return ()
+
+    @property
     def classes(self) -> tuple[str, ...]:
         """The seven emotions, in DFEW's order."""
         return EMOTIONS

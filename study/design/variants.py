@@ -11,7 +11,7 @@ from study.errors import InputError, listing, nearest
 from study.hashing import canonical_json
 from study.registry import Config, Registry
 from study.spec.settings import Settings
-from study.spec.study import Claim, StudySpec, dimensions, resolve
+from study.spec.study import Claim, StudySpec, dimensions, neutral_values, resolve
 
 Cell = dict[str, Any]
 
@@ -27,6 +27,8 @@ class Variant:
     """The name of the variant that this one is compared with: its own where it is a reference."""
     config: Mapping[str, Config]
     places: Mapping[str, str]
+    neutral: Mapping[str, Any]
+    """Parameters that were added later, at the value at which they do not count."""
 
     @property
     def is_reference(self) -> bool:
@@ -55,6 +57,7 @@ def variants(spec: StudySpec, registry: Registry, settings: Settings) -> tuple[V
                 reference=_name(reference, reference, stratum),
                 config=config,
                 places=places,
+                neutral=neutral_values(config, registry),
             )
             twin = found.setdefault(canonical_json(config), variant)
             if twin is not variant:

@@ -73,6 +73,12 @@ class DataRecord:
     sizes: tuple[SplitSizes, ...]
     """One entry a fold; one where the data set has one split."""
     is_procedural: bool = False
+    is_optimistic: bool = False
+    """Whether epochs and hyperparameters are chosen on the test split, so that no verdict can rest on it."""
+    facts: Mapping[str, str] = field(default_factory=dict)
+    """What else a reader must know of the data, by its name: version, fold, sampling, views, label base, …"""
+    skipped: tuple[str, ...] = ()
+    """What was left out because it could not be read, file and reason, where the study asked for that."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +109,12 @@ class StudyRecord:
     """Whether the claims were written anew after runs of the study had been carried out."""
     measures: tuple[str, ...] = ()
     """``name@code digest`` each: a measure whose code has changed is another measure."""
+    final: str = "best"
+    """``train+val``: confirmation runs are trained on train and selection, for all epochs, and the last is tested."""
+    pruner: str = "none"
+    """``halving``: a trial is stopped after an epoch at which it is not among the best of earlier generations."""
+    accepted_code: Mapping[str, str] = field(default_factory=dict)
+    """Digests of today's code to those of the code whose runs were kept, its author having said: same numbers."""
     suggestions: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     schema: int = SCHEMA
 

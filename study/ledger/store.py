@@ -43,7 +43,7 @@ class Ledger:
 
     def profile_folder(self, run: RunSpec) -> Path:
         """Return the folder of the profile that runs of this network, loss, clip shape and code share."""
-        counted = {kind: table for kind, table in run.config.items() if kind != "train"}
+        counted = {kind: table for kind, table in run.counted.items() if kind != "train"}
         return self.root / "profiles" / ("p1-" + digest([counted, run.code_digest, run.data_digest]))
 
     def begin(self, run: RunSpec) -> None:

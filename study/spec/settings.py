@@ -19,6 +19,7 @@ class _Keys:
     reports: Annotated[str, "folder that reports are written to"] = "reports"
     workers: Annotated[int, Range(1)] | Literal["auto"] = "auto"
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    loader_workers: Annotated[int, Range(0)] = 0
     mlflow: Annotated[str, "MLflow store, or 'off'"] = ""
     components: list[str] = field(default_factory=list)
     data: Any = field(default_factory=dict)
@@ -33,6 +34,8 @@ class Settings:
     reports: Path
     workers: int | Literal["auto"]
     device: Literal["auto", "cpu", "cuda"]
+    loader_workers: int
+    """Processes a training reads its clips with; 0 for none of their own."""
     mlflow: str
     """The URI of the MLflow store, ``off`` for none."""
     artifacts: Path
@@ -60,6 +63,7 @@ def settings(start: Path) -> Settings:
         reports=home / keys.reports,
         workers=keys.workers,
         device=keys.device,
+        loader_workers=keys.loader_workers,
         mlflow=keys.mlflow or f"sqlite:///{store / 'mlflow.db'}",
         artifacts=store / "artifacts",
         components=tuple(keys.components),

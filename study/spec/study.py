@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_type_hints
 
 from study.errors import InputError, listing, nearest
 from study.hashing import canonical_json, digest, file_digest
-from study.registry import CONFIGURED, Config, Range, Registry
+from study.registry import CONFIGURED, Config, Neutral, Range, Registry, neutral_value
 from study.spec.recipes import compose, recipe
 from study.spec.settings import Settings
 from study.spec.tables import Table, assign, fill, leaves, parse_setting, read_toml
@@ -39,6 +39,8 @@ class Train:
     ema: Annotated[float, Range(0.0, 0.999999)] = 0.0
     stream: Annotated[int, Range(0)] = 0
     labels: Literal["true", "shuffled"] = "true"
+    fit: Annotated[Literal["train", "train+val"], Neutral("train")] = "train"
+    determinism: Annotated[Literal["strict", "warn", "off"], Neutral("warn")] = "warn"
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,8 @@ class Confirm:
     """Fresh trainings of each variant's chosen configuration, paired across variants by seed."""
 
     seeds: Annotated[int, Range(1)] = 5
+    final: Literal["best", "train+val"] = "best"
+    """Train on the train split and test the best epoch, or on train and selection and test the last one."""
 
 
 @dataclass(frozen=True)
@@ -333,6 +337,17 @@ def resolve(
         "select_by": spec.analysis.metric,
     }
     return _split_places(config, registry)
+
+
+def neutral_values(config: Mapping[str, Config], registry: Registry) -> dict[str, Any]:
+    """Return the values at which later-added parameters of a configuration do not count, by dotted key."""
+    hints = get_type_hints(Train, include_extras=True)
+    declared = {f"train.{key}": neutral_value(hint) for key, hint in hints.items()}
+    for kind, table in config.items():
+        if kind in CONFIGURED:
+            parameters = registry.get(kind, table["name"]).parameters
+            declared |= {f"{kind}.{key}": parameter.neutral for key, parameter in parameters.items()}
+    return {key: value for key, value in declared.items() if value is not None}
 
 
 def _network(tree: Table, registry: Registry, written: Mapping[str, str]) -> str:

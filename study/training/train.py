@@ -63,6 +63,8 @@ class TrainConfig:
     """Shifts the seeds of order, sampling, augmentation, mixing and dropout."""
     labels: Literal["true", "shuffled"]
     select_by: Literal["war", "uar"]
+    fit: Literal["train", "train+val"] = "train"
+    determinism: Literal["strict", "warn", "off"] = "warn"
 
 
 @dataclass(frozen=True)
