@@ -24,10 +24,11 @@ class Began:
 
 @dataclass(frozen=True)
 class Found:
-    """A run that an earlier session finished."""
+    """A run that an earlier session finished, or began; then `history` holds the epochs that it got to."""
 
     job: Job
     state: RunState
+    history: tuple[Epoch, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -55,10 +56,11 @@ class Ended:
 
 @dataclass(frozen=True)
 class Concluded:
-    """The findings are drawn and the report is written."""
+    """The findings are drawn and the report is written; `over` where nothing of the study is left to do."""
 
     findings: Findings
     report: Path
+    over: bool = True
 
 
 Event = Began | Found | Started | EpochEnded | Ended | Concluded

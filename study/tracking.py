@@ -21,13 +21,13 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from study.analysis.findings import VariantFinding
-from study.errors import InputError
+from study.errors import InputError, StudyError
 from study.events import Concluded, Ended, EpochEnded, Event, Found, Listener, Started
 from study.ledger.files import write
 from study.ledger.record import RunState
@@ -35,11 +35,13 @@ from study.plan import Job
 from study.records import Epoch, RunSpec
 
 _log = logging.getLogger(__name__)
+Entity = TypeVar("Entity")
 OFF = "off"
 """In place of a store's URI: no mirror."""
 PARAMETER_LIMIT = 6000
 """Characters; MLflow cuts longer values silently."""
 TAG_LIMIT = 8000
+PARAMETERS_A_REQUEST, METRICS_A_REQUEST = 100, 1000
 NAME_LIMIT = 250
 SERVER_STOP_SECONDS = 10.0
 NOTE = "mlflow.note.content"
@@ -53,6 +55,35 @@ def mirror(uri: str, artifacts: Path, study: str) -> contextlib.AbstractContextM
 
 def _ignore(_: Event) -> None:
     pass
+
+
+def sync(uri: str, artifacts: Path, study: str, events: Iterable[Event]) -> None:
+    """Write into the store at `uri` what `events` tell of `study`: what is missing is added, nothing repeated.
+
+    Runs are matched by the tags that they carry. Nobody else may be mirroring the study meanwhile.
+
+    Raises:
+        InputError: Mirroring is off.
+        StudyError: The store cannot be read or written.
+    """
+    if uri == OFF:
+        raise InputError("mlflow is 'off' in study.toml: there is no mirror to rebuild.")
+    with _told_apart(uri):
+        store = _Store(uri, artifacts, study)
+    for event in events:
+        with _told_apart(uri):
+            store.take(_now(), event)
+    with _told_apart(uri):
+        store.end_running(_now())
+
+
+@contextlib.contextmanager
+def _told_apart(uri: str) -> Iterator[None]:
+    """Turn whatever MLflow raises into one line."""
+    try:
+        yield
+    except Exception as error:
+        raise StudyError(f"MLflow at {uri}: {_first_line(error)}. The ledger is as it was.") from error
 
 
 class Mirror:
@@ -96,10 +127,11 @@ class Mirror:
         if lost := self._sent - self._written:
             _log.warning(
                 "%d of %d events did not reach MLflow at %s. The ledger has them all: "
-                "the next run of this study mirrors what is missing.",
+                "the next run of this study mirrors what is missing, and so does: study sync %s",
                 lost,
                 self._sent,
                 self._uri,
+                self._study,
             )
 
     def __call__(self, event: Event) -> None:
@@ -134,9 +166,10 @@ class Mirror:
     def _warn(self, reason: object) -> None:
         if not self._warned:
             self._warned = True
-            first_line = (str(reason).splitlines() or [repr(reason)])[0]
             _log.warning(
-                "MLflow at %s: %s. Training goes on; the mirror may lack events.", self._uri, first_line
+                "MLflow at %s: %s. Training goes on; the mirror may lack events.",
+                self._uri,
+                _first_line(reason),
             )
 
 
@@ -179,7 +212,9 @@ class _Store:
                     self._set_status(run, "RUNNING")
             case EpochEnded(job, epoch):
                 self._log_epochs(now, self._child(now, job), [epoch])
-            case Found(job, state) | Ended(job, state) if job.kind in ("train", "evaluate"):
+            case Found(job, state, history):
+                self._settle(now, self._child(now, job), state, history)
+            case Ended(job, state) if job.kind in ("train", "evaluate"):
                 self._settle(now, self._child(now, job), state)
             case Concluded():
                 self._conclude(now, event)
@@ -209,12 +244,15 @@ class _Store:
         self._client.log_text(
             run.id, json.dumps(asked, indent=1, ensure_ascii=False, default=str), "configuration.json"
         )
-        self._client.log_batch(run.id, params=[Param(key, value) for key, value in values.items()])
+        parameters = [Param(key, value) for key, value in values.items()]
+        for some in _batches(parameters, PARAMETERS_A_REQUEST):
+            self._client.log_batch(run.id, params=some)
         run.configured = True
 
-    def _settle(self, now: int, run: _Mirrored, state: RunState) -> None:
+    def _settle(self, now: int, run: _Mirrored, state: RunState, history: Iterable[Epoch] = ()) -> None:
         """Write what a run came to; one that is known to have finished is left alone."""
         result, failure = state.result, state.failure
+        self._log_epochs(now, run, history)
         if result and not (run.status == "FINISHED" and "best_epoch" in run.metrics):
             self._log_epochs(now, run, result.history)
             figures = {f"selection_best/{name}": value for name, value in result.selection.items()}
@@ -226,6 +264,8 @@ class _Store:
             self._set_status(run, "FAILED", now, failure=failure.reason)
         elif result:
             self._set_status(run, "FINISHED", now, shown=result.status)
+        else:
+            self._set_status(run, "KILLED", now)
 
     def _conclude(self, now: int, event: Concluded) -> None:
         findings = event.findings
@@ -235,12 +275,12 @@ class _Store:
         )
         self._client.set_experiment_tag(self._experiment, NOTE, text)
         for variant in findings.variants:
-            self._summarise(now, variant)
+            self._summarise(now, variant, event.over)
         run = self._run(now, "report", {"study.purpose": "report", NOTE: text})
         self._client.log_artifacts(run.id, str(event.report))
         self._set_status(run, "FINISHED", now)
 
-    def _summarise(self, now: int, variant: VariantFinding) -> None:
+    def _summarise(self, now: int, variant: VariantFinding, over: bool) -> None:
         for seed in variant.seeds:
             if seed.run in self._runs:
                 points = {
@@ -256,8 +296,11 @@ class _Store:
         for stale in [key for key in run.tags if key.startswith("chosen.") and key not in tags]:
             self._client.delete_tag(run.id, stale)
             del run.tags[stale]
-        without_result = variant.score is None and bool(variant.failures)
-        self._set_status(run, "FAILED" if without_result else "FINISHED", now)
+        if not over and len(variant.seeds) < variant.planned:
+            self._set_status(run, "KILLED", now)
+        else:
+            without_result = variant.score is None and bool(variant.failures)
+            self._set_status(run, "FAILED" if without_result else "FINISHED", now)
 
     def end_running(self, now: int) -> None:
         """Say of every run that is still open that it was cut short."""
@@ -312,31 +355,34 @@ class _Store:
         return run
 
     def _log_epochs(self, now: int, run: _Mirrored, epochs: Iterable[Epoch]) -> None:
+        """Log the epochs that the store lacks, together: one request a run, not one an epoch."""
+        new = [epoch for epoch in epochs if run.epochs is None or epoch.epoch not in run.epochs]
+        if not new:
+            return
         if run.epochs is None:
             run.epochs = {point.step for point in self._client.get_metric_history(run.id, "learning_rate")}
-        for epoch in epochs:
-            if epoch.epoch in run.epochs:
-                continue
-            values = {f"selection/{name}": value for name, value in epoch.selection.items()}
-            values |= {"train/loss": epoch.train_loss, "learning_rate": epoch.learning_rate}
-            self._write_batch(now, run, values | {"epoch_seconds": epoch.seconds}, epoch.epoch)
-            run.epochs.add(epoch.epoch)
+            new = [epoch for epoch in new if epoch.epoch not in run.epochs]
+        self._write_points(now, run, {epoch.epoch: _curves(epoch) for epoch in new})
+        run.epochs |= {epoch.epoch for epoch in new}
 
     def _log(self, now: int, run: _Mirrored, values: Mapping[str, float]) -> None:
         """Log figures that a run has once; those that stand already are left alone."""
-        self._write_batch(
-            now, run, {key: value for key, value in values.items() if run.metrics.get(_name(key)) != value}, 0
-        )
+        new = {key: value for key, value in values.items() if run.metrics.get(_name(key)) != value}
+        self._write_points(now, run, {0: new})
 
-    def _write_batch(self, now: int, run: _Mirrored, values: Mapping[str, float], step: int) -> None:
+    def _write_points(self, now: int, run: _Mirrored, values: Mapping[int, Mapping[str, float]]) -> None:
+        """Log values by step and name."""
         from mlflow.entities import Metric
 
-        # MLflow would store an infinity as 1.8e308 and draw it.
-        finite = {_name(key): float(value) for key, value in values.items() if math.isfinite(value)}
-        if finite:
-            points = [Metric(key, value, now, step) for key, value in finite.items()]
-            self._client.log_batch(run.id, metrics=points)
-            run.metrics |= finite
+        points = [
+            Metric(_name(key), float(value), now, step)
+            for step, named in values.items()
+            for key, value in named.items()
+            if math.isfinite(value)  # MLflow would store an infinity as 1.8e308 and draw it
+        ]
+        for some in _batches(points, METRICS_A_REQUEST):
+            self._client.log_batch(run.id, metrics=some)
+        run.metrics |= {point.key: point.value for point in points}
 
     def _tag(self, run: _Mirrored, tags: Mapping[str, str]) -> None:
         for key, value in tags.items():
@@ -409,6 +455,13 @@ def ui(uri: str, artifacts: Path, host: str = "127.0.0.1", port: int = 5000) -> 
         server.kill()
 
 
+def _curves(epoch: Epoch) -> dict[str, float]:
+    """Return what an epoch adds to a run's curves."""
+    values = {f"selection/{name}": value for name, value in epoch.selection.items()}
+    values |= {"train/loss": epoch.train_loss, "learning_rate": epoch.learning_rate}
+    return values | {"epoch_seconds": epoch.seconds}
+
+
 def _figures(variant: VariantFinding) -> dict[str, float]:
     """Return a summary's metrics, in points where they are scores."""
     figures: dict[str, float | None] = {
@@ -460,6 +513,14 @@ def _name(name: str) -> str:
 
 def _cut(text: str, limit: int = TAG_LIMIT) -> str:
     return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def _batches(entities: Sequence[Entity], size: int) -> Iterator[Sequence[Entity]]:
+    return (entities[start : start + size] for start in range(0, len(entities), size))
+
+
+def _first_line(reason: object) -> str:
+    return (str(reason).splitlines() or [repr(reason)])[0]
 
 
 def _now() -> int:

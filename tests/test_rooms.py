@@ -33,6 +33,7 @@ ROOMS = (
     "tracking",
     "prepare",
     "conductor",
+    "retell",
     "progress",
     "testing",
     "bench",

@@ -23,7 +23,17 @@ from study.errors import InputError, StudyError
 from study.hashing import digest
 from study.ledger.files import write
 from study.ledger.record import RunState, StudyRecord
-from study.records import Failure, Measurement, Profile, RunResult, RunSpec, TestResult, from_json, to_json
+from study.records import (
+    Epoch,
+    Failure,
+    Measurement,
+    Profile,
+    RunResult,
+    RunSpec,
+    TestResult,
+    from_json,
+    to_json,
+)
 
 MEASURED, UNMEASURED = "measure-{}.json", "unmeasured-{}.json"
 
@@ -69,6 +79,18 @@ class Ledger:
                 if (failure := _read(Failure, folder / UNMEASURED.format(measure)))
             },
         )
+
+    def is_begun(self, run: RunSpec) -> bool:
+        """Whether somebody ever began to train the run."""
+        return (self.run_folder(run) / "run.json").is_file()
+
+    def history(self, run: RunSpec) -> tuple[Epoch, ...]:
+        """Return the epochs that a training which has no result yet has ended."""
+        try:
+            entries = json.loads((self.run_folder(run) / "history.json").read_bytes())
+        except FileNotFoundError:
+            return ()
+        return tuple(Epoch(**entry) for entry in entries)
 
     def profile_failure(self, run: RunSpec) -> Failure | None:
         """Return why the run's network could not be counted, where that was tried in vain."""
