@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import Field, asdict, dataclass, field, fields
 from functools import cache, cached_property
 from typing import Any, Literal, TypeVar, cast
@@ -153,6 +154,25 @@ class Stopped:
     history: tuple[Epoch, ...]
     schema: int = SCHEMA
 
+    @property
+    def file(self) -> str:
+        """The name of its file in the run's folder: one a rule."""
+        return f"stopped-{digest(self.rule)}.json"
+
+
+def stopped(spec: RunSpec, rule: Mapping[str, float], history: Sequence[Epoch]) -> Stopped | None:
+    """Return what `rule` makes of a trial with this history, None where it may go on.
+
+    A trial is stopped after the first epoch named in the rule up to which its best selection score, by
+    ``train.select_by``, is below the rule's: whatever came after that epoch is no part of the answer.
+    """
+    best = -math.inf
+    for number, epoch in enumerate(history, start=1):
+        best = max(best, epoch.selection[spec.config["train"]["select_by"]])
+        if best < rule.get(str(number), -math.inf):
+            return Stopped(spec.id, rule, number, best, tuple(history[:number]))
+    return None
+
 
 @dataclass(frozen=True)
 class TestResult:
@@ -256,6 +276,8 @@ class Failure:
     """One line."""
     detail: str
     """Traceback, or the last output of a worker that died."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """What it happened on: host, device, hardware, platform, versions."""
     schema: int = SCHEMA
 
 
@@ -268,10 +290,15 @@ UPGRADES: dict[tuple[str, int], Callable[[dict[str, Any]], dict[str, Any]]] = {}
 """``(record, n)`` to the function that turns schema n into n + 1."""
 
 
+class TornError(InputError):
+    """A file that ends before its record does, as a crashed disk leaves it."""
+
+
 def from_json(kind: type[Record], text: str | bytes, where: str = "") -> Record:
     """Read a record, older schemas upgraded step by step.
 
     Raises:
+        TornError: The text is no JSON: the file was cut short.
         InputError: The record was written by a newer version, or is not such a record.
     """
     try:
@@ -285,7 +312,9 @@ def from_json(kind: type[Record], text: str | bytes, where: str = "") -> Record:
             data = UPGRADES[kind.__name__, schema](data)
             schema = data["schema"]
         record: Record = _adapter(cast(Any, kind)).validate_python(data)
-    except (ValidationError, json.JSONDecodeError, AttributeError) as error:
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise TornError(f"{where}: not a readable {kind.__name__}: {error}") from None
+    except (ValidationError, AttributeError) as error:
         raise InputError(f"{where}: not a readable {kind.__name__}: {error}") from None
     return record
 
