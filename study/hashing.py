@@ -39,7 +39,12 @@ def seed_of(*parts: str | int) -> int:
 
 
 def code_digest(modules: Iterable[str]) -> str:
-    """Return a digest of the code that `modules` run, comments, docstrings and layout left out.
+    """Return a digest of the code that `modules` run, comments, docstrings and layout left out."""
+    return digest(code_parts(modules))
+
+
+def code_parts(modules: Iterable[str]) -> dict[str, str]:
+    """Return the digest of every module that `modules` run, by its name, comments, docstrings and layout left out.
 
     Imports are followed statically inside each module's own top-level package and, outside site-packages, to
     the modules that lie beside it: what a library does is told by its recorded version, not by its source.
@@ -52,7 +57,7 @@ def code_digest(modules: Iterable[str]) -> str:
             continue
         found[name], imported = _parse(name)
         waiting += imported
-    return digest(found)
+    return found
 
 
 @cache

@@ -1,20 +1,22 @@
 """What may be done now. Pure: the same study and the same finished runs give the same answer.
 
 Search, confirmation, resume and cache are one question. A trial may be asked once every trial of the earlier
-generations has ended; a variant is confirmed once its whole search has; a confirmed run is tested once it
-is trained, and measured once it is tested. Nothing else is remembered anywhere.
+generations has ended, and the rule by which it is stopped early is known by then; a variant is confirmed once
+its whole search has; a confirmed run is tested once it is trained, and measured once it is tested. Nothing
+else is remembered anywhere.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from bisect import insort
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from study.hashing import seed_of
+from study.hashing import digest, seed_of
 from study.ledger.record import RunState, StudyRecord, VariantRecord
-from study.records import RunSpec
-from study.search import decision_seed
+from study.records import Epoch, RunSpec
+from study.search import Tried, decision_seed
 
 JobKind = Literal["train", "evaluate", "measure", "profile"]
 Purpose = Literal["search", "confirm", "profile"]
@@ -29,7 +31,7 @@ class Ask:
     """A decision that is due: what a trial tries, given every earlier generation's trials."""
 
     decision: str
-    history: tuple[tuple[Mapping[str, Any], float], ...]
+    history: tuple[Tried, ...]
     seed: int
 
 
@@ -45,11 +47,29 @@ class Job:
     """Of the trial or repetition, from 0."""
     measure: str = ""
     """Which measure to take, as `StudyRecord.measures` writes it."""
+    rule: Mapping[str, float] = field(default_factory=dict)
+    """The least score, by epoch, with which a trial goes on."""
 
     @property
     def key(self) -> str:
         """What makes two jobs the same work, whoever asked for it."""
-        return " ".join([self.kind, *([self.measure] if self.measure else []), self.run.id])
+        rule = f"rule-{digest(self.rule)}" if self.rule else ""
+        return " ".join(word for word in (self.kind, self.measure, rule, self.run.id) if word)
+
+    def seen(self, finished: Finished) -> RunState:
+        """Return what is known of the job's run, as this job asks for it."""
+        return finished(self.run.id).under(self.run, self.rule)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One trial of a search, with what is known of it under the rule by which it may be stopped."""
+
+    number: int
+    run: RunSpec
+    rule: Mapping[str, float]
+    parameters: Mapping[str, Any]
+    state: RunState
 
 
 @dataclass(frozen=True)
@@ -92,6 +112,70 @@ def trials(study: StudyRecord, variant: VariantRecord, fold: int | None) -> Iter
         yield variant.run(suggestion, seed, fold)
 
 
+def searched(
+    study: StudyRecord, variant: VariantRecord, fold: int | None, finished: Finished
+) -> Iterator[Trial]:
+    """Yield the variant's search trials, in order, as far as they and their rules are decided."""
+    reached: dict[int, list[float]] = {}
+    runs = list(trials(study, variant, fold))
+    for first in range(0, len(runs), study.generation):
+        generation = []
+        for number, run in enumerate(runs[first : first + study.generation], start=first):
+            rule = _rule(study, run, reached)
+            parameters = study.suggestions[study.decision(variant, fold, number)]
+            generation.append(Trial(number, run, rule, parameters, finished(run.id).under(run, rule)))
+        yield from generation
+        if study.pruner == "none":
+            continue
+        if not all(trial.state.final for trial in generation):
+            return  # the rules of later generations rest on these
+        for trial in generation:
+            for epoch, score in _rungs_reached(study, trial.state):
+                insort(reached.setdefault(epoch, []), score)
+
+
+def _rule(study: StudyRecord, run: RunSpec, reached: Mapping[int, Sequence[float]]) -> dict[str, float]:
+    """Return the least score with which a trial goes on, by epoch: successive halving.
+
+    With its own score among those of earlier generations' trials that got as far, it must be in the best
+    1/`reduction` of them, and be the best at least (Jamieson and Talwalkar 2016; Li et al. 2020).
+
+    Args:
+        study: Says whether and how trials are pruned.
+        run: The trial.
+        reached: Scores of earlier generations' trials by epoch, lowest first.
+    """
+    rule = {}
+    if study.pruner == "halving":
+        for epoch in rungs(study, run.config["train"]["epochs"] - 1):
+            scores = reached.get(epoch, ())
+            if scores:
+                rule[str(epoch)] = scores[-max(1, (len(scores) + 1) // study.reduction)]
+    return rule
+
+
+def rungs(study: StudyRecord, last: int) -> list[int]:
+    """Return the epochs up to `last` after which a trial of the study's search may be stopped."""
+    found = []
+    epoch = study.first_epoch
+    while epoch <= last:
+        found.append(epoch)
+        epoch *= study.reduction
+    return found
+
+
+def _rungs_reached(study: StudyRecord, state: RunState) -> Iterator[tuple[int, float]]:
+    """Yield the best score so far at every rung that a trial got to; nothing for one that broke down."""
+    history: tuple[Epoch, ...] = ()
+    if state.pruned is not None:
+        history = state.pruned.history
+    elif _usable(state) and state.result is not None:
+        history = state.result.history
+    scores = [epoch.selection[study.metric] for epoch in history]
+    for epoch in rungs(study, len(history)):
+        yield epoch, max(scores[:epoch])
+
+
 def confirmations(
     study: StudyRecord, variant: VariantRecord, fold: int | None, finished: Finished
 ) -> list[RunSpec]:
@@ -109,19 +193,17 @@ def choice(
 ) -> Mapping[str, Any] | None:
     """Return the hyperparameters that the search chose: the best on selection, the earliest on ties.
 
-    None while the search goes on, and where no trial had a result.
+    None while the search goes on, and where no trial was trained to its end.
     """
     if not study.trials:
         return {}
-    runs = list(trials(study, variant, fold))
-    if len(runs) < study.trials or not all(_ended(run, finished) for run in runs):
+    ended = list(searched(study, variant, fold, finished))
+    if len(ended) < study.trials or not all(trial.state.final for trial in ended):
         return None
-    scores = [_score(run, study.metric, finished) for run in runs]
-    usable = [score for score, run in zip(scores, runs, strict=True) if _usable(run, finished)]
+    usable = [trial for trial in ended if _usable(trial.state)]
     if not usable:
         return None
-    number = scores.index(max(usable))
-    return study.suggestions[study.decision(variant, fold, number)]
+    return max(usable, key=lambda trial: _score(trial.state, study.metric)).parameters
 
 
 def profile_of(study: StudyRecord, variant: VariantRecord, finished: Finished) -> RunSpec | None:
@@ -133,8 +215,8 @@ def trainings(study: StudyRecord, finished: Finished) -> Iterator[Job]:
     """Yield every training that is decided so far, done or not."""
     for variant in study.variants:
         for fold in study.folds:
-            for number, run in enumerate(trials(study, variant, fold)):
-                yield Job("train", run, variant.name, "search", number)
+            for trial in searched(study, variant, fold, finished):
+                yield Job("train", trial.run, variant.name, "search", trial.number, rule=trial.rule)
             for number, run in enumerate(confirmations(study, variant, fold, finished)):
                 yield Job("train", run, variant.name, "confirm", number)
 
@@ -147,20 +229,20 @@ def size(study: StudyRecord) -> int:
 def _searching(
     study: StudyRecord, variant: VariantRecord, fold: int | None, finished: Finished
 ) -> tuple[list[Ask], list[Job]]:
-    runs = list(trials(study, variant, fold))
+    known = list(searched(study, variant, fold, finished))
     jobs = [
-        Job("train", run, variant.name, "search", number)
-        for number, run in enumerate(runs)
-        if not _ended(run, finished)
+        Job("train", trial.run, variant.name, "search", trial.number, rule=trial.rule)
+        for trial in known
+        if not trial.state.final
     ]
-    generation = len(runs) // study.generation
+    generation = len(known) // study.generation
     first = generation * study.generation
-    if not all(_ended(run, finished) for run in runs[:first]):
+    if not all(trial.state.final for trial in known[:first]):
         return [], jobs
     history = tuple(
-        (study.suggestions[study.decision(variant, fold, number)], _score(run, study.metric, finished))
-        for number, run in enumerate(runs[:first])
-        if finished(run.id).result is not None
+        Tried(trial.parameters, _score(trial.state, study.metric), dict(_reports(study, trial.state)))
+        for trial in known[:first]
+        if trial.state.result is not None or trial.state.pruned is not None
     )
     asks = [
         Ask(
@@ -168,7 +250,7 @@ def _searching(
             history,
             decision_seed(study.seed, fold, generation, number - first),
         )
-        for number in range(len(runs), min(first + study.generation, study.trials))
+        for number in range(len(known), min(first + study.generation, study.trials))
     ]
     return asks, jobs
 
@@ -180,7 +262,7 @@ def _confirming(
         state = finished(run.id)
         if not state.final:
             yield Job("train", run, variant.name, "confirm", number)
-        elif _usable(run, finished) and not state.tested and state.failure is None:
+        elif _usable(state) and not state.tested and state.failure is None:
             yield Job("evaluate", run, variant.name, "confirm", number)
         elif state.tested:
             for measure in study.measures:
@@ -198,16 +280,18 @@ def _in_turn(jobs: list[Job]) -> Iterator[Job]:
             yield job
 
 
-def _ended(run: RunSpec, finished: Finished) -> bool:
-    return finished(run.id).final
+def _usable(state: RunState) -> bool:
+    return state.result is not None and state.result.status == "finished"
 
 
-def _usable(run: RunSpec, finished: Finished) -> bool:
-    result = finished(run.id).result
-    return result is not None and result.status == "finished"
-
-
-def _score(run: RunSpec, metric: str, finished: Finished) -> float:
+def _score(state: RunState, metric: str) -> float:
     """Return the score that a search is told; a diverged trial has spent its budget for the worst one."""
-    result = finished(run.id).result
-    return result.selection[metric] if result and result.status == "finished" else WORST_SCORE
+    if state.pruned is not None:
+        return state.pruned.score
+    return state.result.selection[metric] if state.result and _usable(state) else WORST_SCORE
+
+
+def _reports(study: StudyRecord, state: RunState) -> Iterator[tuple[int, float]]:
+    """Yield what a trial that was stopped early had scored by then, at each rung."""
+    if state.pruned is not None:
+        yield from _rungs_reached(study, state)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from study.hashing import seed_of
@@ -15,10 +16,21 @@ STARTUP_TRIALS = 10
 """Trials that Optuna's TPE and GP samplers draw at random before they model anything."""
 
 
+@dataclass(frozen=True)
+class Tried:
+    """One trial that has ended: what was tried, and how well it did."""
+
+    parameters: Parameters
+    score: float
+    """Higher is better; of a trial that was stopped, the best up to there."""
+    stopped: Mapping[int, float] = field(default_factory=dict)
+    """Its best score so far by epoch, where it was stopped early; empty where it ran to its end."""
+
+
 def suggest(
     space: Mapping[str, Mapping[str, Any]],
     sampler: str,
-    history: Sequence[tuple[Parameters, float]],
+    history: Sequence[Tried],
     seed: int,
 ) -> Parameters:
     """Return what to try next; a pure function of its arguments for one version of Optuna.
@@ -26,7 +38,7 @@ def suggest(
     Args:
         space: Dimensions by dotted key, each with ``low``, ``high`` and ``log``, or ``choices``.
         sampler: ``tpe``, ``gp`` or ``random``.
-        history: The finished trials of earlier generations, in order, each with its score (higher is better).
+        history: The trials of earlier generations that ended with a score, in order.
         seed: Of this one decision.
 
     Returns:
@@ -36,14 +48,26 @@ def suggest(
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     logging.getLogger("optuna").propagate = False
-    distributions = {key: _distribution(dimension) for key, dimension in space.items()}
+    distributions = distributions_of(space)
     study = optuna.create_study(direction="maximize", sampler=_sampler(sampler, seed))
-    for parameters, score in history:
-        study.add_trial(
-            optuna.trial.create_trial(params=dict(parameters), distributions=distributions, value=score)
-        )
+    for tried in history:
+        study.add_trial(frozen(tried, distributions))
     asked = study.ask(distributions).params
     return {key: _rounded(asked[key], space[key]) for key in space}
+
+
+def frozen(tried: Tried, distributions: Mapping[str, Any], **attributes: Any) -> Any:
+    """Return a trial as Optuna keeps it, ``PRUNED`` with what it reported where it was stopped early."""
+    from optuna.trial import TrialState, create_trial
+
+    return create_trial(
+        params=dict(tried.parameters),
+        distributions=dict(distributions),
+        value=tried.score,
+        state=TrialState.PRUNED if tried.stopped else TrialState.COMPLETE,
+        intermediate_values=dict(tried.stopped),
+        user_attrs=attributes,
+    )
 
 
 def decision_seed(study_seed: int, fold: int | None, generation: int, place: int) -> int:
@@ -63,6 +87,11 @@ def _sampler(name: str, seed: int) -> Any:
     if name == "gp":
         return optuna.samplers.GPSampler(seed=seed, n_startup_trials=STARTUP_TRIALS)
     return optuna.samplers.TPESampler(seed=seed, n_startup_trials=STARTUP_TRIALS)
+
+
+def distributions_of(space: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Return a search space in Optuna's terms."""
+    return {key: _distribution(dimension) for key, dimension in space.items()}
 
 
 def _distribution(dimension: Mapping[str, Any]) -> Any:

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from study.hashing import canonical_json, digest
-from study.records import SCHEMA, Failure, RunResult, RunSpec
+from study.records import SCHEMA, Failure, RunResult, RunSpec, Stopped, stopped
 
 
 @dataclass(frozen=True)
@@ -113,9 +113,15 @@ class StudyRecord:
     """``train+val``: confirmation runs are trained on train and selection, for all epochs, and the last is tested."""
     pruner: str = "none"
     """``halving``: a trial is stopped after an epoch at which it is not among the best of earlier generations."""
+    reduction: int = 3
+    """At such an epoch one of so many trials goes on, and so many times later it is asked again."""
+    first_epoch: int = 1
+    """The first such epoch."""
     accepted_code: Mapping[str, str] = field(default_factory=dict)
     """Digests of today's code to those of the code whose runs were kept, its author having said: same numbers."""
     suggestions: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    code: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """What today's digests of code are made of, digest by module; kept in files of their own, as suggestions are."""
     schema: int = SCHEMA
 
     @property
@@ -130,7 +136,8 @@ class StudyRecord:
         named by the same things. More trials therefore extend a search and change none of its past.
         """
         asked = variant.run({}, self.seed, fold).id
-        return f"{digest([asked, self.space, self.generation, self.sampler])}-{number}"
+        pruning = [] if self.pruner == "none" else [[self.pruner, self.reduction, self.first_epoch]]
+        return f"{digest([asked, self.space, self.generation, self.sampler, *pruning])}-{number}"
 
 
 @dataclass(frozen=True)
@@ -144,8 +151,24 @@ class RunState:
     """Measures that have been taken, as `StudyRecord.measures` writes them."""
     unmeasured: Mapping[str, Failure] = field(default_factory=dict)
     """Measures that could not be taken."""
+    stopped: Mapping[str, Stopped] = field(default_factory=dict)
+    """Where rules of pruning stopped it, by the digest of the rule."""
+    pruned: Stopped | None = None
+    """The answer to a search that asked with a rule, in a state `under` that rule; it has no result then."""
 
     @property
     def final(self) -> bool:
         """Whether the training has ended, well or badly."""
-        return self.result is not None or self.failure is not None
+        return self.result is not None or self.failure is not None or self.pruned is not None
+
+    def under(self, run: RunSpec, rule: Mapping[str, float]) -> RunState:
+        """Return the state of a run as a search sees it that would have stopped it by `rule`.
+
+        A run that was carried on to its end for others gives the same answer as one that was stopped.
+        """
+        if not rule:
+            return self
+        pruned = self.stopped.get(digest(rule))
+        if pruned is None and self.result is not None:
+            pruned = stopped(run, rule, self.result.history)
+        return self if pruned is None else replace(self, result=None, failure=None, pruned=pruned)

@@ -72,6 +72,14 @@ class Search:
     generation: Annotated[int, Range(1)] = 4
     sampler: Literal["tpe", "gp", "random"] = "tpe"
     space: dict[str, Any] = field(default_factory=dict)
+    pruner: Literal["none", "halving"] = "none"
+    """``halving``: a trial stops after an epoch at which it is not among the best of earlier generations."""
+    reduction: Annotated[int, Range(2)] = 3
+    """Of how many trials one goes on, and by which factor the epochs grow at which that is asked."""
+    first_epoch: Annotated[int, Range(1)] = 1
+    """After which a trial may first be stopped."""
+    storage: str = ""
+    """URL of an Optuna storage that trials are mirrored to for its dashboard; it changes no number."""
 
 
 @dataclass(frozen=True)
@@ -205,7 +213,21 @@ def _checked(tree: Table, path: Path, name: str, origins: Mapping[str, str]) -> 
         origins=origins,
     )
     dimensions(spec)
+    _check_search(spec.search, f"{where} search")
     return spec
+
+
+def _check_search(search: Search, where: str) -> None:
+    """Raise InputError where keys of the search do not go together."""
+    if search.pruner != "none" and not search.trials:
+        raise InputError(
+            f"{where}.pruner: there are no trials to prune; set search.trials, or pruner = 'none'."
+        )
+    if search.storage and "://" not in search.storage:
+        raise InputError(
+            f"{where}.storage: must be the URL of an Optuna storage, such as 'sqlite:////folder/trials.db'. "
+            f"Got {search.storage!r} instead."
+        )
 
 
 def _base(given: Any, where: str) -> dict[str, Any]:

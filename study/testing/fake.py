@@ -6,6 +6,7 @@ that searches have something to find and paired seeds correlate. It imports no t
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -23,6 +24,7 @@ from study.records import (
     RunResult,
     RunSpec,
     TestResult,
+    stopped,
     to_json,
 )
 
@@ -30,8 +32,12 @@ BEST_LR = 3e-3
 MACHINE = Machine(versions={"fake": "1"}, hardware="none", platform="none")
 
 
-def train(spec: RunSpec, folder: Path, on_epoch: Callable[[Epoch], None]) -> None:
-    """Write a result that depends on the request alone; diverges above a learning rate of 1."""
+def train(spec: RunSpec, folder: Path, on_epoch: Callable[[Epoch], None], rule: str = "") -> None:
+    """Write a result that depends on the request alone; diverges above a learning rate of 1.
+
+    With a rule of pruning, as JSON, it may end in a `Stopped` instead.
+    """
+    least = json.loads(rule or "{}")
     settings = spec.config["train"]
     history = []
     for number in range(1, settings["epochs"] + 1):
@@ -39,6 +45,9 @@ def train(spec: RunSpec, folder: Path, on_epoch: Callable[[Epoch], None]) -> Non
         epoch = Epoch(number, 2 - share, settings["lr"], _metrics(share * score(spec)), 0.0)
         history.append(epoch)
         on_epoch(epoch)
+        if given_up := stopped(spec, least, history):
+            write(folder / given_up.file, to_json(given_up))
+            return
         time.sleep(settings.get("pause_s", 0.0))
     diverged = settings["lr"] > 1
     write(
