@@ -17,7 +17,8 @@ from study.ledger.files import write
 from study.records import Epoch, RunSpec, TestResult, to_json
 from study.registry import Registry
 from study.training.batches import predict
-from study.training.determinism import prepare
+from study.training.determinism import prepare, watched
+from study.training.memory import in_memory
 from study.training.metrics import absent, scores
 from study.training.predictions import save
 from study.training.train import WEIGHTS
@@ -33,7 +34,8 @@ def evaluate(spec: RunSpec, folder: Path, on_epoch: Callable[[Epoch], None]) -> 
     `on_epoch` is never called: an evaluation has no epochs.
 
     Raises:
-        StudyError: The folder holds no weights, or the run asks for a device that is not there.
+        StudyError: The folder holds no weights, or the run asks for a device that is not there, for more memory
+            than there is, or for determinism where there is none.
         InputError: The data set cannot be read.
     """
     started = time.perf_counter()
@@ -42,7 +44,9 @@ def evaluate(spec: RunSpec, folder: Path, on_epoch: Callable[[Epoch], None]) -> 
     clips = dataset.split("test", spec.fold)
     if missing := absent(clips.labels, dataset.classes):
         _log.warning("the test split has no clip of %s: UAR leaves it out", ", ".join(missing))
-    predictions = predict(network.to(device), clips, spec.config["train"]["batch_size"], device)
+    batch_size = spec.config["train"]["batch_size"]
+    with in_memory(f"testing in batches of {batch_size} clips"), watched(spec):
+        predictions = predict(network.to(device), clips, batch_size, device)
     save(folder / TEST, predictions)
     result = TestResult(
         run=spec.id,

@@ -223,12 +223,17 @@ def learned(dataset: Dataset, fold: int | None, fit: Literal["train", "train+val
     train = dataset.split("train", fold)
     if fit == "train":
         return train
-    if dataset.is_optimistic:
+    refuse_test_clips(dataset, fit)
+    return _joined(train, dataset.split("selection", fold))
+
+
+def refuse_test_clips(dataset: Dataset, fit: Literal["train", "train+val"]) -> None:
+    """Raise InputError where the selection split that would be trained on is the test split."""
+    if fit == "train+val" and dataset.is_optimistic:
         raise InputError(
             "train.fit: 'train+val' would train on the test clips: this data set selects on its test split. "
             "Let it select on a part of train, or set train.fit = 'train'."
         )
-    return _joined(train, dataset.split("selection", fold))
 
 
 def _joined(first: Clips, second: Clips) -> Clips:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,9 +18,11 @@ from study.ledger.files import write
 from study.records import Epoch, Measurement, RunSpec, to_json
 from study.registry import Registry
 from study.training.batches import on_device
-from study.training.determinism import prepare
+from study.training.determinism import prepare, watched
 from study.training.evaluate import trained
+from study.training.memory import in_memory
 from study.training.observed import Observed
+from study.training.pace import Pace
 
 
 def measure(spec: RunSpec, folder: Path, on_epoch: Callable[[Epoch], None], key: str) -> None:
@@ -42,7 +45,9 @@ def measure(spec: RunSpec, folder: Path, on_epoch: Callable[[Epoch], None], key:
     device = prepare(spec)
     dataset, network = trained(spec, folder)
     clips = dataset.split("test", spec.fold)
-    seen = observe(network.to(device), clips, spec.config["train"]["batch_size"], device)
+    batch_size = spec.config["train"]["batch_size"]
+    with in_memory(f"measuring in batches of {batch_size} clips"), watched(spec):
+        seen = observe(network.to(device), clips, batch_size, device)
     with threadpool_limits(spec.threads):
         figures = registry.build("measure", {"name": name}, seen)
     spent = time.perf_counter() - started
@@ -58,11 +63,13 @@ def observe(network: nn.Module, clips: Clips, batch_size: int, device: torch.dev
     network.eval()
     everything = np.arange(len(clips.labels))
     batches: list[dict[str, Tensor]] = []
+    pace = Pace("measuring", steps=math.ceil(len(everything) / batch_size))
     with torch.inference_mode():
         for start in range(0, len(everything), batch_size):
             details: Details = {}
             network(on_device(clips.read(everything[start : start + batch_size], None), device), details)
             batches.append({name: detail.float().cpu() for name, detail in details.items()})
+            pace(len(batches))
     return Observed(
         labels=clips.labels,
         sources=np.array(clips.sources),
