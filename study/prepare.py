@@ -10,7 +10,7 @@ from study import plan
 from study.data.clips import Dataset, Split
 from study.design.variants import Variant, claimed, variants
 from study.errors import InputError, listing
-from study.hashing import code_digest, digest
+from study.hashing import code_digest, code_parts, digest
 from study.ledger.record import ClaimRecord, DataRecord, SplitSizes, StudyRecord, VariantRecord
 from study.records import RunSpec
 from study.registry import KINDS, Registry
@@ -62,6 +62,10 @@ def prepare(spec: StudySpec, registry: Registry, settings: Settings, device: str
         data=_data_record(cells[0].config["dataset"]["name"], datasets[_key(cells[0])]),
         claims_digest=digest([asdict(claim) for claim in spec.claims]),
         measures=tuple(_measures(spec, registry, datasets.values())),
+        pruner=spec.search.pruner,
+        reduction=spec.search.reduction,
+        first_epoch=spec.search.first_epoch,
+        code={digest(parts): parts for parts in _code(spec, cells, registry)},
     )
 
 
@@ -107,17 +111,32 @@ def _measures(spec: StudySpec, registry: Registry, datasets: Iterable[Dataset]) 
                     f"{where}: the measure {name!r} needs a data set whose clips' true {listing(sorted(absent))} "
                     "is known, such as 'faces'. Leave it out, or measure it in a study on such a data set."
                 )
-        job, module = TARGETS["measure"].partition(":")[0], registry.get("measure", name).module
-        yield f"{name}@{code_digest([job, module])}"
+        yield f"{name}@{code_digest(_modules_of_measure(name, registry))}"
+
+
+def _code(spec: StudySpec, cells: Iterable[Variant], registry: Registry) -> Iterator[dict[str, str]]:
+    """Yield what every digest of code in the study's record is made of."""
+    for cell in cells:
+        yield code_parts(_modules(cell, registry))
+    for name in spec.analysis.measures:
+        yield code_parts(_modules_of_measure(name, registry))
+
+
+def _modules(cell: Variant, registry: Registry) -> list[str]:
+    """Return the modules that a variant's training and test run, as far as the study names them."""
+    modules = {
+        registry.get(kind, table["name"]).module for kind, table in cell.config.items() if kind in KINDS
+    }
+    return sorted(modules | {TARGETS[job].partition(":")[0] for job in ("train", "evaluate")})
+
+
+def _modules_of_measure(name: str, registry: Registry) -> list[str]:
+    return [TARGETS["measure"].partition(":")[0], registry.get("measure", name).module]
 
 
 def _variant(
     cell: Variant, space: Iterable[str], dataset: Dataset, registry: Registry, settings: Settings, device: str
 ) -> VariantRecord:
-    modules = {
-        registry.get(kind, table["name"]).module for kind, table in cell.config.items() if kind in KINDS
-    }
-    jobs = {target.partition(":")[0] for target in (TARGETS["train"], TARGETS["evaluate"])}
     config = {kind: dict(table) for kind, table in cell.config.items()}
     for key in space:
         kind, _, parameter = key.partition(".")
@@ -126,7 +145,7 @@ def _variant(
         config=config,
         seed=0,
         data_digest=dataset.digest,
-        code_digest=code_digest(sorted(modules | jobs)),
+        code_digest=code_digest(_modules(cell, registry)),
         device="cuda" if device == "cuda" else "cpu",
         places=cell.places,
         modules=settings.components,
