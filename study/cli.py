@@ -74,7 +74,7 @@ def run(
 
 
 def _run(study: Path, profile: str | None, changes: list[str], retry_failed: bool) -> None:
-    from study import conductor
+    from study import conductor, outcomes
     from study import plan as planning
     from study.executors.devices import cpu_cores, cuda_devices
     from study.executors.local import LocalWorkers
@@ -85,7 +85,7 @@ def _run(study: Path, profile: str | None, changes: list[str], retry_failed: boo
     settings = read_settings()
     ledger = open_ledger(settings)
     _, record = prepared(study, profile, changes, settings)
-    if conductor.done(record, ledger) < planning.size(record):
+    if outcomes.done(record, ledger) < planning.size(record):
         check(record)
     for key, folder in (("ledger", settings.ledger), ("reports", settings.reports)):
         try:
@@ -93,7 +93,7 @@ def _run(study: Path, profile: str | None, changes: list[str], retry_failed: boo
         except OSError as error:
             raise InputError(f"study.toml: {key}: {folder} cannot be made: {error.strerror}.") from None
     if retry_failed:
-        conductor.forget_failures(record, ledger)
+        outcomes.forget_failures(record, ledger)
     devices = cuda_devices() if record.variants[0].template.device == "cuda" else ()
     workers = settings.workers if settings.workers != "auto" else len(devices) or cpu_cores()
     preload = [target.partition(":")[0] for target in TARGETS.values()]
@@ -204,10 +204,10 @@ def _conclude(found: Findings, folder: Path) -> None:
 
 
 def _list_failures(record: StudyRecord, ledger: Ledger) -> None:
-    from study import conductor
+    from study import outcomes
     from study.progress import title
 
-    failed = conductor.failures(record, ledger)
+    failed = outcomes.failures(record, ledger)
     if not failed:
         return
     print(f"\n{len(failed)} of the study's runs failed:", file=sys.stderr)

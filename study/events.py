@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from study.analysis.findings import Findings
+from study.ledger.locks import Holder
 from study.ledger.record import RunState, StudyRecord
 from study.plan import Job
 from study.records import Epoch
@@ -63,5 +64,21 @@ class Concluded:
     over: bool = True
 
 
-Event = Began | Found | Started | EpochEnded | Ended | Concluded
+@dataclass(frozen=True)
+class Retried:
+    """The worker of a job died, and the job was given to another, once."""
+
+    job: Job
+    reason: str
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """All that is left to do now is being done for another study, such as this job."""
+
+    job: Job
+    holder: Holder
+
+
+Event = Began | Found | Started | EpochEnded | Ended | Concluded | Retried | Waiting
 Listener = Callable[[Event], None]

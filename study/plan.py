@@ -9,7 +9,7 @@ else is remembered anywhere.
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -99,7 +99,7 @@ def ready(study: StudyRecord, finished: Finished, profiled: frozenset[str] = fro
         network = profile_of(study, variant, finished)
         if network is not None and variant.name not in profiled:
             jobs.append(Job("profile", network, variant.name, "profile", 0))
-    return Step(tuple(asks), tuple(_in_turn(jobs)))
+    return Step(tuple(asks), tuple(in_turn(jobs)))
 
 
 def trials(study: StudyRecord, variant: VariantRecord, fold: int | None) -> Iterator[RunSpec]:
@@ -260,7 +260,8 @@ def _confirming(
 ) -> Iterator[Job]:
     for number, run in enumerate(confirmations(study, variant, fold, finished)):
         state = finished(run.id)
-        if not state.final:
+        weights_needed = _usable(state) and state.failure is None and _is_unanswered(study, state)
+        if not state.final or (weights_needed and not state.kept):
             yield Job("train", run, variant.name, "confirm", number)
         elif _usable(state) and not state.tested and state.failure is None:
             yield Job("evaluate", run, variant.name, "confirm", number)
@@ -270,7 +271,12 @@ def _confirming(
                     yield Job("measure", run, variant.name, "confirm", number, measure)
 
 
-def _in_turn(jobs: list[Job]) -> Iterator[Job]:
+def _is_unanswered(study: StudyRecord, state: RunState) -> bool:
+    """Whether a confirmed run is still to be tested or measured."""
+    return not state.tested or bool(set(study.measures) - set(state.measured) - set(state.unmeasured))
+
+
+def in_turn(jobs: Iterable[Job]) -> Iterator[Job]:
     """Order jobs so that variants take turns, tests come early, measures and profiles late; drop duplicates."""
     rank = {"evaluate": 0, "train": 1, "measure": 2, "profile": 3}
     seen: set[str] = set()

@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from study.events import Began, Ended, EpochEnded, Event, Found, Started
+from study.events import Began, Ended, EpochEnded, Event, Found, Retried, Started, Waiting
 from study.ledger.record import RunState, StudyRecord
 from study.plan import Job, size
 from study.records import Epoch
@@ -72,6 +72,10 @@ class Display:
             self._end(event)
         elif isinstance(event, Found):
             self._count()
+        elif isinstance(event, Retried):
+            self._print(f"DIED    {title(event.job)}: {event.reason}; it is tried once more")
+        elif isinstance(event, Waiting):
+            self._print(f"waiting for {title(event.job)}, which {event.holder} is doing for another study")
 
     def _begin(self, event: Began) -> None:
         self._study, self._total = event.study, event.total
@@ -108,7 +112,7 @@ class Display:
         if not self._done_here or self._done >= self._total:
             return ""
         seconds = (time.monotonic() - self._clock) / self._done_here * (self._total - self._done)
-        return f"about {seconds / 60:.0f} min left" if seconds >= 90 else f"about {seconds:.0f} s left"
+        return f"about {duration(seconds)} left"
 
     def _progress_of(self, job: Job, epoch: Epoch | None) -> str:
         epochs = job.run.config["train"]["epochs"]
@@ -160,11 +164,24 @@ def counting(what: str, unit: str) -> Iterator[Callable[[int, int], None]]:
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
+def duration(seconds: float) -> str:
+    """Return a time in the unit that a person would use, such as ``12 min``."""
+    for unit, length, most in (("s", 1, 90), ("min", 60, 90), ("h", 3600, 48)):
+        if seconds < most * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds / 86400:.0f} days"
+
+
 def title(job: Job) -> str:
     """Return a job's name for people, such as ``issm, seed 3``."""
-    fold = f", fold {job.run.fold}" if job.run.fold is not None else ""
     measure = f", {what(job)}" if job.kind == "measure" else ""
-    return f"{job.variant}{fold}, {NOUNS[job.purpose]} {job.number + 1}{measure}"
+    return f"{job.variant}, {turn(job)}{measure}"
+
+
+def turn(job: Job) -> str:
+    """Return which of its variant's runs a job is of, such as ``fold 2, seed 3``."""
+    fold = f"fold {job.run.fold}, " if job.run.fold is not None else ""
+    return f"{fold}{NOUNS[job.purpose]} {job.number + 1}"
 
 
 def what(job: Job) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from study import conductor, plan
+from study import conductor, outcomes, plan
 from study.errors import StudyError
 from study.events import Began, Ended, Event, Started
 from study.executors.inprocess import InProcess
@@ -162,7 +162,7 @@ def test_a_failing_variant_is_reported_and_never_averaged_in_silence(lab: Lab, m
     assert not lab.started(), "a failed run is not tried again by itself"
     monkeypatch.setattr(fake, "train", real)
     record = lab.ledger.with_suggestions(lab.record())
-    assert conductor.forget_failures(record, lab.ledger) == 3
+    assert outcomes.forget_failures(record, lab.ledger) == 3
     lab.run()
     assert len(lab.started()) == 3 + 3
 
@@ -172,19 +172,19 @@ def test_a_diverged_confirmation_is_listed_as_a_failure(lab: Lab) -> None:
         STUDY.replace("[search]\ntrials = 3\n", "").split("[search.space]")[0] + "[confirm]\nseeds = 2\n"
     )
     lab.run("train.lr=2.0")
-    failed = conductor.failures(lab.record("train.lr=2.0"), lab.ledger)
+    failed = outcomes.failures(lab.record("train.lr=2.0"), lab.ledger)
     assert len(failed) == 4
     assert all("diverged" in failure.reason for _, failure in failed)
 
 
 def test_a_network_that_cannot_be_counted_is_listed_and_tried_again(lab: Lab) -> None:
     lab.run(targets={**FAKE, "profile": "study.testing.fake:failing"})
-    failed = conductor.failures(lab.record(), lab.ledger)
+    failed = outcomes.failures(lab.record(), lab.ledger)
     assert [job.kind for job, _ in failed] == ["profile", "profile"]
-    conductor.forget_failures(lab.record(), lab.ledger)
+    outcomes.forget_failures(lab.record(), lab.ledger)
     lab.run()
     assert len(lab.started("profile")) == 2
-    assert not conductor.failures(lab.record(), lab.ledger)
+    assert not outcomes.failures(lab.record(), lab.ledger)
 
 
 def test_a_job_that_writes_no_result_is_a_failure_and_not_an_endless_loop(lab: Lab) -> None:

@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 from test_conductor import STUDY, Lab
 
-from study import conductor
+from study import outcomes
 from study.errors import InputError
 from study.events import Ended, Started
 from study.prepare import prepare
@@ -85,14 +85,14 @@ def test_a_failed_measure_is_told_and_takes_no_result_away(lab: Lab, monkeypatch
     assert "probes in 3 runs: RuntimeError: out of luck" in found.variants[0].unmeasured
 
     record = lab.ledger.with_suggestions(lab.record())
-    assert len(conductor.failures(record, lab.ledger)) == 6
+    assert len(outcomes.failures(record, lab.ledger)) == 6
     lab.run()
     assert not started(lab), "a failed measure is not tried again by itself"
     monkeypatch.setattr(fake, "measure", real)
-    conductor.forget_failures(record, lab.ledger)
+    outcomes.forget_failures(record, lab.ledger)
     lab.run()
     assert started(lab) == ["measure"] * 6
-    assert not conductor.failures(record, lab.ledger)
+    assert not outcomes.failures(record, lab.ledger)
 
 
 def test_asking_for_measures_changes_no_run_s_identity(lab: Lab) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import traceback
 
-from study.executors.protocol import Ended, EpochEnded, Event, Task
+from study.executors.protocol import Ended, EpochEnded, Event, Task, ending_of
 
 
 class InProcess:
@@ -28,7 +28,8 @@ class InProcess:
                 *task.arguments,
             )
         except Exception as error:
-            self._events.append(Ended(task, f"{type(error).__name__}: {error}", traceback.format_exc()))
+            reason = f"{type(error).__name__}: {error}"
+            self._events.append(Ended(task, ending_of(error), reason, traceback.format_exc()))
         else:
             self._events.append(Ended(task))
 

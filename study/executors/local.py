@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from multiprocessing.context import ForkServerContext, SpawnContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from study.executors.protocol import Ended, EpochEnded, Event, Task
+from study.executors.protocol import Ended, Ending, EpochEnded, Event, Task, ending_of
 from study.records import Epoch
 
 LAST_OUTPUT_LINES = 30
@@ -30,7 +31,9 @@ class _Worker:
     pipe: Connection
     log: Path
     slot: int
-    reason: str | None = None
+    device: int | None
+    ending: Ending | None = None
+    reason: str = ""
     detail: str = ""
 
 
@@ -65,7 +68,7 @@ class LocalWorkers:
         process = self._context.Process(target=_work, args=(task, log, device, theirs), name=task.key)
         process.start()
         theirs.close()
-        self._running.append(_Worker(task, process, ours, log, slot))
+        self._running.append(_Worker(task, process, ours, log, slot, device))
 
     def wait(self, timeout_s: float) -> list[Event]:
         """Return the epochs and endings that are in, waiting for the first no longer than `timeout_s`."""
@@ -78,7 +81,7 @@ class LocalWorkers:
                     if isinstance(message, Epoch):
                         events.append(EpochEnded(worker.task, message))
                     else:
-                        worker.reason, worker.detail = message
+                        worker.ending, worker.reason, worker.detail = message
             except (EOFError, ConnectionResetError):
                 events.append(self._end(worker))
         return events
@@ -89,9 +92,10 @@ class LocalWorkers:
         worker.pipe.close()
         self._running.remove(worker)
         code = worker.process.exitcode
-        if worker.reason is None and code != 0:
-            worker.reason, worker.detail = _died(code), _last_lines(worker.log)
-        return Ended(worker.task, worker.reason, worker.detail)
+        if worker.ending is None and code != 0:
+            worker.ending, worker.reason, worker.detail = "died", _died(code), _last_lines(worker.log)
+        device = f"cuda:{worker.device}" if worker.device is not None else ""
+        return Ended(worker.task, worker.ending or "returned", worker.reason, worker.detail, device)
 
     def close(self) -> None:
         """Stop the workers that still run, kindly first."""
@@ -119,7 +123,8 @@ def _start_server() -> None:
 
 
 def _work(task: Task, log: Path, device: int | None, pipe: Connection) -> None:
-    """Do one task in a fresh process."""
+    """Do one task in a fresh process, which ends with the conductor's, however that does."""
+    threading.Thread(target=_end_with_conductor, daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the conductor's to answer
     if device is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = str(device)
@@ -132,15 +137,22 @@ def _work(task: Task, log: Path, device: int | None, pipe: Connection) -> None:
             job = getattr(importlib.import_module(module), function)
             job(task.run, task.folder, pipe.send, *task.arguments)
         except BrokenPipeError:
-            print("The conductor is gone; this attempt stops here.", file=file)
-            os._exit(1)
+            os._exit(1)  # the conductor is gone
         except BaseException as error:
             detail = traceback.format_exc()
             print(detail, file=file)
             with contextlib.suppress(BrokenPipeError):
-                pipe.send((f"{type(error).__name__}: {error}", detail))
+                pipe.send((ending_of(error), f"{type(error).__name__}: {error}", detail))
             file.flush()
             os._exit(1)
+
+
+def _end_with_conductor() -> None:
+    """Leave at once when the conductor has gone: nobody is told of epochs any more, and another may take over."""
+    conductor = multiprocessing.parent_process()
+    if conductor is not None:
+        conductor.join()
+        os._exit(1)
 
 
 def _died(code: int | None) -> str:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 from study.records import Epoch, RunSpec
+
+Ending = Literal["returned", "raised", "died", "disk full"]
+"""``died``: the process was gone, without an exception that could be told."""
 
 
 @dataclass(frozen=True)
@@ -34,14 +38,25 @@ class EpochEnded:
 
 @dataclass(frozen=True)
 class Ended:
-    """A task is over; what it left in its folder says how. `reason` tells of a worker that died or raised."""
+    """A task is over; what it left in its folder says how."""
 
     task: Task
-    reason: str | None = None
+    ending: Ending = "returned"
+    reason: str = ""
+    """One line on a worker that died or raised."""
     detail: str = ""
+    """Its traceback, or its last output."""
+    device: str = ""
+    """What it was given to compute on, such as ``cuda:1``; empty where it had all that there is."""
 
 
 Event = EpochEnded | Ended
+
+
+def ending_of(error: BaseException) -> Ending:
+    """Return how a task ended that raised: a full disk is no fault of the task."""
+    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return "disk full" if full else "raised"
 
 
 class Executor(Protocol):

@@ -156,6 +156,9 @@ class RunState:
     pruned: Stopped | None = None
     """The answer to a search that asked with a rule, in a state `under` that rule; it has no result then."""
 
+    kept: bool = True
+    """Whether its weights are still there, where it has a result that left some."""
+
     @property
     def final(self) -> bool:
         """Whether the training has ended, well or badly."""

@@ -6,22 +6,27 @@
     runs/<id>/measure-<name>@<code>.json                             what its network's parts do
     studies/<name>/study.json suggestions/<decision>.json sessions/  one study
     profiles/<id>/profile.json                                       what one network costs
+    code/<digest>.json accepted/<digest>.json                        what a digest of code is made of, and which
+                                                                     older code its author let stand for it
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import os
-import socket
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
 from study.errors import InputError, StudyError
 from study.hashing import digest
 from study.ledger.files import write
+from study.ledger.locks import Holder, holder_of, release, take
 from study.ledger.record import RunState, StudyRecord
 from study.records import (
     Epoch,
@@ -30,12 +35,19 @@ from study.records import (
     Profile,
     RunResult,
     RunSpec,
+    Stopped,
     TestResult,
+    TornError,
     from_json,
     to_json,
 )
 
-MEASURED, UNMEASURED = "measure-{}.json", "unmeasured-{}.json"
+_log = logging.getLogger(__name__)
+
+MEASURED, UNMEASURED, STOPPED = "measure-{}.json", "unmeasured-{}.json", "stopped-{}.json"
+WEIGHTS = "weights.safetensors"
+RECORD_END = b"}\n"
+LOCK, STOP, CLAIM = "lock", "stop", "claim"
 
 Kept = TypeVar("Kept")
 
@@ -46,6 +58,7 @@ class Ledger:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._results: dict[str, RunResult] = {}
+        self._claimed: Counter[Path] = Counter()
 
     def run_folder(self, run: RunSpec) -> Path:
         """Return the folder of a run."""
@@ -59,7 +72,7 @@ class Ledger:
     def begin(self, run: RunSpec) -> None:
         """Write the run's request, where it is not there yet."""
         request = self.run_folder(run) / "run.json"
-        if not request.is_file():
+        if not _is_whole(request):
             write(request, to_json(run))
 
     def state(self, run_id: str) -> RunState:
@@ -68,16 +81,27 @@ class Ledger:
         files = _names(folder)
         if run_id not in self._results and (result := _read(RunResult, folder / "result.json")):
             self._results[run_id] = result
+        result = self._results.get(run_id)
         return RunState(
-            result=self._results.get(run_id),
-            tested="test.json" in files,
+            result=result,
+            tested="test.json" in files and _is_whole(folder / "test.json"),
             failure=_read(Failure, folder / "failure.json") if "failure.json" in files else None,
-            measured=frozenset(_measures(files, MEASURED)),
+            measured=frozenset(
+                measure
+                for measure in _measures(files, MEASURED)
+                if _is_whole(folder / MEASURED.format(measure))
+            ),
             unmeasured={
                 measure: failure
                 for measure in _measures(files, UNMEASURED)
                 if (failure := _read(Failure, folder / UNMEASURED.format(measure)))
             },
+            stopped={
+                rule: stopped
+                for rule in _measures(files, STOPPED)
+                if (stopped := _read(Stopped, folder / STOPPED.format(rule)))
+            },
+            kept=WEIGHTS in files or result is None or result.status == "diverged",
         )
 
     def is_begun(self, run: RunSpec) -> bool:
@@ -86,11 +110,8 @@ class Ledger:
 
     def history(self, run: RunSpec) -> tuple[Epoch, ...]:
         """Return the epochs that a training which has no result yet has ended."""
-        try:
-            entries = json.loads((self.run_folder(run) / "history.json").read_bytes())
-        except FileNotFoundError:
-            return ()
-        return tuple(Epoch(**entry) for entry in entries)
+        entries = _read_json(self.run_folder(run) / "history.json")
+        return tuple(Epoch(**entry) for entry in entries or ())
 
     def profile_failure(self, run: RunSpec) -> Failure | None:
         """Return why the run's network could not be counted, where that was tried in vain."""
@@ -99,7 +120,7 @@ class Ledger:
     def is_profiled(self, run: RunSpec) -> bool:
         """Whether counting the run's network has ended, well or badly."""
         folder = self.profile_folder(run)
-        return (folder / "profile.json").is_file() or (folder / "failure.json").is_file()
+        return _is_whole(folder / "profile.json") or _is_whole(folder / "failure.json")
 
     def test_result(self, run: RunSpec) -> TestResult | None:
         """Return what a run scored on test: for analysis alone."""
@@ -132,8 +153,41 @@ class Ledger:
         if earlier is not None and self.sessions(study.name):
             changed = earlier.claims_changed or earlier.claims_digest != study.claims_digest
             study = replace(study, claims_changed=changed)
-        write(self._study(study.name) / "study.json", to_json(replace(study, suggestions={})))
+        for code, parts in study.code.items():
+            if self.code(code) is None:
+                write(self._code(code), json.dumps(parts, indent=1) + "\n")
+        write(self._study(study.name) / "study.json", to_json(replace(study, suggestions={}, code={})))
         return self.with_suggestions(study)
+
+    def code(self, code: str) -> Mapping[str, str] | None:
+        """Return what a digest of code is made of, digest by module; None where no study was saved with it."""
+        parts: Mapping[str, str] | None = _read_json(self._code(code))
+        return parts
+
+    def accept(self, new: str, old: str) -> None:
+        """Keep that code `new` gives the numbers that code `old` gave, as its author says.
+
+        Raises:
+            InputError: It was said before of other code.
+        """
+        said = self.accepted(new)
+        if said not in (None, old):
+            raise InputError(
+                f"{self._accepted(new)}: code {new} already stands for the runs of code {said}, so it cannot "
+                f"stand for those of {old} too. If that was a mistake, delete the file."
+            )
+        write(self._accepted(new), json.dumps(old) + "\n")
+
+    def accepted(self, new: str) -> str | None:
+        """Return the code whose runs stand for those of code `new`, None where nobody said so."""
+        old: str | None = _read_json(self._accepted(new))
+        return old
+
+    def _code(self, code: str) -> Path:
+        return self.root / "code" / f"{code}.json"
+
+    def _accepted(self, code: str) -> Path:
+        return self.root / "accepted" / f"{code}.json"
 
     def study(self, name: str) -> StudyRecord:
         """Read a study's record.
@@ -155,19 +209,24 @@ class Ledger:
     def with_suggestions(self, study: StudyRecord) -> StudyRecord:
         """Return the record with every suggestion that was ever made for a study of its name."""
         files = (self._study(study.name) / "suggestions").glob("*.json")
-        return replace(study, suggestions={file.stem: json.loads(file.read_text()) for file in files})
+        read = ((file.stem, _read_json(file)) for file in files)
+        return replace(study, suggestions={decision: tried for decision, tried in read if tried is not None})
 
-    def log_session(self, study: str, session: Mapping[str, Any]) -> None:
-        """Keep when a `run` of the study worked, for how long and with what."""
-        folder = self._study(study) / "sessions"
-        number = len(list(folder.glob("*.json")))
-        write(folder / f"{number:04d}.json", json.dumps(session, indent=1) + "\n")
+    def log_session(self, study: str, number: int, session: Mapping[str, Any]) -> None:
+        """Keep when a `run` of the study worked, for how long and with what; once more as it goes on."""
+        write(self._study(study) / "sessions" / f"{number:04d}.json", json.dumps(session, indent=1) + "\n")
+
+    def next_session(self, study: str) -> int:
+        """Return the number of the session that begins now."""
+        return max((int(file.stem) + 1 for file in self._sessions(study)), default=0)
 
     def sessions(self, study: str) -> list[dict[str, Any]]:
         """Return what `log_session` kept, oldest first."""
-        return [
-            json.loads(file.read_text()) for file in sorted((self._study(study) / "sessions").glob("*.json"))
-        ]
+        read = (_read_json(file) for file in self._sessions(study))
+        return [session for session in read if session is not None]
+
+    def _sessions(self, study: str) -> list[Path]:
+        return sorted((self._study(study) / "sessions").glob("[0-9]*.json"))
 
     def _study(self, name: str) -> Path:
         return self.root / "studies" / name
@@ -179,54 +238,76 @@ class Ledger:
         Raises:
             StudyError: Another process on some machine holds the study; it is named.
         """
-        lock = self._study(study) / "lock"
-        mine = f"{socket.gethostname()} {os.getpid()}"
-        while not _created(lock, mine):
-            holder = _holder(lock)
-            host, _, process = holder.partition(" ")
-            if holder and (host != socket.gethostname() or _alive(process)):
-                raise StudyError(
-                    f"the study {study!r} is being run by process {process} on {host}. "
-                    f"If that process is gone, delete {lock}."
-                )
-            _remove_stale(lock, holder)
+        lock = self._study(study) / LOCK
+        if holder := take(lock):
+            raise StudyError(
+                f"the study {study!r} is being run by {holder}. "
+                f"Wait for it, or end it with `study stop`; if that process is gone, delete {lock}."
+            )
         try:
+            (self._study(study) / STOP).unlink(missing_ok=True)
             yield
         finally:
-            lock.unlink(missing_ok=True)
+            release(lock)
+
+    def holder(self, study: str) -> Holder | None:
+        """Return the process that is carrying the study out, None where there is none."""
+        return holder_of(self._study(study) / LOCK)
+
+    def ask_to_stop(self, study: str) -> Holder | None:
+        """Ask whoever carries the study out to end as for Ctrl-C; return who that is, None where nobody does."""
+        if holder := self.holder(study):
+            write(self._study(study) / STOP, "")
+        return holder
+
+    def is_asked_to_stop(self, study: str) -> bool:
+        """Whether somebody has asked the study's conductor to end."""
+        return (self._study(study) / STOP).exists()
+
+    def claim(self, folder: Path) -> Holder | None:
+        """Keep other conductors off a job's folder; return who has it where it is taken.
+
+        As often as one conductor claims a folder, so often it is to release it.
+        """
+        if not self._claimed[folder] and (holder := take(folder / CLAIM)):
+            return holder
+        self._claimed[folder] += 1
+        return None
+
+    def release(self, folder: Path) -> None:
+        """Give up a claim."""
+        self._claimed[folder] -= 1
+        if not self._claimed[folder]:
+            del self._claimed[folder]
+            release(folder / CLAIM)
+
+    def release_all(self) -> None:
+        """Give up every claim that this conductor still has."""
+        for folder in self._claimed:
+            release(folder / CLAIM)
+        self._claimed.clear()
+
+    def claimed_by(self, run: RunSpec) -> Holder | None:
+        """Return the process that is working on a run, None where there is none."""
+        return holder_of(self.run_folder(run) / CLAIM)
 
 
-def _created(lock: Path, content: str) -> bool:
-    """Make the lock with its content in one step; False where there is one."""
-    aside = lock.with_name(f"lock.{content.replace(' ', '.')}")
-    write(aside, content)
-    try:
-        os.link(aside, lock)
-    except FileExistsError:
-        return False
-    finally:
-        aside.unlink()
-    return True
+class Snapshot:
+    """The states of runs as they were when first asked for: for whoever asks many times."""
 
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._states: dict[str, RunState] = {}
 
-def _holder(lock: Path) -> str:
-    try:
-        return lock.read_text()
-    except FileNotFoundError:
-        return ""
+    def __call__(self, run_id: str) -> RunState:
+        """Return what was known of a run."""
+        if run_id not in self._states:
+            self._states[run_id] = self._ledger.state(run_id)
+        return self._states[run_id]
 
-
-def _remove_stale(lock: Path, holder: str) -> None:
-    """Remove the lock of a process that is gone, unless another conductor has just put its own there."""
-    taken = lock.with_name(f"lock.stale.{os.getpid()}")
-    try:
-        lock.rename(taken)
-    except FileNotFoundError:
-        return
-    if taken.read_text() != holder:
-        with suppress(FileExistsError):
-            os.link(taken, lock)
-    taken.unlink()
+    def forget(self, run_id: str) -> None:
+        """Have a run looked at again when it is next asked for."""
+        self._states.pop(run_id, None)
 
 
 def _names(folder: Path) -> list[str]:
@@ -245,17 +326,41 @@ def _measures(files: Iterable[str], pattern: str) -> Iterator[str]:
 
 
 def _read(kind: type[Kept], path: Path) -> Kept | None:
+    """Return a record; None where there is none, or where the file is torn: then it is made again."""
     try:
         return from_json(kind, path.read_bytes(), str(path))
     except FileNotFoundError:
         return None
+    except TornError:
+        _warn_of(path)
+        return None
 
 
-def _alive(process: str) -> bool:
+def _read_json(path: Path) -> Any:
     try:
-        os.kill(int(process), 0)
-    except (ProcessLookupError, ValueError):
+        return json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except ValueError:
+        _warn_of(path)
+        return None
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether a record is there to its last byte; it is not read for that."""
+    try:
+        with path.open("rb") as file:
+            file.seek(-len(RECORD_END), os.SEEK_END)
+            whole = file.read() == RECORD_END
+    except FileNotFoundError:
         return False
-    except PermissionError:
-        return True
-    return True
+    except OSError:  # shorter than the end of a record
+        whole = False
+    if not whole:
+        _warn_of(path)
+    return whole
+
+
+@cache
+def _warn_of(path: Path) -> None:
+    _log.warning("%s is torn, as a crash of the disk leaves a file; it is taken as not there.", path)

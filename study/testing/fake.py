@@ -10,6 +10,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -29,27 +30,35 @@ from study.records import (
 )
 
 BEST_LR = 3e-3
+CHECKPOINT = "checkpoint.pt"
 MACHINE = Machine(versions={"fake": "1"}, hardware="none", platform="none")
 
 
 def train(spec: RunSpec, folder: Path, on_epoch: Callable[[Epoch], None], rule: str = "") -> None:
     """Write a result that depends on the request alone; diverges above a learning rate of 1.
 
-    With a rule of pruning, as JSON, it may end in a `Stopped` instead.
+    With a rule of pruning, as JSON, it may end in a `Stopped` instead. Killed, it goes on after the last epoch
+    that its checkpoint has.
     """
     least = json.loads(rule or "{}")
     settings = spec.config["train"]
-    history = []
-    for number in range(1, settings["epochs"] + 1):
-        share = number / settings["epochs"]
-        epoch = Epoch(number, 2 - share, settings["lr"], _metrics(share * score(spec)), 0.0)
-        history.append(epoch)
-        on_epoch(epoch)
-        if given_up := stopped(spec, least, history):
-            write(folder / given_up.file, to_json(given_up))
-            return
+    history = _resumed(folder)
+    while not (given_up := stopped(spec, least, history)) and len(history) < settings["epochs"]:
+        share = (len(history) + 1) / settings["epochs"]
+        metrics = _metrics(share * score(spec))
+        history.append(Epoch(len(history) + 1, 2 - share, settings["lr"], metrics, 0.0))
+        so_far = json.dumps([asdict(epoch) for epoch in history])
+        write(folder / "history.json", so_far)
+        on_epoch(history[-1])
         time.sleep(settings.get("pause_s", 0.0))
+        write(folder / CHECKPOINT, so_far)
+    if given_up:
+        write(folder / given_up.file, to_json(given_up))
+        return
     diverged = settings["lr"] > 1
+    if not diverged:
+        write(folder / "weights.safetensors", spec.id)
+        write(folder / "selection.npz", spec.id)
     write(
         folder / "result.json",
         to_json(
@@ -65,6 +74,15 @@ def train(spec: RunSpec, folder: Path, on_epoch: Callable[[Epoch], None], rule: 
             )
         ),
     )
+    (folder / CHECKPOINT).unlink(missing_ok=True)
+
+
+def _resumed(folder: Path) -> list[Epoch]:
+    """Return the epochs after which an attempt that was killed goes on."""
+    try:
+        return [Epoch(**epoch) for epoch in json.loads((folder / CHECKPOINT).read_bytes())]
+    except FileNotFoundError:
+        return []
 
 
 def evaluate(spec: RunSpec, folder: Path, on_epoch: Callable[[Epoch], None]) -> None:

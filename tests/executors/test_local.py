@@ -43,7 +43,7 @@ def test_epochs_arrive_and_output_goes_to_the_log_of_the_attempt(workers, tmp_pa
     workers.submit(task("good", tmp_path))
     epochs, (ended,) = until_ended(workers)
     assert [event.epoch.epoch for event in epochs] == [1, 2]
-    assert ended.reason is None
+    assert ended.ending == "returned"
     assert "said by the job" in (tmp_path / "log-1.txt").read_text()
     workers.submit(task("good", tmp_path))
     until_ended(workers)
@@ -57,13 +57,14 @@ def test_an_exception_ends_its_task_alone_and_keeps_its_traceback(workers, tmp_p
     by_key = {event.task.key: event for event in ended}
     assert by_key["a"].reason == "ValueError: a mistake in the job"
     assert "Traceback" in by_key["a"].detail
-    assert by_key["b"].reason is None
+    assert by_key["b"].ending == "returned"
 
 
 def test_a_killed_worker_is_told_apart_from_one_that_raised(workers, tmp_path: Path) -> None:
     workers.submit(task("killed", tmp_path))
     _, (ended,) = until_ended(workers)
-    assert "SIGKILL" in (ended.reason or "")
+    assert ended.ending == "died"
+    assert "SIGKILL" in ended.reason
     assert "last words" in ended.detail
 
 
