@@ -14,6 +14,7 @@ from rich.console import Console
 
 from study.commands.data import data
 from study.commands.here import (
+    INTERRUPTED,
     Changes,
     Profile,
     StudyFile,
@@ -22,6 +23,7 @@ from study.commands.here import (
     prepared,
     read_settings,
 )
+from study.commands.studies import status, stop, sync
 from study.commands.weights import weights
 from study.errors import InputError, StudyError, listing, nearest
 
@@ -30,8 +32,6 @@ if TYPE_CHECKING:
     from study.events import Event
     from study.ledger.record import StudyRecord
     from study.ledger.store import Ledger
-
-INTERRUPTED = 130
 
 app = typer.Typer(
     help="Ablation and benchmarking of PyTorch video networks: a TOML file asks, a report answers.",
@@ -42,6 +42,8 @@ app = typer.Typer(
 )
 app.add_typer(data, name="data")
 app.add_typer(weights, name="weights")
+for command in (status, stop, sync):
+    app.command()(command)
 
 
 @app.callback()

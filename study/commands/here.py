@@ -15,7 +15,13 @@ if TYPE_CHECKING:
     from study.spec.settings import Settings
     from study.spec.study import StudySpec
 
+INTERRUPTED = 130
+"""The exit code of a command that Ctrl-C ended."""
+
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="The study's TOML file.")]
+StudyName = Annotated[
+    str, typer.Argument(metavar="STUDY", help="The study's TOML file, or its name in the ledger.")
+]
 Profile = Annotated[str | None, typer.Option("--profile", help="A profile of the study, such as smoke.")]
 Changes = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one value; may be repeated.")
@@ -34,6 +40,32 @@ def open_ledger(settings: Settings) -> Ledger:
     from study.ledger.store import Ledger
 
     return Ledger(settings.ledger)
+
+
+def study_name(study: str, profile: str | None, changes: list[str], ledger: Ledger) -> str:
+    """Return the name that the ledger has a study under, whether or not its file is still there.
+
+    Args:
+        study: The study's file, or its name.
+        profile: Names another study of the same file, as `changes` do.
+        changes: ``key=value`` each.
+        ledger: Has carried the study out.
+
+    Raises:
+        InputError: It never has.
+    """
+    from study.errors import InputError, nearest
+    from study.overview import studies
+    from study.spec.study import name_of
+
+    name = name_of(Path(study if study.endswith(".toml") else f"{study}.toml"), profile, changes)
+    known = studies(ledger)
+    if name not in known:
+        raise InputError(
+            f"the ledger {ledger.root} has no study {name!r}.{nearest(name, known)} "
+            "A study is in it once `study run` has begun it; `study status` lists them."
+        )
+    return name
 
 
 def open_registry(settings: Settings) -> Registry:
