@@ -1,0 +1,314 @@
+"""Trainings that are killed, given up or damaged, and go on."""
+
+from __future__ import annotations
+
+import io
+import json
+import multiprocessing
+from dataclasses import replace
+from itertools import count
+
+import pytest
+import torch
+from frail_parts import KILLED, attempt
+
+from study.records import RunResult, Stopped, from_json, to_json
+from study.training import train as job
+from study.training.train import train
+
+STANDARD = {
+    "name": "standard",
+    "flip": 0.5,
+    "scale_low": 0.5,
+    "scale_high": 1.0,
+    "ratio": 1.3,
+    "brightness": 0.4,
+    "contrast": 0.4,
+    "saturation": 0.0,
+    "hue": 0.0,
+}
+FILES = ["history.json", "result.json", "selection.npz", "weights.safetensors"]
+STEPS_PER_EPOCH = 7
+
+
+@pytest.fixture(scope="module")
+def processes():
+    """Return what starts processes that have torch imported."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["study.training.train", "torch._dynamo"])
+    return context
+
+
+@pytest.fixture
+def hard(spec):
+    """Return the request of a training that draws on every source of chance and state there is."""
+    request = spec(
+        epochs=4,
+        dataset={"noise": 60.0},
+        network={"dropout": 0.5},
+        loss={"name": "fading"},
+        augmentation=STANDARD,
+        mixup=0.8,
+        cutmix=1.0,
+        ema=0.9,
+    )
+    return replace(request, modules=("tiny_parts", "frail_parts"))
+
+
+def ignore(epoch):
+    pass
+
+
+def numbers(folder):
+    """Return everything that a training left but its times."""
+    history = json.loads((folder / "history.json").read_text())
+    result = json.loads((folder / "result.json").read_text())
+    for timed in (result, *history, *result["history"]):
+        assert timed.pop("seconds") > 0
+    kept = [(folder / name).read_bytes() for name in FILES[2:] if (folder / name).exists()]
+    return history, result, kept
+
+
+def interrupted(request, folder, after, rule=""):
+    """Train until an epoch is over, as a Ctrl-C would end it; return the epochs that were reported."""
+    told = []
+
+    def stop(epoch):
+        told.append(epoch.epoch)
+        if epoch.epoch == after:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(request, folder, stop, rule)
+    return told
+
+
+def epochs_of(request, folder, rule=""):
+    told = []
+    train(request, folder, lambda epoch: told.append(epoch.epoch), rule)
+    return told
+
+
+def run_in(processes, *arguments, **death):
+    process = processes.Process(target=attempt, args=arguments, kwargs=death)
+    process.start()
+    return process
+
+
+def test_kills_at_every_epoch_and_inside_one_leave_no_trace(hard, tmp_path, processes):
+    train(hard, tmp_path / "undisturbed", ignore)
+    told = tmp_path / "told"
+    deaths = [
+        {"step": 3},
+        {"epoch": 1},
+        {"epoch": 2},
+        {"step": 4},
+        {"step": STEPS_PER_EPOCH},
+        {"epoch": 3},
+        {"step": 1},
+        {"epoch": 4},
+    ]
+    for death in deaths:
+        process = run_in(processes, hard, tmp_path / "killed", told, **death)
+        process.join()
+        assert process.exitcode == KILLED, death
+        assert not (tmp_path / "killed" / "result.json").exists()
+    assert epochs_of(hard, tmp_path / "killed") == []
+    assert told.read_text().split() == ["1", "2", "3", "4"]  # none of them was trained twice to its end
+    assert numbers(tmp_path / "killed") == numbers(tmp_path / "undisturbed")
+    assert sorted(path.name for path in (tmp_path / "killed").iterdir()) == FILES
+
+
+def test_a_kill_before_any_write_leaves_no_trace(hard, tmp_path, processes):
+    short = replace(hard, config={**hard.config, "train": {**hard.config["train"], "epochs": 2}})
+    train(short, tmp_path / "undisturbed", ignore)
+    for write in count(1):
+        process = run_in(processes, short, tmp_path / "killed", tmp_path / "told", write=write)
+        process.join()
+        if process.exitcode == 0:
+            break
+        assert process.exitcode == KILLED
+    assert write > 4
+    assert numbers(tmp_path / "killed") == numbers(tmp_path / "undisturbed")
+    assert sorted(path.name for path in (tmp_path / "killed").iterdir()) == FILES
+
+
+def test_two_trainings_in_one_folder_end_in_one_valid_result(hard, tmp_path, processes):
+    train(hard, tmp_path / "alone", ignore)
+    both = [run_in(processes, hard, tmp_path / "together", tmp_path / f"told-{n}") for n in "ab"]
+    for process in both:
+        process.join()
+    assert [process.exitcode for process in both] == [0, 0]
+    assert numbers(tmp_path / "together") == numbers(tmp_path / "alone")
+    assert sorted(path.name for path in (tmp_path / "together").iterdir()) == FILES
+
+
+def truncated(data, request):
+    return data[: len(data) // 2]
+
+
+def flipped(data, request):
+    """Change one bit of a tensor, which torch reads without a word."""
+    place = data.index(
+        torch.load(io.BytesIO(data))["learner"]["network"]["state"]["head.weight"].numpy().tobytes()
+    )
+    return data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
+
+
+def of_another_run(data, request):
+    return changed(data, lambda kept: kept["origin"].update(run="r1-0000000000000000"))
+
+
+def of_other_libraries(data, request):
+    return changed(data, lambda kept: kept["origin"]["libraries"].update(torch="1.0"))
+
+
+def of_another_format(data, request):
+    return changed(data, lambda kept: kept["origin"].update(format=0))
+
+
+def of_another_network(data, request):
+    return changed(data, lambda kept: kept["learner"]["network"]["state"].pop("head.weight"))
+
+
+def without_history(data, request):
+    return changed(data, lambda kept: kept.pop("history"))
+
+
+def changed(data, change):
+    kept, buffer = torch.load(io.BytesIO(data)), io.BytesIO()
+    change(kept)
+    torch.save(kept, buffer)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        truncated,
+        flipped,
+        of_another_run,
+        of_other_libraries,
+        of_another_format,
+        of_another_network,
+        without_history,
+        lambda data, request: b"",
+        lambda data, request: b"no checkpoint at all",
+    ],
+)
+def test_a_checkpoint_that_is_not_this_training_s_is_ignored_with_a_warning(hard, tmp_path, damage, caplog):
+    train(hard, tmp_path / "undisturbed", ignore)
+    interrupted(hard, tmp_path / "damaged", after=2)
+    file = tmp_path / "damaged" / "checkpoint.pt"
+    file.write_bytes(damage(file.read_bytes(), hard))
+    assert epochs_of(hard, tmp_path / "damaged") == [1, 2, 3, 4]
+    assert "checkpoint.pt is not gone on from, the training starts anew" in caplog.text
+    assert numbers(tmp_path / "damaged") == numbers(tmp_path / "undisturbed")
+
+
+def stop(*_):
+    raise KeyboardInterrupt
+
+
+def test_history_past_the_checkpoint_is_dropped(hard, tmp_path, monkeypatch):
+    folder = tmp_path / "a"
+    interrupted(hard, folder, after=1)
+    earlier = (folder / "checkpoint.pt").read_bytes()
+    interrupted(hard, folder, after=3)
+    (folder / "checkpoint.pt").write_bytes(earlier)
+    with monkeypatch.context() as patch:
+        patch.setattr(job, "next_epoch", stop)
+        with pytest.raises(KeyboardInterrupt):
+            train(hard, folder, ignore)
+    assert [epoch["epoch"] for epoch in json.loads((folder / "history.json").read_text())] == [1]
+    assert epochs_of(hard, folder) == [2, 3, 4]
+
+
+def test_the_seconds_of_all_attempts_add_up(hard, tmp_path):
+    interrupted(hard, tmp_path, after=2)
+    file = tmp_path / "checkpoint.pt"
+    file.write_bytes(changed(file.read_bytes(), lambda kept: kept.update(seconds=1000.0)))
+    train(hard, tmp_path, ignore)
+    assert from_json(RunResult, (tmp_path / "result.json").read_bytes()).seconds > 1000
+
+
+def test_a_divergence_leaves_no_checkpoint(spec, tmp_path):
+    request = spec(lr=1e30, warmup_epochs=0.0, epochs=4)
+    train(request, tmp_path, ignore)
+    assert from_json(RunResult, (tmp_path / "result.json").read_bytes()).status == "diverged"
+    assert not (tmp_path / "checkpoint.pt").exists()
+
+
+def test_a_training_that_is_killed_and_then_diverges_ends_like_an_undisturbed_one(
+    spec, tmp_path, monkeypatch
+):
+    epoch = job.Learner.epoch
+    monkeypatch.setattr(job.Learner, "epoch", lambda self, n: epoch(self, n) if n < 3 else float("nan"))
+    train(spec(), tmp_path / "undisturbed", ignore)
+    interrupted(spec(), tmp_path / "killed", after=2)
+    train(spec(), tmp_path / "killed", ignore)
+    assert numbers(tmp_path / "killed") == numbers(tmp_path / "undisturbed")
+    assert not (tmp_path / "killed" / "checkpoint.pt").exists()
+
+
+def test_a_learner_goes_on_at_any_step_with_every_generator_where_it_was(hard):
+    import random
+
+    import numpy as np
+
+    from study.registry import Registry
+
+    registry = Registry(hard.modules)
+    dataset = registry.build("dataset", hard.table("dataset"))
+
+    def build():
+        return job.Learner.of(hard, registry, dataset, torch.device("cpu"))
+
+    def draws():
+        return torch.rand(3).tolist(), random.random(), np.random.random()  # noqa: NPY002
+
+    learner = build()
+    learner.epoch(1)
+    draws()
+    buffer = io.BytesIO()
+    torch.save(learner.state(), buffer)
+    expected = learner.epoch(2), draws()
+    other = build()
+    other.epoch(3)
+    other.restore(torch.load(io.BytesIO(buffer.getvalue()), weights_only=True))
+    assert (other.epoch(2), draws()) == expected
+    for one, another in zip(learner.judged.parameters(), other.judged.parameters(), strict=True):
+        assert torch.equal(one, another)
+
+
+def test_a_trial_below_its_rule_is_given_up_and_a_full_request_goes_on_from_there(hard, tmp_path):
+    rule = json.dumps({"2": 2.0})
+    train(hard, tmp_path / "undisturbed", ignore)
+    assert epochs_of(hard, tmp_path / "pruned", rule) == [1, 2]
+    found = list((tmp_path / "pruned").glob("stopped-*.json"))
+    told = from_json(Stopped, found[0].read_bytes())
+    assert [path.name for path in found] == [told.file]
+    assert (told.run, told.rule, told.epoch) == (hard.id, {"2": 2.0}, 2)
+    assert told.score == max(epoch.selection["war"] for epoch in told.history)
+    assert not (tmp_path / "pruned" / "result.json").exists()
+    assert epochs_of(hard, tmp_path / "pruned") == [3, 4]
+    assert numbers(tmp_path / "pruned") == numbers(tmp_path / "undisturbed")
+
+
+def test_a_trial_above_its_rule_is_trained_to_its_end(hard, tmp_path):
+    assert epochs_of(hard, tmp_path, json.dumps({"1": 0.0, "3": 0.0})) == [1, 2, 3, 4]
+    assert (tmp_path / "result.json").exists()
+
+
+def test_a_trial_that_was_killed_too_late_is_given_up_where_the_rule_says(hard, tmp_path):
+    rule = json.dumps({"1": 2.0})
+    epochs_of(hard, tmp_path / "undisturbed", rule)
+    interrupted(hard, tmp_path / "killed", after=3)
+    assert epochs_of(hard, tmp_path / "killed", rule) == []
+
+    def told(folder):
+        stopped = from_json(Stopped, next((tmp_path / folder).glob("stopped-*.json")).read_bytes())
+        return to_json(replace(stopped, history=tuple(replace(e, seconds=1.0) for e in stopped.history)))
+
+    assert told("killed") == told("undisturbed")
+    assert epochs_of(hard, tmp_path / "killed") == [4]

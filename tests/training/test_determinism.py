@@ -1,0 +1,167 @@
+"""What is said of operators without a deterministic form, and of memory that runs out."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import replace
+
+import pytest
+import torch
+
+from study.errors import StudyError
+from study.records import RunResult, from_json
+from study.training import pace
+from study.training.determinism import prepare, watched
+from study.training.evaluate import evaluate
+from study.training.memory import in_memory
+from study.training.train import train
+
+
+def ignore(epoch):
+    pass
+
+
+@pytest.fixture
+def frail(spec):
+    """Return a function that makes the request of a training with frail parts."""
+
+    def make(**changes):
+        return replace(spec(**changes), modules=("tiny_parts", "frail_parts"))
+
+    return make
+
+
+def operators(folder):
+    return from_json(RunResult, (folder / "result.json").read_bytes()).nondeterministic
+
+
+def test_operators_without_a_deterministic_form_are_named_once(frail, tmp_path, caplog):
+    train(frail(loss={"name": "putting"}), tmp_path, ignore)
+    assert operators(tmp_path) == ("put_",)
+    assert caplog.text.count("put_ has no deterministic form") == 1
+
+
+def test_they_are_still_named_when_the_training_was_killed_in_between(frail, tmp_path):
+    request = frail(loss={"name": "putting"}, epochs=1)
+
+    def stop(epoch):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(request, tmp_path, stop)
+    train(request, tmp_path, ignore)  # nothing is left to be computed
+    assert operators(tmp_path) == ("put_",)
+
+
+def test_a_deterministic_training_names_none(spec, tmp_path):
+    train(spec(), tmp_path, ignore)
+    assert operators(tmp_path) == ()
+
+
+def test_strict_is_an_error_that_names_the_operator_and_the_setting(frail, tmp_path):
+    with pytest.raises(StudyError, match=r'put_ has no deterministic form.*train\.determinism = "strict"'):
+        train(frail(loss={"name": "putting"}, determinism="strict"), tmp_path, ignore)
+    assert not (tmp_path / "result.json").exists()
+
+
+def test_strict_trains_what_is_deterministic_to_the_same_numbers(spec, tmp_path):
+    for setting in ("strict", "warn", "off"):
+        train(spec(determinism=setting), tmp_path / setting, ignore)
+    results = [
+        from_json(RunResult, (tmp_path / setting / "result.json").read_bytes()).selection
+        for setting in ("strict", "warn", "off")
+    ]
+    assert results[0] == results[1] == results[2]
+
+
+def test_off_asks_for_no_determinism_and_hears_no_warnings(frail, tmp_path):
+    train(frail(loss={"name": "putting"}, determinism="off"), tmp_path, ignore)
+    assert operators(tmp_path) == ()
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_a_job_leaves_no_setting_of_an_earlier_one_in_its_process(spec):
+    for setting, expected in (("strict", (True, False)), ("off", (False, False)), ("warn", (True, True))):
+        prepare(spec(determinism=setting))
+        found = (
+            torch.are_deterministic_algorithms_enabled(),
+            torch.is_deterministic_algorithms_warn_only_enabled(),
+        )
+        assert found == expected
+
+
+def test_other_warnings_and_errors_pass(spec):
+    with pytest.warns(UserWarning, match="something else"), watched(spec()) as found:
+        warnings.warn("something else", UserWarning, stacklevel=1)
+    assert not found
+    with pytest.raises(RuntimeError, match=r"^shapes do not fit$"), watched(spec()), in_memory("working"):
+        raise RuntimeError("shapes do not fit")
+
+
+@pytest.mark.parametrize(
+    ("message", "operator"),
+    [
+        (
+            "avg_pool3d_backward_cuda does not have a deterministic implementation, but you set "
+            "'torch.use_deterministic_algorithms(True, warn_only=True)'. You can file an issue",
+            "avg_pool3d_backward_cuda",
+        ),
+        (
+            "Memory Efficient attention defaults to a non-deterministic algorithm. To explicitly enable determinism",
+            "Memory Efficient attention",
+        ),
+        (
+            "Deterministic behavior was enabled with either `torch.use_deterministic_algorithms(True)` or "
+            "`at::Context::setDeterministicAlgorithms(true)`, but this operation is not deterministic because it "
+            "uses CuBLAS and you have CUDA >= 10.2.",
+            "CuBLAS",
+        ),
+    ],
+)
+def test_what_torch_says_on_a_gpu_is_understood(spec, message, operator):
+    with watched(spec()) as found:
+        for _ in range(2):
+            warnings.warn(message, UserWarning, stacklevel=1)
+    assert list(found) == [operator]
+
+
+@pytest.mark.skipif(
+    not torch.cuda.is_available(), reason="needs a GPU: on the CPU this operator is deterministic"
+)
+def test_an_operator_without_a_deterministic_form_on_a_gpu_is_named(spec):
+    request = spec(device="cuda")
+    prepare(request)
+    clips = torch.rand(1, 1, 4, 8, 8, device="cuda", requires_grad=True)
+    with watched(request) as found:
+        torch.nn.functional.avg_pool3d(clips, 2).sum().backward()  # type: ignore[no-untyped-call]
+    assert list(found) == ["avg_pool3d_backward_cuda"]
+
+
+@pytest.mark.parametrize(("own", "whose"), [(False, "The GPU"), (True, "This machine")])
+def test_memory_that_runs_out_names_the_batch_size_and_what_to_change(frail, tmp_path, own, whose):
+    request = frail(network={"name": "greedy", "own_memory": own, "width": 16}, batch_size=8)
+    del request.config["network"]["width"]
+    with pytest.raises(
+        StudyError, match=rf"{whose} ran out of memory training in batches of 8.*train\.batch_size"
+    ):
+        train(request, tmp_path, ignore)
+
+
+def test_memory_that_runs_out_in_the_test_is_told_likewise(spec, tmp_path, monkeypatch):
+    train(spec(epochs=1), tmp_path, ignore)
+
+    def no_memory(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr("study.training.evaluate.predict", no_memory)
+    with pytest.raises(StudyError, match="testing in batches of 8 clips"):
+        evaluate(spec(epochs=1), tmp_path, ignore)
+
+
+def test_a_long_epoch_tells_how_far_it_is(spec, tmp_path, monkeypatch, caplog):
+    caplog.set_level("INFO", "study")
+    train(spec(epochs=1), tmp_path / "short", ignore)
+    assert "steps" not in caplog.text
+    monkeypatch.setattr(pace, "LOG_EVERY_S", 0.0)
+    train(spec(epochs=1), tmp_path / "long", ignore)
+    assert "epoch 1 of 1: 3 of 7 steps, loss " in caplog.text

@@ -1,0 +1,122 @@
+"""Final trainings on train and selection clips together."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from study.errors import InputError
+from study.records import RunResult, TestResult, from_json
+from study.registry import Registry
+from study.training.check import check
+from study.training.evaluate import evaluate
+from study.training.learner import learned
+from study.training.train import train
+
+
+def ignore(epoch):
+    pass
+
+
+@pytest.fixture
+def final(spec):
+    """Return a function that makes the request of a training on train and selection clips."""
+
+    def make(*, is_optimistic=False, **changes):
+        dataset = {"name": "both", "per_class": 10, "is_optimistic": is_optimistic}
+        request = spec(fit="train+val", **changes)
+        config = {**request.config, "dataset": dataset}
+        return replace(request, config=config, modules=("tiny_parts", "frail_parts"))
+
+    return make
+
+
+def result_of(folder):
+    return from_json(RunResult, (folder / "result.json").read_bytes())
+
+
+def dataset_of(request):
+    return Registry(request.modules).build("dataset", request.table("dataset"))
+
+
+def test_the_clips_are_those_of_train_and_then_those_of_selection(final):
+    dataset = dataset_of(final())
+    both, train_clips, selection = (
+        learned(dataset, None, "train+val"),
+        dataset.split("train"),
+        dataset.split("selection"),
+    )
+    assert both.ids == train_clips.ids + selection.ids
+    assert both.sources == train_clips.sources + selection.sources
+    assert both.labels.tolist() == [*train_clips.labels, *selection.labels]
+    chosen = np.array([31, 2, 59, 30, 29, 0])
+    pixels = both.read(chosen, np.random.default_rng(1))
+    for place, index in enumerate(chosen):
+        split, inside = (train_clips, index) if index < 30 else (selection, index - 30)
+        alone = split.read(np.array([inside]), np.random.default_rng(1))
+        assert np.array_equal(pixels[place], alone[0])
+
+
+@pytest.mark.parametrize("chosen", [[3, 1], [40, 35]])
+def test_a_batch_may_come_from_one_split_alone(final, chosen):
+    both = learned(dataset_of(final()), None, "train+val")
+    assert len(both.read(np.array(chosen), np.random.default_rng(1))) == 2
+
+
+def test_nothing_is_selected_and_the_last_epoch_is_kept(final, tmp_path):
+    told = []
+    train(final(epochs=4), tmp_path, told.append)
+    result = result_of(tmp_path)
+    assert (result.status, result.best_epoch, result.selection) == ("finished", 4, {})
+    assert [(epoch.epoch, epoch.selection) for epoch in told] == [(n, {}) for n in (1, 2, 3, 4)]
+    assert not (tmp_path / "selection.npz").exists()
+    evaluate(final(epochs=4), tmp_path, ignore)
+    assert from_json(TestResult, (tmp_path / "test.json").read_bytes()).clips == 30
+
+
+def test_an_epoch_takes_the_steps_of_all_clips(final, tmp_path):
+    import tiny_parts
+
+    tiny_parts.SEEN[True].clear()
+    tiny_parts.SEEN[False].clear()
+    train(final(epochs=2), tmp_path, ignore)
+    assert [len(batch) for batch in tiny_parts.SEEN[True]] == [8] * 14  # 60 clips: 7 full batches an epoch
+    assert not tiny_parts.SEEN[False]
+
+
+@pytest.mark.parametrize("ema", [0.0, 0.9])
+def test_it_goes_on_after_a_kill_to_the_same_weights(final, tmp_path, ema):
+    def stop(epoch):
+        if epoch.epoch == 2:
+            raise KeyboardInterrupt
+
+    request = final(ema=ema)
+    train(request, tmp_path / "undisturbed", ignore)
+    with pytest.raises(KeyboardInterrupt):
+        train(request, tmp_path / "killed", stop)
+    train(request, tmp_path / "killed", ignore)
+    weights = [(tmp_path / name / "weights.safetensors").read_bytes() for name in ("undisturbed", "killed")]
+    assert weights[0] == weights[1]
+    losses = [
+        [epoch["train_loss"] for epoch in json.loads((tmp_path / name / "history.json").read_text())]
+        for name in ("undisturbed", "killed")
+    ]
+    assert losses[0] == losses[1]
+
+
+def test_a_divergence_is_a_result_here_too(final, tmp_path):
+    train(final(lr=1e30, warmup_epochs=0.0), tmp_path, ignore)
+    result = result_of(tmp_path)
+    assert (result.status, result.best_epoch, result.selection["war"]) == ("diverged", 0, 0.0)
+    assert not (tmp_path / "weights.safetensors").exists()
+
+
+def test_test_clips_are_never_trained_on(final, tmp_path):
+    request = final(is_optimistic=True)
+    with pytest.raises(InputError, match="train on the test clips"):
+        train(request, tmp_path, ignore)
+    with pytest.raises(InputError, match="train on the test clips"):
+        check(request)
