@@ -46,7 +46,7 @@ def evaluate(spec: RunSpec, folder: Path, on_epoch: Callable[[Epoch], None]) -> 
         _log.warning("the test split has no clip of %s: UAR leaves it out", ", ".join(missing))
     batch_size = spec.config["train"]["batch_size"]
     with in_memory(f"testing in batches of {batch_size} clips"), watched(spec):
-        predictions = predict(network.to(device), clips, batch_size, device)
+        predictions = predict(network.to(device), clips, batch_size, device, spec.loader_workers)
     save(folder / TEST, predictions)
     result = TestResult(
         run=spec.id,

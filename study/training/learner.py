@@ -79,6 +79,8 @@ class Learner:
     schedule: Schedule
     seed: int
     device: torch.device
+    loader_workers: int = 0
+    """Processes that read its clips; 0 reads them here."""
     steps_done: int = 0
 
     @classmethod
@@ -121,6 +123,7 @@ class Learner:
             schedule=schedule(config.schedule, config.lr, config.epochs, config.warmup_epochs, steps),
             seed=spec.seed,
             device=device,
+            loader_workers=spec.loader_workers,
         )
 
     @property
@@ -141,7 +144,9 @@ class Learner:
             for name in ("order", "sampling", "augmentation", "mixing")
         )
         augmenting = torch.Generator().manual_seed(augmentation)
-        batches = training_batches(self.clips, self.labels, self.config.batch_size, (order, sampling))
+        batches = training_batches(
+            self.clips, self.labels, self.config.batch_size, (order, sampling), self.loader_workers
+        )
         losses: list[float] = []
         pace = Pace(
             f"epoch {number} of {self.config.epochs}",

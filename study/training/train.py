@@ -95,7 +95,9 @@ def next_epoch(
     train_loss = learner.epoch(number)
     metrics, best = {}, progress.best
     if selection is not None:
-        predictions = predict(learner.judged, selection, config.batch_size, learner.device)
+        predictions = predict(
+            learner.judged, selection, config.batch_size, learner.device, learner.loader_workers
+        )
         metrics = scores(predictions.labels, predictions.logits, classes)
         if best is None or metrics[config.select_by] > best.metrics[config.select_by]:
             best = Best(number, metrics, weights_of(learner.judged), predictions)

@@ -1,0 +1,205 @@
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from scipy.special import log_softmax, logsumexp
+from torch import nn
+
+from study.components.contract import Output
+from study.data.clips import Clips, Views
+from study.errors import InputError
+from study.training.batches import predict, training_batches
+from study.training.predictions import load
+from study.training.train import train
+
+CLIPS, BATCH = 22, 4
+RUNNING_S = 20.0
+
+
+def sampled_clips(views=None):
+    """Return clips that show their number, and what the sampling generator drew for them."""
+
+    def read(indexes, generator):
+        pixels = np.zeros((len(indexes), 1, 2, 3, 4), np.uint8)
+        pixels[:, 0, 0] = indexes[:, None, None]
+        if generator is not None:
+            pixels[:, 0, 1] = generator.integers(0, 256, (len(indexes), 3, 4))
+        return pixels
+
+    names = tuple(map(str, range(CLIPS)))
+    return Clips(names, names, np.arange(CLIPS) % 3, read, views)
+
+
+def epoch_of(clips, workers, seeds=(1, 2)):
+    return list(training_batches(clips, clips.labels, BATCH, seeds, workers))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_number_of_loader_workers_changes_no_clip(workers):
+    alone, helped = epoch_of(sampled_clips(), 0), epoch_of(sampled_clips(), workers)
+    assert len(alone) == len(helped) == CLIPS // BATCH
+    for (pixels, labels), (other_pixels, other_labels) in zip(alone, helped, strict=True):
+        np.testing.assert_array_equal(pixels, other_pixels)
+        np.testing.assert_array_equal(labels, other_labels)
+
+
+def test_sampling_differs_from_step_to_step_and_follows_its_own_seed_alone():
+    first, second = (np.stack([p for p, _ in epoch_of(sampled_clips(), 0, (1, s))]) for s in (2, 3))
+    np.testing.assert_array_equal(first[:, :, :, 0], second[:, :, :, 0])
+    assert (first[:, :, :, 1] != second[:, :, :, 1]).mean() > 0.9
+    assert (first[0, :, :, 1] != first[1, :, :, 1]).mean() > 0.9
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_training_ends_the_same_with_loader_workers(spec, tmp_path, workers):
+    """Dropout too draws what it drew without them."""
+    asked = spec(epochs=2, network={"dropout": 0.5})
+    helped = replace(asked, loader_workers=workers)
+    assert asked.id == helped.id
+    for name, run in (("alone", asked), ("helped", helped)):
+        train(run, tmp_path / name, lambda epoch: None)
+    weights = [(tmp_path / name / "weights.safetensors").read_bytes() for name in ("alone", "helped")]
+    assert weights[0] == weights[1]
+    predictions = [load(tmp_path / name / "selection.npz").logits for name in ("alone", "helped")]
+    np.testing.assert_array_equal(*predictions)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_clip_that_cannot_be_read_is_told_in_one_line(workers):
+    def read(indexes, generator):
+        if 13 in indexes:
+            raise InputError("clips: 13.jpg cannot be read as an image.")
+        return np.zeros((len(indexes), 1, 1, 1, 1), np.uint8)
+
+    clips = replace(sampled_clips(), read=read)
+    with pytest.raises(InputError, match=r"^clips: 13.jpg cannot be read as an image.$"):
+        list(training_batches(clips, clips.labels, 1, (1, 2), workers))
+
+
+def children_of(process):
+    return [
+        int(line.split()[0])
+        for line in subprocess.check_output(
+            ["ps", "-o", "pid=", "--ppid", str(process)], text=True
+        ).splitlines()
+    ]
+
+
+def wait_until(condition):
+    end = time.monotonic() + RUNNING_S
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.02)
+
+
+def is_running(process):
+    try:
+        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
+
+
+READS_FOR_EVER = """
+import time, numpy as np
+from study.data.clips import Clips
+from study.training.batches import training_batches
+
+def read(indexes, generator):
+    time.sleep(0.05)
+    return np.zeros((len(indexes), 1, 1, 1, 1), np.uint8)
+
+names = tuple(map(str, range(10_000)))
+labels = np.zeros(len(names), np.int64)
+for pixels, labels in training_batches(Clips(names, names, labels, read), labels, 1, (1, 2), 2):
+    print("read", flush=True)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")
+@pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_no_loader_worker_is_left_behind_or_speaks_when_its_training_is_ended(ending):
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(
+        [sys.executable, "-c", READS_FOR_EVER],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+        start_new_session=True,
+    )
+    try:
+        for _ in range(3):
+            assert process.stdout.readline() == "read\n"
+        workers = children_of(process.pid)
+        assert len(workers) == 2
+        if ending == signal.SIGINT:  # as a terminal sends it: to all of them
+            os.killpg(process.pid, signal.SIGINT)
+        else:
+            process.send_signal(ending)
+        _, told = process.communicate(timeout=RUNNING_S)
+        wait_until(lambda: not any(is_running(worker) for worker in workers))
+        assert told.count("Traceback") == (1 if ending == signal.SIGINT else 0)
+        assert "Process" not in told
+    finally:
+        process.kill()
+
+
+def test_workers_end_when_an_epoch_is_left_early():
+    before = set(multiprocessing.active_children())
+    batches = training_batches(sampled_clips(), np.zeros(CLIPS, np.int64), 1, (1, 2), 2)
+    next(batches)
+    assert len(set(multiprocessing.active_children()) - before) == 2
+    batches.close()
+    assert not set(multiprocessing.active_children()) - before
+
+
+class ThreeClasses(nn.Module):
+    """Logits of a clip of one pixel: (v, 0, -v), v its grey level."""
+
+    def forward(self, clips, details=None):
+        level = clips.flatten(1).mean(1) * 255
+        return Output(torch.stack([level, torch.zeros_like(level), -level], 1))
+
+
+def viewed(clip, levels):
+    views = Views(np.array(clip), lambda numbers: np.array(levels, np.uint8)[numbers].reshape(-1, 1, 1, 1, 1))
+    labels = np.zeros(max(clip) + 1, np.int64)
+    names = tuple(map(str, labels))
+    return Clips(
+        names, names, labels, lambda indexes, generator: pytest.fail("read without its views"), views
+    )
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_the_probabilities_of_a_clips_views_are_averaged(workers):
+    """Against scipy, view by view; the views of one clip need not lie together, nor be as many as another's."""
+    clip, levels = [0, 1, 0, 2, 2, 0], [3, 1, 0, 2, 7, 1]
+    said = predict(ThreeClasses(), viewed(clip, levels), 2, torch.device("cpu"), workers)
+    for number in range(3):
+        own = np.array([[v, 0, -v] for c, v in zip(clip, levels, strict=True) if c == number], float)
+        mean = np.exp(log_softmax(own, axis=1)).mean(0)
+        np.testing.assert_allclose(np.exp(said.logits[number]), mean, rtol=1e-6)
+
+
+def test_a_class_that_no_view_believes_in_keeps_a_finite_logit():
+    """A probability of exp(-500) is 0 as a number; its logarithm is not."""
+    said = predict(ThreeClasses(), viewed([0, 0], [250, 252]), 2, torch.device("cpu"))
+    expected = logsumexp(log_softmax([[250, 0, -250], [252, 0, -252]], axis=1), axis=0) - np.log(2)
+    np.testing.assert_allclose(said.logits[0], expected, rtol=1e-6)
+
+
+def test_without_views_the_logits_are_the_networks_own():
+    clips = replace(sampled_clips(), read=lambda indexes, _: indexes.astype(np.uint8).reshape(-1, 1, 1, 1, 1))
+    said = predict(ThreeClasses(), clips, 4, torch.device("cpu"))
+    np.testing.assert_allclose(said.logits[:, 0], np.arange(CLIPS), atol=1e-5)
