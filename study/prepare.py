@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
+from typing import Any
 
 from study import plan
 from study.data.clips import Dataset, Split
@@ -117,16 +118,14 @@ def _measures(spec: StudySpec, registry: Registry, datasets: Iterable[Dataset]) 
 def _code(spec: StudySpec, cells: Iterable[Variant], registry: Registry) -> Iterator[dict[str, str]]:
     """Yield what every digest of code in the study's record is made of."""
     for cell in cells:
-        yield code_parts(_modules(cell, registry))
+        yield code_parts(modules_of(cell.config, registry))
     for name in spec.analysis.measures:
         yield code_parts(_modules_of_measure(name, registry))
 
 
-def _modules(cell: Variant, registry: Registry) -> list[str]:
-    """Return the modules that a variant's training and test run, as far as the study names them."""
-    modules = {
-        registry.get(kind, table["name"]).module for kind, table in cell.config.items() if kind in KINDS
-    }
+def modules_of(config: Mapping[str, Mapping[str, Any]], registry: Registry) -> list[str]:
+    """Return the modules that the training and the test of a configuration run, as far as it names them."""
+    modules = {registry.get(kind, table["name"]).module for kind, table in config.items() if kind in KINDS}
     return sorted(modules | {TARGETS[job].partition(":")[0] for job in ("train", "evaluate")})
 
 
@@ -145,7 +144,7 @@ def _variant(
         config=config,
         seed=0,
         data_digest=dataset.digest,
-        code_digest=code_digest(_modules(cell, registry)),
+        code_digest=code_digest(modules_of(cell.config, registry)),
         device="cuda" if device == "cuda" else "cpu",
         places=cell.places,
         modules=settings.components,

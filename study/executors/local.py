@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import logging
 import multiprocessing
 import os
 import signal
@@ -132,6 +133,8 @@ def _work(task: Task, log: Path, device: int | None, pipe: Connection) -> None:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
         sys.stdout = sys.stderr = file
+        logging.basicConfig(stream=file, format="%(asctime)s %(levelname)s: %(message)s", force=True)
+        logging.getLogger("study").setLevel(logging.INFO)
         module, _, function = task.target.partition(":")
         try:
             job = getattr(importlib.import_module(module), function)

@@ -44,7 +44,9 @@ def test_epochs_arrive_and_output_goes_to_the_log_of_the_attempt(workers, tmp_pa
     epochs, (ended,) = until_ended(workers)
     assert [event.epoch.epoch for event in epochs] == [1, 2]
     assert ended.ending == "returned"
-    assert "said by the job" in (tmp_path / "log-1.txt").read_text()
+    log = (tmp_path / "log-1.txt").read_text()
+    assert "said by the job" in log
+    assert "INFO: told by the job" in log
     workers.submit(task("good", tmp_path))
     until_ended(workers)
     assert (tmp_path / "log-2.txt").is_file()
