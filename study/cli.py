@@ -17,11 +17,13 @@ from study.commands.here import (
     INTERRUPTED,
     Changes,
     Profile,
+    SkipBad,
     StudyFile,
     open_ledger,
     open_registry,
     prepared,
     read_settings,
+    with_skipping,
 )
 from study.commands.studies import status, stop, sync
 from study.commands.weights import weights
@@ -62,10 +64,11 @@ def run(
     profile: Profile = None,
     set_: Changes = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try failed runs again.")] = False,
+    skip_bad: SkipBad = False,
 ) -> None:
     """Carry a study out: train what is not trained yet, then write the report."""
     try:
-        _run(study, profile, set_ or [], retry_failed)
+        _run(study, profile, set_ or [], retry_failed, skip_bad)
     except KeyboardInterrupt:
         print(
             "\nInterrupted; whatever was finished is kept. Go on with the same command:\n"
@@ -75,7 +78,7 @@ def run(
         raise typer.Exit(INTERRUPTED) from None
 
 
-def _run(study: Path, profile: str | None, changes: list[str], retry_failed: bool) -> None:
+def _run(study: Path, profile: str | None, changes: list[str], retry_failed: bool, skip_bad: bool) -> None:
     from study import conductor, outcomes
     from study import plan as planning
     from study.executors.devices import cpu_cores, cuda_devices
@@ -86,6 +89,7 @@ def _run(study: Path, profile: str | None, changes: list[str], retry_failed: boo
 
     settings = read_settings()
     ledger = open_ledger(settings)
+    changes = with_skipping(skip_bad, study, profile, changes, settings)
     _, record = prepared(study, profile, changes, settings)
     if outcomes.done(record, ledger) < planning.size(record):
         check(record)
@@ -116,27 +120,30 @@ def _run(study: Path, profile: str | None, changes: list[str], retry_failed: boo
 
 
 @app.command()
-def plan(study: StudyFile, profile: Profile = None, set_: Changes = None) -> None:
+def plan(study: StudyFile, profile: Profile = None, set_: Changes = None, skip_bad: SkipBad = False) -> None:
     """Show what `run` would do and where every value comes from; train nothing."""
     from study import plan as planning
     from study.progress import describe_plan
 
     settings = read_settings()
     ledger = open_ledger(settings)
-    spec, record = prepared(study, profile, set_ or [], settings)
+    changes = with_skipping(skip_bad, study, profile, set_ or [], settings)
+    spec, record = prepared(study, profile, changes, settings)
     record = ledger.with_suggestions(record)
     jobs = [(job, ledger.state(job.run.id)) for job in planning.trainings(record, ledger.state)]
     print(describe_plan(record, spec, jobs))
 
 
 @app.command()
-def report(study: StudyFile, profile: Profile = None, set_: Changes = None) -> None:
+def report(
+    study: StudyFile, profile: Profile = None, set_: Changes = None, skip_bad: SkipBad = False
+) -> None:
     """Write the report of a study anew from the ledger; train and measure nothing."""
     from study import conductor
     from study.spec.study import name_of
 
     settings = read_settings()
-    name = name_of(study, profile, set_ or [])
+    name = name_of(study, profile, with_skipping(skip_bad, study, profile, set_ or [], settings))
     found = conductor.report(name, open_ledger(settings), settings.reports, lambda event: None)
     _conclude(found, settings.reports / name)
 

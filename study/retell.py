@@ -21,7 +21,7 @@ def retell(study: StudyRecord, ledger: Ledger, report: Path) -> Iterator[Event]:
     """
     told: set[str] = set()
     for job in plan.trainings(study, ledger.state):
-        state = ledger.state(job.run.id)
+        state = job.seen(ledger.state)
         if job.key in told or not (state.final or ledger.is_begun(job.run)):
             continue
         told.add(job.key)

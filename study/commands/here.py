@@ -26,6 +26,13 @@ Profile = Annotated[str | None, typer.Option("--profile", help="A profile of the
 Changes = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one value; may be repeated.")
 ]
+SkipBad = Annotated[
+    bool,
+    typer.Option(
+        "--skip-bad", help="Leave out clips that cannot be read; as --set base.dataset.skip_bad=true."
+    ),
+]
+SKIPPING = "base.dataset.skip_bad=true"
 
 
 def read_settings() -> Settings:
@@ -66,6 +73,35 @@ def study_name(study: str, profile: str | None, changes: list[str], ledger: Ledg
             "A study is in it once `study run` has begun it; `study status` lists them."
         )
     return name
+
+
+def with_skipping(
+    skip_bad: bool, study: Path, profile: str | None, changes: list[str], settings: Settings
+) -> list[str]:
+    """Return the changes to a study, ``--skip-bad`` among them where it is given.
+
+    Raises:
+        InputError: The study's data set has no clips that could be left out.
+    """
+    from study.errors import InputError
+    from study.spec.study import load
+
+    if not skip_bad or SKIPPING in changes:
+        return changes
+    if study.is_file():
+        spec, registry = load(study, profile, changes), open_registry(settings)
+        dataset = spec.base["dataset"]
+        name = dataset if isinstance(dataset, str) else dataset.get("name", "")
+        if "dataset" in spec.factors:
+            raise InputError(
+                "--skip-bad: the study varies its data set; write skip_bad = true at its levels."
+            )
+        if name in registry.names("dataset") and "skip_bad" not in registry.get("dataset", name).parameters:
+            raise InputError(
+                f"--skip-bad: the clips of the data set {name!r} are not read from recorded files, so that "
+                "none can be left out. Leave the option out."
+            )
+    return [*changes, SKIPPING]
 
 
 def open_registry(settings: Settings) -> Registry:
