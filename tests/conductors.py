@@ -1,0 +1,201 @@
+"""Real conductor processes over the fake trainer, for tests that start many and kill them.
+
+One process imports everything once and forks a conductor for each request: starting one takes a tenth of
+a second instead of two. It is run as ``python -c "import conductors; conductors.serve()"``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+NEEDED_TORCH = 77
+PATIENCE_S = 60.0
+
+STUDY = """
+title = "t"
+question = "Does it?"
+[base.dataset]
+name = "faces"
+train_clips = 70
+selection_clips = 14
+test_clips = 14
+[design]
+kind = "one-factor"
+reference = { splitter = "even-odd" }
+[factors]
+splitter = ["even-odd", "issm"]
+[train]
+epochs = 3
+[search]
+trials = 3
+generation = 2
+[search.space]
+"train.lr" = { low = 3e-4, high = 1e-2, log = true }
+[confirm]
+seeds = 2
+"""
+
+
+class Conductors:
+    """Starts, kills and awaits conductors of one study file in one folder."""
+
+    def __init__(self, folder: Path, study: str = STUDY) -> None:
+        self.folder = folder
+        self.ledger = folder / "ledger"
+        self.log = folder / "epochs.txt"
+        (folder / "s.toml").write_text(study)
+        self._server = subprocess.Popen(
+            [sys.executable, "-c", "import conductors; conductors.serve()"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE), str(HERE.parent)])},
+        )
+
+    def start(
+        self, workers: int = 1, longest_s: float = 0.0, seed: int = 0, changes: tuple[str, ...] = ()
+    ) -> int:
+        """Start a conductor and return its process number."""
+        return int(
+            self._ask(
+                "start",
+                workers=workers,
+                changes=changes,
+                pace={"log": str(self.log), "longest_s": longest_s, "seed": seed},
+            )
+        )
+
+    def wait(self, process: int) -> int:
+        """Wait for a conductor's end and return its exit code, negative for a signal."""
+        return int(self._ask("wait", process=process))
+
+    def kill(self, process: int) -> None:
+        os.kill(process, signal.SIGKILL)
+        self.wait(process)
+
+    def is_running(self, process: int) -> bool:
+        return self._ask("poll", process=process) == "running"
+
+    def said(self, process: int) -> str:
+        """Return what a conductor has printed and told so far."""
+        file = self.folder / f"said-{process}.txt"
+        return file.read_text() if file.is_file() else ""
+
+    def until_said(self, process: int, what: str) -> None:
+        deadline = time.monotonic() + PATIENCE_S
+        while what not in self.said(process):
+            assert time.monotonic() < deadline, f"never said {what!r}: {self.said(process)}"
+            time.sleep(0.01)
+
+    def workers_of(self, conductor: int) -> list[int]:
+        """Return the worker processes of a conductor: its grandchildren, by the server that forks them."""
+        parents = dict(_parents())
+        servers = {child for child, parent in parents.items() if parent == conductor}
+        return sorted(child for child, parent in parents.items() if parent in servers)
+
+    def begun(self) -> list[tuple[str, int]]:
+        """Return every epoch of a run that was ever begun, in order."""
+        lines = self.log.read_text().splitlines() if self.log.is_file() else []
+        return [(line.split()[0], int(line.split()[1])) for line in lines]
+
+    def close(self) -> None:
+        self._server.stdin.close()
+        self._server.wait()
+
+    def _ask(self, what: str, **request: Any) -> str:
+        self._server.stdin.write(json.dumps({"what": what, **request}) + "\n")
+        self._server.stdin.flush()
+        return self._server.stdout.readline().strip()
+
+
+def tables(ledger: Path) -> dict[str, Any]:
+    """Return all that a study's answer is made of, measured time excepted."""
+    from study.analysis.analyse import findings
+    from study.analysis.gather import gather
+    from study.ledger.store import Ledger
+
+    found: dict[str, Any] = {}
+    for pattern in ("runs/*/result.json", "runs/*/test.json", "profiles/*/*.json", "studies/*/suggestions/*"):
+        found |= {str(file.relative_to(ledger)): file.read_bytes() for file in sorted(ledger.glob(pattern))}
+    for study in sorted((ledger / "studies").iterdir()):
+        kept = Ledger(ledger)
+        told = dataclasses.asdict(findings(gather(kept, kept.study(study.name))))
+        told["facts"].pop("trained")
+        found[study.name] = told
+    return found
+
+
+def serve() -> None:
+    """Fork a conductor for each request on standard input."""
+    import optuna  # noqa: F401  would be imported by every conductor anew
+
+    from study import conductor, prepare  # noqa: F401
+    from study.registry import Registry
+    from study.spec.settings import settings
+    from study.spec.study import load
+
+    for line in sys.stdin:
+        request = json.loads(line)
+        if request["what"] == "start":
+            spec = load(Path("s.toml"), None, request["changes"])
+            record = prepare.prepare(spec, Registry(), settings(Path.cwd()), "cpu")
+            if not (process := os.fork()):
+                _carry_out(record, request)
+            print(process, flush=True)
+        else:
+            ended, status = os.waitpid(request["process"], os.WNOHANG if request["what"] == "poll" else 0)
+            print(os.waitstatus_to_exitcode(status) if ended else "running", flush=True)
+
+
+def _carry_out(record: Any, request: dict[str, Any]) -> None:
+    from study import conductor
+    from study.errors import StudyError
+    from study.executors.local import LocalWorkers
+    from study.ledger.store import Ledger
+    from study.prepare import TARGETS
+
+    os.environ["PACE"] = json.dumps(request["pace"])
+    said = os.open(f"said-{os.getpid()}.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.dup2(said, 1)
+    os.dup2(said, 2)
+    code = 1
+    try:
+        ledger = Ledger(Path("ledger"))
+        with ledger.hold(record.name):
+            conductor.carry_out(
+                ledger.save(record),
+                ledger,
+                LocalWorkers(request["workers"], preload=["paced"]),
+                lambda event: print(type(event).__name__, getattr(event, "holder", ""), flush=True),
+                {kind: f"paced:{kind}" for kind in TARGETS},
+            )
+        code = NEEDED_TORCH if "torch" in sys.modules else 0
+    except StudyError as error:
+        print(f"Error: {error}", flush=True)
+    except KeyboardInterrupt:
+        code = 130
+    finally:
+        os._exit(code)
+
+
+def _parents() -> list[tuple[int, int]]:
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            fields = (folder / "stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if fields[0] not in "ZX":
+            found.append((int(folder.name), int(fields[1])))
+    return found
