@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from study.data.clips import Clips, Pixels
 from study.errors import InputError, StudyError
+from study.training.pace import Pace
 from study.training.predictions import Predictions
 
 Augment = Callable[[Tensor, torch.Generator], Tensor]
@@ -83,10 +84,12 @@ def predict(
     def read(number: int) -> Pixels:
         return clips.read(parts[number], None) if views is None else views.read(parts[number])
 
+    said: list[Tensor] = []
+    pace = Pace("predicting", len(parts))
     with torch.inference_mode():
-        said = [
-            network(on_device(pixels, device)).logits.cpu() for pixels in _batches(read, len(parts), workers)
-        ]
+        for pixels in _batches(read, len(parts), workers):
+            said.append(network(on_device(pixels, device)).logits.cpu())
+            pace(len(said))
     logits: NDArray[np.float32] = torch.cat(said).numpy()
     return Predictions(
         ids=np.array(clips.ids),

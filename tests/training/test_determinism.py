@@ -165,3 +165,4 @@ def test_a_long_epoch_tells_how_far_it_is(spec, tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(pace, "LOG_EVERY_S", 0.0)
     train(spec(epochs=1), tmp_path / "long", ignore)
     assert "epoch 1 of 1: 3 of 7 steps, loss " in caplog.text
+    assert "predicting: 2 of 8 steps, about " in caplog.text
