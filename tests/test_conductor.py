@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from study import conductor, outcomes, plan
 from study.errors import StudyError
-from study.events import Began, Ended, Event, Started
+from study.events import Began, Ended, Event, Retried, Started
+from study.executors import protocol
 from study.executors.inprocess import InProcess
+from study.executors.protocol import Task
 from study.ledger.store import Ledger
 from study.prepare import TARGETS, prepare
+from study.records import Failure, from_json
 from study.registry import Registry
 from study.spec.settings import settings
 from study.spec.study import load
@@ -61,11 +66,11 @@ class Lab:
         lab = settings(self.folder)
         return prepare(load(self.file, None, changes), Registry(), lab, "cpu")
 
-    def run(self, *changes: str, targets=FAKE):
+    def run(self, *changes: str, targets=FAKE, executor=None):
         self.events = []
         record = self.record(*changes)
         return conductor.run(
-            record, self.ledger, InProcess(), self.folder / "reports", self.events.append, targets
+            record, self.ledger, executor or InProcess(), self.folder / "reports", self.events.append, targets
         )
 
     def started(self, kind: str = "train") -> list[plan.Job]:
@@ -194,14 +199,67 @@ def test_a_job_that_writes_no_result_is_a_failure_and_not_an_endless_loop(lab: L
     assert all(e.state.failure is not None for e in failed)
 
 
+class Deadly(InProcess):
+    """Its workers die on training, each run's first so many attempts."""
+
+    def __init__(self, deaths: int) -> None:
+        super().__init__()
+        self.deaths = deaths
+        self.attempts: Counter[str] = Counter()
+
+    def submit(self, task: Task) -> None:
+        self.attempts[task.key] += 1
+        if task.key.startswith("train") and self.attempts[task.key] <= self.deaths:
+            self._events.append(protocol.Ended(task, "died", "the worker was killed", "last words", "cuda:1"))
+        else:
+            super().submit(task)
+
+
+def test_a_worker_that_dies_once_costs_a_retry_and_no_failure(lab: Lab) -> None:
+    executor = Deadly(1)
+    lab.run(executor=executor)
+    assert sum(isinstance(event, Retried) for event in lab.events) == 12
+    assert not outcomes.failures(lab.record(), lab.ledger)
+
+
+def test_a_run_whose_worker_dies_twice_is_a_failure_with_its_last_output_and_where_that_was(lab: Lab) -> None:
+    executor = Deadly(2)
+    lab.run(executor=executor)
+    failed = outcomes.failures(lab.record(), lab.ledger)
+    assert len(failed) == 6, "every trial; nothing was chosen"
+    assert {executor.attempts[job.key] for job, _ in failed} == {2}
+    for _, failure in failed:
+        assert failure.reason == "the worker was killed"
+        assert failure.detail == "last words"
+        assert failure.environment["device"] == "cuda:1"
+        assert failure.environment["host"] == socket.gethostname()
+        assert {"hardware", "platform", "python", "torch"} <= set(failure.environment)
+
+
+def test_a_failure_of_an_older_version_says_nothing_of_where_it_was() -> None:
+    older = '{"run": "r1-0", "job": "train", "reason": "why", "detail": "", "schema": 1}'
+    assert from_json(Failure, older).environment == {}
+
+
+def test_a_disk_that_is_full_while_a_job_works_fails_no_run(lab: Lab, monkeypatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device", "checkpoint.pt")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("study.testing.fake.train", full)
+        with pytest.raises(StudyError, match=r"No space left.*same command"):
+            lab.run()
+    assert not outcomes.failures(lab.record(), lab.ledger)
+    lab.run()
+    assert len(lab.started()) == 12
+
+
 def test_a_second_conductor_is_refused_by_name(lab: Lab) -> None:
     with lab.ledger.hold("s"), pytest.raises(StudyError, match="is being run by process"):
         lab.run()
 
 
 def test_a_lock_of_a_dead_process_does_not_block(lab: Lab) -> None:
-    import socket
-
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
     lock = lab.ledger.root / "studies" / "s" / "lock"

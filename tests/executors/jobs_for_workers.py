@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import os
 import signal
@@ -26,6 +27,24 @@ def raising(spec, folder: Path, on_epoch) -> None:
 def killed(spec, folder: Path, on_epoch) -> None:
     print("last words", flush=True)
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def segfault(spec, folder: Path, on_epoch) -> None:
+    print("last words", flush=True)
+    ctypes.string_at(0)
+
+
+def gone(spec, folder: Path, on_epoch) -> None:
+    print("last words", flush=True)
+    os._exit(3)
+
+
+def disk_full(spec, folder: Path, on_epoch) -> None:
+    raise OSError(28, "No space left on device", "result.json")
+
+
+def affinity(spec, folder: Path, on_epoch) -> None:
+    (folder / "cores").write_text(" ".join(map(str, sorted(os.sched_getaffinity(0)))))
 
 
 def endless(spec, folder: Path, on_epoch) -> None:

@@ -62,12 +62,22 @@ def test_an_exception_ends_its_task_alone_and_keeps_its_traceback(workers, tmp_p
     assert by_key["b"].ending == "returned"
 
 
-def test_a_killed_worker_is_told_apart_from_one_that_raised(workers, tmp_path: Path) -> None:
-    workers.submit(task("killed", tmp_path))
+@pytest.mark.parametrize(
+    ("job", "how"), [("killed", "killed by SIGKILL"), ("segfault", "SIGSEGV"), ("gone", "exit code 3")]
+)
+def test_a_worker_that_dies_is_told_apart_from_one_that_raised(workers, tmp_path: Path, job, how) -> None:
+    workers.submit(task(job, tmp_path))
     _, (ended,) = until_ended(workers)
     assert ended.ending == "died"
-    assert "SIGKILL" in ended.reason
+    assert how in ended.reason
     assert "last words" in ended.detail
+
+
+def test_a_full_disk_is_no_fault_of_the_job(workers, tmp_path: Path) -> None:
+    workers.submit(task("disk_full", tmp_path))
+    _, (ended,) = until_ended(workers)
+    assert ended.ending == "disk full"
+    assert "No space left" in ended.reason
 
 
 def test_closing_leaves_no_process_behind(workers, tmp_path: Path) -> None:
