@@ -15,6 +15,7 @@ from rich.console import Console
 from study.commands.data import data
 from study.commands.here import (
     INTERRUPTED,
+    AcceptCode,
     Changes,
     Profile,
     SkipBad,
@@ -23,6 +24,7 @@ from study.commands.here import (
     open_registry,
     prepared,
     read_settings,
+    with_older_code,
     with_skipping,
 )
 from study.commands.studies import status, stop, sync
@@ -65,10 +67,11 @@ def run(
     set_: Changes = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try failed runs again.")] = False,
     skip_bad: SkipBad = False,
+    accept_code: AcceptCode = False,
 ) -> None:
     """Carry a study out: train what is not trained yet, then write the report."""
     try:
-        _run(study, profile, set_ or [], retry_failed, skip_bad)
+        _run(study, profile, set_ or [], retry_failed, skip_bad, accept_code)
     except KeyboardInterrupt:
         print(
             "\nInterrupted; whatever was finished is kept. Go on with the same command:\n"
@@ -78,7 +81,14 @@ def run(
         raise typer.Exit(INTERRUPTED) from None
 
 
-def _run(study: Path, profile: str | None, changes: list[str], retry_failed: bool, skip_bad: bool) -> None:
+def _run(
+    study: Path,
+    profile: str | None,
+    changes: list[str],
+    retry_failed: bool,
+    skip_bad: bool,
+    accept_code: bool,
+) -> None:
     from study import conductor, outcomes
     from study import plan as planning
     from study.executors.devices import cpu_cores, cuda_devices
@@ -91,6 +101,8 @@ def _run(study: Path, profile: str | None, changes: list[str], retry_failed: boo
     ledger = open_ledger(settings)
     changes = with_skipping(skip_bad, study, profile, changes, settings)
     _, record = prepared(study, profile, changes, settings)
+    if accept_code:
+        record = with_older_code(record, ledger)
     if outcomes.done(record, ledger) < planning.size(record):
         check(record)
     for key, folder in (("ledger", settings.ledger), ("reports", settings.reports)):
@@ -98,6 +110,8 @@ def _run(study: Path, profile: str | None, changes: list[str], retry_failed: boo
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(f"study.toml: {key}: {folder} cannot be made: {error.strerror}.") from None
+    for new, old in record.accepted_code.items():
+        ledger.accept(new, old)
     if retry_failed:
         outcomes.forget_failures(record, ledger)
     devices = cuda_devices() if record.variants[0].template.device == "cuda" else ()
@@ -120,18 +134,25 @@ def _run(study: Path, profile: str | None, changes: list[str], retry_failed: boo
 
 
 @app.command()
-def plan(study: StudyFile, profile: Profile = None, set_: Changes = None, skip_bad: SkipBad = False) -> None:
+def plan(
+    study: StudyFile,
+    profile: Profile = None,
+    set_: Changes = None,
+    skip_bad: SkipBad = False,
+    accept_code: AcceptCode = False,
+) -> None:
     """Show what `run` would do and where every value comes from; train nothing."""
-    from study import plan as planning
     from study.progress import describe_plan
+    from study.reuse import listing
 
     settings = read_settings()
     ledger = open_ledger(settings)
     changes = with_skipping(skip_bad, study, profile, set_ or [], settings)
     spec, record = prepared(study, profile, changes, settings)
+    if accept_code:
+        record = with_older_code(record, ledger)
     record = ledger.with_suggestions(record)
-    jobs = [(job, ledger.state(job.run.id)) for job in planning.trainings(record, ledger.state)]
-    print(describe_plan(record, spec, jobs))
+    print(describe_plan(record, spec, listing(record, ledger)))
 
 
 @app.command()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import groupby
 from types import TracebackType
 
 from rich.console import Console, Group
@@ -13,9 +16,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 
 from study.events import Began, Ended, EpochEnded, Event, Found, Retried, Started, Waiting
-from study.ledger.record import RunState, StudyRecord
-from study.plan import Job, size
+from study.ledger.record import StudyRecord, VariantRecord
+from study.plan import Job, rungs, size
 from study.records import Epoch
+from study.reuse import Listing
 from study.spec.study import StudySpec
 from study.spec.tables import leaves
 
@@ -91,6 +95,8 @@ class Display:
         self._running.pop(event.job.key, None)
         if event.state.failure is not None:
             self._print(f"FAILED  {title(event.job)}: {event.state.failure.reason}")
+        elif event.state.pruned is not None:
+            self._line(f"pruned  {title(event.job)}  after epoch {event.state.pruned.epoch}")
         elif event.job.kind == "train" and event.state.result is not None:
             result = event.state.result
             metric = self._study.metric if self._study else "war"
@@ -189,9 +195,8 @@ def what(job: Job) -> str:
     return f"{job.kind} {job.measure.partition('@')[0]}".strip()
 
 
-def describe_plan(study: StudyRecord, spec: StudySpec, jobs: Sequence[tuple[Job, RunState]]) -> str:
+def describe_plan(study: StudyRecord, spec: StudySpec, listing: Listing) -> str:
     """Return what a run of the study would do, in words: its values with their origins, and its runs."""
-    cached = sum(state.final for _, state in jobs)
     lines = [f"{study.name}: {study.question}", "", "Values of the reference, and where each comes from:"]
     reference = next(variant for variant in study.variants if variant.is_reference)
     flat = leaves(reference.template.config)
@@ -207,12 +212,58 @@ def describe_plan(study: StudyRecord, spec: StudySpec, jobs: Sequence[tuple[Job,
         "",
         f"Trainings: {size(study)} = {len(study.variants)} variants x ({study.trials} search trials + "
         f"{study.seeds} seeds){folds}",
-        f"  {cached} cached",
-        f"  {len(jobs) - cached} ready or unfinished",
-        f"  {size(study) - len(jobs)} not yet determined: they follow from the search",
+        *_search(study),
+        *(line for variant in study.variants for line in _trainings(variant, listing)),
+        f"In all: {_totals(listing)}",
         "Networks are not built here; `run` builds each before it trains any.",
     ]
     return "\n".join(lines)
+
+
+def _search(study: StudyRecord) -> Iterator[str]:
+    """Yield how the search goes about its trials, and which of them may be stopped early."""
+    if not study.trials:
+        return
+    yield f"  Search: sampler {study.sampler}, generations of {study.generation}, pruner {study.pruner}"
+    if study.pruner == "none":
+        return
+    epochs = study.variants[0].run(study.first_point, study.seed, study.folds[0]).config["train"]["epochs"]
+    epochs_asked = rungs(study, epochs - 1)
+    if study.trials <= study.generation:
+        yield "    nothing is pruned: the first generation never is, and there is no second"
+    elif not epochs_asked:
+        yield f"    nothing is pruned: search.first_epoch is {study.first_epoch}, and there are {epochs} epochs"
+    else:
+        after = ", ".join(map(str, epochs_asked))
+        yield (
+            f"    from trial {study.generation + 1} on, a trial goes on after epoch {after} if it is in the best "
+            f"1/{study.reduction} of the trials of earlier generations that got as far"
+        )
+
+
+def _trainings(variant: VariantRecord, listing: Listing) -> Iterator[str]:
+    """Yield what is known of a variant's trainings, those alike in one line."""
+    yield f"  {variant.name}"
+    own = [listed for listed in listing.decided if listed.job.variant == variant.name]
+    for (fold, purpose, status, reason), alike in groupby(
+        own, lambda listed: (listed.job.run.fold, listed.job.purpose, listed.status, listed.reason)
+    ):
+        numbers = [listed.job.number + 1 for listed in alike]
+        which = f"{numbers[0]} to {numbers[-1]}" if len(numbers) > 1 else str(numbers[0])
+        where = f"fold {fold}, " if fold is not None else ""
+        told = f"{status}: {reason}" if reason else status
+        yield f"    {f'{where}{NOUNS[purpose]} {which}':<20} {told}"
+    for left in listing.undetermined:
+        if left.variant == variant.name:
+            why = f"; none is cached: {left.reason}" if left.reason else ""
+            yield f"    {left.trainings} not yet determined: they follow from the search{why}"
+
+
+def _totals(listing: Listing) -> str:
+    """Count trainings by the first word of their status."""
+    counts = Counter(re.split(r"\W", listed.status)[0] for listed in listing.decided)
+    counts["not yet determined"] = sum(left.trainings for left in listing.undetermined)
+    return ", ".join(f"{count} {word}" for word, count in counts.items() if count)
 
 
 def _origin(key: str, spec: StudySpec) -> str:

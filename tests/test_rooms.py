@@ -26,6 +26,7 @@ ROOMS = (
     "profiling",
     "search",
     "plan",
+    "reuse",
     "overview",
     "executors",
     "analysis",

@@ -23,6 +23,10 @@ StudyName = Annotated[
     str, typer.Argument(metavar="STUDY", help="The study's TOML file, or its name in the ledger.")
 ]
 Profile = Annotated[str | None, typer.Option("--profile", help="A profile of the study, such as smoke.")]
+AcceptCode = Annotated[
+    bool,
+    typer.Option("--accept-code", help="Keep runs of older code: its changes since then alter no number."),
+]
 Changes = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one value; may be repeated.")
 ]
@@ -116,12 +120,26 @@ def open_registry(settings: Settings) -> Registry:
 def prepared(
     study: Path, profile: str | None, changes: list[str], settings: Settings
 ) -> tuple[StudySpec, StudyRecord]:
-    """Return the study as it was written and as it would be carried out; nothing is written."""
+    """Return the study as it was written and as it would be carried out; nothing is written.
+
+    Code that its author has let stand for today's is kept.
+    """
     from study.executors.devices import choose_device, cuda_devices
     from study.prepare import prepare
+    from study.reuse import accepted, keep
     from study.spec.study import load
 
     registry = open_registry(settings)
     spec = load(study, profile, changes)
     device = choose_device(settings.device, () if settings.device == "cpu" else cuda_devices())
-    return spec, prepare(spec, registry, settings, device)
+    record = prepare(spec, registry, settings, device)
+    return spec, keep(record, accepted(record, open_ledger(settings)))
+
+
+def with_older_code(record: StudyRecord, ledger: Ledger) -> StudyRecord:
+    """Return the study with the runs of older code that it could keep, and say so; nothing is written."""
+    from study.reuse import acceptable, keep, told
+
+    found = acceptable(record, ledger)
+    print("\n".join(told(record, ledger, found)) or "There are no runs of other code to keep.")
+    return keep(record, found)
