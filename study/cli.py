@@ -27,7 +27,7 @@ from study.commands.here import (
     with_older_code,
     with_skipping,
 )
-from study.commands.studies import status, stop, sync
+from study.commands.studies import gc, status, stop, sync
 from study.commands.weights import weights
 from study.errors import InputError, StudyError, listing, nearest
 
@@ -46,7 +46,7 @@ app = typer.Typer(
 )
 app.add_typer(data, name="data")
 app.add_typer(weights, name="weights")
-for command in (status, stop, sync):
+for command in (status, stop, gc, sync):
     app.command()(command)
 
 

@@ -28,6 +28,7 @@ ROOMS = (
     "plan",
     "reuse",
     "overview",
+    "gc",
     "executors",
     "analysis",
     "reporting",

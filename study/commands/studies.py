@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
@@ -26,6 +27,7 @@ from study.commands.here import (
 
 if TYPE_CHECKING:
     from study.events import Event
+    from study.gc import Spare
     from study.ledger.store import Ledger
     from study.overview import Overview
     from study.spec.settings import Settings
@@ -85,6 +87,51 @@ def stop(
         print(f"\n{name}: it has been asked to stop, and has not ended yet.")
         raise typer.Exit(INTERRUPTED) from None
     print(f"{name}: it has ended; the same `study run` goes on with it.")
+
+
+def gc(
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Free it; without, what could be freed is shown.")
+    ] = False,
+    unreferenced: Annotated[
+        bool, typer.Option("--unreferenced", help="Runs that no study of the ledger refers to as well.")
+    ] = False,
+) -> None:
+    """Show what of the ledger nobody will read again, and free it; reports and resumed studies miss nothing."""
+    from study.gc import free, spare
+
+    settings = read_settings()
+    ledger = open_ledger(settings)
+    found = spare(ledger, settings.keep, unreferenced=unreferenced)
+    if not found:
+        print(f"{ledger.root}: nothing to free.")
+        return
+    print(f"{ledger.root}: to be freed")
+    for line in _by_reason(found):
+        print(f"  {line}")
+    if not yes and not (sys.stdin.isatty() and input("Type 'free' to free them: ").strip() == "free"):
+        print("Nothing was freed." if sys.stdin.isatty() else "Nothing was freed; --yes frees it.")
+        return
+    freed = free(found, ledger)
+    print(f"Freed {_bytes(sum(each.bytes for each in freed))}.")
+    if left := len(found) - len(freed):
+        print(f"{left} came into use meanwhile and were left.")
+
+
+def _by_reason(found: list[Spare]) -> Iterator[str]:
+    reasons = dict.fromkeys(each.reason for each in found)
+    rows = [(reason, [each for each in found if each.reason == reason]) for reason in reasons]
+    width = max(len(reason) for reason in reasons)
+    for reason, spares in [*rows, ("together", found)]:
+        yield f"{reason:<{width}} {len(spares):7} {_bytes(sum(each.bytes for each in spares)):>10}"
+
+
+def _bytes(number: float) -> str:
+    for unit in ("B", "kB", "MB", "GB"):
+        if number < 1000:
+            return f"{number:.3g} {unit}"
+        number /= 1000
+    return f"{number:.3g} TB"
 
 
 def sync(study: AnyStudy = None, profile: Profile = None, set_: Changes = None) -> None:

@@ -20,6 +20,7 @@ class _Keys:
     workers: Annotated[int, Range(1)] | Literal["auto"] = "auto"
     device: Literal["auto", "cpu", "cuda"] = "auto"
     loader_workers: Annotated[int, Range(0)] = 0
+    keep: Literal["confirmed", "all"] = "confirmed"
     mlflow: Annotated[str, "MLflow store, or 'off'"] = ""
     components: list[str] = field(default_factory=list)
     data: Any = field(default_factory=dict)
@@ -36,6 +37,8 @@ class Settings:
     device: Literal["auto", "cpu", "cuda"]
     loader_workers: int
     """Processes a training reads its clips with; 0 for none of their own."""
+    keep: Literal["confirmed", "all"]
+    """Whose weights and predictions stay: those of confirmed runs alone, or those of search trials too."""
     mlflow: str
     """The URI of the MLflow store, ``off`` for none."""
     artifacts: Path
@@ -64,6 +67,7 @@ def settings(start: Path) -> Settings:
         workers=keys.workers,
         device=keys.device,
         loader_workers=keys.loader_workers,
+        keep=keys.keep,
         mlflow=keys.mlflow or f"sqlite:///{store / 'mlflow.db'}",
         artifacts=store / "artifacts",
         components=tuple(keys.components),
