@@ -81,6 +81,16 @@ PROPORTIONS: Mapping[str, tuple[float, float]] = {
 }
 """Least and greatest value of what makes a person's face their own; lengths in half face heights."""
 
+DFEW_CLIPS = (2445, 1894, 2669, 2173, 1469, 145, 902)
+"""Clips of each emotion in any train list of DFEW together with its test list (Jiang et al., 2020)."""
+
+FRONTS = ("glasses", "hair", "hand", "bar")
+"""What may be in front of a face."""
+FRONT_COURSE = ("x", "y", "shown")
+"""Where it is, as an offset in half face heights, and how far it has come, in [0, 1]."""
+FRONT_LOOK = ("place", "size", "tone", "angle", "side", "detail")
+"""What makes one hand or one pair of glasses differ from another."""
+
 SCENERY = ("backdrop", "backdrop_slope", "stripe_angle", "stripe_tone", "blob_x", "blob_y", "blob_tone")
 LIGHTING = ("gain", "side", "top", "contrast")
 _KNOTS_OF_SPEECH = 14
@@ -99,6 +109,7 @@ class Strengths:
     background: float
     light: float
     noise: float
+    occlusion: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -119,6 +130,12 @@ class Play:
     """(n, len(SCENERY)), each in [-1, 1] times the strength of the background."""
     lighting: Floats
     """(n, len(LIGHTING)), each in [-1, 1] times the strength of the light."""
+    front: NDArray[np.int64]
+    """(n,): which of `FRONTS` is in front of the face, -1 where nothing is."""
+    front_course: Floats
+    """(n, T, len(FRONT_COURSE)), 0 where nothing is."""
+    front_look: Floats
+    """(n, len(FRONT_LOOK)), in [0, 1)."""
 
 
 class _Draws:
@@ -146,13 +163,14 @@ class _Draws:
 def play(
     split: Split,
     indexes: NDArray[np.int64],
+    labels: NDArray[np.int64],
     *,
     seed: int,
     frames: int,
     clips_per_person: int,
     strengths: Strengths,
 ) -> Play:
-    """Return what the clips `indexes` of a split show; a clip's rows depend on its own index alone."""
+    """Return what the clips `indexes` of a split show; a clip's rows depend on its own index and label alone."""
     draws = _Draws(160, seed, "clip", split, indexes)
     faces, person_of = np.unique(indexes // clips_per_person, return_inverse=True)
     people = _Draws(64, seed, "person", split, faces)
@@ -160,7 +178,6 @@ def play(
 
     curve = _expression_curve(draws, time, strengths.dilution)
     peak = 0.4 + 0.6 * draws.one()
-    labels = labels_of(indexes)
     expressive = labels != EMOTIONS.index("neutral")
     intensity = curve * (peak * expressive)[:, None]
 
@@ -171,6 +188,7 @@ def play(
     at_rest = strengths.resting * (resting[:, 0, None] * prototypes[resting[:, 1].astype(np.int64)])
     moving, poses = _irrelevant_motion(draws, time, strengths.motion)
     actions = np.clip(at_rest[person_of][:, None, :] + shown + moving, 0.0, 1.0)
+    front, front_course, front_look = _in_front(split, indexes, seed, time, strengths.occlusion)
     return Play(
         intensity=intensity,
         peak_frame=curve.argmax(axis=1),
@@ -179,12 +197,39 @@ def play(
         proportions=proportions[person_of],
         scenery=strengths.background * (2.0 * draws.next(len(SCENERY)) - 1.0),
         lighting=strengths.light * (2.0 * draws.next(len(LIGHTING)) - 1.0),
+        front=front,
+        front_course=front_course,
+        front_look=front_look,
     )
 
 
-def labels_of(indexes: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the labels of the clips `indexes`: the emotions in turn, so that all are equally frequent."""
-    return indexes % len(EMOTIONS)
+def labels_of(split: Split, count: int, *, seed: int, imbalance: float) -> NDArray[np.int64]:
+    """Return the emotions of a split's first `count` clips.
+
+    Balanced, they come in turn. Otherwise each clip takes the emotion that is furthest behind its share of the clips
+    so far, so that a clip's emotion does not depend on how many follow, and the classes of any number of
+    clips are near their shares. How far each is behind at the start is drawn from the seed and the split.
+    """
+    if imbalance == 0.0:
+        return np.arange(count, dtype=np.int64) % len(EMOTIONS)
+    wild = np.array(DFEW_CLIPS) / sum(DFEW_CLIPS)
+    share = (1.0 - imbalance) / len(EMOTIONS) + imbalance * wild
+    behind = _Draws(len(EMOTIONS), seed, "classes", split, np.zeros(1, np.int64)).next(len(EMOTIONS))[0] - 0.5
+    labels = np.empty(count, dtype=np.int64)
+    for clip in range(count):
+        behind = behind + share
+        labels[clip] = behind.argmax()
+        behind[labels[clip]] -= 1.0
+    return labels
+
+
+def mislabelled(labels: NDArray[np.int64], split: Split, *, seed: int, share: float) -> NDArray[np.int64]:
+    """Return `labels` with about a share of them replaced, each by any other emotion, all equally likely."""
+    draws = _Draws(2, seed, "label", split, np.arange(len(labels)))
+    wrong = draws.one() < share
+    others = len(EMOTIONS) - 1
+    step = 1 + np.minimum((draws.one() * others).astype(np.int64), others - 1)
+    return np.where(wrong, (labels + step) % len(EMOTIONS), labels)
 
 
 def _expression_curve(draws: _Draws, time: Floats, dilution: float) -> Floats:
@@ -238,6 +283,36 @@ def _irrelevant_motion(draws: _Draws, time: Floats, motion: float) -> tuple[Floa
     for place, pose in enumerate(POSES):
         poses[:, :, place] = motion * reach[pose] * (2.0 * _wander(draws.next(_KNOTS_OF_HEAD), time) - 1.0)
     return actions, poses
+
+
+def _in_front(
+    split: Split, indexes: NDArray[np.int64], seed: int, time: Floats, occlusion: float
+) -> tuple[NDArray[np.int64], Floats, Floats]:
+    """Return what is in front of each face (n,), its course (n, T, 3) and its look (n, 6).
+
+    Draws of its own: more occlusion adds things to clips that had none and changes no other clip.
+    """
+    course = np.zeros((len(indexes), len(time), len(FRONT_COURSE)))
+    if occlusion == 0.0:
+        return np.full(len(indexes), -1), course, np.zeros((len(indexes), len(FRONT_LOOK)))
+    draws = _Draws(32, seed, "front", split, indexes)
+    happens = draws.one() < occlusion
+    kind = (draws.one() * len(FRONTS)).astype(np.int64)
+    look = draws.next(len(FRONT_LOOK))
+
+    span = 0.4 + 0.6 * draws.one()
+    start = draws.one() * (1.0 - span)
+    position = (time - start[:, None]) / span[:, None]
+    raised = np.minimum(_smoothstep(5.0 * position), _smoothstep(5.0 * (1.0 - position)))
+    x, y = (2.0 * _wander(draws.next(_KNOTS_OF_HEAD), time) - 1.0 for _ in range(2))
+    ends = 2.2 * draws.next(2) - 1.1
+    passing = ends[:, 0, None] + (ends[:, 1] - ends[:, 0])[:, None] * time
+
+    is_hair, is_hand, is_bar = (happens & (kind == FRONTS.index(name)) for name in FRONTS[1:])
+    course[:, :, 0] = (0.04 * is_hair + 0.05 * is_hand)[:, None] * x + is_bar[:, None] * passing
+    course[:, :, 1] = (0.05 * is_hand)[:, None] * y
+    course[:, :, 2] = np.where(is_hand[:, None], raised, happens[:, None])
+    return np.where(happens, kind, -1), course, look
 
 
 def _smoothstep(value: Floats) -> Floats:

@@ -8,8 +8,8 @@ arithmetic are used, so that two machines agree on every pixel.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -37,15 +37,19 @@ class Scene:
     proportions: Mapping[str, float]
     scenery: Mapping[str, float]
     lighting: Mapping[str, float]
+    front: str = ""
+    """One of `study.data.acting.FRONTS`, empty where nothing is in front of the face."""
+    front_course: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    """`study.data.acting.FRONT_COURSE` to (T,)."""
+    front_look: Mapping[str, float] = field(default_factory=dict)
 
     def frames(self, part: slice) -> Scene:
         """Return the scene with some of its frames."""
-        return Scene(
-            {name: values[part] for name, values in self.actions.items()},
-            {name: values[part] for name, values in self.poses.items()},
-            self.proportions,
-            self.scenery,
-            self.lighting,
+        return replace(
+            self,
+            actions={name: values[part] for name, values in self.actions.items()},
+            poses={name: values[part] for name, values in self.poses.items()},
+            front_course={name: values[part] for name, values in self.front_course.items()},
         )
 
 
@@ -68,6 +72,8 @@ def _draw(scene: Scene, size: int, channels: int) -> NDArray[np.float32]:
     _brows(upper, scene)
     _nose(canvas.window(0.34, -0.40, 0.42), scene)
     _mouth(canvas.window(0.52, 0.05, 1.06), scene)
+    if scene.front:
+        _FRONTS[scene.front](canvas, scene)
     return _lit(canvas, scene)
 
 
@@ -363,6 +369,92 @@ def _mouth(canvas: _Canvas, scene: Scene) -> None:
     canvas.shade(0.10 * tight * canvas.between(upper - 0.05, upper, 0.04) * window)
 
 
+def _glasses(canvas: _Canvas, scene: Scene) -> None:
+    """Lay spectacles or sunglasses, which sit on the head."""
+    p, look = scene.proportions, scene.front_look
+    u, y = canvas.u, canvas.y_feature + 0.16
+    centre = p["eye_distance"]
+    width, height = 0.19 + 0.05 * look["size"], 0.15 + 0.07 * look["detail"]
+    lens = _ellipse(u - centre, y, width, height)
+    dark = (0.10 + 0.25 * look["tone"], 0.09 + 0.2 * look["tone"], 0.10 + 0.15 * look["tone"])
+    tint = min(max(2.4 * look["place"] - 0.9, 0.06), 0.96)
+    canvas.paint(tint * canvas.inside(-lens), _scaled(dark, 0.7))
+    glint = np.maximum(1.0 - np.abs(u - centre + 0.7 * y + 0.06) * 14.0, 0.0)
+    canvas.shade(-0.30 * glint * canvas.inside(-lens - 0.03))
+    thick = 0.018 + 0.016 * look["angle"]
+    rim = canvas.inside(thick - np.abs(lens))
+    bridge = canvas.inside(thick - np.abs(y + 0.03)) * canvas.inside(centre - width - u)
+    temple = canvas.inside(thick - np.abs(y + 0.04)) * canvas.inside(u - centre - width)
+    ends = canvas.inside(p["face_width"] - np.abs(canvas.head_x))
+    canvas.paint(np.maximum(rim, np.maximum(bridge, temple * ends)), dark)
+
+
+def _strand(canvas: _Canvas, scene: Scene) -> None:
+    """Lay hair that falls over the forehead and one eye, and swings behind the head's movement."""
+    p, look = scene.proportions, scene.front_look
+    sway = _by_frame(scene.front_course)["x"]
+    y = canvas.y
+    toward = 1.0 if look["side"] < 0.5 else -1.0
+    x = toward * canvas.head_x + sway * np.maximum(y + 0.8, 0.0)
+    edge = -0.42 + 0.22 * look["size"] + (0.5 + 0.45 * look["place"]) * x
+    tips = 0.05 * _zigzag(3.5 * x) + 0.02 * _zigzag(9.0 * x)
+    crown = _ellipse(np.abs(canvas.head_x), y + 0.10, p["face_width"] + 0.07, 0.99)
+    covered = canvas.inside(edge + tips - y, 0.03) * canvas.inside(-crown)
+    canvas.paint(covered, _hair(scene))
+    canvas.shade(0.22 * covered * _zigzag(7.0 * x - 2.0 * y))
+
+
+def _hand(canvas: _Canvas, scene: Scene) -> None:
+    """Lay a hand that comes up from below, rests on the face and leaves; it goes with the head while it is there."""
+    look, course = scene.front_look, _by_frame(scene.front_course)
+    toward = 1.0 if look["side"] < 0.5 else -1.0
+    size = 0.85 + 0.3 * look["size"]
+    lowered = 1.0 - course["shown"]
+    x = toward * (canvas.x - course["x"]) - (0.45 * look["detail"] - 0.05) - 0.6 * lowered
+    y = canvas.y_feature - course["y"] - (0.75 - 0.65 * look["place"]) - 1.7 * lowered
+    half = 0.10 + 0.35 * look["angle"]
+    cosine, sine = (1.0 - half * half) / (1.0 + half * half), 2.0 * half / (1.0 + half * half)
+    along = (cosine * y - sine * x) * np.float32(1.0 / size)
+    across = (cosine * x + sine * y) * np.float32(1.0 / size)
+
+    skin = _skin(scene)
+    arm = np.maximum(np.abs(across) - 0.16 - 0.05 * np.maximum(along, 0.0), 0.15 - along)
+    palm = _ellipse(across, along, 0.25, 0.29)
+    thumb = _capsule(across + 0.06, along - 0.02, -0.30, -0.22, 0.062)
+    depth = np.minimum(np.minimum(arm, palm), thumb)
+    for root, length in ((-0.175, 0.44), (-0.06, 0.52), (0.06, 0.50), (0.17, 0.38)):
+        finger = _capsule(across - root, along + 0.15, 0.25 * root, -length, 0.058)
+        canvas.shade(0.35 * canvas.inside(0.03 - np.abs(finger), 0.03) * canvas.inside(-0.1 - along))
+        depth = np.minimum(depth, finger)
+    canvas.shade(0.25 * canvas.inside(0.05 - depth, 0.10))
+    covered = canvas.inside(-depth)
+    canvas.paint(covered, _scaled(skin, 0.93))
+    edge = np.maximum(1.0 + depth * 12.0, 0.0)
+    canvas.shade(0.28 * covered * edge)
+    between = np.maximum(1.0 - np.abs(np.abs(np.abs(across) - 0.06) - 0.06) * 40.0, 0.0)
+    canvas.shade(0.22 * covered * between * canvas.inside(-0.16 - along, 0.05) * canvas.inside(along + 0.6))
+
+
+def _bar(canvas: _Canvas, scene: Scene) -> None:
+    """Lay a post that stands between camera and person; it passes in the picture, whatever the head does."""
+    look, course = scene.front_look, _by_frame(scene.front_course)
+    lean = 0.8 * (look["angle"] - 0.5)
+    away = np.abs(canvas.screen_x - course["x"] - lean * canvas.screen_y)
+    half = 0.07 + 0.13 * look["size"]
+    tone = 0.06 + 0.8 * look["tone"]
+    covered = canvas.inside(half - away)
+    canvas.paint(covered, (tone, 0.97 * tone, 0.93 * tone))
+    canvas.shade(0.30 * covered * np.maximum(away * np.float32(1.0 / half) - 0.4, 0.0))
+
+
+_FRONTS: Mapping[str, Callable[[_Canvas, Scene], None]] = {
+    "glasses": _glasses,
+    "hair": _strand,
+    "hand": _hand,
+    "bar": _bar,
+}
+
+
 def _lit(canvas: _Canvas, scene: Scene) -> NDArray[np.float32]:
     light = scene.lighting
     x, y = canvas.screen_x, canvas.screen_y
@@ -383,6 +475,14 @@ def _ellipse(x: Plane, y: Plane, width: Plane | float, height: Plane | float) ->
     """Return about the distance outside an ellipse: exact on the axes, negative within."""
     dx, dy = x / width, y / height
     return (np.sqrt(dx * dx + dy * dy) - 1.0) * width
+
+
+def _capsule(x: Plane, y: Plane, end_x: float, end_y: float, radius: float) -> Plane:
+    """Return the distance outside a rod from the origin to its end, rounded at both; negative within."""
+    way = (x * end_x + y * end_y) * np.float32(1.0 / (end_x * end_x + end_y * end_y))
+    way = np.minimum(np.maximum(way, 0.0), 1.0)
+    dx, dy = x - way * end_x, y - way * end_y
+    return np.sqrt(dx * dx + dy * dy) - np.float32(radius)
 
 
 def _zigzag(phase: Plane) -> Plane:

@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 from study.data.acting import (
     ACTIONS,
     EMOTIONS,
+    FRONT_COURSE,
+    FRONT_LOOK,
+    FRONTS,
     LIGHTING,
     POSES,
     PROPORTIONS,
@@ -23,6 +26,7 @@ from study.data.acting import (
     Play,
     Strengths,
     labels_of,
+    mislabelled,
     play,
 )
 from study.data.clips import Clips, ClipShape, Pixels, Split
@@ -30,7 +34,7 @@ from study.data.drawing import Scene, draw
 from study.data.store import Rows
 from study.errors import InputError
 from study.hashing import digest, seed_of
-from study.registry import Place, Range, component
+from study.registry import Neutral, Place, Range, component
 
 GENERATOR = 1
 """Counts up whenever the same parameters would give other clips; named in CHANGELOG.md under Changes numbers."""
@@ -50,6 +54,8 @@ class Faces:
     strengths: Strengths
     view: Literal["clip", "still"]
     cache: Path | None
+    imbalance: float = 0.0
+    label_noise: float = 0.0
 
     @property
     def is_procedural(self) -> bool:
@@ -63,8 +69,16 @@ class Faces:
 
     @property
     def facts(self) -> Mapping[str, str]:
-        """Nothing beyond the configuration."""
-        return {}
+        """What was made worse on purpose; nothing where nothing was."""
+        told = {
+            "In front of the face": (
+                self.strengths.occlusion,
+                "glasses, hair, a hand or a post in {:.0%} of the clips",
+            ),
+            "Class shares": (self.imbalance, "{:.0%} of the way from equal ones to DFEW's, in every split"),
+            "Training labels": (self.label_noise, "{:.0%} replaced by another class, each clip's by chance"),
+        }
+        return {name: text.format(value) for name, (value, text) in told.items() if value}
 
     @property
     def skipped(self) -> tuple[str, ...]:
@@ -83,13 +97,26 @@ class Faces:
 
     @cached_property
     def digest(self) -> str:
-        """The generator's version and every parameter but the place of the cache."""
+        """The generator's version and every parameter but the place of the cache.
+
+        Parameters that were added later are named only where they are not neutral.
+        """
         parameters = asdict(self)
         del parameters["cache"]
+        for table, name in (
+            (parameters["strengths"], "occlusion"),
+            (parameters, "imbalance"),
+            (parameters, "label_noise"),
+        ):
+            if not table[name]:
+                del table[name]
         return digest({"faces": GENERATOR, **parameters})
 
     def split(self, name: Split, fold: int | None = None) -> Clips:
         """Return one split, in which clip i is the same whatever the number of clips.
+
+        ``truth`` holds ``intensity`` and ``occlusion``, how far something is in front of the face, (n, T), and
+        ``label``, (n,), which differs from ``labels`` where those of train were made wrong.
 
         Raises:
             InputError: `fold` is not None.
@@ -97,9 +124,11 @@ class Faces:
         if fold is not None:
             raise InputError(f"faces: it has no folds. Got fold {fold!r}.")
         indexes = np.arange(self.clips[name])
+        labels = labels_of(name, len(indexes), seed=self.seed, imbalance=self.imbalance)
         shown = play(
             name,
             indexes,
+            labels,
             seed=self.seed,
             frames=self.shape.frames,
             clips_per_person=self.clips_per_person,
@@ -107,18 +136,26 @@ class Faces:
         )
         path = self.cache / f"faces-{self.digest}-{name}.npy" if self.cache else None
         rows = Rows((len(indexes), *self.shape), lambda i: self._render(name, shown, i), path)
-        intensity = shown.intensity
+        curves = {"intensity": shown.intensity, "occlusion": shown.front_course[:, :, -1]}
         if self.view == "still":
-            intensity = np.take_along_axis(intensity, shown.peak_frame[:, None], axis=1).repeat(
-                self.shape.frames, 1
-            )
+            peak = shown.peak_frame[:, None]
+            curves = {
+                of: np.take_along_axis(curve, peak, axis=1).repeat(self.shape.frames, 1)
+                for of, curve in curves.items()
+            }
+        truth = {of: values.astype(np.float32) for of, values in {**curves, "label": labels}.items()}
         return Clips(
             ids=tuple(f"{name}-{i:06d}" for i in indexes),
             sources=tuple(f"{name}-person-{i:05d}" for i in indexes // self.clips_per_person),
-            labels=labels_of(indexes),
+            labels=self._labels(name, labels),
             read=lambda indexes, _: rows.read(indexes),
-            truth={"intensity": intensity.astype(np.float32)},
+            truth=truth,
         )
+
+    def _labels(self, split: Split, true: NDArray[np.int64]) -> NDArray[np.int64]:
+        if split != "train" or not self.label_noise:
+            return true
+        return mislabelled(true, split, seed=self.seed, share=self.label_noise)
 
     def _render(self, split: Split, shown: Play, index: int) -> Pixels:
         """Return one clip, (C, T, H, W)."""
@@ -142,6 +179,9 @@ def _scene(shown: Play, index: int) -> Scene:
         proportions=named(PROPORTIONS, shown.proportions[index].tolist()),
         scenery=named(SCENERY, shown.scenery[index].tolist()),
         lighting=named(LIGHTING, shown.lighting[index].tolist()),
+        front=FRONTS[shown.front[index]] if shown.front[index] >= 0 else "",
+        front_course=named(FRONT_COURSE, shown.front_course[index].T.astype(np.float32)),
+        front_look=named(FRONT_LOOK, shown.front_look[index].tolist()),
     )
 
 
@@ -180,6 +220,21 @@ def faces(
         float, Range(0, 1), "how much exposure, direction and contrast of the light differ"
     ] = 0.5,
     noise: Annotated[float, Range(0, 64), "standard deviation of the pixel noise, in grey levels"] = 6.0,
+    occlusion: Annotated[
+        float,
+        Range(0, 1),
+        Neutral(0.0),
+        "share of clips with glasses, hair, a hand or a post before the face",
+    ] = 0.0,
+    imbalance: Annotated[
+        float,
+        Range(0, 1),
+        Neutral(0.0),
+        "0: classes equally frequent, 1: as unequal as in DFEW, in every split",
+    ] = 0.0,
+    label_noise: Annotated[
+        float, Range(0, 1), Neutral(0.0), "share of training labels that are replaced by another class"
+    ] = 0.0,
     view: Annotated[Literal["clip", "still"], "still: the most expressive frame, repeated"] = "clip",
     cache: Annotated[str, Place(), "folder that keeps rendered clips; empty for none"] = "",
 ) -> Faces:
@@ -189,7 +244,9 @@ def faces(
         clips_per_person=clips_per_person,
         shape=ClipShape(channels, frames, size, size),
         seed=seed,
-        strengths=Strengths(dilution, motion, resting, background, light, noise),
+        strengths=Strengths(dilution, motion, resting, background, light, noise, occlusion),
         view=view,
         cache=Path(cache) if cache else None,
+        imbalance=imbalance,
+        label_noise=label_noise,
     )
