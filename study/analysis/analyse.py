@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from statistics import median
+from typing import Literal
 
 from study.analysis import limits, measured, notes, wording
 from study.analysis.evidence import Confirmation, Evidence, VariantEvidence
@@ -18,7 +19,7 @@ from study.analysis.findings import (
     VariantFinding,
 )
 from study.analysis.scores import LEVEL, interval, paired, parameters, score, selected, tested
-from study.records import Failure, Metrics, Profile
+from study.records import Failure, Metrics, Profile, RunResult, Stopped
 from study.statistics.power import seeds_for_rank_test, seeds_to_detect, seeds_to_equate
 from study.statistics.samples import Comparison, Sample, hedges_g, p_value, posterior
 from study.statistics.verdicts import holm, verdict
@@ -193,11 +194,15 @@ def _reason(run: Confirmation) -> str:
     return "training diverged" if run.result.status == "diverged" else "not tested yet"
 
 
+def _cut_short(outcome: Stopped | Failure) -> Literal["pruned", "failed"]:
+    return "pruned" if isinstance(outcome, Stopped) else "failed"
+
+
 def _trials(variant: VariantEvidence, metric: str) -> Iterator[TrialCurve]:
     best: dict[int | None, float] = {}
     for number, trial in enumerate(variant.trials, start=1):
         outcome = trial.outcome
-        status = "failed" if isinstance(outcome, Failure) else outcome.status
+        status = outcome.status if isinstance(outcome, RunResult) else _cut_short(outcome)
         value = selected(trial, metric)
         if value is not None:
             best[trial.fold] = max(value, best.get(trial.fold, value))

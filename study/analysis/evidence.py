@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from study.ledger.record import ClaimRecord
-from study.records import Failure, Measurement, Profile, RunResult, TestResult
+from study.records import Failure, Measurement, Profile, RunResult, Stopped, TestResult
 
 
 @dataclass(frozen=True)
@@ -15,7 +15,7 @@ class TrialEvidence:
     """One search trial that has ended."""
 
     parameters: Mapping[str, Any]
-    outcome: RunResult | Failure
+    outcome: RunResult | Stopped | Failure
     fold: int | None = None
 
 

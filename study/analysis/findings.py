@@ -76,7 +76,7 @@ class TrialCurve:
     number: int
     """From 1."""
     parameters: Mapping[str, Any]
-    status: Literal["finished", "diverged", "failed"]
+    status: Literal["finished", "diverged", "pruned", "failed"]
     score: float | None
     """The primary metric on the selection split, in points."""
     best_so_far: float | None

@@ -10,6 +10,7 @@ from study.analysis.evidence import Confirmation, Evidence, FoldSize, TrialEvide
 from study.ledger.record import StudyRecord, VariantRecord
 from study.ledger.store import Ledger
 from study.records import Machine
+from study.reuse import told
 
 SYNTHETIC = (
     "The data set is procedural: its faces were drawn by a program. What holds for them is no evidence about "
@@ -37,7 +38,7 @@ def gather(ledger: Ledger, study: StudyRecord) -> Evidence:
         folds=tuple(FoldSize(size.train, size.test) for size in sizes) if len(sizes) > 1 else (),
         claims=study.claims,
         facts=_facts(ledger, study, variants),
-        warnings=tuple(_warnings(study)),
+        warnings=tuple(_warnings(study, ledger)),
         configuration=reference.template.config,
     )
 
@@ -47,11 +48,9 @@ def _variant(ledger: Ledger, study: StudyRecord, variant: VariantRecord) -> Vari
     confirmations: list[Confirmation] = []
     chosen: dict[str, Any] = {}
     for fold in study.folds:
-        for number, run in enumerate(plan.trials(study, variant, fold)):
-            state = ledger.state(run.id)
-            if outcome := state.result or state.failure:
-                parameters = study.suggestions[study.decision(variant, fold, number)]
-                trials.append(TrialEvidence(parameters, outcome, fold))
+        for trial in plan.searched(study, variant, fold, ledger.state):
+            if outcome := trial.state.result or trial.state.pruned or trial.state.failure:
+                trials.append(TrialEvidence(trial.parameters, outcome, fold))
         choice = plan.choice(study, variant, fold, ledger.state) or {}
         chosen |= (
             choice if len(study.folds) == 1 else {f"{key} (fold {fold})": v for key, v in choice.items()}
@@ -81,12 +80,13 @@ def _variant(ledger: Ledger, study: StudyRecord, variant: VariantRecord) -> Vari
     )
 
 
-def _warnings(study: StudyRecord) -> Iterator[str]:
+def _warnings(study: StudyRecord, ledger: Ledger) -> Iterator[str]:
     """Yield what the record itself says against the conclusion."""
     if study.data.is_procedural:
         yield SYNTHETIC
     if study.claims_changed:
         yield "The claims were changed after runs of this study had been carried out: they are no predictions."
+    yield from told(study, ledger, study.accepted_code)
 
 
 def _facts(ledger: Ledger, study: StudyRecord, variants: Iterable[VariantEvidence]) -> dict[str, str]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from study.analysis.evidence import Evidence, VariantEvidence
 from study.analysis.scores import is_complete, paired, parameters, score, selected, tested, values
 from study.analysis.wording import counted, joined, percent, points, sampled
-from study.records import Failure, RunResult
+from study.records import Failure, RunResult, Stopped
 from study.search import STARTUP_TRIALS
 
 CAPACITY_SHARE = 0.05
@@ -159,15 +159,15 @@ def _mixed_machines(evidence: Evidence) -> Iterator[str]:
         yield f"The runs were computed on different hardware ({joined(hardware)})."
 
 
-def _diverged(outcome: RunResult | Failure) -> bool:
+def _diverged(outcome: RunResult | Stopped | Failure) -> bool:
     return isinstance(outcome, RunResult) and outcome.status == "diverged"
 
 
-def _failed(outcome: RunResult | Failure) -> bool:
+def _failed(outcome: RunResult | Stopped | Failure) -> bool:
     return isinstance(outcome, Failure)
 
 
-BROKEN: dict[str, Callable[[RunResult | Failure], bool]] = {
+BROKEN: dict[str, Callable[[RunResult | Stopped | Failure], bool]] = {
     "Search trials diverged and count as the worst": _diverged,
     "Search trials failed and count for nothing": _failed,
 }

@@ -8,7 +8,7 @@ from statistics import fmean
 
 from study.analysis.evidence import Confirmation, Evidence, TrialEvidence, VariantEvidence
 from study.analysis.findings import Interval
-from study.records import Failure, RunResult, TestResult
+from study.records import RunResult, TestResult
 from study.statistics.samples import Comparison, Sample, compare, sample, t_interval
 
 LEVEL = 0.95
@@ -72,8 +72,8 @@ def paired(evidence: Evidence, variant: VariantEvidence) -> Comparison | None:
 
 
 def selected(trial: TrialEvidence, metric: str) -> float | None:
-    """Return what a trial scored on the selection split, in points; None where it diverged or failed."""
-    if isinstance(trial.outcome, Failure) or trial.outcome.status != "finished":
+    """Return what a trial scored on the selection split, in points; None where it did not run to its end."""
+    if not isinstance(trial.outcome, RunResult) or trial.outcome.status != "finished":
         return None
     return 100 * trial.outcome.selection[metric]
 
