@@ -115,7 +115,8 @@ def _run(
     if retry_failed:
         outcomes.forget_failures(record, ledger)
     devices = cuda_devices() if record.variants[0].template.device == "cuda" else ()
-    workers = settings.workers if settings.workers != "auto" else len(devices) or cpu_cores()
+    auto = len(devices) * settings.runs_per_gpu or len(cpu_cores())
+    workers = auto if settings.workers == "auto" else settings.workers
     preload = [target.partition(":")[0] for target in TARGETS.values()]
     preload.append("torch._dynamo")  # the first optimiser would import it in every worker
     with (
@@ -128,7 +129,7 @@ def _run(
             tracker(event)
 
         executor = LocalWorkers(workers, devices, preload)
-        found = conductor.run(record, ledger, executor, settings.reports, tell)
+        found = conductor.run(record, ledger, executor, settings.reports, tell, keep=settings.keep)
     _conclude(found, settings.reports / record.name)
     _list_failures(record, ledger)
 

@@ -19,6 +19,7 @@ from study.ledger.record import StudyRecord
 from study.ledger.session import Session
 from study.ledger.store import Ledger
 from study.prepare import TARGETS
+from study.spec.settings import Keep
 
 POLL_S = 0.5
 
@@ -30,15 +31,16 @@ def run(
     reports: Path,
     tell: Listener,
     targets: Mapping[plan.JobKind, str] = TARGETS,
+    keep: Keep = "confirmed",
 ) -> Findings:
-    """Carry the study out and write its report.
+    """Carry the study out and write its report; search trials keep no weights unless `keep` is ``all``.
 
     Raises:
         StudyError: Another conductor holds the study, or the disk is full.
         KeyboardInterrupt: Ctrl-C, or somebody asked the study to stop.
     """
     with ledger.hold(study.name):
-        carry_out(ledger.save(study), ledger, executor, tell, targets)
+        carry_out(ledger.save(study), ledger, executor, tell, targets, keep)
         return report(study.name, ledger, reports, tell)
 
 
@@ -48,6 +50,7 @@ def carry_out(
     executor: Executor,
     tell: Listener,
     targets: Mapping[plan.JobKind, str] = TARGETS,
+    keep: Keep = "confirmed",
 ) -> None:
     """Do whatever is ready until nothing is: the whole study, or what is left of it."""
     agenda, session = Agenda(study, ledger), Session(ledger, study.name, executor.capacity)
@@ -85,6 +88,8 @@ def carry_out(
                     agenda.ended(job)
                     if job.kind == "train":
                         session.trained()
+                        if job.purpose == "search" and keep != "all":
+                            ledger.drop_weights(job.run)
                     tell(Ended(job, state))
     finally:
         executor.close()

@@ -14,11 +14,10 @@ from typing import Literal
 from study import plan
 from study.ledger.locks import Holder, holder_of, release, take
 from study.ledger.record import RunState
-from study.ledger.store import CLAIM, LOCK, Ledger, Snapshot
+from study.ledger.store import CLAIM, LOCK, OF_TRIALS, Ledger, Snapshot
 from study.overview import studies
+from study.spec.settings import Keep
 
-Keep = Literal["confirmed", "all"]
-"""Whose weights and predictions are kept: those of confirmed runs, or those of search trials too."""
 Reason = Literal[
     "checkpoints of runs that are finished",
     "checkpoints of trials that were pruned",
@@ -29,7 +28,6 @@ Reason = Literal[
 ]
 
 CHECKPOINT = "checkpoint.pt"
-OF_TRIALS = ("weights.safetensors", "selection.npz")
 ASIDE = re.compile(r"\..+\.[a-z0-9_]{8,12}")
 """How `study.ledger.files.write` names a file until it is whole."""
 ASIDE_AGE_S = 600

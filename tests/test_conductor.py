@@ -199,6 +199,34 @@ def test_a_job_that_writes_no_result_is_a_failure_and_not_an_endless_loop(lab: L
     assert all(e.state.failure is not None for e in failed)
 
 
+def test_search_trials_keep_no_weights_and_confirmed_runs_do(lab: Lab) -> None:
+    lab.run()
+    kept = {file.parent.name for file in lab.ledger.root.glob("runs/*/weights.safetensors")}
+    assert kept == {job.run.id for job in lab.started() if job.purpose == "confirm"}
+    assert kept == {file.parent.name for file in lab.ledger.root.glob("runs/*/selection.npz")}
+    assert not list(lab.ledger.root.glob("runs/*/checkpoint.pt"))
+
+
+def test_all_weights_are_kept_where_asked(lab: Lab) -> None:
+    with lab.ledger.hold("s"):
+        record = lab.ledger.save(lab.record())
+        conductor.carry_out(record, lab.ledger, InProcess(), lab.events.append, FAKE, keep="all")
+    assert len(list(lab.ledger.root.glob("runs/*/weights.safetensors"))) == 12
+
+
+def test_a_confirmed_run_whose_weights_are_gone_is_trained_again_and_does_not_fail(lab: Lab) -> None:
+    lab.run()
+    before = {file: file.read_bytes() for file in lab.ledger.root.glob("runs/*/*.json")}
+    confirmed = next(job.run for job in lab.started() if job.purpose == "confirm")
+    (lab.ledger.run_folder(confirmed) / "test.json").unlink()
+    lab.ledger.drop_weights(confirmed)
+    lab.run()
+    assert [job.run.id for job in lab.started()] == [confirmed.id]
+    assert [job.run.id for job in lab.started("evaluate")] == [confirmed.id]
+    assert {file: file.read_bytes() for file in before} == before
+    assert not outcomes.failures(lab.record(), lab.ledger)
+
+
 class Deadly(InProcess):
     """Its workers die on training, each run's first so many attempts."""
 

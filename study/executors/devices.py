@@ -35,8 +35,14 @@ def choose_device(asked: str, devices: tuple[int, ...]) -> str:
     return asked
 
 
-def cpu_cores() -> int:
-    """Return the number of processor cores that this process may use."""
+def cpu_cores() -> tuple[int, ...]:
+    """Return the processor cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        return tuple(sorted(os.sched_getaffinity(0)))
+    return tuple(range(os.cpu_count() or 1))
+
+
+def core_share(slot: int, slots: int) -> tuple[int, ...]:
+    """Return the cores that one of several slots has for itself; all of them where they do not go round."""
+    cores = cpu_cores()
+    return cores[slot::slots] if slots <= len(cores) else cores

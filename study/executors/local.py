@@ -18,6 +18,7 @@ from multiprocessing.context import ForkServerContext, SpawnContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+from study.executors.devices import core_share
 from study.executors.protocol import Ended, Ending, EpochEnded, Event, Task, ending_of
 from study.records import Epoch
 
@@ -41,9 +42,13 @@ class _Worker:
 class LocalWorkers:
     """Up to `capacity` worker processes at a time.
 
+    Each has its share of the processor cores for itself where there are enough, and one thread a run however
+    many there are.
+
     Args:
         capacity: Processes at a time.
-        devices: CUDA device indexes that the slots take in turn; empty where runs use the CPU.
+        devices: CUDA device indexes that the slots take in turn, so that several may share one; empty where runs
+            use the CPU.
         preload: Modules that the fork server imports once for all workers.
     """
 
@@ -66,7 +71,9 @@ class LocalWorkers:
         slot = min(set(range(self.capacity)) - {worker.slot for worker in self._running})
         device = self._devices[slot % len(self._devices)] if self._devices else None
         ours, theirs = self._context.Pipe(duplex=False)
-        process = self._context.Process(target=_work, args=(task, log, device, theirs), name=task.key)
+        process = self._context.Process(
+            target=_work, args=(task, log, device, core_share(slot, self.capacity), theirs), name=task.key
+        )
         process.start()
         theirs.close()
         self._running.append(_Worker(task, process, ours, log, slot, device))
@@ -123,10 +130,12 @@ def _start_server() -> None:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _work(task: Task, log: Path, device: int | None, pipe: Connection) -> None:
+def _work(task: Task, log: Path, device: int | None, cores: Sequence[int], pipe: Connection) -> None:
     """Do one task in a fresh process, which ends with the conductor's, however that does."""
     threading.Thread(target=_end_with_conductor, daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the conductor's to answer
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, cores)
     if device is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = str(device)
     with log.open("w", buffering=1, encoding="utf-8") as file:

@@ -46,6 +46,8 @@ _log = logging.getLogger(__name__)
 
 MEASURED, UNMEASURED, STOPPED = "measure-{}.json", "unmeasured-{}.json", "stopped-{}.json"
 WEIGHTS = "weights.safetensors"
+OF_TRIALS = (WEIGHTS, "selection.npz")
+"""What a training leaves besides its result, for a test that search trials never come to."""
 RECORD_END = b"}\n"
 LOCK, STOP, CLAIM = "lock", "stop", "claim"
 
@@ -137,6 +139,11 @@ class Ledger:
     def fail(self, folder: Path, failure: Failure, measure: str = "") -> None:
         """Keep the reason for which a job in `folder` ended without a result."""
         write(folder / (UNMEASURED.format(measure) if measure else "failure.json"), to_json(failure))
+
+    def drop_weights(self, run: RunSpec) -> None:
+        """Free the weights and predictions of a search trial: its result is all that is read of it."""
+        for name in OF_TRIALS:
+            (self.run_folder(run) / name).unlink(missing_ok=True)
 
     def forget_failure(self, run: RunSpec) -> None:
         """Let a failed run be tried again, its test and its measures included."""

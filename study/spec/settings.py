@@ -11,6 +11,7 @@ from study.registry import Range
 from study.spec.tables import fill, read_toml
 
 FILE = "study.toml"
+Keep = Literal["confirmed", "all"]
 
 
 @dataclass(frozen=True)
@@ -18,9 +19,10 @@ class _Keys:
     ledger: Annotated[str, "folder of runs and studies"] = ".study/ledger"
     reports: Annotated[str, "folder that reports are written to"] = "reports"
     workers: Annotated[int, Range(1)] | Literal["auto"] = "auto"
+    runs_per_gpu: Annotated[int, Range(1)] = 1
     device: Literal["auto", "cpu", "cuda"] = "auto"
     loader_workers: Annotated[int, Range(0)] = 0
-    keep: Literal["confirmed", "all"] = "confirmed"
+    keep: Keep = "confirmed"
     mlflow: Annotated[str, "MLflow store, or 'off'"] = ""
     components: list[str] = field(default_factory=list)
     data: Any = field(default_factory=dict)
@@ -34,10 +36,12 @@ class Settings:
     ledger: Path
     reports: Path
     workers: int | Literal["auto"]
+    """Runs at a time; ``auto``: `runs_per_gpu` on each GPU, or one on each processor core."""
+    runs_per_gpu: int
     device: Literal["auto", "cpu", "cuda"]
     loader_workers: int
     """Processes a training reads its clips with; 0 for none of their own."""
-    keep: Literal["confirmed", "all"]
+    keep: Keep
     """Whose weights and predictions stay: those of confirmed runs alone, or those of search trials too."""
     mlflow: str
     """The URI of the MLflow store, ``off`` for none."""
@@ -65,6 +69,7 @@ def settings(start: Path) -> Settings:
         ledger=home / keys.ledger,
         reports=home / keys.reports,
         workers=keys.workers,
+        runs_per_gpu=keys.runs_per_gpu,
         device=keys.device,
         loader_workers=keys.loader_workers,
         keep=keys.keep,

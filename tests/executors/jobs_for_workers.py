@@ -47,6 +47,10 @@ def affinity(spec, folder: Path, on_epoch) -> None:
     (folder / "cores").write_text(" ".join(map(str, sorted(os.sched_getaffinity(0)))))
 
 
+def visible(spec, folder: Path, on_epoch) -> None:
+    (folder / "visible").write_text(os.environ["CUDA_VISIBLE_DEVICES"])
+
+
 def endless(spec, folder: Path, on_epoch) -> None:
     (folder / "pid").write_text(str(os.getpid()))
     while True:

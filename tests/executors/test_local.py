@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from study.errors import InputError
-from study.executors.devices import choose_device
+from study.executors.devices import choose_device, core_share
 from study.executors.local import LocalWorkers
 from study.executors.protocol import Ended, EpochEnded, Task
 from study.records import RunSpec
@@ -78,6 +78,35 @@ def test_a_full_disk_is_no_fault_of_the_job(workers, tmp_path: Path) -> None:
     _, (ended,) = until_ended(workers)
     assert ended.ending == "disk full"
     assert "No space left" in ended.reason
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="this platform cannot pin processes")
+def test_workers_share_the_cores_and_take_none_from_each_other(workers, tmp_path: Path) -> None:
+    for name in "ab":
+        workers.submit(task("affinity", tmp_path / name, name))
+    until_ended(workers, 2)
+    first, second = (set((tmp_path / name / "cores").read_text().split()) for name in "ab")
+    mine = {str(core) for core in os.sched_getaffinity(0)}
+    assert first | second == mine
+    assert not first & second or len(mine) == 1
+
+
+def test_more_workers_than_cores_have_them_all(monkeypatch) -> None:
+    monkeypatch.setattr("study.executors.devices.cpu_cores", lambda: (0, 2))
+    assert [core_share(slot, 1) for slot in range(1)] == [(0, 2)]
+    assert [core_share(slot, 2) for slot in range(2)] == [(0,), (2,)]
+    assert [core_share(slot, 3) for slot in range(3)] == [(0, 2)] * 3
+
+
+def test_several_runs_share_a_gpu_where_asked(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.syspath_prepend(Path(__file__).parent)
+    workers = LocalWorkers(4, devices=(0, 1))
+    for number in range(4):
+        workers.submit(task("visible", tmp_path / str(number), str(number)))
+    _, ended = until_ended(workers, 4)
+    workers.close()
+    assert sorted(event.device for event in ended) == ["cuda:0", "cuda:0", "cuda:1", "cuda:1"]
+    assert [(tmp_path / str(n) / "visible").read_text() for n in range(4)] == ["0", "1", "0", "1"]
 
 
 def test_closing_leaves_no_process_behind(workers, tmp_path: Path) -> None:
