@@ -27,6 +27,7 @@ from study.commands.here import (
     with_older_code,
     with_skipping,
 )
+from study.commands.runs import check, reproduce
 from study.commands.studies import gc, status, stop, sync
 from study.commands.weights import weights
 from study.errors import InputError, StudyError, listing, nearest
@@ -46,7 +47,8 @@ app = typer.Typer(
 )
 app.add_typer(data, name="data")
 app.add_typer(weights, name="weights")
-for command in (status, stop, gc, sync):
+app.add_typer(check, name="check")
+for command in (status, stop, gc, sync, reproduce):
     app.command()(command)
 
 
