@@ -4,170 +4,75 @@
 
     <root>/Clip/clip_224x224_16f/<id5>/*.jpg      interpolated to 16 frames
     <root>/Clip/clip_224x224/<id5>/*.jpg          original frames
+    <root>/Clip/original/<id>.mp4                 the videos that the faces were cut from
     <root>/EmoLabel_DataSplit/train(single-labeled)/set_1.csv    header video_name,label
     <root>/EmoLabel_DataSplit/test(single-labeled)/set_1.csv
     <root>/EmoLabel_DataSplit/sources.csv         optional, not DFEW's: header video_name,source
+
+Folders are found without regard to case and punctuation, and under the other names in `FOOTAGE` and `LISTS`.
 """
 
 from __future__ import annotations
 
 import csv
 import logging
-import os
-import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
-
-from study.data.clips import Clips, ClipShape, Pixels, Split
-from study.data.sampling import uniform
-from study.data.store import Rows
-from study.errors import InputError, listing
-from study.hashing import digest, seed_of
-from study.registry import Place, Range, component
+from study.data.listing import (
+    Entry,
+    Listing,
+    Official,
+    Part,
+    Rows,
+    apart,
+    check_folds,
+    climbs,
+    find,
+    home,
+    lines,
+    looked,
+    members,
+    not_found,
+    padded,
+    some,
+)
+from study.data.recorded import Recorded, recorded
+from study.data.sampling import Sampling
+from study.errors import InputError
+from study.registry import Neutral, Place, Range, component
 
 _log = logging.getLogger(__name__)
 
-READER = 1
-"""Counts up whenever the same files would give other clips; named in CHANGELOG.md under Changes numbers."""
+Version = Literal["16f", "original", "video"]
 CLASSES = ("happy", "sad", "neutral", "angry", "surprise", "disgust", "fear")
 OFFICIAL_COUNTS = (2445, 1894, 2669, 2173, 1469, 145, 902)
 """Clips a class in any one train list together with its test list."""
+OFFICIAL = Official(
+    {1: (9356, 2341), 2: (9356, 2341), 3: (9357, 2340), 4: (9358, 2339), 5: (9361, 2336)}, OFFICIAL_COUNTS
+)
 LISTS = "EmoLabel_DataSplit"
-FOLDERS: Mapping[str, str] = {"16f": "Clip/clip_224x224_16f", "original": "Clip/clip_224x224"}
-PARTS = ("train", "test")
-_IMAGES = {".jpg", ".jpeg", ".png"}
-_NOT_SINGLE_LABELLED = 0
-
-Listed = Mapping[str, int]
-"""Clip id to label, in the order of the list."""
-
-
-@dataclass(frozen=True)
-class Dfew:
-    """A `study.data.clips.Dataset` read from DFEW's layout; frames are decoded when clips are read."""
-
-    root: Path
-    folds: tuple[int, ...]
-    frame_folder: Path
-    lists: Mapping[int, Mapping[str, Listed]]
-    """Fold, then ``train`` or ``test``; labels from 0."""
-    source_of: Mapping[str, str]
-    shape: ClipShape
-    selection_share: float
-    selection_seed: int
-    cache: Path | None
-
-    @property
-    def is_procedural(self) -> bool:
-        """Whether `study.data.make` wrote the tree; it leaves a file that says so."""
-        return (self.root / "about.json").is_file()
-
-    @property
-    def is_optimistic(self) -> bool:
-        """The selection split is held apart."""
-        return False
-
-    @property
-    def facts(self) -> Mapping[str, str]:
-        """Nothing beyond the configuration."""
-        return {}
-
-    @property
-    def skipped(self) -> tuple[str, ...]:
-        """Nothing."""
-        return ()
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """The seven emotions, in the order of the official labels."""
-        return CLASSES
-
-    @cached_property
-    def digest(self) -> str:
-        """The lists, the names and sizes of the frame files, and how clips are sampled and resized."""
-        return digest(
-            {
-                "dfew": READER,
-                "lists": {
-                    str(fold): {part: list(ids.items()) for part, ids in of.items()}
-                    for fold, of in self.lists.items()
-                },
-                "sources": dict(self.source_of),
-                "frames": self._frames_digest,
-                "shape": self.shape,
-                "selection": [self.selection_share, self.selection_seed],
-            }
-        )
-
-    def split(self, name: Split, fold: int | None = None) -> Clips:
-        """Return one split of a fold.
-
-        Raises:
-            InputError: The configuration does not ask for this fold, or a frame file cannot be read.
-        """
-        if fold not in self.folds:
-            raise InputError(f"dfew: fold {fold!r} is not asked for; folds = {list(self.folds)}.")
-        listed = self.lists[fold]["test" if name == "test" else "train"]
-        if name != "test":
-            held_out = selection_part(listed, self.source_of, self.selection_share, self.selection_seed)
-            listed = {i: label for i, label in listed.items() if (i in held_out) == (name == "selection")}
-        if not listed:
-            raise InputError(f"dfew: the {name} split of fold {fold} is empty.")
-        ids = tuple(listed)
-        places = np.array([self._place[i] for i in ids])
-        return Clips(
-            ids=ids,
-            sources=tuple(self.source_of.get(i, i) for i in ids),
-            labels=np.array(list(listed.values()), dtype=np.int64),
-            read=lambda indexes, generator: self._read(places[indexes], generator),
-        )
-
-    def _read(self, places: NDArray[np.int64], generator: np.random.Generator | None) -> Pixels:
-        channels, frames, height, width = self.shape
-        rows = [self._first[p] + uniform(len(self._files[p]), frames, generator) for p in places]
-        pictures = self._pictures.read(np.concatenate(rows)) if rows else np.empty((0, *self.shape), np.uint8)
-        return pictures.reshape(len(places), frames, channels, height, width).swapaxes(1, 2)
-
-    @cached_property
-    def _place(self) -> Mapping[str, int]:
-        ids = {i for of in self.lists.values() for listed in of.values() for i in listed}
-        return {i: place for place, i in enumerate(sorted(ids))}
-
-    @cached_property
-    def _files(self) -> Sequence[Sequence[tuple[str, int]]]:
-        """Name and size in bytes of every frame of every listed clip, in their order."""
-        return [_frame_files(self.frame_folder / i, self.root) for i in self._place]
-
-    @cached_property
-    def _first(self) -> NDArray[np.int64]:
-        """The row of each clip's first frame among all frames."""
-        return np.cumsum([0, *(len(files) for files in self._files)], dtype=np.int64)
-
-    @cached_property
-    def _frames_digest(self) -> str:
-        return digest([self.frame_folder.name, dict(zip(self._place, self._files, strict=True))])
-
-    @cached_property
-    def _pictures(self) -> Rows:
-        channels, _, height, width = self.shape
-        key = digest([READER, self._frames_digest, channels, height, width])
-        path = self.cache / f"dfew-{key}.npy" if self.cache else None
-        names = [
-            self.frame_folder / i / file
-            for i, files in zip(self._place, self._files, strict=True)
-            for file, _ in files
-        ]
-        return Rows(
-            (len(names), channels, height, width), lambda row: _decoded(names[row], channels, height), path
-        )
+FOLDERS: Mapping[Version, str] = {
+    "16f": "Clip/clip_224x224_16f",
+    "original": "Clip/clip_224x224",
+    "video": "Clip/original",
+}
+FOOTAGE: Mapping[Version, tuple[str, ...]] = {
+    "16f": (FOLDERS["16f"], "clip_224x224_16f", "Clip/clip_16f"),
+    "original": (FOLDERS["original"], "clip_224x224"),
+    "video": (FOLDERS["video"], "original", "Clip/videos", "videos"),
+}
+"""Where the clips of each version may lie, the official place first."""
+DESCRIBED: Mapping[Version, str] = {
+    "16f": "16f: aligned faces, interpolated to 16 frames",
+    "original": "original: aligned faces, original frames",
+    "video": "video: whole frames of the original videos",
+}
+PARTS: tuple[Part, ...] = ("train", "test")
+DIGITS = 5
+"""Of a clip's name."""
 
 
 @component("dataset")
@@ -175,137 +80,190 @@ def dfew(
     *,
     root: Annotated[str, Place(), "folder that holds Clip/ and EmoLabel_DataSplit/"],
     folds: Annotated[list[int], "official folds, all five for a published figure"] = [1, 2, 3, 4, 5],  # noqa: B006
-    version: Annotated[Literal["16f", "original"], "frames interpolated to 16, or the original ones"] = "16f",
-    frames: Annotated[int, Range(1, 1024), "frames a clip, one from each of as many equal segments"] = 16,
+    version: Annotated[
+        Literal["16f", "original", "video"], "faces interpolated to 16 frames, or all frames, or whole videos"
+    ] = "16f",
+    frames: Annotated[int, Range(1, 1024), "frames a clip"] = 16,
     size: Annotated[int, Range(16, 512), "height and width in pixels, by antialiased bilinear resizing"] = 32,
     channels: Annotated[Literal[1, 3], "1 for grey, 3 for colour"] = 1,
     selection_share: Annotated[float, Range(0.01, 0.5), "share of the train list that chooses epochs"] = 0.15,
     selection_seed: Annotated[int, Range(0), "another seed holds out other clips"] = 0,
+    select_on: Annotated[
+        Literal["held-out", "test"], Neutral("held-out"), "test: optimistic, yields no verdict"
+    ] = "held-out",
     label_base: Annotated[Literal["infer", 0, 1], "the label of happy in the lists"] = "infer",
-    cache: Annotated[str, Place(), "folder that keeps decoded frames; empty for none"] = "",
-) -> Dfew:
+    sampling: Annotated[
+        Literal["uniform", "window"], Neutral("uniform"), "a frame of each segment, or a window of frames"
+    ] = "uniform",
+    stride: Annotated[int, Range(1, 64), Neutral(1), "frames from one to the next of a window"] = 1,
+    views: Annotated[
+        Literal["1x1", "2x2", "windows"], Neutral("1x1"), "readings of a clip that are averaged in test"
+    ] = "1x1",
+    short: Annotated[
+        Literal["even", "last"], Neutral("even"), "which frames a clip with too few of them repeats"
+    ] = "even",
+    decoder: Annotated[
+        Literal["pillow", "simplejpeg", "simplejpeg-scaled"], Neutral("pillow"), "what decodes JPEG frames"
+    ] = "pillow",
+    skip_bad: Annotated[
+        bool, Neutral(False), "leave out rows and clips that cannot be used, and say so"
+    ] = False,
+    cache: Annotated[str, Place(), "folder that keeps what is known of files; empty for none"] = "",
+    pack: Annotated[str, Place(), "a pack of these clips, read in place of their files"] = "",
+) -> Recorded:
     """DFEW, or clips written in its layout: seven emotions, official folds, part of train held out."""
-    home = Path(root).expanduser()
-    if not home.is_dir():
-        raise InputError(f"dfew: root: there is no folder {str(home)!r}.")
-    found = _read_lists(home, folds)
-    base = _label_base(found, label_base)
-    _log.info("dfew: %s has the label %d in these lists", CLASSES[0], base)
-    lists = {
-        fold: {
-            part: {i: label - base for i, label in rows.items() if label >= base} for part, rows in of.items()
-        }
-        for fold, of in found.items()
-    }
-    ids = sorted({i for of in lists.values() for listed in of.values() for i in listed})
-    return Dfew(
-        root=home,
-        folds=tuple(folds),
-        frame_folder=_frame_folder(home, version, ids),
-        lists=lists,
-        source_of=_read_sources(home, ids),
-        shape=ClipShape(channels, frames, size, size),
+    return recorded(
+        dfew_listing(root, folds, version, label_base=label_base, skip_bad=skip_bad, needs_footage=not pack),
+        sampling=Sampling(frames, sampling, stride, short, views),
+        size=size,
+        channels=channels,
         selection_share=selection_share,
         selection_seed=selection_seed,
-        cache=Path(cache).expanduser() if cache else None,
+        select_on=select_on,
+        decoder=decoder,
+        skip_bad=skip_bad,
+        cache=cache,
+        pack=pack,
     )
 
 
-def selection_part(listed: Listed, source_of: Mapping[str, str], share: float, seed: int) -> frozenset[str]:
-    """Return the ids of a train list that are held out: whole sources, classes near their share.
+def dfew_listing(
+    root: str,
+    folds: Sequence[int],
+    version: Version = "16f",
+    *,
+    label_base: Literal["infer", 0, 1] = "infer",
+    skip_bad: bool = False,
+    needs_footage: bool = True,
+) -> Listing:
+    """Read the lists of the given folds; no frame is opened.
 
-    Sources come in an order that depends on `seed` and on their own names alone. Each is taken if that brings the
-    numbers of held-out clips a class closer, in sum, to ``share`` times the numbers in the list.
+    Raises:
+        InputError: A list or folder is missing, the label of the first class cannot be told, a row is wrong and is
+            not to be skipped.
     """
-    members: dict[str, list[str]] = {}
-    for i in listed:
-        members.setdefault(source_of.get(i, i), []).append(i)
-    missing = {label: share * count for label, count in Counter(listed.values()).items()}
-    held_out: set[str] = set()
-    for source in sorted(members, key=lambda name: seed_of("selection", seed, name)):
-        brought = Counter(listed[i] for i in members[source])
-        if sum(abs(missing[c] - n) - abs(missing[c]) for c, n in brought.items()) < 0:
-            held_out.update(members[source])
-            for label, count in brought.items():
-                missing[label] -= count
-    return frozenset(held_out)
+    top = home(root, "dfew")
+    check_folds(folds, "dfew")
+    lists = find(top, [LISTS], top)
+    if lists is None:
+        raise InputError(_no_lists(top))
+    rows = Rows(top, skip_bad)
+    found = {
+        fold: {part: _rows(_list(lists, part, fold, top), rows, fold) for part in PARTS} for fold in folds
+    }
+    base = _label_base(found, _all_labels(lists, top), label_base)
+    _log.info("dfew: %s has the label %d in these lists", CLASSES[0], base)
+    ids = sorted({i for of in found.values() for listed in of.values() for i in listed})
+    source_of = _sources(lists, top, ids)
+    footage = _footage(top, version, needs_footage)
+    path_of = members(footage, ids, DIGITS)
+    entries: dict[int | None, dict[Part, tuple[Entry, ...]]] = {}
+    for fold, of in found.items():
+        made = {
+            part: tuple(
+                Entry(i, label - base, path_of[i], where, source_of.get(i, i))
+                for i, (label, where) in of[part].items()
+                if label >= base
+            )
+            for part in PARTS
+        }
+        rows.fold = fold
+        entries[fold] = {
+            "train": apart(made["train"], made["test"], rows, fold, "dfew"),
+            "test": made["test"],
+        }
+    is_procedural = (top / "about.json").is_file()
+    return Listing(
+        name="dfew",
+        root=top,
+        footage=footage,
+        classes=CLASSES,
+        folds=entries,
+        facts={
+            "version": DESCRIBED[version],
+            "label base": f"{base}: {CLASSES[0]} is {base} in the lists",
+        },
+        official=None if is_procedural else OFFICIAL,
+        left=tuple(rows.left),
+        is_procedural=is_procedural,
+    )
 
 
-def _list_path(root: Path, part: str, fold: int) -> Path:
-    return root / LISTS / f"{part}(single-labeled)" / f"set_{fold}.csv"
+Row = tuple[int, str]
+"""Label as written, and where."""
 
 
-def _read_lists(root: Path, folds: Sequence[int]) -> dict[int, dict[str, dict[str, int]]]:
-    """Return fold, part, id and label as they are written."""
-    if not folds or len(set(folds)) < len(folds):
-        raise InputError(
-            f"dfew: folds: must name at least one fold, none twice. Got {list(folds)!r} instead."
-        )
-    found: dict[int, dict[str, dict[str, int]]] = {}
-    for fold in folds:
-        found[fold] = {}
-        for part in PARTS:
-            path = _list_path(root, part, fold)
-            if not path.is_file():
-                raise InputError(_missing_list(root, path, fold))
-            found[fold][part] = _read_list(path)
-        twice = sorted(found[fold]["train"].keys() & found[fold]["test"].keys())
-        if twice:
-            raise InputError(f"dfew: fold {fold}: {_some(twice)} in both the train and the test list.")
-    return found
+def _no_lists(top: Path) -> str:
+    nested = top / "DFEW"
+    if (nested / LISTS).is_dir():
+        return f"dfew: root: no split list: looked for {LISTS} in {str(top)!r}. Did you mean root = {str(nested)!r}?"
+    return not_found("split list", [LISTS], top, "dfew")
 
 
-def _missing_list(root: Path, path: Path, fold: int) -> str:
-    there = sorted(int(p.stem[4:]) for p in path.parent.glob("set_*.csv") if p.stem[4:].isdecimal())
+def _list(lists: Path, part: Part, fold: int, top: Path) -> Path:
+    folder = find(lists, [f"{part}(single-labeled)", f"{part}(single-labelled)", part], top)
+    path = folder and find(folder, [f"set_{fold}.csv"], top)
+    if path is not None:
+        return path
+    official = f"{part}(single-labeled)/set_{fold}.csv"
+    there = (
+        sorted(int(p.stem[4:]) for p in folder.glob("set_*.csv") if p.stem[4:].isdecimal()) if folder else []
+    )
     if there:
-        return f"dfew: folds: no fold {fold}: {path} does not exist; that folder has {', '.join(map(str, there))}."
-    nested = root / "DFEW"
-    hint = f" Did you mean root = {str(nested)!r}?" if (nested / LISTS).is_dir() else ""
-    return f"dfew: root: no split list: looked for {path.relative_to(root)} in {str(root)!r}.{hint}"
+        raise InputError(
+            f"dfew: folds: no fold {fold}: {lists / official} does not exist; that folder has "
+            f"{', '.join(map(str, there))}."
+        )
+    raise InputError(
+        f"dfew: root: no split list: looked for {lists.relative_to(top) / official} in {str(top)!r}."
+    )
 
 
-def _rows(path: Path, columns: tuple[str, str]) -> Iterable[tuple[int, str, str]]:
-    """Yield line number and two fields of each row, the header left out."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read: {error}.") from None
-    for number, row in enumerate(csv.reader(text.splitlines()), start=1):
+def _fields(path: Path, rows: Rows, columns: tuple[str, str]) -> Iterator[tuple[str, str, str]]:
+    """Yield place, clip and second field of each row, the header left out; bare integers are padded to five digits."""
+    for number, (where, line) in enumerate(lines(path, rows.root)):
+        row = next(csv.reader([line]))
         fields = tuple(field.strip() for field in row)
-        if not any(fields) or (number == 1 and fields == columns):
+        if not any(fields) or (number == 0 and fields == columns):
             continue
         if len(fields) != 2:
-            raise InputError(f"{path}:{number}: must be {','.join(columns)}. Got {','.join(row)!r} instead.")
-        yield number, _padded(fields[0], f"{path}:{number}"), fields[1]
-
-
-def _padded(name: str, where: str) -> str:
-    """Return the name of the clip's folder: bare integers are padded to five digits."""
-    if not name or name in {".", ".."} or set(name) & set("/\\:\0"):
-        raise InputError(
-            f"{where}: {name!r} is not the name of a clip: it must be one folder inside the root."
-        )
-    return name.zfill(5) if name.isdecimal() else name
-
-
-def _read_list(path: Path) -> dict[str, int]:
-    listed: dict[str, int] = {}
-    for number, name, text in _rows(path, ("video_name", "label")):
-        if text not in {"0", "1", "2", "3", "4", "5", "6", "7"}:
-            raise InputError(
-                f"{path}:{number}: unknown label {text!r} of clip {name}; allowed: 1 to 7, or 0 to 6."
+            rows.wrong(where, f"must be {','.join(columns)}. Got {line!r} instead")
+        elif climbs(fields[0]) or "/" in fields[0]:
+            rows.wrong(
+                where, f"{fields[0]!r} is not the name of a clip: it must be one folder inside the root"
             )
-        if name in listed:
-            raise InputError(f"{path}:{number}: clip {name} is listed twice.")
-        listed[name] = int(text)
+        else:
+            yield where, padded(fields[0], DIGITS), fields[1]
+
+
+def _rows(path: Path, rows: Rows, fold: int) -> dict[str, Row]:
+    listed: dict[str, Row] = {}
+    rows.fold = fold
+    for where, name, text in _fields(path, rows, ("video_name", "label")):
+        if text not in {"0", "1", "2", "3", "4", "5", "6", "7"}:
+            rows.wrong(where, f"unknown label {text!r} of clip {name}; allowed: 1 to 7, or 0 to 6", name)
+        elif name in listed:
+            rows.wrong(where, f"clip {name} is listed twice, first at {listed[name][1]}", name)
+        else:
+            listed[name] = (int(text), where)
     if not listed:
         raise InputError(f"{path}: the list is empty.")
     return listed
 
 
-def _label_base(found: Mapping[int, Mapping[str, Listed]], asked: Literal["infer", 0, 1]) -> int:
+def _all_labels(lists: Path, top: Path) -> set[int]:
+    """Return the labels in every list of the tree, so that one fold is read as all of them are."""
+    listed = sorted(lists.glob("*/set_*.csv"))
+    fields = (
+        field for path in listed for field in _fields(path, Rows(top, skip=True), ("video_name", "label"))
+    )
+    return {int(text) for _, _, text in fields if text in set("01234567")}
+
+
+def _label_base(
+    found: Mapping[int, Mapping[Part, Mapping[str, Row]]], labels: set[int], asked: Literal["infer", 0, 1]
+) -> int:
     """Return the label of the first class: 1 in the official lists, 0 in recoded copies."""
-    labels = {label for of in found.values() for listed in of.values() for label in listed.values()}
     if asked == "infer":
         if not labels & {0, 7}:
             raise InputError(
@@ -318,7 +276,7 @@ def _label_base(found: Mapping[int, Mapping[str, Listed]], asked: Literal["infer
         if base == 0 and 7 in labels:
             raise InputError("dfew: label_base = 0, but the lists hold the label 7: they count from 1.")
     for fold, of in found.items():
-        counts = Counter(label for listed in of.values() for label in listed.values() if label >= base)
+        counts = Counter(label for listed in of.values() for label, _ in listed.values() if label >= base)
         ordered = tuple(counts[label] for label in range(base, base + len(CLASSES)))
         if sum(ordered) == sum(OFFICIAL_COUNTS) and ordered != OFFICIAL_COUNTS:
             raise InputError(
@@ -332,81 +290,27 @@ def _counts(counts: Sequence[int]) -> str:
     return ", ".join(f"{name} {count}" for name, count in zip(CLASSES, counts, strict=True))
 
 
-def _read_sources(root: Path, ids: Sequence[str]) -> Mapping[str, str]:
+def _sources(lists: Path, top: Path, ids: Sequence[str]) -> Mapping[str, str]:
     """Return id to source, empty where the tree does not tell: each clip is then a source of its own."""
-    path = root / LISTS / "sources.csv"
+    path = lists / "sources.csv"
     if not path.is_file():
         return {}
-    source_of = {name: source for _, name, source in _rows(path, ("video_name", "source"))}
+    rows = Rows(top, skip=False)
+    source_of = {name: source for _, name, source in _fields(path, rows, ("video_name", "source"))}
     unknown = [i for i in ids if not source_of.get(i)]
     if unknown:
-        raise InputError(f"{path}: names no source for {_some(unknown)}.")
-    return {i: source_of[i] for i in ids}
+        raise InputError(f"{path}: names no source for {some(unknown)}.")
+    return source_of
 
 
-def _frame_folder(root: Path, version: str, ids: Sequence[str]) -> Path:
-    """Return the folder of the clips' folders, once every listed clip has one inside the root."""
-    folder = root / FOLDERS[version]
-    if not folder.is_dir():
-        other = [name for name, place in FOLDERS.items() if (root / place).is_dir()]
-        hint = f" There is {FOLDERS[other[0]]}: version = {other[0]!r}." if other else ""
-        raise InputError(f"dfew: root: no frames: looked for {FOLDERS[version]} in {str(root)!r}.{hint}")
-    _inside(folder, root)
-    with os.scandir(folder) as entries:
-        there = {entry.name: entry.is_symlink() for entry in entries if entry.is_dir()}
-    missing = [i for i in ids if i not in there]
-    if missing:
-        raise InputError(f"dfew: {_some(missing)} of {len(ids)} listed: no such folder in {folder}.")
-    for i in ids:
-        if there[i]:
-            _inside(folder / i, root)
-    return folder
-
-
-def _frame_files(folder: Path, root: Path) -> list[tuple[str, int]]:
-    """Return name and size of the frame files in the order of their numbers: 1, 2, …, 10."""
-    files = []
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if Path(entry.name).suffix.lower() in _IMAGES and not entry.name.startswith("."):
-                if entry.is_symlink():
-                    _inside(folder / entry.name, root)
-                files.append((entry.name, _size(entry)))
-    if not files:
-        raise InputError(f"dfew: clip {folder.name}: no frames ({listing(sorted(_IMAGES))}) in {folder}.")
-    return sorted(files, key=lambda file: _by_number(file[0]))
-
-
-def _size(entry: os.DirEntry[str]) -> int:
-    try:
-        return entry.stat().st_size
-    except OSError as error:
-        raise InputError(f"dfew: {entry.path} cannot be read: {error.strerror}.") from None
-
-
-def _by_number(name: str) -> tuple[Any, ...]:
-    """Return a sorting key in which runs of digits count as numbers."""
-    parts = re.split(r"(\d+)", name)
-    return (*(int(part) if part.isdecimal() else part for part in parts), name)
-
-
-def _inside(path: Path, root: Path) -> None:
-    if not path.resolve().is_relative_to(root.resolve()):
-        raise InputError(f"dfew: {path} leads out of the root, to {path.resolve()}; copy or mount it inside.")
-
-
-def _some(names: Sequence[str]) -> str:
-    """Return how many clips there are, and the first of them."""
-    shown = ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
-    return f"{len(names)} clip{'s' * (len(names) != 1)} ({shown})"
-
-
-def _decoded(path: Path, channels: int, size: int) -> Pixels:
-    """Return one frame, (C, size, size), resized by Pillow's antialiased bilinear filter."""
-    try:
-        with Image.open(path) as image:
-            picture = image.convert("L" if channels == 1 else "RGB")
-    except (OSError, SyntaxError, ValueError) as error:
-        raise InputError(f"dfew: {path} cannot be read as an image: {error}.") from None
-    resized = np.asarray(picture.resize((size, size), Image.Resampling.BILINEAR), dtype=np.uint8)
-    return resized[None] if channels == 1 else resized.transpose(2, 0, 1)
+def _footage(top: Path, version: Version, needed: bool) -> Path:
+    found = find(top, FOOTAGE[version], top)
+    if found is not None or not needed:
+        return found or top / FOLDERS[version]
+    others = [other for other in FOLDERS if find(top, FOOTAGE[other], top)]
+    if not others:
+        raise InputError(not_found("frames", FOOTAGE[version], top, "dfew"))
+    raise InputError(
+        f"dfew: root: no frames: {looked(FOOTAGE[version], top)}. "
+        f"There is {FOLDERS[others[0]]}: version = {others[0]!r}."
+    )

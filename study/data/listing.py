@@ -15,6 +15,7 @@ from typing import Literal
 from study.errors import InputError, listing, nearest
 
 Part = Literal["train", "selection", "test"]
+VIDEOS = frozenset({".mp4", ".avi", ".mov", ".mkv", ".webm"})
 Fold = int | None
 """None where a data set has one split."""
 
@@ -43,6 +44,8 @@ class Left:
     """List and row, below the root."""
     clip: str
     reason: str
+    fold: Fold = None
+    """Whose list it is in."""
 
     def __str__(self) -> str:
         return (
@@ -92,6 +95,8 @@ class Rows:
 
     root: Path
     skip: bool
+    fold: Fold = None
+    """Whose lists are being read."""
     left: list[Left] = field(default_factory=list)
 
     def wrong(self, where: str, reason: str, clip: str = "") -> None:
@@ -102,7 +107,7 @@ class Rows:
         """
         if not self.skip:
             raise InputError(f"{self.root / where}: {reason}.")
-        self.left.append(Left(where, clip, reason))
+        self.left.append(Left(where, clip, reason, self.fold))
 
 
 def lines(path: Path, root: Path) -> Iterator[tuple[str, str]]:
@@ -195,12 +200,32 @@ def _plain(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
+def members(folder: Path, ids: Iterable[str], digits: int) -> dict[str, str]:
+    """Return the name in `folder` of each clip, its own id where there is none: ``7.mp4`` or ``7`` is clip 00007."""
+    names = names_in(folder, str(folder)) if folder.is_dir() else []
+    there: dict[str, str] = {}
+    for name in names:
+        stem = name[: name.rindex(".")] if Path(name).suffix.lower() in VIDEOS else name
+        there.setdefault(padded(stem, digits), name)
+    return {i: there.get(i, i) for i in ids}
+
+
+def padded(name: str, digits: int) -> str:
+    """Return a clip's name, a bare integer with all its digits."""
+    return name.zfill(digits) if name.isdecimal() else name
+
+
 def not_found(what: str, candidates: Sequence[str], base: Path, name: str) -> str:
     """Return the message for what `find` did not find, with the nearest name that is there."""
     there = [other for other in names_in(base, name) if not other.startswith(".")]
-    looked = ", ".join(candidates)
     near = nearest(Path(candidates[0]).parts[0], there)
-    return f"{name}: root: no {what}: looked for {looked} in {str(base)!r}.{near}"
+    return f"{name}: root: no {what}: {looked(candidates, base)}.{near}"
+
+
+def looked(candidates: Sequence[str], base: Path) -> str:
+    """Return where `find` looked, in words."""
+    others = f", or {listing(candidates[1:])}" if len(candidates) > 1 else ""
+    return f"looked for {candidates[0]} in {str(base)!r}{others}"
 
 
 def some(names: Sequence[str]) -> str:

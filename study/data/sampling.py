@@ -38,6 +38,29 @@ class Sampling:
         """How many frames of a clip a window reaches over."""
         return (self.frames - 1) * self.stride + 1
 
+    @property
+    def described(self) -> str:
+        """In words: where the frames of one reading come from."""
+        if self.kind == "uniform":
+            return (
+                f"{self.frames} frames, one of each equal segment: random in training, the middle one in test"
+            )
+        return f"windows of {self.frames} frames, stride {self.stride}: random in training, the middle one in test"
+
+    @property
+    def views_described(self) -> str:
+        """In words: by how many readings a clip is judged."""
+        return {
+            "1x1": "1 x 1",
+            "2x2": "2 x 2: two temporal, by the clip and its mirror image; probabilities averaged",
+            "windows": "all consecutive windows; probabilities averaged",
+        }[self.views]
+
+    @property
+    def short_described(self) -> str:
+        """In words: what is done with clips that have too few frames."""
+        return {"even": "frames repeated evenly", "last": "the last frame repeated"}[self.short]
+
     def one(self, count: int, generator: np.random.Generator | None) -> Places:
         """Return the places, (frames,), of one reading of a clip of `count` frames.
 

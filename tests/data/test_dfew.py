@@ -14,7 +14,8 @@ import pytest
 from PIL import Image
 
 from study.data.clips import Clips
-from study.data.dfew import OFFICIAL_COUNTS, Dfew, dfew, selection_part
+from study.data.dfew import OFFICIAL_COUNTS, dfew
+from study.data.recorded import Recorded, held_out
 from study.errors import InputError
 
 REAL = Path(__file__).parents[3] / "shared" / "data" / "DFEW"
@@ -55,7 +56,7 @@ def tree(tmp_path: Path) -> Tree:
     return build
 
 
-def open_tree(root: Path, **parameters: Any) -> Dfew:
+def open_tree(root: Path, **parameters: Any) -> Recorded:
     return dfew(**{"root": str(root), "folds": [1], "size": 16, **parameters})
 
 
@@ -156,16 +157,16 @@ def test_colours_come_as_red_green_blue(tmp_path: Path) -> None:
 
 def test_selection_is_a_stratified_seeded_part_of_train() -> None:
     listed = {f"{n:05d}": n % 3 for n in range(300)}
-    part = selection_part(listed, {}, 0.15, 0)
+    part = held_out(listed, {}, 0.15, 0)
     assert Counter(listed[i] for i in part) == {0: 15, 1: 15, 2: 15}
-    assert part == selection_part(dict(reversed(listed.items())), {}, 0.15, 0)
-    assert part != selection_part(listed, {}, 0.15, 1)
+    assert part == held_out(dict(reversed(listed.items())), {}, 0.15, 0)
+    assert part != held_out(listed, {}, 0.15, 1)
 
 
 def test_selection_takes_whole_sources_and_still_keeps_its_share() -> None:
     listed = {f"{n:05d}": n % 7 for n in range(1400)}
     sources = {i: f"person {int(i) // 20}" for i in listed}
-    part = selection_part(listed, sources, 0.15, 0)
+    part = held_out(listed, sources, 0.15, 0)
     assert not {sources[i] for i in part} & {sources[i] for i in listed if i not in part}
     counts = Counter(listed[i] for i in part)
     assert all(abs(counts[label] - 30) <= 4 for label in range(7))
@@ -186,19 +187,17 @@ def test_a_clip_is_the_same_in_every_split_order_and_cache(tree: Tree, tmp_path:
     order = np.array([3, 0, 6])
     np.testing.assert_array_equal(kept.read(order, None), fresh.read(order, None))
     np.testing.assert_array_equal(fresh.read(np.array([0]), None)[0], fresh.read(order, None)[1])
-    assert len(list(cache.glob("dfew-*.npy"))) == 1
     (root / FOLDER / "00014" / "16.png").unlink()
     changed = open_tree(root, cache=str(cache)).split("test", 1)
     assert levels(changed)[-1] == levels(fresh)[-2]
-    assert len(list(cache.glob("dfew-*.npy"))) == 2
 
 
 def test_the_digest_follows_the_content_and_not_the_place(tree: Tree) -> None:
     first, second = open_tree(tree()), open_tree(tree(name="elsewhere"))
     assert first.digest == second.digest
-    assert open_tree(first.root, cache="anywhere").digest == first.digest
+    assert open_tree(first.listing.root, cache="anywhere").digest == first.digest
     others = [
-        open_tree(first.root, **change).digest
+        open_tree(first.listing.root, **change).digest
         for change in (
             {"frames": 8},
             {"size": 20},
@@ -207,12 +206,12 @@ def test_the_digest_follows_the_content_and_not_the_place(tree: Tree) -> None:
             {"selection_seed": 1},
         )
     ]
-    write_clip(second.root, "extra", [1])
-    assert open_tree(second.root).digest == first.digest
-    (second.root / FOLDER / "00003" / "16.png").unlink()
-    others.append(open_tree(second.root).digest)
-    write_list(first.root, "test", {"00014": 7})
-    others.append(open_tree(first.root).digest)
+    write_clip(second.listing.root, "extra", [1])
+    assert open_tree(second.listing.root).digest == first.digest
+    (second.listing.root / FOLDER / "00003" / "16.png").unlink()
+    others.append(open_tree(second.listing.root).digest)
+    write_list(first.listing.root, "test", {"00014": 7})
+    others.append(open_tree(first.listing.root).digest)
     assert len({first.digest, *others}) == len(others) + 1
 
 

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from study.data.dfew import Dfew, dfew
+from study.data.dfew import dfew
 from study.data.faces import faces
 from study.data.make import Made, make
+from study.data.recorded import Recorded
 from study.errors import InputError
 
 SMALL: dict[str, Any] = {
@@ -29,7 +30,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def read(out: Path, **parameters: Any) -> Dfew:
+def read(out: Path, **parameters: Any) -> Recorded:
     return dfew(**{"root": str(out), "folds": [1, 2, 3], "frames": 5, **parameters})
 
 
