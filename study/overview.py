@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import mean
 
 from study import plan
@@ -38,6 +38,11 @@ class Ended:
     def is_pruned(self) -> bool:
         """Whether the search gave it up early."""
         return self.state.pruned is not None
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether it was trained to its end, so that a search may choose it."""
+        return self.state.result is not None and self.state.result.status == "finished"
 
     @property
     def has_failed(self) -> bool:
@@ -148,16 +153,25 @@ def _variant(
 ) -> VariantOverview:
     own = [training for training in running if training.job.variant == variant.name]
     over = [training for training in ended if training.job.variant == variant.name]
-    failed = sum(training.has_failed for training in over)
+    failed = sum(training.has_failed for training in over) + _never(study, over)
     pruned = sum(training.is_pruned for training in over)
     counts = Counts(
         running=len(own),
-        done=len(over) - failed - pruned,
+        done=sum(not (training.has_failed or training.is_pruned) for training in over),
         failed=failed,
         pruned=pruned,
-        waiting=len(study.folds) * (study.trials + study.seeds) - len(own) - len(over),
+        waiting=0,
     )
-    return VariantOverview(variant.name, counts, tuple(own))
+    waiting = len(study.folds) * (study.trials + study.seeds) - counts.total
+    return VariantOverview(variant.name, replace(counts, waiting=waiting), tuple(own))
+
+
+def _never(study: StudyRecord, over: Sequence[Ended]) -> int:
+    """Return how many seeds of a variant will never begin, because its search is over and has chosen nothing."""
+    trials = [training for training in over if training.job.purpose == "search"]
+    ended = Counter(trial.job.run.fold for trial in trials)
+    usable = Counter(trial.job.run.fold for trial in trials if trial.is_usable)
+    return sum(study.seeds for fold, number in ended.items() if number == study.trials and not usable[fold])
 
 
 def _seconds_left(
@@ -169,6 +183,8 @@ def _seconds_left(
     work, longest = 0.0, 0.0
     for variant, purpose, asked in _asked(study):
         waiting = asked - begun[variant, purpose]
+        if purpose == "confirm":
+            waiting -= _never(study, [t for t in ended if t.job.variant == variant])
         own = [t for t in running if (t.job.variant, t.job.purpose) == (variant, purpose)]
         if not waiting and not own:
             continue
