@@ -303,42 +303,50 @@ class Raw:
         return {**self.__dict__, "_footage": {}, "_counts": {}, "_frames": {}}
 
     def inspect(self, entries: Sequence[Entry], progress: Progress | None = None) -> list[Verdict]:
-        """Return the verdict on each clip; those of files that have not changed come from the cache."""
+        """Return the verdict on each clip; those of files that have not changed come from the cache.
+
+        `progress` is told of the clips that have to be read.
+        """
         store = VerdictStore(self.listing, self.cache)
-        verdicts: list[Verdict] = []
-        told = time.monotonic()
-        try:
-            with ThreadPoolExecutor(_cores()) as threads:
-                for verdict in threads.map(partial(self._verdict, store), entries):
-                    verdicts.append(verdict)
+        with ThreadPoolExecutor(_cores()) as threads:
+            found = dict(zip(entries, threads.map(partial(self._known, store), entries), strict=True))
+            unknown = [entry for entry, verdict in found.items() if verdict is None]
+            told = time.monotonic()
+            try:
+                read = threads.map(partial(self._verdict, store), unknown)
+                for number, (entry, verdict) in enumerate(zip(unknown, read, strict=True), start=1):
+                    found[entry] = verdict
                     if progress:
-                        progress(len(verdicts), len(entries))
+                        progress(number, len(unknown))
                     elif time.monotonic() - told > _SECONDS_BETWEEN_LINES:
-                        _log.info("%s: %d of %d clips read", self.listing.name, len(verdicts), len(entries))
+                        _log.info("%s: %d of %d clips read", self.listing.name, number, len(unknown))
                         told = time.monotonic()
                     store.save(at_least=_CLIPS_AT_ONCE)
-        finally:
-            store.save(at_least=1)
-        for entry, verdict in zip(entries, verdicts, strict=True):
+            finally:
+                store.save(at_least=1)
+        verdicts = [verdict for verdict in found.values() if verdict is not None]
+        for entry, verdict in zip(found, verdicts, strict=True):
             if verdict.is_sound:
                 self._counts[entry.path] = verdict.frames
         return verdicts
 
-    def _verdict(self, store: VerdictStore, entry: Entry) -> Verdict:
+    def _known(self, store: VerdictStore, entry: Entry) -> Verdict | None:
+        """Return what can be said of a clip without reading it."""
         try:
             footage = find(self.listing.footage / entry.path, self.listing.root)
         except InputError as error:
             return Verdict("", 0, (), str(error))
         self._footage[entry.path] = footage
         try:
-            stamp = footage.stamp
+            return store.get(entry.path, footage.stamp)
         except OSError:  # a link to nothing: reading says so
-            return inspect(footage)
-        known = store.get(entry.path, stamp)
-        if known is not None:
-            return known
+            return None
+
+    def _verdict(self, store: VerdictStore, entry: Entry) -> Verdict:
+        footage = self._footage[entry.path]
         verdict = inspect(footage)
-        store.put(entry.path, stamp, verdict)
+        if verdict.is_sound:
+            store.put(entry.path, footage.stamp, verdict)
         return verdict
 
     def count(self, entry: Entry) -> int:
@@ -346,7 +354,7 @@ class Raw:
         if entry.path not in self._counts:
             footage = self._of(entry)
             if footage.is_video:
-                verdict = self._verdict(self._store, entry)
+                verdict = self._known(self._store, entry) or self._verdict(self._store, entry)
                 if not verdict.is_sound:
                     raise InputError(f"{self._row(entry)}: {verdict.error}.")
                 self._counts[entry.path] = verdict.frames
@@ -412,9 +420,8 @@ class VerdictStore:
 
     def put(self, path: str, stamp: str, verdict: Verdict) -> None:
         """Keep a verdict."""
-        if verdict.is_sound:
-            self._known[path] = (stamp, verdict)
-            self._new += 1
+        self._known[path] = (stamp, verdict)
+        self._new += 1
 
     def save(self, *, at_least: int) -> None:
         """Write all that is known, if at least so many verdicts are new; a folder that is full is a warning."""
@@ -477,12 +484,13 @@ def recorded(
         InputError: The pack is not of these clips.
     """
     shape = ClipShape(channels, sampling.frames, size, size)
+    kept = Path(cache).expanduser() if cache else None
     if pack:
         from study.data.pack import open_pack
 
-        source: Source = open_pack(Path(pack).expanduser(), listing, shape, decoder)
+        source: Source = open_pack(Path(pack).expanduser(), listing, shape, decoder, kept)
     else:
-        source = Raw(listing, shape, decoder, Path(cache).expanduser() if cache else None)
+        source = Raw(listing, shape, decoder, kept)
     protocols = Protocols(selection_share, selection_seed, select_on, sampling, skip_bad)
     return Recorded(listing, source, shape, decoder, protocols)
 
