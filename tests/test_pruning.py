@@ -1,0 +1,333 @@
+"""Successive halving: trials that are given up early, and what that may never change."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_conductor import STUDY, Lab
+from test_plan import World, study, template
+
+from study import plan
+from study.errors import InputError
+from study.ledger.record import RunState, StudyRecord, VariantRecord
+from study.records import Epoch, Machine, RunResult, RunSpec, Stopped, from_json, stopped
+from study.search import Tried, distributions_of, frozen, suggest
+
+EPOCHS = 10
+
+
+def pruning(
+    trials: int = 12, generation: int = 3, reduction: int = 3, first_epoch: int = 1, variants: int = 1
+) -> StudyRecord:
+    asked = study(trials, 1, variants, generation)
+    return replace(
+        asked,
+        variants=tuple(replace(v, template=longer(v)) for v in asked.variants),
+        pruner="halving",
+        reduction=reduction,
+        first_epoch=first_epoch,
+    )
+
+
+def longer(variant: VariantRecord) -> RunSpec:
+    config = {**template(variant.name).config, "train": {"lr": 1e-3, "epochs": EPOCHS, "select_by": "war"}}
+    return replace(template(variant.name), config=config)
+
+
+def history_of(run: RunSpec) -> tuple[Epoch, ...]:
+    """Return what a run scores epoch by epoch: ties are common."""
+    chance = random.Random(run.id)
+    scores = [round(chance.random(), 1) for _ in range(EPOCHS)]
+    return tuple(
+        Epoch(n, 1.0, 1e-3, {"war": score, "uar": score}, 0.0) for n, score in enumerate(scores, start=1)
+    )
+
+
+def best(history: tuple[Epoch, ...], epoch: int) -> float:
+    return max(entry.selection["war"] for entry in history[:epoch])
+
+
+class PruningWorld(World):
+    """Trains epoch by epoch, and stops where the rule of the job says so."""
+
+    epochs = 0
+
+    def do(self, job: plan.Job) -> None:
+        if job.kind != "train":
+            super().do(job)
+            return
+        self.started.append(job.key)
+        history, state = history_of(job.run), self.state(job.run.id)
+        given_up = stopped(job.run, job.rule, history)
+        if given_up is not None:
+            self.epochs += given_up.epoch
+            kept = {**state.stopped, given_up.file.removeprefix("stopped-").removesuffix(".json"): given_up}
+            self.states[job.run.id] = replace(state, stopped=kept)
+            return
+        self.epochs += EPOCHS
+        scores = {"war": best(history, EPOCHS), "uar": 0.0}
+        result = RunResult(job.run.id, "finished", 1, scores, history, 1, 0.0, Machine({}, "", ""))
+        self.states[job.run.id] = replace(state, result=result)
+
+    def search(self) -> list[plan.Trial]:
+        return [t for v in self.study.variants for t in plan.searched(self.study, v, None, self.state)]
+
+
+SHAPES = {
+    "trials": st.integers(1, 14),
+    "generation": st.integers(1, 5),
+    "reduction": st.integers(2, 4),
+    "first_epoch": st.integers(1, 4),
+    "variants": st.integers(1, 2),
+}
+
+
+@settings(max_examples=60, deadline=None)
+@given(order=st.randoms(use_true_random=False), **{key: value for key, value in SHAPES.items()})
+def test_the_order_of_finishing_decides_no_pruning(order, **shape) -> None:
+    first = PruningWorld(pruning(**shape), random.Random(0)).finish()
+    second = PruningWorld(pruning(**shape), order).finish()
+    assert first.states == second.states
+    assert first.study.suggestions == second.study.suggestions
+    assert len(first.started) == len(set(first.started))
+
+
+@settings(max_examples=40, deadline=None)
+@given(stop=st.integers(0, 40), order=st.randoms(use_true_random=False), **SHAPES)
+def test_resuming_from_any_point_prunes_the_same_trials(stop, order, **shape) -> None:
+    whole = PruningWorld(pruning(**shape), random.Random(0)).finish()
+    world = PruningWorld(pruning(**shape), order)
+    for _ in range(stop):
+        step = world.step()
+        if not (step.asks or step.jobs):
+            break
+        world.decide(step.asks[0]) if step.asks else world.do(order.choice(step.jobs))
+    resumed = PruningWorld(world.study, order)
+    resumed.states, resumed.profiled = dict(world.states), set(world.profiled)
+    resumed.finish()
+    assert resumed.states == whole.states
+    assert not set(resumed.started) & set(world.started)
+
+
+@settings(max_examples=60, deadline=None)
+@given(**SHAPES)
+def test_a_trial_goes_on_exactly_if_it_is_among_the_best_of_its_rung(**shape) -> None:
+    """Compared with the definition, trial by trial and rung by rung."""
+    asked = pruning(**shape)
+    world = PruningWorld(asked, random.Random(0)).finish()
+    rungs = [e for e in (asked.first_epoch * asked.reduction**k for k in range(5)) if e < EPOCHS]
+    for variant in world.study.variants:
+        trials = list(plan.searched(world.study, variant, None, world.state))
+        lived = {t.number: t.state.pruned.epoch if t.state.pruned else EPOCHS for t in trials}
+        for trial in trials:
+            history = history_of(trial.run)
+            first_of_generation = trial.number // asked.generation * asked.generation
+            for rung in rungs:
+                earlier = [
+                    best(history_of(t.run), rung)
+                    for t in trials[:first_of_generation]
+                    if lived[t.number] >= rung
+                ]
+                own = best(history, rung)
+                better = sum(score > own for score in earlier)
+                goes_on = better < max(1, (len(earlier) + 1) // asked.reduction)
+                if lived[trial.number] > rung:
+                    assert goes_on
+                elif lived[trial.number] == rung:
+                    assert not goes_on
+                    assert better, "what no earlier trial beats is never given up"
+            if trial.number < asked.generation:
+                assert trial.state.pruned is None, "the first generation is never pruned"
+
+
+@settings(max_examples=40, deadline=None)
+@given(**SHAPES)
+def test_a_pruned_trial_is_never_chosen_and_never_confirmed(**shape) -> None:
+    world = PruningWorld(pruning(**shape), random.Random(0)).finish()
+    for variant in world.study.variants:
+        trials = list(plan.searched(world.study, variant, None, world.state))
+        ended = [t for t in trials if t.state.result is not None]
+        chosen = plan.choice(world.study, variant, None, world.state)
+        winner = max(ended, key=lambda t: best(history_of(t.run), EPOCHS))
+        assert chosen == winner.parameters
+    assert sum(state.tested for state in world.states.values()) == len(world.study.variants)
+
+
+def pruned_and_full() -> tuple[PruningWorld, StudyRecord]:
+    world = PruningWorld(pruning(12, 3), random.Random(0)).finish()
+    assert sum(trial.state.pruned is not None for trial in world.search()) >= 4
+    return world, replace(world.study, pruner="none")
+
+
+def test_pruning_saves_epochs() -> None:
+    world, _ = pruned_and_full()
+    whole = PruningWorld(replace(pruning(12, 3), pruner="none"), random.Random(0)).finish()
+    assert world.epochs < 0.7 * whole.epochs
+
+
+@pytest.mark.parametrize("change", [{"pruner": "none"}, {"reduction": 2}, {"first_epoch": 2}])
+def test_a_pruned_run_answers_no_other_request(change) -> None:
+    """Another study, or the same one with another rule, asks for those runs anew, and gets them."""
+    world, _ = pruned_and_full()
+    pruned = {trial.run.id: trial for trial in world.search() if trial.state.pruned}
+    other = replace(pruning(12, 3), **change)
+    variant = other.variants[0]
+    decided = {other.decision(variant, None, trial.number): trial.parameters for trial in world.search()}
+    asking = PruningWorld(replace(other, suggestions=decided), random.Random(0))
+    asking.states = dict(world.states)
+    for trial in asking.search():
+        before = pruned.get(trial.run.id)
+        if before is not None and trial.rule != before.rule:
+            assert not trial.state.final
+    asking.finish()
+    ended = {trial.run.id: trial for trial in asking.search()}
+    assert all(trial.state.final for trial in ended.values())
+    if change == {"pruner": "none"}:
+        assert all(ended[run].state.result for run in pruned)
+
+    again = PruningWorld(world.study, random.Random(0))
+    again.states, again.profiled = dict(asking.states), set(world.profiled)
+    answers = {t.number: t.state.pruned for t in again.search()}
+    assert answers == {t.number: t.state.pruned for t in world.search()}, "full runs give the same answers"
+    assert not again.step().jobs
+
+
+def test_a_run_that_others_carried_to_its_end_is_pruned_like_any_other() -> None:
+    world, full = pruned_and_full()
+    before = PruningWorld(replace(pruning(12, 3), pruner="none"), random.Random(0))
+    before.study = replace(
+        full,
+        suggestions={
+            full.decision(full.variants[0], None, trial.number): trial.parameters for trial in world.search()
+        },
+    )
+    before.finish()
+    after = PruningWorld(pruning(12, 3), random.Random(3))
+    after.states = {run: replace(state, tested=False) for run, state in before.states.items()}
+    after.finish()
+    assert after.study.suggestions == world.study.suggestions
+    assert [t.state.pruned for t in after.search()] == [t.state.pruned for t in world.search()]
+    assert not [key for key in after.started if key.startswith("train rule-")]
+
+
+def test_more_trials_prune_none_of_those_before_anew() -> None:
+    short = PruningWorld(pruning(7, 3), random.Random(0)).finish()
+    longer_search = PruningWorld(replace(short.study, trials=12), random.Random(1))
+    longer_search.states, longer_search.profiled = dict(short.states), set(short.profiled)
+    longer_search.finish()
+    assert not set(longer_search.started) & set(short.started)
+    at_once = PruningWorld(pruning(12, 3), random.Random(2)).finish()
+    assert longer_search.study.suggestions == at_once.study.suggestions
+
+
+def test_a_failed_or_diverged_trial_sets_no_bar() -> None:
+    asked = pruning(6, 3)
+    first = PruningWorld(asked, random.Random(0))
+    for ask in first.step().asks:
+        first.decide(ask)
+    jobs = first.step().jobs
+    for job in jobs:
+        first.do(job)
+        state = first.states[job.run.id]
+        first.states[job.run.id] = RunState(result=replace(state.result, status="diverged"))
+    assert all(ask.history and not ask.history[0].stopped for ask in first.step().asks)
+    for ask in first.step().asks:
+        first.decide(ask)
+    assert all(not job.rule for job in first.step().jobs)
+
+
+# The sampler
+
+
+def test_the_sampler_hears_of_pruned_trials_as_optuna_tells_them() -> None:
+    world, _ = pruned_and_full()
+    asked = replace(world.study, trials=15)
+    history = plan.ready(asked, world.state).asks[0].history
+    told = {tried.parameters["train.lr"]: tried for tried in history}
+    space = distributions_of(asked.space)
+    for trial in world.search():
+        tried = told[trial.parameters["train.lr"]]
+        kept = frozen(tried, space)
+        if trial.state.pruned is None:
+            assert (kept.state.name, kept.intermediate_values) == ("COMPLETE", {})
+        else:
+            assert kept.state.name == "PRUNED"
+            assert kept.intermediate_values == {
+                rung: best(history_of(trial.run), rung)
+                for rung in (1, 3, 9)
+                if rung <= trial.state.pruned.epoch
+            }
+            assert kept.value == trial.state.pruned.score
+    assert len(history) == 12
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "gp", "random"])
+def test_every_sampler_goes_on_after_pruned_trials(sampler: str) -> None:
+    space = {"train.lr": {"low": 1e-4, "high": 1e-2, "log": True}}
+    history = [Tried({"train.lr": 1e-4 * n}, n / 20, {1: n / 20} if n % 2 else {}) for n in range(1, 15)]
+    asked = [suggest(space, sampler, history, seed) for seed in (1, 1, 2)]
+    assert asked[0] == asked[1]
+    assert all(1e-4 <= tried["train.lr"] <= 1e-2 for tried in asked)
+
+
+# A whole study
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Lab:
+    lab = Lab(tmp_path)
+    text = STUDY.replace("epochs = 2", "epochs = 9").replace("trials = 3", "trials = 8\ngeneration = 2")
+    lab.file.write_text(text.replace("generation = 2", 'generation = 2\npruner = "halving"'))
+    return lab
+
+
+def test_a_pruned_study_ends_in_a_report_and_is_cached(lab: Lab) -> None:
+    found = lab.run()
+    statuses = [trial.status for variant in found.variants for trial in variant.trials]
+    assert len(statuses) == 16
+    assert statuses.count("pruned") >= 2
+    files = list(lab.ledger.root.glob("runs/*/stopped-*.json"))
+    assert len(files) == statuses.count("pruned")
+    for file in files:
+        record = from_json(Stopped, file.read_bytes())
+        assert record.file == file.name
+        assert record.score < record.rule[str(record.epoch)]
+        assert not (file.parent / "result.json").exists()
+    assert lab.run() == found
+    assert not lab.started()
+
+
+def test_a_study_without_pruning_gets_its_full_runs_in_the_same_ledger(lab: Lab) -> None:
+    lab.run()
+    lab.file.write_text(lab.file.read_text().replace('pruner = "halving"', 'pruner = "none"'))
+    found = lab.run()
+    assert {trial.status for variant in found.variants for trial in variant.trials} == {"finished"}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            'search.pruner="halved"',
+            "search.pruner: must be 'none' or 'halving'. Got 'halved' instead. Did you mean",
+        ),
+        ("search.reduction=1", "search.reduction: must be an integer of at least 2"),
+        ("search.first_epoch=0", "search.first_epoch: must be an integer of at least 1"),
+        ('search.storage="trials.db"', "search.storage: must be the URL of an Optuna storage"),
+    ],
+)
+def test_a_mistake_is_said_before_anything_is_written(lab: Lab, change: str, said: str) -> None:
+    with pytest.raises(InputError) as error:
+        lab.record(change)
+    assert said in str(error.value)
+
+
+def test_pruning_without_trials_is_a_mistake(lab: Lab) -> None:
+    lab.file.write_text(STUDY.split("[search]")[0] + '[search]\npruner = "halving"\n')
+    with pytest.raises(InputError, match=r"search\.pruner: there are no trials to prune"):
+        lab.record()
