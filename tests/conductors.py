@@ -125,12 +125,17 @@ def tables(ledger: Path) -> dict[str, Any]:
     from study.ledger.store import Ledger
 
     found: dict[str, Any] = {}
-    for pattern in ("runs/*/result.json", "runs/*/test.json", "profiles/*/*.json", "studies/*/suggestions/*"):
+    for pattern in (
+        "runs/*/result.json",
+        "runs/*/test.json",
+        "profiles/*/*.json",
+        "studies/*/suggestions/*.json",
+    ):
         found |= {str(file.relative_to(ledger)): file.read_bytes() for file in sorted(ledger.glob(pattern))}
     for study in sorted((ledger / "studies").iterdir()):
         kept = Ledger(ledger)
         told = dataclasses.asdict(findings(gather(kept, kept.study(study.name))))
-        told["facts"].pop("trained")
+        told["facts"] = {key: fact for key, fact in told["facts"].items() if key not in ("trained", "commit")}
         found[study.name] = told
     return found
 

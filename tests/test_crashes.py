@@ -1,0 +1,173 @@
+"""A study that is cut off at every step of every write: the same command goes on, to the same tables."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conductors import tables
+
+from study import conductor
+from study.errors import StudyError
+from study.executors.inprocess import InProcess
+from study.ledger.store import Ledger
+from study.prepare import TARGETS, prepare
+from study.registry import Registry
+from study.spec.settings import settings
+from study.spec.study import load
+
+FAKE = {kind: f"study.testing.fake:{kind}" for kind in TARGETS}
+STEPS = ((os, "fdopen"), (os, "fsync"), (os, "link"), (Path, "replace"), (Path, "unlink"))
+CRASHED = 66
+STUDY = """
+title = "t"
+question = "Does it?"
+[base.dataset]
+name = "faces"
+train_clips = 70
+selection_clips = 14
+test_clips = 14
+[design]
+kind = "one-factor"
+reference = { splitter = "even-odd" }
+[factors]
+splitter = ["even-odd", "issm"]
+[train]
+epochs = 2
+[search]
+trials = 1
+[search.space]
+"train.lr" = { low = 3e-4, high = 1e-2, log = true }
+[confirm]
+seeds = 2
+"""
+pytestmark = pytest.mark.skipif(
+    not sys.platform.startswith("linux"),
+    reason="a crash is a forked process that leaves; files are told by /proc",
+)
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory):
+    folder = tmp_path_factory.mktemp("study")
+    (folder / "s.toml").write_text(STUDY)
+    return prepare(load(folder / "s.toml"), Registry(), settings(folder), "cpu")
+
+
+@pytest.fixture(scope="module")
+def undisturbed(study, tmp_path_factory: pytest.TempPathFactory):
+    folder = tmp_path_factory.mktemp("undisturbed")
+    carry_out(study, folder)
+    return tables(folder)
+
+
+def carry_out(study, root: Path) -> None:
+    ledger = Ledger(root)
+    with ledger.hold(study.name):
+        conductor.carry_out(ledger.save(study), ledger, InProcess(), lambda event: None, FAKE)
+
+
+class Steps:
+    """Takes down the steps by which files change, and does something before or after one of them."""
+
+    def __init__(
+        self, patch: pytest.MonkeyPatch, at: int = -1, act: Callable[[], None] = lambda: None
+    ) -> None:
+        self.taken: list[str] = []
+        self._at, self._act = at, act
+        for owner, name in STEPS:
+            real = (lambda descriptor: None) if name == "fsync" else getattr(owner, name)
+            patch.setattr(owner, name, self._noting(name, real))
+
+    def _noting(self, name: str, real: Callable[..., object]) -> Callable[..., object]:
+        def step(*arguments: object, **options: object) -> object:
+            what = f"{name} {_kind_of(arguments[0])}"
+            self._moment(f"before {what}")
+            found = real(*arguments, **options)
+            self._moment(f"after {what}")
+            return found
+
+        return step
+
+    def _moment(self, what: str) -> None:
+        self.taken.append(what)
+        if len(self.taken) - 1 == self._at:
+            self._act()
+
+
+def _kind_of(file: object) -> str:
+    """Return what sort of file a step is about, whatever run or decision it belongs to."""
+    name = Path(f"/proc/self/fd/{file}").readlink() if isinstance(file, int) else str(file)
+    kept = re.sub(r"\.\w{8,12}$", "", Path(name).name.lstrip("."))
+    return re.sub(r"[0-9a-f]{8,}|\d+", "#", kept)
+
+
+def steps_of(study, folder: Path) -> list[str]:
+    with pytest.MonkeyPatch.context() as patch:
+        steps = Steps(patch)
+        carry_out(study, folder)
+        return steps.taken
+
+
+def check_crash(study, folder: Path, moment: int, undisturbed) -> None:
+    """Let a process that carries the study out be gone, without a word, at this moment; then go on."""
+    if not (process := os.fork()):
+        Steps(pytest.MonkeyPatch(), moment, lambda: os._exit(CRASHED))
+        try:
+            carry_out(study, folder)
+        finally:
+            os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == CRASHED
+    with pytest.MonkeyPatch.context() as patch:
+        Steps(patch)
+        carry_out(study, folder)
+    assert tables(folder) == undisturbed, f"after moment {moment}"
+
+
+def check_full_disk(study, folder: Path, moment: int, undisturbed) -> None:
+    """Let the disk be full at this moment, then no more."""
+    with pytest.MonkeyPatch.context() as patch:
+        Steps(patch, moment, no_space)
+        with pytest.raises((OSError, StudyError), match="No space left"):
+            carry_out(study, folder)
+    with pytest.MonkeyPatch.context() as patch:
+        Steps(patch)
+        carry_out(study, folder)
+    assert tables(folder) == undisturbed, f"after moment {moment}"
+
+
+def can_be_full(step: str) -> bool:
+    return step.startswith("before") and "unlink" not in step
+
+
+def no_space() -> None:
+    raise OSError(28, "No space left on device")
+
+
+CHECKS = pytest.mark.parametrize(
+    ("check", "applies"), [(check_crash, bool), (check_full_disk, can_be_full)], ids=["crash", "full disk"]
+)
+
+
+@CHECKS
+def test_being_cut_off_at_each_kind_of_write_changes_no_table(
+    study, undisturbed, tmp_path, check, applies
+) -> None:
+    steps = steps_of(study, tmp_path / "counted")
+    for step in dict.fromkeys(filter(applies, steps)):
+        moment = steps.index(step)
+        check(study, tmp_path / str(moment), moment, undisturbed)
+
+
+@pytest.mark.slow
+@CHECKS
+def test_being_cut_off_at_any_step_of_any_write_changes_no_table(
+    study, undisturbed, tmp_path, check, applies
+) -> None:
+    for moment, step in enumerate(steps_of(study, tmp_path / "counted")):
+        if applies(step):
+            check(study, tmp_path / str(moment), moment, undisturbed)
