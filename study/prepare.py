@@ -9,6 +9,7 @@ from typing import Any
 
 from study import plan
 from study.data.clips import Dataset, Split
+from study.data.recorded import Progress, Recorded
 from study.design.variants import Variant, claimed, variants
 from study.errors import InputError, listing
 from study.hashing import code_digest, code_parts, digest
@@ -29,8 +30,16 @@ TARGETS: Mapping[plan.JobKind, str] = {
 }
 
 
-def prepare(spec: StudySpec, registry: Registry, settings: Settings, device: str) -> StudyRecord:
+def prepare(
+    spec: StudySpec,
+    registry: Registry,
+    settings: Settings,
+    device: str,
+    progress: Progress | None = None,
+) -> StudyRecord:
     """Return the record of what `spec` asks for: every variant resolved, every identity known.
+
+    Recorded clips are all read once, unless the cache knows them; `progress` is told how far that is.
 
     Raises:
         InputError: Whatever the file names that is not there, before anything is written.
@@ -39,7 +48,7 @@ def prepare(spec: StudySpec, registry: Registry, settings: Settings, device: str
     datasets: dict[str, Dataset] = {}
     for cell in cells:
         if _key(cell) not in datasets:
-            datasets[_key(cell)] = _dataset(cell, registry, spec.file)
+            datasets[_key(cell)] = _dataset(cell, registry, spec.file, progress)
     claims = [claimed(claim, cells, f"{spec.file}: claims") for claim in spec.claims]
     records = [_variant(c, spec.search.space, datasets[_key(c)], registry, settings, device) for c in cells]
     return StudyRecord(
@@ -85,10 +94,13 @@ def check(study: StudyRecord) -> None:
             raise InputError(f"{study.file}: variant {variant.name!r}: {error}") from None
 
 
-def _dataset(cell: Variant, registry: Registry, file: str) -> Dataset:
+def _dataset(cell: Variant, registry: Registry, file: str, progress: Progress | None) -> Dataset:
     places = {key.partition(".")[2]: path for key, path in cell.places.items() if key.startswith("dataset.")}
     try:
         dataset: Dataset = registry.build("dataset", {**cell.config["dataset"], **places})
+        if isinstance(dataset, Recorded):
+            dataset.inspect(progress)
+            assert dataset.digest  # says now what cannot be read
     except InputError as error:
         raise InputError(f"{file}: base.dataset: {error}") from None
     return dataset
@@ -151,7 +163,8 @@ def _variant(
         neutral=cell.neutral,
         loader_workers=settings.loader_workers,
     )
-    return VariantRecord(cell.name, cell.levels, cell.reference, template)
+    digests = {str(fold): dataset.digest_of(fold) for fold in dataset.folds}
+    return VariantRecord(cell.name, cell.levels, cell.reference, template, digests)
 
 
 def _key(cell: Variant) -> str:

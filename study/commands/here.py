@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -132,8 +134,23 @@ def prepared(
     registry = open_registry(settings)
     spec = load(study, profile, changes)
     device = choose_device(settings.device, () if settings.device == "cpu" else cuda_devices())
-    record = prepare(spec, registry, settings, device)
+    with ExitStack() as stack:
+        record = prepare(spec, registry, settings, device, _reading(stack))
     return spec, keep(record, accepted(record, open_ledger(settings)))
+
+
+def _reading(stack: ExitStack) -> Callable[[int, int], None]:
+    """Return what shows how many clips have been read, from the first one on: mostly there is none to read."""
+    from study.progress import counting
+
+    bar: list[Callable[[int, int], None]] = []
+
+    def tell(done: int, total: int) -> None:
+        if not bar:
+            bar.append(stack.enter_context(counting("Reading the data set once", "clips")))
+        bar[0](done, total)
+
+    return tell
 
 
 def with_older_code(record: StudyRecord, ledger: Ledger) -> StudyRecord:

@@ -70,6 +70,9 @@ class Dataset(Protocol):
     def digest(self) -> str:
         """Changes with anything that changes a clip, a label or a split; independent of where the data lie."""
 
+    def digest_of(self, fold: int | None) -> str:
+        """Return the digest of what one fold's runs depend on, whatever other folds are asked for."""
+
     @property
     def is_procedural(self) -> bool:
         """Whether a program drew the clips, so that they are no evidence about real ones."""

@@ -194,10 +194,11 @@ Row = tuple[int, str]
 
 
 def _no_lists(top: Path) -> str:
-    nested = top / "DFEW"
+    first, nested = f"{LISTS}/train(single-labeled)/set_1.csv", top / "DFEW"
     if (nested / LISTS).is_dir():
-        return f"dfew: root: no split list: looked for {LISTS} in {str(top)!r}. Did you mean root = {str(nested)!r}?"
-    return not_found("split list", [LISTS], top, "dfew")
+        hint = f" Did you mean root = {str(nested)!r}?"
+        return f"dfew: root: no split list: {looked([first], top)}.{hint}"
+    return not_found("split list", [first], top, "dfew")
 
 
 def _list(lists: Path, part: Part, fold: int, top: Path) -> Path:

@@ -21,6 +21,8 @@ class VariantRecord:
     """The name of the variant that this one is compared with: its own where it is a reference."""
     template: RunSpec
     """Its configuration, data and code; seed, fold and the searched hyperparameters, None here, come run by run."""
+    digests: Mapping[str, str] = field(default_factory=dict)
+    """Of the data of each fold, by its number."""
 
     @property
     def is_reference(self) -> bool:
@@ -28,14 +30,20 @@ class VariantRecord:
         return self.name == self.reference
 
     def run(self, parameters: Mapping[str, Any], seed: int, fold: int | None) -> RunSpec:
-        """Return the run with the given hyperparameters (by dotted key), seed and fold."""
+        """Return the run with the given hyperparameters (by dotted key), seed and fold.
+
+        It asks for its own fold alone: the same fold of a study with fewer or more of them is the same run.
+        """
         key = canonical_json([parameters, seed, fold])
         if key not in self._runs:
             config = {kind: dict(table) for kind, table in self.template.config.items()}
             for path, value in parameters.items():
                 kind, _, parameter = path.partition(".")
                 config[kind][parameter] = value
-            self._runs[key] = replace(self.template, config=config, seed=seed, fold=fold)
+            if fold is not None and "folds" in config.get("dataset", {}):
+                config["dataset"]["folds"] = [fold]
+            data = self.digests.get(str(fold), self.template.data_digest)
+            self._runs[key] = replace(self.template, config=config, seed=seed, fold=fold, data_digest=data)
         return self._runs[key]
 
     @cached_property

@@ -11,6 +11,9 @@ from study.registry import Range
 from study.spec.tables import fill, read_toml
 
 FILE = "study.toml"
+_CACHED = ("faces", "dfew", "ferv39k", "mafw", "clips")
+"""Data sets that keep something of their clips beside the ledger, unless study.toml says where."""
+_CACHE = {"cache": ".study/data"}
 Keep = Literal["confirmed", "all"]
 
 
@@ -62,7 +65,10 @@ def settings(start: Path) -> Settings:
         raise InputError(
             f"{path}: mlflow: must be 'off' or a URI such as 'sqlite:////folder/x.db'. Got {keys.mlflow!r} instead."
         )
-    data = {"faces": {"cache": ".study/data"}, **_places(keys.data, f"{path}: data")}
+    given_places = _places(keys.data, f"{path}: data")
+    data = {name: {**_CACHE, **given_places.get(name, {})} for name in _CACHED} | {
+        name: table for name, table in given_places.items() if name not in _CACHED
+    }
     store = home / ".study" / "mlflow"
     return Settings(
         home=home,
