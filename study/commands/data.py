@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+
+from study.commands.here import Changes, open_registry, read_settings
+
+if TYPE_CHECKING:
+    from study.data.clips import Dataset
 
 data = typer.Typer(help="Data sets: make one on disk.", no_args_is_help=True)
 
@@ -32,3 +37,44 @@ def make(
         f"in the layout of {layout}.\nRun a study on it with\n"
         f'  --set \'base.dataset={{name="{layout}", root="{out}", folds=[1]}}\''
     )
+
+
+@data.command()
+def show(
+    name: Annotated[str, typer.Argument(help="The data set.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT.png", help="The picture to write, .png or .jpg.")],
+    n: Annotated[
+        int | None, typer.Option("--n", min=1, max=200, help="Clips to show; one of each class if left out.")
+    ] = None,
+    root: Annotated[
+        Path | None, typer.Option(help="Where the data set lies, if study.toml does not say.")
+    ] = None,
+    split: Annotated[Literal["train", "selection", "test"], typer.Option(help="The split.")] = "train",
+    fold: Annotated[int | None, typer.Option(help="The fold; the first if left out.")] = None,
+    set_: Changes = None,
+) -> None:
+    """Write a contact sheet: clips of each class over time, as a network is given them."""
+    from study.data.sheet import check_format
+    from study.data.sheet import show as draw
+
+    check_format(out)
+    sheet = draw(_dataset(name, root, set_ or []), name, out, rows=n, split=split, fold=fold)
+    print(f"{out}: {sheet.rows} clips" + (f"; none of {', '.join(sheet.missing)}" if sheet.missing else ""))
+
+
+def _dataset(name: str, root: Path | None, changes: list[str]) -> Dataset:
+    """Return a data set by its name, with what study.toml says of it and what the command line changes."""
+    from study.spec.tables import parse_setting
+
+    settings = read_settings()
+    registry = open_registry(settings)
+    declared = registry.get("dataset", name).parameters
+    known = {key: value for key, value in settings.data.get(name, {}).items() if key in declared}
+    if "root" not in declared:
+        known.pop("cache", None)  # a few clips are drawn sooner than a whole split is
+    given = {"root": str(root)} if root else {}
+    config = registry.resolve(
+        "dataset", {"name": name, **known, **given, **dict(parse_setting(change) for change in changes)}, name
+    )
+    dataset: Dataset = registry.build("dataset", config)
+    return dataset

@@ -71,12 +71,12 @@ class Faces:
     def facts(self) -> Mapping[str, str]:
         """What was made worse on purpose; nothing where nothing was."""
         told = {
-            "In front of the face": (
+            "in front of the face": (
                 self.strengths.occlusion,
                 "glasses, hair, a hand or a post in {:.0%} of the clips",
             ),
-            "Class shares": (self.imbalance, "{:.0%} of the way from equal ones to DFEW's, in every split"),
-            "Training labels": (self.label_noise, "{:.0%} replaced by another class, each clip's by chance"),
+            "class shares": (self.imbalance, "{:.0%} of the way from equal ones to DFEW's, in every split"),
+            "training labels": (self.label_noise, "{:.0%} replaced by another class, each clip's by chance"),
         }
         return {name: text.format(value) for name, (value, text) in told.items() if value}
 
@@ -111,6 +111,10 @@ class Faces:
             if not table[name]:
                 del table[name]
         return digest({"faces": GENERATOR, **parameters})
+
+    def digest_of(self, fold: int | None) -> str:
+        """Return the digest: there are no folds."""
+        return self.digest
 
     def split(self, name: Split, fold: int | None = None) -> Clips:
         """Return one split, in which clip i is the same whatever the number of clips.
