@@ -151,6 +151,11 @@ def one_run(folder: Path) -> RunSpec:
     return record.variants[0].run(record.first_point, 1, None)
 
 
+@pytest.fixture(scope="module")
+def a_run(tmp_path_factory) -> RunSpec:
+    return one_run(tmp_path_factory.mktemp("run"))
+
+
 def changed(value: Any) -> Any:
     """Return another value, of the same type where that is possible."""
     if isinstance(value, bool):
@@ -194,8 +199,8 @@ def test_no_key_that_can_change_a_number_is_left_out_of_the_identity(tmp_path: P
 
 @hypothesis_settings(max_examples=60, deadline=None)
 @given(data=st.data())
-def test_two_requests_are_one_run_exactly_where_all_that_counts_is_equal(tmp_path_factory, data) -> None:
-    run = replace(one_run(tmp_path_factory.getbasetemp() / "run"), neutral={})
+def test_two_requests_are_one_run_exactly_where_all_that_counts_is_equal(a_run, data) -> None:
+    run = replace(a_run, neutral={})
     counted = [f"{kind}.{key}" for kind, table in run.config.items() for key in table]
     counted += sorted(COUNTED - {"config"})
     uncounted = sorted(UNCOUNTED - {"neutral"})
