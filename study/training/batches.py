@@ -96,6 +96,7 @@ def predict(
         sources=np.array(clips.sources),
         labels=clips.labels,
         logits=logits if views is None else averaged(logits, views.clip, len(clips.labels)),
+        scenes=np.array(clips.scenes, dtype=np.str_),
     )
 
 

@@ -139,6 +139,7 @@ def _packed(predictions: Predictions) -> State:
         "sources": predictions.sources.tolist(),
         "labels": predictions.labels.tolist(),
         "logits": torch.from_numpy(predictions.logits),
+        "scenes": predictions.scenes.tolist(),
     }
 
 
@@ -150,5 +151,6 @@ def _best(kept: State) -> Best:
         sources=np.array(packed["sources"]),
         labels=np.array(packed["labels"], dtype=np.int64),
         logits=packed["logits"].numpy(),
+        scenes=np.array(packed["scenes"], dtype=np.str_),
     )
     return Best(**{**kept, "predictions": predictions})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 import numpy as np
@@ -25,12 +25,16 @@ class Predictions:
     """(n,) true classes, from 0."""
     logits: NDArray[np.float32]
     """(n, K)"""
+    scenes: NDArray[np.str_] = field(default_factory=lambda: np.array([], dtype=np.str_))
+    """(n,) the scene of each clip; (0,) where the data set knows none, and then no part of the file."""
 
 
 def save(path: Path, predictions: Predictions) -> None:
     """Write predictions as a compressed .npz without pickles; the same predictions give the same bytes."""
     buffer = io.BytesIO()
-    arrays = {field.name: getattr(predictions, field.name) for field in fields(predictions)}
+    arrays = {f.name: getattr(predictions, f.name) for f in fields(predictions)}
+    if not len(predictions.scenes):
+        del arrays["scenes"]
     np.savez_compressed(buffer, allow_pickle=False, **arrays)
     write(path, buffer.getvalue())
 
@@ -39,6 +43,7 @@ def load(path: Path) -> Predictions:
     """Read what `save` wrote; InputError where the file is something else."""
     try:
         with np.load(path, allow_pickle=False) as stored:
-            return Predictions(**{field.name: stored[field.name] for field in fields(Predictions)})
+            names = [f.name for f in fields(Predictions) if f.name != "scenes" or "scenes" in stored]
+            return Predictions(**{name: stored[name] for name in names})
     except (KeyError, ValueError, EOFError) as error:
         raise InputError(f"{path}: not a file of predictions: {error}") from None

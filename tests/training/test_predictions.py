@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -17,6 +19,19 @@ def test_what_is_saved_is_read_back_without_pickles(tmp_path):
     again = load(tmp_path / "p.npz")
     for name in ("ids", "sources", "labels", "logits"):
         np.testing.assert_array_equal(getattr(again, name), getattr(SOME, name), strict=True)
+
+
+def test_scenes_are_kept_where_they_are_known(tmp_path):
+    known = replace(SOME, scenes=np.array(["Action", "War"]))
+    save(tmp_path / "p.npz", known)
+    np.testing.assert_array_equal(load(tmp_path / "p.npz").scenes, known.scenes, strict=True)
+
+
+def test_files_without_scenes_are_as_they_always_were(tmp_path):
+    save(tmp_path / "p.npz", SOME)
+    with np.load(tmp_path / "p.npz") as stored:
+        assert stored.files == ["ids", "sources", "labels", "logits"]
+    assert len(load(tmp_path / "p.npz").scenes) == 0
 
 
 def test_the_same_predictions_give_the_same_bytes(tmp_path):
