@@ -2,47 +2,27 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from statistics import mean
 
 from study import plan
+from study.estimate import Pace, Training
 from study.ledger.locks import Holder
 from study.ledger.record import RunState, StudyRecord, VariantRecord
 from study.ledger.store import Ledger, Snapshot
 
 
 @dataclass(frozen=True)
-class Training:
-    """A training that somebody is at."""
-
-    job: plan.Job
-    epoch: int
-    """How many epochs have ended."""
-    epochs: int
-    seconds: float
-    """Wall time of these epochs."""
-    holder: Holder
-
-
-@dataclass(frozen=True)
 class Ended:
-    """A training that is over, and its wall time; None where it failed."""
+    """A training that is over."""
 
     job: plan.Job
     state: RunState
-    seconds: float | None
 
     @property
     def is_pruned(self) -> bool:
         """Whether the search gave it up early."""
         return self.state.pruned is not None
-
-    @property
-    def is_usable(self) -> bool:
-        """Whether it was trained to its end, so that a search may choose it."""
-        return self.state.result is not None and self.state.result.status == "finished"
 
     @property
     def has_failed(self) -> bool:
@@ -115,13 +95,15 @@ def overview(study: StudyRecord, ledger: Ledger) -> Overview:
     finished = Snapshot(ledger)
     running: list[Training] = []
     ended: list[Ended] = []
+    pace = Pace(study)
     for job in plan.trainings(study, finished):
         state = job.seen(finished)
         if state.final:
-            ended.append(Ended(job, state, _seconds(state)))
+            ended.append(Ended(job, state))
+            pace.ended(job, state)
         elif holder := ledger.claimed_by(job.run):
             running.append(_training(job, holder, ledger))
-    variants = tuple(_variant(study, variant, running, ended) for variant in study.variants)
+    variants = tuple(_variant(study, variant, running, ended, pace) for variant in study.variants)
     workers = max([1, len(running), *(session["workers"] for session in ledger.sessions(study.name)[-1:])])
     return Overview(
         study=study.name,
@@ -129,7 +111,7 @@ def overview(study: StudyRecord, ledger: Ledger) -> Overview:
         variants=variants,
         holder=ledger.holder(study.name),
         workers=workers,
-        seconds_left=_seconds_left(study, running, ended, workers),
+        seconds_left=pace.left(running, workers),
     )
 
 
@@ -139,21 +121,16 @@ def _training(job: plan.Job, holder: Holder, ledger: Ledger) -> Training:
     return Training(job, len(history), epochs, sum(epoch.seconds for epoch in history), holder)
 
 
-def _seconds(state: RunState) -> float | None:
-    """Return how long a training took, in all the sessions that it was carried out in together."""
-    if state.pruned is not None:
-        return sum(epoch.seconds for epoch in state.pruned.history)
-    if state.result is not None:
-        return max(state.result.seconds, sum(epoch.seconds for epoch in state.result.history))
-    return None
-
-
 def _variant(
-    study: StudyRecord, variant: VariantRecord, running: Sequence[Training], ended: Sequence[Ended]
+    study: StudyRecord,
+    variant: VariantRecord,
+    running: Sequence[Training],
+    ended: Sequence[Ended],
+    pace: Pace,
 ) -> VariantOverview:
     own = [training for training in running if training.job.variant == variant.name]
     over = [training for training in ended if training.job.variant == variant.name]
-    failed = sum(training.has_failed for training in over) + _never(study, over)
+    failed = sum(training.has_failed for training in over) + pace.never(variant.name)
     pruned = sum(training.is_pruned for training in over)
     counts = Counts(
         running=len(own),
@@ -164,62 +141,3 @@ def _variant(
     )
     waiting = len(study.folds) * (study.trials + study.seeds) - counts.total
     return VariantOverview(variant.name, replace(counts, waiting=waiting), tuple(own))
-
-
-def _never(study: StudyRecord, over: Sequence[Ended]) -> int:
-    """Return how many seeds of a variant will never begin, because its search is over and has chosen nothing."""
-    trials = [training for training in over if training.job.purpose == "search"]
-    ended = Counter(trial.job.run.fold for trial in trials)
-    usable = Counter(trial.job.run.fold for trial in trials if trial.is_usable)
-    return sum(study.seeds for fold, number in ended.items() if number == study.trials and not usable[fold])
-
-
-def _seconds_left(
-    study: StudyRecord, running: Sequence[Training], ended: Sequence[Ended], workers: int
-) -> float | None:
-    """Return how long the workers will need, if what is left takes as long as what is most like it has taken."""
-    jobs = [*(t.job for t in running), *(t.job for t in ended)]
-    begun = Counter((job.variant, job.purpose) for job in jobs)
-    work, longest = 0.0, 0.0
-    for variant, purpose, asked in _asked(study):
-        waiting = asked - begun[variant, purpose]
-        if purpose == "confirm":
-            waiting -= _never(study, [t for t in ended if t.job.variant == variant])
-        own = [t for t in running if (t.job.variant, t.job.purpose) == (variant, purpose)]
-        if not waiting and not own:
-            continue
-        whole = _expected(variant, purpose, running, ended)
-        if whole is None:
-            return None
-        rests = [whole * (1 - t.epoch / t.epochs) for t in own]
-        work += whole * waiting + sum(rests)
-        longest = max([longest, *rests])
-    return max(work / workers, longest)
-
-
-def _asked(study: StudyRecord) -> Iterator[tuple[str, plan.Purpose, int]]:
-    """Yield how many trials and seeds the study asks of each variant."""
-    for variant in study.variants:
-        yield variant.name, "search", study.trials * len(study.folds)
-        yield variant.name, "confirm", study.seeds * len(study.folds)
-
-
-def _expected(
-    variant: str, purpose: plan.Purpose, running: Sequence[Training], ended: Sequence[Ended]
-) -> float | None:
-    """Return the mean duration of the trainings that are most alike.
-
-    The variant's own come before others', those of the same purpose before those that merely were not pruned.
-    Where none has ended, what runs tells by its epochs.
-    """
-    timed = [(t, t.seconds) for t in ended if t.seconds is not None]
-    of_variant = [(t, seconds) for t, seconds in timed if t.job.variant == variant]
-    for some in (of_variant, timed):
-        for alike in (
-            [seconds for t, seconds in some if t.job.purpose == purpose],
-            [seconds for t, seconds in some if not t.is_pruned],
-        ):
-            if alike:
-                return mean(alike)
-    epochs = [t.epochs * t.seconds / t.epoch for t in running if t.epoch]
-    return mean(epochs) if epochs else None

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import groupby
 from types import TracebackType
@@ -15,6 +14,7 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from study.estimate import Pace, Training
 from study.events import Began, Ended, EpochEnded, Event, Found, Retried, Started, Waiting
 from study.ledger.record import StudyRecord, VariantRecord
 from study.plan import Job, rungs, size
@@ -45,8 +45,9 @@ class Display:
         )
         self._task: TaskID | None = None
         self._total = self._done = 0
-        self._clock = time.monotonic()
-        self._done_here = 0
+        self._counted: set[str] = set()
+        self._pace: Pace | None = None
+        self._workers = 1
         self._live = Live(console=console, refresh_per_second=REFRESHES_A_SECOND, get_renderable=self._render)
 
     def __enter__(self) -> Display:
@@ -67,15 +68,17 @@ class Display:
             self._begin(event)
         elif isinstance(event, Started):
             self._running[event.job.key] = (event.job, None)
+            self._workers = max(self._workers, len(self._running))
             if event.job.kind == "train":
                 self._line(f"start   {title(event.job)}")
         elif isinstance(event, EpochEnded):
             self._running[event.job.key] = (event.job, event.epoch)
             self._line(f"epoch   {title(event.job)}  {self._progress_of(event.job, event.epoch)}")
+            self._advance()
         elif isinstance(event, Ended):
             self._end(event)
         elif isinstance(event, Found):
-            self._count()
+            self._count(event)
         elif isinstance(event, Retried):
             self._print(f"DIED    {title(event.job)}: {event.reason}; it is tried once more")
         elif isinstance(event, Waiting):
@@ -83,7 +86,7 @@ class Display:
 
     def _begin(self, event: Began) -> None:
         self._study, self._total = event.study, event.total
-        self._clock = time.monotonic()
+        self._pace = Pace(event.study)
         names = ", ".join(variant.name for variant in event.study.variants)
         self._print(f"{event.study.name}: {event.study.question}")
         failed = f", {event.failed} failed before (--retry-failed tries them again)" if event.failed else ""
@@ -99,36 +102,49 @@ class Display:
             self._line(f"pruned  {title(event.job)}  after epoch {event.state.pruned.epoch}")
         elif event.job.kind == "train" and event.state.result is not None:
             result = event.state.result
-            metric = self._study.metric if self._study else "war"
-            score = f"{metric.upper()} {100 * result.selection[metric]:.1f} at epoch {result.best_epoch}"
+            score = f"{self._score(result.selection)} at epoch {result.best_epoch}".strip()
             how = "diverged" if result.status == "diverged" else score
             self._line(f"done    {title(event.job)}  {how} ({result.seconds:.0f} s)")
         if event.job.kind == "train":
-            self._done_here += 1
-            self._count()
+            self._count(event)
             left = self._time_left()
             self._line(f"        {self._done} of {self._total} trainings{', ' if left else ''}{left}")
 
-    def _count(self) -> None:
-        self._done += 1
+    def _count(self, event: Found | Ended) -> None:
+        if event.job.key not in self._counted:  # one whose weights were lost is trained twice
+            self._counted.add(event.job.key)
+            self._done += 1
+            if self._pace is not None:
+                self._pace.ended(event.job, event.state)
+        self._advance()
+
+    def _advance(self) -> None:
         if self._task is not None:
             self._bar.update(self._task, completed=self._done, left=self._time_left())
 
     def _time_left(self) -> str:
-        if not self._done_here or self._done >= self._total:
+        if self._pace is None or self._done >= self._total:
             return ""
-        seconds = (time.monotonic() - self._clock) / self._done_here * (self._total - self._done)
-        return f"about {duration(seconds)} left"
+        trainings = [(job, epoch) for job, epoch in self._running.values() if job.kind == "train"]
+        running = [
+            Training(job, epoch.epoch, epochs_of(job), epoch.epoch * epoch.seconds)
+            if epoch
+            else Training(job, 0, epochs_of(job), 0.0)
+            for job, epoch in trainings
+        ]
+        left = self._pace.left(running, self._workers)
+        return "" if left is None else f"about {duration(left)} left"
+
+    def _score(self, selection: Mapping[str, float]) -> str:
+        """Return the score on the selection split; nothing where every clip was trained on."""
+        metric = self._study.metric if self._study else "war"
+        return f"{metric.upper()} {100 * selection[metric]:.1f}" if metric in selection else ""
 
     def _progress_of(self, job: Job, epoch: Epoch | None) -> str:
-        epochs = job.run.config["train"]["epochs"]
         if epoch is None:
-            return f"epoch 0/{epochs}"
-        metric = self._study.metric if self._study else "war"
-        return (
-            f"epoch {epoch.epoch}/{epochs}  loss {epoch.train_loss:.3f}  "
-            f"{metric.upper()} {100 * epoch.selection[metric]:.1f}"
-        )
+            return f"epoch 0/{epochs_of(job)}"
+        told = f"epoch {epoch.epoch}/{epochs_of(job)}  loss {epoch.train_loss:.3f}"
+        return f"{told}  {self._score(epoch.selection)}".rstrip()
 
     def _render(self) -> Group:
         table = Table.grid(padding=(0, 2))
@@ -168,6 +184,11 @@ def counting(what: str, unit: str) -> Iterator[Callable[[int, int], None]]:
     with Progress(*columns, TimeElapsedColumn(), console=console) as bar:
         task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def epochs_of(job: Job) -> int:
+    """Return how many epochs a job's training asks for."""
+    return int(job.run.config["train"]["epochs"])
 
 
 def duration(seconds: float) -> str:

@@ -27,6 +27,7 @@ ROOMS = (
     "search",
     "plan",
     "reuse",
+    "estimate",
     "overview",
     "gc",
     "executors",
