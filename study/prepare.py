@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -69,7 +69,7 @@ def prepare(
         seeds=spec.confirm.seeds,
         final=spec.confirm.final,
         folds=datasets[_key(cells[0])].folds or (None,),
-        data=_data_record(cells[0].config["dataset"]["name"], datasets[_key(cells[0])]),
+        data=_data_record(cells[0].config["dataset"]["name"], list(datasets.values())),
         claims_digest=digest([asdict(claim) for claim in spec.claims]),
         measures=tuple(_measures(spec, registry, datasets.values())),
         pruner=spec.search.pruner,
@@ -171,7 +171,9 @@ def _key(cell: Variant) -> str:
     return digest([cell.config["dataset"], cell.places])
 
 
-def _data_record(name: str, dataset: Dataset) -> DataRecord:
+def _data_record(name: str, datasets: Sequence[Dataset]) -> DataRecord:
+    """Return what there is to say of the first data set, and what any of the others adds against a conclusion."""
+    dataset = datasets[0]
     shape = dataset.shape
     description = (
         f"{shape.frames} frames of {shape.height} x {shape.width} pixels, {shape.channels} channel(s)"
@@ -183,11 +185,26 @@ def _data_record(name: str, dataset: Dataset) -> DataRecord:
         classes=dataset.classes,
         description=description,
         sizes=sizes,
-        is_procedural=dataset.is_procedural,
-        is_optimistic=dataset.is_optimistic,
-        facts=dataset.facts,
-        skipped=dataset.skipped,
+        is_procedural=any(other.is_procedural for other in datasets),
+        is_optimistic=any(other.is_optimistic for other in datasets),
+        facts=_facts(datasets),
+        skipped=tuple(dict.fromkeys(line for other in datasets for line in other.skipped)),
+        scenes=_scenes(dataset),
     )
+
+
+def _facts(datasets: Sequence[Dataset]) -> dict[str, str]:
+    """Return the facts of all data sets, every value where they differ."""
+    found: dict[str, dict[str, None]] = {}
+    for dataset in datasets:
+        for name, value in dataset.facts.items():
+            found.setdefault(name, {})[value] = None
+    return {name: " or ".join(values) for name, values in found.items()}
+
+
+def _scenes(dataset: Dataset) -> dict[str, int]:
+    tests = (dataset.split("test", fold).scenes for fold in dataset.folds or (None,))
+    return dict(sorted(Counter(scene for scenes in tests for scene in scenes).items()))
 
 
 def _sizes(dataset: Dataset, fold: int | None) -> SplitSizes:

@@ -87,6 +87,8 @@ class DataRecord:
     """What else a reader must know of the data, by its name: version, fold, sampling, views, label base, …"""
     skipped: tuple[str, ...] = ()
     """What was left out because it could not be read, file and reason, where the study asked for that."""
+    scenes: Mapping[str, int] = field(default_factory=dict)
+    """Test clips of each scene, all folds together; empty where the data set knows no scenes."""
 
 
 @dataclass(frozen=True)
