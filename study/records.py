@@ -287,7 +287,10 @@ def to_json(record: Any) -> str:
 
 
 UPGRADES: dict[tuple[str, int], Callable[[dict[str, Any]], dict[str, Any]]] = {}
-"""``(record, n)`` to the function that turns schema n into n + 1."""
+"""``(record, n)`` to the function that turns schema n into n + 1; none where the record did not change.
+
+A field that is added with a default needs no new schema. What is nested in a record is upgraded by its function.
+"""
 
 
 class TornError(InputError):
@@ -308,15 +311,20 @@ def from_json(kind: type[Record], text: str | bytes, where: str = "") -> Record:
             raise InputError(
                 f"{where}: written with schema {schema}, this version reads up to {SCHEMA}; upgrade study."
             )
-        while schema < SCHEMA:
-            data = UPGRADES[kind.__name__, schema](data)
-            schema = data["schema"]
-        record: Record = _adapter(cast(Any, kind)).validate_python(data)
+        record: Record = _adapter(cast(Any, kind)).validate_python(upgraded(kind.__name__, data))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise TornError(f"{where}: not a readable {kind.__name__}: {error}") from None
     except (ValidationError, AttributeError) as error:
         raise InputError(f"{where}: not a readable {kind.__name__}: {error}") from None
     return record
+
+
+def upgraded(kind: str, data: dict[str, Any]) -> dict[str, Any]:
+    """Return the JSON of a record of some schema as this version's, step by step."""
+    while (schema := data.get("schema", SCHEMA)) < SCHEMA:
+        upgrade = UPGRADES.get((kind, schema), dict)
+        data = {**upgrade(data), "schema": schema + 1}
+    return data
 
 
 @cache
