@@ -45,6 +45,7 @@ def reproduce(
     ],
 ) -> None:
     """Train one run again from its folder alone and compare bit for bit; nothing in the ledger is changed."""
+    from study.executors.devices import cuda_devices
     from study.training.compare import compared
 
     settings = read_settings()
@@ -52,6 +53,8 @@ def reproduce(
     open_registry(settings)  # puts the user's own modules where they are found
     folder = _folder(run, ledger)
     spec, recorded = _recorded(folder)
+    if spec.device == "cuda" and not cuda_devices():
+        raise InputError(f"{spec.id} was trained on a GPU, and torch finds none here.")
     print(f"{spec.id}: {_described(spec)}, trained with torch {recorded.machine.versions.get('torch', '?')}")
     for change in _changes(spec, recorded, ledger):
         print(f"  {change}")
@@ -60,9 +63,9 @@ def reproduce(
         agreements = compared(folder, Path(again))
     width = max(len(agreement.what) for agreement in agreements)
     for agreement in agreements:
-        verdict = "identical" if agreement.is_identical else "DIFFERENT"
+        verdict = {True: "identical", False: "DIFFERENT", None: "not compared"}[agreement.is_identical]
         print(f"{agreement.what:<{width}}  {verdict}: {agreement.told}")
-    if not all(agreement.is_identical for agreement in agreements):
+    if any(agreement.is_identical is False for agreement in agreements):
         print("The run does not reproduce bit for bit.")
         raise typer.Exit(1)
     print("The run reproduces bit for bit.")

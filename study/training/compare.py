@@ -21,7 +21,8 @@ class Agreement:
     """Whether two trainings left the same of one kind, and what is to be said of it."""
 
     what: str
-    is_identical: bool
+    is_identical: bool | None
+    """None where the first folder holds none to compare with."""
     told: str
     """How much is the same, or where it first differs and by how much."""
 
@@ -52,7 +53,7 @@ def compared(recorded: Path, again: Path) -> list[Agreement]:
                 Agreement(what, False, f"recorded, but none were left this time: {other.status}")
             )
         else:
-            agreements.append(Agreement(what, True, "none were kept"))
+            agreements.append(Agreement(what, None, "none were kept"))
     return [*agreements, _results(one, other)]
 
 

@@ -22,7 +22,7 @@ from study.ledger.files import write
 from study.records import Epoch, RunSpec
 from study.registry import Registry
 from study.training import checkpoint
-from study.training.batches import steps_per_epoch
+from study.training.batches import predict, steps_per_epoch
 from study.training.compare import largest_difference
 from study.training.determinism import prepare, watched
 from study.training.learner import Learner
@@ -76,10 +76,9 @@ def rehearse(
             if not progress.diverged:
                 checkpoint.save(folder, spec, here, learner, progress)
                 on_epoch(progress.history[-1])
+        said = predict(learner.judged, judged_on, batch_size, device, spec.loader_workers)
         left = {name: value.cpu().contiguous() for name, value in learner.network.state_dict().items()}
-    if progress.best is not None and progress.best.predictions is not None:
-        left[PREDICTIONS] = torch.from_numpy(progress.best.predictions.logits)
-    write(folder / END, safetensors.torch.save(left))
+    write(folder / END, safetensors.torch.save({**left, PREDICTIONS: torch.from_numpy(said.logits)}))
     write(folder / OPERATORS, json.dumps(list(operators)))
 
 
@@ -138,8 +137,7 @@ class Parting:
 def parting(one: Path, other: Path) -> Parting | None:
     """Return where the rehearsals of two folders part; None where every tensor of every step is the same."""
     ends = [safetensors.torch.load_file(folder / END) for folder in (one, other)]
-    nothing = torch.full((1, 1), math.nan)
-    said = [end.pop(PREDICTIONS, nothing) for end in ends]
+    said = [end.pop(PREDICTIONS) for end in ends]
     found = _first_difference(one, other)
     if found is None and _digest(said[0]) != _digest(said[1]):
         found = len(_notes(one)), "the predictions"

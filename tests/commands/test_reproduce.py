@@ -1,0 +1,227 @@
+"""``study reproduce``: one run, trained again from its folder alone."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.torch
+from typer.testing import CliRunner
+
+from study import cli
+from study.errors import InputError, StudyError
+from study.hashing import code_digest, code_parts, file_digest
+from study.ledger.store import Ledger
+from study.prepare import modules_of
+from study.records import RunSpec, to_json
+from study.registry import Registry
+from study.spec.settings import settings
+from study.spec.study import load, resolve
+from study.training.predictions import load as load_predictions
+from study.training.predictions import save
+from study.training.train import train
+
+STUDY = """
+title = "t"
+question = "Does it?"
+[base]
+dataset = { name = "faces", train_clips = 40, selection_clips = 14, test_clips = 14 }
+backbone = "conv-tiny"
+[train]
+batch_size = 8
+epochs = 3
+[design]
+kind = "one-factor"
+reference = { "train.ema" = 0.0 }
+[factors]
+"train.ema" = [0.0]
+"""
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> tuple[RunSpec, Path]:
+    """Return a run that was trained, and the folder of a ledger that holds it."""
+    home = tmp_path_factory.mktemp("lab")
+    (home / "s.toml").write_text(STUDY)
+    registry = Registry()
+    config, places = resolve(load(home / "s.toml", None, []), registry, settings(home), {"train.ema": 0.0})
+    data = registry.build("dataset", config["dataset"]).digest
+    run = RunSpec(config, 1, data, code_digest(modules_of(config, registry)), places=places)
+    ledger = Ledger(home / "ledger")
+    ledger.begin(run)
+    train(run, ledger.run_folder(run), lambda epoch: None)
+    return run, ledger.root
+
+
+@pytest.fixture
+def recorded(trained, tmp_path: Path, monkeypatch) -> tuple[RunSpec, Path]:
+    """Return the run and its folder in a ledger that a test may spoil, seen from that ledger's lab."""
+    run, root = trained
+    shutil.copytree(root, tmp_path / ".study" / "ledger")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "study.toml").write_text("")
+    return run, tmp_path / ".study" / "ledger" / "runs" / run.id
+
+
+def reproduce(run: str) -> tuple[int, str]:
+    result = CliRunner().invoke(cli.app, ["reproduce", run])
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result.exit_code, result.output
+
+
+def files(root: Path) -> dict[str, str]:
+    return {str(path): file_digest(path) for path in root.rglob("*") if path.is_file()}
+
+
+def respecified(run: RunSpec, folder: Path, **changes) -> RunSpec:
+    """Make the recorded run one of another request, as if it had been trained so."""
+    other = replace(run, **changes)
+    result = json.loads((folder / "result.json").read_text())
+    (folder / "result.json").write_text(json.dumps({**result, "run": other.id}))
+    (folder / "run.json").write_text(to_json(other))
+    return other
+
+
+def test_a_run_reproduces_and_nothing_in_the_ledger_is_changed(recorded) -> None:
+    run, folder = recorded
+    before = files(folder.parent.parent)
+    code, output = reproduce(run.id)
+    assert code == 0
+    lines = output.splitlines()
+    assert "changed" not in output
+    assert [line.split(": ")[0] for line in lines[2:5]] == [f"  epoch {n} of 3" for n in (1, 2, 3)]
+    assert all(line.endswith(", as recorded") for line in lines[2:5])
+    assert [line.split(":")[0].split() for line in lines[5:9]] == [
+        [what, "identical"] for what in ("history", "weights", "predictions", "result")
+    ]
+    assert lines[-1] == "The run reproduces bit for bit."
+    assert files(folder.parent.parent) == before
+
+
+def test_a_run_is_found_by_its_beginning_and_by_its_folder(recorded, tmp_path: Path) -> None:
+    run, folder = recorded
+    shutil.copytree(folder, tmp_path / "elsewhere" / "copy")
+    for name in (run.id[:6], run.id[3:9], str(tmp_path / "elsewhere" / "copy")):
+        assert reproduce(name)[0] == 0
+
+
+def test_search_trials_whose_weights_are_gone_are_compared_in_what_is_left(recorded) -> None:
+    run, folder = recorded
+    (folder / "weights.safetensors").unlink()
+    (folder / "selection.npz").unlink()
+    code, output = reproduce(run.id)
+    assert code == 0
+    assert "weights      not compared: none were kept" in output
+
+
+def test_the_first_epoch_that_differs_is_named_with_both_values(recorded) -> None:
+    run, folder = recorded
+    result = json.loads((folder / "result.json").read_text())
+    now = result["history"][1]["train_loss"]
+    result["history"][1]["train_loss"] = now + 0.25
+    (folder / "result.json").write_text(json.dumps(result))
+    code, output = reproduce(run.id)
+    assert code == 1
+    assert (
+        f"history      DIFFERENT: differs first in epoch 2: train loss {now + 0.25!r}, now {now!r}" in output
+    )
+    assert "epoch 1 of 3" in output.split("not as recorded")[0]
+    assert "weights      identical" in output
+    assert "The run does not reproduce bit for bit." in output
+
+
+def test_the_tensors_that_differ_are_named_and_by_how_much(recorded) -> None:
+    run, folder = recorded
+    weights = safetensors.torch.load_file(folder / "weights.safetensors")
+    first, second, *_ = sorted(weights)
+    weights[first].view(-1)[0] += 0.5
+    weights[second].view(-1)[0] -= 2.0
+    (folder / "weights.safetensors").write_bytes(safetensors.torch.save(weights))
+    code, output = reproduce(run.id)
+    assert code == 1
+    assert (
+        f"weights      DIFFERENT: 2 of {len(weights)} tensors differ, first {first}; by at most 2, in {second}"
+        in output
+    )
+    assert "predictions  identical" in output
+
+
+def test_the_clips_that_differ_are_named_and_how_many_change_class(recorded) -> None:
+    run, folder = recorded
+    kept = load_predictions(folder / "selection.npz")
+    logits = kept.logits.copy()
+    logits[3, logits[3].argmin()] = np.float32(100)
+    save(folder / "selection.npz", replace(kept, logits=logits))
+    code, output = reproduce(run.id)
+    assert code == 1
+    assert f"predictions  DIFFERENT: 1 of 14 clips differ, first {kept.ids[3]}; logits by at most 1" in output
+    assert "and 1 clips are given another class" in output
+
+
+def test_another_result_is_told(recorded) -> None:
+    run, folder = recorded
+    result = json.loads((folder / "result.json").read_text())
+    (folder / "result.json").write_text(json.dumps({**result, "parameters": 7, "nondeterministic": ["put_"]}))
+    code, output = reproduce(run.id)
+    assert code == 1
+    assert "result       DIFFERENT: parameters 7, now " in output
+    assert "nondeterministic ('put_',), now ()" in output
+
+
+def test_other_code_data_and_libraries_are_told_before_training(recorded) -> None:
+    run, folder = recorded
+    parts = code_parts(modules_of(run.config, Registry()))
+    ledger_code = folder.parent.parent / "code" / "1234567890abcdef.json"
+    ledger_code.parent.mkdir()
+    ledger_code.write_text(json.dumps({**parts, "study.training.train": "other"}))
+    result = json.loads((folder / "result.json").read_text())
+    result["machine"]["versions"]["torch"] = "1.0"
+    result["machine"]["hardware"] = "Abacus"
+    (folder / "result.json").write_text(json.dumps(result))
+    other = respecified(run, folder, code_digest="1234567890abcdef", data_digest="fedcba0987654321")
+    code, output = reproduce(str(folder))
+    told = output.split("Training again")[0]
+    assert f"the code has changed (study.training.train): its digest is {run.code_digest}" in told
+    assert f"the data have changed: their digest is {run.data_digest}, recorded is fedcba0987654321" in told
+    assert "recorded is 1.0" in told
+    assert "recorded is Abacus" in told
+    assert other.id in told
+    assert code == 0
+
+
+def test_a_mistake_is_one_message_and_exit_code_2(recorded, tmp_path: Path) -> None:
+    run, folder = recorded
+    with pytest.raises(InputError, match="there is no run 'r1-ffff'"):
+        reproduce("r1-ffff")
+    shutil.copytree(folder, folder.with_name(run.id[:-1] + "x"))
+    with pytest.raises(InputError, match="2 runs begin with 'r1-'"):
+        reproduce("r1-")
+    unlike = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps({**unlike, "seed": 2}))
+    with pytest.raises(InputError, match=f"result.json is of {run.id}"):
+        reproduce(run.id)
+    (folder / "result.json").unlink()
+    with pytest.raises(InputError, match="no result"):
+        reproduce(run.id)
+    assert InputError.exit_code == 2
+
+
+def test_a_run_that_cannot_be_trained_here_is_a_mistake_and_not_a_difference(recorded, monkeypatch) -> None:
+    _, folder = recorded
+
+    def no_memory(*_):
+        raise StudyError("The GPU ran out of memory")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("study.training.train.train", no_memory)
+        with pytest.raises(InputError, match="cannot be trained here: The GPU ran out"):
+            reproduce(str(folder))
+    monkeypatch.setattr("study.executors.devices.cuda_devices", lambda: ())
+    run = respecified(*recorded, device="cuda")
+    with pytest.raises(InputError, match=f"{run.id} was trained on a GPU, and torch finds none here"):
+        reproduce(str(folder))
