@@ -55,6 +55,9 @@ KINDS = (*CONFIGURED, "measure")
 BUILT_IN = (
     "study.data.faces",
     "study.data.dfew",
+    "study.data.ferv39k",
+    "study.data.mafw",
+    "study.data.folder",
     "study.components.network",
     "study.components.baselines",
     "study.components.backbones",

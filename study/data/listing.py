@@ -152,9 +152,20 @@ def climbs(name: str) -> bool:
 
 def home(root: str, name: str) -> Path:
     """Return the root as a path; InputError where there is no such folder or it may not be read."""
-    path = Path(root).expanduser()
+    path = Path(root).expanduser().absolute()
     names_in(path, f"{name}: root")
     return path
+
+
+def named(given: str, root: Path, where: str) -> Path:
+    """Return what the user names, by its path from the root or by its whole path; it must be inside the root."""
+    for path in (root / given, Path(given).expanduser()):
+        if path.exists():
+            inside(path, root)
+            if path.is_relative_to(root):
+                return path
+            return root / os.path.relpath(os.path.realpath(path), os.path.realpath(root))
+    raise InputError(f"{where}: there is no {given!r}, neither below {str(root)!r} nor by itself.")
 
 
 def names_in(folder: Path, where: str) -> list[str]:
