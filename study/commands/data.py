@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -21,21 +22,38 @@ def make(
     out: Annotated[
         Path, typer.Argument(metavar="OUT", help="A folder that does not exist yet, or is empty.")
     ],
-    layout: Annotated[Literal["dfew"], typer.Option(help="The layout to write.")] = "dfew",
+    layout: Annotated[
+        Literal["dfew", "ferv39k", "mafw", "clips"], typer.Option(help="The layout to write.")
+    ] = "dfew",
     clips: Annotated[int, typer.Option(min=70, help="Clips in all.")] = 700,
     size: Annotated[int, typer.Option(min=32, max=224, help="Pixels on a side.")] = 64,
     folds: Annotated[int, typer.Option(min=2, max=10, help="Train and test lists.")] = 5,
+    video: Annotated[bool, typer.Option("--video", help="Videos in place of frames; needs PyAV.")] = False,
+    set_: Changes = None,
 ) -> None:
     """Write a procedural data set as files, in the layout of a real one."""
     from study.data.make import make as write_clips
     from study.progress import counting
+    from study.spec.tables import parse_setting
 
+    parameters = dict(parse_setting(change) for change in set_ or [])
     with counting(f"Writing {name}", "clips") as progress:
-        made = write_clips(out, layout=layout, clips=clips, size=size, folds=folds, progress=progress)
+        made = write_clips(
+            out,
+            layout=layout,
+            clips=clips,
+            size=size,
+            folds=folds,
+            video=video,
+            parameters=parameters,
+            progress=progress,
+        )
+    split = f"{made.folds} folds" if made.folds else f"one split, every {folds}th person in test"
+    study = "ablations/issm.toml" if Path("ablations/issm.toml").is_file() else "STUDY.toml"
     print(
-        f"{made.out}: {made.clips} clips of {made.frames} frames, {made.people} people, {made.folds} folds, "
+        f"{made.out}: {made.clips} clips of {made.frames} frames, {made.people} people, {split}, "
         f"in the layout of {layout}.\nRun a study on it with\n"
-        f'  --set \'base.dataset={{name="{layout}", root="{out}", folds=[1]}}\''
+        f"  {shlex.join(['study', 'run', study, '--set', made.setting])}"
     )
 
 
