@@ -28,7 +28,7 @@ from typing import Any, TypeVar
 
 from study.analysis.findings import VariantFinding
 from study.errors import InputError, StudyError
-from study.events import Concluded, Ended, EpochEnded, Event, Found, Listener, Started
+from study.events import Concluded, Ended, EpochEnded, Event, Found, Listener, Retried, Started
 from study.ledger.files import write
 from study.ledger.record import RunState
 from study.plan import Job
@@ -216,6 +216,8 @@ class _Store:
                 self._settle(now, self._child(now, job), state, history)
             case Ended(job, state) if job.kind in ("train", "evaluate"):
                 self._settle(now, self._child(now, job), state)
+            case Retried(job, reason) if job.kind == "train":
+                self._tag(self._child(now, job), {"study.status": _cut(f"running again: {reason}")})
             case Concluded():
                 self._conclude(now, event)
 
@@ -251,8 +253,8 @@ class _Store:
 
     def _settle(self, now: int, run: _Mirrored, state: RunState, history: Iterable[Epoch] = ()) -> None:
         """Write what a run came to; one that is known to have finished is left alone."""
-        result, failure = state.result, state.failure
-        self._log_epochs(now, run, history)
+        result, failure, pruned = state.result, state.failure, state.pruned
+        self._log_epochs(now, run, pruned.history if pruned else history)
         if result and not (run.status == "FINISHED" and "best_epoch" in run.metrics):
             self._log_epochs(now, run, result.history)
             figures = {f"selection_best/{name}": value for name, value in result.selection.items()}
@@ -264,6 +266,9 @@ class _Store:
             self._set_status(run, "FAILED", now, failure=failure.reason)
         elif result:
             self._set_status(run, "FINISHED", now, shown=result.status)
+        elif pruned:
+            self._log(now, run, {"pruned_after_epoch": pruned.epoch})
+            self._set_status(run, "FINISHED", now, shown="pruned")
         else:
             self._set_status(run, "KILLED", now)
 

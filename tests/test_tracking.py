@@ -7,22 +7,34 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
+from study import conductor, plan
 from study.analysis.findings import Difference, Findings, Interval, SeedScore, VariantFinding
-from study.errors import InputError
-from study.events import Began, Concluded, Ended, EpochEnded, Found, Started
+from study.errors import InputError, StudyError
+from study.events import Began, Concluded, Ended, EpochEnded, Event, Found, Retried, Started
+from study.executors.inprocess import InProcess
+from study.executors.protocol import Task
 from study.ledger.record import RunState, StudyRecord
+from study.ledger.store import Ledger
 from study.plan import Job
-from study.records import Epoch, Failure, Machine, RunResult, RunSpec
-from study.tracking import Mirror, mirror, ui
+from study.prepare import TARGETS, prepare
+from study.records import Epoch, Failure, Machine, RunResult, RunSpec, Stopped
+from study.registry import Registry
+from study.retell import retell
+from study.spec.settings import settings
+from study.spec.study import load
+from study.tracking import NOTE, Mirror, mirror, sync, ui
 
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+FAKE = {kind: f"study.testing.fake:{kind}" for kind in TARGETS}
 BEGAN = Began(cast(StudyRecord, None), 0, 0)
 MACHINE = Machine(versions={"torch": "2.15"}, hardware="CPU", platform="Linux")
 
@@ -504,3 +516,216 @@ def test_the_ui_of_a_mirror_that_is_not_there_makes_none(tmp_path: Path) -> None
     with pytest.raises(InputError, match="nothing has been mirrored"):
         ui(f"sqlite:///{tmp_path}/mlflow.db", tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+# A study carried out by a real conductor, with a trainer that trains nothing
+
+
+TOML = """
+title = "t"
+question = "Does it?"
+base.dataset = { name = "faces", train_clips = 70, selection_clips = 14, test_clips = 14 }
+factors.splitter = ["even-odd", "issm"]
+design = { kind = "one-factor", reference = { splitter = "even-odd" } }
+train.epochs = 4
+search.trials = 5
+search.generation = 2
+search.pruner = "halving"
+search.space."train.lr" = { low = 1e-4, high = 1e-2, log = true }
+confirm.seeds = 2
+"""
+
+
+class Lab:
+    """A study and its ledger beside a store."""
+
+    def __init__(self, place: Place) -> None:
+        self.place = replace(place, study="s")
+        self.folder = place.folder / "lab"
+        self.folder.mkdir()
+        (self.folder / "s.toml").write_text(TOML)
+        self.ledger = Ledger(self.folder / "ledger")
+
+    def run(self, tasks: int = 1000, mirrored: bool = True) -> None:
+        """Carry the study out, mirrored, as `study run` does; Ctrl-C after so many tasks."""
+        record = prepare(load(self.folder / "s.toml"), Registry(), settings(self.folder), "cpu")
+        tracking = self.place.mirror() if mirrored else mirror("off", self.folder, "s")
+        with tracking as tracker, contextlib.suppress(KeyboardInterrupt):
+            conductor.run(record, self.ledger, Some(tasks), self.folder / "reports", tracker, FAKE)
+
+    def sync(self) -> None:
+        with tempfile.TemporaryDirectory() as report:
+            events = retell(self.ledger.study("s"), self.ledger, Path(report))
+            sync(self.place.uri, self.place.folder / "art @ 1#", "s", events)
+
+    def pages(self) -> dict[str, Any]:
+        """All that the store shows, but for when it was written and how long it took."""
+        experiment = self.place.client.get_experiment_by_name("s")
+        found = self.place.client.search_runs([experiment.experiment_id], max_results=1000)
+        names = {
+            run.info.run_id: run.data.tags["study.variant"]
+            for run in found
+            if "study.variant" in run.data.tags
+        }
+        pages: dict[str, Any] = {"": experiment.tags[NOTE]}
+        for run in found:
+            tags = {
+                key: names.get(value, value) for key, value in run.data.tags.items() if key != "mlflow.user"
+            }
+            metrics = {
+                key: sorted(
+                    (p.step, p.value) for p in self.place.client.get_metric_history(run.info.run_id, key)
+                )
+                for key in run.data.metrics
+                if "seconds" not in key
+            }
+            files = sorted(f.path for f in self.place.client.list_artifacts(run.info.run_id))
+            key = f"{tags.get('study.variant')} {run.info.run_name}"
+            assert key not in pages, "a run has two pages"
+            pages[key] = run.info.status, tags, metrics, run.data.params, files
+        return pages
+
+    def dump(self) -> list[str]:
+        with sqlite3.connect(self.place.folder / "mlflow.db") as connection:
+            return sorted(connection.iterdump())
+
+    def wipe(self, template: sqlite3.Connection) -> None:
+        for name in ("mlflow.db", "mlflow.db-wal", "mlflow.db-shm"):
+            (self.place.folder / name).unlink(missing_ok=True)
+        with contextlib.closing(sqlite3.connect(self.place.folder / "mlflow.db")) as copy:
+            template.backup(copy)
+
+
+class Some(InProcess):
+    """Runs so many tasks; then Ctrl-C."""
+
+    def __init__(self, tasks: int) -> None:
+        super().__init__()
+        self._left = tasks
+
+    def submit(self, task: Task) -> None:
+        if not self._left:
+            raise KeyboardInterrupt
+        self._left -= 1
+        super().submit(task)
+
+
+@pytest.fixture
+def lab(place: Place) -> Lab:
+    return Lab(place)
+
+
+def test_a_finished_study_is_mirrored_live_as_it_is_rebuilt(lab: Lab, template: sqlite3.Connection) -> None:
+    lab.run()
+    live = lab.pages()
+    assert {status for status, *_ in list(live.values())[1:]} == {"FINISHED"}
+    assert {tags["study.status"] for _, tags, *_ in list(live.values())[1:]} == {"finished", "pruned"}
+    lab.wipe(template)
+    lab.sync()
+    assert lab.pages() == live
+
+
+def test_rebuilding_twice_changes_nothing(lab: Lab) -> None:
+    lab.run(tasks=4)
+    lab.sync()
+    before = lab.dump()
+    lab.sync()
+    assert lab.dump() == before
+
+
+def test_rebuilding_the_pages_of_a_finished_study_changes_nothing(lab: Lab) -> None:
+    lab.run()
+    before = lab.dump()
+    lab.sync()
+    assert lab.dump() == before
+
+
+def test_whatever_became_of_the_store_the_pages_are_the_same(lab: Lab, template: sqlite3.Connection) -> None:
+    lab.run(tasks=4)
+    lab.run(tasks=5, mirrored=False)
+    last = max(
+        (
+            job
+            for job in plan.trainings(lab.ledger.study("s"), lab.ledger.state)
+            if job.seen(lab.ledger.state).result
+        ),
+        key=lambda job: job.number,
+    )
+    (lab.ledger.run_folder(last.run) / "result.json").unlink()  # killed after its last epoch
+    cut = f"{last.variant} {'seed' if last.purpose == 'confirm' else 'trial'} {last.number + 1}"
+    lab.ledger = Ledger(lab.ledger.root)
+    lab.sync()
+    half = lab.pages()
+    assert half[cut][0] == "KILLED"
+    assert len(half[cut][2]["learning_rate"]) == 4
+    lab.wipe(template)
+    lab.sync()
+    assert lab.pages() == half
+
+    client = lab.place.client
+    experiment = client.get_experiment_by_name("s").experiment_id
+    for run in client.search_runs([experiment]):  # as a kill -9 leaves them
+        if run.info.run_name == "issm" or half[cut][1]["study.run"] == run.data.tags.get("study.run"):
+            client.update_run(run.info.run_id, status="RUNNING")
+            client.set_tag(run.info.run_id, "study.status", "running")
+    lab.sync()
+    assert lab.pages() == half
+
+    for run in client.search_runs([experiment])[::2]:
+        client.delete_run(run.info.run_id)
+    lab.sync()
+    assert lab.pages() == half
+
+
+def test_a_store_that_cannot_be_reached_is_one_line(lab: Lab) -> None:
+    lab.run(tasks=1)
+    (lab.folder / "file").write_text("in the way")
+    with pytest.raises(StudyError, match="The ledger is as it was"):
+        sync(f"sqlite:///{lab.folder}/file/x.db", lab.folder, "s", [])
+    with pytest.raises(InputError, match="there is no mirror to rebuild"):
+        sync("off", lab.folder, "s", [])
+
+
+def test_a_mistake_in_the_telling_is_not_blamed_on_the_store(place: Place) -> None:
+    def broken() -> Iterator[Event]:
+        yield Found(SEED, DONE)
+        raise ValueError("of our own")
+
+    with pytest.raises(ValueError, match="of our own"):
+        sync(place.uri, place.folder, "s", broken())
+
+
+def test_a_pruned_trial_is_told_as_such_and_a_later_full_run_replaces_it(place: Place) -> None:
+    stopped = Stopped(TRIAL.run.id, {"2": 0.9}, 2, 0.6, HISTORY[:2])
+    with place.mirror() as tracker:
+        tracker(Started(TRIAL))
+        tracker(Ended(TRIAL, RunState(pruned=stopped)))
+    run = place.runs()["trial 1"]
+    assert (run.info.status, run.data.tags["study.status"]) == ("FINISHED", "pruned")
+    assert run.data.metrics["pruned_after_epoch"] == 2
+    assert place.history("trial 1", "selection/war") == [(1, 0.4), (2, 0.6)]
+    with place.mirror() as tracker:
+        tracker(Found(TRIAL, RunState(result(TRIAL.run.id, *HISTORY))))
+    run = place.runs()["trial 1"]
+    assert run.data.tags["study.status"] == "finished"
+    assert place.history("trial 1", "selection/war") == [(1, 0.4), (2, 0.6), (3, 0.55)]
+
+
+def test_a_worker_that_died_is_told_until_its_second_attempt_ends(place: Place) -> None:
+    from study.tracking import _Store
+
+    store = _Store(place.uri, place.folder, place.study)
+    store.take(1, Started(SEED))
+    store.take(2, Retried(SEED, "killed by SIGKILL"))
+    assert place.runs()["seed 1"].data.tags["study.status"] == "running again: killed by SIGKILL"
+    store.take(3, Ended(SEED, DONE))
+    assert place.runs()["seed 1"].data.tags["study.status"] == "finished"
+
+
+def test_many_parameters_and_long_histories_fit_into_what_a_store_takes_at_once(place: Place) -> None:
+    many = replace(SEED, run=replace(SEED.run, config={"splitter": {f"p{n:03}": n for n in range(250)}}))
+    history = tuple(epoch(number) for number in range(1, 301))
+    with place.mirror() as tracker:
+        tracker(Found(many, RunState(result(many.run.id, *history))))
+    assert len(place.history("seed 1", "selection/war")) == 300
+    assert sum(key.startswith("splitter.p") for key in place.runs()["seed 1"].data.params) == 250
