@@ -15,7 +15,7 @@ from study.events import Began, Concluded, Ended, EpochEnded, Listener, Retried,
 from study.executors import protocol
 from study.executors.protocol import Executor
 from study.ledger.locks import Holder
-from study.ledger.record import StudyRecord
+from study.ledger.record import RunState, StudyRecord
 from study.ledger.session import Session
 from study.ledger.store import Ledger
 from study.prepare import TARGETS
@@ -63,6 +63,7 @@ def carry_out(
             if ledger.is_asked_to_stop(study.name):
                 raise KeyboardInterrupt
             for found in agenda.update():
+                _shed(found.job, found.state, ledger, keep)
                 tell(found)
             taken = _start(agenda, running, ledger, executor, tell, targets)
             if not running and not taken:
@@ -88,8 +89,7 @@ def carry_out(
                     agenda.ended(job)
                     if job.kind == "train":
                         session.trained()
-                        if job.purpose == "search" and keep != "all":
-                            ledger.drop_weights(job.run)
+                    _shed(job, state, ledger, keep)
                     tell(Ended(job, state))
     finally:
         executor.close()
@@ -140,6 +140,12 @@ def _start(
             running[job.key] = job
             tell(Started(job))
     return taken
+
+
+def _shed(job: plan.Job, state: RunState, ledger: Ledger, keep: Keep) -> None:
+    """Free what no one will read of a search trial, now or after a kill that came in between."""
+    if job.purpose == "search" and keep != "all" and state.result is not None and state.kept:
+        ledger.drop_weights(job.run)
 
 
 def _wait_for(taken: Mapping[Holder, plan.Job], waited_for: set[Holder], tell: Listener) -> None:

@@ -7,17 +7,22 @@ a second instead of two. It is run as ``python -c "import conductors; conductors
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
 NEEDED_TORCH = 77
+FAKE, REAL = "study.testing.fake", "study.training.train"
 PATIENCE_S = 60.0
 
 STUDY = """
@@ -45,13 +50,21 @@ seeds = 2
 """
 
 
+@contextmanager
+def folder_in_memory() -> Iterator[Path]:
+    """Make a folder in memory where there is one: a thousand synced writes wait for no disk."""
+    memory = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None) as folder:
+        yield Path(folder)
+
+
 class Conductors:
     """Starts, kills and awaits conductors of one study file in one folder."""
 
     def __init__(self, folder: Path, study: str = STUDY) -> None:
         self.folder = folder
         self.ledger = folder / "ledger"
-        self.log = folder / "epochs.txt"
+        self.log = folder / "ledger-epochs.txt"
         (folder / "s.toml").write_text(study)
         self._server = subprocess.Popen(
             [sys.executable, "-c", "import conductors; conductors.serve()"],
@@ -63,17 +76,18 @@ class Conductors:
         )
 
     def start(
-        self, workers: int = 1, longest_s: float = 0.0, seed: int = 0, changes: tuple[str, ...] = ()
+        self,
+        workers: int = 1,
+        longest_s: float = 0.0,
+        seed: int = 0,
+        changes: tuple[str, ...] = (),
+        ledger: str = "ledger",
+        trainer: str = FAKE,
     ) -> int:
         """Start a conductor and return its process number."""
-        return int(
-            self._ask(
-                "start",
-                workers=workers,
-                changes=changes,
-                pace={"log": str(self.log), "longest_s": longest_s, "seed": seed},
-            )
-        )
+        log = self.folder / f"{ledger}-epochs.txt"
+        pace = {"log": str(log), "longest_s": longest_s, "seed": seed, "trainer": trainer}
+        return int(self._ask("start", workers=workers, changes=changes, ledger=ledger, pace=pace))
 
     def wait(self, process: int) -> int:
         """Wait for a conductor's end and return its exit code, negative for a signal."""
@@ -91,9 +105,9 @@ class Conductors:
         file = self.folder / f"said-{process}.txt"
         return file.read_text() if file.is_file() else ""
 
-    def until_said(self, process: int, what: str) -> None:
+    def until_said(self, process: int, what: str, times: int = 1) -> None:
         deadline = time.monotonic() + PATIENCE_S
-        while what not in self.said(process):
+        while self.said(process).count(what) < times:
             assert time.monotonic() < deadline, f"never said {what!r}: {self.said(process)}"
             time.sleep(0.01)
 
@@ -119,7 +133,7 @@ class Conductors:
 
 
 def tables(ledger: Path) -> dict[str, Any]:
-    """Return all that a study's answer is made of, measured time excepted."""
+    """Return all that a study's answer is made of, measured time and what depends on it excepted."""
     from study.analysis.analyse import findings
     from study.analysis.gather import gather
     from study.ledger.store import Ledger
@@ -131,13 +145,23 @@ def tables(ledger: Path) -> dict[str, Any]:
         "profiles/*/*.json",
         "studies/*/suggestions/*.json",
     ):
-        found |= {str(file.relative_to(ledger)): file.read_bytes() for file in sorted(ledger.glob(pattern))}
+        for file in sorted(ledger.glob(pattern)):
+            found[str(file.relative_to(ledger))] = _timeless(json.loads(file.read_bytes()))
+    for pattern in ("runs/*/*.safetensors", "runs/*/*.npz"):
+        for file in sorted(ledger.glob(pattern)):
+            found[str(file.relative_to(ledger))] = hashlib.sha256(file.read_bytes()).hexdigest()
     for study in sorted((ledger / "studies").iterdir()):
         kept = Ledger(ledger)
-        told = dataclasses.asdict(findings(gather(kept, kept.study(study.name))))
+        told = _timeless(dataclasses.asdict(findings(gather(kept, kept.study(study.name)))))
         told["facts"] = {key: fact for key, fact in told["facts"].items() if key not in ("trained", "commit")}
         found[study.name] = told
     return found
+
+
+def _timeless(told: Any) -> Any:
+    if isinstance(told, dict):
+        return {key: _timeless(value) for key, value in told.items() if "seconds" not in str(key)}
+    return [_timeless(value) for value in told] if isinstance(told, list | tuple) else told
 
 
 def serve() -> None:
@@ -149,13 +173,16 @@ def serve() -> None:
     from study.spec.settings import settings
     from study.spec.study import load
 
+    records: dict[tuple[str, ...], Any] = {}
     for line in sys.stdin:
         request = json.loads(line)
         if request["what"] == "start":
-            spec = load(Path("s.toml"), None, request["changes"])
-            record = prepare.prepare(spec, Registry(), settings(Path.cwd()), "cpu")
+            changes = tuple(request["changes"])
+            if changes not in records:
+                spec = load(Path("s.toml"), None, changes)
+                records[changes] = prepare.prepare(spec, Registry(), settings(Path.cwd()), "cpu")
             if not (process := os.fork()):
-                _carry_out(record, request)
+                _carry_out(records[changes], request)
             print(process, flush=True)
         else:
             ended, status = os.waitpid(request["process"], os.WNOHANG if request["what"] == "poll" else 0)
@@ -169,6 +196,8 @@ def _carry_out(record: Any, request: dict[str, Any]) -> None:
     from study.ledger.store import Ledger
     from study.prepare import TARGETS
 
+    faked = request["pace"]["trainer"] == FAKE
+    targets = {kind: f"paced:{kind}" for kind in TARGETS} if faked else {**TARGETS, "train": "paced:train"}
     os.environ["PACE"] = json.dumps(request["pace"])
     said = os.open(f"said-{os.getpid()}.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
@@ -176,14 +205,14 @@ def _carry_out(record: Any, request: dict[str, Any]) -> None:
     os.dup2(said, 2)
     code = 1
     try:
-        ledger = Ledger(Path("ledger"))
+        ledger = Ledger(Path(request["ledger"]))
         with ledger.hold(record.name):
             conductor.carry_out(
                 ledger.save(record),
                 ledger,
-                LocalWorkers(request["workers"], preload=["paced"]),
+                LocalWorkers(request["workers"], preload=["paced" if faked else "study.training.train"]),
                 lambda event: print(type(event).__name__, getattr(event, "holder", ""), flush=True),
-                {kind: f"paced:{kind}" for kind in TARGETS},
+                targets,
             )
         code = NEEDED_TORCH if "torch" in sys.modules else 0
     except StudyError as error:

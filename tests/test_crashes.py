@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from conductors import tables
+from conductors import folder_in_memory, tables
 
 from study import conductor
 from study.errors import StudyError
@@ -58,11 +58,17 @@ def study(tmp_path_factory: pytest.TempPathFactory):
     return prepare(load(folder / "s.toml"), Registry(), settings(folder), "cpu")
 
 
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    with folder_in_memory() as folder:
+        yield folder
+
+
 @pytest.fixture(scope="module")
-def undisturbed(study, tmp_path_factory: pytest.TempPathFactory):
-    folder = tmp_path_factory.mktemp("undisturbed")
-    carry_out(study, folder)
-    return tables(folder)
+def undisturbed(study):
+    with folder_in_memory() as folder:
+        carry_out(study, folder)
+        return tables(folder)
 
 
 def carry_out(study, root: Path) -> None:
@@ -155,19 +161,19 @@ CHECKS = pytest.mark.parametrize(
 
 @CHECKS
 def test_being_cut_off_at_each_kind_of_write_changes_no_table(
-    study, undisturbed, tmp_path, check, applies
+    study, undisturbed, folder, check, applies
 ) -> None:
-    steps = steps_of(study, tmp_path / "counted")
+    steps = steps_of(study, folder / "counted")
     for step in dict.fromkeys(filter(applies, steps)):
         moment = steps.index(step)
-        check(study, tmp_path / str(moment), moment, undisturbed)
+        check(study, folder / str(moment), moment, undisturbed)
 
 
 @pytest.mark.slow
 @CHECKS
 def test_being_cut_off_at_any_step_of_any_write_changes_no_table(
-    study, undisturbed, tmp_path, check, applies
+    study, undisturbed, folder, check, applies
 ) -> None:
-    for moment, step in enumerate(steps_of(study, tmp_path / "counted")):
+    for moment, step in enumerate(steps_of(study, folder / "counted")):
         if applies(step):
-            check(study, tmp_path / str(moment), moment, undisturbed)
+            check(study, folder / str(moment), moment, undisturbed)

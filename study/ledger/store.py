@@ -46,8 +46,8 @@ _log = logging.getLogger(__name__)
 
 MEASURED, UNMEASURED, STOPPED = "measure-{}.json", "unmeasured-{}.json", "stopped-{}.json"
 WEIGHTS = "weights.safetensors"
-OF_TRIALS = (WEIGHTS, "selection.npz")
-"""What a training leaves besides its result, for a test that search trials never come to."""
+OF_TRIALS = ("selection.npz", WEIGHTS)
+"""What a training leaves besides its result, for a test that search trials never come to; freed in this order."""
 RECORD_END = b"}\n"
 LOCK, STOP, CLAIM = "lock", "stop", "claim"
 
