@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from study.commands.here import Changes, open_registry, read_settings
+from study.commands.here import INTERRUPTED, Changes, open_registry, read_settings
 
 if TYPE_CHECKING:
     from study.data.clips import Dataset
 
-data = typer.Typer(help="Data sets: make one on disk.", no_args_is_help=True)
+data = typer.Typer(help="Data sets: make, check, pack and show them.", no_args_is_help=True)
+
+DataName = Annotated[str, typer.Argument(metavar="NAME", help="The data set.")]
+Root = Annotated[
+    Path | None, typer.Argument(metavar="ROOT", help="Where it lies, if study.toml does not say.")
+]
+SKIP = "skip_bad=true"
 
 
 @data.command()
@@ -78,6 +87,89 @@ def show(
     check_format(out)
     sheet = draw(_dataset(name, root, set_ or []), name, out, rows=n, split=split, fold=fold)
     print(f"{out}: {sheet.rows} clips" + (f"; none of {', '.join(sheet.missing)}" if sheet.missing else ""))
+
+
+@data.command()
+def check(
+    name: DataName,
+    root: Root = None,
+    set_: Changes = None,
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="Clips and rows that cannot be used will be left out.")
+    ] = False,
+    json_: Annotated[bool, typer.Option("--json", help="For machines: one JSON object.")] = False,
+) -> None:
+    """Read all of a data set once and say what is wrong with it; exit code 0 only if training would be sound."""
+    import json
+
+    from study.data.check import check as check_data
+    from study.data.check import described
+    from study.progress import counting
+
+    changes = set_ or []
+    with (
+        _resumable(),
+        contextlib.redirect_stdout(sys.stderr),
+        counting(f"Reading {name}", "clips") as progress,
+    ):
+        report = check_data(
+            name,
+            lambda skip: _dataset(name, root, [*changes, SKIP] if skip else changes),
+            skip_bad=skip_bad,
+            progress=progress,
+        )
+    print(json.dumps(report.as_json(), indent=1, ensure_ascii=False) if json_ else described(report))
+    if not report.is_sound:
+        raise typer.Exit(1)
+
+
+@data.command()
+def pack(
+    name: DataName,
+    root: Annotated[Path, typer.Argument(metavar="ROOT", help="Where the data set lies.")],
+    out: Annotated[
+        Path, typer.Argument(metavar="OUT", help="A new folder, or the same pack, finished or not.")
+    ],
+    set_: Changes = None,
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="Leave out clips and rows that cannot be used.")
+    ] = False,
+) -> None:
+    """Decode and resize all frames once, into files that training maps; goes on where it was interrupted."""
+    from study.data.pack import pack as write_pack
+    from study.data.recorded import Recorded
+    from study.errors import InputError
+    from study.progress import counting
+
+    with _resumable():
+        dataset = _dataset(name, root, [*(set_ or []), *([SKIP] if skip_bad else [])])
+        if not isinstance(dataset, Recorded):
+            raise InputError(f"{name}: a program draws its clips; there are no frames to pack.")
+        with counting("Reading", "clips") as progress:
+            dataset.inspect(progress)
+        with counting("Packing", "clips") as progress:
+            made = write_pack(dataset, out, progress=progress)
+    kept = f" ({made.kept} of them were there and are whole)" if made.kept else ""
+    print(
+        f"{made.out}: {made.clips} clips, {made.frames} frames, {made.bytes / 1e9:.2f} GB in {made.shards} files{kept}."
+    )
+    if made.skipped:
+        print(f"{len(made.skipped)} rows and clips were left out; `study data check` names them.")
+    print(f"Train on it with\n  --set 'base.dataset.pack=\"{made.out}\"'")
+
+
+@contextlib.contextmanager
+def _resumable() -> Iterator[None]:
+    """Answer Ctrl-C with the way to go on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        again = shlex.join(["study", *sys.argv[1:]])
+        print(
+            f"\nInterrupted; whatever was finished is kept. Go on with the same command:\n  {again}",
+            file=sys.stderr,
+        )
+        raise typer.Exit(INTERRUPTED) from None
 
 
 def _dataset(name: str, root: Path | None, changes: list[str]) -> Dataset:
