@@ -174,9 +174,10 @@ def counting(what: str, unit: str) -> Iterator[Callable[[int, int], None]]:
 
         def tell(done: int, total: int) -> None:
             nonlocal told
-            if (tenth := 10 * done // max(total, 1)) > told:
+            tenth = 10 * done // max(total, 1)
+            if tenth != told:  # less than before where one more task begins
                 told = tenth
-                print(f"{what}: {done} of {total} {unit}")
+                print(f"{what}: {done} of {total} {unit}", flush=True)
 
         yield tell
         return
