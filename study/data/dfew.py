@@ -30,6 +30,7 @@ from study.data.listing import (
     apart,
     check_folds,
     climbs,
+    drawn,
     find,
     home,
     lines,
@@ -172,7 +173,7 @@ def dfew_listing(
             "train": apart(made["train"], made["test"], rows, fold, "dfew"),
             "test": made["test"],
         }
-    is_procedural = (top / "about.json").is_file()
+    is_procedural = drawn(top)
     return Listing(
         name="dfew",
         root=top,

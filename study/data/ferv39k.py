@@ -25,6 +25,7 @@ from study.data.listing import (
     Rows,
     apart,
     climbs,
+    drawn,
     find,
     home,
     lines,
@@ -120,8 +121,9 @@ def ferv39k_listing(root: str, *, skip_bad: bool = False, needs_footage: bool = 
         classes=CLASSES,
         folds={None: parts},
         facts={"version": "face frames, original frames", "labels": "class names of the lists"},
-        official=OFFICIAL,
+        official=None if drawn(top) else OFFICIAL,
         left=tuple(rows.left),
+        is_procedural=drawn(top),
     )
 
 

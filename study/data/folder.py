@@ -23,6 +23,7 @@ from study.data.listing import (
     Part,
     Rows,
     climbs,
+    drawn,
     find,
     home,
     lines,
@@ -138,7 +139,7 @@ def clips_listing(
     has_split = any(row.split for row in found)
     parts = _by_column(entries, path) if has_split else _by_chance(entries, test_share, test_seed)
     has_source = any(row.source for row in found)
-    drawn = f"{100 * test_share:g} %, by class{' and source' if has_source else ''}, seed {test_seed}"
+    chosen = f"{100 * test_share:g} %, by class{' and source' if has_source else ''}, seed {test_seed}"
     return Listing(
         name="clips",
         root=top,
@@ -148,9 +149,10 @@ def clips_listing(
         facts={
             "version": _kinds([entry.path for entry, _ in entries]),
             "sources": "a column of the table" if has_source else "not known: each clip is one of its own",
-            "test split": "a column of the table" if has_split else drawn,
+            "test split": "a column of the table" if has_split else chosen,
         },
         left=tuple(rows.left),
+        is_procedural=drawn(top),
     )
 
 

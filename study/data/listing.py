@@ -5,6 +5,7 @@ A layout (`study.data.dfew` and its like) reads lists and finds folders; it open
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -166,6 +167,15 @@ def named(given: str, root: Path, where: str) -> Path:
                 return path
             return root / os.path.relpath(os.path.realpath(path), os.path.realpath(root))
     raise InputError(f"{where}: there is no {given!r}, neither below {str(root)!r} nor by itself.")
+
+
+def drawn(root: Path) -> bool:
+    """Return whether `study.data.make` wrote the tree: it leaves a file that says so."""
+    try:
+        about = json.loads((root / "about.json").read_bytes())
+    except (OSError, ValueError):
+        return False
+    return isinstance(about, dict) and str(about.get("made")).startswith("procedural")
 
 
 def names_in(folder: Path, where: str) -> list[str]:

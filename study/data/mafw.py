@@ -28,6 +28,7 @@ from study.data.listing import (
     apart,
     check_folds,
     climbs,
+    drawn,
     find,
     home,
     lines,
@@ -212,8 +213,9 @@ def mafw_listing(
             "version": DESCRIBED[version],
             "labels": f"{labels}, {len(classes)} classes, lists {captions} captions",
         },
-        official=OFFICIAL[labels, captions],
+        official=None if drawn(top) else OFFICIAL[labels, captions],
         left=tuple(rows.left),
+        is_procedural=drawn(top),
     )
 
 
