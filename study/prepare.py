@@ -83,13 +83,15 @@ def check(study: StudyRecord) -> None:
     """Build every variant's network once, so that what does not fit is said before anything is trained.
 
     Raises:
-        InputError: Parts of a variant that do not go together, or do not fit the clips.
+        InputError: Parts of a variant that do not go together, or do not fit the clips, or test clips that would
+            be trained on.
     """
     from study.training.check import check as check_run
 
+    final = {} if study.final == "best" else {"train.fit": study.final}
     for variant in study.variants:
         try:
-            check_run(variant.run(study.first_point, study.seed, study.folds[0]))
+            check_run(variant.run({**study.first_point, **final}, study.seed, study.folds[0]))
         except InputError as error:
             raise InputError(f"{study.file}: variant {variant.name!r}: {error}") from None
 

@@ -237,7 +237,7 @@ def refuse_test_clips(dataset: Dataset, fit: Literal["train", "train+val"]) -> N
     if fit == "train+val" and dataset.is_optimistic:
         raise InputError(
             "train.fit: 'train+val' would train on the test clips: this data set selects on its test split. "
-            "Let it select on a part of train, or set train.fit = 'train'."
+            "Let it select on a part of train, or train on train alone (train.fit, confirm.final)."
         )
 
 

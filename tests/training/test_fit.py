@@ -8,9 +8,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from study.data.faces import Faces
 from study.errors import InputError
+from study.prepare import check as check_study
+from study.prepare import prepare
 from study.records import RunResult, TestResult, from_json
 from study.registry import Registry
+from study.spec.settings import settings
+from study.spec.study import load
 from study.training.check import check
 from study.training.evaluate import evaluate
 from study.training.learner import learned
@@ -120,3 +125,30 @@ def test_test_clips_are_never_trained_on(final, tmp_path):
         train(request, tmp_path, ignore)
     with pytest.raises(InputError, match="train on the test clips"):
         check(request)
+
+
+STUDY = """
+title = "t"
+question = "Does it?"
+[base]
+dataset = { name = "faces", train_clips = 28, selection_clips = 14, test_clips = 14 }
+backbone = "conv-tiny"
+[confirm]
+final = "train+val"
+[design]
+kind = "one-factor"
+reference = { "train.ema" = 0.0 }
+[factors]
+"train.ema" = [0.0, 0.9]
+"""
+
+
+def test_a_study_that_would_train_on_test_clips_in_the_end_is_refused_before_it_begins(tmp_path, monkeypatch):
+    (tmp_path / "s.toml").write_text(STUDY)
+    study = prepare(load(tmp_path / "s.toml"), Registry(), settings(tmp_path), "cpu")
+    check_study(study)
+    monkeypatch.setattr(Faces, "is_optimistic", True)
+    with pytest.raises(
+        InputError, match=r"s\.toml: variant .*: train\.fit: 'train\+val' would train on the test clips"
+    ):
+        check_study(study)
