@@ -122,7 +122,11 @@ class Head(Protocol):
 
 
 class Loss(Protocol):
-    """Built from nothing: a network's output and targets, (B,) labels or (B, classes) shares, to a scalar."""
+    """Built from nothing: a network's output and targets, (B,) labels or (B, classes) shares, to a scalar.
+
+    A loss that remembers something from step to step keeps it where its ``state_dict`` holds it, as a module's
+    buffers are: a training that was killed goes on with what that holds. So does an augmentation.
+    """
 
     def __call__(self, output: Output, targets: Tensor) -> Tensor:
         """Return the loss."""
