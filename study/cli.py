@@ -91,7 +91,7 @@ def _run(
     skip_bad: bool,
     accept_code: bool,
 ) -> None:
-    from study import conductor, outcomes
+    from study import conductor, dashboard, outcomes
     from study import plan as planning
     from study.executors.devices import cpu_cores, cuda_devices
     from study.executors.local import LocalWorkers
@@ -102,7 +102,7 @@ def _run(
     settings = read_settings()
     ledger = open_ledger(settings)
     changes = with_skipping(skip_bad, study, profile, changes, settings)
-    _, record = prepared(study, profile, changes, settings)
+    spec, record = prepared(study, profile, changes, settings)
     if accept_code:
         record = with_older_code(record, ledger)
     if outcomes.done(record, ledger) < planning.size(record):
@@ -124,11 +124,13 @@ def _run(
     with (
         Display(Console()) as display,
         mirror(settings.mlflow, settings.artifacts, record.name) as tracker,
+        dashboard.mirror(spec.search.storage) as trials,
     ):
 
         def tell(event: Event) -> None:
             display(event)
             tracker(event)
+            trials(event)
 
         executor = LocalWorkers(workers, devices, preload)
         found = conductor.run(record, ledger, executor, settings.reports, tell, keep=settings.keep)

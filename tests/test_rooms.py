@@ -37,6 +37,7 @@ ROOMS = (
     "agenda",
     "outcomes",
     "tracking",
+    "dashboard",
     "prepare",
     "conductor",
     "retell",

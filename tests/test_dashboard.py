@@ -1,0 +1,154 @@
+"""The mirror of trials for Optuna's dashboard: a mirror shows, and decides nothing."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+from test_conductor import FAKE, STUDY, Lab
+
+from study import conductor, dashboard
+from study.events import Event
+from study.executors.inprocess import InProcess
+from study.ledger.store import Ledger
+
+TRIALS = STUDY.replace("epochs = 2", "epochs = 9").replace(
+    "trials = 3", 'trials = 6\ngeneration = 2\npruner = "halving"'
+)
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Lab:
+    lab = Lab(tmp_path)
+    lab.file.write_text(TRIALS)
+    return lab
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path / 'trials.db'}"
+
+
+def conduct(lab: Lab, url: str, *changes: str, ledger: Ledger | None = None) -> None:
+    kept = ledger or lab.ledger
+    with dashboard.mirror(url) as trials:
+
+        def tell(event: Event) -> None:
+            lab.events.append(event)
+            trials(event)
+
+        conductor.carry_out(kept.save(lab.record(*changes)), kept, InProcess(), tell, FAKE)
+
+
+def mirrored(url: str) -> dict[str, list[optuna.trial.FrozenTrial]]:
+    names = optuna.get_all_study_names(url)
+    return {name: optuna.load_study(study_name=name, storage=url).trials for name in names}
+
+
+def files(ledger: Ledger) -> dict[Path, bytes]:
+    found = (path for path in ledger.root.rglob("*.json") if path.parent.name != "sessions")
+    return {path.relative_to(ledger.root): path.read_bytes() for path in sorted(found)}
+
+
+def test_every_trial_is_shown_with_its_parameters_its_curve_and_its_end(lab: Lab, url: str) -> None:
+    conduct(lab, url)
+    shown = mirrored(url)
+    assert set(shown) == {"s/even-odd", "s/issm"}
+    record = lab.ledger.with_suggestions(lab.record())
+    for variant in record.variants:
+        trials = {trial.user_attrs["trial"]: trial for trial in shown[f"s/{variant.name}"]}
+        assert sorted(trials) == [1, 2, 3, 4, 5, 6]
+        for number, trial in trials.items():
+            assert trial.params == record.suggestions[record.decision(variant, None, number - 1)]
+            state = lab.ledger.state(trial.user_attrs["run"])
+            if state.result is not None:
+                assert (trial.state, trial.value) == (TrialState.COMPLETE, state.result.selection["war"])
+                assert sorted(trial.intermediate_values) == list(range(1, 10))
+            else:
+                assert trial.state == TrialState.PRUNED
+                assert max(trial.intermediate_values) in (1, 3)
+    assert {trial.state for trials in shown.values() for trial in trials} == {
+        TrialState.COMPLETE,
+        TrialState.PRUNED,
+    }
+
+
+def test_a_study_that_is_carried_on_repeats_no_trial(lab: Lab, url: str) -> None:
+    conduct(lab, url)
+    conduct(lab, url)
+    assert {name: len(trials) for name, trials in mirrored(url).items()} == {"s/even-odd": 6, "s/issm": 6}
+    lab.file.write_text(TRIALS.replace("trials = 6", "trials = 8"))
+    conduct(lab, url)
+    assert {name: len(trials) for name, trials in mirrored(url).items()} == {"s/even-odd": 8, "s/issm": 8}
+
+
+def test_a_mirror_that_is_new_or_was_wiped_is_filled_from_the_ledger(
+    lab: Lab, url: str, tmp_path: Path
+) -> None:
+    conduct(lab, "")
+    conduct(lab, url)
+    assert {len(trials) for trials in mirrored(url).values()} == {6}
+
+
+def test_the_mirror_changes_nothing_in_the_ledger(lab: Lab, url: str, tmp_path: Path) -> None:
+    other = Ledger(tmp_path / "other")
+    conduct(lab, url)
+    conduct(lab, "", ledger=other)
+    assert files(lab.ledger) == files(other)
+
+
+def test_a_storage_that_cannot_be_reached_costs_one_warning_and_no_trial(
+    lab: Lab, caplog, tmp_path: Path
+) -> None:
+    with caplog.at_level(logging.WARNING, "study"):
+        conduct(lab, f"sqlite:///{tmp_path}/no/such/folder/trials.db")
+    warnings = [record.getMessage() for record in caplog.records if record.name == "study.dashboard"]
+    assert len(warnings) == 1
+    assert "Training goes on" in warnings[0]
+    started = len(lab.started())
+    assert started == 2 * (6 + 3)
+    other = Ledger(tmp_path / "other")
+    conduct(lab, "", ledger=other)
+    assert files(lab.ledger) == files(other)
+
+
+def test_a_password_in_the_url_is_told_to_nobody(caplog) -> None:
+    with caplog.at_level(logging.WARNING, "study"):
+        dashboard.TrialMirror("postgresql://me:secret@host/db")._warn("could not connect to me:secret@host")
+        dashboard.TrialMirror("mysql://me:secret@host/db")._warn("refused")
+    assert "secret" not in caplog.records[1].getMessage()
+    assert "mysql://me:…@host/db" in caplog.records[1].getMessage()
+
+
+def test_a_storage_that_hangs_is_left_behind(lab: Lab, url: str, caplog, monkeypatch) -> None:
+    import threading
+
+    for_ever = threading.Event()
+    monkeypatch.setattr(dashboard, "_Storage", lambda url: for_ever.wait())
+    with caplog.at_level(logging.WARNING, "study"), dashboard.TrialMirror(url, drain_seconds=0.05) as trials:
+        conductor.carry_out(lab.ledger.save(lab.record()), lab.ledger, InProcess(), trials, FAKE)
+    for_ever.set()
+    assert "not all trials were written within" in caplog.text
+
+
+def test_failed_and_diverged_trials_are_shown_as_such(lab: Lab, url: str, monkeypatch) -> None:
+    import study.testing.fake as fake
+
+    real, calls = fake.train, []
+
+    def train(spec, folder, on_epoch, rule=""):
+        calls.append(spec)
+        if len(calls) == 1:
+            raise RuntimeError("out of luck")
+        real(spec, folder, on_epoch, rule)
+
+    monkeypatch.setattr(fake, "train", train)
+    lab.file.write_text(STUDY.replace("low = 3e-4, high = 1e-2", "low = 0.5, high = 5.0"))
+    conduct(lab, url)
+    ends = [trial.user_attrs["end"] for trials in mirrored(url).values() for trial in trials]
+    assert ends.count("failed") == 1
+    assert ends.count("diverged") >= 1
+    assert len(ends) == 6
