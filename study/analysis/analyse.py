@@ -10,6 +10,7 @@ from study.analysis import limits, measured, notes, wording
 from study.analysis.evidence import Confirmation, Evidence, VariantEvidence
 from study.analysis.findings import (
     ClaimFinding,
+    ClaimVerdict,
     Cost,
     Difference,
     EpochCurve,
@@ -18,7 +19,17 @@ from study.analysis.findings import (
     TrialCurve,
     VariantFinding,
 )
-from study.analysis.scores import LEVEL, interval, paired, parameters, score, selected, tested
+from study.analysis.scores import (
+    LEVEL,
+    interval,
+    of_scene,
+    paired,
+    parameters,
+    reached,
+    score,
+    selected,
+    tested,
+)
 from study.records import Failure, Metrics, Profile, RunResult, Stopped
 from study.statistics.power import seeds_for_rank_test, seeds_to_detect, seeds_to_equate
 from study.statistics.samples import Comparison, Sample, hedges_g, p_value, posterior
@@ -46,6 +57,10 @@ def findings(evidence: Evidence) -> Findings:
         facts=evidence.facts,
         configuration=evidence.configuration,
         measures=measured.measures(evidence),
+        is_optimistic=evidence.is_optimistic,
+        skipped=evidence.skipped,
+        scenes=evidence.scenes,
+        published=evidence.published,
     )
 
 
@@ -104,7 +119,8 @@ def _claims(evidence: Evidence, differences: Mapping[str, Difference | None]) ->
         variant = next(v for v in evidence.compared if v.name in (claim.that, claim.beats))
         difference = differences[variant.name]
         if difference is None:
-            yield ClaimFinding(text, "undecided", wording.no_verdict(evidence, variant))
+            unjudged: ClaimVerdict = "not judged" if evidence.is_optimistic else "undecided"
+            yield ClaimFinding(text, unjudged, wording.no_verdict(evidence, variant))
         else:
             verdict = wording.CLAIMED[difference.verdict]
             if variant.name == claim.beats:  # the reference is claimed to be the better one
@@ -129,7 +145,7 @@ def _variant(evidence: Evidence, variant: VariantEvidence, difference: Differenc
                 run=run.run,
                 score=100 * test.metrics[metric],
                 metrics=_in_points(test.metrics),
-                selection=100 * result.selection[metric],
+                selection=100 * result.selection[metric] if metric in result.selection else None,
                 best_epoch=result.best_epoch,
                 seconds=result.seconds,
             )
@@ -148,7 +164,7 @@ def _variant(evidence: Evidence, variant: VariantEvidence, difference: Differenc
                 seed=run.repetition,
                 fold=run.fold,
                 train_loss=tuple(epoch.train_loss for epoch in result.history),
-                selection=tuple(100 * epoch.selection[metric] for epoch in result.history),
+                selection=tuple(100 * e.selection[metric] for e in result.history if metric in e.selection),
                 best_epoch=result.best_epoch,
             )
             for run, result, _ in runs
@@ -157,6 +173,12 @@ def _variant(evidence: Evidence, variant: VariantEvidence, difference: Differenc
         chance=measured.chance(variant),
         unmeasured=tuple(measured.unmeasured(variant)),
         cost=None if variant.profile is None else _cost(variant.profile),
+        scenes={scene: found for scene in evidence.scenes if (found := of_scene(evidence, variant, scene))},
+        runs={
+            **{name: sum(name in test.metrics for _, _, test in runs) for name in secondary},
+            **measured.runs(variant),
+            **{f"scene/{scene}": sum(scene in run.scenes for run, _, _ in runs) for scene in evidence.scenes},
+        },
     )
 
 
@@ -206,4 +228,11 @@ def _trials(variant: VariantEvidence, metric: str) -> Iterator[TrialCurve]:
         value = selected(trial, metric)
         if value is not None:
             best[trial.fold] = max(value, best.get(trial.fold, value))
-        yield TrialCurve(number, trial.parameters, status, value, best.get(trial.fold))
+        yield TrialCurve(
+            number,
+            trial.parameters,
+            status,
+            reached(trial, metric),
+            best.get(trial.fold),
+            outcome.epoch if isinstance(outcome, Stopped) else None,
+        )

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from study.analysis.findings import Published
 from study.ledger.record import ClaimRecord
 from study.records import Failure, Measurement, Profile, RunResult, Stopped, TestResult
 
@@ -34,6 +35,8 @@ class Confirmation:
     """As far as they were taken, in the order in which the study asks for them."""
     unmeasured: Mapping[str, str] = field(default_factory=dict)
     """Why a measure could not be taken, by its name."""
+    scenes: Mapping[str, float] = field(default_factory=dict)
+    """WAR of the test clips of each scene, where the data set knows scenes."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +94,13 @@ class Evidence:
     warnings: tuple[str, ...] = ()
     """What others found that limits the conclusion."""
     configuration: Mapping[str, Any] = field(default_factory=dict)
+    is_optimistic: bool = False
+    """Whether epochs and hyperparameters were chosen on the test split: nothing is compared then."""
+    skipped: tuple[str, ...] = ()
+    """What of the data was left out because it could not be read."""
+    scenes: Mapping[str, int] = field(default_factory=dict)
+    """Test clips of each scene, all folds together."""
+    published: Published | None = None
 
     @property
     def references(self) -> tuple[VariantEvidence, ...]:

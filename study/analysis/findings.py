@@ -12,7 +12,7 @@ from typing import Any, Literal
 from study.records import Part
 
 Verdict = Literal["helps", "hurts", "equivalent", "small", "inconclusive"]
-ClaimVerdict = Literal["supported", "refuted", "undecided"]
+ClaimVerdict = Literal["supported", "refuted", "undecided", "not judged"]
 
 
 @dataclass(frozen=True)
@@ -36,9 +36,10 @@ class SeedScore:
     """The primary metric on the test split."""
     metrics: Mapping[str, float]
     """All test metrics, in points but for ``loss``."""
-    selection: float
-    """The primary metric on the selection split at the best epoch."""
+    selection: float | None
+    """The primary metric on the selection split at the best epoch; None where that split was trained on."""
     best_epoch: int
+    """Whose weights were tested; the last one where there was nothing to select on."""
     seconds: float
 
 
@@ -80,6 +81,8 @@ class TrialCurve:
     score: float | None
     """The primary metric on the selection split, in points."""
     best_so_far: float | None
+    stopped_after: int | None = None
+    """The epoch after which it was pruned: its score is its best up to then, and is compared with no other."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,7 @@ class EpochCurve:
     fold: int | None
     train_loss: tuple[float, ...]
     selection: tuple[float, ...]
-    """The primary metric on the selection split after each epoch, in points."""
+    """The primary metric on the selection split after each epoch, in points; empty where that was trained on."""
     best_epoch: int
 
 
@@ -147,6 +150,10 @@ class VariantFinding:
     """One line for each figure that is not defined and each measure that could not be taken."""
     cost: Cost | None = None
     """None where the network was not profiled."""
+    scenes: Mapping[str, Interval] = field(default_factory=dict)
+    """WAR of the test clips of each scene over seeds, 95 % t interval."""
+    runs: Mapping[str, int] = field(default_factory=dict)
+    """How many runs stand behind a mean of `secondary`, `measures` or, as ``scene/<name>``, `scenes`."""
 
     @property
     def is_reference(self) -> bool:
@@ -183,6 +190,52 @@ class ClaimFinding:
 
 
 @dataclass(frozen=True)
+class PublishedResult:
+    """What somebody else printed of one method; None or empty where that was not verified."""
+
+    method: str
+    uar: float | None
+    """In %, as `war`."""
+    war: float | None
+    backbone: str
+    modality: str
+    sources: str
+    """Letters of `Published.sources`."""
+    protocol: str
+    year: int | None = None
+    params: float | None = None
+    """In millions."""
+    gmacs: float | None = None
+    pretraining: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class PublishedFolds:
+    """What somebody else printed of single folds."""
+
+    method: str
+    war: tuple[float, ...]
+    """In %, fold by fold."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """Published results on a study's benchmark, for reference: no figure or verdict knows of them."""
+
+    title: str
+    """Of the benchmark."""
+    clips: int
+    """In the whole benchmark, by its official lists."""
+    clips_here: int
+    """In the splits of this study."""
+    results: tuple[PublishedResult, ...]
+    folds: tuple[PublishedFolds, ...]
+    sources: Mapping[str, str]
+    """What the letters stand for."""
+
+
+@dataclass(frozen=True)
 class Findings:
     """A study's answer with everything that a report prints."""
 
@@ -210,3 +263,11 @@ class Findings:
     """The reference's resolved configuration."""
     measures: tuple[MeasureFinding, ...] = ()
     """What was measured of the networks' parts, in the order in which the study asks for it."""
+    is_optimistic: bool = False
+    """Whether epochs and hyperparameters were chosen on the test split: there is no verdict then."""
+    skipped: tuple[str, ...] = ()
+    """What of the data was left out because it could not be read: file, row and reason."""
+    scenes: Mapping[str, int] = field(default_factory=dict)
+    """Test clips of each scene, all folds together; empty where the data set knows no scenes."""
+    published: Published | None = None
+    """None where the data set is none of the field's benchmarks."""

@@ -7,15 +7,23 @@ from typing import Any, Literal, cast
 
 from study import plan
 from study.analysis.evidence import Confirmation, Evidence, FoldSize, TrialEvidence, VariantEvidence
+from study.analysis.published import published
 from study.ledger.record import StudyRecord, VariantRecord
 from study.ledger.store import Ledger
-from study.records import Machine
+from study.records import Machine, RunSpec
 from study.reuse import told
 
 SYNTHETIC = (
     "The data set is procedural: its faces were drawn by a program. What holds for them is no evidence about "
     "real faces; run the study on a real data set before you conclude anything about those."
 )
+
+FINAL = {
+    "train": "trained on the train split, the epoch that is best on the selection split is tested",
+    "train+val": "trained on the train and selection splits for all epochs, the last one is tested (train+val)",
+}
+"""What a confirmation run is trained on, by ``train.fit``."""
+TEST_PREDICTIONS = "test.npz"
 
 
 def gather(ledger: Ledger, study: StudyRecord) -> Evidence:
@@ -35,12 +43,32 @@ def gather(ledger: Ledger, study: StudyRecord) -> Evidence:
         clips_in_test=sum(size.test for size in sizes),
         largest_class=sum(size.largest_class * size.test for size in sizes)
         / sum(size.test for size in sizes),
-        folds=tuple(FoldSize(size.train, size.test) for size in sizes) if len(sizes) > 1 else (),
+        folds=_folds(study) if len(sizes) > 1 else (),
         claims=study.claims,
         facts=_facts(ledger, study, variants),
         warnings=tuple(_warnings(study, ledger)),
         configuration=reference.template.config,
+        is_optimistic=study.data.is_optimistic,
+        skipped=study.data.skipped,
+        scenes=study.data.scenes,
+        published=published(study.data),
     )
+
+
+def _folds(study: StudyRecord) -> tuple[FoldSize, ...]:
+    """Return the clips of each fold that every confirmation run trains on, and those it is tested on."""
+    learns_selection = _fits(study) == ["train+val"]
+    return tuple(
+        FoldSize(size.train + (size.selection if learns_selection else 0), size.test)
+        for size in study.data.sizes
+    )
+
+
+def _fits(study: StudyRecord) -> list[str]:
+    """Return what the confirmation runs are trained on: ``train``, ``train+val`` or, by variant, both."""
+    if study.final != "best":
+        return [study.final]
+    return sorted({variant.template.config["train"].get("fit", "train") for variant in study.variants})
 
 
 def _variant(ledger: Ledger, study: StudyRecord, variant: VariantRecord) -> VariantEvidence:
@@ -65,7 +93,17 @@ def _variant(ledger: Ledger, study: StudyRecord, variant: VariantRecord) -> Vari
                 if key in state.unmeasured
             }
             confirmations.append(
-                Confirmation(number + 1, fold, run.id, state.result, test, state.failure, taken, untaken)
+                Confirmation(
+                    number + 1,
+                    fold,
+                    run.id,
+                    state.result,
+                    test,
+                    state.failure,
+                    taken,
+                    untaken,
+                    _scenes(ledger, run) if study.data.scenes else {},
+                )
             )
     network = plan.profile_of(study, variant, ledger.state)
     return VariantEvidence(
@@ -78,6 +116,18 @@ def _variant(ledger: Ledger, study: StudyRecord, variant: VariantRecord) -> Vari
         trials=tuple(trials),
         profile=ledger.profile(network) if network else None,
     )
+
+
+def _scenes(ledger: Ledger, run: RunSpec) -> dict[str, float]:
+    """Return the WAR of each scene's test clips, as far as the run's predictions tell."""
+    from study.training.predictions import load
+
+    path = ledger.run_folder(run) / TEST_PREDICTIONS
+    if not path.is_file():
+        return {}
+    said = load(path)
+    right = said.logits.argmax(axis=1) == said.labels
+    return {scene: float(right[said.scenes == scene].mean()) for scene in sorted(set(said.scenes.tolist()))}
 
 
 def _warnings(study: StudyRecord, ledger: Ledger) -> Iterator[str]:
@@ -104,11 +154,15 @@ def _facts(ledger: Ledger, study: StudyRecord, variants: Iterable[VariantEvidenc
         "study file": study.file,
         "study seed": f"{study.seed}; repetitions 1 to {study.seeds}, paired across variants",
         "search": _search(study),
+        "confirmation": "; or ".join(FINAL[fit] for fit in _fits(study)),
         "data set": f"{study.data.name}{folds}: {study.data.description}; {sizes}",
-        "data digest": ", ".join(dict.fromkeys(v.template.data_digest for v in study.variants)),
+        **{f"data, {name}": value for name, value in study.data.facts.items()},
+        **({"data, left out": f"{len(study.data.skipped)} of the lists' rows"} if study.data.skipped else {}),
+        "data digest": ", ".join(dict.fromkeys(_digests(variant) for variant in study.variants)),
         "code digest": ", ".join(dict.fromkeys(v.template.code_digest for v in study.variants)),
         "claims digest": study.claims_digest,
         "device": f"{template.device}, {template.precision}, {template.threads} thread(s) a run",
+        **_determinism(study),
         **_machines(machines),
         "commit": ", ".join(dict.fromkeys(session["commit"] for session in sessions)) or "unknown",
         "trained": "; ".join(
@@ -120,11 +174,28 @@ def _facts(ledger: Ledger, study: StudyRecord, variants: Iterable[VariantEvidenc
     }
 
 
+def _digests(variant: VariantRecord) -> str:
+    """Return the digest of a variant's data, and of each fold's where there are several."""
+    of_folds = ", ".join(f"fold {fold} {digest}" for fold, digest in variant.digests.items())
+    return f"{variant.template.data_digest}{f' ({of_folds})' if len(variant.digests) > 1 else ''}"
+
+
+def _determinism(study: StudyRecord) -> dict[str, str]:
+    asked = {variant.template.config["train"].get("determinism", "warn") for variant in study.variants}
+    return {"determinism": ", ".join(sorted(asked))}
+
+
 def _search(study: StudyRecord) -> str:
     if not study.trials:
         return "none"
+    halving = (
+        f"; successive halving, 1 of {study.reduction} goes on, first asked after epoch {study.first_epoch}"
+        if study.pruner == "halving"
+        else ""
+    )
     space = "; ".join(f"{key} in {_dimension(dimension)}" for key, dimension in study.space.items())
-    return f"{study.trials} trials a variant, sampler {study.sampler}, generations of {study.generation}; {space}"
+    asked = f"{study.trials} trials a variant, sampler {study.sampler}, generations of {study.generation}"
+    return f"{asked}{halving}; {space}"
 
 
 def _dimension(dimension: Mapping[str, Any]) -> str:

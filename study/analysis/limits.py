@@ -7,20 +7,46 @@ from collections.abc import Callable, Iterator
 
 from study.analysis.evidence import Evidence, VariantEvidence
 from study.analysis.scores import is_complete, paired, parameters, score, selected, tested, values
-from study.analysis.wording import counted, joined, percent, points, sampled
+from study.analysis.wording import OPTIMISTIC, counted, joined, percent, points, sampled
 from study.records import Failure, RunResult, Stopped
 from study.search import STARTUP_TRIALS
 
+SKIPPED_FILE = "skipped.txt"
+"""Beside the report."""
+MOST_NAMED = 3
+"""Of the clips that were left out, in the text."""
 CAPACITY_SHARE = 0.05
 """Variants that differ by more in parameters or multiply-accumulates get a note."""
 
 
 def warnings(evidence: Evidence) -> Iterator[str]:
     """Yield every warning, those that take a verdict away first."""
+    yield from _optimistic(evidence)
     yield from _missing_runs(evidence)
+    yield from _skipped(evidence)
     yield from evidence.warnings
     for check in CHECKS:
         yield from check(evidence)
+
+
+def _optimistic(evidence: Evidence) -> Iterator[str]:
+    if evidence.is_optimistic:
+        yield (
+            f"Every figure of this report is optimistic: {OPTIMISTIC}. So no variant gets a verdict, and no claim "
+            "is judged."
+        )
+
+
+def _skipped(evidence: Evidence) -> Iterator[str]:
+    number = len(evidence.skipped)
+    if number:
+        named = "; ".join(evidence.skipped[:MOST_NAMED])
+        rest = f"; and {number - MOST_NAMED} more" if number > MOST_NAMED else ""
+        yield (
+            f"{counted(number, 'clip')} of the data set's lists {'was' if number == 1 else 'were'} left out because "
+            f"{'it' if number == 1 else 'they'} could not be used, so the results are not of the whole data set: "
+            f"{named}{rest}. All of them are listed in {SKIPPED_FILE}."
+        )
 
 
 def _missing_runs(evidence: Evidence) -> Iterator[str]:
@@ -75,7 +101,7 @@ def _near_chance(evidence: Evidence) -> Iterator[str]:
 def _short_training(evidence: Evidence) -> Iterator[str]:
     found = []
     for variant in evidence.variants:
-        runs = [result for _, result, _ in tested(variant) if len(result.history) > 1]
+        runs = [result for _, result, _ in tested(variant) if len(result.history) > 1 and result.selection]
         last = sum(result.best_epoch == result.history[-1].epoch for result in runs)
         if 2 * last > len(runs):
             found.append(f"{last} of {counted(len(runs), 'run')} of {variant.name}")
@@ -159,6 +185,18 @@ def _mixed_machines(evidence: Evidence) -> Iterator[str]:
         yield f"The runs were computed on different hardware ({joined(hardware)})."
 
 
+def _nondeterministic(evidence: Evidence) -> Iterator[str]:
+    trials = (trial.outcome for variant in evidence.variants for trial in variant.trials)
+    confirmed = (run.result for variant in evidence.variants for run in variant.confirmations)
+    results = [outcome for outcome in (*trials, *confirmed) if isinstance(outcome, RunResult)]
+    operators = {name for result in results for name in result.nondeterministic}
+    if operators:
+        yield (
+            f"The runs used operators that have no deterministic form on their device ({joined(sorted(operators))}): "
+            "the same run may give other numbers when it is repeated."
+        )
+
+
 def _diverged(outcome: RunResult | Stopped | Failure) -> bool:
     return isinstance(outcome, RunResult) and outcome.status == "diverged"
 
@@ -182,4 +220,5 @@ CHECKS: tuple[Callable[[Evidence], Iterator[str]], ...] = (
     _broken_trials,
     _rising_search,
     _mixed_machines,
+    _nondeterministic,
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from statistics import fmean
 
@@ -33,6 +33,11 @@ def intervals(evidence: Evidence, variant: VariantEvidence) -> dict[str, Interva
             values[name].append((run, figure.value))
     samples = {name: sample(sampled(evidence, found), evidence.overlap) for name, found in values.items()}
     return {name: interval(found, LEVEL) for name, found in samples.items() if found is not None}
+
+
+def runs(variant: VariantEvidence) -> dict[str, int]:
+    """Return in how many runs each figure is defined, by ``<measure>/<figure>``."""
+    return dict(Counter(name for _, name, figure in _figures(variant) if figure.value is not None))
 
 
 def chance(variant: VariantEvidence) -> dict[str, float]:

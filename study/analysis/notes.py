@@ -9,6 +9,7 @@ from statistics import fmean
 from study.analysis.evidence import Evidence
 from study.analysis.scores import paired, values
 from study.analysis.wording import counted, joined, percent, points, sampled
+from study.records import Stopped
 from study.statistics.power import seeds_for_rank_test, smallest_effect
 from study.statistics.samples import least_sign_flip_p
 
@@ -20,10 +21,13 @@ SEEDS_TO_CHOOSE_FROM = (3, 5, 8, 10, 20)
 def notes(evidence: Evidence) -> Iterator[str]:
     """Yield the notes in the order in which they are printed."""
     yield _coverage(evidence)
-    yield from _family(evidence)
-    yield from _smallest_effect(evidence)
+    if not evidence.is_optimistic:
+        yield from _family(evidence)
+        yield from _smallest_effect(evidence)
     yield from _test_size(evidence)
-    yield from _rank_tests(evidence)
+    if not evidence.is_optimistic:
+        yield from _rank_tests(evidence)
+    yield from _pruned(evidence)
     yield from _uncounted(evidence)
     yield from _unused(evidence)
 
@@ -93,6 +97,19 @@ def _rank_tests(evidence: Evidence) -> Iterator[str]:
         yield (
             f"Rank and sign-flip tests cannot reach p < {alpha:.2g} {sampled(evidence, n)} (least p {least:.3g}; "
             f"they need {seeds_for_rank_test(alpha)}), so none is given."
+        )
+
+
+def _pruned(evidence: Evidence) -> Iterator[str]:
+    found = []
+    for variant in evidence.variants:
+        stopped = sum(isinstance(trial.outcome, Stopped) for trial in variant.trials)
+        if stopped:
+            found.append(f"{stopped} of {counted(len(variant.trials), 'trial')} of {variant.name}")
+    if found:
+        yield (
+            f"Search trials were stopped early: {joined(found)}. They count as trials, and what they had scored by "
+            "then is compared with no trial that was trained to its end."
         )
 
 

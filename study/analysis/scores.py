@@ -8,7 +8,7 @@ from statistics import fmean
 
 from study.analysis.evidence import Confirmation, Evidence, TrialEvidence, VariantEvidence
 from study.analysis.findings import Interval
-from study.records import RunResult, TestResult
+from study.records import RunResult, Stopped, TestResult
 from study.statistics.samples import Comparison, Sample, compare, sample, t_interval
 
 LEVEL = 0.95
@@ -55,6 +55,13 @@ def score(evidence: Evidence, variant: VariantEvidence, metric: str) -> Interval
     return None if found is None else interval(found, LEVEL)
 
 
+def of_scene(evidence: Evidence, variant: VariantEvidence, scene: str) -> Interval | None:
+    """Return the mean WAR of one scene's test clips over seeds, or folds; None without any value."""
+    shares = ((run, 100 * run.scenes[scene]) for run, _, _ in tested(variant) if scene in run.scenes)
+    found = sample(sampled(evidence, shares), evidence.overlap)
+    return None if found is None else interval(found, LEVEL)
+
+
 def interval(found: Sample, level: float) -> Interval:
     """Return the t interval of a sample as reports hold it."""
     low, high = t_interval(found, level) or (None, None)
@@ -62,7 +69,13 @@ def interval(found: Sample, level: float) -> Interval:
 
 
 def paired(evidence: Evidence, variant: VariantEvidence) -> Comparison | None:
-    """Compare a variant with its reference; None where either arm lacks a run, so that no arm is flattered."""
+    """Compare a variant with its reference.
+
+    None where either arm lacks a run, so that no arm is flattered, and where epochs were chosen on the test
+    split, which flatters both by amounts that nobody knows.
+    """
+    if evidence.is_optimistic:
+        return None
     arms = [variant, evidence.reference_of(variant)]
     keys = [sorted((run.fold or 0, run.repetition) for run, _, _ in tested(arm)) for arm in arms]
     if keys[0] != keys[1] or not all(is_complete(arm) for arm in arms):
@@ -76,6 +89,13 @@ def selected(trial: TrialEvidence, metric: str) -> float | None:
     if not isinstance(trial.outcome, RunResult) or trial.outcome.status != "finished":
         return None
     return 100 * trial.outcome.selection[metric]
+
+
+def reached(trial: TrialEvidence, metric: str) -> float | None:
+    """Return the best that a trial scored on the selection split, also where it was stopped early."""
+    if isinstance(trial.outcome, Stopped):
+        return 100 * max(epoch.selection[metric] for epoch in trial.outcome.history)
+    return selected(trial, metric)
 
 
 def parameters(variant: VariantEvidence) -> int | None:

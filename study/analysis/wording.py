@@ -22,8 +22,15 @@ CLAIMED: dict[Verdict, ClaimVerdict] = {
 }
 REVERSED: dict[Verdict, ClaimVerdict] = {**CLAIMED, "helps": "refuted", "hurts": "supported"}
 """Of a claim that the reference is the better one."""
-ANSWERS: dict[ClaimVerdict, str] = {"supported": "Yes, ", "refuted": "No, ", "undecided": ""}
+ANSWERS: dict[ClaimVerdict, str] = {
+    "supported": "Yes, ",
+    "refuted": "No, ",
+    "undecided": "",
+    "not judged": "",
+}
 """To a question whose formal version is the study's one claim."""
+
+OPTIMISTIC = 'epochs and hyperparameters were chosen on the test split itself ("best epoch on test")'
 
 
 def points(value: float) -> str:
@@ -109,6 +116,8 @@ def _remedy(evidence: Evidence, differences: Sample, seeds_needed: int | None) -
 
 def no_verdict(evidence: Evidence, variant: VariantEvidence) -> str:
     """Say why a variant could not be compared."""
+    if evidence.is_optimistic:
+        return f"No verdict on {variant.name}: {OPTIMISTIC}."
     reference = evidence.reference_of(variant)
     lacking = reference if not is_complete(reference) else variant
     who = f"the reference {lacking.name}" if lacking.is_reference else lacking.name
@@ -121,6 +130,8 @@ def answer(
     evidence: Evidence, differences: Mapping[str, Difference | None], claims: tuple[ClaimFinding, ...]
 ) -> str:
     """Return the study's answer: the sentence of its only comparison, or every verdict in one."""
+    if evidence.is_optimistic:
+        return _optimistic(evidence)
     missing = [variant for variant in evidence.compared if differences[variant.name] is None]
     known = {name: difference for name, difference in differences.items() if difference is not None}
     if len(differences) == 1 and len(known) == 1:
@@ -135,6 +146,14 @@ def answer(
         f"{'; '.join(parts)}{found(evidence)}."
     )
     return " ".join([*([told] if parts else []), *(no_verdict(evidence, variant) for variant in missing)])
+
+
+def _optimistic(evidence: Evidence) -> str:
+    """Say that there is no answer, before any figure."""
+    scores = {variant.name: values(evidence, variant, evidence.metric) for variant in evidence.variants}
+    means = [f"{points(fmean(found))} for {name}" for name, found in scores.items() if found]
+    told = f" As a description, mean {evidence.metric.upper()} on it: {joined(means)}." if means else ""
+    return f"No verdict, every figure is optimistic: {OPTIMISTIC}.{told}"
 
 
 def _grouped(evidence: Evidence, differences: Mapping[str, Difference]) -> Iterator[str]:

@@ -16,8 +16,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from study.analysis.findings import Findings, Interval, VariantFinding
-from study.reporting.formats import wrapped
+from study.analysis.findings import EpochCurve, Findings, Interval, VariantFinding
+from study.reporting.formats import mark, wrapped
 from study.reporting.plates import plates
 
 COLUMN_INCHES = 4.5
@@ -74,7 +74,11 @@ def draw(findings: Findings) -> dict[str, bytes]:
         "search": search,
     }
     with style.context(["default", dict(STYLE)]):
-        return {name: _svg(drawings[name](findings)) for name in plates(findings)}
+        drawn = {name: drawings[name](findings) for name in plates(findings)}
+        if findings.is_optimistic:
+            for figure in drawn.values():
+                figure.suptitle("optimistic, chosen on the test split", fontsize=7.5, color=ACCENT)
+        return {name: _svg(figure) for name, figure in drawn.items()}
 
 
 def seeds(findings: Findings) -> Figure:
@@ -90,8 +94,7 @@ def seeds(findings: Findings) -> Figure:
         _dots(axes, scores, row, _colour(variant))
         if variant.score is not None:
             _mean(axes, variant.score, row + 0.24, _colour(variant))
-        missing = "" if len(scores) == variant.planned else f" of {variant.planned}"
-        _at_right(axes, row, f"n = {len(scores)}{missing}")
+        _at_right(axes, row, f"n = {_runs(variant)}")
     axes.set_xlabel(f"test {findings.metric.upper()} (%)")
     return figure
 
@@ -131,7 +134,7 @@ def recalls(findings: Findings) -> Figure:
     columns = _columns(len(variants))
     width = PAGE_INCHES / max(columns, 2)
     height = 0.55 + 0.17 * len(findings.classes)
-    figure, panels = _panels(variants, columns, 1, height)
+    figure, panels = _panels(variants, columns, 1, height, _marked)
     for index, variant in enumerate(variants):
         axes = panels[index // columns, index % columns]
         for behind in variants:
@@ -156,36 +159,39 @@ def learning(findings: Findings) -> Figure:
     """Draw train loss above the selection metric over epochs, one pair of panels a variant."""
     variants = [variant for variant in findings.variants if variant.curves]
     columns = _columns(len(variants))
-    figure, panels = _panels(variants, columns, 2, PANEL_INCHES)
+    selected = any(curve.selection for variant in variants for curve in variant.curves)
+    stacked = 2 if selected else 1
+    figure, panels = _panels(variants, columns, stacked, PANEL_INCHES, _marked)
     reference = next((variant for variant in variants if variant.is_reference), None)
     for index, variant in enumerate(variants):
         row, column = divmod(index, columns)
-        above, below = panels[2 * row, column], panels[2 * row + 1, column]
-        if reference is not None and reference is not variant:
-            _curve(above, _mean_curve([curve.train_loss for curve in reference.curves]), REFERENCE, 1.2)
-            _curve(below, _mean_curve([curve.selection for curve in reference.curves]), REFERENCE, 1.2)
-        colour = _colour(variant)
-        for curve in variant.curves:
-            _curve(above, curve.train_loss, colour, 0.5, alpha=0.5)
-            _curve(below, curve.selection, colour, 0.5, alpha=0.5)
-            if 1 <= curve.best_epoch <= len(curve.selection):
-                best = curve.selection[curve.best_epoch - 1]
-                below.plot(curve.best_epoch, best, "o", color=ACCENT, markersize=2.6, zorder=5)
-        _curve(above, _mean_curve([curve.train_loss for curve in variant.curves]), colour, 1.6)
-        _curve(below, _mean_curve([curve.selection for curve in variant.curves]), colour, 1.6)
+        above = panels[stacked * row, column]
+        _learned(above, variant, reference, lambda curve: curve.train_loss)
         if column == 0:
             above.set_ylabel("train loss")
-            below.set_ylabel(f"selection\n{findings.metric.upper()} (%)")
-        above.tick_params(labelbottom=False)
-        _integers(below)
-        _label_bottom(below, index, len(variants), columns, "epoch")
+        if selected:
+            below = panels[stacked * row + 1, column]
+            _learned(below, variant, reference, lambda curve: curve.selection)
+            for curve in variant.curves:
+                if 1 <= curve.best_epoch <= len(curve.selection):
+                    best = curve.selection[curve.best_epoch - 1]
+                    below.plot(curve.best_epoch, best, "o", color=ACCENT, markersize=2.6, zorder=5)
+            if column == 0:
+                below.set_ylabel(f"selection\n{findings.metric.upper()} (%)")
+            above.tick_params(labelbottom=False)
+        lowest = panels[stacked * (row + 1) - 1, column]
+        _integers(lowest)
+        _label_bottom(lowest, index, len(variants), columns, "epoch")
     figure.align_ylabels(list(panels[:, 0]))
     colour = _colour(variants[-1])
     handles = [
         Line2D([], [], color=colour, linewidth=0.6, label="one seed"),
         Line2D([], [], color=colour, linewidth=1.6, label="mean over seeds"),
-        Line2D([], [], color=ACCENT, marker="o", markersize=2.6, linestyle="", label="best epoch"),
     ]
+    if selected:
+        handles.append(
+            Line2D([], [], color=ACCENT, marker="o", markersize=2.6, linestyle="", label="best epoch")
+        )
     _legend(figure, handles, variants)
     return figure
 
@@ -213,7 +219,17 @@ def search(findings: Findings) -> Figure:
             alpha=0.7,
             markeredgewidth=0,
         )
-        lost = [trial.number for trial in variant.trials if trial.status != "finished" or trial.score is None]
+        stopped = [trial for trial in variant.trials if trial.stopped_after is not None]
+        axes.plot(
+            [trial.number for trial in stopped],
+            [trial.score for trial in stopped],
+            "v",
+            color=_colour(variant),
+            markersize=3.2,
+            markerfacecolor="none",
+            markeredgewidth=0.7,
+        )
+        lost = [trial.number for trial in variant.trials if trial.score is None]
         axes.plot(
             lost,
             [0.03] * len(lost),
@@ -232,7 +248,21 @@ def search(findings: Findings) -> Figure:
         Line2D([], [], color=colour, marker="o", markersize=3, linestyle="", label="one trial"),
         Line2D([], [], color=colour, linewidth=1.4, label="best so far"),
     ]
-    if any(trial.status != "finished" for variant in variants for trial in variant.trials):
+    trials = [trial for variant in variants for trial in variant.trials]
+    if any(trial.stopped_after is not None for trial in trials):
+        handles.append(
+            Line2D(
+                [],
+                [],
+                color=colour,
+                marker="v",
+                markersize=3.2,
+                fillstyle="none",
+                linestyle="",
+                label="stopped early",
+            )
+        )
+    if any(trial.score is None for trial in trials):
         handles.append(
             Line2D([], [], color=ACCENT, marker="x", markersize=3.5, linestyle="", label="no result")
         )
@@ -262,8 +292,26 @@ def _columns(variants: int) -> int:
     return 3 if variants in (5, 6, 9) else min(variants, 4)
 
 
+def _named(variant: VariantFinding) -> str:
+    return variant.name
+
+
+def _marked(variant: VariantFinding) -> str:
+    """Return a variant's name, with its number of runs where a mean below it lacks some."""
+    return variant.name + mark(len(variant.seeds), variant.planned)
+
+
+def _runs(variant: VariantFinding) -> str:
+    n = len(variant.seeds)
+    return str(n) if n == variant.planned else f"{n} of {variant.planned}"
+
+
 def _panels(
-    variants: Sequence[VariantFinding], columns: int, stacked: int, height: float
+    variants: Sequence[VariantFinding],
+    columns: int,
+    stacked: int,
+    height: float,
+    title: Callable[[VariantFinding], str] = _named,
 ) -> tuple[Figure, Any]:
     """Return a figure with `stacked` panels a variant, titled, and its axes as an array (rows, columns).
 
@@ -271,7 +319,7 @@ def _panels(
     """
     rows = math.ceil(len(variants) / columns)
     width = PAGE_INCHES if columns > 1 else COLUMN_INCHES
-    titles = [wrapped(variant.name, int(CHARACTERS_PER_INCH * width / columns)) for variant in variants]
+    titles = [wrapped(title(variant), int(CHARACTERS_PER_INCH * width / columns)) for variant in variants]
     lines = [
         max(title.count("\n") + 1 for title in titles[row * columns : (row + 1) * columns])
         for row in range(rows)
@@ -360,6 +408,20 @@ def _curve(axes: Axes, values: Sequence[float], colour: str, width: float, alpha
     marker = "." if len(values) == 1 else ""
     marker = "." if len(values) == 1 else "none"
     axes.plot(range(1, len(values) + 1), values, marker=marker, color=colour, linewidth=width, alpha=alpha)
+
+
+def _learned(
+    axes: Axes,
+    variant: VariantFinding,
+    reference: VariantFinding | None,
+    values: Callable[[EpochCurve], Sequence[float]],
+) -> None:
+    """Draw one kind of learning curve: every seed's, their mean, and the reference's mean behind them."""
+    if reference is not None and reference is not variant:
+        _curve(axes, _mean_curve([values(curve) for curve in reference.curves]), REFERENCE, 1.2)
+    for curve in variant.curves:
+        _curve(axes, values(curve), _colour(variant), 0.5, alpha=0.5)
+    _curve(axes, _mean_curve([values(curve) for curve in variant.curves]), _colour(variant), 1.6)
 
 
 def _mean_curve(curves: Sequence[Sequence[float]]) -> list[float]:

@@ -64,6 +64,11 @@ def count(value: int | None) -> str:
     return MISSING if value is None else f"{value:,}".replace(",", NARROW_SPACE)
 
 
+def mark(runs: int, planned: int) -> str:
+    """Return `` (3 of 5)`` for a mean of fewer runs than were planned, nothing for one of all of them."""
+    return "" if runs == planned else f" ({runs} of {planned})"
+
+
 def operations(value: int | None) -> str:
     """Return MACs or FLOPs with four digits and a prefix, as in ``48.02 G``."""
     if value is None:

@@ -8,7 +8,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import count
 from typing import Any, Literal
 
-from study.analysis.findings import Cost, Difference, Findings, Interval, MeasureFinding, VariantFinding
+from study.analysis.findings import (
+    Cost,
+    Difference,
+    Findings,
+    Interval,
+    MeasureFinding,
+    PublishedResult,
+    TrialCurve,
+    VariantFinding,
+)
 from study.reporting import formats
 from study.reporting.formats import MISSING
 from study.reporting.plates import Plate, corrected_level, plates
@@ -20,6 +29,9 @@ METRICS = {
 COLUMNS_PER_TABLE = 7
 """A wider table is printed in parts, so that it fits the page."""
 WITHOUT_SEED = "no paired seed"
+WITHOUT_VERDICT = "none, optimistic"
+OPTIMISTIC = "Optimistic, chosen on the test split."
+"""Before the caption of every table of measured figures."""
 
 Side = Literal["left", "right"]
 
@@ -57,13 +69,15 @@ COSTS: Mapping[str, tuple[str, Callable[[VariantFinding, Cost], str]]] = {
 
 def render(findings: Findings) -> str:
     """Return the report: question and answer first, what limits them next, details after."""
-    report = _Report(plates(findings))
+    report = _Report(plates(findings), f"*{OPTIMISTIC}* " if findings.is_optimistic else "")
     _answer(report, findings)
     _claims(report, findings)
     _results(report, findings)
     _secondary(report, findings)
+    _scenes(report, findings)
     _parts(report, findings)
     _costs(report, findings)
+    _published(report, findings)
     _reading(report, findings)
     _training(report, findings)
     _appendix(report, findings)
@@ -73,9 +87,10 @@ def render(findings: Findings) -> str:
 class _Report:
     """Blocks of Markdown, with tables and figures numbered as they come."""
 
-    def __init__(self, drawn: Mapping[str, Plate]) -> None:
+    def __init__(self, drawn: Mapping[str, Plate], mark: str) -> None:
         self.blocks: list[str] = []
         self._drawn = drawn
+        self._mark = mark
         self._tables = count(1)
         self._figures = count(1)
 
@@ -83,7 +98,13 @@ class _Report:
         self.blocks += blocks
 
     def table(self, caption: str, columns: Mapping[str, Side], rows: Iterable[Sequence[str]]) -> None:
-        """Add a numbered table; cells are Markdown."""
+        """Add a numbered table of what this study found; cells are Markdown."""
+        self.borrowed_table(self._mark + caption, columns, rows)
+
+    def borrowed_table(
+        self, caption: str, columns: Mapping[str, Side], rows: Iterable[Sequence[str]]
+    ) -> None:
+        """Add a numbered table of what others found."""
         self.add(f"**Table {next(self._tables)}.** {caption}", _table(columns, rows))
 
     def wide_table(
@@ -141,7 +162,9 @@ def _claims(report: _Report, findings: Findings) -> None:
     if findings.claims:
         report.add(
             "## Claims",
-            "Stated in the study, judged by the verdicts below.",
+            "Stated in the study; figures chosen on the test split judge none of them."
+            if findings.is_optimistic
+            else "Stated in the study, judged by the verdicts below.",
             _list(
                 f"**{claim.verdict.capitalize()}:** {_sentence(claim.text)} {_sentence(claim.reason)}"
                 for claim in findings.claims
@@ -173,7 +196,10 @@ def _results(report: _Report, findings: Findings) -> None:
             "MACs per clip (fvcore)": "right",
             "Training": "right",
         },
-        [_result(variant) for variant in findings.variants],
+        [
+            _result(variant, WITHOUT_VERDICT if findings.is_optimistic else WITHOUT_SEED)
+            for variant in findings.variants
+        ],
     )
     if compared:
         report.add(_list(plain(difference.sentence) for _, difference in compared))
@@ -190,12 +216,12 @@ def _results(report: _Report, findings: Findings) -> None:
     report.figure("differences")
 
 
-def _result(variant: VariantFinding) -> list[str]:
+def _result(variant: VariantFinding, without_verdict: str) -> list[str]:
     difference = variant.difference
     if variant.is_reference:
         delta, verdict = MISSING, "reference"
     elif difference is None:
-        delta, verdict = MISSING, WITHOUT_SEED
+        delta, verdict = MISSING, without_verdict
     else:
         delta, verdict = formats.difference(difference.interval), f"**{difference.verdict}**"
     n = len(variant.seeds)
@@ -209,6 +235,21 @@ def _result(variant: VariantFinding) -> list[str]:
         formats.operations(variant.macs),
         formats.duration(variant.train_seconds),
     ]
+
+
+def _name(variant: VariantFinding) -> str:
+    """Return a variant's name, with its number of runs where a mean beside it lacks some."""
+    return plain(variant.name) + _mark(variant)
+
+
+def _mark(variant: VariantFinding) -> str:
+    return formats.mark(len(variant.seeds), variant.planned) if variant.seeds else ""
+
+
+def _mark_of(variant: VariantFinding, figure: str) -> str:
+    """Mark a mean of other runs than the variant's name tells."""
+    runs = variant.runs.get(figure, len(variant.seeds))
+    return formats.mark(runs, variant.planned) if runs not in (0, len(variant.seeds)) else ""
 
 
 def _compared(findings: Findings) -> list[tuple[VariantFinding, Difference]]:
@@ -268,7 +309,10 @@ def _secondary(report: _Report, findings: Findings) -> None:
         report.table(
             f"{metric.upper()} ({METRICS[metric]}) on the test split in %: mean over seeds [95 % t interval].",
             {"Variant": "left", f"{metric.upper()} (%)": "right"},
-            [[plain(variant.name), formats.score(variant.secondary.get(metric))] for variant in scored],
+            [
+                [_name(variant), formats.score(variant.secondary.get(metric)) + _mark_of(variant, metric)]
+                for variant in scored
+            ],
         )
     if any(f"recall/{name}" in variant.secondary for variant in scored for name in findings.classes):
         report.wide_table(
@@ -277,9 +321,10 @@ def _secondary(report: _Report, findings: Findings) -> None:
             {plain(name): "right" for name in findings.classes},
             [
                 [
-                    plain(variant.name),
+                    _name(variant),
                     *(
                         formats.half_width(variant.secondary.get(f"recall/{name}"))
+                        + _mark_of(variant, f"recall/{name}")
                         for name in findings.classes
                     ),
                 ]
@@ -287,6 +332,31 @@ def _secondary(report: _Report, findings: Findings) -> None:
             ],
         )
         report.figure("recalls")
+
+
+def _scenes(report: _Report, findings: Findings) -> None:
+    """How well each scene's clips are told, where the data set knows scenes."""
+    scored = [variant for variant in findings.variants if variant.scenes]
+    if not scored:
+        return
+    report.add("## Scenes", "Described, not tested: no verdict rests on these figures.")
+    report.wide_table(
+        "WAR on the test clips of each scene in %: mean over seeds ± half of the 95 % t interval. Clips: in the "
+        "test split. A scene of few clips moves by much from clip to clip.",
+        "Scene",
+        {"Clips": "right", **{_name(variant): "right" for variant in scored}},
+        [
+            [
+                plain(scene),
+                formats.count(clips),
+                *(
+                    formats.half_width(variant.scenes.get(scene)) + _mark_of(variant, f"scene/{scene}")
+                    for variant in scored
+                ),
+            ]
+            for scene, clips in findings.scenes.items()
+        ],
+    )
 
 
 def _parts(report: _Report, findings: Findings) -> None:
@@ -306,7 +376,7 @@ def _parts(report: _Report, findings: Findings) -> None:
             f"{legend} Chance: what is expected where there is nothing to be found.",
             {"Variant": "left", **dict.fromkeys(heads, "right")},
             [
-                *([plain(v.name), *_measured(v, measure)] for v in findings.variants),
+                *([_name(v), *_measured(v, measure)] for v in findings.variants),
                 ["*chance*", *_chances(findings.variants, measure)],
             ],
         )
@@ -316,7 +386,8 @@ def _parts(report: _Report, findings: Findings) -> None:
 
 def _measured(variant: VariantFinding, measure: MeasureFinding) -> Iterator[str]:
     for figure in measure.figures:
-        yield formats.figure(variant.measures.get(f"{measure.name}/{figure.name}"), figure.unit)
+        name = f"{measure.name}/{figure.name}"
+        yield formats.figure(variant.measures.get(name), figure.unit) + _mark_of(variant, name)
 
 
 def _chances(variants: Sequence[VariantFinding], measure: MeasureFinding) -> Iterator[str]:
@@ -342,7 +413,7 @@ def _costs(report: _Report, findings: Findings) -> None:
         cells = [cell(variant, variant.cost or Cost(input_shape=())) for variant in findings.variants]
         if any(text != MISSING for text in cells):
             columns[head] = cells
-    names = [plain(variant.name) for variant in findings.variants]
+    names = [_name(variant) for variant in findings.variants]
     report.add("## Cost")
     report.table(
         f"What each variant costs, counted for {clip}. {' '.join(f'{head}: {COSTS[head][0]}.' for head in columns)} "
@@ -366,6 +437,66 @@ def _costs(report: _Report, findings: Findings) -> None:
                     for p in cost.parts
                 ],
             )
+
+
+def _published(report: _Report, findings: Findings) -> None:
+    """What others printed on the same benchmark, apart from all that was measured."""
+    found = findings.published
+    if found is None:
+        return
+    size = f"They are of all {formats.count(found.clips)} clips of the benchmark"
+    here = "" if found.clips_here == found.clips else f"; this study uses {formats.count(found.clips_here)}"
+    report.add(
+        "## Published results, not measured here",
+        f"Reference rows for {plain(found.title)}, copied from the sources named. No figure, difference or verdict of "
+        f"this report knows of them. {size}{here}. Code bases of this field that were read pick their best epoch on "
+        "the test split, which makes such figures optimistic; protocols, pretraining and input sizes differ from row "
+        "to row. A dash was not verified.",
+    )
+    report.borrowed_table(
+        f"Published by others on {plain(found.title)}, not measured by this study. GMACs: of one clip, as printed "
+        "(papers call them FLOPs). Pretraining: only where the method's name tells it. Source: "
+        f"{'; '.join(f'{letter}, {plain(text)}' for letter, text in found.sources.items())}.",
+        {
+            "Published method": "left",
+            "Year": "right",
+            "Backbone": "left",
+            "Params (M)": "right",
+            "GMACs": "right",
+            "Modality": "left",
+            "Pretraining": "left",
+            "Protocol": "left",
+            "UAR (%)": "right",
+            "WAR (%)": "right",
+            "Source": "left",
+        },
+        [_borrowed(result) for result in found.results],
+    )
+    remarks = [f"{plain(r.method)}: {_sentence(r.note)}" for r in found.results if r.note]
+    if remarks:
+        report.add(_list(remarks))
+    if found.folds:
+        most = max(len(row.war) for row in found.folds)
+        report.borrowed_table(
+            f"Published by others on {plain(found.title)}: WAR of single folds in %, to tell how much folds differ.",
+            {"Published method": "left", **{f"Fold {fold}": "right" for fold in range(1, most + 1)}},
+            [[plain(row.method), *(f"{war:.2f}" for war in row.war)] for row in found.folds],
+        )
+
+
+def _borrowed(result: PublishedResult) -> list[str]:
+    return [
+        plain(result.method),
+        MISSING if result.year is None else str(result.year),
+        plain(result.backbone),
+        formats.setting(result.params),
+        formats.setting(result.gmacs),
+        plain(result.modality),
+        plain(result.pretraining) or MISSING,
+        plain(result.protocol) or MISSING,
+        *(MISSING if share is None else f"{share:.2f}" for share in (result.uar, result.war)),
+        plain(" ".join(result.sources)),
+    ]
 
 
 def _training(report: _Report, findings: Findings) -> None:
@@ -421,15 +552,18 @@ def _appendix(report: _Report, findings: Findings) -> None:
 def _every_seed(report: _Report, findings: Findings) -> None:
     report.add("## Appendix: every seed")
     metrics = list(METRICS)
-    folded = any(run.fold is not None for variant in findings.variants for run in variant.seeds)
+    every = [run for variant in findings.variants for run in variant.seeds]
+    folded = any(run.fold is not None for run in every)
+    selected = any(run.selection is not None for run in every)
     columns: dict[str, Side] = {"Seed": "right"}
     if folded:
         columns["Fold"] = "right"
     columns |= {f"Test {metric.upper()} (%)": "right" for metric in metrics}
+    columns["Test loss"] = "right"
+    if selected:
+        columns[f"Selection {findings.metric.upper()} (%)"] = "right"
     columns |= {
-        "Test loss": "right",
-        f"Selection {findings.metric.upper()} (%)": "right",
-        "Best epoch": "right",
+        "Best epoch" if selected else "Last epoch": "right",
         "Training": "right",
         "Run": "left",
     }
@@ -441,7 +575,11 @@ def _every_seed(report: _Report, findings: Findings) -> None:
                     *([MISSING if run.fold is None else str(run.fold)] if folded else []),
                     *(_metric(run.metrics, metric) for metric in metrics),
                     formats.decimals(run.metrics.get("loss")),
-                    formats.points(run.selection),
+                    *(
+                        [MISSING if run.selection is None else formats.points(run.selection)]
+                        if selected
+                        else []
+                    ),
                     str(run.best_epoch),
                     formats.duration(run.seconds),
                     code(run.run),
@@ -485,7 +623,7 @@ def _every_trial(report: _Report, findings: Findings) -> None:
             rows = [
                 [
                     str(trial.number),
-                    trial.status,
+                    _status(trial),
                     MISSING if trial.score is None else formats.points(trial.score),
                     MISSING if trial.best_so_far is None else formats.points(trial.best_so_far),
                     *(plain(formats.setting(trial.parameters.get(name))) for name in names),
@@ -499,6 +637,10 @@ def _every_trial(report: _Report, findings: Findings) -> None:
                 **{code(name): "right" for name in names},
             }
             report.wide_table(f"Search trials of {plain(variant.name)}.", "Trial", columns, rows)
+
+
+def _status(trial: TrialCurve) -> str:
+    return trial.status if trial.stopped_after is None else f"stopped after epoch {trial.stopped_after}"
 
 
 def _sentence(text: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from study.analysis.findings import Findings
 from study.reporting.formats import percent, points
@@ -30,7 +30,8 @@ class Plate:
 
 def plates(findings: Findings) -> dict[str, Plate]:
     """Return the figures that have data behind them, in the order of `NAMES`."""
-    return {plate.name: plate for plate in _plates(findings)}
+    mark = "Optimistic, chosen on the test split. " if findings.is_optimistic else ""
+    return {plate.name: replace(plate, caption=mark + plate.caption) for plate in _plates(findings)}
 
 
 def corrected_level(findings: Findings, tails: int = 1) -> str:
@@ -67,21 +68,33 @@ def _plates(findings: Findings) -> Iterator[Plate]:
             + ("Grey: the reference, repeated in every panel." if len(variants) > 1 else ""),
         )
     if any(variant.curves for variant in variants):
+        selected = any(curve.selection for variant in variants for curve in variant.curves)
         yield Plate(
             "learning",
-            f"Train loss and {metric} on the selection split over epochs",
-            f"Learning curves of the confirmation runs: train loss (above) and {metric} (%) on the selection split "
-            "(below). Thin lines: single seeds. Bold: their mean over the epochs that all of them reached. "
-            "Dots: each seed's best epoch, whose weights were tested. "
+            f"Train loss and {metric} on the selection split over epochs"
+            if selected
+            else "Train loss over epochs",
+            (
+                f"Learning curves of the confirmation runs: train loss (above) and {metric} (%) on the selection split "
+                "(below). "
+                if selected
+                else "Train loss of the confirmation runs; there is no curve of a selection split, for they were "
+                "trained on it too. "
+            )
+            + "Thin lines: single seeds. Bold: their mean over the epochs that all of them reached. "
+            + ("Dots: each seed's best epoch, whose weights were tested. " if selected else "")
             + ("Grey: the reference's mean, repeated in every panel." if len(variants) > 1 else ""),
         )
-    if any(trial.score is not None for variant in variants for trial in variant.trials):
+    trials = [trial for variant in variants for trial in variant.trials]
+    if any(trial.score is not None for trial in trials):
+        stopped = any(trial.stopped_after is not None for trial in trials)
+        pruned = "Open triangles: the best of trials until they were stopped early. " if stopped else ""
         yield Plate(
             "search",
             f"Best {metric} so far on the selection split over search trials",
             f"The search of every variant: {metric} (%) on the selection split of each trial (dots) and the best so "
-            "far (steps); crosses at the lower edge mark trials that diverged or failed. Curves that still rise or "
-            "cross near the end mean that the budget was small. These scores chose the hyperparameters and are "
+            f"far (steps); crosses at the lower edge mark trials that diverged or failed. {pruned}Curves that still "
+            "rise or cross near the end mean that the budget was small. These scores chose the hyperparameters and are "
             "therefore optimistic: they are not results. "
             + ("Grey: the reference's best so far, repeated in every panel." if len(variants) > 1 else ""),
         )

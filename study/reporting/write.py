@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from study.analysis.findings import Findings
+from study.analysis.limits import SKIPPED_FILE
 from study.ledger import files
 from study.reporting import figures, plates, typeset
+from study.reporting.formats import one_line
 from study.reporting.markdown import render
 
 SCHEMA = 1
@@ -20,7 +22,7 @@ SCHEMA = 1
 def write(findings: Findings, folder: Path) -> tuple[Path, ...]:
     """Write the report into `folder` and return its files, ``report.md`` first.
 
-    Equal findings give equal bytes. A figure of an earlier report that has no data any more is removed.
+    Equal findings give equal bytes. What an earlier report had a file for and this one has no data for is removed.
     """
     shown = plates.plates(findings)
     drawn = {shown[name].path: svg for name, svg in figures.draw(findings).items()}
@@ -31,6 +33,10 @@ def write(findings: Findings, folder: Path) -> tuple[Path, ...]:
         **drawn,
         "findings.json": machine_readable(findings),
     }
+    if findings.skipped:
+        documents[SKIPPED_FILE] = "".join(f"{one_line(line)}\n" for line in findings.skipped)
+    else:
+        (folder / SKIPPED_FILE).unlink(missing_ok=True)
     for name in plates.NAMES:
         if name not in shown:
             (folder / plates.FOLDER / f"{name}.svg").unlink(missing_ok=True)
