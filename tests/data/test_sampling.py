@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from study.data.sampling import uniform
+from study.data.sampling import Sampling, uniform
 
 
 def test_as_many_frames_as_asked_for_are_all_read_in_order() -> None:
@@ -47,3 +47,43 @@ def test_places_are_inside_the_clip_and_in_order(count: int) -> None:
 def test_an_empty_clip_is_refused() -> None:
     with pytest.raises(ValueError, match="at least 1"):
         uniform(0, 16, None)
+
+
+def test_short_clips_repeat_their_last_frame_where_that_is_asked_for() -> None:
+    assert uniform(2, 5, np.random.default_rng(0), "last").tolist() == [0, 1, 1, 1, 1]
+    window = Sampling(4, "window", 3, "last", "1x1")
+    assert window.one(7, np.random.default_rng(0)).tolist() == [0, 3, 6, 6]
+    assert window.judged(7)[0].tolist() == [0, 3, 6, 6]
+    assert Sampling(4, "window", 3, "even", "windows").judged(7)[0].tolist() == [0, 2, 4, 6]
+    assert [p.tolist() for p in Sampling(4, "uniform", 1, "last", "2x2").judged(2)] == [[0, 1, 1, 1]] * 2
+
+
+def test_training_draws_every_window_that_fits_and_no_other() -> None:
+    sampling, generator = Sampling(4, "window", 2, "even", "1x1"), np.random.default_rng(0)
+    drawn = {tuple(sampling.one(12, generator).tolist()) for _ in range(300)}
+    assert drawn == {(start, start + 2, start + 4, start + 6) for start in range(6)}
+
+
+@pytest.mark.parametrize("count", range(1, 60))
+def test_windows_cover_every_frame_that_the_stride_can_and_stay_inside(count: int) -> None:
+    windows = Sampling(4, "window", 3, "last", "windows").judged(count)
+    places = np.stack(windows)
+    assert places.min() >= 0
+    assert places.max() < count
+    if count >= 10:
+        starts = places[:, 0]
+        assert starts[0] == 0
+        assert starts[-1] == count - 10
+        assert (np.diff(starts) <= 10).all()
+        assert len(windows) == -(-count // 10)
+
+
+@pytest.mark.parametrize("kind", ["uniform", "window"])
+@pytest.mark.parametrize("views", ["1x1", "2x2"])
+def test_a_test_reads_the_same_places_every_time(kind: str, views: str) -> None:
+    sampling = Sampling(16, kind, 1, "even", views)  # type: ignore[arg-type]
+    for count in (1, 8, 16, 17, 77):
+        first, again = sampling.judged(count), sampling.judged(count)
+        assert [p.tolist() for p in first] == [p.tolist() for p in again]
+        assert len(first) == (1 if views == "1x1" else 2)
+        assert all((p >= 0).all() and (p < count).all() and p.shape == (16,) for p in first)
