@@ -471,6 +471,7 @@ def _figures(variant: VariantFinding) -> dict[str, float]:
     """Return a summary's metrics, in points where they are scores."""
     figures: dict[str, float | None] = {
         "n": len(variant.seeds),
+        "planned": variant.planned,
         "parameters": variant.parameters,
         "macs": variant.macs,
         "train_seconds": variant.train_seconds,
@@ -488,9 +489,12 @@ def _conclusions(variant: VariantFinding) -> dict[str, str]:
     difference = variant.difference
     verdict = difference.verdict if difference else "reference" if variant.is_reference else "none"
     sentence = difference.sentence if difference else "The reference." if variant.is_reference else ""
+    runs = f"{len(variant.seeds)} of {variant.planned}"
+    if len(variant.seeds) != variant.planned:
+        sentence = f"{sentence} Results of {runs} confirmation runs: a mean is of those alone.".strip()
     levels = {f"level.{_name(factor)}": _cut(level) for factor, level in variant.levels.items()}
     chosen = {f"chosen.{key}": value for key, value in _flat(variant.chosen).items()}
-    return {"study.verdict": verdict, NOTE: _cut(sentence), **levels, **chosen}
+    return {"study.verdict": verdict, "study.runs": runs, NOTE: _cut(sentence), **levels, **chosen}
 
 
 def _key(tags: Mapping[str, str]) -> str:

@@ -407,6 +407,20 @@ def test_conclusions_stand_at_the_summaries_and_the_report_beside_them(place: Pl
     assert place.artifact("report", "figures/seeds.png") == b"png"
 
 
+def test_a_mean_of_fewer_seeds_than_planned_says_so_in_the_mirror(place: Place, report: Path) -> None:
+    told = findings()
+    reference, other = told.variants
+    lacking = replace(other, planned=5, difference=None)
+    with place.mirror() as tracker:
+        tell_all(tracker)
+        tracker(Concluded(replace(told, variants=(reference, lacking)), report))
+    run = place.runs()["issm"]
+    assert (run.data.metrics["n"], run.data.metrics["planned"]) == (3, 5)
+    assert run.data.tags["study.runs"] == "3 of 5"
+    assert run.data.tags["study.verdict"] == "none"
+    assert "Results of 3 of 5 confirmation runs" in run.data.tags["mlflow.note.content"]
+
+
 def test_a_later_conclusion_replaces_the_earlier_one(place: Place, report: Path) -> None:
     with place.mirror() as tracker:
         tracker(Concluded(findings(58.0, **{"train.lr": 0.003}), report))
