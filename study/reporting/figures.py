@@ -219,16 +219,7 @@ def search(findings: Findings) -> Figure:
             alpha=0.7,
             markeredgewidth=0,
         )
-        stopped = [trial for trial in variant.trials if trial.stopped_after is not None]
-        axes.plot(
-            [trial.number for trial in stopped],
-            [trial.score for trial in stopped],
-            "v",
-            color=_colour(variant),
-            markersize=3.2,
-            markerfacecolor="none",
-            markeredgewidth=0.7,
-        )
+        _stopped(axes, variant)
         lost = [trial.number for trial in variant.trials if trial.score is None]
         axes.plot(
             lost,
@@ -427,6 +418,21 @@ def _learned(
 def _mean_curve(curves: Sequence[Sequence[float]]) -> list[float]:
     """Return the mean over the epochs that every curve has."""
     return [sum(values) / len(values) for values in zip(*curves, strict=False)]
+
+
+def _stopped(axes: Axes, variant: VariantFinding) -> None:
+    """Draw what trials that were stopped early had reached."""
+    stopped = [trial for trial in variant.trials if trial.stopped_after is not None]
+    if stopped:
+        axes.plot(
+            [trial.number for trial in stopped],
+            [trial.score for trial in stopped],
+            "v",
+            color=_colour(variant),
+            markersize=3.2,
+            fillstyle="none",
+            markeredgewidth=0.7,
+        )
 
 
 def _best_so_far(axes: Axes, variant: VariantFinding, colour: str) -> None:
