@@ -1,0 +1,179 @@
+"""What a large ledger costs: ``python -m study.bench.scale``.
+
+Carries a study out with the fake trainer, in process, at two sizes: a tenth of the runs asked for, and all of
+them. It prints what the conductor itself took for a run, its jobs' time left out, and then, each in a process
+of its own, how long `plan`, `status` and `report` take on that ledger and how much memory they need at most.
+
+With ``--session LEDGER`` it prints instead which share of the wall time of each study's sessions in that ledger
+was the conductor's own.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from study import conductor
+from study.events import Ended, Event
+from study.executors.inprocess import InProcess
+from study.executors.protocol import Task
+from study.ledger.store import Ledger
+from study.overview import studies
+from study.prepare import TARGETS, prepare
+from study.progress import counting
+from study.registry import Registry
+from study.spec.settings import settings
+from study.spec.study import load
+
+VARIANTS = 20
+TRIALS_SHARE = 5
+"""One of so many runs is a search trial."""
+AIM_MS = 50.0
+COMMANDS = {
+    "plan": ("plan", "s.toml"),
+    "status": ("status", "s.toml", "--once"),
+    "report": ("report", "s.toml"),
+}
+STUDY = """
+title = "A large study"
+question = "What does a large ledger cost?"
+[base.dataset]
+name = "faces"
+train_clips = 70
+selection_clips = 14
+test_clips = 14
+[design]
+kind = "one-factor"
+reference = {{ "train.weight_decay" = 0.0 }}
+[factors]
+"train.weight_decay" = [{levels}]
+[train]
+epochs = 6
+[search]
+trials = {trials}
+sampler = "random"
+[search.space]
+"train.lr" = {{ low = 3e-4, high = 1e-2, log = true }}
+[confirm]
+seeds = {seeds}
+"""
+
+
+class Timed(InProcess):
+    """Keeps what its jobs take apart from what everything else does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seconds = 0.0
+
+    def submit(self, task: Task) -> None:
+        """Run the task to its end."""
+        began = time.perf_counter()
+        super().submit(task)
+        self.seconds += time.perf_counter() - began
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one command took."""
+
+    seconds: float
+    peak_mb: float
+
+
+def build(folder: Path, runs: int) -> float:
+    """Carry a study of so many runs out in `folder`; return what the conductor took for one, in milliseconds."""
+    each = runs // VARIANTS
+    trials = each // TRIALS_SHARE
+    levels = ", ".join(str(number / 1000) for number in range(VARIANTS))
+    folder.mkdir()
+    (folder / "s.toml").write_text(STUDY.format(levels=levels, trials=trials, seeds=each - trials))
+    (folder / "study.toml").write_text('mlflow = "off"\n')
+    lab = settings(folder)
+    record = prepare(load(folder / "s.toml"), Registry(), lab, "cpu")
+    ledger, executor = Ledger(lab.ledger), Timed()
+    fake = {kind: f"study.testing.fake:{kind}" for kind in TARGETS}
+    trained = 0
+    began = time.perf_counter()
+    with counting(f"{runs} runs", "trained") as tell, ledger.hold(record.name):
+
+        def count(event: Event) -> None:
+            nonlocal trained
+            if isinstance(event, Ended) and event.job.kind == "train":
+                trained += 1
+                tell(trained, runs)
+
+        conductor.carry_out(ledger.save(record), ledger, executor, count, fake)
+    return 1000 * (time.perf_counter() - began - executor.seconds) / trained
+
+
+def cost_of(command: tuple[str, ...], folder: Path) -> Cost:
+    """Run one command of the command line and return what it took."""
+    began = time.perf_counter()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "study", *command],
+        cwd=folder,
+        stdout=subprocess.DEVNULL,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    _, status, used = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise typer.Exit(process.returncode)
+    per_mb = 1024**2 if sys.platform == "darwin" else 1024
+    return Cost(time.perf_counter() - began, used.ru_maxrss / per_mb)
+
+
+def shares(ledger: Ledger) -> Iterator[str]:
+    """Yield, for each session of each study, which share of its wall time was the conductor's own."""
+    for name in studies(ledger):
+        for session in ledger.sessions(name):
+            if own := session.get("conductor_seconds"):
+                share = 100 * own / max(session["seconds"], 0.1)
+                yield (
+                    f"{name}, {session['begun']}: {session['trainings']} trainings in {session['seconds']:.1f} s, "
+                    f"of which the conductor worked {own:.2f} s: {share:.2f} %"
+                )
+
+
+def main(
+    runs: Annotated[int, typer.Option(min=10 * VARIANTS, help="Runs of the larger ledger.")] = 10_000,
+    session: Annotated[Path | None, typer.Option(help="A ledger whose sessions are told instead.")] = None,
+) -> None:
+    """Measure what a ledger of many runs costs the conductor, `plan`, `status` and `report`."""
+    if session is not None:
+        print(
+            "\n".join(shares(Ledger(session))) or "No session of this ledger has kept the conductor's time."
+        )
+        return
+    table = Table("runs", "conductor, ms a run", *(f"{name}, s" for name in COMMANDS))
+    for name in COMMANDS:
+        table.add_column(f"{name}, peak MB")
+    with tempfile.TemporaryDirectory(prefix="scale-") as root:
+        for number in (runs // 10, runs):
+            folder = Path(root, str(number))
+            own = build(folder, number)
+            costs = [cost_of(command, folder) for command in COMMANDS.values()]
+            table.add_row(
+                str(number),
+                f"{own:.1f}",
+                *(f"{cost.seconds:.1f}" for cost in costs),
+                *(f"{cost.peak_mb:.0f}" for cost in costs),
+            )
+    Console(width=max(110, Console().width)).print(table)
+    print(f"Aim: the conductor under {AIM_MS:g} ms a run. It was at {own:.1f} ms with {runs} runs.")
+
+
+if __name__ == "__main__":
+    typer.run(main)
