@@ -45,7 +45,7 @@ def train(spec: RunSpec, folder: Path, on_epoch: Callable[[Epoch], None], rule: 
     history = _resumed(folder)
     while not (given_up := stopped(spec, least, history)) and len(history) < settings["epochs"]:
         share = (len(history) + 1) / settings["epochs"]
-        metrics = _metrics(share * score(spec))
+        metrics = {} if settings.get("fit") == "train+val" else _metrics(share * score(spec))
         history.append(Epoch(len(history) + 1, 2 - share, settings["lr"], metrics, 0.0))
         so_far = json.dumps([asdict(epoch) for epoch in history])
         write(folder / "history.json", so_far)
