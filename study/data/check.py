@@ -13,13 +13,15 @@ from typing import Any, Literal
 
 from study.data.clips import Dataset, Split
 from study.data.footage import IMAGES, Verdict, find
-from study.data.listing import Entry, Fold, Left
+from study.data.listing import Entry, Fold, Left, Official
 from study.data.pack import Pack
 from study.data.recorded import Progress, Raw, Recorded
 from study.errors import InputError, StudyError
 
 SCHEMA = 1
 SPLITS: tuple[Split, ...] = ("train", "selection", "test")
+WIDEST_TABLE = 12
+"""Classes that go side by side."""
 NAMED = 5
 """Of the clips that a remark is about, so many are named to a person; machines get all of them."""
 Kind = Literal[
@@ -190,7 +192,7 @@ def _recorded(data: Recorded, skip_bad: bool, progress: Progress | None) -> Repo
         _repacked(data, sound, progress),
         _duplicates(data, sound),
         _official(data, skip_bad),
-        _classes(counts),
+        _classes(data, counts),
         _frames(data, sound),
         _order(data, sound),
         _sizes(data, sound),
@@ -198,7 +200,7 @@ def _recorded(data: Recorded, skip_bad: bool, progress: Progress | None) -> Repo
     ):
         remarks += found
     usable = bool(verdicts) and (skip_bad or not (data.listing.left or len(sound) < len(verdicts)))
-    official = data.listing.official
+    official = _known(data)
     frames = [verdict.frames for verdict in sound.values()]
     return Report(
         name=data.listing.name,
@@ -312,7 +314,7 @@ def _duplicates(data: Recorded, sound: Mapping[str, Verdict]) -> Found:
 
 def _official(data: Recorded, skip_bad: bool) -> Found:
     """Compare the numbers of clips with those that the authors give."""
-    official = data.listing.official
+    official = _known(data)
     if official is None:
         return
     named = []
@@ -344,14 +346,19 @@ def _counts(data: Recorded) -> tuple[list[Count], list[Remark]]:
 def _count(data: Dataset, fold: Fold, split: Split) -> Count:
     labels = Counter(data.split(split, fold).labels.tolist())
     official = None
-    if isinstance(data, Recorded) and data.listing.official and split != "selection":
-        train, test = data.listing.official.clips.get(fold, (None, None))
+    if isinstance(data, Recorded) and (known := _known(data)) and split != "selection":
+        train, test = known.clips.get(fold, (None, None))
         official = train if split == "train" else test
     classes = {name: labels[label] for label, name in enumerate(data.classes)}
     return Count(fold, split, sum(classes.values()), official, classes)
 
 
-def _classes(counts: Iterable[Count]) -> Found:
+def _known(data: Recorded) -> Official | None:
+    """Return the official numbers of clips; clips that a program drew have none."""
+    return None if data.is_procedural else data.listing.official
+
+
+def _classes(data: Recorded, counts: Iterable[Count]) -> Found:
     """Yield classes that a split does not have."""
     absent = [(count, name) for count in counts for name, clips in count.classes.items() if not clips]
     for is_mistake, what in (
@@ -364,7 +371,7 @@ def _classes(counts: Iterable[Count]) -> Found:
             if (count.split == "train") == is_mistake
         )
         if named:
-            yield Remark(is_mistake, "classes", what, named)
+            yield Remark(is_mistake and not data.is_procedural, "classes", what, named)
 
 
 def _frames(data: Recorded, sound: Mapping[str, Verdict]) -> Found:
@@ -375,7 +382,7 @@ def _frames(data: Recorded, sound: Mapping[str, Verdict]) -> Found:
     if short:
         summary = f"{_clips(len(short))} of {len(sound)} with fewer than {needed} frames: {sampling.short_described}"
         yield Remark(False, "short", summary, short)
-    if data.listing.facts.get("version", "").startswith("16f"):
+    if data.listing.facts.get("version", "").startswith("16f") and not data.is_procedural:
         other = tuple(f"clip {i}: {verdict.frames}" for i, verdict in sound.items() if verdict.frames != 16)
         if other:
             what = (
@@ -504,32 +511,32 @@ def _facts(report: Report) -> list[str]:
 
 
 def _table(report: Report) -> list[str]:
-    """Return the numbers of clips: a row a class, a column a split of a fold."""
-    heads = [
-        f"{'' if count.fold is None else f'{count.fold} '}{count.split[:9]}".replace("selection", "select.")
-        for count in report.counts
-    ]
-    rows: list[tuple[str, list[str]]] = [("clips", [str(count.clips) for count in report.counts])]
-    if any(count.official is not None for count in report.counts):
-        rows.append(("official", [_official_of(report.counts, n) for n in range(len(report.counts))]))
-    rows += [(name, [str(count.classes[name]) for count in report.counts]) for name in report.classes]
+    """Return the numbers of clips of each split of each fold, by class; the longer side goes down the page."""
+    rows = [["", "clips", "official", *report.classes]]
+    for count in report.counts:
+        fold = f"fold {count.fold} " if count.fold is not None else ""
+        numbers = [str(count.classes[name]) for name in report.classes]
+        rows.append([f"{fold}{count.split}", str(count.clips), _official_of(count), *numbers])
     if report.official_classes:
-        heads.append("official")
-        rows = [(name, [*cells, str(report.official_classes.get(name, ""))]) for name, cells in rows]
-    first = max(len(name) for name, _ in rows)
-    widths = [max(len(head), *(len(cells[n]) for _, cells in rows)) for n, head in enumerate(heads)]
-    lines = [" " * first + "".join(f"  {head:>{w}}" for head, w in zip(heads, widths, strict=True))]
-    for name, cells in rows:
-        lines.append(f"{name:<{first}}" + "".join(f"  {c:>{w}}" for c, w in zip(cells, widths, strict=True)))
-    return ["  " + line for line in lines]
+        numbers = [str(report.official_classes[name]) for name in report.classes]
+        rows.append(["train and test, official", "", "", *numbers])
+    if not any(row[2] for row in rows[1:]):
+        rows = [[*row[:2], *row[3:]] for row in rows]
+    if len(report.classes) > WIDEST_TABLE:
+        rows = [list(column) for column in zip(*rows, strict=True)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        f"  {row[0]:<{widths[0]}}"
+        + "".join(f"  {cell:>{width}}" for cell, width in zip(row[1:], widths[1:], strict=True))
+        for row in rows
+    ]
 
 
-def _official_of(counts: Sequence[Count], number: int) -> str:
+def _official_of(count: Count) -> str:
     """Return a split's official number of clips; train and selection are one list."""
-    count = counts[number]
-    return (
-        "(train)" if count.split == "selection" else str(count.official if count.official is not None else "")
-    )
+    if count.official is None:
+        return ""
+    return f"{count.official} with selection" if count.split == "train" else str(count.official)
 
 
 def _clips(count: int) -> str:
