@@ -67,8 +67,8 @@ class Overview:
     variants: tuple[VariantOverview, ...]
     holder: Holder | None
     """Who runs it; None where nobody does."""
-    workers: int
-    """Trainings at a time, in the session that runs or ran last."""
+    workers: int | None
+    """Trainings at a time, in the session that runs or ran last; None before one of its trainings has ended."""
     seconds_left: float | None
     """For all that runs and waits; None where there is nothing to estimate it from."""
 
@@ -104,14 +104,15 @@ def overview(study: StudyRecord, ledger: Ledger) -> Overview:
         elif holder := ledger.claimed_by(job.run):
             running.append(_training(job, holder, ledger))
     variants = tuple(_variant(study, variant, running, ended, pace) for variant in study.variants)
-    workers = max([1, len(running), *(session["workers"] for session in ledger.sessions(study.name)[-1:])])
+    last = [session["workers"] for session in ledger.sessions(study.name)[-1:]]
+    workers = max(len(running), *last) if last else None
     return Overview(
         study=study.name,
         question=study.question,
         variants=variants,
         holder=ledger.holder(study.name),
         workers=workers,
-        seconds_left=pace.left(running, workers),
+        seconds_left=pace.left(running, workers or max(1, len(running))),
     )
 
 

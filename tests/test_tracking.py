@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from typer.testing import CliRunner
 
 from study import conductor, plan
 from study.analysis.findings import Difference, Findings, Interval, SeedScore, VariantFinding
+from study.cli import app
 from study.errors import InputError, StudyError
 from study.events import Began, Concluded, Ended, EpochEnded, Event, Found, Retried, Started
 from study.executors.inprocess import InProcess
@@ -689,6 +691,23 @@ def test_whatever_became_of_the_store_the_pages_are_the_same(lab: Lab, template:
         client.delete_run(run.info.run_id)
     lab.sync()
     assert lab.pages() == half
+
+
+def test_the_command_leaves_a_study_that_runs_to_its_conductor(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab.run(tasks=3)
+    (lab.folder / "study.toml").write_text(f'ledger = "ledger"\nmlflow = "{lab.place.uri}"\n')
+    monkeypatch.chdir(lab.folder)
+    with lab.ledger.hold("s"):
+        said = CliRunner().invoke(app, ["sync"], catch_exceptions=False)
+        assert (said.exit_code, said.output.startswith("s: left to process")) == (0, True)
+        with pytest.raises(StudyError, match="is being run by process"):
+            CliRunner().invoke(app, ["sync", "s"], catch_exceptions=False)
+    said = CliRunner().invoke(app, ["sync"], catch_exceptions=False)
+    assert said.output.endswith("s: its pages in MLflow tell what the ledger holds.\n")
+    assert {status for status, *_ in list(lab.pages().values())[1:]} == {"FINISHED", "KILLED"}
+    assert not (lab.folder / "reports").exists(), "reports are written when somebody asks for them"
 
 
 def test_a_store_that_cannot_be_reached_is_one_line(lab: Lab) -> None:

@@ -164,6 +164,7 @@ def _sync(name: str, ledger: Ledger, settings: Settings) -> None:
         study = ledger.study(name)
         events = retell(study, ledger, Path(report))
         write(settings.mlflow, settings.artifacts, name, _counted(events, plan.size(study), told))
+    print(f"{name}: its pages in MLflow tell what the ledger holds.")
 
 
 def _counted(events: Iterable[Event], total: int, told: Callable[[int, int], None]) -> Iterator[Event]:
@@ -173,7 +174,7 @@ def _counted(events: Iterable[Event], total: int, told: Callable[[int, int], Non
 
 
 def _watch(ledger: Ledger, name: str | None, console: Console) -> None:
-    with Live(console=console, auto_refresh=False, vertical_overflow="visible") as live:
+    with Live(console=console, auto_refresh=False) as live:
         while True:
             began = time.monotonic()
             seen = _look(ledger, name)
@@ -228,14 +229,14 @@ def _who(overview: Overview) -> str:
     """Say who runs the study, and how long that will take."""
     from study.progress import duration
 
-    counts, left = overview.counts, overview.seconds_left
-    workers = f"{overview.workers} worker{'s' if overview.workers > 1 else ''}"
+    counts = overview.counts
+    waiting = counts.running + counts.waiting
+    left = f"about {duration(overview.seconds_left)}" if waiting and overview.seconds_left is not None else ""
+    number = overview.workers
+    workers = f" with {number} worker{'s' if number > 1 else ''}" if number else ""
     if overview.holder is not None:
-        left_told = (
-            "" if left is None or not counts.running + counts.waiting else f", about {duration(left)} left"
-        )
-        return f"{overview.holder} runs it with {workers}{left_told}"
-    if not counts.running + counts.waiting:
+        return f"{overview.holder} runs it{workers}" + (f", {left} left" if left else "")
+    if not waiting:
         return "nobody runs it; every training has ended"
-    told = "" if left is None else f", about {duration(left)} with {workers}"
-    return f"nobody runs it; {counts.running + counts.waiting} trainings left{told}"
+    trainings = f"{waiting} training{'s' if waiting > 1 else ''} left"
+    return f"nobody runs it; {trainings}" + (f", {left}{workers}" if left else "")
