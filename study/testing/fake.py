@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -43,14 +42,16 @@ def train(spec: RunSpec, folder: Path, on_epoch: Callable[[Epoch], None], rule: 
     least = json.loads(rule or "{}")
     settings = spec.config["train"]
     history = _resumed(folder)
-    while not (given_up := stopped(spec, least, history)) and len(history) < settings["epochs"]:
+    while (
+        not (given_up := stopped(spec, least, history) if least else None)
+        and len(history) < settings["epochs"]
+    ):
         share = (len(history) + 1) / settings["epochs"]
         metrics = {} if settings.get("fit") == "train+val" else _metrics(share * score(spec))
         history.append(Epoch(len(history) + 1, 2 - share, settings["lr"], metrics, 0.0))
         so_far = json.dumps([asdict(epoch) for epoch in history])
         write(folder / "history.json", so_far)
         on_epoch(history[-1])
-        time.sleep(settings.get("pause_s", 0.0))
         write(folder / CHECKPOINT, so_far)
     if given_up:
         write(folder / given_up.file, to_json(given_up))
