@@ -27,6 +27,7 @@ class Agenda:
         self._changed = {variant.name for variant in study.variants}
         self._in_turn: list[plan.Job] = []
         self._told: set[str] = set()
+        self._profiled: frozenset[str] = frozenset()
 
     def update(self) -> Iterator[Found]:
         """Plan what has changed, decide what trials try, and yield the trainings that turn out to be done."""
@@ -65,8 +66,10 @@ class Agenda:
         self._changed |= {name for name, jobs in self._jobs.items() if job.key in jobs}
 
     def _plan(self, variant: VariantRecord) -> None:
+        if variant.name not in self._profiled and self._is_profiled(variant):
+            self._profiled |= {variant.name}
         while True:
-            step = plan.ready(self._of(variant), self.state, self._profiled(variant))
+            step = plan.ready(self._of(variant), self.state, self._profiled)
             for ask in step.asks:
                 tried = suggest(self.study.space, self.study.sampler, ask.history, ask.seed)
                 self.study = self._ledger.suggest(self.study, ask.decision, tried)
@@ -80,9 +83,9 @@ class Agenda:
                 self._told.add(job.key)
                 yield Found(job, state)
 
-    def _profiled(self, variant: VariantRecord) -> frozenset[str]:
+    def _is_profiled(self, variant: VariantRecord) -> bool:
         network = plan.profile_of(self.study, variant, self.state)
-        return frozenset({variant.name} if network and self._ledger.is_profiled(network) else ())
+        return network is not None and self._ledger.is_profiled(network)
 
     def _of(self, variant: VariantRecord) -> StudyRecord:
         return replace(self.study, variants=(variant,))

@@ -11,6 +11,7 @@ from __future__ import annotations
 from bisect import insort
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
 from typing import Any, Literal
 
 from study.hashing import digest, seed_of
@@ -24,6 +25,7 @@ Finished = Callable[[str], RunState]
 """Returns what is known of a run, by its id; an empty state for one that is new."""
 
 WORST_SCORE = 0.0
+_seed = lru_cache(maxsize=4096)(seed_of)
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class Job:
     rule: Mapping[str, float] = field(default_factory=dict)
     """The least score, by epoch, with which a trial goes on."""
 
-    @property
+    @cached_property
     def key(self) -> str:
         """What makes two jobs the same work, whoever asked for it."""
         rule = f"rule-{digest(self.rule)}" if self.rule else ""
@@ -104,7 +106,7 @@ def ready(study: StudyRecord, finished: Finished, profiled: frozenset[str] = fro
 
 def trials(study: StudyRecord, variant: VariantRecord, fold: int | None) -> Iterator[RunSpec]:
     """Yield the variant's search trials, in order, as far as they are decided."""
-    seed = seed_of("search", study.seed)
+    seed = _seed("search", study.seed)
     for number in range(study.trials):
         suggestion = study.suggestions.get(study.decision(variant, fold, number))
         if suggestion is None:
@@ -185,7 +187,7 @@ def confirmations(
         return []
     if study.final != "best":
         parameters = {**parameters, "train.fit": study.final}
-    return [variant.run(parameters, seed_of("confirm", study.seed, n), fold) for n in range(study.seeds)]
+    return [variant.run(parameters, _seed("confirm", study.seed, n), fold) for n in range(study.seeds)]
 
 
 def choice(

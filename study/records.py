@@ -69,7 +69,7 @@ class RunSpec:
         added_and_neutral = "neutral" in f.metadata and getattr(self, f.name) == f.metadata["neutral"]
         return f.metadata.get("counts", True) and not added_and_neutral
 
-    @cached_property
+    @property
     def counted(self) -> dict[str, dict[str, Any]]:
         """The configuration without the parameters that were added later and stand at their neutral value."""
         return {

@@ -42,10 +42,11 @@ class Holder:
         return not now or (self.started not in ("", now))
 
 
-def take(lock: Path) -> Holder | None:
+def take(lock: Path, other: Path | None = None) -> Holder | None:
     """Make `lock` this process's and return None, or return who holds it.
 
-    The lock of a process of this host that is gone is taken over; of several that try, one succeeds.
+    The lock of a process of this host that is gone is taken over; of several that try, one succeeds. Where this
+    process has `other` already, nothing needs to be written.
 
     Raises:
         StudyError: The disk knows no hard links.
@@ -54,7 +55,7 @@ def take(lock: Path) -> Holder | None:
     while True:
         held = _content(lock)
         if held is None:
-            if _linked(lock, mine):
+            if _linked(lock, other) if other else _written(lock, mine):
                 return None
             continue
         holder = _parsed(held)
@@ -84,21 +85,35 @@ def holder_of(lock: Path) -> Holder | None:
     return holder if holder is not None and not holder.is_gone else None
 
 
-def _linked(lock: Path, content: str) -> bool:
+def _written(lock: Path, content: str) -> bool:
     """Make the lock with its content in one step; False where there is one."""
     aside = lock.with_name(f".{lock.name}.{uuid.uuid4().hex[:12]}")
     write(aside, content)
     try:
-        os.link(aside, lock)
+        return _linked(lock, aside)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def _linked(lock: Path, content: Path) -> bool:
+    """Give a file the lock's name as well; False where there is a lock."""
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(content, lock)
     except FileExistsError:
-        return aside.stat().st_nlink == 2  # NFS may deny what it has just done: the reply was lost
+        return _is_same(lock, content)  # NFS may deny what it has just done: the reply was lost
     except OSError as error:
         if error.errno not in NO_LINKS:
             raise
         raise StudyError(f"{lock}: this disk knows no hard links, so nobody can hold a study here.") from None
-    finally:
-        aside.unlink(missing_ok=True)
     return True
+
+
+def _is_same(lock: Path, content: Path) -> bool:
+    try:
+        return lock.samefile(content)
+    except FileNotFoundError:
+        return False
 
 
 def _mine() -> str:

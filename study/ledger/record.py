@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from study.hashing import canonical_json, digest
+from study.hashing import digest
 from study.records import SCHEMA, Failure, RunResult, RunSpec, Stopped, stopped
 
 
@@ -34,20 +34,34 @@ class VariantRecord:
 
         It asks for its own fold alone: the same fold of a study with fewer or more of them is the same run.
         """
-        key = canonical_json([parameters, seed, fold])
-        if key not in self._runs:
-            config = {kind: dict(table) for kind, table in self.template.config.items()}
-            for path, value in parameters.items():
-                kind, _, parameter = path.partition(".")
-                config[kind][parameter] = value
-            if fold is not None and "folds" in config.get("dataset", {}):
-                config["dataset"]["folds"] = [fold]
+        configured = (repr(parameters), fold)
+        if (key := (*configured, seed)) not in self._runs:
+            if configured not in self._configs:
+                self._configs[configured] = self._config(parameters, fold)
             data = self.digests.get(str(fold), self.template.data_digest)
+            config = self._configs[configured]
             self._runs[key] = replace(self.template, config=config, seed=seed, fold=fold, data_digest=data)
         return self._runs[key]
 
+    def _config(self, parameters: Mapping[str, Any], fold: int | None) -> Mapping[str, Any]:
+        """Return the configuration with the given hyperparameters; whatever they leave alone is the template's."""
+        config = dict(self.template.config)
+        changed = {path.partition(".")[0] for path in parameters}
+        config |= {kind: dict(config[kind]) for kind in changed}
+        for path, value in parameters.items():
+            kind, _, parameter = path.partition(".")
+            config[kind][parameter] = value
+        if fold is not None and "folds" in config.get("dataset", {}):
+            config["dataset"] = {**config["dataset"], "folds": [fold]}
+        return config
+
     @cached_property
-    def _runs(self) -> dict[str, RunSpec]:
+    def _configs(self) -> dict[tuple[str, int | None], Mapping[str, Any]]:
+        """The configurations made so far, shared by the runs that differ in their seed alone."""
+        return {}
+
+    @cached_property
+    def _runs(self) -> dict[tuple[str, int | None, int], RunSpec]:
         """The runs made so far: planning asks for each of them many times, and hashing one is slow."""
         return {}
 
@@ -145,9 +159,17 @@ class StudyRecord:
         It holds everything the suggestion depends on but for the earlier trials' results, and those are
         named by the same things. More trials therefore extend a search and change none of its past.
         """
-        asked = variant.run({}, self.seed, fold).id
-        pruning = [] if self.pruner == "none" else [[self.pruner, self.reduction, self.first_epoch]]
-        return f"{digest([asked, self.space, self.generation, self.sampler, *pruning])}-{number}"
+        searched = (variant.name, fold)
+        if searched not in self._searches:
+            asked = variant.run({}, self.seed, fold).id
+            pruning = [] if self.pruner == "none" else [[self.pruner, self.reduction, self.first_epoch]]
+            self._searches[searched] = digest([asked, self.space, self.generation, self.sampler, *pruning])
+        return f"{self._searches[searched]}-{number}"
+
+    @cached_property
+    def _searches(self) -> dict[tuple[str, int | None], str]:
+        """What names the searches, by variant and fold: planning asks for each of their trials many times."""
+        return {}
 
 
 @dataclass(frozen=True)

@@ -61,6 +61,8 @@ class Ledger:
         self.root = root
         self._results: dict[str, RunResult] = {}
         self._claimed: Counter[Path] = Counter()
+        self._lock: Path | None = None
+        """Of the study that this process carries out."""
 
     def run_folder(self, run: RunSpec) -> Path:
         """Return the folder of a run."""
@@ -253,8 +255,10 @@ class Ledger:
             )
         try:
             (self._study(study) / STOP).unlink(missing_ok=True)
+            self._lock = lock
             yield
         finally:
+            self._lock = None
             release(lock)
 
     def holder(self, study: str) -> Holder | None:
@@ -276,7 +280,7 @@ class Ledger:
 
         As often as one conductor claims a folder, so often it is to release it.
         """
-        if not self._claimed[folder] and (holder := take(folder / CLAIM)):
+        if not self._claimed[folder] and (holder := take(folder / CLAIM, self._lock)):
             return holder
         self._claimed[folder] += 1
         return None
