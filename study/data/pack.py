@@ -18,6 +18,7 @@ import logging
 import os
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -43,7 +44,6 @@ FORMAT = 1
 MANIFEST, UNFINISHED = "pack.json", "unfinished.json"
 SHARD_BYTES = 256 << 20
 """A shard is no larger, but for a single clip that is."""
-_READ_BYTES = 1 << 20
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -450,14 +450,17 @@ class Pack:
         known = self._verified()
         stamps = {shard.file: self._stamp(shard) for shard in self.manifest.shards}
         unknown = [s for s in self.manifest.shards if known.get(s.file) != stamps[s.file]]
-        damaged = []
+        in_shard = Counter(clip.shard for clip in self.manifest.clips.values())
+        clips = {shard.file: in_shard[number] for number, shard in enumerate(self.manifest.shards)}
+        damaged, read = [], 0
         with ThreadPoolExecutor(_cores()) as threads:
             whole = threads.map(lambda shard: _is_whole(self.out, shard), unknown)
-            for number, (shard, is_whole) in enumerate(zip(unknown, whole, strict=True), start=1):
+            for shard, is_whole in zip(unknown, whole, strict=True):
                 if not is_whole:
                     damaged.append(shard.file)
+                read += clips[shard.file]
                 if progress:
-                    progress(number, len(unknown))
+                    progress(read, sum(clips[s.file] for s in unknown))
         if self._memory and unknown:
             kept = {file: stamp for file, stamp in stamps.items() if file not in damaged}
             try:
