@@ -183,6 +183,8 @@ def _dataset(name: str, root: Path | None, changes: list[str]) -> Dataset:
     if "root" not in declared:
         known.pop("cache", None)  # a few clips are drawn sooner than a whole split is
     given = {"root": str(root)} if root else {}
+    if root:
+        known.pop("pack", None)  # the files at that root are meant
     config = registry.resolve(
         "dataset", {"name": name, **known, **given, **dict(parse_setting(change) for change in changes)}, name
     )

@@ -107,7 +107,9 @@ class Recorded:
             selection = "the data set's own"
         else:
             share = f"{100 * protocols.selection_share:g} % of train"
-            selection = f"{share}, by class and source, seed {protocols.selection_seed}"
+            known = any(entry.source != entry.id for entry in self.listing.entries.values())
+            by = "by class and source" if known else "by class, sources not known"
+            selection = f"{share}, {by}, seed {protocols.selection_seed}"
         return {
             **self.listing.facts,
             **({"folds": ", ".join(map(str, self.folds))} if self.folds else {}),
