@@ -25,7 +25,7 @@ class Began:
 
 @dataclass(frozen=True)
 class Found:
-    """A run that an earlier session finished, or began; then `history` holds the epochs that it got to."""
+    """A run that an earlier session finished, or began; where it has no result, `history` says how far it got."""
 
     job: Job
     state: RunState

@@ -25,7 +25,8 @@ def retell(study: StudyRecord, ledger: Ledger, report: Path) -> Iterator[Event]:
         if job.key in told or not (state.final or ledger.is_begun(job.run)):
             continue
         told.add(job.key)
-        yield Found(job, state, () if state.final else ledger.history(job.run))
+        has_own = state.result is not None or state.pruned is not None
+        yield Found(job, state, () if has_own else ledger.history(job.run))
     yield _conclusion(study, ledger, report)
 
 

@@ -693,6 +693,19 @@ def test_whatever_became_of_the_store_the_pages_are_the_same(lab: Lab, template:
     assert lab.pages() == half
 
 
+def test_a_training_that_failed_half_way_keeps_its_curves(lab: Lab, template: sqlite3.Connection) -> None:
+    lab.run(tasks=2)
+    trial = next(plan.trainings(lab.ledger.study("s"), lab.ledger.state))
+    folder = lab.ledger.run_folder(trial.run)
+    (folder / "result.json").unlink()
+    lab.ledger.fail(folder, Failure(trial.run.id, "train", "out of luck", "Traceback"))
+    lab.ledger = Ledger(lab.ledger.root)
+    lab.wipe(template)
+    lab.sync()
+    status, tags, metrics, *_ = lab.pages()[f"{trial.variant} trial 1"]
+    assert (status, tags["study.failure"], len(metrics["learning_rate"])) == ("FAILED", "out of luck", 4)
+
+
 def test_the_command_leaves_a_study_that_runs_to_its_conductor(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
