@@ -45,6 +45,7 @@ def prepare(
         InputError: Whatever the file names that is not there, before anything is written.
     """
     cells = variants(spec, registry, settings)
+    _check_selection(spec, cells)
     datasets: dict[str, Dataset] = {}
     for cell in cells:
         if _key(cell) not in datasets:
@@ -94,6 +95,16 @@ def check(study: StudyRecord) -> None:
             check_run(variant.run({**study.first_point, **final}, study.seed, study.folds[0]))
         except InputError as error:
             raise InputError(f"{study.file}: variant {variant.name!r}: {error}") from None
+
+
+def _check_selection(spec: StudySpec, cells: Iterable[Variant]) -> None:
+    """Raise InputError where a search would have nothing to judge its trials by."""
+    fits = {str(cell.config["train"]["fit"]) for cell in cells}
+    if spec.search.trials and ("train+val" in fits or "train.fit" in spec.search.space):
+        raise InputError(
+            f"{spec.file}: train.fit: 'train+val' trains on the selection split, so the search has nothing to judge "
+            "its trials by. Set confirm.final = 'train+val' to train on it once the search is over."
+        )
 
 
 def _dataset(cell: Variant, registry: Registry, file: str, progress: Progress | None) -> Dataset:

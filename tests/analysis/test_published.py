@@ -1,0 +1,118 @@
+"""Published rows are what the specification's sources say, and appear where they belong."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import replace
+
+import pytest
+from made_evidence import two
+
+from study.analysis.analyse import findings
+from study.analysis.findings import Published
+from study.analysis.published import FILE, RESULTS, published
+from study.ledger.record import DataRecord, SplitSizes
+from study.reporting.markdown import render
+from study.reporting.typeset import markup
+
+CLASSES = {"dfew": 7, "ferv39k": 7, "mafw": 11}
+
+
+def data(name: str, classes: int | None = None, **given: object) -> DataRecord:
+    names = tuple(f"class {number}" for number in range(classes or CLASSES.get(name, 7)))
+    record = DataRecord(name, "digest", names, "", (SplitSizes(8420, 936, 2341, 0.2),))
+    return replace(record, **given)  # type: ignore[arg-type]
+
+
+def found(name: str) -> Published:
+    result = published(data(name))
+    assert result is not None
+    return result
+
+
+@pytest.mark.parametrize(("name", "rows"), [("dfew", 26), ("ferv39k", 23), ("mafw", 14)])
+def test_a_benchmark_has_its_rows(name: str, rows: int) -> None:
+    # counted in the tables of the sources; IFDD's row, without accuracies, is in each
+    assert len(found(name).results) == rows
+
+
+@pytest.mark.parametrize(
+    ("name", "method", "uar", "war"),
+    [
+        ("dfew", "Former-DFER", 53.69, 65.70),
+        ("dfew", "MAE-DFER", 63.41, 74.43),
+        ("dfew", "UniLearn", None, 76.68),
+        ("ferv39k", "M3DFEL", 35.94, 47.67),
+        ("mafw", "C3D", 31.17, 42.25),
+        ("mafw", "MMA-DFER", 44.11, 58.52),
+        ("mafw", "IFDD", None, None),
+    ],
+)
+def test_figures_are_those_of_the_sources(
+    name: str, method: str, uar: float | None, war: float | None
+) -> None:
+    (row,) = [row for row in found(name).results if row.method == method]
+    assert (row.uar, row.war) == (uar, war)
+
+
+def test_every_row_names_sources_that_exist_and_figures_that_can_be() -> None:
+    table = tomllib.loads(FILE.read_text(encoding="utf-8"))
+    for row in table["rows"]:
+        assert row["sources"]
+        assert set(row["sources"]) <= set(table["sources"])
+        for benchmark in RESULTS:
+            for share in row.get(benchmark, {}).values():
+                assert 15 < share < 90
+            if len(row.get(benchmark, {})) == 2:
+                assert row[benchmark]["uar"] < row[benchmark]["war"]
+    assert len({row["method"] for row in table["rows"]}) == len(table["rows"])
+
+
+def test_folds_average_to_the_row_of_their_method() -> None:
+    for name in ("dfew", "mafw"):
+        of = {row.method: row.war for row in found(name).results}
+        for band in found(name).folds:
+            assert sum(band.war) / 5 == pytest.approx(of[band.method], abs=0.75)
+
+
+@pytest.mark.parametrize(
+    "record",
+    [data("faces"), data("clips"), data("mafw", classes=43), data("dfew", is_procedural=True)],
+    ids=lambda record: f"{record.name}-{len(record.classes)}",
+)
+def test_other_data_have_no_published_rows(record: DataRecord) -> None:
+    assert published(record) is None
+
+
+def test_clips_chosen_on_test_are_counted_once() -> None:
+    sizes = (SplitSizes(9356, 2341, 2341, 0.2),)
+    told = published(data("dfew", is_optimistic=True, sizes=sizes))
+    assert told is not None
+    assert told.clips_here == told.clips == 11697
+
+
+def test_published_rows_are_in_tables_of_their_own_and_nowhere_else() -> None:
+    study = two([61.0, 62.5, 59.5, 61.5, 60.5])
+    bare, told = findings(study), findings(replace(study, published=found("dfew")))
+    assert replace(told, published=None) == bare
+    before, _, after = render(told).partition("## Published results, not measured here")
+    rows, _, rest = after.partition("\n## ")
+    assert "Former-DFER" in rows
+    assert "VoxCeleb2" in rows
+    assert "66.21" in rows
+    assert "audio + video" in rows
+    assert "Former-DFER" not in before + rest
+    assert "| Published method |" in rows
+    assert "Published results" not in render(bare)
+
+
+def test_optimistic_marks_are_for_what_was_measured() -> None:
+    study = replace(two([61.0] * 5), published=found("dfew"), is_optimistic=True)
+    _, _, after = render(findings(study)).partition("## Published results, not measured here")
+    rows, _, _ = after.partition("\n## ")
+    assert "Optimistic, chosen on the test split" not in rows
+
+
+def test_published_rows_are_typeset() -> None:
+    study = replace(two([61.0, 62.5, 59.5, 61.5, 60.5]), published=found("mafw"))
+    assert '#"MMA-"#box()#"DFER"' in markup(render(findings(study)), "s")
