@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from study.records import RunSpec, from_json
 from study.registry import Registry
 from study.spec.study import neutral_values
 
+DATA = Path(__file__).parents[2] / "study" / "data"
 EXAMPLES = Path(__file__).parents[2] / "reports" / "examples"
 
 FIRST_VERSION: list[tuple[dict[str, Any], str, list[str], list[str]]] = [
@@ -248,3 +250,20 @@ def test_the_new_strengths_are_reproducible_across_versions() -> None:
     clips = faces(train_clips=70, occlusion=0.6, imbalance=0.8, label_noise=0.2).split("train")
     assert sha256(clips.truth["occlusion"].astype("<f4").tobytes()) == "5808dee7c21316a3"
     assert sha256(clips.labels.astype("<i8").tobytes()) == "eee2f0fcba1642ff"
+
+
+def test_the_page_names_every_parameter_and_shows_what_is_there() -> None:
+    page = (DATA / "faces.md").read_text()
+    missing = [name for name in Registry().get("dataset", "faces").parameters if f"`{name}" not in page]
+    assert set(missing) <= {"train_clips", "selection_clips", "test_clips", "frames", "channels", "seed"}
+    pictures = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", page)
+    assert len(pictures) >= 3
+    assert all(0 < (DATA / name).stat().st_size < 300_000 for name in pictures)
+
+
+def test_the_three_figures_of_honesty_are_those_of_the_committed_report() -> None:
+    page, report = (DATA / "faces.md").read_text(), (EXAMPLES / "honesty" / "report.md").read_text()
+    for variant in ("reference", "dataset.view=still", "train.labels=shuffled"):
+        found = re.search(rf"^\| {re.escape(variant)} \| ([^|]+) \|", report, re.MULTILINE)
+        assert found
+        assert f"| {found[1]} |" in page
