@@ -227,6 +227,17 @@ def test_a_confirmed_run_whose_weights_are_gone_is_trained_again_and_does_not_fa
     assert not outcomes.failures(lab.record(), lab.ledger)
 
 
+def test_a_study_ends_though_the_server_of_its_mirror_is_gone(lab: Lab, monkeypatch, caplog) -> None:
+    from study.tracking import Mirror
+
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.setattr("study.reporting.write.write", lambda *_: None)
+    with Mirror("http://127.0.0.1:9", lab.folder, "s", drain_seconds=20.0) as tracker:
+        found = conductor.run(lab.record(), lab.ledger, InProcess(), lab.folder / "reports", tracker, FAKE)
+    assert all(len(variant.seeds) == 3 for variant in found.variants)
+    assert "Training goes on" in caplog.text
+
+
 class Deadly(InProcess):
     """Its workers die on training, each run's first so many attempts."""
 

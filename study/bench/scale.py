@@ -36,7 +36,7 @@ from study.registry import Registry
 from study.spec.settings import settings
 from study.spec.study import load
 
-VARIANTS = 20
+VARIANTS = 10
 TRIALS_SHARE = 5
 """One of so many runs is a search trial."""
 AIM_MS = 50.0
