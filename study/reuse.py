@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, fields, replace
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from study import plan
 from study.errors import InputError
 from study.hashing import canonical_json
 from study.ledger.record import StudyRecord, VariantRecord
-from study.ledger.store import Ledger
+from study.ledger.store import Ledger, Snapshot
 from study.records import RunSpec
 
 MOST_TOLD = 3
@@ -63,7 +63,7 @@ class Listing:
 
 def listing(study: StudyRecord, ledger: Ledger) -> Listing:
     """Return what a study, with its suggestions, asks for, and what the ledger holds of it."""
-    finished = cache(ledger.state)  # planning asks for a run several times
+    finished = Snapshot(ledger)
     past = Past(study, ledger)
     decided = []
     for job in plan.trainings(study, finished):

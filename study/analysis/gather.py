@@ -9,7 +9,7 @@ from study import plan
 from study.analysis.evidence import Confirmation, Evidence, FoldSize, TrialEvidence, VariantEvidence
 from study.analysis.published import published
 from study.ledger.record import StudyRecord, VariantRecord
-from study.ledger.store import Ledger
+from study.ledger.store import Ledger, Snapshot
 from study.records import Machine, RunSpec
 from study.reuse import told
 
@@ -72,19 +72,20 @@ def _fits(study: StudyRecord) -> list[str]:
 
 
 def _variant(ledger: Ledger, study: StudyRecord, variant: VariantRecord) -> VariantEvidence:
+    state_of = Snapshot(ledger)
     trials: list[TrialEvidence] = []
     confirmations: list[Confirmation] = []
     chosen: dict[str, Any] = {}
     for fold in study.folds:
-        for trial in plan.searched(study, variant, fold, ledger.state):
+        for trial in plan.searched(study, variant, fold, state_of):
             if outcome := trial.state.result or trial.state.pruned or trial.state.failure:
                 trials.append(TrialEvidence(trial.parameters, outcome, fold))
-        choice = plan.choice(study, variant, fold, ledger.state) or {}
+        choice = plan.choice(study, variant, fold, state_of) or {}
         chosen |= (
             choice if len(study.folds) == 1 else {f"{key} (fold {fold})": v for key, v in choice.items()}
         )
-        for number, run in enumerate(plan.confirmations(study, variant, fold, ledger.state)):
-            state = ledger.state(run.id)
+        for number, run in enumerate(plan.confirmations(study, variant, fold, state_of)):
+            state = state_of(run.id)
             test = ledger.test_result(run)
             taken = tuple(found for key in study.measures if (found := ledger.measurement(run, key)))
             untaken = {
@@ -105,7 +106,7 @@ def _variant(ledger: Ledger, study: StudyRecord, variant: VariantRecord) -> Vari
                     _scenes(ledger, run) if study.data.scenes else {},
                 )
             )
-    network = plan.profile_of(study, variant, ledger.state)
+    network = plan.profile_of(study, variant, state_of)
     return VariantEvidence(
         name=variant.name,
         reference=variant.reference,
