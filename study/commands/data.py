@@ -142,7 +142,8 @@ def pack(
     from study.progress import counting
 
     with _resumable():
-        dataset = _dataset(name, root, [*(set_ or []), *([SKIP] if skip_bad else [])])
+        raw = ["pack=''"] if "pack" in read_settings().data.get(name, {}) else []
+        dataset = _dataset(name, root, [*raw, *(set_ or []), *([SKIP] if skip_bad else [])])
         if not isinstance(dataset, Recorded):
             raise InputError(f"{name}: a program draws its clips; there are no frames to pack.")
         with counting("Reading", "clips") as progress:
@@ -151,7 +152,8 @@ def pack(
             made = write_pack(dataset, out, progress=progress)
     kept = f" ({made.kept} of them were there and are whole)" if made.kept else ""
     print(
-        f"{made.out}: {made.clips} clips, {made.frames} frames, {made.bytes / 1e9:.2f} GB in {made.shards} files{kept}."
+        f"{made.out}: {made.clips} clips, {made.frames} frames, {made.bytes / 1e6:,.0f} MB in {made.shards} "
+        f"files{kept}."
     )
     if made.skipped:
         print(f"{len(made.skipped)} rows and clips were left out; `study data check` names them.")

@@ -441,11 +441,16 @@ def test_neighbouring_frames_are_mapped_and_not_copied(tree: Path, tmp_path: Pat
     assert open_pack(tmp_path / "OUT", data.listing, data.shape, "pillow").count(entry) == FRAMES
 
 
-def test_the_command_packs_verifies_and_says_how_to_train(trees: dict[str, Path], tmp_path: Path) -> None:
+def test_the_command_packs_verifies_and_says_how_to_train(
+    trees: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked = ["data", "pack", "mafw", str(trees["mafw"]), str(tmp_path / "OUT"), "--set", "size=24"]
     told = CliRunner().invoke(app, asked).output
     assert f"{CLIPS} clips, {CLIPS * FRAMES} frames" in told
     assert f'base.dataset.pack="{tmp_path / "OUT"}"' in told
+    assert "1 of them were there and are whole" in CliRunner().invoke(app, asked).output
+    (tmp_path / "study.toml").write_text(f'[data.mafw]\npack = "{tmp_path / "OUT"}"\n')
+    monkeypatch.chdir(tmp_path)  # where a study reads the pack, the command still reads the frames
     assert "1 of them were there and are whole" in CliRunner().invoke(app, asked).output
     drawn = CliRunner().invoke(app, ["data", "pack", "faces", str(tmp_path), str(tmp_path / "no")])
     assert isinstance(drawn.exception, InputError)
