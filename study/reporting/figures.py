@@ -422,11 +422,15 @@ def _mean_curve(curves: Sequence[Sequence[float]]) -> list[float]:
 
 def _stopped(axes: Axes, variant: VariantFinding) -> None:
     """Draw what trials that were stopped early had reached."""
-    stopped = [trial for trial in variant.trials if trial.stopped_after is not None]
+    stopped = {
+        trial.number: trial.score
+        for trial in variant.trials
+        if trial.stopped_after is not None and trial.score is not None
+    }
     if stopped:
         axes.plot(
-            [trial.number for trial in stopped],
-            [trial.score for trial in stopped],
+            list(stopped),
+            list(stopped.values()),
             "v",
             color=_colour(variant),
             markersize=3.2,
