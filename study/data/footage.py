@@ -181,6 +181,8 @@ def _picture(footage: Footage, place: int, channels: int, size: int, decoder: De
             least = {"min_height": size, "min_width": size} if decoder == "simplejpeg-scaled" else {}
             colours = "GRAY" if channels == 1 else "RGB"
             decoded = _extra("simplejpeg").decode_jpeg(file.read_bytes(), colours, **least)
+            if decoded.shape[:2] == (size, size):  # what resizing would return
+                return np.asarray(decoded, dtype=np.uint8).transpose(2, 0, 1)
             return _resized(Image.fromarray(decoded.squeeze()), channels, size)
         with Image.open(file) as image:
             return _resized(image, channels, size)
