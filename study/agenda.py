@@ -25,6 +25,8 @@ class Agenda:
         self._ledger = ledger
         self._jobs: dict[str, dict[str, plan.Job]] = {}
         self._changed = {variant.name for variant in study.variants}
+        self._decided = set(self._changed)
+        """Variants of which trainings may have been decided, or found to be done, since the last look."""
         self._in_turn: list[plan.Job] = []
         self._told: set[str] = set()
         self._profiled: frozenset[str] = frozenset()
@@ -36,7 +38,9 @@ class Agenda:
         for variant in self.study.variants:
             if variant.name in self._changed:
                 self._plan(variant)
-                yield from self._found(variant)
+                if variant.name in self._decided:
+                    yield from self._found(variant)
+        self._decided.clear()
         self._changed.clear()
         self._in_turn = list(plan.in_turn(job for jobs in self._jobs.values() for job in jobs.values()))
 
@@ -53,17 +57,19 @@ class Agenda:
             self.state.forget(job.run.id)
             due = self.state(job.run.id) == before
         if not due:
-            self._mark(job)
+            self._mark(job, self._decided)
         return due
 
     def ended(self, job: plan.Job) -> None:
         """Take note that a job has ended here, well or badly."""
         self._told.add(job.key)
         self.state.forget(job.run.id)
-        self._mark(job)
+        self._mark(job, self._decided if job.purpose == "search" else set())
 
-    def _mark(self, job: plan.Job) -> None:
-        self._changed |= {name for name, jobs in self._jobs.items() if job.key in jobs}
+    def _mark(self, job: plan.Job, decided: set[str]) -> None:
+        asking = {name for name, jobs in self._jobs.items() if job.key in jobs}
+        self._changed |= asking
+        decided |= asking
 
     def _plan(self, variant: VariantRecord) -> None:
         if variant.name not in self._profiled and self._is_profiled(variant):

@@ -98,8 +98,9 @@ def ready(study: StudyRecord, finished: Finished, profiled: frozenset[str] = fro
             asks += new_asks
             jobs += new_jobs
             jobs += _confirming(study, variant, fold, finished)
-        network = profile_of(study, variant, finished)
-        if network is not None and variant.name not in profiled:
+        if variant.name in profiled:
+            continue
+        if (network := profile_of(study, variant, finished)) is not None:
             jobs.append(Job("profile", network, variant.name, "profile", 0))
     return Step(tuple(asks), tuple(in_turn(jobs)))
 
@@ -182,12 +183,19 @@ def confirmations(
     study: StudyRecord, variant: VariantRecord, fold: int | None, finished: Finished
 ) -> list[RunSpec]:
     """Return the runs that confirm the variant's choice; none before its search has ended or if it chose nothing."""
+    return list(_confirmations(study, variant, fold, finished))
+
+
+def _confirmations(
+    study: StudyRecord, variant: VariantRecord, fold: int | None, finished: Finished
+) -> Iterator[RunSpec]:
     parameters = choice(study, variant, fold, finished)
     if parameters is None:
-        return []
+        return
     if study.final != "best":
         parameters = {**parameters, "train.fit": study.final}
-    return [variant.run(parameters, _seed("confirm", study.seed, n), fold) for n in range(study.seeds)]
+    for number in range(study.seeds):
+        yield variant.run(parameters, _seed("confirm", study.seed, number), fold)
 
 
 def choice(
@@ -210,7 +218,7 @@ def choice(
 
 def profile_of(study: StudyRecord, variant: VariantRecord, finished: Finished) -> RunSpec | None:
     """Return the run whose network's cost stands for the variant: its first confirmation, once it is known."""
-    return next(iter(confirmations(study, variant, study.folds[0], finished)), None)
+    return next(_confirmations(study, variant, study.folds[0], finished), None)
 
 
 def trainings(study: StudyRecord, finished: Finished) -> Iterator[Job]:
