@@ -245,6 +245,25 @@ def test_a_failed_or_diverged_trial_sets_no_bar() -> None:
     assert all(not job.rule for job in first.step().jobs)
 
 
+def test_a_trial_waits_for_the_earlier_ones_that_its_rule_rests_on() -> None:
+    """As where a failed trial is tried again: until it has ended, no later generation knows its bar."""
+    world, _ = pruned_and_full()
+    again = world.search()[1]
+    waiting = PruningWorld(world.study, random.Random(0))
+    waiting.states = {run: state for run, state in world.states.items() if run != again.run.id}
+    assert [job.run.id for job in waiting.step().jobs] == [again.run.id]
+    waiting.do(waiting.step().jobs[0])
+    waiting.finish()
+    assert waiting.states == world.states
+
+
+def test_decisions_that_other_pruning_led_to_are_not_taken_over() -> None:
+    kinds = [replace(pruning(), pruner="none"), pruning(), pruning(reduction=2), pruning(first_epoch=2)]
+    assert len({asked.decision(asked.variants[0], None, 5) for asked in kinds}) == len(kinds)
+    without = [replace(pruning(reduction=n), pruner="none") for n in (2, 3)]
+    assert len({asked.decision(asked.variants[0], None, 5) for asked in without}) == 1
+
+
 # The sampler
 
 
