@@ -81,7 +81,7 @@ def test_workers_end_at_once_when_their_conductor_is_killed(lab: Conductors) -> 
 
 
 def test_a_worker_that_is_killed_once_costs_a_retry_that_is_told_and_no_failure(lab: Conductors) -> None:
-    first = lab.start(longest_s=0.3)
+    first = lab.start(longest_s=0.15)
     lab.until_said(first, "EpochEnded")
     for worker in lab.workers_of(first):
         os.kill(worker, signal.SIGKILL)
