@@ -45,6 +45,15 @@ COMMANDS = {
     "status": ("status", "s.toml", "--once"),
     "report": ("report", "s.toml"),
 }
+SMALL_PARENT = """
+import os, subprocess, sys, time
+began = time.perf_counter()
+process = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL)
+_, status, used = os.wait4(process.pid, 0)
+print(os.waitstatus_to_exitcode(status), time.perf_counter() - began, used.ru_maxrss)
+"""
+"""Starts a command and prints its exit code, seconds and peak memory: the peak that a system tells of a process is at
+least that of the process which started it."""
 STUDY = """
 title = "A large study"
 question = "What does a large ledger cost?"
@@ -120,19 +129,19 @@ def build(folder: Path, runs: int) -> float:
 
 def cost_of(command: tuple[str, ...], folder: Path) -> Cost:
     """Run one command of the command line and return what it took."""
-    began = time.perf_counter()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "study", *command],
+    told = subprocess.run(
+        [sys.executable, "-c", SMALL_PARENT, sys.executable, "-m", "study", *command],
         cwd=folder,
-        stdout=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )
-    _, status, used = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise typer.Exit(process.returncode)
+    exit_code, seconds, peak = told.stdout.split()
+    if exit_code != "0":
+        raise typer.Exit(int(exit_code))
     per_mb = 1024**2 if sys.platform == "darwin" else 1024
-    return Cost(time.perf_counter() - began, used.ru_maxrss / per_mb)
+    return Cost(float(seconds), int(peak) / per_mb)
 
 
 def shares(ledger: Ledger) -> Iterator[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,8 @@ COLUMN_INCHES = 4.5
 PAGE_INCHES = 6.5
 ROW_INCHES = 0.42
 PANEL_INCHES = 1.35
+MOST_LINES = 60
+"""More lines of a kind are drawn as one: each on its own would take a second for every few hundred."""
 TALLEST_INCHES = 8.4
 """With its caption, a figure this high fills a page."""
 CHARACTERS_PER_INCH = 14
@@ -86,9 +88,10 @@ def seeds(findings: Findings) -> Figure:
     variants = findings.variants
     figure, axes = _rows(variants)
     by_seed = [{(run.seed, run.fold): run.score for run in variant.seeds} for variant in variants]
-    for pair in sorted(set().union(*by_seed), key=str):
-        line = [scores.get(pair, math.nan) for scores in by_seed]
-        axes.plot(line, range(len(variants)), color=FAINT, linewidth=0.6, zorder=1)
+    pairs = sorted(set().union(*by_seed), key=str)
+    lines = [[scores.get(pair, math.nan) for scores in by_seed] for pair in pairs]
+    for heights, values in _joined([range(len(variants))] * len(lines), lines):
+        axes.plot(values, heights, color=FAINT, linewidth=0.6, zorder=1)
     for row, variant in enumerate(variants):
         scores = [run.score for run in variant.seeds]
         _dots(axes, scores, row, _colour(variant))
@@ -172,10 +175,11 @@ def learning(findings: Findings) -> Figure:
         if selected:
             below = panels[stacked * row + 1, column]
             _learned(below, variant, reference, lambda curve: curve.selection)
-            for curve in variant.curves:
-                if 1 <= curve.best_epoch <= len(curve.selection):
-                    best = curve.selection[curve.best_epoch - 1]
-                    below.plot(curve.best_epoch, best, "o", color=ACCENT, markersize=2.6, zorder=5)
+            best = [curve for curve in variant.curves if 1 <= curve.best_epoch <= len(curve.selection)]
+            places = [[curve.best_epoch] for curve in best]
+            scores = [[curve.selection[curve.best_epoch - 1]] for curve in best]
+            for epochs, reached in _joined(places, scores):
+                below.plot(epochs, reached, "o", color=ACCENT, markersize=2.6, zorder=5)
             if column == 0:
                 below.set_ylabel(f"selection\n{findings.metric.upper()} (%)")
             above.tick_params(labelbottom=False)
@@ -395,10 +399,25 @@ def _recalls(axes: Axes, classes: Sequence[str], variant: VariantFinding, offset
         axes.plot(interval.mean, row + offset, "o", color=_colour(variant), markersize=3, zorder=3)
 
 
-def _curve(axes: Axes, values: Sequence[float], colour: str, width: float, alpha: float = 1.0) -> None:
-    marker = "." if len(values) == 1 else ""
-    marker = "." if len(values) == 1 else "none"
-    axes.plot(range(1, len(values) + 1), values, marker=marker, color=colour, linewidth=width, alpha=alpha)
+def _joined(
+    across: Sequence[Sequence[float]], values: Sequence[Sequence[float]]
+) -> Iterator[tuple[Sequence[float], Sequence[float]]]:
+    """Yield the lines to draw: as they are, or joined into one with gaps where there are very many."""
+    if len(values) <= MOST_LINES:
+        yield from zip(across, values, strict=True)
+    else:
+        yield (
+            [x for line in across for x in (*line, math.nan)],
+            [y for line in values for y in (*line, math.nan)],
+        )
+
+
+def _curves(
+    axes: Axes, curves: Sequence[Sequence[float]], colour: str, width: float, alpha: float = 1.0
+) -> None:
+    marker = "." if max(map(len, curves), default=0) == 1 else "none"
+    for epochs, values in _joined([range(1, len(curve) + 1) for curve in curves], curves):
+        axes.plot(epochs, values, marker=marker, color=colour, linewidth=width, alpha=alpha)
 
 
 def _learned(
@@ -409,10 +428,10 @@ def _learned(
 ) -> None:
     """Draw one kind of learning curve: every seed's, their mean, and the reference's mean behind them."""
     if reference is not None and reference is not variant:
-        _curve(axes, _mean_curve([values(curve) for curve in reference.curves]), REFERENCE, 1.2)
-    for curve in variant.curves:
-        _curve(axes, values(curve), _colour(variant), 0.5, alpha=0.5)
-    _curve(axes, _mean_curve([values(curve) for curve in variant.curves]), _colour(variant), 1.6)
+        _curves(axes, [_mean_curve([values(curve) for curve in reference.curves])], REFERENCE, 1.2)
+    curves = [values(curve) for curve in variant.curves]
+    _curves(axes, curves, _colour(variant), 0.5, alpha=0.5)
+    _curves(axes, [_mean_curve(curves)], _colour(variant), 1.6)
 
 
 def _mean_curve(curves: Sequence[Sequence[float]]) -> list[float]:

@@ -27,6 +27,8 @@ METRICS = {
     "uar": "unweighted average recall, the mean of the classes' recalls",
 }
 COLUMNS_PER_TABLE = 7
+MOST_ROWS = 60
+"""Seeds or trials of one variant that are listed; more would fill pages that nobody reads."""
 """A wider table is printed in parts, so that it fits the page."""
 WITHOUT_SEED = "no paired seed"
 WITHOUT_VERDICT = "none, optimistic"
@@ -584,9 +586,15 @@ def _every_seed(report: _Report, findings: Findings) -> None:
                     formats.duration(run.seconds),
                     code(run.run),
                 ]
-                for run in variant.seeds
+                for run in variant.seeds[:MOST_ROWS]
             ]
-            report.table(f"Confirmation runs of {plain(variant.name)}.", columns, rows)
+            shown = _shown(len(variant.seeds))
+            report.table(f"Confirmation runs of {plain(variant.name)}{shown}.", columns, rows)
+
+
+def _shown(rows: int) -> str:
+    """Say where the rest is of what would fill pages."""
+    return f": the first {MOST_ROWS} of {rows}, all are in findings.json" if rows > MOST_ROWS else ""
 
 
 def _metric(metrics: Mapping[str, float], name: str) -> str:
@@ -628,7 +636,7 @@ def _every_trial(report: _Report, findings: Findings) -> None:
                     MISSING if trial.best_so_far is None else formats.points(trial.best_so_far),
                     *(plain(formats.setting(trial.parameters.get(name))) for name in names),
                 ]
-                for trial in variant.trials
+                for trial in variant.trials[:MOST_ROWS]
             ]
             columns: dict[str, Side] = {
                 "Status": "left",
@@ -636,7 +644,8 @@ def _every_trial(report: _Report, findings: Findings) -> None:
                 "Best so far (%)": "right",
                 **{code(name): "right" for name in names},
             }
-            report.wide_table(f"Search trials of {plain(variant.name)}.", "Trial", columns, rows)
+            shown = _shown(len(variant.trials))
+            report.wide_table(f"Search trials of {plain(variant.name)}{shown}.", "Trial", columns, rows)
 
 
 def _status(trial: TrialCurve) -> str:
