@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import re
 import shutil
 import subprocess
@@ -17,7 +18,7 @@ from markdown_it import MarkdownIt
 
 from study.analysis.findings import Cost, Difference, Findings, Interval
 from study.records import Part
-from study.reporting.figures import draw
+from study.reporting.figures import _joined, draw
 from study.reporting.markdown import render
 from study.reporting.plates import NAMES, plates
 from study.reporting.write import machine_readable, write
@@ -408,3 +409,21 @@ def test_pdf_says_what_the_markdown_says(shape: str, written: Callable[[str], Pa
     for variant in report.variants:
         for run in variant.seeds:
             assert run.run in text
+
+
+def test_thousands_of_runs_fill_no_thousand_rows_and_say_where_they_are() -> None:
+    many = findings(seeds=100, trials=100, epochs=3)
+    text = render(many)
+    tables = [f"Table {number}." for number in (5, 6, 8, 9)]
+    assert [len(rows(text, table)) for table in tables] == [1 + 60] * 4
+    assert text.count("the first 60 of 100, all are in findings.json") == 4
+    assert len(json.loads(machine_readable(many))["variants"][0]["seeds"]) == 100
+
+
+def test_many_curves_are_one_line_with_a_gap_after_each() -> None:
+    few = [[1.0, 2.0]] * 60
+    assert len(list(_joined(few, few))) == 60
+    ((across, values),) = _joined([[1.0, 2.0]] * 61, [[5.0, 6.0]] * 61)
+    assert len(across) == len(values) == 3 * 61
+    assert list(values[:2]) == [5.0, 6.0]
+    assert math.isnan(values[2])
