@@ -179,6 +179,8 @@ def _drawn(name: str, data: Dataset) -> Report:
 
 def _recorded(data: Recorded, skip_bad: bool, progress: Progress | None) -> Report:
     remarks = [*_lists(data.listing.left, skip_bad)]
+    if data.listing.doubts:
+        remarks.append(Remark(False, "lists", "what looks like a slip of the pen", data.listing.doubts))
     try:
         verdicts = dict(data.inspect(progress))
     except InputError as error:  # a damaged pack, or a decoder that is not installed
@@ -464,14 +466,13 @@ def _size_counts(verdicts: Iterable[Verdict]) -> dict[str, int]:
 
 def _sources(data: Recorded) -> Found:
     """Yield sources that are learnt from and tested on, where the data set knows sources."""
-    named = []
-    for fold, parts in data.listing.folds.items():
-        tested = {entry.source for entry in parts["test"] if entry.source != entry.id}
-        shared = tested & {e.source for part, of in parts.items() if part != "test" for e in of}
-        of = f"fold {fold}: " if fold is not None else ""
-        named += [f"{of}{source}" for source in sorted(shared)]
+    named = tuple(
+        f"fold {fold}: {source}" if fold is not None else source
+        for fold, shared in data.listing.shared_sources.items()
+        for source in shared
+    )
     if named:
-        yield Remark(False, "sources", "people or films are in both train and test", tuple(named))
+        yield Remark(False, "sources", "people or films are in both train and test", named)
 
 
 def described(report: Report) -> str:

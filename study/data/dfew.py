@@ -38,7 +38,6 @@ from study.data.listing import (
     members,
     not_found,
     padded,
-    some,
 )
 from study.data.recorded import Recorded, recorded
 from study.data.sampling import Sampling
@@ -154,10 +153,9 @@ def dfew_listing(
     }
     base = _label_base(found, _all_labels(lists, top), label_base)
     _log.info("dfew: %s has the label %d in these lists", CLASSES[0], base)
-    ids = sorted({i for of in found.values() for listed in of.values() for i in listed})
-    source_of = _sources(lists, top, ids)
+    source_of = _sources(lists, top, found, rows)
     footage = _footage(top, version, needs_footage)
-    path_of = members(footage, ids, DIGITS)
+    path_of = members(footage, {i for of in found.values() for listed in of.values() for i in listed}, DIGITS)
     entries: dict[int | None, dict[Part, tuple[Entry, ...]]] = {}
     for fold, of in found.items():
         made = {
@@ -292,16 +290,25 @@ def _counts(counts: Sequence[int]) -> str:
     return ", ".join(f"{name} {count}" for name, count in zip(CLASSES, counts, strict=True))
 
 
-def _sources(lists: Path, top: Path, ids: Sequence[str]) -> Mapping[str, str]:
-    """Return id to source, empty where the tree does not tell: each clip is then a source of its own."""
+def _sources(
+    lists: Path, top: Path, found: Mapping[int, Mapping[Part, dict[str, Row]]], rows: Rows
+) -> Mapping[str, str]:
+    """Return id to source, empty where the tree does not tell: each clip is then a source of its own.
+
+    Clips that have none where others do are taken out of the lists.
+    """
     path = lists / "sources.csv"
     if not path.is_file():
         return {}
-    rows = Rows(top, skip=False)
-    source_of = {name: source for _, name, source in _fields(path, rows, ("video_name", "source"))}
-    unknown = [i for i in ids if not source_of.get(i)]
-    if unknown:
-        raise InputError(f"{path}: names no source for {some(unknown)}.")
+    source_of = {
+        name: source for _, name, source in _fields(path, Rows(top, skip=False), ("video_name", "source"))
+    }
+    for fold, of in found.items():
+        rows.fold = fold
+        for listed in of.values():
+            for name in [name for name in listed if not source_of.get(name)]:
+                _, where = listed.pop(name)
+                rows.wrong(where, f"{path.relative_to(top)} names no source of clip {name}", name)
     return source_of
 
 

@@ -32,10 +32,11 @@ from study.data.listing import (
     looked,
     not_found,
     padded,
+    unknown,
 )
 from study.data.recorded import Recorded, recorded
 from study.data.sampling import Sampling
-from study.errors import InputError, listing, nearest
+from study.errors import InputError
 from study.registry import Neutral, Place, Range, component
 
 CLASSES = ("Happy", "Sad", "Neutral", "Angry", "Surprise", "Disgust", "Fear")
@@ -168,12 +169,7 @@ def _rows(path: Path, rows: Rows) -> Iterator[Entry]:
                 f"{fields[0]!r} is no clip's place: it must be Scene/Emotion/clip inside the root",
             )
         elif fields[1] not in CLASSES:
-            near = nearest(fields[1], CLASSES)
-            rows.wrong(
-                where,
-                f"unknown label {fields[1]!r} of clip {fields[0]}; allowed: {listing(CLASSES)}{near.rstrip('?')}",
-                fields[0],
-            )
+            rows.wrong(where, unknown("label", fields[1], fields[0], CLASSES), fields[0])
         elif parts[1] != fields[1]:
             rows.wrong(
                 where, f"clip {fields[0]} lies in {parts[1]!r} and is labelled {fields[1]!r}", fields[0]

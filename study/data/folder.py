@@ -11,6 +11,8 @@
 from __future__ import annotations
 
 import csv
+import difflib
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,6 +32,7 @@ from study.data.listing import (
     looked,
     named,
     names_in,
+    unknown,
 )
 from study.data.recorded import Recorded, held_out, recorded
 from study.data.sampling import Sampling
@@ -46,6 +49,10 @@ SPLITS: Mapping[str, Part] = {
     "valid": "selection",
     "test": "test",
 }
+
+
+_RARER = 4
+"""A misspelt label is rarer than the right one, by more than this."""
 
 
 @component("dataset")
@@ -122,18 +129,14 @@ def clips_listing(
     rows = Rows(top, skip_bad)
     found = list(_rows(path, rows))
     names = tuple(classes) or tuple(sorted({row.label for row in found}))
+    doubts = () if classes else tuple(_slips(found, path))
     entries: list[tuple[Entry, str]] = []
     for row in found:
         if row.label in names:
             source = row.source or row.path
             entries.append((Entry(row.path, names.index(row.label), row.path, row.where, source), row.split))
         else:
-            near = nearest(row.label, names).rstrip("?")
-            rows.wrong(
-                row.where,
-                f"unknown label {row.label!r} of clip {row.path}; allowed: {listing(names)}{near}",
-                row.path,
-            )
+            rows.wrong(row.where, unknown("label", row.label, row.path, names), row.path)
     if len(names) < 2:
         raise InputError(f"{path}: must hold clips of at least two classes. Got {listing(names)}.")
     has_split = any(row.split for row in found)
@@ -153,6 +156,7 @@ def clips_listing(
         },
         left=tuple(rows.left),
         is_procedural=drawn(top),
+        doubts=doubts,
     )
 
 
@@ -195,15 +199,36 @@ def _rows(path: Path, rows: Rows) -> Iterator[_Row]:
         elif not row.label:
             rows.wrong(where, f"clip {clip} has no label", clip)
         elif "split" in columns and row.split not in SPLITS:
-            near = nearest(row.split, SPLITS).rstrip("?")
-            rows.wrong(
-                where, f"unknown split {row.split!r} of clip {clip}; allowed: {listing(SPLITS)}{near}", clip
-            )
+            rows.wrong(where, unknown("split", row.split, clip, SPLITS), clip)
         else:
             seen[clip] = where
             yield replace(row, path=clip)
     if not seen:
         raise InputError(f"{path}: the table is empty.")
+
+
+def _slips(rows: Sequence[_Row], path: Path) -> Iterator[str]:
+    """Yield labels that look like another one misspelt.
+
+    Raises:
+        InputError: Two differ in their case alone.
+    """
+    first: dict[str, _Row] = {}
+    for row in rows:
+        first.setdefault(row.label, row)
+    counts = Counter(row.label for row in rows)
+    alike: dict[str, _Row] = {}
+    for row in first.values():
+        other = alike.setdefault(row.label.casefold(), row)
+        if other is not row:
+            raise InputError(
+                f"{path.parent / row.where}: the label {row.label!r} is {other.label!r} of {other.where} in other "
+                "letters; write one of them, or name both as classes."
+            )
+    for label, count in counts.items():
+        others = [other for other in counts if counts[other] > _RARER * count]
+        if close := difflib.get_close_matches(label, others, n=1, cutoff=0.75):
+            yield f"{first[label].where}: is the label {label!r} ({count} in all) {close[0]!r}, misspelt?"
 
 
 def _columns(header: Sequence[str], path: Path) -> list[str]:

@@ -82,12 +82,23 @@ class Listing:
     left: tuple[Left, ...] = ()
     """Rows that were left out, where the user asked for that."""
     is_procedural: bool = False
+    doubts: tuple[str, ...] = ()
+    """What looks like a slip and may be none."""
 
     @property
     def entries(self) -> dict[str, Entry]:
         """Every clip of every fold by its id, sorted."""
         found = {e.id: e for parts in self.folds.values() for entries in parts.values() for e in entries}
         return dict(sorted(found.items()))
+
+    @property
+    def shared_sources(self) -> dict[Fold, tuple[str, ...]]:
+        """The people or films that are both learnt from and tested on, by fold; folds without any left out."""
+        shared = {}
+        for fold, parts in self.folds.items():
+            tested = {entry.source for entry in parts["test"] if entry.source != entry.id}
+            shared[fold] = tested & {e.source for part, of in parts.items() if part != "test" for e in of}
+        return {fold: tuple(sorted(names)) for fold, names in shared.items() if names}
 
 
 @dataclass
@@ -107,8 +118,16 @@ class Rows:
             InputError: Rows are not to be skipped; the message begins with file and row.
         """
         if not self.skip:
-            raise InputError(f"{self.root / where}: {reason}.")
+            raise InputError(
+                f"{self.root / where}: {reason.removesuffix('.')}{'.' * (not reason.endswith('?'))}"
+            )
         self.left.append(Left(where, clip, reason, self.fold))
+
+
+def unknown(what: str, value: str, clip: str, allowed: Iterable[str]) -> str:
+    """Return the reason why a row's label or split cannot be used."""
+    allowed = list(allowed)
+    return f"unknown {what} {value!r} of clip {clip}; allowed: {listing(allowed)}.{nearest(value, allowed)}"
 
 
 def lines(path: Path, root: Path) -> Iterator[tuple[str, str]]:
@@ -207,10 +226,13 @@ def find(base: Path, candidates: Sequence[str], root: Path) -> Path | None:
 
 
 def _member(folder: Path, name: str) -> Path | None:
-    if (folder / name).exists():
-        return folder / name
-    if not folder.is_dir():
-        return None
+    try:
+        if (folder / name).exists():
+            return folder / name
+        if not folder.is_dir():
+            return None
+    except PermissionError:
+        raise InputError(f"{folder / name}: no permission to look into the folder {str(folder)!r}.") from None
     fitting = [other for other in names_in(folder, str(folder)) if _plain(other) == _plain(name)]
     if len(fitting) > 1:
         raise InputError(f"{folder}: both {listing(fitting).replace(' or ', ' and ')} could be {name!r}.")

@@ -38,10 +38,11 @@ from study.data.listing import (
     names_in,
     not_found,
     padded,
+    unknown,
 )
 from study.data.recorded import Recorded, recorded
 from study.data.sampling import Sampling
-from study.errors import InputError, listing, nearest
+from study.errors import InputError
 from study.registry import Neutral, Place, Range, component
 
 Version = Literal["faces", "raw", "video"]
@@ -281,10 +282,7 @@ def _rows(path: Path, rows: Rows, labels: Labels) -> dict[str, Row]:
         name = padded(clip.removesuffix(".mp4"), DIGITS)
         label = _label(text)
         if label is None or (labels == "single" and label not in CLASSES):
-            near = nearest(text, CLASSES).rstrip("?")
-            rows.wrong(
-                where, f"unknown label {text!r} of clip {name}; allowed: {listing(CLASSES)}{near}", name
-            )
+            rows.wrong(where, unknown("label", text, name, CLASSES), name)
         elif name in listed:
             rows.wrong(where, f"clip {name} is listed twice, first at {listed[name][1]}", name)
         else:

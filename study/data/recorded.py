@@ -113,6 +113,8 @@ class Recorded:
         return {
             **self.listing.facts,
             **({"folds": ", ".join(map(str, self.folds))} if self.folds else {}),
+            **({"in both train and test": _shared(self.listing)} if self.listing.shared_sources else {}),
+            **({"doubtful labels": " ".join(self.listing.doubts)} if self.listing.doubts else {}),
             "selection split": selection,
             "sampling": sampling.described,
             "test views": sampling.views_described,
@@ -189,7 +191,9 @@ class Recorded:
 
     def _refusal(self, bad: Sequence[Left]) -> str:
         name, root, total = self.listing.name, self.listing.root, len(self.listing.entries)
-        shown = "; ".join(f"{root / left.where}: clip {left.clip}: {left.reason}" for left in bad[:_NAMED])
+        shown = "; ".join(
+            f"{root / left.where}: clip {left.clip}: {left.reason.removesuffix('.')}" for left in bad[:_NAMED]
+        )
         count = (
             f"{some([left.clip for left in bad])} of {total} listed cannot be used: " if len(bad) > 1 else ""
         )
@@ -495,6 +499,12 @@ def recorded(
         source = Raw(listing, shape, decoder, kept)
     protocols = Protocols(selection_share, selection_seed, select_on, sampling, skip_bad)
     return Recorded(listing, source, shape, decoder, protocols)
+
+
+def _shared(listing: Listing) -> str:
+    names = sorted({name for shared in listing.shared_sources.values() for name in shared})
+    more = ", …" if len(names) > _NAMED else ""
+    return f"{len(names)} of the people or films: {', '.join(names[:_NAMED])}{more}"
 
 
 def _cores() -> int:

@@ -357,7 +357,12 @@ def test_sources_must_name_every_clip(tree: Tree) -> None:
     root = tree()
     rows = "".join(f"{n},film {n % 4}\n" for n in range(20))
     (root / LISTS / "sources.csv").write_text("video_name,source\n" + rows)
-    assert "names no source for 1 clip (00020)" in refusal(root)
+    message = refusal(root)
+    assert "set_1.csv:" in message
+    assert "sources.csv names no source of clip 00020" in message
+    data = dfew(root=str(root), folds=[1], skip_bad=True)
+    assert len(data.skipped) == 1
+    assert "00020" not in data.listing.entries
 
 
 needs_real = pytest.mark.skipif(not REAL.is_dir(), reason=f"the official split lists are not at {REAL}")

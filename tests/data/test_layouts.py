@@ -320,3 +320,27 @@ def test_a_missing_table_is_named_and_the_one_that_is_there(own: Path) -> None:
     (own / "clips.csv").rename(own / "my.csv")
     assert "looked for clips.csv" in refusal(lambda: clips(root=str(own)))
     assert "table = " in refusal(lambda: clips(root=str(own)))
+
+
+def test_a_misspelt_label_of_own_clips_is_told_with_its_row_also_in_reports(own: Path) -> None:
+    path = own / "clips.csv"
+    path.write_text(path.read_text().replace(",yes", ",happy").replace("people/0/0,happy", "people/0/0,hapy"))
+    data = clips(root=str(own))
+    assert data.listing.doubts == ("clips.csv:2: is the label 'hapy' (1 in all) 'happy', misspelt?",)
+    assert data.facts["doubtful labels"] == data.listing.doubts[0]
+    assert clips(root=str(own), classes=["happy", "hapy", "no"]).listing.doubts == ()
+
+
+def test_labels_of_own_clips_that_differ_in_case_alone_are_no_two_classes(own: Path) -> None:
+    path = own / "clips.csv"
+    path.write_text(path.read_text().replace("people/0/0,yes", "people/0/0,Yes"))
+    assert f"{path}:3: the label 'yes' is 'Yes' of clips.csv:2" in refusal(lambda: clips(root=str(own)))
+    assert clips(root=str(own), classes=["yes", "Yes", "no"]).classes == ("yes", "Yes", "no")
+
+
+def test_people_in_train_and_test_are_named_in_every_report(own: Path) -> None:
+    table = "path,label,source,split\npeople/0/0,yes,ann,train\npeople/1/1,no,bob,train\npeople/2/2,yes,ann,test\n"
+    write(own / "clips.csv", table)
+    data = clips(root=str(own))
+    assert data.listing.shared_sources == {None: ("ann",)}
+    assert data.facts["in both train and test"] == "1 of the people or films: ann"

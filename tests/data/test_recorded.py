@@ -155,6 +155,21 @@ def test_a_root_without_permission_is_refused(tree: Tree) -> None:
         root.chmod(0o755)
 
 
+def test_a_folder_of_lists_that_may_not_be_searched_is_refused(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tree()
+    exists = Path.exists
+
+    def denied(self: Path, **options: bool) -> bool:
+        if self.parent == root:
+            raise PermissionError(13, "Permission denied", str(self))
+        return exists(self, **options)
+
+    monkeypatch.setattr(Path, "exists", denied)
+    assert f"no permission to look into the folder {str(root)!r}" in refusal(root)
+
+
 def test_a_linked_table_that_leads_out_of_the_root_is_refused(tree: Tree) -> None:
     root = tree()
     (root / "clips.csv").rename(root.parent / "away.csv")
