@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 import safetensors.torch
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 
+from study.errors import InputError
 from study.records import Epoch, RunResult, from_json
 from study.training.predictions import load
 from study.training.train import RESULT, SELECTION, WEIGHTS
@@ -96,7 +98,10 @@ def _histories(one: RunResult, other: RunResult) -> Agreement:
 
 
 def _weights(recorded: Path, again: Path) -> Agreement:
-    one, other = (safetensors.torch.load_file(path) for path in (recorded, again))
+    try:
+        one, other = (safetensors.torch.load_file(path) for path in (recorded, again))
+    except SafetensorError as error:
+        raise InputError(f"{recorded}: not a file of weights: {error}") from None
     if shapes_differ := sorted(_shapes(one) ^ _shapes(other)):
         return Agreement("weights", False, f"another network: {shapes_differ[0]}")
     odd = [name for name in one if not _same(one[name], other[name])]

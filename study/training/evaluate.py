@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import safetensors.torch
+from safetensors import SafetensorError
 from torch import nn
 
 from study.components.network import build_network
@@ -61,7 +62,8 @@ def trained(spec: RunSpec, folder: Path) -> tuple[Dataset, nn.Module]:
     """Return the run's data set, and its network with the weights that training left in `folder`, on the CPU.
 
     Raises:
-        StudyError: The folder holds no weights.
+        StudyError: The folder holds no weights, or damaged ones, which are removed: they are trained again when
+            the run is tried again.
         InputError: The data set cannot be read.
     """
     if not (folder / WEIGHTS).is_file():
@@ -69,5 +71,10 @@ def trained(spec: RunSpec, folder: Path) -> tuple[Dataset, nn.Module]:
     registry = Registry(spec.modules)
     dataset: Dataset = registry.build("dataset", spec.table("dataset"))
     network = build_network(registry, spec.tables, dataset.shape, len(dataset.classes))
-    network.load_state_dict(safetensors.torch.load_file(folder / WEIGHTS))
+    try:
+        weights = safetensors.torch.load_file(folder / WEIGHTS)
+    except SafetensorError as error:
+        (folder / WEIGHTS).unlink()
+        raise StudyError(f"{folder / WEIGHTS} was damaged ({error}) and has been removed.") from None
+    network.load_state_dict(weights)
     return dataset, network

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import zipfile
+import zlib
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
@@ -45,5 +47,5 @@ def load(path: Path) -> Predictions:
         with np.load(path, allow_pickle=False) as stored:
             names = [f.name for f in fields(Predictions) if f.name != "scenes" or "scenes" in stored]
             return Predictions(**{name: stored[name] for name in names})
-    except (KeyError, ValueError, EOFError) as error:
+    except (KeyError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError(f"{path}: not a file of predictions: {error}") from None

@@ -225,3 +225,11 @@ def test_a_run_that_cannot_be_trained_here_is_a_mistake_and_not_a_difference(rec
     run = respecified(*recorded, device="cuda")
     with pytest.raises(InputError, match=f"{run.id} was trained on a GPU, and torch finds none here"):
         reproduce(str(folder))
+
+
+@pytest.mark.parametrize("name", ["weights.safetensors", "selection.npz"])
+def test_a_damaged_file_is_one_message_that_names_it(recorded, name: str) -> None:
+    run, folder = recorded
+    (folder / name).write_bytes((folder / name).read_bytes()[:500])
+    with pytest.raises(InputError, match=f"{name}: not a file of"):
+        reproduce(run.id)

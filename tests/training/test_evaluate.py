@@ -37,3 +37,12 @@ def test_a_run_without_weights_cannot_be_evaluated(spec, tmp_path):
     with pytest.raises(StudyError, match=r"no weights\.safetensors"):
         evaluate(spec(), tmp_path, ignore)
     assert not (tmp_path / "test.json").exists()
+
+
+def test_damaged_weights_are_told_and_removed_so_that_a_retry_trains_them_again(spec, tmp_path):
+    train(spec(epochs=1), tmp_path, ignore)
+    weights = tmp_path / "weights.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(StudyError, match=r"weights\.safetensors was damaged"):
+        evaluate(spec(epochs=1), tmp_path, ignore)
+    assert not weights.exists()
