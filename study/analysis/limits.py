@@ -24,6 +24,7 @@ def warnings(evidence: Evidence) -> Iterator[str]:
     yield from _optimistic(evidence)
     yield from _missing_runs(evidence)
     yield from _skipped(evidence)
+    yield from _doubtful(evidence)
     yield from evidence.warnings
     for check in CHECKS:
         yield from check(evidence)
@@ -47,6 +48,16 @@ def _skipped(evidence: Evidence) -> Iterator[str]:
             f"{'it' if number == 1 else 'they'} could not be used, so the results are not of the whole data set: "
             f"{named}{rest}. All of them are listed in {SKIPPED_FILE}."
         )
+
+
+def _doubtful(evidence: Evidence) -> Iterator[str]:
+    if shared := evidence.facts.get("data, in both train and test"):
+        yield (
+            f"The train and the test split of the data set share {shared}. Networks may know them again, so test "
+            "figures may be too high."
+        )
+    if doubts := evidence.facts.get("data, doubtful labels"):
+        yield f"Labels of the data set may be misspelt, and their clips be in classes of their own: {doubts}"
 
 
 def _missing_runs(evidence: Evidence) -> Iterator[str]:

@@ -19,11 +19,13 @@ def published(data: DataRecord) -> Published | None:
     """Return what was published on a study's data set.
 
     None where it is none of the benchmarks: by its name, by its classes (MAFW has another task, of compound
-    emotions), or because a program drew its clips.
+    emotions), by its facts (MAFW's lists with captions are without a class), or because a program drew its clips.
     """
     table = tomllib.loads(FILE.read_text(encoding="utf-8"))
     benchmark = table["benchmarks"].get(data.name)
     if benchmark is None or data.is_procedural or len(data.classes) != benchmark["classes"]:
+        return None
+    if any(data.facts.get(name, fact) != fact for name, fact in benchmark.get("facts", {}).items()):
         return None
     rows = [row for row in table["rows"] if data.name in row or not any(key in row for key in RESULTS)]
     first = data.sizes[0]

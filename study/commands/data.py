@@ -142,15 +142,14 @@ def pack(
     from study.progress import counting
 
     with _resumable():
-        raw = ["pack=''"] if "pack" in read_settings().data.get(name, {}) else []
-        dataset = _dataset(name, root, [*raw, *(set_ or []), *([SKIP] if skip_bad else [])])
+        dataset = _dataset(name, root, [*(set_ or []), *([SKIP] if skip_bad else [])])
         if not isinstance(dataset, Recorded):
             raise InputError(f"{name}: a program draws its clips; there are no frames to pack.")
         with counting("Reading", "clips") as progress:
             dataset.inspect(progress)
         with counting("Packing", "clips") as progress:
             made = write_pack(dataset, out, progress=progress)
-    kept = f" ({made.kept} of them were there and are whole)" if made.kept else ""
+    kept = f" ({made.kept} there before, and whole)" if made.kept else ""
     print(
         f"{made.out}: {made.clips} clips, {made.frames} frames, {made.bytes / 1e6:,.0f} MB in {made.shards} "
         f"files{kept}."
@@ -174,6 +173,16 @@ def _resumable() -> Iterator[None]:
         raise typer.Exit(INTERRUPTED) from None
 
 
+def _packed(pack: Path, name: str) -> dict[str, object]:
+    """Return what study.toml means by naming a pack: none of its settings need be said again."""
+    from study.data.pack import made_with
+
+    if pack.exists():
+        return {"pack": str(pack), **made_with(pack)}
+    print(f"{name}: the pack {pack} of study.toml is not there yet; the files are read.", file=sys.stderr)
+    return {}
+
+
 def _dataset(name: str, root: Path | None, changes: list[str]) -> Dataset:
     """Return a data set by its name, with what study.toml says of it and what the command line changes."""
     from study.spec.tables import parse_setting
@@ -181,12 +190,15 @@ def _dataset(name: str, root: Path | None, changes: list[str]) -> Dataset:
     settings = read_settings()
     registry = open_registry(settings)
     declared = registry.get("dataset", name).parameters
-    known = {key: value for key, value in settings.data.get(name, {}).items() if key in declared}
+    known: dict[str, object] = {
+        key: value for key, value in settings.data.get(name, {}).items() if key in declared
+    }
     if "root" not in declared:
         known.pop("cache", None)  # a few clips are drawn sooner than a whole split is
     given = {"root": str(root)} if root else {}
-    if root:
-        known.pop("pack", None)  # the files at that root are meant
+    pack = str(known.pop("pack", ""))
+    if pack and not root:  # else the files at that root are meant
+        known = {**_packed(Path(pack).expanduser(), name), **known}
     config = registry.resolve(
         "dataset", {"name": name, **known, **given, **dict(parse_setting(change) for change in changes)}, name
     )

@@ -362,7 +362,15 @@ def _known(data: Recorded) -> Official | None:
 
 def _classes(data: Recorded, counts: Iterable[Count]) -> Found:
     """Yield classes that a split does not have."""
-    absent = [(count, name) for count in counts for name, clips in count.classes.items() if not clips]
+    official = _known(data)
+    known = official.classes if official else ()
+    nowhere = {name for name, clips in zip(data.classes, known, strict=False) if not clips}
+    absent = [
+        (count, name)
+        for count in counts
+        for name, clips in count.classes.items()
+        if not clips and name not in nowhere
+    ]
     for is_mistake, what in (
         (True, "nothing shows training what these classes are"),
         (False, "these classes are not judged: UAR leaves them out"),

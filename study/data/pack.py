@@ -245,7 +245,8 @@ def _done(out: Path, planned: Manifest) -> dict[str, Shard]:
 def _other_clips(there: Manifest, planned: Manifest) -> str:
     if there.digest == planned.digest:
         return ""
-    changed = [i for i, clip in planned.clips.items() if i in there.clips and there.clips[i] != clip]
+    both = planned.clips.keys() & there.clips.keys()
+    changed = sorted(i for i in both if there.clips[i].verdict.digest != planned.clips[i].verdict.digest)
     new = [i for i in planned.clips if i not in there.clips]
     gone = [i for i in there.clips if i not in planned.clips]
     return "; ".join(
@@ -366,6 +367,16 @@ def _read_manifest(out: Path) -> Manifest:
         raise InputError(f"{path} cannot be read: {error.strerror}.") from None
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: is not what a pack says of itself; pack again. ({error})") from None
+
+
+def made_with(out: Path) -> dict[str, int | str]:
+    """Return the parameters of a data set that reads this pack.
+
+    Raises:
+        InputError: There is no pack, it is not finished, or a newer version made it.
+    """
+    manifest = _read_manifest(out)
+    return {"size": manifest.size, "channels": manifest.channels, "decoder": manifest.decoder}
 
 
 def _difference(there: Manifest, asked: Manifest) -> str:

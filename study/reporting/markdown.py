@@ -304,9 +304,8 @@ def _secondary(report: _Report, findings: Findings) -> None:
     scored = [variant for variant in findings.variants if variant.secondary]
     if not scored:
         return
-    report.add(
-        "## Secondary metrics", "Described, not tested: the verdicts rest on the primary metric alone."
-    )
+    tested = "" if findings.is_optimistic else ": the verdicts rest on the primary metric alone"
+    report.add("## Secondary metrics", f"Described, not tested{tested}.")
     for metric in [name for name in METRICS if any(name in variant.secondary for variant in scored)]:
         report.table(
             f"{metric.upper()} ({METRICS[metric]}) on the test split in %: mean over seeds [95 % t interval].",

@@ -24,6 +24,16 @@ def pair(
     )
 
 
+def test_people_in_train_and_test_and_doubtful_labels_limit_the_conclusion() -> None:
+    doubt = "clips.csv:2: is the label 'hapy' (1 in all) 'happy', misspelt?"
+    facts = {"data, in both train and test": "1 of the people or films: ann", "data, doubtful labels": doubt}
+    shared, misspelt = warnings(two(CLEAR, facts=facts))
+    assert shared.startswith(
+        "The train and the test split of the data set share 1 of the people or films: ann."
+    )
+    assert misspelt.endswith(doubt)
+
+
 def test_a_clean_study_has_no_warnings_of_its_own() -> None:
     assert list(warnings(two(CLEAR))) == []
 

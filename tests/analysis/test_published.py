@@ -116,3 +116,9 @@ def test_optimistic_marks_are_for_what_was_measured() -> None:
 def test_published_rows_are_typeset() -> None:
     study = replace(two([61.0, 62.5, 59.5, 61.5, 60.5]), published=found("mafw"))
     assert '#"MMA-"#box()#"DFER"' in markup(render(findings(study)), "s")
+
+
+def test_lists_without_a_class_are_another_task_than_the_published_one() -> None:
+    labels = "single, 11 classes, lists {} captions"
+    assert published(data("mafw", facts={"labels": labels.format("no")})) is not None
+    assert published(data("mafw", facts={"labels": labels.format("with")})) is None

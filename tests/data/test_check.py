@@ -379,3 +379,20 @@ def test_procedural_clips_have_a_digest_and_counts() -> None:
     assert [count["clips"] for count in told["counts"]] == [3000, 600, 1000]
     registry = Registry()
     assert told["digest"] == registry.build("dataset", registry.resolve("dataset", "faces", "")).digest
+
+
+def test_a_class_that_the_official_lists_do_not_have_is_no_mistake(tmp_path: Path) -> None:
+    """MAFW's lists with captions are without a neutral clip."""
+    root = tmp_path / "MAFW"
+    make(root, layout="mafw", clips=70, size=32, folds=2)
+    (root / "about.json").unlink()
+    bare = next(root.rglob("no_caption"))
+    for path in sorted(bare.rglob("*.txt")):
+        rows = [row for row in path.read_text().splitlines() if not row.endswith("neutral")]
+        told = path.parents[2] / "with_caption" / path.relative_to(bare)
+        told.parent.mkdir(parents=True, exist_ok=True)
+        told.write_text("".join(f"{row.replace(' ', chr(9))}\t笑\ta smile\n" for row in rows), encoding="gbk")
+    report = checked("mafw", root, folds=[1], captions="with")
+    named = [name for remark in report.mistakes if remark.kind == "classes" for name in remark.named]
+    assert "train of fold 1: no clip of contempt" in named
+    assert not any("neutral" in name for name in named)

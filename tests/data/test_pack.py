@@ -314,6 +314,13 @@ def test_a_pack_is_not_taken_for_one_of_frames_that_have_changed(tree: Path, tmp
     assert build("dfew", tree, pack=str(tmp_path / "OUT")).digest == before.digest != after.digest
 
 
+def test_only_the_clip_that_lost_a_frame_is_named_and_not_those_behind_it(tree: Path, tmp_path: Path) -> None:
+    small(build("dfew", tree), tmp_path / "OUT")
+    (tree / "Clip/clip_224x224_16f/00009/2.jpg").unlink()
+    with pytest.raises(InputError, match=r"holds another pack: 1 clip \(00009\) with other frames"):
+        small(build("dfew", tree), tmp_path / "OUT")
+
+
 def test_a_clip_that_was_skipped_is_skipped_in_the_pack_too(tree: Path, tmp_path: Path) -> None:
     (tree / "Clip/clip_224x224_16f/00003/2.jpg").write_bytes(b"no image")
     with pytest.raises(InputError, match="00003"):
@@ -448,9 +455,28 @@ def test_the_command_packs_verifies_and_says_how_to_train(
     told = CliRunner().invoke(app, asked).output
     assert f"{CLIPS} clips, {CLIPS * FRAMES} frames" in told
     assert f'base.dataset.pack="{tmp_path / "OUT"}"' in told
-    assert "1 of them were there and are whole" in CliRunner().invoke(app, asked).output
+    assert "1 there before, and whole" in CliRunner().invoke(app, asked).output
     (tmp_path / "study.toml").write_text(f'[data.mafw]\npack = "{tmp_path / "OUT"}"\n')
     monkeypatch.chdir(tmp_path)  # where a study reads the pack, the command still reads the frames
-    assert "1 of them were there and are whole" in CliRunner().invoke(app, asked).output
+    assert "1 there before, and whole" in CliRunner().invoke(app, asked).output
     drawn = CliRunner().invoke(app, ["data", "pack", "faces", str(tmp_path), str(tmp_path / "no")])
     assert isinstance(drawn.exception, InputError)
+
+
+def test_a_check_needs_no_setting_of_the_pack_that_study_toml_names(
+    trees: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "OUT"
+    (tmp_path / "study.toml").write_text(f'[data.mafw]\nroot = "{trees["mafw"]}"\npack = "{out}"\n')
+    monkeypatch.chdir(tmp_path)
+    before = CliRunner().invoke(app, ["data", "check", "mafw"])
+    assert before.exit_code == 0
+    assert f"the pack {out} of study.toml is not there yet" in before.output
+    packing = ["data", "pack", "mafw", str(trees["mafw"]), str(out), "--set", "size=24"]
+    assert CliRunner().invoke(app, packing).exit_code == 0
+    after = CliRunner().invoke(app, ["data", "check", "mafw"])
+    assert after.exit_code == 0
+    assert "is not there yet" not in after.output
+    other = CliRunner().invoke(app, ["data", "check", "mafw", "--set", "size=32"])
+    assert isinstance(other.exception, InputError)
+    assert "its size is 24, not 32" in str(other.exception)
