@@ -17,6 +17,7 @@ from study.errors import InputError, listing, nearest
 
 Part = Literal["train", "selection", "test"]
 VIDEOS = frozenset({".mp4", ".avi", ".mov", ".mkv", ".webm"})
+_LONGEST_ROW_CHARACTERS = 10_000
 Fold = int | None
 """None where a data set has one split."""
 
@@ -136,7 +137,7 @@ def lines(path: Path, root: Path) -> Iterator[tuple[str, str]]:
     UTF-8 is tried first, with or without a mark of the byte order, then GBK.
 
     Raises:
-        InputError: The file leads out of the root or cannot be read.
+        InputError: The file leads out of the root, cannot be read or is no list.
     """
     inside(path, root)
     try:
@@ -153,6 +154,10 @@ def lines(path: Path, root: Path) -> Iterator[tuple[str, str]]:
         raise InputError(f"{path}: is text neither in UTF-8 nor in GBK.")
     place = path.relative_to(root).as_posix()
     for number, line in enumerate(re.split(r"\r\n|\n|\r", text), start=1):
+        if len(line) > _LONGEST_ROW_CHARACTERS:
+            raise InputError(
+                f"{path}:{number}: is a row of {len(line)} characters: this is no list of clips."
+            )
         if line.strip():
             yield f"{place}:{number}", line
 

@@ -32,7 +32,7 @@ from pydantic import TypeAdapter, ValidationError
 from study.data.clips import ClipShape, Pixels
 from study.data.footage import Decoder, Verdict
 from study.data.listing import Entry, Listing, some
-from study.data.recorded import Progress, Raw, Recorded
+from study.data.recorded import Progress, Raw, Recorded, cores
 from study.errors import InputError, StudyError
 from study.hashing import digest
 from study.ledger.files import write
@@ -294,7 +294,7 @@ def _write_shard(
     aside = Path(name)
     try:
         # written, not mapped: on a full disk a map ends the process, a write says why
-        with os.fdopen(handle, "wb") as file, ThreadPoolExecutor(_cores()) as threads:
+        with os.fdopen(handle, "wb") as file, ThreadPoolExecutor(cores()) as threads:
             checksum = hashlib.sha256(header.getvalue())
             file.write(header.getvalue())
             with contextlib.closing(_in_order(threads, read, clips)) as decoded:
@@ -464,7 +464,7 @@ class Pack:
         in_shard = Counter(clip.shard for clip in self.manifest.clips.values())
         clips = {shard.file: in_shard[number] for number, shard in enumerate(self.manifest.shards)}
         damaged, read = [], 0
-        with ThreadPoolExecutor(_cores()) as threads:
+        with ThreadPoolExecutor(cores()) as threads:
             whole = threads.map(lambda shard: _is_whole(self.out, shard), unknown)
             for shard, is_whole in zip(unknown, whole, strict=True):
                 if not is_whole:
@@ -529,7 +529,3 @@ class Pack:
                 raise InputError(f"{path} is damaged; `study data pack` makes it again.")
             self._maps[number] = np.asarray(mapped)
         return self._maps[number]
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

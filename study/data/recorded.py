@@ -314,7 +314,7 @@ class Raw:
         `progress` is told of the clips that have to be read.
         """
         store = VerdictStore(self.listing, self.cache)
-        with ThreadPoolExecutor(_cores()) as threads:
+        with ThreadPoolExecutor(cores()) as threads:
             found = dict(zip(entries, threads.map(partial(self._known, store), entries), strict=True))
             unknown = [entry for entry, verdict in found.items() if verdict is None]
             told = time.monotonic()
@@ -507,7 +507,7 @@ def _shared(listing: Listing) -> str:
     return f"{len(names)} of the people or films: {', '.join(names[:_NAMED])}{more}"
 
 
-def _cores() -> int:
+def cores() -> int:
     """Return how many processor cores this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))

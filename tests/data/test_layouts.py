@@ -344,3 +344,9 @@ def test_people_in_train_and_test_are_named_in_every_report(own: Path) -> None:
     data = clips(root=str(own))
     assert data.listing.shared_sources == {None: ("ann",)}
     assert data.facts["in both train and test"] == "1 of the people or films: ann"
+
+
+def test_a_file_that_is_no_list_is_told_and_no_traceback(own: Path) -> None:
+    path = own / "clips.csv"
+    path.write_text(path.read_text() + "x" * 200_000 + ",yes,ann\n")
+    assert f"{path}:30: is a row of 200008 characters" in refusal(lambda: clips(root=str(own)))
