@@ -277,8 +277,7 @@ def _trainings(variant: VariantRecord, listing: Listing) -> Iterator[str]:
         yield f"    {f'{where}{NOUNS[purpose]} {which}':<20} {told}"
     for left in listing.undetermined:
         if left.variant == variant.name:
-            why = f"; none is cached: {left.reason}" if left.reason else ""
-            yield f"    {left.trainings} not yet determined: they follow from the search{why}"
+            yield f"    {left.trainings} not yet determined: they follow from the search"
 
 
 def _totals(listing: Listing) -> str:

@@ -17,6 +17,7 @@ from study.hashing import canonical_json
 from study.ledger.record import StudyRecord, VariantRecord
 from study.ledger.store import Ledger, Snapshot
 from study.records import RunSpec
+from study.search import suggest
 
 MOST_TOLD = 3
 """Differences of a run from its nearest twin, and files of code."""
@@ -49,8 +50,6 @@ class Undetermined:
 
     variant: str
     trainings: int
-    reason: str = ""
-    """Why none of the variant's is cached; empty where some are decided."""
 
 
 @dataclass(frozen=True)
@@ -62,8 +61,9 @@ class Listing:
 
 
 def listing(study: StudyRecord, ledger: Ledger) -> Listing:
-    """Return what a study, with its suggestions, asks for, and what the ledger holds of it."""
+    """Return what a study, with its suggestions and its next ones, asks for, and what the ledger holds of it."""
     finished = Snapshot(ledger)
+    study = _with_next_trials(study, finished)
     past = Past(study, ledger)
     decided = []
     for job in plan.trainings(study, finished):
@@ -72,13 +72,17 @@ def listing(study: StudyRecord, ledger: Ledger) -> Listing:
     known = Counter(listed.job.variant for listed in decided)
     each = plan.size(study) // len(study.variants)
     undetermined = (
-        Undetermined(
-            v.name, each - known[v.name], "" if known[v.name] else past.why_not(v.template, "search")
-        )
-        for v in study.variants
-        if each > known[v.name]
+        Undetermined(v.name, each - known[v.name]) for v in study.variants if each > known[v.name]
     )
     return Listing(tuple(decided), tuple(undetermined))
+
+
+def _with_next_trials(study: StudyRecord, finished: plan.Finished) -> StudyRecord:
+    """Return the study with what the trials that are due would try, as `run` will ask it; nothing is kept."""
+    while asks := plan.ready(study, finished).asks:
+        tried = {ask.decision: suggest(study.space, study.sampler, ask.history, ask.seed) for ask in asks}
+        study = replace(study, suggestions={**study.suggestions, **tried})
+    return study
 
 
 def _status(job: plan.Job, ledger: Ledger, finished: plan.Finished) -> str:

@@ -164,19 +164,27 @@ def test_unfinished_and_failed_trainings_are_told_apart_from_new_ones(lab: Lab, 
     assert {status for status, _ in planned(lab, record)} == {"failed: RuntimeError: out of luck"}
 
 
-def test_what_the_search_has_yet_to_decide_is_counted_and_its_reason_told(lab: Lab) -> None:
+def test_the_trials_that_come_next_are_told_one_by_one_and_what_follows_from_them_is_counted(
+    lab: Lab,
+) -> None:
     record = lab.record()
     carried_out(lab, record)
     after = edited(record, "study.training.train")
     found = listing(lab.ledger.with_suggestions(after), lab.ledger)
-    assert not found.decided
-    assert [(left.trainings, left.reason) for left in found.undetermined] == [
-        (6, "code of train.py changed")
-    ] * 2
-    text = describe_plan(after, load(lab.file), found)
-    assert (
-        "6 not yet determined: they follow from the search; none is cached: code of train.py changed" in text
-    )
+    assert [(listed.status, listed.reason) for listed in found.decided] == [
+        ("new", "code of train.py changed")
+    ] * 6
+    assert [left.trainings for left in found.undetermined] == [3, 3]
+    assert "3 not yet determined: they follow from the search" in describe_plan(after, load(lab.file), found)
+
+
+def test_runs_of_another_study_are_known_to_be_cached_before_this_one_ever_ran(lab: Lab) -> None:
+    carried_out(lab, lab.record())
+    before = sorted(lab.ledger.root.rglob("*"))
+    longer = lab.record("confirm.seeds=4")
+    assert longer.name != lab.record().name
+    assert planned(lab, longer) == ([("cached", "")] * 6 + [("new", "")]) * 2
+    assert sorted(lab.ledger.root.rglob("*")) == before, "plan only shows"
 
 
 def test_trainings_of_one_fate_are_told_in_one_line(lab: Lab) -> None:
@@ -339,15 +347,15 @@ def test_plan_and_accept_code_from_the_command_line(home: Path, monkeypatch) -> 
 
     edit(home, PARTS.format(2))
     changed = say("plan", "s.toml")
-    assert "none is cached: code of l3_parts.py changed" in changed
-    assert "In all: 6 cached, 6 not yet determined" in changed
+    assert "new: code of l3_parts.py changed" in changed
+    assert "In all: 6 cached, 3 new, 3 not yet determined" in changed
 
     written = {path: path.read_bytes() for path in lab.ledger.root.rglob("*") if path.is_file()}
     kept = say("plan", "s.toml", "--accept-code")
     assert "changes in l3_parts.py are taken to change no number" in kept
     assert "In all: 12 cached\n" in kept
     assert {path: path.read_bytes() for path in lab.ledger.root.rglob("*") if path.is_file()} == written
-    assert "In all: 6 cached, 6 not yet determined" in say("plan", "s.toml"), "plan only shows"
+    assert "In all: 6 cached, 3 new, 3 not yet determined" in say("plan", "s.toml"), "plan only shows"
 
     monkeypatch.setattr("study.executors.local.LocalWorkers", lambda *_: InProcess())
     said = say("run", "s.toml", "--accept-code")
