@@ -97,7 +97,10 @@ def show(
     picture = _drawn(dataset, clips, chosen, name, title)
     content = io.BytesIO()
     picture.save(content, FORMATS[out.suffix.lower()], optimize=True, quality=92)
-    write(out, content.getvalue())
+    try:
+        write(out, content.getvalue())
+    except (PermissionError, FileExistsError, NotADirectoryError, IsADirectoryError) as error:
+        raise InputError(f"{out} cannot be written: {error.strerror}.") from None
     seen = {int(label) for label in clips.labels[chosen]}
     return Sheet(len(chosen), tuple(n for label, n in enumerate(dataset.classes) if label not in seen))
 

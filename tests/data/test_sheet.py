@@ -184,3 +184,13 @@ def test_a_mistake_on_the_command_line_is_explained(
     assert isinstance(result.exception, InputError)
     assert message in str(result.exception)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_picture_that_cannot_be_written_is_named_as_it_was_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("file").touch()
+    result = CliRunner().invoke(app, ["data", "show", "faces", "file/OUT.png", "--n", "1"])
+    assert isinstance(result.exception, InputError)
+    assert str(result.exception).startswith("file/OUT.png cannot be written: ")
