@@ -172,6 +172,15 @@ def test_a_failing_variant_is_reported_and_never_averaged_in_silence(lab: Lab, m
     assert len(lab.started()) == 3 + 3
 
 
+def test_a_network_that_is_counted_is_no_failure_though_its_run_failed(lab: Lab) -> None:
+    searched = lab.file.read_text()
+    lab.file.write_text(searched[: searched.index("[search]")] + searched[searched.index("[confirm]") :])
+    lab.run(targets={**FAKE, "train": "study.testing.fake:failing"})
+    failed = [e.job.kind for e in lab.events if isinstance(e, Ended) and e.state.failure is not None]
+    assert failed == ["train"] * 6
+    assert len(lab.started("profile")) == 2
+
+
 def test_a_diverged_confirmation_is_listed_as_a_failure(lab: Lab) -> None:
     lab.file.write_text(
         STUDY.replace("[search]\ntrials = 3\n", "").split("[search.space]")[0] + "[confirm]\nseeds = 2\n"
