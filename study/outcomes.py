@@ -47,9 +47,8 @@ def settle(job: plan.Job, event: Ended, ledger: Ledger) -> RunState:
     """Return what an ended job left behind; without what it was for, it is a failure with a reason."""
     state = job.seen(ledger.state)
     if is_done(job, ledger):
-        return replace(
-            state, failure=None
-        )  # the network of a run whose training failed is profiled all the same
+        # the network of a run whose training failed is profiled all the same
+        return replace(state, failure=None)
     reason = event.reason or "the job returned without writing its result"
     failure = Failure(job.run.id, job.kind, reason, event.detail, _environment(job, event))
     ledger.fail(folder(job, ledger), failure, job.measure)
