@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shlex
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -72,6 +73,7 @@ def run(
     accept_code: AcceptCode = False,
 ) -> None:
     """Carry a study out: train what is not trained yet, then write the report."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: what a batch system sends
     try:
         _run(study, profile, set_ or [], retry_failed, skip_bad, accept_code)
     except KeyboardInterrupt:

@@ -8,6 +8,7 @@ from typing import Any, Literal, cast
 from study import plan
 from study.analysis.evidence import Confirmation, Evidence, FoldSize, TrialEvidence, VariantEvidence
 from study.analysis.published import published
+from study.analysis.wording import counted
 from study.ledger.record import StudyRecord, VariantRecord
 from study.ledger.store import Ledger, Snapshot
 from study.records import Machine, RunSpec
@@ -167,8 +168,8 @@ def _facts(ledger: Ledger, study: StudyRecord, variants: Iterable[VariantEvidenc
         **_machines(machines),
         "commit": ", ".join(dict.fromkeys(session["commit"] for session in sessions)) or "unknown",
         "trained": "; ".join(
-            f"{session['trainings']} runs from {session['begun']} in {session['seconds']:.0f} s with "
-            f"{session['workers']} workers"
+            f"{counted(session['trainings'], 'run')} from {session['begun']} in {session['seconds']:.0f} s with "
+            f"{counted(session['workers'], 'worker')}"
             for session in sessions
         )
         or "nothing",

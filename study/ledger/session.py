@@ -1,4 +1,4 @@
-"""What one `run` of a study did, kept as it goes on: a kill loses seconds of it."""
+"""What one `run` of a study did, kept after every training, so that a kill loses none of it."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from datetime import UTC, datetime
 from functools import cached_property
 
 from study.ledger.store import Ledger
-
-KEEP_EVERY_S = 5.0
 
 
 class Session:
@@ -23,17 +21,14 @@ class Session:
         self._clock = time.monotonic()
         self._busy = time.process_time()
         self._trainings = 0
-        self._kept = 0.0
 
     def trained(self) -> None:
         """Count a training that has ended."""
         self._trainings += 1
-        if self._trainings == 1 or time.monotonic() - self._kept > KEEP_EVERY_S:
-            self.keep()
+        self.keep()
 
     def keep(self) -> None:
         """Write what has been done so far."""
-        self._kept = time.monotonic()
         if self._trainings:
             session = {
                 "begun": self._begun.isoformat(timespec="seconds"),
