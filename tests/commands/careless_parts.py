@@ -38,8 +38,13 @@ def noise() -> float:
 
 @component("loss")
 def random_loss():
-    """Cross-entropy times something that no seed decides."""
-    return lambda output, targets: F.cross_entropy(output.logits, targets) * noise()
+    """Cross-entropy with labels that no seed decides."""
+
+    def loss(output: Output, targets):
+        drawn = torch.frombuffer(bytearray(os.urandom(len(targets))), dtype=torch.uint8).long()
+        return F.cross_entropy(output.logits, drawn % output.logits.shape[1])
+
+    return loss
 
 
 @component("loss")
