@@ -48,7 +48,7 @@ class Pace:
         if job.purpose == "search":
             fold = job.variant, job.run.fold
             self._trials[fold] += 1
-            self._usable[fold] += state.result is not None and state.result.status == "finished"
+            self._usable[fold] += state.is_usable
         seconds = duration(state)
         if seconds is not None:
             for variant in (job.variant, ALL):

@@ -172,7 +172,7 @@ def _rungs_reached(study: StudyRecord, state: RunState) -> Iterator[tuple[int, f
     history: tuple[Epoch, ...] = ()
     if state.pruned is not None:
         history = state.pruned.history
-    elif _usable(state) and state.result is not None:
+    elif state.is_usable and state.result is not None:
         history = state.result.history
     scores = [epoch.selection[study.metric] for epoch in history]
     for epoch in rungs(study, len(history)):
@@ -210,7 +210,7 @@ def choice(
     ended = list(searched(study, variant, fold, finished))
     if len(ended) < study.trials or not all(trial.state.final for trial in ended):
         return None
-    usable = [trial for trial in ended if _usable(trial.state)]
+    usable = [trial for trial in ended if trial.state.is_usable]
     if not usable:
         return None
     return max(usable, key=lambda trial: _score(trial.state, study.metric)).parameters
@@ -270,10 +270,10 @@ def _confirming(
 ) -> Iterator[Job]:
     for number, run in enumerate(confirmations(study, variant, fold, finished)):
         state = finished(run.id)
-        weights_needed = _usable(state) and state.failure is None and _is_unanswered(study, state)
+        weights_needed = state.is_usable and state.failure is None and _is_unanswered(study, state)
         if not state.final or (weights_needed and not state.kept):
             yield Job("train", run, variant.name, "confirm", number)
-        elif _usable(state) and not state.tested and state.failure is None:
+        elif state.is_usable and not state.tested and state.failure is None:
             yield Job("evaluate", run, variant.name, "confirm", number)
         elif state.tested:
             for measure in study.measures:
@@ -296,15 +296,11 @@ def in_turn(jobs: Iterable[Job]) -> Iterator[Job]:
             yield job
 
 
-def _usable(state: RunState) -> bool:
-    return state.result is not None and state.result.status == "finished"
-
-
 def _score(state: RunState, metric: str) -> float:
     """Return the score that a search is told; a diverged trial has spent its budget for the worst one."""
     if state.pruned is not None:
         return state.pruned.score
-    return state.result.selection[metric] if state.result and _usable(state) else WORST_SCORE
+    return state.result.selection[metric] if state.result and state.is_usable else WORST_SCORE
 
 
 def _reports(study: StudyRecord, state: RunState) -> Iterator[tuple[int, float]]:

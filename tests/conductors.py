@@ -20,34 +20,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from small_study import small_study
+
 HERE = Path(__file__).parent
 NEEDED_TORCH = 77
 FAKE, REAL = "study.testing.fake", "study.training.train"
 PATIENCE_S = 60.0
 
-STUDY = """
-title = "t"
-question = "Does it?"
-[base.dataset]
-name = "faces"
-train_clips = 70
-selection_clips = 14
-test_clips = 14
-[design]
-kind = "one-factor"
-reference = { splitter = "even-odd" }
-[factors]
-splitter = ["even-odd", "issm"]
-[train]
-epochs = 3
-[search]
-trials = 3
-generation = 2
-[search.space]
-"train.lr" = { low = 3e-4, high = 1e-2, log = true }
-[confirm]
-seeds = 2
-"""
+STUDY = small_study(epochs=3, seeds=2, trials=3, generation=2)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from small_study import small_study
 
 from study import conductor, outcomes, plan
 from study.errors import StudyError
@@ -25,31 +26,7 @@ from study.spec.study import load
 
 FAKE = {kind: f"study.testing.fake:{kind}" for kind in TARGETS}
 
-STUDY = """
-title = "t"
-question = "Does it?"
-[base.dataset]
-name = "faces"
-train_clips = 70
-selection_clips = 14
-test_clips = 14
-[design]
-kind = "one-factor"
-reference = { splitter = "even-odd" }
-[factors]
-splitter = ["even-odd", "issm"]
-[train]
-epochs = 2
-[search]
-trials = 3
-[search.space]
-"train.lr" = { low = 3e-4, high = 1e-2, log = true }
-[confirm]
-seeds = 3
-[[claims]]
-that = { splitter = "issm" }
-beats = { splitter = "even-odd" }
-"""
+STUDY = small_study(epochs=2, seeds=3, trials=3, claim=True)
 
 
 class Lab:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from conductors import folder_in_memory, tables
+from small_study import small_study
 
 from study import conductor
 from study.errors import StudyError
@@ -23,28 +24,7 @@ from study.spec.study import load
 FAKE = {kind: f"study.testing.fake:{kind}" for kind in TARGETS}
 STEPS = ((os, "fdopen"), (os, "fsync"), (os, "link"), (Path, "replace"), (Path, "unlink"))
 CRASHED = 66
-STUDY = """
-title = "t"
-question = "Does it?"
-[base.dataset]
-name = "faces"
-train_clips = 70
-selection_clips = 14
-test_clips = 14
-[design]
-kind = "one-factor"
-reference = { splitter = "even-odd" }
-[factors]
-splitter = ["even-odd", "issm"]
-[train]
-epochs = 2
-[search]
-trials = 1
-[search.space]
-"train.lr" = { low = 3e-4, high = 1e-2, log = true }
-[confirm]
-seeds = 2
-"""
+STUDY = small_study(epochs=2, seeds=2, trials=1)
 pytestmark = pytest.mark.skipif(
     not sys.platform.startswith("linux"),
     reason="a crash is a forked process that leaves; files are told by /proc",

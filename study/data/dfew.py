@@ -38,6 +38,7 @@ from study.data.listing import (
     members,
     not_found,
     padded,
+    twice,
 )
 from study.data.recorded import Recorded, recorded
 from study.data.sampling import Sampling
@@ -243,7 +244,7 @@ def _rows(path: Path, rows: Rows, fold: int) -> dict[str, Row]:
         if text not in {"0", "1", "2", "3", "4", "5", "6", "7"}:
             rows.wrong(where, f"unknown label {text!r} of clip {name}; allowed: 1 to 7, or 0 to 6", name)
         elif name in listed:
-            rows.wrong(where, f"clip {name} is listed twice, first at {listed[name][1]}", name)
+            rows.wrong(where, twice(name, listed[name][1]), name)
         else:
             listed[name] = (int(text), where)
     if not listed:

@@ -32,6 +32,7 @@ from study.data.listing import (
     looked,
     not_found,
     padded,
+    twice,
     unknown,
 )
 from study.data.recorded import Recorded, recorded
@@ -145,9 +146,7 @@ def _entries(path: Path, rows: Rows) -> tuple[Entry, ...]:
     found: dict[str, Entry] = {}
     for entry in _rows(path, rows):
         if entry.id in found:
-            rows.wrong(
-                entry.where, f"clip {entry.id} is listed twice, first at {found[entry.id].where}", entry.id
-            )
+            rows.wrong(entry.where, twice(entry.id, found[entry.id].where), entry.id)
         else:
             found[entry.id] = entry
     if not found:

@@ -32,6 +32,7 @@ from study.data.listing import (
     looked,
     named,
     names_in,
+    twice,
     unknown,
 )
 from study.data.recorded import Recorded, held_out, recorded
@@ -195,7 +196,7 @@ def _rows(path: Path, rows: Rows) -> Iterator[_Row]:
         if climbs(clip):
             rows.wrong(where, f"{row.path!r} is not the path of a clip: it must be inside the root")
         elif clip in seen:
-            rows.wrong(where, f"clip {clip} is listed twice, first at {seen[clip]}", clip)
+            rows.wrong(where, twice(clip, seen[clip]), clip)
         elif not row.label:
             rows.wrong(where, f"clip {clip} has no label", clip)
         elif "split" in columns and row.split not in SPLITS:

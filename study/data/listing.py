@@ -131,6 +131,11 @@ def unknown(what: str, value: str, clip: str, allowed: Iterable[str]) -> str:
     return f"unknown {what} {value!r} of clip {clip}; allowed: {listing(allowed)}.{nearest(value, allowed)}"
 
 
+def twice(clip: str, first: str) -> str:
+    """Return the reason why a row that names a clip again cannot be used."""
+    return f"clip {clip} is listed twice, first at {first}"
+
+
 def lines(path: Path, root: Path) -> Iterator[tuple[str, str]]:
     """Yield place (``list:row``, below the root) and text of each line that is not empty.
 

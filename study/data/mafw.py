@@ -38,6 +38,7 @@ from study.data.listing import (
     names_in,
     not_found,
     padded,
+    twice,
     unknown,
 )
 from study.data.recorded import Recorded, recorded
@@ -284,7 +285,7 @@ def _rows(path: Path, rows: Rows, labels: Labels) -> dict[str, Row]:
         if label is None or (labels == "single" and label not in CLASSES):
             rows.wrong(where, unknown("label", text, name, CLASSES), name)
         elif name in listed:
-            rows.wrong(where, f"clip {name} is listed twice, first at {listed[name][1]}", name)
+            rows.wrong(where, twice(name, listed[name][1]), name)
         else:
             listed[name] = (label, where)
     if not listed:

@@ -17,7 +17,6 @@ import json
 import logging
 import os
 import shutil
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -35,7 +34,7 @@ from study.data.listing import Entry, Listing, some
 from study.data.recorded import Progress, Raw, Recorded, cores
 from study.errors import InputError, StudyError
 from study.hashing import digest
-from study.ledger.files import write
+from study.ledger.files import write, writing
 
 _log = logging.getLogger(__name__)
 
@@ -290,26 +289,16 @@ def _write_shard(
         entry, count = clip
         return source.read(entry, np.arange(count))
 
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    aside = Path(name)
-    try:
-        # written, not mapped: on a full disk a map ends the process, a write says why
-        with os.fdopen(handle, "wb") as file, ThreadPoolExecutor(cores()) as threads:
-            checksum = hashlib.sha256(header.getvalue())
-            file.write(header.getvalue())
-            with contextlib.closing(_in_order(threads, read, clips)) as decoded:
-                for number, pixels in enumerate(decoded, start=1):
-                    content = np.ascontiguousarray(pixels).data
-                    checksum.update(content)
-                    file.write(content)
-                    tell(number)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.chmod(0o644)
-        aside.replace(path)
-    except BaseException:
-        aside.unlink(missing_ok=True)
-        raise
+    # written, not mapped: on a full disk a map ends the process, a write says why
+    with writing(path) as file, ThreadPoolExecutor(cores()) as threads:
+        checksum = hashlib.sha256(header.getvalue())
+        file.write(header.getvalue())
+        with contextlib.closing(_in_order(threads, read, clips)) as decoded:
+            for number, pixels in enumerate(decoded, start=1):
+                content = np.ascontiguousarray(pixels).data
+                checksum.update(content)
+                file.write(content)
+                tell(number)
     return checksum.hexdigest()
 
 

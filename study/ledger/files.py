@@ -4,22 +4,31 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 
 def write(path: Path, content: bytes | str) -> None:
-    """Write `content` to `path` so that a reader finds the old file or the whole new one, never a part.
+    """Write `content` to `path` so that a reader finds the old file or the whole new one, never a part."""
+    with writing(path) as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file that becomes `path` once all of it is written.
 
     The bytes go to a file beside the target, are synced, and take its name in one step. The folder is made
     where it is missing. On any error the target is as before and nothing is left beside it.
     """
-    data = content.encode() if isinstance(content, str) else content
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     aside = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         aside.chmod(0o644)

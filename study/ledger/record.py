@@ -192,6 +192,11 @@ class RunState:
     """Whether its weights are still there, where it has a result that left some."""
 
     @property
+    def is_usable(self) -> bool:
+        """Whether the training ended with a network that can be judged."""
+        return self.result is not None and self.result.status == "finished"
+
+    @property
     def final(self) -> bool:
         """Whether the training has ended, well or badly."""
         return self.result is not None or self.failure is not None or self.pruned is not None

@@ -9,6 +9,7 @@ from statistics import fmean
 from typing import Any
 
 import pytest
+from small_study import small_study
 
 from study import conductor
 from study.analysis.analyse import findings as analyse
@@ -25,27 +26,7 @@ from study.reporting.markdown import OPTIMISTIC, render
 from study.spec.settings import settings
 from study.spec.study import load
 
-STUDY = """
-title = "t"
-question = "Does it?"
-[base.dataset]
-name = "faces"
-train_clips = 70
-selection_clips = 14
-test_clips = 14
-[design]
-kind = "one-factor"
-reference = { splitter = "even-odd" }
-[factors]
-splitter = ["even-odd", "issm"]
-[train]
-epochs = 4
-[confirm]
-seeds = 3
-[[claims]]
-that = { splitter = "issm" }
-beats = { splitter = "even-odd" }
-"""
+STUDY = small_study(epochs=4, seeds=3, claim=True)
 SEARCH = """
 [search]
 trials = 8

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
+from small_study import small_study
 from typer.testing import CliRunner
 
 from study import conductor, gc, plan
@@ -36,29 +37,7 @@ FAKE = {kind: f"study.testing.fake:{kind}" for kind in TARGETS}
 GONE = 999_999_999
 """No process has this number."""
 
-STUDY = """
-title = "t"
-question = "Does it?"
-[base.dataset]
-name = "faces"
-train_clips = 70
-selection_clips = 14
-test_clips = 14
-[design]
-kind = "one-factor"
-reference = { splitter = "even-odd" }
-[factors]
-splitter = ["even-odd", "issm"]
-[train]
-epochs = 4
-[search]
-trials = 3
-generation = 2
-[search.space]
-"train.lr" = { low = 3e-4, high = 1e-2, log = true }
-[confirm]
-seeds = 2
-"""
+STUDY = small_study(epochs=4, seeds=2, trials=3, generation=2)
 
 
 class Some(InProcess):
