@@ -24,7 +24,7 @@ from small_study import small_study
 
 HERE = Path(__file__).parent
 NEEDED_TORCH = 77
-FAKE, REAL = "study.testing.fake", "study.training.train"
+FAKE, REAL = "study.testing.fake", "study.tasks.clips.training.train"
 PATIENCE_S = 60.0
 
 STUDY = small_study(epochs=3, seeds=2, trials=3, generation=2)
@@ -148,10 +148,11 @@ def serve() -> None:
     """Fork a conductor for each request on standard input."""
     import optuna  # noqa: F401  would be imported by every conductor anew
 
-    from study import conductor, prepare  # noqa: F401
-    from study.registry import Registry
-    from study.spec.settings import settings
-    from study.spec.study import load
+    from study.engine import conductor
+    from study.config import compile as prepare
+    from study.config.registry import Registry
+    from study.config.settings import settings
+    from study.config.study import load
 
     records: dict[tuple[str, ...], Any] = {}
     for line in sys.stdin:
@@ -170,11 +171,11 @@ def serve() -> None:
 
 
 def _carry_out(record: Any, request: dict[str, Any]) -> None:
-    from study import conductor
+    from study.engine import conductor
     from study.errors import StudyError
     from study.executors.local import LocalWorkers
     from study.ledger.store import Ledger
-    from study.prepare import TARGETS
+    from study.config.compile import TARGETS
 
     faked = request["pace"]["trainer"] == FAKE
     targets = {kind: f"paced:{kind}" for kind in TARGETS} if faked else {**TARGETS, "train": "paced:train"}
@@ -190,7 +191,9 @@ def _carry_out(record: Any, request: dict[str, Any]) -> None:
             conductor.carry_out(
                 ledger.save(record),
                 ledger,
-                LocalWorkers(request["workers"], preload=["paced" if faked else "study.training.train"]),
+                LocalWorkers(
+                    request["workers"], preload=["paced" if faked else "study.tasks.clips.training.train"]
+                ),
                 lambda event: print(type(event).__name__, getattr(event, "holder", ""), flush=True),
                 targets,
             )

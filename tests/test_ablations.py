@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from study.data.make import make
+from study.tasks.clips.data.make import make
 from study.ledger.record import StudyRecord
-from study.prepare import prepare
+from study.config.compile import prepare
 from study.records import RunResult, RunSpec, from_json
-from study.registry import Registry
-from study.spec.settings import Settings, settings
-from study.spec.study import load
+from study.config.registry import Registry
+from study.config.settings import Settings, settings
+from study.config.study import load
 
 STUDIES = sorted((Path(__file__).parent.parent / "ablations").glob("*.toml"))
 BATCH = 8
@@ -60,7 +60,7 @@ def first_runs(record: StudyRecord) -> Iterator[RunSpec]:
 
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
 def test_every_variant_trains_two_steps(path: Path, lab: Settings) -> None:
-    from study.training.train import train
+    from study.tasks.clips.training.train import train
 
     record = planned(path, lab, "smoke", TINY)
     for run in first_runs(record):

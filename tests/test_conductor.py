@@ -11,18 +11,20 @@ from pathlib import Path
 import pytest
 from small_study import small_study
 
-from study import conductor, outcomes, plan
+from study.engine import conductor
+from study.engine import jobs as outcomes
+from study.engine import plan
 from study.errors import StudyError
-from study.events import Began, Ended, Event, Retried, Started
-from study.executors import protocol
+from study.engine.events import Began, Ended, Event, Retried, Started
+from study.executors import base as protocol
 from study.executors.inprocess import InProcess
-from study.executors.protocol import Task
+from study.executors.base import Task
 from study.ledger.store import Ledger
-from study.prepare import TARGETS, prepare
+from study.config.compile import TARGETS, prepare
 from study.records import Failure, from_json
-from study.registry import Registry
-from study.spec.settings import settings
-from study.spec.study import load
+from study.config.registry import Registry
+from study.config.settings import settings
+from study.config.study import load
 
 FAKE = {kind: f"study.testing.fake:{kind}" for kind in TARGETS}
 
@@ -214,7 +216,7 @@ def test_a_confirmed_run_whose_weights_are_gone_is_trained_again_and_does_not_fa
 
 
 def test_a_study_ends_though_the_server_of_its_mirror_is_gone(lab: Lab, monkeypatch, caplog) -> None:
-    from study.tracking import Mirror
+    from study.tracking.mlflow import Mirror
 
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     monkeypatch.setattr("study.reporting.write.write", lambda *_: None)

@@ -10,13 +10,13 @@ import pytest
 from scipy import stats
 from test_conductor import STUDY, Lab
 
-from study import outcomes
+from study.engine import jobs as outcomes
 from study.errors import InputError
-from study.events import Ended, Started
-from study.prepare import prepare
-from study.registry import Registry
-from study.spec.settings import settings
-from study.spec.study import load
+from study.engine.events import Ended, Started
+from study.config.compile import prepare
+from study.config.registry import Registry
+from study.config.settings import settings
+from study.config.study import load
 from study.testing import fake
 
 MEASURES = '[analysis]\nmeasures = ["frames", "probes"]\n[[claims]]'
@@ -122,8 +122,8 @@ def test_a_mistake_in_the_measures_is_said_before_anything_is_written(
 def test_frames_need_a_data_set_that_knows_the_truth(tmp_path: Path, monkeypatch) -> None:
     (tmp_path / "blind_faces.py").write_text(
         "from dataclasses import replace\n"
-        "from study.data.faces import Faces, faces\n"
-        "from study.registry import component\n"
+        "from study.tasks.clips.data.faces.dataset import Faces, faces\n"
+        "from study.config.registry import component\n"
         "class Blind(Faces):\n"
         "    def split(self, name, fold=None):\n"
         "        return replace(super().split(name, fold), truth={})\n"

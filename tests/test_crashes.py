@@ -12,14 +12,14 @@ import pytest
 from conductors import folder_in_memory, tables
 from small_study import small_study
 
-from study import conductor
+from study.engine import conductor
 from study.errors import StudyError
 from study.executors.inprocess import InProcess
 from study.ledger.store import Ledger
-from study.prepare import TARGETS, prepare
-from study.registry import Registry
-from study.spec.settings import settings
-from study.spec.study import load
+from study.config.compile import TARGETS, prepare
+from study.config.registry import Registry
+from study.config.settings import settings
+from study.config.study import load
 
 FAKE = {kind: f"study.testing.fake:{kind}" for kind in TARGETS}
 STEPS = ((os, "fdopen"), (os, "fsync"), (os, "link"), (Path, "replace"), (Path, "unlink"))

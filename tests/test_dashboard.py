@@ -10,8 +10,9 @@ import pytest
 from optuna.trial import TrialState
 from test_conductor import FAKE, STUDY, Lab
 
-from study import conductor, dashboard
-from study.events import Event
+from study.engine import conductor
+from study.tracking import optuna as dashboard
+from study.engine.events import Event
 from study.executors.inprocess import InProcess
 from study.ledger.store import Ledger
 
@@ -105,7 +106,7 @@ def test_a_storage_that_cannot_be_reached_costs_one_warning_and_no_trial(
 ) -> None:
     with caplog.at_level(logging.WARNING, "study"):
         conduct(lab, f"sqlite:///{tmp_path}/no/such/folder/trials.db")
-    warnings = [record.getMessage() for record in caplog.records if record.name == "study.dashboard"]
+    warnings = [record.getMessage() for record in caplog.records if record.name == "study.tracking.optuna"]
     assert len(warnings) == 1
     assert "Training goes on" in warnings[0]
     started = len(lab.started())

@@ -17,15 +17,17 @@ from hypothesis import strategies as st
 from test_conductor import FAKE, Lab
 
 import study
-from study import agenda, conductor, hashing
-from study.events import Started
+from study.engine import queue as agenda
+from study.engine import conductor
+from study import hashing
+from study.engine.events import Started
 from study.executors.inprocess import InProcess
 from study.ledger.record import StudyRecord
-from study.prepare import prepare
+from study.config.compile import prepare
 from study.records import RunSpec, from_json
-from study.registry import Registry
-from study.spec.settings import settings
-from study.spec.study import Train, load
+from study.config.registry import Registry
+from study.config.settings import settings
+from study.config.study import Train, load
 
 COUNTED = {"config", "seed", "data_digest", "code_digest", "fold", "device", "precision", "tf32", "threads"}
 UNCOUNTED = {"places", "modules", "neutral", "loader_workers", "schema"}
@@ -305,10 +307,10 @@ network = ["ifdd", "r3d-18"]
 DIGESTS = """
 import json, sys
 from pathlib import Path
-from study.prepare import prepare
-from study.registry import Registry
-from study.spec.settings import settings
-from study.spec.study import load
+from study.config.compile import prepare
+from study.config.registry import Registry
+from study.config.settings import settings
+from study.config.study import load
 home = Path(sys.argv[1])
 record = prepare(load(home / "s.toml"), Registry(), settings(home), "cpu")
 print(json.dumps({v.name: v.template.id for v in record.variants}))
@@ -443,5 +445,5 @@ def test_code_is_digested_as_it_is_told(tmp_path: Path) -> None:
     record = asked(tmp_path, TWO_FACTORS)
     for variant in record.variants:
         parts = record.code[variant.template.code_digest]
-        assert "study.components.splitters" in parts
+        assert "study.tasks.clips.nets.ifdd.splitters" in parts
         assert hashing.digest(parts) == variant.template.code_digest

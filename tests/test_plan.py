@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from study import plan
+from study.engine import plan
 from study.ledger.record import DataRecord, RunState, SplitSizes, StudyRecord, VariantRecord
 from study.records import Failure, Machine, RunResult, RunSpec
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_plan import World, study
 
-from study import plan
+from study.engine import plan
 from study.records import Failure
 
 FRAMES, PROBES = "frames@01", "probes@23"

@@ -12,18 +12,19 @@ from rich.console import Console
 from torch import nn
 from torch.nn import functional as F
 
-from study.components.contract import Output
-from study.components.network import build_network
-from study.data.clips import ClipShape
+from study.tasks.clips.nets.contract import Output
+from study.tasks.clips.nets.ifdd.network import build_network
+from study.tasks.clips.data.contract import ClipShape
 from study.ledger.record import DataRecord, StudyRecord, VariantRecord
 from study.ledger.store import Ledger
-from study.profiling import command, latency
-from study.profiling.command import profile_study
-from study.profiling.counts import Subject, count, profile
-from study.profiling.latency import Candidate, latencies
-from study.profiling.table import render
+from study.tasks.clips.profiling import command
+from study.tasks.clips.profiling import latency
+from study.tasks.clips.profiling.command import profile_study
+from study.tasks.clips.profiling.counts import Subject, count, profile
+from study.tasks.clips.profiling.latency import Candidate, latencies
+from study.tasks.clips.profiling.table import render
 from study.records import Part, Profile, RunSpec, from_json
-from study.registry import Registry
+from study.config.registry import Registry
 
 SHAPE = ClipShape(channels=2, frames=4, height=6, width=8)
 FULL = ClipShape(channels=3, frames=16, height=224, width=224)

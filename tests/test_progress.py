@@ -8,16 +8,16 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from study.events import Began, Ended, EpochEnded, Found, Retried, Started, Waiting
+from study.engine.events import Began, Ended, EpochEnded, Found, Retried, Started, Waiting
 from study.ledger.locks import Holder
 from study.ledger.record import RunState, StudyRecord
-from study.plan import Job
-from study.prepare import prepare
-from study.progress import Display, duration
+from study.engine.plan import Job
+from study.config.compile import prepare
+from study.cli.display import Display, duration
 from study.records import Epoch, Machine, RunResult, Stopped
-from study.registry import Registry
-from study.spec.settings import settings
-from study.spec.study import load
+from study.config.registry import Registry
+from study.config.settings import settings
+from study.config.study import load
 
 STUDY = """
 title = "t"

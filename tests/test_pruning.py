@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from test_conductor import FAKE, STUDY, Lab
 from test_plan import World, study, template
 
-from study import conductor, plan
+from study.engine import conductor
+from study.engine import plan
 from study.analysis.analyse import findings
 from study.analysis.findings import Findings
 from study.analysis.gather import gather
@@ -20,7 +21,7 @@ from study.errors import InputError
 from study.executors.inprocess import InProcess
 from study.ledger.record import RunState, StudyRecord, VariantRecord
 from study.records import Epoch, Machine, RunResult, RunSpec, Stopped, from_json, stopped
-from study.search import Tried, distributions_of, frozen, suggest
+from study.engine.search import Tried, distributions_of, frozen, suggest
 
 EPOCHS = 10
 

@@ -9,12 +9,12 @@ import pytest
 
 from study import hashing
 from study.errors import InputError
-from study.registry import KINDS, Registry
+from study.config.registry import KINDS, Registry
 
 PART = '''
 from typing import Annotated, Literal
 import a_module_that_does_not_exist_but_is_never_imported
-from study.registry import Range, component
+from study.config.registry import Range, component
 
 @component("splitter")
 def my_split(
@@ -88,7 +88,7 @@ def test_a_badly_declared_component_names_file_and_line(module, change, says) ->
 
 
 def test_two_components_of_one_name_are_refused(module) -> None:
-    with pytest.raises(InputError, match=r"already registered by study\.components"):
+    with pytest.raises(InputError, match=r"already registered by study\.tasks\.clips\.nets"):
         Registry([module(PART.replace("my_split", "even_odd"))])
 
 
@@ -100,7 +100,7 @@ def test_a_missing_module_is_named(module) -> None:
 def test_a_broken_plug_in_is_a_warning_until_it_is_used(module, monkeypatch, caplog) -> None:
     import importlib.metadata as metadata
 
-    broken = metadata.EntryPoint("half-done", f"{module('def (', 'half')}:part", "study.components")
+    broken = metadata.EntryPoint("half-done", f"{module('def (', 'half')}:part", "study.tasks.clips.nets")
     monkeypatch.setattr(metadata, "entry_points", lambda group: [broken])
     registry = Registry()
     assert "half-done" in caplog.text
@@ -124,7 +124,5 @@ def test_every_default_is_allowed_by_its_own_annotation() -> None:
 
 
 def test_listing_components_imports_no_torch() -> None:
-    code = (
-        "import sys; from study.registry import Registry; list(Registry()); sys.exit('torch' in sys.modules)"
-    )
+    code = "import sys; from study.config.registry import Registry; list(Registry()); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

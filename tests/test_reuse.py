@@ -11,19 +11,20 @@ import pytest
 from test_conductor import FAKE, STUDY, Lab
 from typer.testing import CliRunner
 
-from study import conductor, hashing
+from study.engine import conductor
+from study import hashing
 from study.analysis.analyse import findings
 from study.analysis.gather import gather
-from study.cli import app
+from study.cli.app import app
 from study.errors import InputError
-from study.events import Started
+from study.engine.events import Started
 from study.executors.inprocess import InProcess
 from study.hashing import digest
 from study.ledger.record import StudyRecord
-from study.progress import describe_plan
+from study.cli.display import describe_plan
 from study.records import Epoch
-from study.reuse import acceptable, accepted, keep, listing, told
-from study.spec.study import load
+from study.engine.cache import acceptable, accepted, keep, listing, told
+from study.config.study import load
 
 SEEDS_ONLY = STUDY.split("[search]")[0] + "[confirm]\nseeds = 3\n"
 
@@ -80,9 +81,9 @@ def test_changed_code_is_named_by_its_file(lab: Lab) -> None:
     lab.file.write_text(SEEDS_ONLY)
     record = lab.record()
     carried_out(lab, record)
-    after = edited(record, "study.components.splitters")
+    after = edited(record, "study.tasks.clips.nets.ifdd.splitters")
     assert planned(lab, after) == [("new", "code of splitters.py changed")] * 6
-    after = edited(record, "study.components.splitters", "study.training.train")
+    after = edited(record, "study.tasks.clips.nets.ifdd.splitters", "study.tasks.clips.training.train")
     assert planned(lab, after) == [("new", "code of splitters.py and train.py changed")] * 6
     for file in (lab.ledger.root / "code").iterdir():
         file.unlink()
@@ -169,7 +170,7 @@ def test_the_trials_that_come_next_are_told_one_by_one_and_what_follows_from_the
 ) -> None:
     record = lab.record()
     carried_out(lab, record)
-    after = edited(record, "study.training.train")
+    after = edited(record, "study.tasks.clips.training.train")
     found = listing(lab.ledger.with_suggestions(after), lab.ledger)
     assert [(listed.status, listed.reason) for listed in found.decided] == [
         ("new", "code of train.py changed")
@@ -232,7 +233,11 @@ def test_accepted_code_keeps_every_run_test_measure_and_profile(lab: Lab) -> Non
     lab.file.write_text(STUDY + '[analysis]\nmeasures = ["frames"]\n')
     record = lab.record()
     carried_out(lab, record)
-    modules = ["study.components.splitters", "study.training.metrics", "study.training.disentanglement"]
+    modules = [
+        "study.tasks.clips.nets.ifdd.splitters",
+        "study.tasks.clips.metrics",
+        "study.tasks.clips.measures.disentanglement",
+    ]
     after = edited(record, *modules)
     found = acceptable(after, lab.ledger)
     assert found == dict(zip(after.code, record.code, strict=True))
@@ -241,35 +246,35 @@ def test_accepted_code_keeps_every_run_test_measure_and_profile(lab: Lab) -> Non
     report = findings(gather(lab.ledger, lab.ledger.study("s")))
     said = [warning for warning in report.warnings if "are taken to change no number" in warning]
     assert len(said) == len(found) == 2
-    assert any("changes in splitters.py and metrics.py" in warning for warning in said)
+    assert any("changes in metrics.py and splitters.py" in warning for warning in said)
 
 
 def test_code_once_accepted_needs_no_second_word(lab: Lab) -> None:
     record = lab.record()
     carried_out(lab, record)
-    after = edited(record, "study.training.train")
+    after = edited(record, "study.tasks.clips.training.train")
     assert not accepted(after, lab.ledger), "nobody has said so yet"
     for new, old in acceptable(after, lab.ledger).items():
         lab.ledger.accept(new, old)
     kept = keep(after, accepted(after, lab.ledger))
     assert not carried_out(lab, kept)
-    middle = replace(edited(record, "study.training.metrics"), seeds=9)
+    middle = replace(edited(record, "study.tasks.clips.metrics"), seeds=9)
     carried_out(lab, middle)
     assert not acceptable(kept, lab.ledger), "it is not accepted a second time, for other code"
-    later = edited(record, "study.training.train", "study.training.metrics")
+    later = edited(record, "study.tasks.clips.training.train", "study.tasks.clips.metrics")
     assert not accepted(later, lab.ledger), "the next edit is to be declared anew"
 
 
 def test_runs_that_differ_in_more_than_code_are_not_kept(lab: Lab) -> None:
     carried_out(lab, lab.record())
-    after = edited(lab.record("train.lr=0.002", "train.epochs=3"), "study.training.train")
+    after = edited(lab.record("train.lr=0.002", "train.epochs=3"), "study.tasks.clips.training.train")
     assert not acceptable(after, lab.ledger)
 
 
 def test_runs_of_another_study_are_kept_too(lab: Lab) -> None:
     record = lab.record()
     carried_out(lab, record)
-    after = replace(edited(record, "study.training.train"), name="other")
+    after = replace(edited(record, "study.tasks.clips.training.train"), name="other")
     kept = keep(after, acceptable(after, lab.ledger))
     assert "train" not in carried_out(lab, kept)
 
@@ -277,7 +282,7 @@ def test_runs_of_another_study_are_kept_too(lab: Lab) -> None:
 def test_a_study_begun_anew_by_mistake_can_still_keep_its_older_runs(lab: Lab) -> None:
     record = lab.record()
     carried_out(lab, record)
-    after = edited(record, "study.training.train")
+    after = edited(record, "study.tasks.clips.training.train")
     lab.ledger.save(after)
     assert acceptable(after, lab.ledger) == dict(zip(after.code, record.code, strict=True))
     carried_out(lab, after)
@@ -301,7 +306,7 @@ def test_an_unknown_change_is_called_so(lab: Lab) -> None:
 # The command line
 
 PARTS = '''
-from study.registry import component
+from study.config.registry import component
 @component("splitter")
 def mine(features):
     """A splitter."""
@@ -333,7 +338,7 @@ def say(*words: str) -> str:
 
 
 def test_plan_and_accept_code_from_the_command_line(home: Path, monkeypatch) -> None:
-    from study.commands.here import prepared, read_settings
+    from study.cli.context import prepared, read_settings
 
     lab = Lab(home)
     edit(home, PARTS.format(1))

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from study import cli, records
+from study.cli import app as cli
+from study import records
 from study.analysis.analyse import findings
 from study.analysis.gather import gather
 from study.errors import InputError

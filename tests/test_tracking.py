@@ -17,23 +17,24 @@ from typing import Any, cast
 import pytest
 from typer.testing import CliRunner
 
-from study import conductor, plan
+from study.engine import conductor
+from study.engine import plan
 from study.analysis.findings import Difference, Findings, Interval, SeedScore, VariantFinding
-from study.cli import app
+from study.cli.app import app
 from study.errors import InputError, StudyError
-from study.events import Began, Concluded, Ended, EpochEnded, Event, Found, Retried, Started
+from study.engine.events import Began, Concluded, Ended, EpochEnded, Event, Found, Retried, Started
 from study.executors.inprocess import InProcess
-from study.executors.protocol import Task
+from study.executors.base import Task
 from study.ledger.record import RunState, StudyRecord
 from study.ledger.store import Ledger
-from study.plan import Job
-from study.prepare import TARGETS, prepare
+from study.engine.plan import Job
+from study.config.compile import TARGETS, prepare
 from study.records import Epoch, Failure, Machine, RunResult, RunSpec, Stopped
-from study.registry import Registry
-from study.retell import retell
-from study.spec.settings import settings
-from study.spec.study import load
-from study.tracking import NOTE, Mirror, mirror, sync, ui
+from study.config.registry import Registry
+from study.tracking.replay import retell
+from study.config.settings import settings
+from study.config.study import load
+from study.tracking.mlflow import NOTE, Mirror, mirror, sync, ui
 
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 FAKE = {kind: f"study.testing.fake:{kind}" for kind in TARGETS}
@@ -46,9 +47,9 @@ def first_mirror(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subpro
     """A mirror where no store was before, in a process of its own: making a store takes seconds."""
     folder = tmp_path_factory.mktemp("first")
     code = (
-        "import os, sys; from pathlib import Path; from study.tracking import Mirror; where = Path(sys.argv[1])\n"
+        "import os, sys; from pathlib import Path; from study.tracking.mlflow import Mirror; where = Path(sys.argv[1])\n"
         "assert 'mlflow' not in sys.modules\n"
-        "from study.events import Began\n"
+        "from study.engine.events import Began\n"
         "with Mirror(f'sqlite:///{where}/deep/mlflow.db', where / 'artifacts', 'first') as tracker:\n"
         "    tracker(Began(None, 0, 0))\n"
         "assert os.environ['MLFLOW_DISABLE_TELEMETRY'] == 'true'\n"
@@ -480,7 +481,7 @@ def test_one_bad_event_loses_only_itself(place: Place, caplog: pytest.LogCapture
 def test_a_slow_store_blocks_neither_training_nor_the_exit(
     place: Place, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from study import tracking
+    from study.tracking import mlflow as tracking
 
     stuck, release = threading.Event(), threading.Event()
 
@@ -758,7 +759,7 @@ def test_a_pruned_trial_is_told_as_such_and_a_later_full_run_replaces_it(place: 
 
 
 def test_a_worker_that_died_is_told_until_its_second_attempt_ends(place: Place) -> None:
-    from study.tracking import _Store
+    from study.tracking.mlflow import _Store
 
     store = _Store(place.uri, place.folder, place.study)
     store.take(1, Started(SEED))

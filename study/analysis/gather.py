@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal, cast
 
-from study import plan
+from study.engine import plan
 from study.analysis.evidence import Confirmation, Evidence, FoldSize, TrialEvidence, VariantEvidence
-from study.analysis.published import published
+from study.tasks.clips.published import published
 from study.analysis.wording import counted
 from study.ledger.record import StudyRecord, VariantRecord
 from study.ledger.store import Ledger, Snapshot
 from study.records import Machine, RunSpec
-from study.reuse import told
+from study.engine.cache import told
 
 SYNTHETIC = (
     "The data set is procedural: its faces were drawn by a program. What holds for them is no evidence about "
@@ -122,7 +122,7 @@ def _variant(ledger: Ledger, study: StudyRecord, variant: VariantRecord) -> Vari
 
 def _scenes(ledger: Ledger, run: RunSpec) -> dict[str, float]:
     """Return the WAR of each scene's test clips, as far as the run's predictions tell."""
-    from study.training.predictions import load
+    from study.tasks.clips.training.predictions import load
 
     path = ledger.run_folder(run) / TEST_PREDICTIONS
     if not path.is_file():

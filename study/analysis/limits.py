@@ -9,7 +9,7 @@ from study.analysis.evidence import Evidence, VariantEvidence
 from study.analysis.scores import is_complete, paired, parameters, score, selected, tested, values
 from study.analysis.wording import OPTIMISTIC, counted, joined, percent, points, sampled
 from study.records import Failure, RunResult, Stopped
-from study.search import STARTUP_TRIALS
+from study.engine.search import STARTUP_TRIALS
 
 SKIPPED_FILE = "skipped.txt"
 """Beside the report."""

@@ -24,17 +24,17 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from study import conductor
-from study.events import Ended, Event
+from study.engine import conductor
+from study.engine.events import Ended, Event
 from study.executors.inprocess import InProcess
-from study.executors.protocol import Task
+from study.executors.base import Task
 from study.ledger.store import Ledger
-from study.overview import studies
-from study.prepare import TARGETS, prepare
-from study.progress import counting
-from study.registry import Registry
-from study.spec.settings import settings
-from study.spec.study import load
+from study.engine.status import studies
+from study.config.compile import TARGETS, prepare
+from study.cli.display import counting
+from study.config.registry import Registry
+from study.config.settings import settings
+from study.config.study import load
 
 VARIANTS = 10
 TRIALS_SHARE = 5

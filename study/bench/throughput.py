@@ -34,15 +34,15 @@ from rich.table import Table
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from study.data.clips import Clips, ClipShape, Pixels
-from study.data.footage import Decoder
-from study.data.listing import Entry, Listing
-from study.data.pack import pack
-from study.data.recorded import Raw, Reading, Recorded, Source, recorded
-from study.data.sampling import Sampling
-from study.progress import counting
-from study.registry import Registry
-from study.training.batches import training_batches
+from study.tasks.clips.data.contract import Clips, ClipShape, Pixels
+from study.tasks.clips.data.files.frames import Decoder
+from study.tasks.clips.data.files.listing import Entry, Listing
+from study.tasks.clips.data.files.packs import pack
+from study.tasks.clips.data.sets.recorded import Raw, Reading, Recorded, Source, recorded
+from study.tasks.clips.data.sampling import Sampling
+from study.cli.display import counting
+from study.config.registry import Registry
+from study.tasks.clips.training.batches import training_batches
 
 FRAMES, STORED_PIXELS, PIXELS, BATCH = 16, 224, 112, 16
 WORKERS = (0, 1, 2)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import traceback
 
-from study.executors.protocol import Ended, EpochEnded, Event, Task, ending_of
+from study.executors.base import Ended, EpochEnded, Event, Task, ending_of
 
 
 class InProcess:

@@ -19,7 +19,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from study.executors.devices import core_share
-from study.executors.protocol import Ended, Ending, EpochEnded, Event, Task, ending_of
+from study.executors.base import Ended, Ending, EpochEnded, Event, Task, ending_of
 from study.records import Epoch
 
 LAST_OUTPUT_LINES = 30

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from study.errors import StudyError
 from study.hashing import digest
-from study.ledger.files import write
+from study.files import write
 
 BOOT = Path("/proc/sys/kernel/random/boot_id")
 NO_LINKS = (errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)

@@ -25,7 +25,7 @@ from typing import Any, TypeVar
 
 from study.errors import InputError, StudyError
 from study.hashing import digest
-from study.ledger.files import write
+from study.files import write
 from study.ledger.locks import Holder, holder_of, release, take
 from study.ledger.record import RunState, StudyRecord
 from study.records import (

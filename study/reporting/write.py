@@ -11,7 +11,7 @@ from typing import Any
 
 from study.analysis.findings import Findings
 from study.analysis.limits import SKIPPED_FILE
-from study.ledger import files
+from study import files
 from study.reporting import figures, plates, typeset
 from study.reporting.formats import one_line
 from study.reporting.markdown import render

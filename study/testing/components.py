@@ -22,11 +22,11 @@ from typing import Any, Literal, get_args, get_origin
 import torch
 from torch import Tensor, nn
 
-from study.components.contract import Features, Groups, GroupShapes, Lifted, Output
-from study.components.network import build_network
-from study.data.clips import ClipShape
+from study.tasks.clips.nets.contract import Features, Groups, GroupShapes, Lifted, Output
+from study.tasks.clips.nets.ifdd.network import build_network
+from study.tasks.clips.data.contract import ClipShape
 from study.errors import InputError
-from study.registry import Component, Config, Parameter, Range, Registry
+from study.config.registry import Component, Config, Parameter, Range, Registry
 
 BATCH = 3
 CLASSES = 7

@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from study.data.clips import Clips, Dataset, Split
+from study.tasks.clips.data.contract import Clips, Dataset, Split
 
 SPLITS: tuple[Split, ...] = ("train", "selection", "test")
 READ = 4

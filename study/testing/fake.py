@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from study.hashing import digest, seed_of
-from study.ledger.files import write
+from study.files import write
 from study.records import (
     Epoch,
     Figure,

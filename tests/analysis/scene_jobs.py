@@ -9,7 +9,7 @@ import numpy as np
 
 from study.records import RunSpec
 from study.testing import fake
-from study.training.predictions import Predictions, save
+from study.tasks.clips.training.predictions import Predictions, save
 
 SCENES = ("Action", "Action", "Action", "Action", "War", "War")
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from small_study import small_study
 
-from study import conductor
+from study.engine import conductor
 from study.analysis.analyse import findings as analyse
 from study.analysis.findings import Findings
 from study.analysis.gather import gather
@@ -19,12 +19,12 @@ from study.errors import InputError
 from study.executors.inprocess import InProcess
 from study.ledger.record import SplitSizes, StudyRecord
 from study.ledger.store import Ledger
-from study.prepare import TARGETS, prepare
+from study.config.compile import TARGETS, prepare
 from study.records import Failure, RunResult, from_json, to_json
-from study.registry import Registry
+from study.config.registry import Registry
 from study.reporting.markdown import OPTIMISTIC, render
-from study.spec.settings import settings
-from study.spec.study import load
+from study.config.settings import settings
+from study.config.study import load
 
 STUDY = small_study(epochs=4, seeds=3, claim=True)
 SEARCH = """

@@ -10,7 +10,7 @@ from made_evidence import two
 
 from study.analysis.analyse import findings
 from study.analysis.findings import Published
-from study.analysis.published import FILE, RESULTS, published
+from study.tasks.clips.published import FILE, RESULTS, published
 from study.ledger.record import DataRecord, SplitSizes
 from study.reporting.markdown import render
 from study.reporting.typeset import markup

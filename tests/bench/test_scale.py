@@ -8,7 +8,8 @@ import pytest
 from conductors import folder_in_memory
 from test_conductor import FAKE, Lab
 
-from study import conductor, plan
+from study.engine import conductor
+from study.engine import plan
 from study.bench.scale import COMMANDS, build, cost_of, shares
 from study.executors.inprocess import InProcess
 from study.ledger.store import Ledger

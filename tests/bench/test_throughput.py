@@ -24,8 +24,8 @@ from study.bench.throughput import (
     ours,
     read_all,
 )
-from study.data.pack import pack
-from study.data.recorded import Raw
+from study.tasks.clips.data.files.packs import pack
+from study.tasks.clips.data.sets.recorded import Raw
 
 CLIPS = 16
 

@@ -7,8 +7,8 @@ import os
 import torch
 from torch.nn import functional as F
 
-from study.components.contract import Output
-from study.registry import component
+from study.tasks.clips.nets.contract import Output
+from study.config.registry import component
 
 
 @component("loss")

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from study import cli
-from study.commands.runs import telling
+from study.cli import app as cli
+from study.cli.runs import telling
 from study.ledger.record import StudyRecord
-from study.prepare import prepare
-from study.registry import Registry
-from study.spec.settings import settings
-from study.spec.study import load
+from study.config.compile import prepare
+from study.config.registry import Registry
+from study.config.settings import settings
+from study.config.study import load
 
 STUDY = """
 title = "t"

@@ -12,18 +12,18 @@ import pytest
 import safetensors.torch
 from typer.testing import CliRunner
 
-from study import cli
+from study.cli import app as cli
 from study.errors import InputError, StudyError
 from study.hashing import code_digest, code_parts, file_digest
 from study.ledger.store import Ledger
-from study.prepare import modules_of
+from study.config.compile import modules_of
 from study.records import RunSpec, to_json
-from study.registry import Registry
-from study.spec.settings import settings
-from study.spec.study import load, resolve
-from study.training.predictions import load as load_predictions
-from study.training.predictions import save
-from study.training.train import train
+from study.config.registry import Registry
+from study.config.settings import settings
+from study.config.study import load, resolve
+from study.tasks.clips.training.predictions import load as load_predictions
+from study.tasks.clips.training.predictions import save
+from study.tasks.clips.training.train import train
 
 STUDY = """
 title = "t"
@@ -178,7 +178,7 @@ def test_other_code_data_and_libraries_are_told_before_training(recorded) -> Non
     parts = code_parts(modules_of(run.config, Registry()))
     ledger_code = folder.parent.parent / "code" / "1234567890abcdef.json"
     ledger_code.parent.mkdir()
-    ledger_code.write_text(json.dumps({**parts, "study.training.train": "other"}))
+    ledger_code.write_text(json.dumps({**parts, "study.tasks.clips.training.train": "other"}))
     result = json.loads((folder / "result.json").read_text())
     result["machine"]["versions"]["torch"] = "1.0"
     result["machine"]["hardware"] = "Abacus"
@@ -186,7 +186,7 @@ def test_other_code_data_and_libraries_are_told_before_training(recorded) -> Non
     other = respecified(run, folder, code_digest="1234567890abcdef", data_digest="fedcba0987654321")
     code, output = reproduce(str(folder))
     told = output.split("Training again")[0]
-    assert f"the code has changed (study.training.train): its digest is {run.code_digest}" in told
+    assert f"the code has changed (study.tasks.clips.training.train): its digest is {run.code_digest}" in told
     assert f"the data have changed: their digest is {run.data_digest}, recorded is fedcba0987654321" in told
     assert "recorded is 1.0" in told
     assert "recorded is Abacus" in told
@@ -218,7 +218,7 @@ def test_a_run_that_cannot_be_trained_here_is_a_mistake_and_not_a_difference(rec
         raise StudyError("The GPU ran out of memory")
 
     with monkeypatch.context() as patch:
-        patch.setattr("study.training.train.train", no_memory)
+        patch.setattr("study.tasks.clips.training.train.train", no_memory)
         with pytest.raises(InputError, match="cannot be trained here: The GPU ran out"):
             reproduce(str(folder))
     monkeypatch.setattr("study.executors.devices.cuda_devices", lambda: ())

@@ -16,21 +16,23 @@ from rich.console import Console
 from small_study import small_study
 from typer.testing import CliRunner
 
-from study import conductor, gc, plan
-from study.cli import app
-from study.commands import studies as commands
+from study.engine import conductor
+from study.engine import gc
+from study.engine import plan
+from study.cli.app import app
+from study.cli import studies as commands
 from study.errors import InputError
-from study.events import Event, Started
+from study.engine.events import Event, Started
 from study.executors.inprocess import InProcess
-from study.executors.protocol import Task
-from study.ledger.files import write
+from study.executors.base import Task
+from study.files import write
 from study.ledger.store import Ledger
-from study.overview import overview
-from study.prepare import TARGETS, prepare
+from study.engine.status import overview
+from study.config.compile import TARGETS, prepare
 from study.records import Failure, to_json
-from study.registry import Registry
-from study.spec.settings import settings
-from study.spec.study import load
+from study.config.registry import Registry
+from study.config.settings import settings
+from study.config.study import load
 from study.testing import fake
 
 FAKE = {kind: f"study.testing.fake:{kind}" for kind in TARGETS}
@@ -261,7 +263,7 @@ def test_time_left_of_what_runs_counts_the_epochs_that_are_done(finished: Lab) -
 
 def test_status_needs_neither_torch_nor_mlflow_nor_matplotlib(finished: Lab) -> None:
     code = (
-        "import sys; from study.cli import app; app(['status', 's'], standalone_mode=False);"
+        "import sys; from study.cli.app import app; app(['status', 's'], standalone_mode=False);"
         "sys.exit(bool({'torch', 'mlflow', 'matplotlib', 'scipy'} & set(sys.modules)))"
     )
     environment = {**os.environ, "PYTHONPATH": str(Path(gc.__file__).parents[1])}
@@ -458,8 +460,8 @@ def test_a_file_that_may_be_being_written_is_left(finished: Lab) -> None:
 
 
 def test_the_files_that_are_freed_are_those_that_trainings_write() -> None:
-    from study.training.checkpoint import CHECKPOINT
-    from study.training.train import SELECTION, WEIGHTS
+    from study.tasks.clips.training.checkpoint import CHECKPOINT
+    from study.tasks.clips.training.train import SELECTION, WEIGHTS
 
     assert gc.CHECKPOINT == CHECKPOINT
     assert set(gc.OF_TRIALS) == {WEIGHTS, SELECTION}
@@ -475,8 +477,8 @@ def test_clips_that_are_drawn_cannot_be_skipped(lab: Lab, command: str) -> None:
 
 
 def test_skipping_names_the_same_study_as_its_setting(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    from study.commands.here import SKIPPING, with_skipping
-    from study.spec.study import name_of
+    from study.cli.context import SKIPPING, with_skipping
+    from study.config.study import name_of
 
     lab.file.unlink()  # a report is written from the ledger, with or without the file
     changes = with_skipping(True, lab.file, None, ["train.epochs=2"], settings(lab.folder))

@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from study.components.network import build_network
-from study.components.released import released_name
-from study.data.clips import ClipShape
-from study.registry import Registry
+from study.tasks.clips.nets.ifdd.network import build_network
+from study.tasks.clips.nets.ifdd.released import released_name
+from study.tasks.clips.data.contract import ClipShape
+from study.config.registry import Registry
 
 FULL_FOLDER = Path(os.environ.get("STUDY_GOLDEN", Path(__file__).resolve().parents[3] / "shared/golden"))
 TINY_FILE = Path(__file__).with_name("golden_tiny.npz")

@@ -11,10 +11,10 @@ import torchvision
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from study.components import published
-from study.components.network import build_network
-from study.components.torchvision_backbones import MVIT_PREFIXES
-from study.data.clips import ClipShape
+from study.tasks.clips.nets.video import published
+from study.tasks.clips.nets.ifdd.network import build_network
+from study.tasks.clips.nets.video.torchvision_backbones import MVIT_PREFIXES
+from study.tasks.clips.data.contract import ClipShape
 from study.errors import InputError
 
 Build = Callable[..., Any]

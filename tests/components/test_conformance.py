@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from study.registry import Registry
+from study.config.registry import Registry
 from study.testing import components as suite
 from study.testing.components import Case, Subject, cases, conform, conform_on_gpu
 

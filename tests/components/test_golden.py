@@ -13,11 +13,17 @@ from fvcore.nn import FlopCountAnalysis
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from study.components.contract import Features
-from study.components.network import build_network
-from study.components.released import from_released, is_unused, own_name, released_name, to_released
-from study.data.clips import ClipShape
-from study.registry import Registry
+from study.tasks.clips.nets.contract import Features
+from study.tasks.clips.nets.ifdd.network import build_network
+from study.tasks.clips.nets.ifdd.released import (
+    from_released,
+    is_unused,
+    own_name,
+    released_name,
+    to_released,
+)
+from study.tasks.clips.data.contract import ClipShape
+from study.config.registry import Registry
 
 FULL = ClipShape(channels=3, frames=16, height=224, width=224)
 VARIANTS: dict[str, dict[str, Any]] = {

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from study.components.initial import initialise
+from study.tasks.clips.nets.initial import initialise
 
 Network = Callable[..., nn.Module]
 

@@ -17,15 +17,15 @@ import torch
 from torch import Tensor, nn
 from torchvision.models.video import mvit_v2_s
 
-from study.components.exchange import export_released, import_kinetics, import_released
-from study.components.initial import initialise
-from study.components.network import build_network
-from study.components.released import released_name, to_released
-from study.components.weights import Facts, read, save, start_from
-from study.data.clips import ClipShape
+from study.tasks.clips.nets.ifdd.exchange import export_released, import_kinetics, import_released
+from study.tasks.clips.nets.initial import initialise
+from study.tasks.clips.nets.ifdd.network import build_network
+from study.tasks.clips.nets.ifdd.released import released_name, to_released
+from study.tasks.clips.nets.weights import Facts, read, save, start_from
+from study.tasks.clips.data.contract import ClipShape
 from study.errors import InputError
 from study.hashing import file_digest
-from study.registry import Registry
+from study.config.registry import Registry
 
 NARROWER = 6
 IMAGE_224 = ClipShape(channels=3, frames=16, height=224, width=224)

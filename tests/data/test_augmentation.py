@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torchvision.transforms.v2 import functional as oracle
 
-from study.data.augmentation import (
+from study.tasks.clips.data.augmentation import (
     DRAWN,
     Standard,
     brighten,
@@ -16,7 +16,7 @@ from study.data.augmentation import (
     turn_hue,
 )
 from study.errors import InputError
-from study.registry import Registry
+from study.config.registry import Registry
 
 NOTHING = {"flip": 0.0, "scale_low": 1.0, "ratio": 1.0} | dict.fromkeys(
     ("brightness", "contrast", "saturation", "hue"), 0.0

@@ -13,14 +13,14 @@ from click.testing import Result
 from PIL import Image
 from typer.testing import CliRunner
 
-from study.cli import app
-from study.data.check import Report, check, described, doubt_of_order
-from study.data.clips import Dataset
-from study.data.dfew import dfew
-from study.data.make import LAYOUTS, make
-from study.data.pack import pack
+from study.cli.app import app
+from study.tasks.clips.data.check import Report, check, described, doubt_of_order
+from study.tasks.clips.data.contract import Dataset
+from study.tasks.clips.data.sets.dfew import dfew
+from study.tasks.clips.data.make import LAYOUTS, make
+from study.tasks.clips.data.files.packs import pack
 from study.errors import InputError
-from study.registry import Registry
+from study.config.registry import Registry
 
 FRAMES = 4
 FOOTAGE = Path("Clip/clip_224x224_16f")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from study.data.footage import find, read
+from study.tasks.clips.data.files.frames import find, read
 
 pytest.importorskip("simplejpeg", reason="the decoders are of the extra 'video'")
 

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from study.data.clips import Clips
-from study.data.dfew import OFFICIAL_COUNTS, dfew
-from study.data.recorded import Recorded, held_out
+from study.tasks.clips.data.contract import Clips
+from study.tasks.clips.data.sets.dfew import OFFICIAL_COUNTS, dfew
+from study.tasks.clips.data.sets.recorded import Recorded, held_out
 from study.errors import InputError
 
 REAL = Path(__file__).parents[3] / "shared" / "data" / "DFEW"

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from study.data.acting import ACTIONS, EMOTIONS, PROTOTYPES
-from study.data.clips import Clips
-from study.data.faces import Faces, faces
+from study.tasks.clips.data.faces.acting import ACTIONS, EMOTIONS, PROTOTYPES
+from study.tasks.clips.data.contract import Clips
+from study.tasks.clips.data.faces.dataset import Faces, faces
 from study.errors import InputError
-from study.registry import Registry
+from study.config.registry import Registry
 
 TRUTH_SHA256 = "0b1e7cc63f9c48033ffb2df4e7e0f67faa606f0333310562d6b4cf00b9e129b4"
 """Of the truth of 50 clips. Additions, multiplications, divisions and comparisons of IEEE doubles give the same
@@ -222,7 +222,7 @@ def test_a_cached_split_is_identical_to_a_fresh_one_and_is_not_rendered_again(
     fresh = pixels(small().split("test"))
     np.testing.assert_array_equal(pixels(small(cache=str(tmp_path)).split("test")), fresh)
     assert [path.name for path in tmp_path.iterdir()] == [f"faces-{small().digest}-test.npy"]
-    monkeypatch.setattr("study.data.faces.draw", None)
+    monkeypatch.setattr("study.tasks.clips.data.faces.dataset.draw", None)
     np.testing.assert_array_equal(pixels(small(cache=str(tmp_path)).split("test")), fresh)
 
 
@@ -248,7 +248,7 @@ def test_processes_that_render_at_once_do_not_hurt_each_other(tmp_path: Path) ->
 def test_a_render_that_fails_leaves_nothing_in_the_cache(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("study.data.faces.draw", None)
+    monkeypatch.setattr("study.tasks.clips.data.faces.dataset.draw", None)
     with pytest.raises(TypeError):
         pixels(small(cache=str(tmp_path)).split("test"))
     assert list(tmp_path.iterdir()) == []

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 from scipy.stats import chi2_contingency, chisquare
 
-from study.data.acting import FRONTS, labels_of, play
-from study.data.clips import Clips, Split
-from study.data.faces import Faces, faces
+from study.tasks.clips.data.faces.acting import FRONTS, labels_of, play
+from study.tasks.clips.data.contract import Clips, Split
+from study.tasks.clips.data.faces.dataset import Faces, faces
 from study.records import RunSpec, from_json
-from study.registry import Registry
-from study.spec.study import neutral_values
+from study.config.registry import Registry
+from study.config.study import neutral_values
 
 DATA = Path(__file__).parents[2] / "study" / "data"
 EXAMPLES = Path(__file__).parents[2] / "reports" / "examples"

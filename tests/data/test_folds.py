@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from study.data.make import make
-from study.prepare import prepare
-from study.registry import Registry
-from study.spec.settings import settings
-from study.spec.study import load
+from study.tasks.clips.data.make import make
+from study.config.compile import prepare
+from study.config.registry import Registry
+from study.config.settings import settings
+from study.config.study import load
 
 STUDY = """
 title = "t"

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from study.data.dfew import dfew, dfew_listing
-from study.data.ferv39k import ferv39k, ferv39k_listing
-from study.data.folder import clips
-from study.data.mafw import CLASSES, mafw, mafw_listing
-from study.data.recorded import Recorded
+from study.tasks.clips.data.sets.dfew import dfew, dfew_listing
+from study.tasks.clips.data.sets.ferv39k import ferv39k, ferv39k_listing
+from study.tasks.clips.data.sets.folder import clips
+from study.tasks.clips.data.sets.mafw import CLASSES, mafw, mafw_listing
+from study.tasks.clips.data.sets.recorded import Recorded
 from study.errors import InputError
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"

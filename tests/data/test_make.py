@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from study.data.dfew import dfew
-from study.data.faces import faces
-from study.data.make import Made, make
-from study.data.recorded import Recorded
+from study.tasks.clips.data.sets.dfew import dfew
+from study.tasks.clips.data.faces.dataset import faces
+from study.tasks.clips.data.make import Made, make
+from study.tasks.clips.data.sets.recorded import Recorded
 from study.errors import InputError
 
 SMALL: dict[str, Any] = {

@@ -18,15 +18,15 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from study.cli import app
-from study.data import pack as packing
-from study.data.make import LAYOUTS, make
-from study.data.pack import Made, Pack, open_pack, pack
-from study.data.recorded import Recorded
+from study.cli.app import app
+from study.tasks.clips.data.files import packs as packing
+from study.tasks.clips.data.make import LAYOUTS, make
+from study.tasks.clips.data.files.packs import Made, Pack, open_pack, pack
+from study.tasks.clips.data.sets.recorded import Recorded
 from study.errors import InputError, StudyError
 from study.records import RunSpec
-from study.registry import Registry
-from study.training.train import train
+from study.config.registry import Registry
+from study.tasks.clips.training.train import train
 
 FRAMES = 5
 CLIPS = 70
@@ -177,8 +177,8 @@ def test_a_training_on_a_pack_is_the_same_run_with_the_same_weights(
 PACKS = """
 import time
 from pathlib import Path
-from study.data.dfew import dfew
-from study.data.pack import pack
+from study.tasks.clips.data.sets.dfew import dfew
+from study.tasks.clips.data.files.packs import pack
 
 def tell(done, total):
     print(done, flush=True)

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from study.data import recorded
-from study.data.folder import clips
-from study.data.footage import by_number
-from study.data.recorded import Recorded
+from study.tasks.clips.data.sets import recorded
+from study.tasks.clips.data.sets.folder import clips
+from study.tasks.clips.data.files.frames import by_number
+from study.tasks.clips.data.sets.recorded import Recorded
 from study.errors import InputError
 
 Tree = Callable[..., Path]
@@ -190,7 +190,7 @@ def test_a_missing_extra_is_named_and_nothing_stands_in_for_it(
     def absent(name: str) -> None:
         raise ImportError(name)
 
-    monkeypatch.setattr("study.data.footage.importlib.import_module", absent)
+    monkeypatch.setattr("study.tasks.clips.data.files.frames.importlib.import_module", absent)
     assert "pip install 'study[video]'" in refusal(root, skip_bad=True)
     with pytest.raises(InputError, match=r"decoder 'simplejpeg' needs simplejpeg: pip install"):
         open_tree(root, decoder="simplejpeg").split("train").read(np.array([0]), None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from study.data.sampling import Sampling, uniform
+from study.tasks.clips.data.sampling import Sampling, uniform
 
 
 def test_as_many_frames_as_asked_for_are_all_read_in_order() -> None:

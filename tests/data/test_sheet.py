@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from typer.testing import CliRunner
 
-from study.cli import app
-from study.data.clips import Clips, ClipShape, Pixels, Split
-from study.data.faces import faces
-from study.data.sheet import CURVES, choose, show
+from study.cli.app import app
+from study.tasks.clips.data.contract import Clips, ClipShape, Pixels, Split
+from study.tasks.clips.data.faces.dataset import faces
+from study.tasks.clips.data.sheet import CURVES, choose, show
 from study.errors import InputError
 
 SMALL = ClipShape(1, 5, 20, 30)

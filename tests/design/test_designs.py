@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from study.design.variants import Variant, factorial, leave_one_out, one_factor, variants
+from study.config.designs import Variant, factorial, leave_one_out, one_factor, variants
 from study.errors import InputError
-from study.registry import Registry
-from study.spec.settings import settings
-from study.spec.study import load
+from study.config.registry import Registry
+from study.config.settings import settings
+from study.config.study import load
 
 FACTORS = {"a": (1, 2, 3), "b": ("x", "y")}
 REFERENCE = {"a": 2, "b": "y"}

@@ -11,7 +11,7 @@ import pytest
 from study.errors import InputError
 from study.executors.devices import choose_device, core_share
 from study.executors.local import LocalWorkers
-from study.executors.protocol import Ended, EpochEnded, Task
+from study.executors.base import Ended, EpochEnded, Task
 from study.records import RunSpec
 
 PATIENCE_S = 60.0

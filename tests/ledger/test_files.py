@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from study.errors import InputError
-from study.ledger.files import write
+from study.files import write
 from study.records import Failure, from_json, to_json
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from test_conductor import Lab
 
-from study import outcomes
+from study.engine import jobs as outcomes
 
 MADE_AGAIN = (
     "runs/*/result.json",

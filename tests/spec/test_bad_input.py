@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from study.design.variants import variants
+from study.config.designs import variants
 from study.errors import InputError
-from study.prepare import prepare
-from study.registry import Registry
-from study.spec.settings import settings
-from study.spec.study import load
+from study.config.compile import prepare
+from study.config.registry import Registry
+from study.config.settings import settings
+from study.config.study import load
 
 GOOD = """
 title = "t"

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from study.design.variants import variants
+from study.config.designs import variants
 from study.errors import InputError
-from study.registry import Registry
-from study.spec.recipes import RECIPES
-from study.spec.settings import settings
-from study.spec.study import load, resolve
+from study.config.registry import Registry
+from study.config.recipes import RECIPES
+from study.config.settings import settings
+from study.config.study import load, resolve
 
 STUDY = """
 title = "t"

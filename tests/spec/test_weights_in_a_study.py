@@ -7,15 +7,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from study.components.network import build_network
-from study.components.weights import Facts, save, shapes
-from study.data.clips import ClipShape
+from study.tasks.clips.nets.ifdd.network import build_network
+from study.tasks.clips.nets.weights import Facts, save, shapes
+from study.tasks.clips.data.contract import ClipShape
 from study.errors import InputError
-from study.prepare import prepare
+from study.config.compile import prepare
 from study.records import RunSpec
-from study.registry import Registry
-from study.spec.settings import settings
-from study.spec.study import load
+from study.config.registry import Registry
+from study.config.settings import settings
+from study.config.study import load
 
 STUDY = """
 title = "t"

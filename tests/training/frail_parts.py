@@ -12,9 +12,9 @@ from tiny_parts import Tiny, TwoLayers
 from torch import nn
 from torch.nn import functional as F
 
-from study.components.contract import Output
-from study.data.clips import Clips
-from study.registry import Range, component
+from study.tasks.clips.nets.contract import Output
+from study.tasks.clips.data.contract import Clips
+from study.config.registry import Range, component
 
 KILLED = 9
 """The exit code of an attempt that ends itself without a word."""
@@ -109,7 +109,9 @@ def attempt(spec, folder, told, *, epoch=0, step=0, write=0, rule="") -> None:
 
     Every epoch that is reported adds a line to the file `told`.
     """
-    from study.training import checkpoint, predictions, train
+    from study.tasks.clips.training import checkpoint
+    from study.tasks.clips.training import predictions
+    from study.tasks.clips.training import train
 
     logging.getLogger("study").setLevel(logging.ERROR)
     torch.set_num_threads(1)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from study.training.averaging import Average
+from study.tasks.clips.training.ema import Average
 
 
 class Holder(nn.Module):

@@ -13,8 +13,8 @@ import torch
 from frail_parts import KILLED, attempt
 
 from study.records import RunResult, Stopped, from_json, to_json
-from study.training import train as job
-from study.training.train import train
+from study.tasks.clips.training import train as job
+from study.tasks.clips.training.train import train
 
 STANDARD = {
     "name": "standard",
@@ -35,7 +35,7 @@ STEPS_PER_EPOCH = 7
 def processes():
     """Return what starts processes that have torch imported."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["study.training.train", "torch._dynamo"])
+    context.set_forkserver_preload(["study.tasks.clips.training.train", "torch._dynamo"])
     return context
 
 
@@ -256,7 +256,7 @@ def test_a_learner_goes_on_at_any_step_with_every_generator_where_it_was(hard):
 
     import numpy as np
 
-    from study.registry import Registry
+    from study.config.registry import Registry
 
     registry = Registry(hard.modules)
     dataset = registry.build("dataset", hard.table("dataset"))

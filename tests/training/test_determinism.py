@@ -10,11 +10,11 @@ import torch
 
 from study.errors import StudyError
 from study.records import RunResult, from_json
-from study.training import pace
-from study.training.determinism import prepare, watched
-from study.training.evaluate import evaluate
-from study.training.memory import in_memory
-from study.training.train import train
+from study.tasks.clips.training import pace
+from study.tasks.clips.training.determinism import prepare, watched
+from study.tasks.clips.training.evaluate import evaluate
+from study.tasks.clips.training.memory import in_memory
+from study.tasks.clips.training.train import train
 
 
 def ignore(epoch):
@@ -153,7 +153,7 @@ def test_memory_that_runs_out_in_the_test_is_told_likewise(spec, tmp_path, monke
     def no_memory(*_):
         raise torch.OutOfMemoryError("CUDA out of memory.")
 
-    monkeypatch.setattr("study.training.evaluate.predict", no_memory)
+    monkeypatch.setattr("study.tasks.clips.training.evaluate.predict", no_memory)
     with pytest.raises(StudyError, match="testing in batches of 8 clips"):
         evaluate(spec(epochs=1), tmp_path, ignore)
 

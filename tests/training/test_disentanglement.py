@@ -8,9 +8,15 @@ import torch
 from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
 
-from study.components.resampling import hat_weights
-from study.training.disentanglement import area_under_curve, frame_weights, frames, probes, rank_correlation
-from study.training.observed import Observed
+from study.tasks.clips.nets.resampling import hat_weights
+from study.tasks.clips.measures.disentanglement import (
+    area_under_curve,
+    frame_weights,
+    frames,
+    probes,
+    rank_correlation,
+)
+from study.tasks.clips.measures.contract import Observed
 
 random = np.random.default_rng(0)
 

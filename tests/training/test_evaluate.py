@@ -2,9 +2,9 @@ import pytest
 
 from study.errors import StudyError
 from study.records import RunResult, TestResult, from_json
-from study.training.evaluate import evaluate
-from study.training.predictions import load
-from study.training.train import train
+from study.tasks.clips.training.evaluate import evaluate
+from study.tasks.clips.training.predictions import load
+from study.tasks.clips.training.train import train
 
 
 def ignore(epoch):

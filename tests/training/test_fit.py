@@ -8,18 +8,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from study.data.faces import Faces
+from study.tasks.clips.data.faces.dataset import Faces
 from study.errors import InputError
-from study.prepare import check as check_study
-from study.prepare import prepare
+from study.config.compile import check as check_study
+from study.config.compile import prepare
 from study.records import RunResult, TestResult, from_json
-from study.registry import Registry
-from study.spec.settings import settings
-from study.spec.study import load
-from study.training.check import check
-from study.training.evaluate import evaluate
-from study.training.learner import learned
-from study.training.train import train
+from study.config.registry import Registry
+from study.config.settings import settings
+from study.config.study import load
+from study.tasks.clips.training.check import check
+from study.tasks.clips.training.evaluate import evaluate
+from study.tasks.clips.training.state import learned
+from study.tasks.clips.training.train import train
 
 
 def ignore(epoch):

@@ -15,12 +15,12 @@ import torch
 from scipy.special import log_softmax, logsumexp
 from torch import nn
 
-from study.components.contract import Output
-from study.data.clips import Clips, Views
+from study.tasks.clips.nets.contract import Output
+from study.tasks.clips.data.contract import Clips, Views
 from study.errors import InputError
-from study.training.batches import predict, training_batches
-from study.training.predictions import load
-from study.training.train import train
+from study.tasks.clips.training.batches import predict, training_batches
+from study.tasks.clips.training.predictions import load
+from study.tasks.clips.training.train import train
 
 CLIPS, BATCH = 22, 4
 RUNNING_S = 20.0
@@ -112,8 +112,8 @@ def is_running(process):
 
 READS_FOR_EVER = """
 import time, numpy as np
-from study.data.clips import Clips
-from study.training.batches import training_batches
+from study.tasks.clips.data.contract import Clips
+from study.tasks.clips.training.batches import training_batches
 
 def read(indexes, generator):
     time.sleep(0.05)

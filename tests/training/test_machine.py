@@ -1,7 +1,7 @@
 import importlib.metadata
 import platform
 
-from study.training.machine import machine
+from study.machine import machine
 
 
 def test_the_record_tells_versions_and_hardware():

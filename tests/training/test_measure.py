@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from study.components.network import build_network
-from study.data.clips import ClipShape
+from study.tasks.clips.nets.ifdd.network import build_network
+from study.tasks.clips.data.contract import ClipShape
 from study.errors import StudyError
 from study.records import Measurement, RunSpec, from_json
-from study.registry import Registry
-from study.training.measure import measure, observe
-from study.training.train import train
+from study.config.registry import Registry
+from study.tasks.clips.measures.measure import measure, observe
+from study.tasks.clips.training.train import train
 
 FACES = {"train_clips": 32, "selection_clips": 14, "test_clips": 70, "clips_per_person": 14, "frames": 8}
 

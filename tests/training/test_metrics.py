@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import balanced_accuracy_score, confusion_matrix, log_loss
 
-from study.training.metrics import absent, scores, worst
+from study.tasks.clips.metrics import absent, scores, worst
 
 CLASSES = ("joy", "fear", "calm")
 

@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F
 from scipy import stats
 
-from study.components.contract import Output
-from study.components.losses import CrossEntropyContext
-from study.training.mixing import Mixing, patched
+from study.tasks.clips.nets.contract import Output
+from study.tasks.clips.nets.ifdd.losses import CrossEntropyContext
+from study.tasks.clips.training.mixup import Mixing, patched
 
 CLASSES = 5
 LABELS = torch.tensor([0, 1, 2, 3, 4, 0])

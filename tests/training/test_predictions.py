@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from study.errors import InputError
-from study.training.predictions import Predictions, load, save
+from study.tasks.clips.training.predictions import Predictions, load, save
 
 SOME = Predictions(
     ids=np.array(["a/1", "ü"]),

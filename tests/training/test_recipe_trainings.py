@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from study.components.contract import Output
+from study.tasks.clips.nets.contract import Output
 from study.records import RunResult, RunSpec, from_json
-from study.registry import Registry
-from study.spec.recipes import RECIPES
-from study.spec.settings import settings
-from study.spec.study import load, resolve
-from study.training.schedule import schedule
-from study.training.train import train
+from study.config.registry import Registry
+from study.config.recipes import RECIPES
+from study.config.settings import settings
+from study.config.study import load, resolve
+from study.tasks.clips.training.schedules import schedule
+from study.tasks.clips.training.train import train
 
 STUDY = """
 title = "t"

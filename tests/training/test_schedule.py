@@ -2,7 +2,7 @@ from math import cos, pi
 
 import pytest
 
-from study.training.schedule import Cosine, schedule
+from study.tasks.clips.training.schedules import Cosine, schedule
 
 
 def test_the_warm_up_is_linear_and_the_cosine_ends_just_above_zero():

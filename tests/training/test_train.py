@@ -7,12 +7,12 @@ import torch
 
 from study.errors import StudyError
 from study.records import Epoch, RunResult, TestResult, from_json
-from study.registry import Registry
-from study.training import train as job
-from study.training.batches import shuffled
-from study.training.evaluate import evaluate
-from study.training.predictions import load
-from study.training.train import train
+from study.config.registry import Registry
+from study.tasks.clips.training import train as job
+from study.tasks.clips.training.batches import shuffled
+from study.tasks.clips.training.evaluate import evaluate
+from study.tasks.clips.training.predictions import load
+from study.tasks.clips.training.train import train
 
 
 def ignore(epoch):

@@ -10,13 +10,13 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from study import conductor
+from study.engine import conductor
 from study.executors.inprocess import InProcess
 from study.ledger.store import Ledger
-from study.prepare import TARGETS, prepare
-from study.registry import Registry
-from study.spec.settings import settings
-from study.spec.study import load
+from study.config.compile import TARGETS, prepare
+from study.config.registry import Registry
+from study.config.settings import settings
+from study.config.study import load
 from study.testing import fake
 
 HERE = Path(__file__).parent

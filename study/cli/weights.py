@@ -1,0 +1,42 @@
+"""``study weights``: take the authors' weights in, give ours back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+weights = typer.Typer(help="Weights of IFDD: take the authors' in, give ours back.", no_args_is_help=True)
+
+Source = Annotated[Path, typer.Argument(help="The file to read.")]
+Target = Annotated[Path, typer.Argument(metavar="OUT", help="The file to write; it must not exist.")]
+
+
+@weights.command(name="import")
+def import_(released: Source, out: Target) -> None:
+    """Take in a checkpoint of the authors' IFDD, in any of its configurations."""
+    from study.tasks.clips.nets.ifdd.exchange import import_released
+
+    print(import_released(released, out))
+
+
+@weights.command()
+def export(path: Source, out: Target) -> None:
+    """Write the weights of a run, or imported ones, as a checkpoint for the authors' code."""
+    from study.tasks.clips.nets.ifdd.exchange import export_released
+
+    print(export_released(path, out))
+
+
+@weights.command()
+def kinetics(
+    out: Target,
+    path: Annotated[
+        Path | None, typer.Option("--from", help="torchvision's file; downloaded where not given.")
+    ] = None,
+) -> None:
+    """Take in torchvision's Kinetics-400 weights of mvit_v2_s for the backbone mfvit-xs."""
+    from study.tasks.clips.nets.ifdd.exchange import import_kinetics
+
+    print(import_kinetics(out, path))

@@ -1,1 +1,0 @@
-"""The command line's groups of commands, one file a group; heavy imports stay inside the commands."""

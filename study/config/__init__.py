@@ -1,0 +1,1 @@
+"""Study files, settings and components: what is asked for, validated."""

@@ -1,0 +1,96 @@
+"""study.toml: this machine and this lab. Nothing in it changes a number."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from study.errors import InputError
+from study.config.registry import Range
+from study.config.tables import fill, read_toml
+
+FILE = "study.toml"
+_CACHED = ("faces", "dfew", "ferv39k", "mafw", "clips")
+"""Data sets that keep something of their clips beside the ledger, unless study.toml says where."""
+_CACHE = {"cache": ".study/data"}
+Keep = Literal["confirmed", "all"]
+
+
+@dataclass(frozen=True)
+class _Keys:
+    ledger: Annotated[str, "folder of runs and studies"] = ".study/ledger"
+    reports: Annotated[str, "folder that reports are written to"] = "reports"
+    workers: Annotated[int, Range(1)] | Literal["auto"] = "auto"
+    runs_per_gpu: Annotated[int, Range(1)] = 1
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    loader_workers: Annotated[int, Range(0)] = 0
+    keep: Keep = "confirmed"
+    mlflow: Annotated[str, "MLflow store, or 'off'"] = ""
+    components: list[str] = field(default_factory=list)
+    data: Any = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where things lie on this machine and how much of it a study may use. Paths are absolute."""
+
+    home: Path
+    ledger: Path
+    reports: Path
+    workers: int | Literal["auto"]
+    """Runs at a time; ``auto``: `runs_per_gpu` on each GPU, or one on each processor core."""
+    runs_per_gpu: int
+    device: Literal["auto", "cpu", "cuda"]
+    loader_workers: int
+    """Processes a training reads its clips with; 0 for none of their own."""
+    keep: Keep
+    """Whose weights and predictions stay: those of confirmed runs alone, or those of search trials too."""
+    mlflow: str
+    """The URI of the MLflow store, ``off`` for none."""
+    artifacts: Path
+    components: tuple[str, ...]
+    data: dict[str, dict[str, str]]
+    """Places of each data set, by its name: ``{"dfew": {"root": …}}``."""
+
+
+def settings(start: Path) -> Settings:
+    """Read the study.toml of `start` or of the nearest folder above it; defaults where there is none."""
+    start = start.resolve()
+    home = next((folder for folder in (start, *start.parents) if (folder / FILE).is_file()), start)
+    path = home / FILE
+    given = read_toml(path) if path.is_file() else {}
+    keys = fill(_Keys, given, f"{path}:")
+    if keys.mlflow and keys.mlflow != "off" and "://" not in keys.mlflow:
+        raise InputError(
+            f"{path}: mlflow: must be 'off' or a URI such as 'sqlite:////folder/x.db'. Got {keys.mlflow!r} instead."
+        )
+    given_places = _places(keys.data, f"{path}: data")
+    data = {name: {**_CACHE, **given_places.get(name, {})} for name in _CACHED} | {
+        name: table for name, table in given_places.items() if name not in _CACHED
+    }
+    store = home / ".study" / "mlflow"
+    return Settings(
+        home=home,
+        ledger=home / keys.ledger,
+        reports=home / keys.reports,
+        workers=keys.workers,
+        runs_per_gpu=keys.runs_per_gpu,
+        device=keys.device,
+        loader_workers=keys.loader_workers,
+        keep=keys.keep,
+        mlflow=keys.mlflow or f"sqlite:///{store / 'mlflow.db'}",
+        artifacts=store / "artifacts",
+        components=tuple(keys.components),
+        data={name: {key: str(home / value) for key, value in table.items()} for name, table in data.items()},
+    )
+
+
+def _places(given: Any, where: str) -> dict[str, dict[str, str]]:
+    if not isinstance(given, dict) or not all(isinstance(table, dict) for table in given.values()):
+        raise InputError(f"{where}: must hold one table a data set, such as [data.dfew] with root = '…'.")
+    for name, table in given.items():
+        for key, value in table.items():
+            if not isinstance(value, str):
+                raise InputError(f"{where}.{name}.{key}: must be a path in quotes. Got {value!r} instead.")
+    return given

@@ -1,0 +1,91 @@
+"""TOML tables and where their values came from: reading, composing, and checking against a dataclass."""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar, get_type_hints
+
+from study.errors import InputError, listing, nearest
+from study.config.registry import check, describe
+
+Table = dict[str, Any]
+Schema = TypeVar("Schema")
+
+
+def read_toml(path: Path) -> Table:
+    """Return the file as nested tables; InputError where it is missing or is no TOML."""
+    try:
+        with path.open("rb") as file:
+            return tomllib.load(file)
+    except FileNotFoundError:
+        near = nearest(path.name, [other.name for other in path.parent.glob("*.toml")])
+        raise InputError(f"{path}: no such file.{near}") from None
+    except IsADirectoryError:
+        raise InputError(f"{path}: is a folder, not a TOML file.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not valid TOML: {error}.") from None
+
+
+def parse_setting(text: str) -> tuple[str, Any]:
+    """Return ``key=value`` of the command line as a dotted key and a TOML value; a bare word is a string."""
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise InputError(f"--set {text!r}: must be key=value, such as train.epochs=3.")
+    try:
+        return key.strip(), tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError as error:
+        if value.strip()[:1] in ("{", "[", '"', "'"):
+            raise InputError(f"--set {text!r}: the value is not valid TOML: {error}.") from None
+        return key.strip(), value.strip()
+
+
+def assign(tree: Table, key: str, value: Any) -> None:
+    """Put `value` at a dotted `key`, in place; a component given by its name becomes a table on the way."""
+    *parents, last = key.split(".")
+    for parent in parents:
+        below = tree.setdefault(parent, {})
+        if isinstance(below, str):
+            below = tree[parent] = {"name": below}
+        elif isinstance(below, Mapping):
+            below = tree[parent] = dict(below)
+        else:
+            raise InputError(f"{key}: {parent!r} is a value, not a table.")
+        tree = below
+    if not parents and isinstance(value, Mapping) and isinstance(tree.get(last), Mapping):
+        tree[last] = {**tree[last], **value}
+    else:
+        tree[last] = value
+
+
+def leaves(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested tables flattened to dotted keys."""
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping) and value:
+            flat |= leaves(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat
+
+
+def fill(schema: type[Schema], given: Any, where: str) -> Schema:
+    """Return a `schema` dataclass filled from a table, every value checked against its field's annotation.
+
+    Raises:
+        InputError: An unknown key, a missing one, a wrong type or a value out of range.
+    """
+    if not isinstance(given, Mapping):
+        raise InputError(f"{where}: must be a table. Got {given!r} instead.")
+    before = f"{where} " if where.endswith(":") else f"{where}."
+    fields = {field.name: field for field in dataclasses.fields(schema)}  # type: ignore[arg-type]
+    hints = get_type_hints(schema, include_extras=True)
+    for key in given:
+        if key not in fields:
+            raise InputError(f"{before}{key}: unknown key.{nearest(key, fields)} Allowed: {listing(fields)}.")
+    for name, field in fields.items():
+        if name not in given and field.default is field.default_factory is dataclasses.MISSING:
+            raise InputError(f"{before}{name}: is missing. It must be {describe(hints[name])}.")
+    return schema(**{key: check(hints[key], value, f"{before}{key}") for key, value in given.items()})

@@ -1,1 +1,0 @@
-"""Which cells a study trains."""

@@ -1,0 +1,1 @@
+"""What is trained and judged: video clips, a Python function, a command."""

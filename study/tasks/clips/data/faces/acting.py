@@ -1,0 +1,336 @@
+"""What the people of the procedural data set do: who they are, what they show, and when.
+
+Everything here is a function of draws that a counter-based generator makes for one person or one clip, by
+additions, multiplications, divisions and comparisons alone. IEEE arithmetic fixes the result of each of
+these, so the ground truth is the same to the last bit on every machine, in every batch and process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from study.tasks.clips.data.contract import Split
+from study.hashing import seed_of
+
+Floats = NDArray[np.float64]
+
+EMOTIONS = ("happy", "sad", "neutral", "angry", "surprise", "disgust", "fear")
+"""In DFEW's order."""
+
+PROTOTYPES: Mapping[str, Mapping[str, float]] = {
+    "happy": {"AU6": 0.9, "AU12": 1.0, "AU25": 0.5},
+    "sad": {"AU1": 1.0, "AU4": 0.5, "AU15": 1.0, "AU17": 0.5},
+    "neutral": {},
+    "angry": {"AU4": 1.0, "AU5": 0.4, "AU7": 0.8, "AU23": 1.0},
+    "surprise": {"AU1": 1.0, "AU2": 1.0, "AU5": 0.9, "AU25": 0.6, "AU26": 1.0},
+    "disgust": {"AU4": 0.3, "AU9": 1.0, "AU10": 0.9, "AU17": 0.6},
+    "fear": {"AU1": 1.0, "AU2": 0.5, "AU4": 0.7, "AU5": 1.0, "AU20": 1.0, "AU25": 0.6, "AU26": 0.3},
+}
+"""Action units of each emotion at full intensity, after EMFACS (Friesen and Ekman, 1983)."""
+
+ACTIONS = (
+    "AU1",  # inner brow raiser
+    "AU2",  # outer brow raiser
+    "AU4",  # brow lowerer
+    "AU5",  # upper lid raiser
+    "AU6",  # cheek raiser
+    "AU7",  # lid tightener
+    "AU9",  # nose wrinkler
+    "AU10",  # upper lip raiser
+    "AU12",  # lip corner puller
+    "AU15",  # lip corner depressor
+    "AU17",  # chin raiser
+    "AU18",  # lip pucker
+    "AU20",  # lip stretcher
+    "AU23",  # lip tightener
+    "AU25",  # lips part
+    "AU26",  # jaw drop
+    "AU45",  # blink
+)
+"""The action units (FACS; Ekman, Friesen and Hager, 2002) that a face is drawn from."""
+
+POSES = ("x", "y", "roll", "yaw", "pitch", "zoom", "gaze")
+"""Head position in half pictures, roll in half radians, turns and gaze in [-1, 1], relative growth."""
+
+PROPORTIONS: Mapping[str, tuple[float, float]] = {
+    "face_width": (0.70, 0.80),
+    "jaw": (0.10, 0.30),
+    "brow_height": (-0.05, 0.05),
+    "brow_slope": (-0.05, 0.05),
+    "brow_thickness": (0.055, 0.10),
+    "brow_tone": (0.10, 0.35),
+    "eye_distance": (0.31, 0.36),
+    "eye_width": (0.15, 0.185),
+    "eye_opening": (0.8, 1.15),
+    "nose_length": (0.15, 0.23),
+    "nose_width": (0.10, 0.15),
+    "mouth_height": (0.48, 0.55),
+    "mouth_width": (0.24, 0.31),
+    "mouth_corner": (-0.025, 0.025),
+    "lip_thickness": (0.7, 1.3),
+    "skin": (0.36, 0.82),
+    "hair": (0.05, 0.60),
+    "hairline": (0.66, 0.84),
+    "hair_length": (-0.2, 1.6),
+    "beard": (-1.2, 0.6),
+    "age": (0.3, 1.0),
+}
+"""Least and greatest value of what makes a person's face their own; lengths in half face heights."""
+
+DFEW_CLIPS = (2445, 1894, 2669, 2173, 1469, 145, 902)
+"""Clips of each emotion in any train list of DFEW together with its test list (Jiang et al., 2020)."""
+
+FRONTS = ("glasses", "hair", "hand", "bar")
+"""What may be in front of a face."""
+FRONT_COURSE = ("x", "y", "shown")
+"""Where it is, as an offset in half face heights, and how far it has come, in [0, 1]."""
+FRONT_LOOK = ("place", "size", "tone", "angle", "side", "detail")
+"""What makes one hand or one pair of glasses differ from another."""
+
+SCENERY = ("backdrop", "backdrop_slope", "stripe_angle", "stripe_tone", "blob_x", "blob_y", "blob_tone")
+LIGHTING = ("gain", "side", "top", "contrast")
+_KNOTS_OF_SPEECH = 14
+_KNOTS_OF_HEAD = 4
+_BLINKS = 2
+_LEAST_SHARE = 0.15
+
+
+@dataclass(frozen=True)
+class Strengths:
+    """How wild the clips are: each in [0, 1], `noise` in grey levels; `study/tasks/clips/data/faces/faces.md` says what they do."""
+
+    dilution: float
+    motion: float
+    resting: float
+    background: float
+    light: float
+    noise: float
+    occlusion: float = 0.0
+
+
+@dataclass(frozen=True)
+class Play:
+    """What n clips of T frames show, before anything is drawn."""
+
+    intensity: Floats
+    """(n, T): the expression's intensity in [0, 1]; 0 throughout for a neutral clip."""
+    peak_frame: NDArray[np.int64]
+    """(n,): the frame that shows most; for a neutral clip, where it would have been."""
+    actions: Floats
+    """(n, T, len(ACTIONS)): what each action unit does, in [0, 1]."""
+    poses: Floats
+    """(n, T, len(POSES))."""
+    proportions: Floats
+    """(n, len(PROPORTIONS)): of the person in the clip."""
+    scenery: Floats
+    """(n, len(SCENERY)), each in [-1, 1] times the strength of the background."""
+    lighting: Floats
+    """(n, len(LIGHTING)), each in [-1, 1] times the strength of the light."""
+    front: NDArray[np.int64]
+    """(n,): which of `FRONTS` is in front of the face, -1 where nothing is."""
+    front_course: Floats
+    """(n, T, len(FRONT_COURSE)), 0 where nothing is."""
+    front_look: Floats
+    """(n, len(FRONT_LOOK)), in [0, 1)."""
+
+
+class _Draws:
+    """Uniform numbers in [0, 1), one row a clip or person, handed out column by column."""
+
+    def __init__(self, count: int, seed: int, kind: str, split: Split, indexes: NDArray[np.int64]) -> None:
+        rows = [
+            np.random.Philox(key=seed_of("faces", seed, kind, split, int(i))).random_raw(count)
+            for i in indexes
+        ]
+        raw = np.asarray(rows, dtype=np.uint64).reshape(len(indexes), count)
+        self._columns = (raw >> np.uint64(11)).astype(np.float64) * 2.0**-53
+        self._used = 0
+
+    def next(self, columns: int) -> Floats:
+        self._used += columns
+        if self._used > self._columns.shape[1]:
+            raise IndexError("more draws asked for than were made")
+        return self._columns[:, self._used - columns : self._used]
+
+    def one(self) -> Floats:
+        return self.next(1)[:, 0]
+
+
+def play(
+    split: Split,
+    indexes: NDArray[np.int64],
+    labels: NDArray[np.int64],
+    *,
+    seed: int,
+    frames: int,
+    clips_per_person: int,
+    strengths: Strengths,
+) -> Play:
+    """Return what the clips `indexes` of a split show; a clip's rows depend on its own index and label alone."""
+    draws = _Draws(160, seed, "clip", split, indexes)
+    faces, person_of = np.unique(indexes // clips_per_person, return_inverse=True)
+    people = _Draws(64, seed, "person", split, faces)
+    time = (np.arange(frames) + 0.5) / frames
+
+    curve = _expression_curve(draws, time, strengths.dilution)
+    peak = 0.4 + 0.6 * draws.one()
+    expressive = labels != EMOTIONS.index("neutral")
+    intensity = curve * (peak * expressive)[:, None]
+
+    own_style, proportions, resting = _people(people)
+    prototypes = np.array([[PROTOTYPES[e].get(action, 0.0) for action in ACTIONS] for e in EMOTIONS])
+    style = (0.75 + 0.35 * draws.next(len(ACTIONS))) * own_style[person_of]
+    shown = intensity[:, :, None] * (prototypes[labels] * style)[:, None, :]
+    at_rest = strengths.resting * (resting[:, 0, None] * prototypes[resting[:, 1].astype(np.int64)])
+    moving, poses = _irrelevant_motion(draws, time, strengths.motion)
+    actions = np.clip(at_rest[person_of][:, None, :] + shown + moving, 0.0, 1.0)
+    front, front_course, front_look = _in_front(split, indexes, seed, time, strengths.occlusion)
+    return Play(
+        intensity=intensity,
+        peak_frame=curve.argmax(axis=1),
+        actions=actions,
+        poses=poses,
+        proportions=proportions[person_of],
+        scenery=strengths.background * (2.0 * draws.next(len(SCENERY)) - 1.0),
+        lighting=strengths.light * (2.0 * draws.next(len(LIGHTING)) - 1.0),
+        front=front,
+        front_course=front_course,
+        front_look=front_look,
+    )
+
+
+def labels_of(split: Split, count: int, *, seed: int, imbalance: float) -> NDArray[np.int64]:
+    """Return the emotions of a split's first `count` clips.
+
+    Balanced, they come in turn. Otherwise each clip takes the emotion that is furthest behind its share of the clips
+    so far, so that a clip's emotion does not depend on how many follow, and the classes of any number of
+    clips are near their shares. How far each is behind at the start is drawn from the seed and the split.
+    """
+    if imbalance == 0.0:
+        return np.arange(count, dtype=np.int64) % len(EMOTIONS)
+    wild = np.array(DFEW_CLIPS) / sum(DFEW_CLIPS)
+    share = (1.0 - imbalance) / len(EMOTIONS) + imbalance * wild
+    behind = _Draws(len(EMOTIONS), seed, "classes", split, np.zeros(1, np.int64)).next(len(EMOTIONS))[0] - 0.5
+    labels = np.empty(count, dtype=np.int64)
+    for clip in range(count):
+        behind = behind + share
+        labels[clip] = behind.argmax()
+        behind[labels[clip]] -= 1.0
+    return labels
+
+
+def mislabelled(labels: NDArray[np.int64], split: Split, *, seed: int, share: float) -> NDArray[np.int64]:
+    """Return `labels` with about a share of them replaced, each by any other emotion, all equally likely."""
+    draws = _Draws(2, seed, "label", split, np.arange(len(labels)))
+    wrong = draws.one() < share
+    others = len(EMOTIONS) - 1
+    step = 1 + np.minimum((draws.one() * others).astype(np.int64), others - 1)
+    return np.where(wrong, (labels + step) % len(EMOTIONS), labels)
+
+
+def _expression_curve(draws: _Draws, time: Floats, dilution: float) -> Floats:
+    """Onset, apex and offset of each clip's expression, (n, T), its greatest possible value 1."""
+    share = np.maximum(_LEAST_SHARE, 1.0 - dilution * (0.7 + 0.6 * draws.one()))
+    start = draws.one() * (1.0 - share)
+    onset = 0.2 + 0.2 * draws.one()
+    offset = 0.2 + 0.2 * draws.one()
+    position = (time - start[:, None]) / share[:, None]
+    rising = _smoothstep(position / onset[:, None])
+    falling = _smoothstep((1.0 - position) / offset[:, None])
+    return np.minimum(rising, falling)
+
+
+def _people(draws: _Draws) -> tuple[Floats, Floats, Floats]:
+    """Return styles (P, A), proportions (P, len(PROPORTIONS)) and resting faces (P, 2): strength, emotion."""
+    bounds = np.array(list(PROPORTIONS.values()))
+    style = 0.8 + 0.2 * draws.next(len(ACTIONS))
+    proportions = bounds[:, 0] + (bounds[:, 1] - bounds[:, 0]) * draws.next(len(PROPORTIONS))
+    strength = 0.5 + 0.5 * draws.one()
+    emotional = [i for i, emotion in enumerate(EMOTIONS) if PROTOTYPES[emotion]]
+    emotion = np.array(emotional)[(draws.one() * len(emotional)).astype(np.int64)]
+    return style, proportions, np.stack([strength, emotion.astype(np.float64)], axis=1)
+
+
+def _irrelevant_motion(draws: _Draws, time: Floats, motion: float) -> tuple[Floats, Floats]:
+    """Return what a face does that says nothing of the emotion: actions (n, T, A) and poses (n, T, len(POSES))."""
+    talkative = motion * _smoothstep(1.5 * draws.one() - 0.25)[:, None]
+    phrase = _smoothstep(2.0 * _wander(draws.next(_KNOTS_OF_HEAD), time) - 0.4)
+    jaw = talkative * phrase * _wander(draws.next(_KNOTS_OF_SPEECH), time)
+    lips = talkative * phrase * _wander(draws.next(_KNOTS_OF_SPEECH), time)
+    blinking = np.zeros_like(jaw)
+    for _ in range(_BLINKS):
+        happens = (draws.one() < motion)[:, None]
+        blinking = np.maximum(blinking, happens * _bump(time, draws.one(), 0.045 + 0.02 * draws.one()))
+    emphasis = motion * _bump(time, draws.one(), 0.1 + 0.1 * draws.one()) * draws.one()[:, None]
+
+    actions = np.zeros((*jaw.shape, len(ACTIONS)))
+    for action, amount in {
+        "AU1": 0.5 * emphasis,
+        "AU2": 0.5 * emphasis,
+        "AU18": 0.9 * lips,
+        "AU25": np.minimum(1.0, 1.6 * jaw),
+        "AU26": 0.9 * jaw,
+        "AU45": blinking,
+    }.items():
+        actions[:, :, ACTIONS.index(action)] = amount
+
+    poses = np.zeros((*jaw.shape, len(POSES)))
+    reach = {"x": 0.12, "y": 0.10, "roll": 0.12, "yaw": 0.8, "pitch": 0.7, "zoom": 0.08, "gaze": 1.0}
+    for place, pose in enumerate(POSES):
+        poses[:, :, place] = motion * reach[pose] * (2.0 * _wander(draws.next(_KNOTS_OF_HEAD), time) - 1.0)
+    return actions, poses
+
+
+def _in_front(
+    split: Split, indexes: NDArray[np.int64], seed: int, time: Floats, occlusion: float
+) -> tuple[NDArray[np.int64], Floats, Floats]:
+    """Return what is in front of each face (n,), its course (n, T, 3) and its look (n, 6).
+
+    Draws of its own: more occlusion adds things to clips that had none and changes no other clip.
+    """
+    course = np.zeros((len(indexes), len(time), len(FRONT_COURSE)))
+    if occlusion == 0.0:
+        return np.full(len(indexes), -1), course, np.zeros((len(indexes), len(FRONT_LOOK)))
+    draws = _Draws(32, seed, "front", split, indexes)
+    happens = draws.one() < occlusion
+    kind = (draws.one() * len(FRONTS)).astype(np.int64)
+    look = draws.next(len(FRONT_LOOK))
+
+    span = 0.4 + 0.6 * draws.one()
+    start = draws.one() * (1.0 - span)
+    position = (time - start[:, None]) / span[:, None]
+    raised = np.minimum(_smoothstep(5.0 * position), _smoothstep(5.0 * (1.0 - position)))
+    x, y = (2.0 * _wander(draws.next(_KNOTS_OF_HEAD), time) - 1.0 for _ in range(2))
+    ends = 2.2 * draws.next(2) - 1.1
+    passing = ends[:, 0, None] + (ends[:, 1] - ends[:, 0])[:, None] * time
+
+    is_hair, is_hand, is_bar = (happens & (kind == FRONTS.index(name)) for name in FRONTS[1:])
+    course[:, :, 0] = (0.04 * is_hair + 0.05 * is_hand)[:, None] * x + is_bar[:, None] * passing
+    course[:, :, 1] = (0.05 * is_hand)[:, None] * y
+    course[:, :, 2] = np.where(is_hand[:, None], raised, happens[:, None])
+    return np.where(happens, kind, -1), course, look
+
+
+def _smoothstep(value: Floats) -> Floats:
+    """0 below 0, 1 above 1, a cubic between."""
+    inside = np.minimum(1.0, np.maximum(0.0, value))
+    return inside * inside * (3.0 - 2.0 * inside)
+
+
+def _wander(knots: Floats, time: Floats) -> Floats:
+    """Return (n, T): a smooth way through the (n, K) knots, which lie evenly over the clip."""
+    position = time * (knots.shape[1] - 1)
+    before = np.minimum(position.astype(np.int64), knots.shape[1] - 2)
+    weight = _smoothstep(position - before)
+    return knots[:, before] + (knots[:, before + 1] - knots[:, before]) * weight
+
+
+def _bump(time: Floats, centre: Floats, half_width: Floats) -> Floats:
+    """Return (n, T): a smooth event of height 1 around `centre`, over after `half_width`."""
+    away = (time - centre[:, None]) / half_width[:, None]
+    inside = np.maximum(0.0, 1.0 - away * away)
+    return inside * (2.0 - inside)

@@ -1,0 +1,239 @@
+"""One clip on disk: a folder of frames or a video. How many frames it has, what they hold, whether they can be read."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import io
+import os
+import re
+import stat
+import struct
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from study.tasks.clips.data.contract import Pixels
+from study.tasks.clips.data.files.listing import VIDEOS, inside
+from study.errors import InputError, listing
+from study.hashing import digest
+
+Decoder = Literal["pillow", "simplejpeg", "simplejpeg-scaled"]
+IMAGES = frozenset({".jpg", ".jpeg", ".png"})
+_JPEGS = frozenset({".jpg", ".jpeg"})
+_DAMAGES = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
+"""What Pillow, simplejpeg and PyAV raise at a damaged file."""
+
+
+@dataclass(frozen=True)
+class Footage:
+    """The files of one clip: its frames in the order of their numbers, or one video."""
+
+    root: Path
+    files: tuple[Path, ...]
+    is_video: bool
+
+    @property
+    def stamp(self) -> str:
+        """A digest of the files' names, sizes and times of modification: while it stands, so does the content."""
+        found = [(file.name, file.stat()) for file in self.files]
+        return digest([[name, status.st_size, status.st_mtime_ns] for name, status in found])
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What reading the whole of a clip showed."""
+
+    digest: str
+    """Of the content of its files, in their order; empty where it cannot be read."""
+    frames: int
+    sizes: tuple[tuple[int, int], ...]
+    """Width and height in pixels, each once, in the order in which they come."""
+    error: str = ""
+    """Why it cannot be used; files are named below the root."""
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether every frame of the clip can be read."""
+        return not self.error
+
+
+def find(path: Path, root: Path) -> Footage:
+    """Return the files of the clip at `path`: a folder of images, or a video.
+
+    Raises:
+        InputError: There is no such clip, it has no frames, or something of it leads out of the root.
+    """
+    inside(path, root)
+    shown = _shown(path, root)
+    try:
+        status = path.stat()
+        if not stat.S_ISDIR(status.st_mode):
+            if path.suffix.lower() not in VIDEOS:
+                raise InputError(
+                    f"{shown} is neither a folder of frames nor a video ({listing(sorted(VIDEOS))})"
+                )
+            if status.st_size == 0:
+                raise InputError(f"{shown} is an empty file")
+            return Footage(root, (path,), is_video=True)
+        with os.scandir(path) as found:
+            images = [
+                (file.name, file.is_symlink())
+                for file in found
+                if Path(file.name).suffix.lower() in IMAGES and not file.name.startswith(".")
+            ]
+    except (FileNotFoundError, NotADirectoryError):
+        raise InputError(f"there is no {shown}") from None
+    except OSError as error:
+        raise InputError(f"{shown} cannot be read: {error.strerror}") from None
+    if not images:
+        raise InputError(f"no frames ({listing(sorted(IMAGES))}) in {shown}")
+    for name, is_link in images:
+        if is_link:
+            inside(path / name, root)
+    names = sorted((name for name, _ in images), key=by_number)
+    return Footage(root, tuple(path / name for name in names), is_video=False)
+
+
+def by_number(name: str) -> tuple[Any, ...]:
+    """Return a sorting key in which runs of digits count as numbers: 1, 2, …, 10."""
+    parts = re.split(r"(\d+)", name)
+    return (*(int(part) if part.isdecimal() else part for part in parts), name)
+
+
+def inspect(footage: Footage) -> Verdict:
+    """Read the whole of a clip, every frame decoded once; what is wrong with it is in the verdict.
+
+    Raises:
+        InputError: It is a video and PyAV is not installed.
+    """
+    return _inspect_video(footage) if footage.is_video else _inspect_images(footage)
+
+
+def _inspect_images(footage: Footage) -> Verdict:
+    contents: list[str] = []
+    sizes: dict[tuple[int, int], None] = {}
+    for file in footage.files:
+        try:
+            content = file.read_bytes()
+            with Image.open(io.BytesIO(content)) as image:
+                sizes[image.size] = None
+                if file.suffix.lower() in _JPEGS:
+                    image.draft("L", (1, 1))  # every coded byte is read, an eighth of the pixels computed
+                image.load()
+        except _DAMAGES as error:
+            return Verdict("", 0, (), _unreadable(file, footage.root, error))
+        contents.append(hashlib.sha256(content).hexdigest())
+    return Verdict(digest(contents), len(contents), tuple(sizes))
+
+
+def _inspect_video(footage: Footage) -> Verdict:
+    (file,) = footage.files
+    try:
+        with file.open("rb") as opened:
+            content = hashlib.file_digest(opened, "sha256").hexdigest()
+        sizes = [frame.size for frame in _video_frames(file, whole=True)]
+        if not sizes:
+            raise ValueError("it holds no frame")
+    except _DAMAGES as error:
+        return Verdict("", 0, (), _unreadable(file, footage.root, error))
+    return Verdict(digest([content]), len(sizes), tuple(dict.fromkeys(sizes)))
+
+
+def read(
+    footage: Footage, places: Sequence[int] | NDArray[np.int64], channels: int, size: int, decoder: Decoder
+) -> Pixels:
+    """Return the frames at `places`, (n, C, size, size), resized by Pillow's antialiased bilinear filter.
+
+    ``simplejpeg-scaled`` decodes a JPEG at the least of libjpeg's scales that is not smaller than `size`, and
+    resizes from there: faster, and other pixels. Frames that are no JPEGs are decoded by Pillow or PyAV.
+
+    Raises:
+        InputError: A file cannot be read; it is named below the root.
+    """
+    if not footage.is_video:
+        return np.stack([_picture(footage, int(p), channels, size, decoder) for p in places])
+    (file,) = footage.files
+    wanted = {int(place) for place in places}
+    found: dict[int, Pixels] = {}
+    try:
+        for number, picture in enumerate(_video_frames(file, whole=False)):
+            if number in wanted:
+                found[number] = _resized(picture, channels, size)
+            if len(found) == len(wanted):
+                break
+        else:
+            raise ValueError(f"it ends before frame {max(wanted) + 1}")
+    except _DAMAGES as error:
+        raise InputError(_unreadable(file, footage.root, error)) from None
+    return np.stack([found[int(place)] for place in places])
+
+
+def _picture(footage: Footage, place: int, channels: int, size: int, decoder: Decoder) -> Pixels:
+    file = footage.files[place]
+    try:
+        if decoder != "pillow" and file.suffix.lower() in _JPEGS:
+            least = {"min_height": size, "min_width": size} if decoder == "simplejpeg-scaled" else {}
+            colours = "GRAY" if channels == 1 else "RGB"
+            decoded = _extra("simplejpeg").decode_jpeg(file.read_bytes(), colours, **least)
+            if decoded.shape[:2] == (size, size):  # what resizing would return
+                return np.asarray(decoded, dtype=np.uint8).transpose(2, 0, 1)
+            return _resized(Image.fromarray(decoded.squeeze()), channels, size)
+        with Image.open(file) as image:
+            return _resized(image, channels, size)
+    except _DAMAGES as error:
+        raise InputError(_unreadable(file, footage.root, error)) from None
+
+
+def _resized(image: Image.Image, channels: int, size: int) -> Pixels:
+    """Return an image as (C, size, size)."""
+    picture = image.convert("L" if channels == 1 else "RGB")
+    resized = np.asarray(picture.resize((size, size), Image.Resampling.BILINEAR), dtype=np.uint8)
+    return resized[None] if channels == 1 else resized.transpose(2, 0, 1)
+
+
+def _video_frames(file: Path, *, whole: bool) -> Iterator[Image.Image]:
+    """Yield the frames of a video; ValueError where the `whole` of it is asked for and its end is missing."""
+    av = _extra("av")
+    try:
+        with av.open(str(file)) as container:
+            if not container.streams.video:
+                raise ValueError("it holds no video")
+            stream = container.streams.video[0]
+            packets = 0
+            for packet in container.demux(stream):
+                packets += packet.size > 0
+                for frame in packet.decode():
+                    yield frame.to_image()
+            if whole and packets < stream.frames:
+                raise ValueError(f"it is cut off: {packets} of {stream.frames} frames")
+    except av.FFmpegError as error:
+        raise ValueError(error.strerror) from None
+
+
+_EXTRAS: Mapping[str, str] = {"av": "reading videos", "simplejpeg": "the decoder 'simplejpeg'"}
+
+
+def _extra(module: str) -> Any:
+    try:
+        return importlib.import_module(module)
+    except ImportError:
+        raise InputError(f"{_EXTRAS[module]} needs {module}: pip install 'study[video]'.") from None
+
+
+def _unreadable(file: Path, root: Path, error: Exception) -> str:
+    kind = "a video" if file.suffix.lower() in VIDEOS else "an image"
+    if isinstance(error, UnidentifiedImageError):
+        reason = "it is in no format of images"
+    else:
+        reason = str(error.strerror or error) if isinstance(error, OSError) else str(error)
+    return f"{_shown(file, root)} cannot be read as {kind}: {reason}"
+
+
+def _shown(path: Path, root: Path) -> str:
+    return path.relative_to(root).as_posix()

@@ -1,0 +1,345 @@
+"""Writes procedural faces to disk as a data set that a user could have been given.
+
+Every layout holds the same clips under the same numbers. Where a layout has one split, its test clips are those
+that fold 1 has in a layout with several. ``about.json`` in the root says that the clips are procedural.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from study.tasks.clips.data.contract import Clips
+from study.tasks.clips.data.faces.dataset import Faces
+from study.errors import InputError, listing, nearest
+from study.files import write
+from study.config.registry import Registry
+
+Progress = Callable[[int, int], None]
+"""Called with the number of clips written and of all clips."""
+
+_JPEG_QUALITY = 95
+_FRAMES_A_SECOND = 25
+_VIDEO_QUALITY = {"crf": "10", "threads": "1"}
+_CLIPS_AT_ONCE = 16
+_CLIPS_PER_PERSON = 7
+"""Each person shows each emotion once, so that also a small set has people enough for its folds."""
+
+SCENES = (
+    "Action",
+    "Argue",
+    "Business",
+    "Conflict",
+    "Contest",
+    "Crime",
+    "Crisis",
+    "DailyLife",
+    "ElegantArt",
+    "Experiment",
+    "History",
+    "Interview",
+    "Liveshow",
+    "Medicine",
+    "OfficialEvent",
+    "ScholarReport",
+    "School",
+    "Social",
+    "Speech",
+    "Talkshow",
+    "Terror",
+    "War",
+)
+"""Of FERV39k; people come from them in turn, which changes nothing in their clips."""
+_IN_MAFW = {"happy": "happiness", "sad": "sadness", "angry": "anger"}
+"""MAFW's names of the emotions that it calls otherwise. Four of its eleven classes do not occur."""
+
+
+@dataclass(frozen=True)
+class Made:
+    """What was written."""
+
+    out: Path
+    clips: int
+    frames: int
+    """Of one clip."""
+    people: int
+    folds: int
+    """0 for one split."""
+    setting: str = field(default="", compare=False)
+    """What ``--set`` takes to run a study on it."""
+
+
+@dataclass(frozen=True)
+class _Clip:
+    number: int
+    """From 1."""
+    label: int
+    emotion: str
+    person: str
+    scene: str
+    fold: int
+    """In whose test list it is, from 1."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the frames, the videos and the lists of a data set lie, below its root."""
+
+    frames: Callable[[_Clip], str]
+    """Folder of a clip's frames."""
+    frame: str
+    """Name of a frame, by its number from 1."""
+    video: Callable[[_Clip], str] | None
+    lists: Callable[[Sequence[_Clip], int, str], Mapping[str, str]]
+    """From clips, number of folds and ending of the clips' places to paths and contents."""
+    has_folds: bool
+    parameters: str = ""
+    """Parameters, in TOML, with which its reader reads what was written, besides the root."""
+    of_video: str = ""
+    """The same, where videos were written."""
+
+
+def _parts(clips: Sequence[_Clip], fold: int) -> Iterator[tuple[str, list[_Clip]]]:
+    yield "train", [clip for clip in clips if clip.fold != fold]
+    yield "test", [clip for clip in clips if clip.fold == fold]
+
+
+def _dfew_lists(clips: Sequence[_Clip], folds: int, ending: str) -> Mapping[str, str]:
+    """Return DFEW's lists, and one that it does not have: the person of each clip."""
+    root = "EmoLabel_DataSplit"
+    sources = "".join(f"{clip.number:05d},{clip.person}\n" for clip in clips)
+    return {f"{root}/sources.csv": f"video_name,source\n{sources}"} | {
+        f"{root}/{part}(single-labeled)/set_{fold}.csv": "video_name,label\n"
+        + "".join(f"{clip.number:05d},{clip.label + 1}\n" for clip in of)
+        for fold in range(1, folds + 1)
+        for part, of in _parts(clips, fold)
+    }
+
+
+def _ferv39k_folder(clip: _Clip) -> str:
+    return f"{clip.scene}/{clip.emotion.capitalize()}/{clip.number:04d}"
+
+
+def _ferv39k_lists(clips: Sequence[_Clip], folds: int, ending: str) -> Mapping[str, str]:
+    return {
+        f"4_setups/All_scenes/{part}_All.csv": "".join(
+            f"{_ferv39k_folder(clip)} {clip.emotion.capitalize()}\n" for clip in of
+        )
+        for part, of in _parts(clips, 1)
+    }
+
+
+def _mafw_lists(clips: Sequence[_Clip], folds: int, ending: str) -> Mapping[str, str]:
+    return {
+        f"Train & Test Set/single/no_caption/set_{fold}/{part}.txt": "".join(
+            f"{clip.number:05d}.mp4 {_IN_MAFW.get(clip.emotion, clip.emotion)}\n" for clip in of
+        )
+        for fold in range(1, folds + 1)
+        for part, of in _parts(clips, fold)
+    }
+
+
+def _clips_list(clips: Sequence[_Clip], folds: int, ending: str) -> Mapping[str, str]:
+    part_of = {clip.number: part for part, of in _parts(clips, 1) for clip in of}
+    rows = [
+        f"clips/{clip.number:05d}{ending},{clip.emotion},{clip.person},{part_of[clip.number]}\n"
+        for clip in clips
+    ]
+    return {"clips.csv": "path,label,source,split\n" + "".join(rows)}
+
+
+LAYOUTS: Mapping[str, Layout] = {
+    "dfew": Layout(
+        frames=lambda clip: f"Clip/clip_224x224_16f/{clip.number:05d}",
+        frame="{}.jpg",
+        video=lambda clip: f"Clip/original/{clip.number}.mp4",
+        lists=_dfew_lists,
+        has_folds=True,
+        parameters="folds=[1]",
+        of_video='folds=[1], version="video"',
+    ),
+    "ferv39k": Layout(
+        frames=lambda clip: f"2_ClipsforFaceCrop/{_ferv39k_folder(clip)}",
+        frame="{:05d}.jpg",
+        video=None,
+        lists=_ferv39k_lists,
+        has_folds=False,
+    ),
+    "mafw": Layout(
+        frames=lambda clip: f"data/frames/{clip.number:05d}",
+        frame="{:05d}.png",
+        video=lambda clip: f"data/clips/{clip.number:05d}.mp4",
+        lists=_mafw_lists,
+        has_folds=True,
+        parameters="folds=[1]",
+        of_video='folds=[1], version="video"',
+    ),
+    "clips": Layout(
+        frames=lambda clip: f"clips/{clip.number:05d}",
+        frame="{}.jpg",
+        video=lambda clip: f"clips/{clip.number:05d}.mp4",
+        lists=_clips_list,
+        has_folds=False,
+    ),
+}
+
+
+def make(
+    out: Path,
+    *,
+    layout: str = "dfew",
+    clips: int = 700,
+    size: int = 64,
+    folds: int = 5,
+    video: bool = False,
+    parameters: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
+) -> Made:
+    """Write procedural clips as frames or videos, with split lists, in the official layout of a data set.
+
+    The folds' test lists share no person and together hold every clip. Everything is written beside `out`
+    and takes its name in the end, so that a half-written tree is never found there.
+
+    Args:
+        out: The folder to write; it must not exist, or be empty.
+        layout: One of `LAYOUTS`.
+        clips: How many clips.
+        size: Height and width of the frames in pixels.
+        folds: How many train and test lists; where the layout has one split, one of so many people is in test.
+        video: Write H.264 videos in place of folders of frames.
+        parameters: Further parameters of the data set ``faces``.
+        progress: Is told how far it is.
+
+    Raises:
+        InputError: `out` is in use, the layout is unknown or has no videos, PyAV is not installed, a parameter is
+            wrong, there are fewer people than folds.
+    """
+    if layout not in LAYOUTS:
+        raise InputError(f"unknown layout {layout!r}.{nearest(layout, LAYOUTS)} Allowed: {listing(LAYOUTS)}.")
+    form = LAYOUTS[layout]
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(f"{out} exists and is not an empty folder; name another one.")
+    if video:
+        _check_video(layout, size)
+    own = {"channels": 3, "clips_per_person": _CLIPS_PER_PERSON, **(parameters or {})}
+    config = {"name": "faces", **own, "train_clips": clips, "size": size}
+    registry = Registry()
+    data: Faces = registry.build("dataset", registry.resolve("dataset", config, "faces"))
+    if data.label_noise:
+        raise InputError(
+            "faces.label_noise: must be 0 here: a clip that one fold trains on is tested by another, by its true label."
+        )
+    shown = data.split("train")
+    people = list(dict.fromkeys(shown.sources))
+    if not 2 <= folds <= len(people):
+        raise InputError(f"folds must be from 2 to the number of people, {len(people)}. Got {folds} instead.")
+    members = _members(shown, data.classes, people, folds)
+
+    out.parent.mkdir(parents=True, exist_ok=True)
+    aside = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}."))
+    try:
+        for clip, frames in _read(shown, members, progress):
+            if video and form.video:
+                _write_video(aside / form.video(clip), frames)
+            else:
+                _write_frames(aside / form.frames(clip), form.frame, frames)
+        for place, content in form.lists(members, folds, ".mp4" if video else "").items():
+            write(aside / place, content)
+        about = {
+            "made": "procedural faces; no evidence about real ones",
+            "digest": data.digest,
+            "parameters": config,
+        }
+        write(aside / "about.json", json.dumps(about, indent=1) + "\n")
+        aside.chmod(0o755)
+        if out.exists():
+            out.rmdir()
+        aside.rename(out)
+    except BaseException:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise
+    further = form.of_video if video else form.parameters
+    return Made(
+        out=out,
+        clips=clips,
+        frames=data.shape.frames,
+        people=len(people),
+        folds=folds if form.has_folds else 0,
+        setting=f'base.dataset={{name="{layout}", root={_toml(str(out.absolute()))}'
+        + (f", {further}}}" if further else "}"),
+    )
+
+
+def _toml(text: str) -> str:
+    """Return a TOML string: literal where that can be, since JSON's escapes are TOML's."""
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _members(shown: Clips, classes: Sequence[str], people: Sequence[str], folds: int) -> list[_Clip]:
+    place_of = {person: place for place, person in enumerate(people)}
+    return [
+        _Clip(
+            number=i + 1,
+            label=int(label),
+            emotion=classes[int(label)],
+            person=shown.sources[i],
+            scene=SCENES[place_of[shown.sources[i]] % len(SCENES)],
+            fold=1 + place_of[shown.sources[i]] % folds,
+        )
+        for i, label in enumerate(shown.labels)
+    ]
+
+
+def _read(
+    shown: Clips, members: Sequence[_Clip], progress: Progress | None
+) -> Iterator[tuple[_Clip, NDArray[np.uint8]]]:
+    """Yield each clip and its frames, (T, H, W, C)."""
+    total = len(members)
+    for start in range(0, total, _CLIPS_AT_ONCE):
+        indexes = np.arange(start, min(start + _CLIPS_AT_ONCE, total))
+        for index, clip in zip(indexes.tolist(), shown.read(indexes, None), strict=True):
+            yield members[index], clip.transpose(1, 2, 3, 0)
+        if progress:
+            progress(min(start + _CLIPS_AT_ONCE, total), total)
+
+
+def _write_frames(folder: Path, name: str, frames: NDArray[np.uint8]) -> None:
+    folder.mkdir(parents=True)
+    for number, frame in enumerate(frames, start=1):
+        path = folder / name.format(number)
+        Image.fromarray(frame.squeeze()).save(path, quality=_JPEG_QUALITY)  # which PNG has none of
+
+
+def _check_video(layout: str, size: int) -> None:
+    if LAYOUTS[layout].video is None:
+        having = listing(name for name, form in LAYOUTS.items() if form.video)
+        raise InputError(f"the layout {layout!r} has no videos; with them: {having}.")
+    if size % 2:
+        raise InputError(f"size must be even for videos. Got {size} instead.")
+    try:
+        importlib.import_module("av")
+    except ImportError:
+        raise InputError("videos need PyAV, which is not installed: pip install 'study[video]'.") from None
+
+
+def _write_video(path: Path, frames: NDArray[np.uint8]) -> None:
+    av: Any = importlib.import_module("av")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=_FRAMES_A_SECOND, options=_VIDEO_QUALITY)
+        stream.height, stream.width = frames.shape[1:3]
+        stream.pix_fmt = "yuv420p"
+        for frame in frames:
+            colour = np.ascontiguousarray(np.broadcast_to(frame, (*frame.shape[:2], 3)))
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(colour, format="rgb24")))
+        container.mux(stream.encode(None))

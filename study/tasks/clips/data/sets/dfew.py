@@ -1,0 +1,326 @@
+"""DFEW (Jiang et al., 2020) in its official layout, and any data set that is written in the same one.
+
+::
+
+    <root>/Clip/clip_224x224_16f/<id5>/*.jpg      interpolated to 16 frames
+    <root>/Clip/clip_224x224/<id5>/*.jpg          original frames
+    <root>/Clip/original/<id>.mp4                 the videos that the faces were cut from
+    <root>/EmoLabel_DataSplit/train(single-labeled)/set_1.csv    header video_name,label
+    <root>/EmoLabel_DataSplit/test(single-labeled)/set_1.csv
+    <root>/EmoLabel_DataSplit/sources.csv         optional, not DFEW's: header video_name,source
+
+Folders are found without regard to case and punctuation, and under the other names in `FOOTAGE` and `LISTS`.
+"""
+
+from __future__ import annotations
+
+import csv
+import logging
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+from study.tasks.clips.data.files.listing import (
+    Entry,
+    Listing,
+    Official,
+    Part,
+    Rows,
+    apart,
+    check_folds,
+    climbs,
+    drawn,
+    find,
+    home,
+    lines,
+    looked,
+    members,
+    not_found,
+    padded,
+    twice,
+)
+from study.tasks.clips.data.sets.recorded import Recorded, recorded
+from study.tasks.clips.data.sampling import Sampling
+from study.errors import InputError
+from study.config.registry import Neutral, Place, Range, component
+
+_log = logging.getLogger(__name__)
+
+Version = Literal["16f", "original", "video"]
+CLASSES = ("happy", "sad", "neutral", "angry", "surprise", "disgust", "fear")
+OFFICIAL_COUNTS = (2445, 1894, 2669, 2173, 1469, 145, 902)
+"""Clips a class in any one train list together with its test list."""
+OFFICIAL = Official(
+    {1: (9356, 2341), 2: (9356, 2341), 3: (9357, 2340), 4: (9358, 2339), 5: (9361, 2336)}, OFFICIAL_COUNTS
+)
+LISTS = "EmoLabel_DataSplit"
+FOLDERS: Mapping[Version, str] = {
+    "16f": "Clip/clip_224x224_16f",
+    "original": "Clip/clip_224x224",
+    "video": "Clip/original",
+}
+FOOTAGE: Mapping[Version, tuple[str, ...]] = {
+    "16f": (FOLDERS["16f"], "clip_224x224_16f", "Clip/clip_16f"),
+    "original": (FOLDERS["original"], "clip_224x224"),
+    "video": (FOLDERS["video"], "original", "Clip/videos", "videos"),
+}
+"""Where the clips of each version may lie, the official place first."""
+DESCRIBED: Mapping[Version, str] = {
+    "16f": "16f: aligned faces, interpolated to 16 frames",
+    "original": "original: aligned faces, original frames",
+    "video": "video: whole frames of the original videos",
+}
+PARTS: tuple[Part, ...] = ("train", "test")
+DIGITS = 5
+"""Of a clip's name."""
+
+
+@component("dataset")
+def dfew(
+    *,
+    root: Annotated[str, Place(), "folder that holds Clip/ and EmoLabel_DataSplit/"],
+    folds: Annotated[list[int], "official folds, all five for a published figure"] = [1, 2, 3, 4, 5],  # noqa: B006
+    version: Annotated[
+        Literal["16f", "original", "video"], "faces interpolated to 16 frames, or all frames, or whole videos"
+    ] = "16f",
+    frames: Annotated[int, Range(1, 1024), "frames a clip"] = 16,
+    size: Annotated[int, Range(16, 512), "height and width in pixels, by antialiased bilinear resizing"] = 32,
+    channels: Annotated[Literal[1, 3], "1 for grey, 3 for colour"] = 1,
+    selection_share: Annotated[float, Range(0.01, 0.5), "share of the train list that chooses epochs"] = 0.15,
+    selection_seed: Annotated[int, Range(0), "another seed holds out other clips"] = 0,
+    select_on: Annotated[
+        Literal["held-out", "test"], Neutral("held-out"), "test: optimistic, yields no verdict"
+    ] = "held-out",
+    label_base: Annotated[Literal["infer", 0, 1], "the label of happy in the lists"] = "infer",
+    sampling: Annotated[
+        Literal["uniform", "window"], Neutral("uniform"), "a frame of each segment, or a window of frames"
+    ] = "uniform",
+    stride: Annotated[int, Range(1, 64), Neutral(1), "frames from one to the next of a window"] = 1,
+    views: Annotated[
+        Literal["1x1", "2x2", "windows"], Neutral("1x1"), "readings of a clip that are averaged in test"
+    ] = "1x1",
+    short: Annotated[
+        Literal["even", "last"], Neutral("even"), "which frames a clip with too few of them repeats"
+    ] = "even",
+    decoder: Annotated[
+        Literal["pillow", "simplejpeg", "simplejpeg-scaled"], Neutral("pillow"), "what decodes JPEG frames"
+    ] = "pillow",
+    skip_bad: Annotated[
+        bool, Neutral(False), "leave out rows and clips that cannot be used, and say so"
+    ] = False,
+    cache: Annotated[str, Place(), "folder that keeps what is known of files; empty for none"] = "",
+    pack: Annotated[str, Place(), "a pack of these clips, read in place of their files"] = "",
+) -> Recorded:
+    """DFEW, or clips written in its layout: seven emotions, official folds, part of train held out."""
+    return recorded(
+        dfew_listing(root, folds, version, label_base=label_base, skip_bad=skip_bad, needs_footage=not pack),
+        sampling=Sampling(frames, sampling, stride, short, views),
+        size=size,
+        channels=channels,
+        selection_share=selection_share,
+        selection_seed=selection_seed,
+        select_on=select_on,
+        decoder=decoder,
+        skip_bad=skip_bad,
+        cache=cache,
+        pack=pack,
+    )
+
+
+def dfew_listing(
+    root: str,
+    folds: Sequence[int],
+    version: Version = "16f",
+    *,
+    label_base: Literal["infer", 0, 1] = "infer",
+    skip_bad: bool = False,
+    needs_footage: bool = True,
+) -> Listing:
+    """Read the lists of the given folds; no frame is opened.
+
+    Raises:
+        InputError: A list or folder is missing, the label of the first class cannot be told, a row is wrong and is
+            not to be skipped.
+    """
+    top = home(root, "dfew")
+    check_folds(folds, "dfew")
+    lists = find(top, [LISTS], top)
+    if lists is None:
+        raise InputError(_no_lists(top))
+    rows = Rows(top, skip_bad)
+    found = {
+        fold: {part: _rows(_list(lists, part, fold, top), rows, fold) for part in PARTS} for fold in folds
+    }
+    base = _label_base(found, _all_labels(lists, top), label_base)
+    _log.info("dfew: %s has the label %d in these lists", CLASSES[0], base)
+    source_of = _sources(lists, top, found, rows)
+    footage = _footage(top, version, needs_footage)
+    path_of = members(footage, {i for of in found.values() for listed in of.values() for i in listed}, DIGITS)
+    entries: dict[int | None, dict[Part, tuple[Entry, ...]]] = {}
+    for fold, of in found.items():
+        made = {
+            part: tuple(
+                Entry(i, label - base, path_of[i], where, source_of.get(i, i))
+                for i, (label, where) in of[part].items()
+                if label >= base
+            )
+            for part in PARTS
+        }
+        rows.fold = fold
+        entries[fold] = {
+            "train": apart(made["train"], made["test"], rows, fold, "dfew"),
+            "test": made["test"],
+        }
+    is_procedural = drawn(top)
+    return Listing(
+        name="dfew",
+        root=top,
+        footage=footage,
+        classes=CLASSES,
+        folds=entries,
+        facts={
+            "version": DESCRIBED[version],
+            "label base": f"{base}: {CLASSES[0]} is {base} in the lists",
+        },
+        official=None if is_procedural else OFFICIAL,
+        left=tuple(rows.left),
+        is_procedural=is_procedural,
+    )
+
+
+Row = tuple[int, str]
+"""Label as written, and where."""
+
+
+def _no_lists(top: Path) -> str:
+    first, nested = f"{LISTS}/train(single-labeled)/set_1.csv", top / "DFEW"
+    if (nested / LISTS).is_dir():
+        hint = f" Did you mean root = {str(nested)!r}?"
+        return f"dfew: root: no split list: {looked([first], top)}.{hint}"
+    return not_found("split list", [first], top, "dfew")
+
+
+def _list(lists: Path, part: Part, fold: int, top: Path) -> Path:
+    folder = find(lists, [f"{part}(single-labeled)", f"{part}(single-labelled)", part], top)
+    path = folder and find(folder, [f"set_{fold}.csv"], top)
+    if path is not None:
+        return path
+    official = f"{part}(single-labeled)/set_{fold}.csv"
+    there = (
+        sorted(int(p.stem[4:]) for p in folder.glob("set_*.csv") if p.stem[4:].isdecimal()) if folder else []
+    )
+    if there:
+        raise InputError(
+            f"dfew: folds: no fold {fold}: {lists / official} does not exist; that folder has "
+            f"{', '.join(map(str, there))}."
+        )
+    raise InputError(
+        f"dfew: root: no split list: looked for {lists.relative_to(top) / official} in {str(top)!r}."
+    )
+
+
+def _fields(path: Path, rows: Rows, columns: tuple[str, str]) -> Iterator[tuple[str, str, str]]:
+    """Yield place, clip and second field of each row, the header left out; bare integers are padded to five digits."""
+    for number, (where, line) in enumerate(lines(path, rows.root)):
+        row = next(csv.reader([line]))
+        fields = tuple(field.strip() for field in row)
+        if not any(fields) or (number == 0 and fields == columns):
+            continue
+        if len(fields) != 2:
+            rows.wrong(where, f"must be {','.join(columns)}. Got {line!r} instead")
+        elif climbs(fields[0]) or "/" in fields[0]:
+            rows.wrong(
+                where, f"{fields[0]!r} is not the name of a clip: it must be one folder inside the root"
+            )
+        else:
+            yield where, padded(fields[0], DIGITS), fields[1]
+
+
+def _rows(path: Path, rows: Rows, fold: int) -> dict[str, Row]:
+    listed: dict[str, Row] = {}
+    rows.fold = fold
+    for where, name, text in _fields(path, rows, ("video_name", "label")):
+        if text not in {"0", "1", "2", "3", "4", "5", "6", "7"}:
+            rows.wrong(where, f"unknown label {text!r} of clip {name}; allowed: 1 to 7, or 0 to 6", name)
+        elif name in listed:
+            rows.wrong(where, twice(name, listed[name][1]), name)
+        else:
+            listed[name] = (int(text), where)
+    if not listed:
+        raise InputError(f"{path}: the list is empty.")
+    return listed
+
+
+def _all_labels(lists: Path, top: Path) -> set[int]:
+    """Return the labels in every list of the tree, so that one fold is read as all of them are."""
+    listed = sorted(lists.glob("*/set_*.csv"))
+    fields = (
+        field for path in listed for field in _fields(path, Rows(top, skip=True), ("video_name", "label"))
+    )
+    return {int(text) for _, _, text in fields if text in set("01234567")}
+
+
+def _label_base(
+    found: Mapping[int, Mapping[Part, Mapping[str, Row]]], labels: set[int], asked: Literal["infer", 0, 1]
+) -> int:
+    """Return the label of the first class: 1 in the official lists, 0 in recoded copies."""
+    if asked == "infer":
+        if not labels & {0, 7}:
+            raise InputError(
+                f"dfew: the labels are {sorted(labels)}: with neither 0 nor 7 among them they may count from 0 or "
+                f"from 1. Say which: label_base = 1 if 1 is {CLASSES[0]}, 0 if 1 is {CLASSES[1]}."
+            )
+        base = 1 if 7 in labels else 0
+    else:
+        base = asked
+        if base == 0 and 7 in labels:
+            raise InputError("dfew: label_base = 0, but the lists hold the label 7: they count from 1.")
+    for fold, of in found.items():
+        counts = Counter(label for listed in of.values() for label, _ in listed.values() if label >= base)
+        ordered = tuple(counts[label] for label in range(base, base + len(CLASSES)))
+        if sum(ordered) == sum(OFFICIAL_COUNTS) and ordered != OFFICIAL_COUNTS:
+            raise InputError(
+                f"dfew: fold {fold} has as many clips as DFEW, but not its classes: read from {base}, the labels count "
+                f"{_counts(ordered)}; official are {_counts(OFFICIAL_COUNTS)}. They were recoded in another order."
+            )
+    return base
+
+
+def _counts(counts: Sequence[int]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in zip(CLASSES, counts, strict=True))
+
+
+def _sources(
+    lists: Path, top: Path, found: Mapping[int, Mapping[Part, dict[str, Row]]], rows: Rows
+) -> Mapping[str, str]:
+    """Return id to source, empty where the tree does not tell: each clip is then a source of its own.
+
+    Clips that have none where others do are taken out of the lists.
+    """
+    path = lists / "sources.csv"
+    if not path.is_file():
+        return {}
+    source_of = {
+        name: source for _, name, source in _fields(path, Rows(top, skip=False), ("video_name", "source"))
+    }
+    for fold, of in found.items():
+        rows.fold = fold
+        for listed in of.values():
+            for name in [name for name in listed if not source_of.get(name)]:
+                _, where = listed.pop(name)
+                rows.wrong(where, f"{path.relative_to(top)} names no source of clip {name}", name)
+    return source_of
+
+
+def _footage(top: Path, version: Version, needed: bool) -> Path:
+    found = find(top, FOOTAGE[version], top)
+    if found is not None or not needed:
+        return found or top / FOLDERS[version]
+    others = [other for other in FOLDERS if find(top, FOOTAGE[other], top)]
+    if not others:
+        raise InputError(not_found("frames", FOOTAGE[version], top, "dfew"))
+    raise InputError(
+        f"dfew: root: no frames: {looked(FOOTAGE[version], top)}. "
+        f"There is {FOLDERS[others[0]]}: version = {others[0]!r}."
+    )

@@ -1,0 +1,514 @@
+"""A data set made of recorded clips: what every layout gives to training once its lists are read."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import TypeAdapter, ValidationError
+
+from study.tasks.clips.data.contract import Clips, ClipShape, Pixels, Split, Views
+from study.tasks.clips.data.files.frames import Decoder, Footage, Verdict, find, inspect, read
+from study.tasks.clips.data.files.listing import Entry, Fold, Left, Listing, some
+from study.tasks.clips.data.sampling import Sampling
+from study.errors import InputError
+from study.hashing import digest, seed_of
+from study.files import write
+
+_log = logging.getLogger(__name__)
+
+READER = 2
+"""Counts up whenever the same files would give other clips; named in CHANGELOG.md under Changes numbers."""
+_MEMORY_BYTES = 1 << 30
+"""Decoded frames are kept in memory up to this."""
+_SECONDS_BETWEEN_LINES = 5.0
+_CLIPS_AT_ONCE = 2000
+"""Verdicts are written to the cache at least this often."""
+_NAMED = 3
+"""Of many clips that cannot be used, so many are explained."""
+
+Progress = Callable[[int, int], None]
+"""Called with the number of clips that are done and of all clips."""
+
+
+class Source(Protocol):
+    """Where frames come from: the files themselves (`Raw`), or a pack of them (`study.tasks.clips.data.files.packs.open_pack`)."""
+
+    def inspect(self, entries: Sequence[Entry], progress: Progress | None = None) -> list[Verdict]:
+        """Return what is known of each clip, everything read once; nothing is raised for a damaged clip."""
+
+    def count(self, entry: Entry) -> int:
+        """Return how many frames a clip has; InputError names file and row where it cannot be told."""
+
+    def read(self, entry: Entry, places: NDArray[np.int64]) -> Pixels:
+        """Return the frames at `places`, (n, C, H, W); InputError names file and row where that fails."""
+
+
+@dataclass(frozen=True)
+class Protocols:
+    """How a recorded data set is divided and read."""
+
+    selection_share: float
+    selection_seed: int
+    select_on: Literal["held-out", "test"]
+    sampling: Sampling
+    skip_bad: bool
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A `study.tasks.clips.data.contract.Dataset` made of a `Listing` and of the place its frames come from."""
+
+    listing: Listing
+    source: Source
+    shape: ClipShape
+    decoder: Decoder
+    protocols: Protocols
+    _verdicts: dict[str, Verdict] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names, in the order of the labels."""
+        return self.listing.classes
+
+    @property
+    def folds(self) -> tuple[int, ...]:
+        """The folds that the configuration asks for; empty where the data set has one split."""
+        return tuple(fold for fold in self.listing.folds if fold is not None)
+
+    @property
+    def is_procedural(self) -> bool:
+        """Whether `study.tasks.clips.data.make` wrote the tree."""
+        return self.listing.is_procedural
+
+    @property
+    def is_optimistic(self) -> bool:
+        """Whether epochs are chosen on the test split."""
+        return self.protocols.select_on == "test"
+
+    @property
+    def facts(self) -> Mapping[str, str]:
+        """What the clips are, how they are divided, and how they are read."""
+        sampling, protocols = self.protocols.sampling, self.protocols
+        if protocols.select_on == "test":
+            selection = "the test split itself: optimistic"
+        elif any("selection" in parts for parts in self.listing.folds.values()):
+            selection = "the data set's own"
+        else:
+            share = f"{100 * protocols.selection_share:g} % of train"
+            known = any(entry.source != entry.id for entry in self.listing.entries.values())
+            by = "by class and source" if known else "by class, sources not known"
+            selection = f"{share}, {by}, seed {protocols.selection_seed}"
+        return {
+            **self.listing.facts,
+            **({"folds": ", ".join(map(str, self.folds))} if self.folds else {}),
+            **({"in both train and test": _shared(self.listing)} if self.listing.shared_sources else {}),
+            **({"doubtful labels": " ".join(self.listing.doubts)} if self.listing.doubts else {}),
+            "selection split": selection,
+            "sampling": sampling.described,
+            "test views": sampling.views_described,
+            "short clips": sampling.short_described,
+            "decoder": self.decoder,
+        }
+
+    @property
+    def skipped(self) -> tuple[str, ...]:
+        """Every row and clip that was left out, with the reason."""
+        if not self.protocols.skip_bad:
+            return ()
+        return tuple(map(str, [*self.listing.left, *self._unusable]))
+
+    def inspect(self, progress: Progress | None = None) -> Mapping[str, Verdict]:
+        """Return what is known of every listed clip, by its id: everything is read once, in parallel.
+
+        Raises:
+            InputError: The clips are videos and PyAV is not installed.
+        """
+        if not self._verdicts:
+            entries = self.listing.entries
+            self._verdicts.update(
+                zip(entries, self.source.inspect(list(entries.values()), progress), strict=True)
+            )
+        return self._verdicts
+
+    @property
+    def _unusable(self) -> list[Left]:
+        entries = self.listing.entries
+        return [
+            Left(entries[i].where, i, verdict.error)
+            for i, verdict in self.inspect().items()
+            if not verdict.is_sound
+        ]
+
+    @cached_property
+    def digest(self) -> str:
+        """The digest of the one fold asked for, or of all of them.
+
+        Raises:
+            InputError: Clips cannot be used, and are not to be skipped.
+        """
+        digests = [self.digest_of(fold) for fold in self.listing.folds]
+        return digests[0] if len(digests) == 1 else digest(digests)
+
+    def digest_of(self, fold: int | None) -> str:
+        """Return the digest of all that one fold's runs depend on: clips, labels, their order, how they are read.
+
+        Raises:
+            InputError: Clips cannot be used, and are not to be skipped.
+        """
+        verdicts = self.inspect()
+        if not self.protocols.skip_bad and (bad := self._unusable):
+            raise InputError(self._refusal(bad))
+        content = {
+            part: [[e.id, e.label, e.source, verdicts[e.id].digest] for e in entries]
+            for part, entries in self._parts(fold).items()
+        }
+        own = {entry.id for entries in self._parts(fold).values() for entry in entries}
+        return digest(
+            {
+                "reader": READER,
+                "data": self.listing.name,
+                "classes": self.classes,
+                "content": content,
+                "skipped": sorted(i for i in own if not verdicts[i].is_sound),
+                "left": [[left.where, left.clip] for left in self.listing.left if left.fold == fold],
+                "shape": self.shape,
+                "protocols": asdict(replace(self.protocols, skip_bad=False)),
+                "decoder": self.decoder,
+            }
+        )
+
+    def _refusal(self, bad: Sequence[Left]) -> str:
+        name, root, total = self.listing.name, self.listing.root, len(self.listing.entries)
+        shown = "; ".join(
+            f"{root / left.where}: clip {left.clip}: {left.reason.removesuffix('.')}" for left in bad[:_NAMED]
+        )
+        count = (
+            f"{some([left.clip for left in bad])} of {total} listed cannot be used: " if len(bad) > 1 else ""
+        )
+        return f"{name}: {count}{shown}. skip_bad = true leaves such clips out and says so."
+
+    def split(self, name: Split, fold: int | None = None) -> Clips:
+        """Return one split of a fold, in the order of its list.
+
+        Raises:
+            InputError: The configuration does not ask for this fold, or the split is empty.
+        """
+        entries = self._entries(name, fold)
+        if not entries:
+            of = f" of fold {fold}" if fold is not None else ""
+            raise InputError(f"{self.listing.name}: the {name} split{of} is empty.")
+        reading = Reading(entries, self.source, self.protocols.sampling, self.shape)
+        scenes = tuple(entry.scene for entry in entries)
+        return Clips(
+            ids=tuple(entry.id for entry in entries),
+            sources=tuple(entry.source for entry in entries),
+            labels=np.array([entry.label for entry in entries], dtype=np.int64),
+            read=reading.clips,
+            views=None if name == "train" else reading.views(),
+            scenes=scenes if any(scenes) else (),
+        )
+
+    def _parts(self, fold: Fold) -> Mapping[Literal["train", "selection", "test"], tuple[Entry, ...]]:
+        if fold not in self.listing.folds:
+            raise InputError(
+                f"{self.listing.name}: fold {fold!r} is not asked for; folds = {list(self.folds)}."
+            )
+        return self.listing.folds[fold]
+
+    def _entries(self, name: Split, fold: Fold) -> tuple[Entry, ...]:
+        parts = self._parts(fold)
+        optimistic = self.protocols.select_on == "test"
+        if name == "test" or (name == "selection" and optimistic):
+            chosen = parts["test"]
+        elif optimistic or "selection" in parts:
+            chosen = parts[name]
+        else:
+            listed = {entry.id: entry.label for entry in parts["train"]}
+            sources = {entry.id: entry.source for entry in parts["train"]}
+            apart = held_out(listed, sources, self.protocols.selection_share, self.protocols.selection_seed)
+            chosen = tuple(e for e in parts["train"] if (e.id in apart) == (name == "selection"))
+        if not self.protocols.skip_bad:
+            return chosen
+        verdicts = self.inspect()
+        return tuple(entry for entry in chosen if verdicts[entry.id].is_sound)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Reads the clips of one split; can be sent to other processes."""
+
+    entries: tuple[Entry, ...]
+    source: Source
+    sampling: Sampling
+    shape: ClipShape
+
+    def clips(self, indexes: NDArray[np.int64], generator: np.random.Generator | None) -> Pixels:
+        """Return one reading of each clip, (n, C, T, H, W)."""
+        entries = [self.entries[int(index)] for index in indexes]
+        return self._read([(e, self.sampling.one(self.source.count(e), generator)) for e in entries])
+
+    def views(self) -> Views | None:
+        """Return the readings by which the split is judged; None where that is one a clip."""
+        if self.sampling.views == "1x1":
+            return None
+        mirrored = (False, True) if self.sampling.views == "2x2" else (False,)
+        views = [
+            (clip, places, mirror)
+            for clip, entry in enumerate(self.entries)
+            for places in self.sampling.judged(self.source.count(entry))
+            for mirror in mirrored
+        ]
+        return Views(np.array([clip for clip, _, _ in views], dtype=np.int64), partial(self._view, views))
+
+    def _view(
+        self, views: Sequence[tuple[int, NDArray[np.int64], bool]], numbers: NDArray[np.int64]
+    ) -> Pixels:
+        asked = [views[int(number)] for number in numbers]
+        pixels = self._read([(self.entries[clip], places) for clip, places, _ in asked])
+        mirrored = np.array([mirror for _, _, mirror in asked], dtype=bool)
+        pixels[mirrored] = pixels[mirrored, ..., ::-1]
+        return pixels
+
+    def _read(self, asked: Sequence[tuple[Entry, NDArray[np.int64]]]) -> Pixels:
+        pixels = np.empty((len(asked), *self.shape), dtype=np.uint8)
+        for number, (entry, places) in enumerate(asked):
+            pixels[number] = self.source.read(entry, places).swapaxes(0, 1)
+        return pixels
+
+
+@dataclass(frozen=True)
+class Raw:
+    """Frames from the files themselves; what was decoded is kept in memory as far as it fits there."""
+
+    listing: Listing
+    shape: ClipShape
+    decoder: Decoder
+    cache: Path | None
+    """The folder that keeps verdicts."""
+    memory_bytes: int = _MEMORY_BYTES
+    _footage: dict[str, Footage] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _counts: dict[str, int] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _frames: dict[tuple[str, int], Pixels] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What is known of clips stays in this process."""
+        return {**self.__dict__, "_footage": {}, "_counts": {}, "_frames": {}}
+
+    def inspect(self, entries: Sequence[Entry], progress: Progress | None = None) -> list[Verdict]:
+        """Return the verdict on each clip; those of files that have not changed come from the cache.
+
+        `progress` is told of the clips that have to be read.
+        """
+        store = VerdictStore(self.listing, self.cache)
+        with ThreadPoolExecutor(cores()) as threads:
+            found = dict(zip(entries, threads.map(partial(self._known, store), entries), strict=True))
+            unknown = [entry for entry, verdict in found.items() if verdict is None]
+            told = time.monotonic()
+            try:
+                read = threads.map(partial(self._verdict, store), unknown)
+                for number, (entry, verdict) in enumerate(zip(unknown, read, strict=True), start=1):
+                    found[entry] = verdict
+                    if progress:
+                        progress(number, len(unknown))
+                    elif time.monotonic() - told > _SECONDS_BETWEEN_LINES:
+                        _log.info("%s: %d of %d clips read", self.listing.name, number, len(unknown))
+                        told = time.monotonic()
+                    store.save(at_least=_CLIPS_AT_ONCE)
+            finally:
+                store.save(at_least=1)
+        verdicts = [verdict for verdict in found.values() if verdict is not None]
+        for entry, verdict in zip(found, verdicts, strict=True):
+            if verdict.is_sound:
+                self._counts[entry.path] = verdict.frames
+        return verdicts
+
+    def _known(self, store: VerdictStore, entry: Entry) -> Verdict | None:
+        """Return what can be said of a clip without reading it."""
+        try:
+            footage = find(self.listing.footage / entry.path, self.listing.root)
+        except InputError as error:
+            return Verdict("", 0, (), str(error))
+        self._footage[entry.path] = footage
+        try:
+            return store.get(entry.path, footage.stamp)
+        except OSError:  # a link to nothing: reading says so
+            return None
+
+    def _verdict(self, store: VerdictStore, entry: Entry) -> Verdict:
+        footage = self._footage[entry.path]
+        verdict = inspect(footage)
+        if verdict.is_sound:
+            store.put(entry.path, footage.stamp, verdict)
+        return verdict
+
+    def count(self, entry: Entry) -> int:
+        """Return how many frames a clip has; those of a video are counted once."""
+        if entry.path not in self._counts:
+            footage = self._of(entry)
+            if footage.is_video:
+                verdict = self._known(self._store, entry) or self._verdict(self._store, entry)
+                if not verdict.is_sound:
+                    raise InputError(f"{self._row(entry)}: {verdict.error}.")
+                self._counts[entry.path] = verdict.frames
+            else:
+                self._counts[entry.path] = len(footage.files)
+        return self._counts[entry.path]
+
+    @cached_property
+    def _store(self) -> VerdictStore:
+        return VerdictStore(self.listing, self.cache)
+
+    def read(self, entry: Entry, places: NDArray[np.int64]) -> Pixels:
+        """Return the frames at `places`, (n, C, H, W)."""
+        channels, _, size, _ = self.shape
+        asked = dict.fromkeys(places.tolist())
+        missing = [place for place in asked if (entry.path, place) not in self._frames]
+        fresh: dict[int, Pixels] = {}
+        if missing:
+            try:
+                pictures = read(self._of(entry), missing, channels, size, self.decoder)
+            except InputError as error:
+                raise InputError(f"{self._row(entry)}: {error}.") from None
+            fresh = dict(zip(missing, pictures, strict=True))
+            if (len(self._frames) + len(fresh)) * channels * size * size <= self.memory_bytes:
+                self._frames.update({(entry.path, place): picture for place, picture in fresh.items()})
+        return np.stack([fresh[p] if p in fresh else self._frames[entry.path, p] for p in places.tolist()])
+
+    def _of(self, entry: Entry) -> Footage:
+        if entry.path not in self._footage:
+            try:
+                self._footage[entry.path] = find(self.listing.footage / entry.path, self.listing.root)
+            except InputError as error:
+                raise InputError(f"{self._row(entry)}: {error}.") from None
+        return self._footage[entry.path]
+
+    def _row(self, entry: Entry) -> str:
+        return f"{self.listing.root / entry.where}: clip {entry.id}"
+
+
+class VerdictStore:
+    """Verdicts on the clips of one tree, in one file, by path and by size and time of modification of their files.
+
+    A file that cannot be read back is as if there were none. Only sound clips are kept.
+    """
+
+    def __init__(self, listing: Listing, folder: Path | None) -> None:
+        place = digest([os.path.realpath(listing.root), os.path.realpath(listing.footage)])
+        self._path = folder / f"{listing.name}-{place}.json" if folder else None
+        self._known: dict[str, tuple[str, Verdict]] = {}
+        self._new = 0
+        if self._path and self._path.is_file():
+            try:
+                kept = json.loads(self._path.read_bytes())
+                if kept["reader"] == READER:
+                    self._known = _STORED.validate_python(kept["clips"])
+            except (OSError, ValueError, KeyError, TypeError, ValidationError) as error:
+                _log.warning("%s cannot be read, so every clip is read anew: %s", self._path, error)
+
+    def get(self, path: str, stamp: str) -> Verdict | None:
+        """Return what is known of a clip whose files have this stamp."""
+        kept, verdict = self._known.get(path, ("", None))
+        return verdict if kept == stamp else None
+
+    def put(self, path: str, stamp: str, verdict: Verdict) -> None:
+        """Keep a verdict."""
+        self._known[path] = (stamp, verdict)
+        self._new += 1
+
+    def save(self, *, at_least: int) -> None:
+        """Write all that is known, if at least so many verdicts are new; a folder that is full is a warning."""
+        if self._path is None or self._new < at_least:
+            return
+        self._new = 0
+        clips = {path: (stamp, asdict(verdict)) for path, (stamp, verdict) in self._known.copy().items()}
+        try:
+            write(self._path, json.dumps({"reader": READER, "clips": clips}))
+        except OSError as error:
+            _log.warning("%s cannot be written: %s", self._path, error)
+
+
+_STORED = TypeAdapter(dict[str, tuple[str, Verdict]])
+
+
+def held_out(
+    listed: Mapping[str, int],
+    source_of: Mapping[str, str],
+    share: float,
+    seed: int,
+    part: str = "selection",
+) -> frozenset[str]:
+    """Return the ids of a list that are held out: whole sources, classes near their share.
+
+    Sources come in an order that depends on `seed`, `part` and on their own names alone. Each is taken if that
+    brings the numbers of held-out clips a class closer, in sum, to ``share`` times the numbers in the list.
+    """
+    members: dict[str, list[str]] = {}
+    for i in listed:
+        members.setdefault(source_of.get(i, i), []).append(i)
+    missing = {label: share * count for label, count in Counter(listed.values()).items()}
+    apart: set[str] = set()
+    for source in sorted(members, key=lambda name: seed_of(part, seed, name)):
+        brought = Counter(listed[i] for i in members[source])
+        if sum(abs(missing[c] - n) - abs(missing[c]) for c, n in brought.items()) < 0:
+            apart.update(members[source])
+            for label, count in brought.items():
+                missing[label] -= count
+    return frozenset(apart)
+
+
+def recorded(
+    listing: Listing,
+    *,
+    size: int,
+    channels: int,
+    sampling: Sampling,
+    selection_share: float,
+    selection_seed: int,
+    select_on: Literal["held-out", "test"],
+    decoder: Decoder,
+    skip_bad: bool,
+    cache: str,
+    pack: str,
+) -> Recorded:
+    """Return the data set of a listing, read from its files or, where `pack` names one, from a pack of them.
+
+    Raises:
+        InputError: The pack is not of these clips.
+    """
+    shape = ClipShape(channels, sampling.frames, size, size)
+    kept = Path(cache).expanduser() if cache else None
+    if pack:
+        from study.tasks.clips.data.files.packs import open_pack
+
+        source: Source = open_pack(Path(pack).expanduser(), listing, shape, decoder, kept)
+    else:
+        source = Raw(listing, shape, decoder, kept)
+    protocols = Protocols(selection_share, selection_seed, select_on, sampling, skip_bad)
+    return Recorded(listing, source, shape, decoder, protocols)
+
+
+def _shared(listing: Listing) -> str:
+    names = sorted({name for shared in listing.shared_sources.values() for name in shared})
+    more = ", …" if len(names) > _NAMED else ""
+    return f"{len(names)} of the people or films: {', '.join(names[:_NAMED])}{more}"
+
+
+def cores() -> int:
+    """Return how many processor cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

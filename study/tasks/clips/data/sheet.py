@@ -1,0 +1,234 @@
+"""Contact sheets: what the clips of any data set look like, a row a clip, time from left to right."""
+
+from __future__ import annotations
+
+import io
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from matplotlib import get_data_path
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from study.tasks.clips.data.contract import Clips, Dataset, Pixels, Split
+from study.errors import InputError, listing, nearest
+from study.files import write
+
+FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
+COLUMNS = 8
+"""Frames shown of a clip, evenly from its first to its last."""
+
+CURVES = {
+    "intensity": ("intensity of the expression, 0 to 1", (31, 97, 168)),
+    "occlusion": ("something in front of the face", (200, 92, 20)),
+}
+"""What of a clip's truth is drawn below it: its name, in words, and its colour."""
+_INK, _FAINT, _WRONG, _PAPER, _LINE = (
+    (28, 28, 32),
+    (118, 120, 128),
+    (178, 34, 34),
+    (255, 255, 255),
+    (224, 225, 229),
+)
+_LEAST_TILE, _MOST_TILE = 96, 160
+_GAP, _BETWEEN, _MARGIN, _CURVE = 3, 12, 16, 30
+_FINER = 4
+"""Curves are drawn so many times larger, then shrunk: that is their antialiasing."""
+
+Picture = Image.Image
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """What was drawn."""
+
+    rows: int
+    missing: tuple[str, ...]
+    """Classes of which no clip is shown."""
+
+
+def check_format(out: Path) -> None:
+    """Raise InputError where a sheet cannot be written in the format that the file's name asks for."""
+    if out.suffix.lower() not in FORMATS:
+        raise InputError(
+            f"{out}: unknown format {out.suffix!r}.{nearest(out.suffix.lower(), FORMATS)} Allowed: {listing(FORMATS)}."
+        )
+
+
+def show(
+    dataset: Dataset,
+    name: str,
+    out: Path,
+    *,
+    rows: int | None = None,
+    split: Split = "train",
+    fold: int | None = None,
+) -> Sheet:
+    """Write a contact sheet of one split: the classes in turn, each by clips from all over the split.
+
+    Pixels are the ones that a network is given, before augmentation; small ones are enlarged without smoothing.
+
+    Args:
+        dataset: Any data set.
+        name: What to call it.
+        out: A PNG or JPEG file; it is replaced in one step.
+        rows: How many clips; by default one of each class.
+        split: Which split.
+        fold: Which fold, the first one by default.
+
+    Raises:
+        InputError: An unknown format, a fold that there is not, a split without clips, a clip that cannot be read.
+    """
+    check_format(out)
+    if fold is None:
+        fold = next(iter(dataset.folds), None)
+    clips = dataset.split(split, fold)
+    chosen = choose(clips.labels, len(dataset.classes), len(dataset.classes) if rows is None else rows)
+    if not len(chosen):
+        raise InputError(f"{name}: the {split} split has no clip to show.")
+    where = split if fold is None else f"{split}, fold {fold}"
+    channels, frames, height, width = dataset.shape
+    title = (
+        f"{frames} frames of {height} × {width} pixels, {'grey' if channels == 1 else 'colour'} · {where}, "
+        f"{len(clips.ids)} clips"
+    )
+    picture = _drawn(dataset, clips, chosen, name, title)
+    content = io.BytesIO()
+    picture.save(content, FORMATS[out.suffix.lower()], optimize=True, quality=92)
+    try:
+        write(out, content.getvalue())
+    except (PermissionError, FileExistsError, NotADirectoryError, IsADirectoryError) as error:
+        raise InputError(f"{out} cannot be written: {error.strerror}.") from None
+    seen = {int(label) for label in clips.labels[chosen]}
+    return Sheet(len(chosen), tuple(n for label, n in enumerate(dataset.classes) if label not in seen))
+
+
+def choose(labels: NDArray[np.int64], classes: int, rows: int) -> NDArray[np.int64]:
+    """Return at most `rows` clips, by class: classes in turn, the clips of one evenly spread over the split."""
+    members = [np.flatnonzero(labels == label) for label in range(classes)]
+    turns = sorted((turn, label) for label, of in enumerate(members) for turn in range(len(of)))[:rows]
+    chosen: list[int] = []
+    for label, of in enumerate(members):
+        count = sum(taken == label for _, taken in turns)
+        offset = (label + 0.5) / classes
+        chosen += [int(of[int((k + offset) / count * len(of))]) for k in range(count)]
+    return np.array(chosen, dtype=np.int64)
+
+
+def _drawn(dataset: Dataset, clips: Clips, chosen: NDArray[np.int64], name: str, title: str) -> Picture:
+    pixels = clips.read(chosen, None)
+    frames = pixels.shape[2]
+    shown = np.unique(np.linspace(0, frames - 1, min(COLUMNS, frames)).round().astype(np.int64))
+    curves = {
+        of: clips.truth[of][chosen] for of in CURVES if of in clips.truth and clips.truth[of][chosen].any()
+    }
+    tiles = [[_tile(clip[:, frame]) for frame in shown] for clip in pixels]
+    wide, high = tiles[0][0].size
+
+    plain, small, bold, large = _font(12), _font(10), _font(13, bold=True), _font(17, bold=True)
+    names = [dataset.classes[label] for label in clips.labels[chosen]]
+    notes = [_note(dataset, clips, int(index)) for index in chosen]
+    ids = [_shortened(clips.ids[index]) for index in chosen]
+    column = 12 + max(
+        72,
+        *(math.ceil(bold.getlength(text)) for text in names),
+        *(math.ceil(small.getlength(text)) for text in (*ids, *notes)),
+    )
+    first = _MARGIN + column
+    strip = len(shown) * (wide + _GAP) - _GAP
+    step = high + (_GAP + _CURVE if curves else 0) + _BETWEEN
+    top = 78
+    foot = _foot(dataset, tuple(curves))
+    least = max(
+        plain.getlength(title), sum(plain.getlength(text) + 16 for text, _ in foot), large.getlength(name)
+    )
+    size = (
+        max(first + strip, _MARGIN + math.ceil(least)) + _MARGIN,
+        top + step * len(chosen) + (24 if foot else 0) + _MARGIN // 2,
+    )
+    sheet = Image.new("RGB", size, _PAPER)
+    draw = ImageDraw.Draw(sheet)
+    draw.text((_MARGIN, 10), name, _INK, large)
+    draw.text((_MARGIN, 34), title, _FAINT, plain)
+    draw.text((_MARGIN, top - 18), "frame", _FAINT, small)
+    centres = [first + place * (wide + _GAP) + wide / 2 for place in range(len(shown))]
+    for centre, frame in zip(centres, shown, strict=True):
+        draw.text((centre, top - 18), str(frame + 1), _FAINT, small, anchor="ma")
+    for row, of_clip in enumerate(tiles):
+        y = top + row * step
+        for centre, tile in zip(centres, of_clip, strict=True):
+            sheet.paste(tile, (round(centre - wide / 2), y))
+        draw.text((_MARGIN, y + high / 2 - 16), names[row], _INK, bold)
+        draw.text((_MARGIN, y + high / 2 + 2), ids[row], _FAINT, small)
+        draw.text((_MARGIN, y + high / 2 + 16), notes[row], _WRONG, small)
+        if curves:
+            of_row = {of: values[row] for of, values in curves.items()}
+            plot = _plot(of_row, shown, (strip, _CURVE), wide / 2)
+            sheet.paste(plot, (first, y + high + _GAP))
+    x = float(_MARGIN)
+    for text, colour in foot:
+        draw.text((x, top + step * len(chosen) + 4), text, colour, plain)
+        x += plain.getlength(text) + 16
+    return sheet
+
+
+def _note(dataset: Dataset, clips: Clips, index: int) -> str:
+    """Say which class a clip truly shows where its label is known to be another."""
+    if "label" not in clips.truth or int(clips.truth["label"][index]) == clips.labels[index]:
+        return ""
+    return f"shows {dataset.classes[int(clips.truth['label'][index])]}"
+
+
+def _foot(dataset: Dataset, curves: tuple[str, ...]) -> list[tuple[str, tuple[int, int, int]]]:
+    keys = [(f"— {CURVES[of][0]}", CURVES[of][1]) for of in curves]
+    drawn = [("Drawn by a program: no evidence about real faces.", _FAINT)] if dataset.is_procedural else []
+    return keys + drawn
+
+
+def _tile(frame: Pixels) -> Picture:
+    """Return one frame, (C, H, W), enlarged by a whole number where it is small, shrunk where it is large."""
+    planes = np.repeat(frame, 3, axis=0) if len(frame) == 1 else frame
+    picture = Image.fromarray(np.ascontiguousarray(planes.transpose(1, 2, 0)))
+    side = max(picture.size)
+    if side < _LEAST_TILE:
+        factor = math.ceil(_LEAST_TILE / side)
+        return picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST)
+    if side > _MOST_TILE:
+        factor_down = _MOST_TILE / side
+        small = (max(1, round(picture.width * factor_down)), max(1, round(picture.height * factor_down)))
+        return picture.resize(small, Image.Resampling.LANCZOS)
+    return picture
+
+
+def _plot(
+    curves: dict[str, NDArray[np.float32]], shown: NDArray[np.int64], size: tuple[int, int], inset: float
+) -> Picture:
+    """Return curves of values in [0, 1] over time, every frame of the clip, those above dotted."""
+    width, height = size[0] * _FINER, size[1] * _FINER
+    plot = Image.new("RGB", (width, height), _PAPER)
+    draw = ImageDraw.Draw(plot, "RGBA")
+    low, high, inset = height - 3 * _FINER, 4 * _FINER, inset * _FINER
+    draw.line([(0, low), (width, low)], _LINE, _FINER)
+    for of, values in curves.items():
+        colour = CURVES[of][1]
+        x = np.interp(np.arange(len(values)), shown, np.linspace(inset, width - inset, len(shown)))
+        y = low - (low - high) * values
+        points = [(float(a), float(b)) for a, b in zip(x, y, strict=True)]
+        if of == next(iter(curves)):
+            draw.polygon([(points[0][0], low), *points, (points[-1][0], low)], (*colour, 36))
+        draw.line(points, colour, round(1.5 * _FINER), joint="curve")
+        for frame in shown:
+            a, b = points[int(frame)]
+            draw.ellipse((a - 2.5 * _FINER, b - 2.5 * _FINER, a + 2.5 * _FINER, b + 2.5 * _FINER), colour)
+    return plot.resize(size, Image.Resampling.LANCZOS)
+
+
+def _shortened(text: str, most: int = 22) -> str:
+    return text if len(text) <= most else f"…{text[1 - most :]}"
+
+
+def _font(size: int, *, bold: bool = False) -> ImageFont.FreeTypeFont:
+    file = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
+    return ImageFont.truetype(Path(get_data_path()) / "fonts" / "ttf" / file, size)

@@ -1,0 +1,1 @@
+"""Measures of what the parts of a network do."""

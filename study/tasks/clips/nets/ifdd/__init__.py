@@ -1,0 +1,1 @@
+"""IFDD and its parts."""

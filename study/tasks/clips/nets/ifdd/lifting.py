@@ -1,0 +1,359 @@
+"""Liftings: update the static group from the dynamic one, and take from the dynamic one what can be predicted.
+
+Every lifting but `none` is the same scheme with other steps; the optional norms before and the output block
+after the steps are those of the paper's LADM, so that two liftings differ in their steps alone.
+Inside a lifting, groups are (B, T/2, H, W, C): channels last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Annotated, Literal, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from study.tasks.clips.nets.attention import attend, head_width
+from study.tasks.clips.nets.contract import Details, Features, Groups, GroupShapes, Lifted
+from study.errors import InputError
+from study.config.registry import Range, component
+
+Order = Literal["update-first", "predict-first"]
+OutputForm = Literal["released", "residual", "none"]
+Step = Callable[[Tensor, Tensor], Tensor]
+LearnedStep = TypeVar("LearnedStep")
+
+
+@component("lifting")
+def none(groups: GroupShapes) -> nn.Module:
+    """No update, no prediction, no context loss: the groups as the splitter gave them."""
+    return NoLifting()
+
+
+@component("lifting")
+def haar(
+    groups: GroupShapes,
+    *,
+    norm: Annotated[bool, "LayerNorm on both groups before the steps"] = False,
+    output: Annotated[
+        Literal["released", "residual", "none"],
+        "block on the dynamic group after the steps; 'residual' adds a skip",
+    ] = "released",
+    heads: Annotated[int, Range(1, 64), "of the output block's attention"] = 8,
+    drop_path: Annotated[float, Range(0, 0.9), "of the output block, in training"] = 0.2,
+) -> nn.Module:
+    """The fixed Haar wavelet along time."""
+    shape = split_shape(groups, "haar")
+    return LADM(
+        shape,
+        update=lambda static, dynamic: dynamic / 2,
+        predict=lambda dynamic, static: static,
+        order="predict-first",
+        norm=norm,
+        output=output_block(output, shape.channels, heads, drop_path),
+    )
+
+
+@component("lifting")
+def cdf53(
+    groups: GroupShapes,
+    *,
+    norm: Annotated[bool, "LayerNorm on both groups before the steps"] = False,
+    output: Annotated[
+        Literal["released", "residual", "none"],
+        "block on the dynamic group after the steps; 'residual' adds a skip",
+    ] = "released",
+    heads: Annotated[int, Range(1, 64), "of the output block's attention"] = 8,
+    drop_path: Annotated[float, Range(0, 0.9), "of the output block, in training"] = 0.2,
+) -> nn.Module:
+    """The fixed CDF 5/3 wavelet along time, symmetric at the ends."""
+    shape = split_shape(groups, "cdf53")
+    return LADM(
+        shape,
+        update=lambda static, dynamic: (before(dynamic) + dynamic) / 4,
+        predict=lambda dynamic, static: (static + after(static)) / 2,
+        order="predict-first",
+        norm=norm,
+        output=output_block(output, shape.channels, heads, drop_path),
+    )
+
+
+@component("lifting")
+def conv(
+    groups: GroupShapes,
+    *,
+    predictor_depth: Annotated[int, Range(0, 3), "convolutions of the predictor; 0 predicts nothing"] = 1,
+    updater_depth: Annotated[int, Range(0, 3), "convolutions of the updater; 0 updates nothing"] = 1,
+    order: Annotated[Literal["update-first", "predict-first"], "which step comes first"] = "update-first",
+    shared: Annotated[bool, "one set of weights for updater and predictor"] = False,
+    norm: Annotated[bool, "LayerNorm on both groups before the steps"] = True,
+    output: Annotated[
+        Literal["released", "residual", "none"],
+        "block on the dynamic group after the steps; 'residual' adds a skip",
+    ] = "released",
+    heads: Annotated[int, Range(1, 64), "of the output block's attention"] = 8,
+    drop_path: Annotated[float, Range(0, 0.9), "of the output block, in training"] = 0.2,
+) -> nn.Module:
+    """Learnable updater and predictor of separable 3-D convolutions."""
+    shape = split_shape(groups, "conv")
+
+    def steps(depth: int) -> ConvolutionStep | None:
+        return ConvolutionStep(shape.channels, depth) if depth else None
+
+    update = steps(updater_depth)
+    predict = the_same(update, updater_depth, predictor_depth) if shared else steps(predictor_depth)
+    block = output_block(output, shape.channels, heads, drop_path)
+    return LADM(shape, update=update, predict=predict, order=order, norm=norm, output=block)
+
+
+@component("lifting")
+def attention(
+    groups: GroupShapes,
+    *,
+    predictor_depth: Annotated[int, Range(0, 3), "attention layers of the predictor; 0 predicts nothing"] = 1,
+    updater_depth: Annotated[int, Range(0, 3), "attention layers of the updater; 0 updates nothing"] = 1,
+    depth_budget: Annotated[
+        Literal["per-layer", "shared"],
+        "every layer at full width, or one layer's heads shared out over all layers",
+    ] = "per-layer",
+    heads: Annotated[int, Range(1, 64), "attention heads at full width; must divide the channels"] = 8,
+    order: Annotated[Literal["update-first", "predict-first"], "which step comes first"] = "update-first",
+    value_residual: Annotated[bool, "add the values, token by token, to what the attention mixes"] = True,
+    shared: Annotated[bool, "one set of weights for updater and predictor"] = False,
+    norm: Annotated[bool, "LayerNorm on both groups before the steps"] = True,
+    output: Annotated[
+        Literal["released", "residual", "none"],
+        "block on the dynamic group after the steps; 'residual' adds a skip",
+    ] = "released",
+    drop_path: Annotated[float, Range(0, 0.9), "of the output block, in training"] = 0.2,
+) -> nn.Module:
+    """The paper's learnable updater and predictor: attention over all tokens of both groups."""
+    shape = split_shape(groups, "attention")
+
+    def steps(depth: int) -> AttentionStep | None:
+        layers = shared_heads(heads, depth) if depth_budget == "shared" else [heads] * depth
+        return AttentionStep(shape.channels, heads, layers, value_residual) if depth else None
+
+    update = steps(updater_depth)
+    predict = the_same(update, updater_depth, predictor_depth) if shared else steps(predictor_depth)
+    block = output_block(output, shape.channels, heads, drop_path)
+    return LADM(shape, update=update, predict=predict, order=order, norm=norm, output=block)
+
+
+def split_shape(groups: GroupShapes, name: str) -> Features:
+    """Return the shape of either group; InputError where nothing was split."""
+    if groups.static is None:
+        raise InputError(
+            f"lifting {name!r}: needs two groups, and splitter 'none' makes one: use lifting 'none'."
+        )
+    return groups.static
+
+
+def the_same(update: LearnedStep, updater_depth: int, predictor_depth: int) -> LearnedStep:
+    """Return the updater as the predictor; InputError where they are asked to be of different depth."""
+    if updater_depth != predictor_depth:
+        raise InputError(
+            "lifting.shared: needs updater_depth and predictor_depth to be equal. "
+            f"Got {updater_depth} and {predictor_depth} instead."
+        )
+    return update
+
+
+def before(group: Tensor) -> Tensor:
+    """Return the step before each of (B, T, H, W, C), the first repeated: symmetric about the first frame."""
+    return torch.cat([group[:, :1], group[:, :-1]], dim=1)
+
+
+def after(group: Tensor) -> Tensor:
+    """Return the step after each of (B, T, H, W, C), the last repeated: symmetric about the last frame."""
+    return torch.cat([group[:, 1:], group[:, -1:]], dim=1)
+
+
+def shared_heads(heads: int, depth: int) -> list[int]:
+    """Return `heads` shared out over `depth` layers as evenly as can be.
+
+    All layers together then hold the weights of one layer at full width.
+    """
+    if heads < depth:
+        raise InputError(
+            f"lifting.heads: must be at least the depth where layers share them. Got {heads} instead."
+        )
+    return [heads // depth + (layer < heads % depth) for layer in range(depth)]
+
+
+class NoLifting(nn.Module):
+    """Hands the groups on."""
+
+    def forward(self, groups: Groups, clip: Tensor, details: Details | None = None) -> Lifted:
+        """Return the groups as they are."""
+        return Lifted(groups, None)
+
+
+class LADM(nn.Module):
+    """The lifting-based aggregation-disentanglement module.
+
+    ``static += update(static, dynamic)`` and ``dynamic -= predict(dynamic, static)``, in the given order; the
+    static group is then compared with the clip averaged over pairs of frames, and the dynamic one goes
+    through the output block.
+    """
+
+    def __init__(
+        self,
+        shape: Features,
+        *,
+        update: Step | None,
+        predict: Step | None,
+        order: Order,
+        norm: bool,
+        output: nn.Module,
+    ) -> None:
+        super().__init__()
+        self.static_norm = nn.LayerNorm(shape.channels) if norm else nn.Identity()
+        self.dynamic_norm = nn.LayerNorm(shape.channels) if norm else nn.Identity()
+        self.update, self.predict, self.order = update, predict, order
+        self.output = output
+
+    def forward(self, groups: Groups, clip: Tensor, details: Details | None = None) -> Lifted:
+        """Return the lifted groups, (B, C, T/2, H, W), and the context residual of the same shape."""
+        assert groups.static is not None
+        static = self.static_norm(groups.static.permute(0, 2, 3, 4, 1))
+        dynamic = self.dynamic_norm(groups.dynamic.permute(0, 2, 3, 4, 1))
+        static, dynamic = self.lift(static, dynamic)
+        average = torch.unflatten(clip, 2, (-1, 2)).mean(3)
+        residual = average - static.permute(0, 4, 1, 2, 3)
+        lifted = Groups(static.permute(0, 4, 1, 2, 3), self.output(dynamic).permute(0, 4, 1, 2, 3))
+        if details is not None:
+            details["disentangled_dynamic"] = dynamic.mean((1, 2, 3))
+        return Lifted(lifted, residual)
+
+    def lift(self, static: Tensor, dynamic: Tensor) -> tuple[Tensor, Tensor]:
+        """Return both groups after the two steps."""
+        if self.order == "predict-first" and self.predict is not None:
+            dynamic = dynamic - self.predict(dynamic, static)
+        if self.update is not None:
+            static = static + self.update(static, dynamic)
+        if self.order == "update-first" and self.predict is not None:
+            dynamic = dynamic - self.predict(dynamic, static)
+        return static, dynamic
+
+
+class AttentionStep(nn.Module):
+    """What one group is told by the other: a stack of attention layers.
+
+    ``h_0 = target``, ``h_l = h_(l-1) + layer_l(h_(l-1), source)``, and the last layer's answer is the result.
+    """
+
+    def __init__(self, channels: int, heads: int, layers: Sequence[int], value_residual: bool) -> None:
+        super().__init__()
+        if channels % heads:
+            raise InputError(
+                f"lifting.heads: must divide the {channels} channels of the features. Got {heads}."
+            )
+        self.layers = nn.ModuleList(
+            CrossAttention(channels, channels // heads, count, value_residual) for count in layers
+        )
+
+    def forward(self, target: Tensor, source: Tensor) -> Tensor:
+        """Return (B, T/2, H, W, C): the change for `target` that `source` suggests."""
+        tokens, context = target.flatten(1, 3), source.flatten(1, 3)
+        *inner, last = self.layers
+        for layer in inner:
+            tokens = tokens + layer(tokens, context)
+        answer: Tensor = last(tokens, context)
+        return answer.view_as(target)
+
+
+class ConvolutionStep(nn.Module):
+    """What one group is told by the other: depthwise 3x3x3 and pointwise convolutions of the source, GELU between."""
+
+    def __init__(self, channels: int, depth: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(
+            nn.Sequential(
+                nn.Conv3d(channels, channels, kernel_size=3, padding=1, groups=channels, bias=False),
+                nn.Conv3d(channels, channels, kernel_size=1),
+            )
+            for _ in range(depth)
+        )
+
+    def forward(self, target: Tensor, source: Tensor) -> Tensor:
+        """Return (B, T/2, H, W, C): the change that `source` suggests."""
+        first, *others = self.layers
+        maps: Tensor = first(source.permute(0, 4, 1, 2, 3))
+        for layer in others:
+            maps = layer(nn.functional.gelu(maps))
+        return maps.permute(0, 2, 3, 4, 1)
+
+
+class CrossAttention(nn.Module):
+    """``Linear(softmax(q k^T / sqrt(width of a head)) v + v)``: q from the target, k and v from the source."""
+
+    def __init__(self, channels: int, head_width: int, heads: int, value_residual: bool) -> None:
+        super().__init__()
+        width = head_width * heads
+        self.heads, self.value_residual = heads, value_residual
+        self.query = nn.Linear(channels, width)
+        self.key_value = nn.Linear(channels, 2 * width)
+        self.project = nn.Linear(width, channels)
+
+    def forward(self, target: Tensor, source: Tensor) -> Tensor:
+        """Return (B, N, C) for a target and a source of that shape."""
+        q = self.query(target).unflatten(2, (self.heads, -1)).transpose(1, 2)
+        k, v = self.key_value(source).unflatten(2, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        mixed = attend(q, k, v)
+        if self.value_residual:
+            mixed = mixed + v
+        answer: Tensor = self.project(mixed.transpose(1, 2).flatten(2))
+        return answer
+
+
+def output_block(form: OutputForm, channels: int, heads: int, drop_path: float) -> nn.Module:
+    """Return the block on the dynamic group after the steps."""
+    if form == "none":
+        return nn.Identity()
+    head_width(channels, heads, "lifting.heads")
+    return OutputBlock(channels, heads, drop_path, residual=form == "residual")
+
+
+class OutputBlock(nn.Module):
+    """Self-attention with a skip, then an MLP, by default without one: dropping its path drops the clip."""
+
+    def __init__(self, channels: int, heads: int, drop_path: float, *, residual: bool) -> None:
+        super().__init__()
+        self.heads, self.residual = heads, residual
+        self.attention_norm = nn.LayerNorm(channels)
+        self.query_key_value = nn.Linear(channels, 3 * channels)
+        self.project = nn.Linear(channels, channels)
+        self.mlp_norm = nn.LayerNorm(channels)
+        self.mlp = nn.Sequential(
+            nn.Linear(channels, 4 * channels), nn.GELU(), nn.Linear(4 * channels, channels)
+        )
+        self.drop_path = DropPath(drop_path)
+
+    def forward(self, dynamic: Tensor) -> Tensor:
+        """Return (B, T/2, H, W, C)."""
+        tokens = dynamic.flatten(1, 3)
+        tokens = tokens + self.drop_path(self.attention(self.attention_norm(tokens)))
+        answer: Tensor = self.drop_path(self.mlp(self.mlp_norm(tokens)))
+        return (tokens + answer if self.residual else answer).view_as(dynamic)
+
+    def attention(self, tokens: Tensor) -> Tensor:
+        """Return the self-attention of tokens (B, N, C)."""
+        q, k, v = self.query_key_value(tokens).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        answer: Tensor = self.project(attend(q, k, v).transpose(1, 2).flatten(2))
+        return answer
+
+
+class DropPath(nn.Module):
+    """Stochastic depth: in training, a clip's whole path is zeroed with `probability`, the others scaled up."""
+
+    def __init__(self, probability: float) -> None:
+        super().__init__()
+        self.probability = probability
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Return (B, N, C)."""
+        if not self.training or self.probability == 0:
+            return tokens
+        kept = torch.rand(len(tokens), 1, 1, device=tokens.device) >= self.probability
+        return tokens * kept / (1 - self.probability)

@@ -1,0 +1,170 @@
+"""IFDD: stem and backbone, pyramid, split, lift, read-out, head.
+
+Wang and Chai, "Lifting Scheme-Based Implicit Disentanglement of Emotion-Related Facial Dynamics in the Wild",
+AAAI 2025, arXiv 2412.13168.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+from torch import Tensor, nn
+
+from study.tasks.clips.nets.contract import Build, Details, Groups, Output
+from study.tasks.clips.nets.ifdd.pyramid import Pyramid
+from study.tasks.clips.nets.weights import start_from
+from study.tasks.clips.data.contract import ClipShape
+from study.config.registry import File, Part, Registry, component
+
+
+class IFDD(nn.Module):
+    """A video network that classifies a clip from what its context cannot predict."""
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        pyramid: Pyramid,
+        splitter: nn.Module,
+        lifting: nn.Module,
+        readout: nn.Module,
+        head: nn.Module,
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.pyramid = pyramid
+        self.splitter = splitter
+        self.lifting = lifting
+        self.readout = readout
+        self.head = head
+
+    def forward(self, clips: Tensor, details: Details | None = None) -> Output:
+        """Return the logits of clips (B, C, T, H, W) in [0, 1], and the context residual (B, C, T/2, H, W).
+
+        What the parts did is written into `details` where one is given, a mean over tokens for each group.
+        """
+        stages = self.backbone(clips, details)
+        clip = self.pyramid(stages)
+        split = self.splitter(clip, details)
+        lifted = self.lifting(split, clip, details)
+        feature = self.readout(lifted.groups)
+        logits = self.head(feature)
+        if details is None:
+            return Output(logits, lifted.context_residual)
+        note(details, "split", split)
+        note(details, "lifted", lifted.groups)
+        details["clip_feature"] = feature
+        return Output(logits, lifted.context_residual, details)
+
+
+def note(details: Details, when: str, groups: Groups) -> None:
+    """Note each group's mean over its tokens, (B, C), and its root mean square in every time step, (B, T/2)."""
+    for name, group in groups._asdict().items():
+        if group is not None:
+            details[f"{when}_{name}"] = group.mean((2, 3, 4))
+            details[f"{when}_{name}_norm"] = group.square().mean((1, 3, 4)).sqrt()
+
+
+def build_network(
+    registry: Registry, config: Mapping[str, Mapping[str, Any]], shape: ClipShape, classes: int
+) -> nn.Module:
+    """Build the network that a resolved configuration describes.
+
+    Args:
+        registry: Where the network and its parts are looked up.
+        config: ``{"network": {"name": …}, "backbone": {"name": …}, …}``: one table a kind of part.
+        shape: The clips' shape.
+        classes: Number of classes.
+
+    Raises:
+        InputError: Parts that do not go together, or do not fit the clips.
+    """
+    network = config["network"]
+    parts = {kind: config[kind] for kind in registry.parts(network["name"])}
+    built: nn.Module = registry.build("network", {**network, **parts}, shape, classes, registry.build)
+    return built
+
+
+@component("network")
+def ifdd(
+    shape: ClipShape,
+    classes: int,
+    build: Build,
+    *,
+    backbone: Annotated[Part, "clips to feature maps"] = "conv-tiny",
+    stages: Annotated[list[int] | None, "backbone stages to join, from 0; none: the last"] = None,
+    splitter: Annotated[Part, "a clip's frames to a static and a dynamic group"] = "issm",
+    lifting: Annotated[Part, "takes from the dynamic group what the static one predicts"] = {  # noqa: B006
+        "name": "attention",
+        "heads": 4,
+        "drop_path": 0.0,
+    },
+    readout: Annotated[Part, "groups to one feature vector"] = "token-weights",
+    head: Annotated[Part, "feature vector to logits"] = {"name": "linear", "dropout": 0.1},  # noqa: B006
+) -> nn.Module:
+    """IFDD from any parts; by default a small one that learns on a CPU."""
+    return joined(shape, classes, build, backbone, stages, splitter, lifting, readout, head)
+
+
+@component("network")
+def ifdd_released(
+    shape: ClipShape,
+    classes: int,
+    build: Build,
+    *,
+    backbone: Annotated[Part, "clips to feature maps"] = "mfvit-xs",
+    stages: Annotated[list[int] | None, "backbone stages to join, from 0; none: the last"] = [2, 3],  # noqa: B006
+    splitter: Annotated[Part, "a clip's frames to a static and a dynamic group"] = {  # noqa: B006
+        "name": "issm",
+        "positions": "released",
+    },
+    lifting: Annotated[Part, "takes from the dynamic group what the static one predicts"] = "attention",
+    readout: Annotated[Part, "groups to one feature vector"] = "token-weights",
+    head: Annotated[Part, "feature vector to logits"] = "linear",
+    weights: Annotated[str, File(), "a weights file to start from, as 'study weights' makes it"] = "scratch",
+) -> nn.Module:
+    """IFDD as the authors released it, accidents included."""
+    network = joined(shape, classes, build, backbone, stages, splitter, lifting, readout, head)
+    return start_from(network, "network", weights)
+
+
+@component("network")
+def ifdd_fixed(
+    shape: ClipShape,
+    classes: int,
+    build: Build,
+    *,
+    backbone: Annotated[Part, "clips to feature maps"] = "mfvit-xs",
+    stages: Annotated[list[int] | None, "backbone stages to join, from 0; none: the last"] = [2, 3],  # noqa: B006
+    splitter: Annotated[Part, "a clip's frames to a static and a dynamic group"] = "issm",
+    lifting: Annotated[Part, "takes from the dynamic group what the static one predicts"] = {  # noqa: B006
+        "name": "attention",
+        "output": "residual",
+    },
+    readout: Annotated[Part, "groups to one feature vector"] = "token-weights",
+    head: Annotated[Part, "feature vector to logits"] = "linear",
+    weights: Annotated[str, File(), "a weights file to start from, as 'study weights' makes it"] = "scratch",
+) -> nn.Module:
+    """IFDD at full size without the release's accidents: frames sampled where the paper says, a skip in the output."""
+    network = joined(shape, classes, build, backbone, stages, splitter, lifting, readout, head)
+    return start_from(network, "network", weights)
+
+
+def joined(
+    shape: ClipShape,
+    classes: int,
+    build: Build,
+    backbone: Part,
+    stages: Sequence[int] | None,
+    splitter: Part,
+    lifting: Part,
+    readout: Part,
+    head: Part,
+) -> IFDD:
+    """Build every part for what the part before it returns, and join them."""
+    trunk = build("backbone", backbone, shape)
+    pyramid = Pyramid(trunk.stages, stages)
+    split = build("splitter", splitter, pyramid.features)
+    lift = build("lifting", lifting, split.groups)
+    summary = build("readout", readout, split.groups)
+    return IFDD(trunk, pyramid, split, lift, summary, build("head", head, summary.features, classes))

@@ -1,0 +1,1 @@
+"""Published video networks, as backbones and baselines."""

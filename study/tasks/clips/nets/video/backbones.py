@@ -1,0 +1,254 @@
+"""Backbones: clips to feature maps, one a stage."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Annotated
+
+import torch
+from torch import Tensor, nn
+
+from study.tasks.clips.nets.contract import Details, Features, need_size
+from study.tasks.clips.nets.resampling import PoolTo
+from study.tasks.clips.nets.weights import start_from
+from study.tasks.clips.data.contract import ClipShape
+from study.errors import InputError
+from study.config.registry import File, Range, component
+
+CONV_TINY_SIDE = 4
+
+
+@component("backbone")
+def conv_tiny(
+    shape: ClipShape,
+    *,
+    width: Annotated[int, Range(32, 512), "channels of the last stage, a multiple of 32"] = 64,
+) -> nn.Module:
+    """Three 2-D convolutions on pairs of frames: small enough to learn on a CPU within minutes."""
+    need_size(shape, "conv-tiny", pixels=16)
+    if shape.frames % 2:
+        raise InputError(f"backbone 'conv-tiny': needs an even number of frames. Got {shape.frames} instead.")
+    if width % 32:
+        raise InputError(f"backbone.width: must be a multiple of 32 for 'conv-tiny'. Got {width} instead.")
+    return ConvTiny(shape, width)
+
+
+class ConvTiny(nn.Module):
+    """Two neighbouring frames are stacked as channels; stages at 1/2 and 1/4 of the size, and at 4 x 4."""
+
+    def __init__(self, shape: ClipShape, width: int) -> None:
+        super().__init__()
+        frames = shape.frames // 2
+        half = halved(shape.height, shape.width)
+        quarter = halved(*half)
+        self.layers = nn.ModuleList(
+            [
+                _convolution(2 * shape.channels, width // 4, kernel=5, stride=2),
+                _convolution(width // 4, width // 2, kernel=3, stride=2),
+                _convolution(width // 2, width, kernel=3, stride=1),
+            ]
+        )
+        self.pool = PoolTo(*quarter, CONV_TINY_SIDE)
+        self.stages = (
+            Features(width // 4, frames, *half),
+            Features(width // 2, frames, *quarter),
+            Features(width, frames, self.pool.height, self.pool.width),
+        )
+
+    def forward(self, clips: Tensor, details: Details | None = None) -> tuple[Tensor, ...]:
+        """Return the three stages of clips (B, C, T, H, W)."""
+        frames = clips.shape[2] // 2
+        pairs = clips.transpose(1, 2).reshape(-1, 2 * clips.shape[1], *clips.shape[3:])
+        first = self.layers[0](pairs)
+        second = self.layers[1](first)
+        third = self.pool(self.layers[2](second))
+        return tuple(
+            torch.unflatten(maps, 0, (-1, frames)).transpose(1, 2) for maps in (first, second, third)
+        )
+
+
+def halved(height: int, width: int) -> tuple[int, int]:
+    """Return the size after a padded convolution of stride two."""
+    return -(-height // 2), -(-width // 2)
+
+
+def _convolution(inputs: int, outputs: int, *, kernel: int, stride: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, kernel, stride=stride, padding=kernel // 2, bias=False),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(),
+    )
+
+
+@dataclass(frozen=True)
+class MViTStage:
+    """A run of torchvision's MViT blocks of one width; the first block of a later stage halves the image."""
+
+    width: int
+    heads: int
+    key_value_strides: tuple[int, ...]
+    """One a block: how much the keys and values are reduced in height and width."""
+
+
+@component("backbone")
+def mvit_tiny(
+    shape: ClipShape,
+    *,
+    width: Annotated[int, Range(8, 96), "channels of the first stage and of every attention head"] = 32,
+    drop_path: Annotated[float, Range(0, 0.9), "stochastic depth of the last block, in training"] = 0.0,
+) -> nn.Module:
+    """torchvision's MViT blocks with tiny settings: three stages, four blocks."""
+    need_size(shape, "mvit-tiny", pixels=32)
+    if shape.frames % 2:
+        raise InputError(f"backbone 'mvit-tiny': needs an even number of frames. Got {shape.frames} instead.")
+    stages = (MViTStage(width, 1, (2,)), MViTStage(2 * width, 2, (1, 1)), MViTStage(2 * width, 2, (1,)))
+    return MViT(shape, stages, drop_path, time_stride=2, pooled_frames=1)
+
+
+@component("backbone")
+def mfvit_xs(
+    shape: ClipShape,
+    *,
+    width: Annotated[int, Range(8, 96), "channels of the first stage and of every attention head"] = 96,
+    drop_path: Annotated[float, Range(0, 0.9), "stochastic depth of the last block, in training"] = 0.2,
+    weights: Annotated[str, File(), "a weights file to start from, as 'study weights' makes it"] = "scratch",
+) -> nn.Module:
+    """The paper's MFViT-XS: ten MViTv2 blocks in four stages, eight time steps from 8, 16 or 32 frames."""
+    need_size(shape, "mfvit-xs", pixels=32)
+    strides = {8: (1, 1), 16: (2, 1), 32: (2, 2)}
+    if shape.frames not in strides:
+        raise InputError(f"backbone 'mfvit-xs': takes 8, 16 or 32 frames. Got {shape.frames} instead.")
+    time_stride, pooled_frames = strides[shape.frames]
+    stages = (
+        MViTStage(width, 1, (8,)),
+        MViTStage(2 * width, 2, (4, 4)),
+        MViTStage(4 * width, 4, (2, 2, 2, 2, 2)),
+        MViTStage(8 * width, 8, (1, 1)),
+    )
+    trunk = MViT(shape, stages, drop_path, time_stride=time_stride, pooled_frames=pooled_frames)
+    return start_from(trunk, "backbone", weights)
+
+
+class MViT(nn.Module):
+    """torchvision's MViTv2 blocks behind a strided 3-D convolution; every stage is returned.
+
+    Pooled attention, decomposed relative positions, a class token, no absolute positions. A stage's output is
+    what enters the next stage; only the last passes the final norm.
+    """
+
+    def __init__(
+        self,
+        shape: ClipShape,
+        stages: Sequence[MViTStage],
+        drop_path: float,
+        *,
+        time_stride: int,
+        pooled_frames: int,
+    ) -> None:
+        super().__init__()
+        # slow to import, and only these backbones need it
+        from torchvision.models.video.mvit import MSBlockConfig
+        from torchvision.models.video.mvit import MViT as TorchvisionMViT
+
+        kernel = [3, 3, 3]
+        inputs = stages[0].width
+        settings = []
+        for number, stage in enumerate(stages):
+            for place, stride in enumerate(stage.key_value_strides):
+                halve = 2 if number and not place else 1
+                settings.append(
+                    MSBlockConfig(
+                        num_heads=stage.heads,
+                        input_channels=inputs,
+                        output_channels=stage.width,
+                        kernel_q=kernel,
+                        kernel_kv=kernel,
+                        stride_q=[1, halve, halve],
+                        stride_kv=[1, stride, stride],
+                    )
+                )
+                inputs = stage.width
+        trunk = TorchvisionMViT(
+            spatial_size=shape[2:],
+            temporal_size=shape.frames // pooled_frames,
+            block_setting=settings,
+            residual_pool=True,
+            residual_with_cls_embed=False,
+            rel_pos_embed=True,
+            proj_after_attn=True,
+            stochastic_depth_prob=drop_path,
+            num_classes=1,
+            patch_embed_stride=(time_stride, 4, 4),
+        )
+        self.pooled_frames = pooled_frames
+        self.stem = nn.Conv3d(shape.channels, stages[0].width, (3, 7, 7), (time_stride, 4, 4), (1, 3, 3))
+        self.class_token = trunk.pos_encoding.class_token
+        self.blocks = trunk.blocks
+        self.norm = trunk.norm
+        self.first_blocks = [0, *accumulate(len(stage.key_value_strides) for stage in stages)][1:-1]
+        frames = shape.frames // time_stride // pooled_frames
+        height, width = (-(-side // 4) for side in shape[2:])
+        self.stages = tuple(
+            Features(stage.width, frames, -(-height // 2**number), -(-width // 2**number))
+            for number, stage in enumerate(stages)
+        )
+        for block, setting in zip(self.blocks, settings, strict=True):
+            fit_positions(block.attn, height, width, setting.stride_q[1], setting.stride_kv[1])
+            if block.pool_skip is not None:
+                block.pool_skip.pool = SkipPool()
+                height, width = halved(height, width)
+
+    def forward(self, clips: Tensor, details: Details | None = None) -> tuple[Tensor, ...]:
+        """Return every stage of clips (B, C, T, H, W), class tokens left out."""
+        embedded = self.stem(clips).unflatten(2, (-1, self.pooled_frames)).mean(3)
+        size = tuple(embedded.shape[2:])
+        tokens = torch.cat(
+            [self.class_token.expand(len(clips), 1, -1), embedded.flatten(2).transpose(1, 2)], dim=1
+        )
+        outputs, sizes = [], []
+        for number, block in enumerate(self.blocks):
+            if number in self.first_blocks:
+                outputs.append(tokens)
+                sizes.append(size)
+            tokens, size = block(tokens, size)
+        outputs.append(self.norm(tokens))
+        sizes.append(size)
+        if details is not None:
+            details["stem"] = embedded.mean((2, 3, 4))
+            details |= {f"stage{number}": stage.mean(1) for number, stage in enumerate(outputs)}
+        return tuple(
+            torch.unflatten(stage[:, 1:].transpose(1, 2), 2, size)
+            for stage, size in zip(outputs, sizes, strict=True)
+        )
+
+
+def fit_positions(attention: nn.Module, height: int, width: int, query_stride: int, key_stride: int) -> None:
+    """Give torchvision's attention tables of relative positions for exactly this height and width.
+
+    Its own are made for square images that every stride divides, and interpolated otherwise: on a GPU that
+    has no deterministic gradient.
+    """
+    for name, side in (("rel_pos_h", height), ("rel_pos_w", width)):
+        longest = max(-(-side // query_stride), -(-side // key_stride))
+        table = nn.Parameter(torch.empty(2 * longest - 1, attention.get_parameter(name).shape[1]))
+        setattr(attention, name, nn.init.trunc_normal_(table, std=0.02))
+
+
+class SkipPool(nn.Module):
+    """Max pooling of height and width, kernel 3, stride 2, padding 1, as comparisons of slices.
+
+    On a GPU, torch's own 3-D max pooling has no deterministic gradient.
+    """
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Return (..., ceil(H / 2), ceil(W / 2))."""
+        return _halve_last(_halve_last(maps).transpose(-1, -2)).transpose(-1, -2)
+
+
+def _halve_last(maps: Tensor) -> Tensor:
+    count = -(-maps.shape[-1] // 2)
+    padded = nn.functional.pad(maps, (1, 1), value=float("-inf"))
+    before, centre, after = (padded[..., start : start + 2 * count - 1 : 2] for start in range(3))
+    return torch.maximum(torch.maximum(before, centre), after)

@@ -1,0 +1,146 @@
+"""Weights that torchvision publishes: fetched, checked against their hash, and put into a network of ours.
+
+A level such as ``weights = "kinetics-400"`` names one published file for good: torchvision writes the
+beginning of the file's SHA-256 into its name, and a file whose contents have another is refused. So the
+name alone counts towards a run's identity; where the file lies changes no number. torchvision keeps it in
+``hub/checkpoints`` under ``TORCH_HOME`` (by default ``~/.cache/torch``), and downloads it where it is missing; on a
+machine without a way out, put it there by hand.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from study.tasks.clips.data.contract import ClipShape
+from study.errors import InputError
+
+RGB = 3
+HEADS = ("fc.", "head.", "classifier.")
+"""Beginnings of the names that torchvision gives to the tensors of a network's classifier."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """Weights that torchvision publishes for one of our networks."""
+
+    name: str
+    """As `torchvision.models.get_weight` takes it."""
+    prefixes: Mapping[str, str]
+    """Beginnings of torchvision's tensor names to ours; an empty one stands for every name."""
+    first_layer: str
+    """Our module that the clips enter first; they are normalised before it."""
+    size: tuple[int, int, int] | None = None
+    """Frames, height and width that the weights are bound to; None where any will do."""
+
+
+class Normalise(nn.Module):
+    """The input normalisation that published weights were trained with; grey becomes three equal channels."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(mean), persistent=False)
+        self.register_buffer("std", torch.tensor(std), persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return (B, 3, ...) from images or clips (B, 1 or 3, ...) in [0, 1]."""
+        per_channel = (-1, *(1 for _ in images.shape[2:]))
+        return (images - self.mean.view(per_channel)) / self.std.view(per_channel)
+
+
+def with_weights(
+    build: Callable[[ClipShape], nn.Module],
+    shape: ClipShape,
+    name: str,
+    weights: str,
+    width: float,
+    published: Published,
+) -> nn.Module:
+    """Return ``build(shape)`` with random weights, or with published ones behind their own normalisation.
+
+    Args:
+        build: Builds the network for a clip's shape.
+        shape: The clips' shape.
+        name: The component, for messages.
+        weights: The level of the parameter of that name; ``"scratch"`` for random weights.
+        width: The multiplier of the network's channels.
+        published: The weights that any other level stands for.
+
+    Raises:
+        InputError: Weights that do not go with the width or the clips, or that can be neither found nor fetched.
+    """
+    if weights == "scratch":
+        return build(shape)
+    asked = f"backbone {name!r}: weights {weights!r}"
+    if width != 1:
+        raise InputError(f"{asked} need width 1. Got {width:g} instead.")
+    if shape.channels not in (1, RGB):
+        raise InputError(f"{asked} take clips of 1 or {RGB} channels. Got {shape.channels} instead.")
+    if published.size is not None and published.size != shape[1:]:
+        needed, got = (" x ".join(map(str, size)) for size in (published.size, shape[1:]))
+        raise InputError(f"{asked} take clips of {needed} (frames, height, width). Got {got} instead.")
+
+    from torchvision.models import get_weight  # slow to import, and only published weights need it
+
+    entry = get_weight(published.name)
+    state = renamed(fetched(entry, asked), published.prefixes)
+    network = build(shape._replace(channels=RGB))
+    network.load_state_dict(state)
+    preset = entry.transforms()
+    first = network.get_submodule(published.first_layer)
+    network.set_submodule(
+        published.first_layer, nn.Sequential(Normalise(preset.mean, preset.std), first), strict=True
+    )
+    return network
+
+
+def renamed(state: Mapping[str, Tensor], prefixes: Mapping[str, str]) -> dict[str, Tensor]:
+    """Return torchvision's tensors under our names, those of its classifier left out."""
+    found = {}
+    for name, tensor in state.items():
+        if not name.startswith(HEADS):
+            theirs = next(prefix for prefix in prefixes if name.startswith(prefix))
+            found[prefixes[theirs] + name.removeprefix(theirs)] = tensor
+    return found
+
+
+def fetched(entry: Any, asked: str) -> dict[str, Tensor]:
+    """Return the tensors of torchvision's entry, from its file on this machine or by downloading it.
+
+    Raises:
+        InputError: The file can be neither found nor fetched, or is not the one that torchvision publishes.
+    """
+    file = Path(torch.hub.get_dir(), "checkpoints", entry.url.rpartition("/")[2])
+    try:
+        if file.exists():
+            check_hash(file)
+        state: dict[str, Tensor] = entry.get_state_dict(
+            check_hash=True, weights_only=True, map_location="cpu"
+        )
+    except (OSError, RuntimeError) as error:
+        raise InputError(
+            f"{asked} could not be fetched: {error}. Download {entry.url} where that is possible and put it "
+            f"at {file}, or set TORCH_HOME to the folder that holds hub/checkpoints."
+        ) from None
+    return state
+
+
+def check_hash(file: Path) -> None:
+    """Raise InputError unless the SHA-256 of `file` begins as its name ends: ``NAME-<8 digits>.pth``."""
+    with file.open("rb") as stream:
+        found = hashlib.file_digest(stream, "sha256").hexdigest()
+    published = file.stem.rpartition("-")[2]
+    if not found.startswith(published):
+        raise InputError(
+            f"{file}: is not the file that torchvision publishes: its SHA-256 begins with "
+            f"{found[: len(published)]}, not {published}. Remove it to have it downloaded again."
+        )

@@ -1,0 +1,155 @@
+"""Weights that a network may start from: safetensors files that say where they come from."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from study.errors import InputError
+from study.hashing import canonical_json, file_digest
+from study.files import write
+from study.records import from_json
+
+SCRATCH = "scratch"
+"""What a study writes where nothing is loaded."""
+NAMES_SHOWN = 20
+Module = TypeVar("Module", bound=nn.Module)
+Shapes = Mapping[str, tuple[int, ...]]
+_FACTS = "study"
+_WITH_DIGEST = re.compile(r"(?P<path>.+)#(?P<digest>[0-9a-f]{16})")
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a weights file says about its tensors, which have our names."""
+
+    origin: str
+    """What the tensors were before they came here, in words."""
+    config: Mapping[str, Any]
+    """The parts that they belong to, as a study writes them, and ``classes`` and ``shape`` where these matter."""
+    fresh: tuple[str, ...] = ()
+    """Tensors of these parts that the file does not hold: they start from the seed."""
+    mean: tuple[float, ...] = ()
+    """Of every channel, taken from the clips in [0, 1] that the weights were made for; empty for none."""
+    std: tuple[float, ...] = ()
+    """Of every channel: what the clips were then divided by."""
+    schema: int = 1
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """A hook before a backbone: the input that its weights were made for, from clips (B, C, T, H, W) in [0, 1]."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def __call__(self, module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Return `inputs`, the first of them normalised."""
+        clips, *others = inputs
+        mean, std = (clips.new_tensor(values).view(-1, 1, 1, 1) for values in (self.mean, self.std))
+        return ((clips - mean) / std, *others)
+
+
+def start_from(module: Module, kind: Literal["network", "backbone"], weights: str) -> Module:
+    """Return `module` with the weights that a study names, its input normalised as they need it.
+
+    A backbone takes its own tensors from the weights of a whole network, too. On the meta device the file
+    is compared and nothing is loaded.
+
+    Args:
+        module: A network, or the backbone of one.
+        kind: Which of the two: the key in the study.
+        weights: ``scratch``, a file, or ``FILE#DIGEST`` with the digest that the file must have.
+
+    Raises:
+        InputError: No such file, another content than the digest's, or tensors that do not fit.
+    """
+    if weights == SCRATCH:
+        return module
+    named = _WITH_DIGEST.fullmatch(weights)
+    path = Path(named["path"] if named else weights)
+    if named and file_digest(path) != named["digest"]:
+        raise InputError(f"{kind}.weights: {path} has changed since the study was planned; plan it again.")
+    with torch.device("cpu"):
+        tensors, metadata = read(path)
+    if _FACTS not in metadata:
+        raise InputError(
+            f"{kind}.weights: {path} does not say what it holds; make it with 'study weights import' "
+            "or 'study weights kinetics'."
+        )
+    facts = from_json(Facts, metadata[_FACTS], str(path))
+    prefix = "backbone." if kind == "backbone" else ""
+    found = {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
+    fresh = {name.removeprefix(prefix) for name in facts.fresh}
+    wanted = {name: shape for name, shape in shapes(module.state_dict()).items() if name not in fresh}
+    if problem := mismatch(wanted, shapes(found)):
+        raise InputError(
+            f"{kind}.weights: {path} does not fit this {kind}. It holds {facts.origin}, made for "
+            f"{canonical_json(facts.config)}.\n{problem}"
+        )
+    if not any(parameter.is_meta for parameter in module.parameters()):
+        module.load_state_dict(found, strict=False)
+    if facts.mean:
+        module.register_forward_pre_hook(Normalisation(facts.mean, facts.std))
+    return module
+
+
+def read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Return the tensors and the metadata of a safetensors file.
+
+    Raises:
+        InputError: No such file, or not one of safetensors.
+    """
+    must_exist(path)
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+    except SafetensorError as error:
+        raise InputError(f"{path}: not a readable safetensors file: {error}.") from None
+
+
+def save(path: Path, tensors: Mapping[str, Tensor], facts: Facts) -> str:
+    """Write a weights file and return its digest; the same tensors and facts give the same bytes."""
+    owned = {name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()}
+    # one key: safetensors keeps no order among several
+    write(path, safetensors.torch.save(owned, {_FACTS: canonical_json(asdict(facts))}))
+    return file_digest(path)
+
+
+def must_exist(path: Path) -> None:
+    """Raise InputError unless `path` is a file."""
+    if not path.is_file():
+        raise InputError(f"{path}: there is no such file.")
+
+
+def shapes(tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    """Return the shape of every tensor."""
+    return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+
+
+def mismatch(wanted: Shapes, found: Shapes) -> str:
+    """Say which tensors are missing, unexpected or of another shape; an empty string where all fit."""
+    differing = {
+        "missing": [f"{name} {list(shape)}" for name, shape in wanted.items() if name not in found],
+        "unexpected": [f"{name} {list(shape)}" for name, shape in found.items() if name not in wanted],
+        "of another shape": [
+            f"{name} {list(found[name])}, must be {list(shape)}"
+            for name, shape in wanted.items()
+            if name in found and found[name] != shape
+        ],
+    }
+    return "\n".join(_listed(what, names) for what, names in differing.items() if names)
+
+
+def _listed(what: str, names: Iterable[str]) -> str:
+    shown = sorted(names)
+    more = [f"… and {len(shown) - NAMES_SHOWN} more"] if len(shown) > NAMES_SHOWN else []
+    return "\n    ".join([f"  {what} ({len(shown)}):", *shown[:NAMES_SHOWN], *more])

@@ -1,0 +1,158 @@
+"""A study's costs as text: tables that read the same in a terminal and as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from study.tasks.clips.profiling.latency import WARM_UPS
+from study.tasks.clips.profiling.record import Latency, StudyProfile, VariantProfile
+
+PREFIXES = {"G": 1e9, "M": 1e6, "k": 1e3}
+BYTES_PER_MIB = 2**20
+BUSY = 1.0
+"""Load from which another process may have disturbed what was timed."""
+
+
+def render(profile: StudyProfile) -> str:
+    """Return what the variants of a study cost as Markdown with aligned columns."""
+    shapes = sorted({" x ".join(map(str, v.counts.input_shape[1:])) for v in profile.variants})
+    blocks = [
+        f"# What the variants of {profile.study} cost",
+        f"Counted for one clip of {' or '.join(shapes)} (channels x frames x height x width); nothing was trained.",
+        _costs(profile),
+        f"## Latency of one forward pass, in ms: median [quartiles] of {profile.repetitions}",
+        _latencies(profile),
+        "## Parts",
+        _parts(profile),
+        "## Notes",
+        "\n".join(f"- {note}" for note in _notes(profile)),
+    ]
+    return "\n\n".join(blocks) + "\n"
+
+
+def _costs(profile: StudyProfile) -> str:
+    prefix = _prefix(profile)
+    header = [
+        "variant",
+        "parameters",
+        "of them unused",
+        f"MACs ({prefix})",
+        f"FLOPs ({prefix})",
+        "FLOPs / 2 MACs (%)",
+        "activations (MiB/clip)",
+    ]
+    rows = []
+    for variant in profile.variants:
+        counts = variant.counts
+        kept = None if counts.activation_bytes is None else counts.activation_bytes / BYTES_PER_MIB
+        differ = None if counts.disagreement is None else 100 * (1 + counts.disagreement)
+        rows.append(
+            [
+                _title(variant),
+                _whole(counts.parameters),
+                _whole(counts.unused),
+                _number(counts.macs / PREFIXES[prefix]),
+                _number(None if counts.flops is None else counts.flops / PREFIXES[prefix]),
+                ("! " if counts.is_doubtful else "") + ("–" if differ is None else f"{differ:.1f}"),
+                _number(kept),
+            ]
+        )
+    return _table(header, rows)
+
+
+def _latencies(profile: StudyProfile) -> str:
+    rows = [
+        [_title(variant), str(latency.batch), _quartiles(latency)]
+        for variant in profile.variants
+        for latency in variant.latencies
+    ]
+    return _table(["variant", "clips", "ms"], rows)
+
+
+def _quartiles(latency: Latency) -> str:
+    return f"{latency.median_ms:.2f} [{latency.lower_quartile_ms:.2f}, {latency.upper_quartile_ms:.2f}]"
+
+
+def _parts(profile: StudyProfile) -> str:
+    prefix = _prefix(profile)
+    rows = [
+        [
+            _title(variant),
+            part.name,
+            _whole(part.parameters),
+            _number(part.macs / PREFIXES[prefix]),
+            f"{100 * part.macs / max(variant.counts.macs, 1):.1f}",
+        ]
+        for variant in profile.variants
+        for part in variant.counts.parts
+    ]
+    return _table(["variant", "part", "parameters", f"MACs ({prefix})", "of all MACs (%)"], rows)
+
+
+def _notes(profile: StudyProfile) -> Iterator[str]:
+    for variant in profile.variants:
+        counts = variant.counts
+        if counts.is_doubtful and counts.disagreement is not None:
+            yield (
+                f"{variant.name}: the two counters differ by {100 * counts.disagreement:+.1f} %; "
+                "do not trust either before it is known why."
+            )
+        if counts.uncounted:
+            yield f"{variant.name}: fvcore knows nothing of {', '.join(counts.uncounted)}, and counts them as 0."
+        if counts.unused_tensors:
+            yield f"{variant.name}: no gradient reaches {', '.join(counts.unused_tensors)}."
+    if profile.assumed:
+        values = ", ".join(f"{key} = {value}" for key, value in profile.assumed.items())
+        yield f"What the study searches for stands at its first or least value: {values}."
+    if profile.load is not None and profile.load >= BUSY:
+        yield (
+            f"The machine was busy before anything was timed (load average {profile.load:.1f}): an idle one "
+            "is faster."
+        )
+    yield "Unused: trainable values that get no gradient in a training step with the study's loss."
+    yield (
+        "MACs: multiply-accumulates of one forward pass, by fvcore, which adds 1 to 5 for each value of norms, "
+        "pools and resizes. FLOPs: by torch's counter, products alone, 2 a MAC."
+    )
+    yield (
+        "Activations: bytes of every storage that autograd keeps for the backward pass, weights left out, "
+        "as one more clip in a training batch adds them; memory while an operator works is not in it."
+    )
+    yield (
+        f"Latency: forward pass in evaluation, clips on the device; {profile.repetitions} repetitions after "
+        f"{WARM_UPS} for warming up, variants in turns. Device {profile.device}, {profile.precision}, "
+        f"{profile.threads} thread(s), {profile.machine.hardware}, torch {profile.machine.versions['torch']}."
+    )
+
+
+def _title(variant: VariantProfile) -> str:
+    return f"{variant.name} (reference)" if variant.is_reference else variant.name
+
+
+def _prefix(profile: StudyProfile) -> str:
+    """Return the greatest unit prefix that the costliest variant fills."""
+    most = max(variant.counts.macs for variant in profile.variants)
+    return next((prefix for prefix, factor in PREFIXES.items() if most >= factor), "k")
+
+
+def _whole(value: int | None) -> str:
+    return "–" if value is None else f"{value:,}".replace(",", " ")
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4g}"
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a Markdown table with columns of one width, the names on the left and figures on the right."""
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    names = sum(title in ("variant", "part") for title in header)
+    ruler = ["-" * width if place < names else "-" * (width - 1) + ":" for place, width in enumerate(widths)]
+    lines = [
+        " | ".join(
+            cell.ljust(width) if place < names else cell.rjust(width)
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in [header, ruler, *rows]
+    ]
+    return "\n".join(f"| {line} |" for line in lines)

@@ -1,0 +1,1 @@
+"""Mirrors of a study in MLflow and Optuna; nothing is read back."""
