@@ -7,12 +7,19 @@ import hashlib
 import importlib.util
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from study.errors import InputError
+
+HARNESS = "study"
+DECLARATION = "component"
+"""The decorator whose function's keyword-only parameters are declarations."""
+DECLARING = (f"{HARNESS}.config", f"{HARNESS}.errors")
+"""Packages of the harness from which components import what they declare parameters and raise errors with."""
 
 
 def canonical_json(value: Any) -> str:
@@ -38,16 +45,30 @@ def seed_of(*parts: str | int) -> int:
     return int.from_bytes(hashlib.sha256(canonical_json(parts).encode()).digest()[:8]) >> 1
 
 
-def code_digest(modules: Iterable[str]) -> str:
-    """Return a digest of the code that `modules` run, comments, docstrings and layout left out."""
-    return digest(code_parts(modules))
+def code_digest(parts: Mapping[str, str]) -> str:
+    """Return the digest of code by the digests of its parts, their names left out: a moved module is the same code."""
+    return digest(sorted(parts.values()))
 
 
-def code_parts(modules: Iterable[str]) -> dict[str, str]:
-    """Return the digest of every module that `modules` run, by its name, comments, docstrings and layout left out.
+def code_parts(
+    modules: Iterable[str], follow: Sequence[str] = (), root: Path | None = None, files: Iterable[Path] = ()
+) -> dict[str, str]:
+    """Return the digest of every module that `modules` run, and of every file, by name.
 
-    Imports are followed statically inside each module's own top-level package and, outside site-packages, to
-    the modules that lie beside it: what a library does is told by its recorded version, not by its source.
+    Left out of a module's digest is what changes no number: comments, docstrings, layout, annotations of
+    functions, the arguments of what is raised, and the parameters that a component declares, whose values are
+    part of the configuration, with the imports that declarations need. Imports are followed statically in the
+    user's own modules, packages without ``__init__.py`` and literal ``import_module`` calls included; what a
+    library does is known by its version.
+
+    Args:
+        modules: Names of modules.
+        follow: Packages of the harness inside which imports are followed too.
+        root: Folder in which modules are looked for before the module path.
+        files: Files whose bytes count; named relative to `root`.
+
+    Raises:
+        InputError: A module that is not valid Python, or a file that is not there.
     """
     found: dict[str, str] = {}
     waiting = list(modules)
@@ -55,29 +76,77 @@ def code_parts(modules: Iterable[str]) -> dict[str, str]:
         name = waiting.pop()
         if name in found:
             continue
-        found[name], imported = _parse(name)
-        waiting += imported
+        path = module_path(name, root)
+        if path is None:
+            raise InputError(f"no source file for the module {name!r}.")
+        found[name], candidates = _parse(path, name, path.stat().st_mtime_ns)
+        waiting += [module for module in candidates if _counts(module, follow, root)]
+    for file in files:
+        name = os.path.relpath(file, root) if root else str(file)
+        found[f"file {name}"] = file_digest(file)
     return found
 
 
+def _counts(module: str, follow: Sequence[str], root: Path | None) -> bool:
+    """Whether an imported module is part of the user's code, or lies in a package of the harness that counts."""
+    if module.partition(".")[0] == HARNESS:
+        within = any(module == package or module.startswith(package + ".") for package in follow)
+        return within and module_path(module, root) is not None
+    return not is_installed(module.partition(".")[0], root) and module_path(module, root) is not None
+
+
 @cache
-def _parse(module: str) -> tuple[str, list[str]]:
-    path = module_path(module)
-    if path is None:
-        raise ModuleNotFoundError(f"no source file for module {module!r}")
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    imported = list(_imports(tree, module, is_package=path.name == "__init__.py"))
+def _parse(path: Path, module: str, _: int) -> tuple[str, tuple[str, ...]]:
+    """Return a module's digest and all that it may import; the file's time makes an edit count at once."""
+    try:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+    except SyntaxError as error:
+        raise InputError(f"{path}:{error.lineno}: not valid Python: {error.msg}.") from None
+    imported = tuple(_imports(tree, module, is_package=path.name == "__init__.py"))
+    _strip(tree)
+    return hashlib.sha256(canonical_json(_dumped(tree)).encode()).hexdigest(), imported
+
+
+def _strip(tree: ast.Module) -> None:
+    """Remove from a syntax tree what changes no number."""
+    tree.body = [node for node in tree.body if not _is_declaring(node)]
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             undocumented = node.body[ast.get_docstring(node, clean=False) is not None :]
             node.body = undocumented or [ast.Pass()]
-    return hashlib.sha256(ast.unparse(tree).encode()).hexdigest(), imported
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            node.returns = None
+            for decorator in node.decorator_list:
+                if isinstance(decorator, ast.Call) and ast.unparse(decorator.func).endswith(DECLARATION):
+                    node.args.kwonlyargs, node.args.kw_defaults = [], []
+        elif isinstance(node, ast.arg):
+            node.annotation = None
+        elif isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
+            node.exc = node.exc.func
+
+
+def _is_declaring(node: ast.stmt) -> bool:
+    """Whether a statement imports what components are declared with."""
+    module = node.module or "" if isinstance(node, ast.ImportFrom) and not node.level else ""
+    return any(module == package or module.startswith(package + ".") for package in DECLARING)
+
+
+def _dumped(value: Any) -> Any:
+    """Return a syntax tree as JSON, the same in every version of Python that has the syntax."""
+    if isinstance(value, ast.AST):
+        fields = {name: _dumped(field) for name, field in ast.iter_fields(value)}
+        return [
+            type(value).__name__,
+            {name: field for name, field in fields.items() if field not in (None, [])},
+        ]
+    if isinstance(value, list):
+        return [_dumped(item) for item in value]
+    return value if value is None else f"{type(value).__name__} {value!r}"
 
 
 def _imports(tree: ast.Module, module: str, *, is_package: bool) -> Iterator[str]:
-    """Yield the modules that its syntax tree imports from `module`'s own top-level package or from beside it."""
-    top = module.partition(".")[0]
-    beside = _folder_of(top)
+    """Yield every name that a module may import as a module, the packages above it included."""
+    yield from _above(module)
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             candidates = [alias.name for alias in node.names]
@@ -88,41 +157,79 @@ def _imports(tree: ast.Module, module: str, *, is_package: bool) -> Iterator[str
                 parents = parents[: len(parents) - node.level + 1]
                 base = ".".join([*parents, *([base] if base else [])])
             candidates = [base, *(f"{base}.{alias.name}" for alias in node.names)]
+        elif isinstance(node, ast.Call) and _is_import_call(node):
+            candidates = [node.args[0].value]  # type: ignore[attr-defined]
         else:
             continue
         for name in candidates:
-            other = name.partition(".")[0]
-            own = other == top and name != top
-            if (own or (other != top and beside and _folder_of(other) == beside)) and module_path(name):
-                yield name
+            yield from (name, *_above(name))
+
+
+def _is_import_call(node: ast.Call) -> bool:
+    name = getattr(node.func, "attr", getattr(node.func, "id", ""))
+    literal = (
+        bool(node.args) and isinstance(node.args[0], ast.Constant) and isinstance(node.args[0].value, str)
+    )
+    return literal and name in ("import_module", "__import__")
+
+
+def _above(module: str) -> Iterator[str]:
+    """Yield the packages that a module lies in."""
+    parts = module.split(".")
+    yield from (".".join(parts[:length]) for length in range(1, len(parts)))
 
 
 @cache
-def _folder_of(top: str) -> Path | None:
-    """Return the folder that a top-level module lies in, None for what is installed or comes with Python."""
-    path = module_path(top)
-    if path is None:
-        return None
-    folder = path.parent.parent if path.name == "__init__.py" else path.parent
-    installed = {"site-packages", "dist-packages"} & set(folder.parts)
-    return None if installed or folder == Path(os.__file__).parent else folder
+def is_installed(top: str, root: Path | None = None) -> bool:
+    """Whether a top-level module is a library or comes with Python; what cannot be found counts as installed."""
+    location = _location(top, root)
+    if location is None:
+        return True
+    standard = Path(os.__file__).parent
+    return bool({"site-packages", "dist-packages"} & set(location.parts)) or standard in location.parents
 
 
-@cache
-def module_path(module: str) -> Path | None:
-    """Return the source file of `module` without running it, or None where there is none."""
-    top, *rest = module.split(".")
+def _location(top: str, root: Path | None) -> Path | None:
+    """Return the file or folder of a top-level module without running it."""
+    if root is not None:
+        for path in (root / f"{top}.py", root / top / "__init__.py"):
+            if path.is_file():
+                return path if path.parent == root else path.parent
     try:
-        spec = importlib.util.find_spec(top)  # of a submodule it would import the modules above
-    except ValueError:
-        return None
-    if spec is None or spec.origin is None:
+        spec = importlib.util.find_spec(top)
+    except (ValueError, ImportError):
+        spec = None
+    if spec is None:  # a folder without __init__.py comes after every package that is installed
+        return root / top if root is not None and (root / top).is_dir() else None
+    if spec.submodule_search_locations:
+        return Path(next(iter(spec.submodule_search_locations)))
+    return Path(spec.origin) if spec.origin and spec.origin.endswith((".py", ".so")) else None
+
+
+def module_path(module: str, root: Path | None = None) -> Path | None:
+    """Return the source file of `module` without running it, or None where there is none.
+
+    A package without ``__init__.py`` has no file of its own, but its modules have.
+
+    Args:
+        module: Its dotted name.
+        root: Folder that is looked in before the module path.
+    """
+    top, *rest = module.split(".")
+    location = _location(top, root)
+    if location is None:
         return None
     if not rest:
-        return Path(spec.origin) if spec.origin.endswith(".py") else None
-    for location in spec.submodule_search_locations or ():
-        path = Path(location, *rest)
-        for file in (path.with_suffix(".py"), path / "__init__.py"):
+        location = location / "__init__.py" if location.is_dir() else location
+        return location if location.suffix == ".py" and location.is_file() else None
+    folders = [location]
+    if root is None or location.parent != root:
+        with suppress(ValueError, ImportError):
+            spec = importlib.util.find_spec(top)  # of a submodule it would import the modules above
+            folders = [Path(folder) for folder in (spec and spec.submodule_search_locations) or ()]
+    for folder in folders:
+        path = folder.joinpath(*rest)
+        for file in (path.parent / f"{path.name}.py", path / "__init__.py"):
             if file.is_file():
                 return file
     return None

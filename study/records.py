@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import Field, asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from functools import cache, cached_property
 from typing import Any, Literal, TypeVar, cast
 
@@ -13,8 +13,11 @@ from pydantic import TypeAdapter, ValidationError
 
 from study.errors import InputError
 from study.hashing import digest
+from study.metrics import Direction
 
-SCHEMA = 1
+SCHEMA = 2
+OLDEST_SCHEMA = 2
+"""The schema of the first release; records of earlier versions are refused."""
 Record = TypeVar("Record")
 Metrics = Mapping[str, float]
 Status = Literal["finished", "diverged"]
@@ -27,25 +30,28 @@ def _uncounted(default: Any) -> Any:
     return field(default=default, metadata={"counts": False})
 
 
-def _added(neutral: Any) -> Any:
-    """Declare a field of a `RunSpec` that was added later: it counts wherever it is not `neutral`."""
-    return field(default=neutral, metadata={"neutral": neutral})
-
-
 @dataclass(frozen=True)
 class RunSpec:
     """One training: all that can change its numbers, and where this machine keeps its data."""
 
     config: Mapping[str, Any]
-    """Resolved configuration: one table a kind of component, and ``train``."""
+    """Resolved configuration, as nested tables."""
     seed: int
     data_digest: str
+    """Empty where the data are not tracked."""
     code_digest: str
     fold: int | None = None
     device: Literal["cpu", "cuda"] = "cpu"
-    precision: Literal["fp32"] = "fp32"
-    tf32: bool = False
     threads: int = 1
+    task: str = "clips"
+    """The name of the task."""
+    metric: Mapping[str, Any] = field(default_factory=lambda: {"name": ""})
+    """The primary metric, by which epochs are compared: its name, and its parameters where it has some."""
+    direction: Direction = "maximize"
+    counts: Mapping[str, Any] = field(default_factory=dict)
+    """What the task adds to the identity, such as the version of its training loop."""
+    options: Mapping[str, Any] = _uncounted({})
+    """The study's ``[task]`` table; whatever of it counts is in `counts`."""
     places: Mapping[str, str] = _uncounted({})
     """Folders and files on this machine, as ``{"dataset.root": …}``: they change no number.
 
@@ -53,33 +59,44 @@ class RunSpec:
     """
     modules: tuple[str, ...] = _uncounted(())
     """The user's component modules, for the worker's registry; their code is in `code_digest`."""
-    neutral: Mapping[str, Any] = _uncounted({})
-    """Parameters that were added later, as ``{"dataset.occlusion": 0.0}``: at this value they do not count."""
+    paths: tuple[str, ...] = _uncounted(())
+    """Folders that the worker puts at the front of its module path."""
+    legacy: Mapping[str, Any] = _uncounted({})
+    """Values that are left out of the identity, by dotted key: parameters and tables that were added later."""
+    epochs_key: str = _uncounted("")
+    """The dotted key of the configuration that says how many epochs a training has; empty where none does."""
     loader_workers: int = _uncounted(0)
-    """Processes that read clips for the training; 0 reads them where it trains."""
+    """Processes that read examples for the training; 0 reads them where it trains."""
     schema: int = _uncounted(SCHEMA)
 
     @cached_property
     def id(self) -> str:
-        """The run's identity, ``r1-`` and 16 hexadecimal digits."""
-        named = {f.name: getattr(self, f.name) for f in fields(self) if self._counts(f)}
-        return "r1-" + digest({**named, "config": self.counted})
+        """The run's identity, ``r2-`` and 16 hexadecimal digits."""
+        named = {f.name: getattr(self, f.name) for f in fields(self) if f.metadata.get("counts", True)}
+        named = {key: value for key, value in named.items() if value != {} or key == "config"}
+        return "r2-" + digest({**named, "config": self.counted})
 
-    def _counts(self, f: Field[Any]) -> bool:
-        added_and_neutral = "neutral" in f.metadata and getattr(self, f.name) == f.metadata["neutral"]
-        return f.metadata.get("counts", True) and not added_and_neutral
+    @cached_property
+    def counted(self) -> dict[str, Any]:
+        """The configuration without empty tables and without what stands at its legacy value."""
+        return _counted(self.config, self.legacy)
 
     @property
-    def counted(self) -> dict[str, dict[str, Any]]:
-        """The configuration without the parameters that were added later and stand at their neutral value."""
-        return {
-            kind: {
-                key: value
-                for key, value in table.items()
-                if f"{kind}.{key}" not in self.neutral or self.neutral[f"{kind}.{key}"] != value
-            }
-            for kind, table in self.config.items()
-        }
+    def epochs(self) -> int | None:
+        """How many epochs the training asks for, None where the configuration does not say."""
+        found: Any = self.config
+        for key in self.epochs_key.split("."):
+            found = found.get(key) if isinstance(found, Mapping) else None
+        return found if isinstance(found, int) and not isinstance(found, bool) else None
+
+    @property
+    def metric_name(self) -> str:
+        """The key of the primary metric in results."""
+        return metric_key(self.metric)
+
+    def gain(self, value: float) -> float:
+        """Return a value of the primary metric turned so that higher is better."""
+        return value if self.direction == "maximize" else -value
 
     def table(self, kind: str) -> dict[str, Any]:
         """Return one table of the configuration with this machine's places put back."""
@@ -95,19 +112,47 @@ class RunSpec:
         return {kind: self.table(kind) for kind in self.config}
 
 
+def _counted(table: Mapping[str, Any], legacy: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    kept: dict[str, Any] = {}
+    for key, value in table.items():
+        name = prefix + key
+        if name in legacy and _same(value, legacy[name]):
+            continue
+        if isinstance(value, Mapping):
+            if below := _counted(value, legacy, name + "."):
+                kept[key] = below
+        else:
+            kept[key] = value
+    return kept
+
+
+def _same(value: Any, other: Any) -> bool:
+    """Whether two values are equal, true and 1 told apart."""
+    return bool(value == other) and isinstance(value, bool) == isinstance(other, bool)
+
+
+def metric_key(metric: Mapping[str, Any]) -> str:
+    """Return the name of a metric's values: its own, followed by its parameters where they are given."""
+    rest = ", ".join(f"{key}={value}" for key, value in metric.items() if key != "name")
+    return f"{metric['name']}({rest})" if rest else str(metric["name"])
+
+
 @dataclass(frozen=True)
 class Epoch:
-    """What one epoch of training showed: losses, and metrics on the selection split in [0, 1]."""
+    """What one epoch of training showed."""
 
     epoch: int
     """Counted from 1."""
-    train_loss: float
-    learning_rate: float
+    train_loss: float | None
+    """None where the training reports none."""
+    learning_rate: float | None
     """At the epoch's last step."""
     selection: Metrics
-    """``loss``, ``war``, ``uar`` and ``recall/<class>`` on the selection split."""
+    """The declared metrics on the validation split, in their own units."""
     seconds: float
-    """Wall time of training and evaluation."""
+    """Wall time of training and validation."""
+    diagnostics: Metrics = field(default_factory=dict)
+    """Whatever else was reported: values of metrics that the task does not declare."""
     schema: int = SCHEMA
 
 
@@ -126,17 +171,22 @@ class RunResult:
 
     run: str
     status: Status
-    """``diverged``: the loss stopped being finite; the metrics are then the worst possible."""
+    """``diverged``: a value that must be finite was not; there are no metrics then."""
     best_epoch: int
-    """The epoch with the highest primary metric on the selection split, the earliest on ties; 0 if none."""
+    """The epoch that judges the training and is tested; 0 if none."""
     selection: Metrics
-    """Metrics of the best epoch on the selection split."""
+    """Metrics of that epoch on the validation split; empty where it was trained on."""
     history: tuple[Epoch, ...]
-    parameters: int
+    parameters: int | None
+    """Trainable values; None where the training does not say."""
     seconds: float
     machine: Machine
+    has_weights: bool = True
+    """Whether the training left weights to test."""
     nondeterministic: tuple[str, ...] = ()
     """Operators that have no deterministic form on this device and were used."""
+    warnings: tuple[str, ...] = ()
+    """Sentences on what the training did that limits its result."""
     schema: int = SCHEMA
 
 
@@ -146,11 +196,11 @@ class Stopped:
 
     run: str
     rule: Mapping[str, float]
-    """The least score at the end of an epoch that let the trial go on, by epoch."""
+    """The least gain at the end of an epoch that let the trial go on, by epoch."""
     epoch: int
     """The epoch after which it was stopped, from 1."""
     score: float
-    """The best selection score up to that epoch, in [0, 1]."""
+    """The best primary metric up to that epoch, in its own unit."""
     history: tuple[Epoch, ...]
     schema: int = SCHEMA
 
@@ -163,28 +213,62 @@ class Stopped:
 def stopped(spec: RunSpec, rule: Mapping[str, float], history: Sequence[Epoch]) -> Stopped | None:
     """Return what `rule` makes of a trial with this history, None where it may go on.
 
-    A trial is stopped after the first epoch named in the rule up to which its best selection score, by
-    ``train.select_by``, is below the rule's: whatever came after that epoch is no part of the answer.
+    A trial is stopped after the first epoch at or after one named in the rule up to which its best primary
+    metric on the validation split, turned so that higher is better, is below the rule's: whatever came after that
+    epoch is no part of the answer.
     """
-    best = -math.inf
-    for number, epoch in enumerate(history, start=1):
-        best = max(best, epoch.selection[spec.config["train"]["select_by"]])
-        if best < rule.get(str(number), -math.inf):
-            return Stopped(spec.id, rule, number, best, tuple(history[:number]))
+    best, asked = -math.inf, sorted((int(epoch), least) for epoch, least in rule.items())
+    for number, entry in enumerate(history, start=1):
+        if (value := entry.selection.get(spec.metric_name)) is not None:
+            best = max(best, spec.gain(value))
+        while asked and asked[0][0] <= entry.epoch:
+            if best < asked.pop(0)[1] and math.isfinite(best):
+                return Stopped(spec.id, rule, entry.epoch, spec.gain(best), tuple(history[:number]))
     return None
+
+
+def best_gain(spec: RunSpec, history: Sequence[Epoch], epoch: int) -> float | None:
+    """Return the best gain that a history had when it first reached `epoch`; None where it never did."""
+    best = -math.inf
+    for entry in history:
+        if (value := entry.selection.get(spec.metric_name)) is not None:
+            best = max(best, spec.gain(value))
+        if entry.epoch >= epoch:
+            return best if math.isfinite(best) else None
+    return None
+
+
+@dataclass(frozen=True)
+class Breakdown:
+    """One figure for each part of the test split, such as the recall of each class; described, never compared."""
+
+    name: str
+    """What the rows are, such as ``class``."""
+    title: str
+    """What the values are, such as ``Recall of every class``."""
+    values: Mapping[str, float]
+    """By row, in the order to print; a row without a value is left out."""
+    unit: str = "%"
+    scale: float = 100.0
+    counts: Mapping[str, int] = field(default_factory=dict)
+    """Examples in each row, where that is worth printing."""
 
 
 @dataclass(frozen=True)
 class TestResult:
     """What the best epoch's weights score on the test split: written once, read by analysis alone."""
 
-    __test__ = False  # not a test class, whatever pytest thinks of its name
+    __test__ = False  # for pytest, which would take it for a class of tests
 
     run: str
     metrics: Metrics
-    """``loss``, ``war``, ``uar`` and ``recall/<class>`` in [0, 1]."""
-    clips: int
+    """The declared metrics in their own units, and what else was reported."""
+    examples: int
+    """Examples in the test split; 0 where that is not known."""
     seconds: float
+    breakdowns: tuple[Breakdown, ...] = ()
+    seen_in_training: bool = False
+    """Whether the training itself reported these figures, so that its code has seen the test split."""
     schema: int = SCHEMA
 
 
@@ -194,7 +278,7 @@ LARGEST_DISAGREEMENT = 0.05
 
 @dataclass(frozen=True)
 class Part:
-    """What one part of a network costs, for one clip."""
+    """What one part of a network costs, for one example."""
 
     name: str
     parameters: int
@@ -204,7 +288,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Profile:
-    """What a network costs, for one clip of the study's size."""
+    """What a network costs, for one example."""
 
     parameters: int
     """Trainable values."""
@@ -221,9 +305,11 @@ class Profile:
     flops: int | None = None
     """Floating-point operations of one forward pass, by torch's counter: two for each multiply-accumulate."""
     activation_bytes: int | None = None
-    """What one clip of a training batch has kept for the backward pass."""
+    """What one example of a training batch has kept for the backward pass."""
     parts: tuple[Part, ...] = ()
     """The network's own modules, in their order."""
+    latency_ms: float | None = None
+    """Median time of one forward pass, where the training measured it."""
     schema: int = SCHEMA
 
     @property
@@ -261,7 +347,7 @@ class Measurement:
     about: str
     """The measure in one line."""
     figures: Mapping[str, Figure]
-    clips: int
+    examples: int
     seconds: float
     schema: int = SCHEMA
 
@@ -279,6 +365,100 @@ class Failure:
     environment: Mapping[str, str] = field(default_factory=dict)
     """What it happened on: host, device, hardware, platform, versions."""
     schema: int = SCHEMA
+
+
+@dataclass(frozen=True)
+class SplitSizes:
+    """Examples in the splits of one fold."""
+
+    train: int
+    selection: int
+    test: int
+    trained: int | None = None
+    """Examples that a repetition's final training sees; `train` where it is None."""
+
+
+@dataclass(frozen=True)
+class PublishedResult:
+    """What somebody else printed of one method; None or empty where that was not verified."""
+
+    method: str
+    figures: Mapping[str, float]
+    """By metric, scaled as reports print it."""
+    backbone: str
+    modality: str
+    sources: str
+    """Letters of `Published.sources`."""
+    protocol: str
+    year: int | None = None
+    params: float | None = None
+    """In millions."""
+    gmacs: float | None = None
+    pretraining: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class PublishedFolds:
+    """What somebody else printed of single folds."""
+
+    method: str
+    figures: tuple[float, ...]
+    """Fold by fold, scaled as reports print them."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """Published results on a study's benchmark, for reference: no figure or verdict knows of them."""
+
+    title: str
+    """Of the benchmark."""
+    examples: int
+    """In the whole benchmark, by its official lists."""
+    examples_here: int
+    """In the splits of this study."""
+    metrics: tuple[str, ...]
+    """Labels of the columns, as keys of `PublishedResult.figures`."""
+    fold_metric: str
+    """The label of the figures in `folds`."""
+    results: tuple[PublishedResult, ...]
+    folds: tuple[PublishedFolds, ...]
+    sources: Mapping[str, str]
+    """What the letters stand for."""
+    remark: str = ""
+    """Whole sentences on how far the rows can be compared with each other."""
+
+
+@dataclass(frozen=True)
+class DataInfo:
+    """What a study's record and report say of the data that its runs use."""
+
+    name: str
+    digest: str
+    """Changes with anything that changes an example, a label or a split; empty where the data are not tracked."""
+    digests: Mapping[str, str] = field(default_factory=dict)
+    """Of the data of each fold, by its number."""
+    folds: tuple[int, ...] = ()
+    """Empty where there is one split."""
+    fold_key: str = ""
+    """The dotted key that lists the folds; the run of one fold lists that one alone."""
+    description: str = ""
+    """One example in words, such as its size."""
+    sizes: tuple[SplitSizes, ...] = ()
+    """One entry a fold, or one; empty where they are not known."""
+    noun: str = "example"
+    """What one example is called."""
+    chance: Mapping[str, float] = field(default_factory=dict)
+    """What guessing scores, by metric, in the metric's own unit."""
+    facts: Mapping[str, str] = field(default_factory=dict)
+    """What else a reader must know of the data, by its name, in the order to print."""
+    warnings: tuple[str, ...] = ()
+    """Whole sentences that limit every conclusion from these data."""
+    is_optimistic: bool = False
+    """Whether epochs and hyperparameters are chosen on the test split, so that no verdict can rest on it."""
+    skipped: tuple[str, ...] = ()
+    """What was left out because it could not be read, file and reason, where the study asked for that."""
+    published: Published | None = None
 
 
 def to_json(record: Any) -> str:
@@ -302,7 +482,7 @@ def from_json(kind: type[Record], text: str | bytes, where: str = "") -> Record:
 
     Raises:
         TornError: The text is no JSON: the file was cut short.
-        InputError: The record was written by a newer version, or is not such a record.
+        InputError: The record was written by a newer version or before the first release, or is not such a record.
     """
     try:
         data = json.loads(text)
@@ -310,6 +490,11 @@ def from_json(kind: type[Record], text: str | bytes, where: str = "") -> Record:
         if schema > SCHEMA:
             raise InputError(
                 f"{where}: written with schema {schema}, this version reads up to {SCHEMA}; upgrade study."
+            )
+        if schema < OLDEST_SCHEMA:
+            raise InputError(
+                f"{where}: this ledger was written before the first release and cannot be read. Move its folder aside, "
+                "or name another one with 'ledger' in study.toml; the study then starts anew."
             )
         record: Record = _adapter(cast(Any, kind)).validate_python(upgraded(kind.__name__, data))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:

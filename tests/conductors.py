@@ -24,7 +24,7 @@ from small_study import small_study
 
 HERE = Path(__file__).parent
 NEEDED_TORCH = 77
-FAKE, REAL = "study.testing.fake", "study.tasks.clips.training.train"
+FAKE, REAL = "study.testing.fake", "study.tasks.work"
 PATIENCE_S = 60.0
 
 STUDY = small_study(epochs=3, seeds=2, trials=3, generation=2)
@@ -146,11 +146,11 @@ def _timeless(told: Any) -> Any:
 
 def serve() -> None:
     """Fork a conductor for each request on standard input."""
-    import optuna  # noqa: F401  would be imported by every conductor anew
+    import optuna  # noqa: F401  this and the next would be imported by every conductor anew
 
-    from study.engine import conductor
+    import study.engine.conductor
+    import study.executors.local  # noqa: F401
     from study.config import compile as prepare
-    from study.config.registry import Registry
     from study.config.settings import settings
     from study.config.study import load
 
@@ -161,7 +161,7 @@ def serve() -> None:
             changes = tuple(request["changes"])
             if changes not in records:
                 spec = load(Path("s.toml"), None, changes)
-                records[changes] = prepare.prepare(spec, Registry(), settings(Path.cwd()), "cpu")
+                records[changes] = prepare.compile_study(spec, settings(Path.cwd()), "cpu")
             if not (process := os.fork()):
                 _carry_out(records[changes], request)
             print(process, flush=True)
@@ -172,10 +172,10 @@ def serve() -> None:
 
 def _carry_out(record: Any, request: dict[str, Any]) -> None:
     from study.engine import conductor
+    from study.engine.jobs import TARGETS
     from study.errors import StudyError
     from study.executors.local import LocalWorkers
     from study.ledger.store import Ledger
-    from study.config.compile import TARGETS
 
     faked = request["pace"]["trainer"] == FAKE
     targets = {kind: f"paced:{kind}" for kind in TARGETS} if faked else {**TARGETS, "train": "paced:train"}

@@ -31,4 +31,4 @@ def small_study(
     """Return the study as TOML; without trials it searches nothing."""
     generations = "" if generation is None else f"generation = {generation}\n"
     search = f"[search]\ntrials = {trials}\n{generations}{SPACE}" if trials else ""
-    return f"{HEAD}[train]\nepochs = {epochs}\n{search}[confirm]\nseeds = {seeds}\n{CLAIM if claim else ''}"
+    return f"repetitions = {seeds}\n{HEAD}[train]\nepochs = {epochs}\n{search}{CLAIM if claim else ''}"

@@ -8,13 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from study.tasks.clips.data.make import make
-from study.ledger.record import StudyRecord
-from study.config.compile import prepare
-from study.records import RunResult, RunSpec, from_json
-from study.config.registry import Registry
+from study.config.compile import compile_study
 from study.config.settings import Settings, settings
 from study.config.study import load
+from study.ledger.record import StudyRecord
+from study.records import RunResult, RunSpec, from_json
+from study.tasks.clips.data.make import make
 
 STUDIES = sorted((Path(__file__).parent.parent / "ablations").glob("*.toml"))
 BATCH = 8
@@ -37,20 +36,20 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
 
 def planned(
-    path: Path, lab: Settings, profile: str | None = None, changes: tuple[str, ...] = ()
+    path: Path, lab: Settings, preset: str | None = None, changes: tuple[str, ...] = ()
 ) -> StudyRecord:
-    return prepare(load(path, profile, changes), Registry(), lab, "cpu")
+    return compile_study(load(path, preset, changes), lab, "cpu")
 
 
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
-def test_every_study_and_each_of_its_profiles_can_be_planned(path: Path, lab: Settings) -> None:
-    profiles = tomllib.loads(path.read_text()).get("profile", {})
-    assert {"smoke", "full"} <= set(profiles) or path.stem == "honesty"
-    for profile in (None, *profiles):
-        record = planned(path, lab, profile)
+def test_every_study_and_each_of_its_presets_can_be_planned(path: Path, lab: Settings) -> None:
+    presets = tomllib.loads(path.read_text()).get("preset", {})
+    assert {"smoke", "full"} <= set(presets) or path.stem == "honesty"
+    for preset in (None, *presets):
+        record = planned(path, lab, preset)
         assert record.question.endswith("?")
         assert len(record.variants) >= 2
-        assert record.name == (f"{path.stem}@{profile}" if profile else path.stem)
+        assert record.name == (f"{path.stem}@{preset}" if preset else path.stem)
 
 
 def first_runs(record: StudyRecord) -> Iterator[RunSpec]:
@@ -60,7 +59,7 @@ def first_runs(record: StudyRecord) -> Iterator[RunSpec]:
 
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
 def test_every_variant_trains_two_steps(path: Path, lab: Settings) -> None:
-    from study.tasks.clips.training.train import train
+    from study.tasks.work import train
 
     record = planned(path, lab, "smoke", TINY)
     for run in first_runs(record):

@@ -15,7 +15,7 @@ from conductors import PATIENCE_S, STUDY, Conductors, tables
 pytestmark = pytest.mark.skipif(
     not sys.platform.startswith("linux"), reason="the tests read /proc and fork conductors"
 )
-MORE_SEEDS = ("confirm.seeds=3",)
+MORE_SEEDS = ("repetitions=3",)
 
 
 @pytest.fixture

@@ -10,21 +10,20 @@ from pathlib import Path
 
 import pytest
 from small_study import small_study
+from text_report import write_text
 
-from study.engine import conductor
-from study.engine import jobs as outcomes
-from study.engine import plan
-from study.errors import StudyError
-from study.engine.events import Began, Ended, Event, Retried, Started
-from study.executors import base as protocol
-from study.executors.inprocess import InProcess
-from study.executors.base import Task
-from study.ledger.store import Ledger
-from study.config.compile import TARGETS, prepare
-from study.records import Failure, from_json
-from study.config.registry import Registry
+from study.config.compile import compile_study
 from study.config.settings import settings
 from study.config.study import load
+from study.engine import conductor, jobs, plan
+from study.engine.events import Began, Ended, Event, Retried, Started
+from study.engine.jobs import TARGETS
+from study.errors import StudyError
+from study.executors import base as protocol
+from study.executors.base import Call
+from study.executors.inprocess import InProcess
+from study.ledger.store import Ledger
+from study.records import Failure, from_json
 
 FAKE = {kind: f"study.testing.fake:{kind}" for kind in TARGETS}
 
@@ -43,13 +42,18 @@ class Lab:
 
     def record(self, *changes: str):
         lab = settings(self.folder)
-        return prepare(load(self.file, None, changes), Registry(), lab, "cpu")
+        return compile_study(load(self.file, None, changes), lab, "cpu")
 
-    def run(self, *changes: str, targets=FAKE, executor=None):
+    def run(self, *changes: str, targets=FAKE, executor=None, write=write_text):
         self.events = []
-        record = self.record(*changes)
         return conductor.run(
-            record, self.ledger, executor or InProcess(), self.folder / "reports", self.events.append, targets
+            self.record(*changes),
+            self.ledger,
+            executor or InProcess(),
+            self.folder / "reports",
+            self.events.append,
+            targets,
+            write=write,
         )
 
     def started(self, kind: str = "train") -> list[plan.Job]:
@@ -62,7 +66,7 @@ def lab(tmp_path: Path) -> Lab:
 
 
 def test_a_study_ends_in_a_report(lab: Lab) -> None:
-    found = lab.run()
+    found = lab.run(write=None)
     assert len(lab.started()) == 2 * (3 + 3)
     assert [variant.name for variant in found.variants] == ["even-odd", "issm"]
     assert all(len(variant.seeds) == 3 for variant in found.variants)
@@ -90,7 +94,7 @@ def test_reordered_levels_retrain_nothing(lab: Lab) -> None:
 
 def test_more_seeds_train_only_what_is_new(lab: Lab) -> None:
     lab.run()
-    lab.file.write_text(STUDY.replace("seeds = 3", "seeds = 5"))
+    lab.file.write_text(STUDY.replace("repetitions = 3", "repetitions = 5"))
     lab.run()
     assert len(lab.started()) == 2 * 2
 
@@ -114,9 +118,9 @@ def test_claims_changed_after_the_results_are_called_so_for_good(lab: Lab) -> No
 
 def test_another_profile_or_setting_is_another_study(lab: Lab) -> None:
     lab.run()
-    name = lab.record("confirm.seeds=2").name
+    name = lab.record("repetitions=2").name
     assert name.startswith("s@")
-    lab.run("confirm.seeds=2")
+    lab.run("repetitions=2")
     assert not lab.started(), "the runs are shared through the ledger"
     assert (lab.folder / "reports" / name / "report.md").is_file()
 
@@ -146,14 +150,14 @@ def test_a_failing_variant_is_reported_and_never_averaged_in_silence(lab: Lab, m
     assert not lab.started(), "a failed run is not tried again by itself"
     monkeypatch.setattr(fake, "train", real)
     record = lab.ledger.with_suggestions(lab.record())
-    assert outcomes.forget_failures(record, lab.ledger) == 3
+    assert jobs.forget_failures(record, lab.ledger) == 3
     lab.run()
     assert len(lab.started()) == 3 + 3
 
 
 def test_a_network_that_is_counted_is_no_failure_though_its_run_failed(lab: Lab) -> None:
     searched = lab.file.read_text()
-    lab.file.write_text(searched[: searched.index("[search]")] + searched[searched.index("[confirm]") :])
+    lab.file.write_text(searched[: searched.index("[search]")])
     lab.run(targets={**FAKE, "train": "study.testing.fake:failing"})
     failed = [e.job.kind for e in lab.events if isinstance(e, Ended) and e.state.failure is not None]
     assert failed == ["train"] * 6
@@ -162,22 +166,24 @@ def test_a_network_that_is_counted_is_no_failure_though_its_run_failed(lab: Lab)
 
 def test_a_diverged_confirmation_is_listed_as_a_failure(lab: Lab) -> None:
     lab.file.write_text(
-        STUDY.replace("[search]\ntrials = 3\n", "").split("[search.space]")[0] + "[confirm]\nseeds = 2\n"
+        STUDY.replace("[search]\ntrials = 3\n", "")
+        .split("[search.space]")[0]
+        .replace("repetitions = 3", "repetitions = 2")
     )
     lab.run("train.lr=2.0")
-    failed = outcomes.failures(lab.record("train.lr=2.0"), lab.ledger)
+    failed = jobs.failures(lab.record("train.lr=2.0"), lab.ledger)
     assert len(failed) == 4
     assert all("diverged" in failure.reason for _, failure in failed)
 
 
 def test_a_network_that_cannot_be_counted_is_listed_and_tried_again(lab: Lab) -> None:
     lab.run(targets={**FAKE, "profile": "study.testing.fake:failing"})
-    failed = outcomes.failures(lab.record(), lab.ledger)
+    failed = jobs.failures(lab.record(), lab.ledger)
     assert [job.kind for job, _ in failed] == ["profile", "profile"]
-    outcomes.forget_failures(lab.record(), lab.ledger)
+    jobs.forget_failures(lab.record(), lab.ledger)
     lab.run()
     assert len(lab.started("profile")) == 2
-    assert not outcomes.failures(lab.record(), lab.ledger)
+    assert not jobs.failures(lab.record(), lab.ledger)
 
 
 def test_a_job_that_writes_no_result_is_a_failure_and_not_an_endless_loop(lab: Lab) -> None:
@@ -212,7 +218,7 @@ def test_a_confirmed_run_whose_weights_are_gone_is_trained_again_and_does_not_fa
     assert [job.run.id for job in lab.started()] == [confirmed.id]
     assert [job.run.id for job in lab.started("evaluate")] == [confirmed.id]
     assert {file: file.read_bytes() for file in before} == before
-    assert not outcomes.failures(lab.record(), lab.ledger)
+    assert not jobs.failures(lab.record(), lab.ledger)
 
 
 def test_a_study_ends_though_the_server_of_its_mirror_is_gone(lab: Lab, monkeypatch, caplog) -> None:
@@ -234,7 +240,7 @@ class Deadly(InProcess):
         self.deaths = deaths
         self.attempts: Counter[str] = Counter()
 
-    def submit(self, task: Task) -> None:
+    def submit(self, task: Call) -> None:
         self.attempts[task.key] += 1
         if task.key.startswith("train") and self.attempts[task.key] <= self.deaths:
             self._events.append(protocol.Ended(task, "died", "the worker was killed", "last words", "cuda:1"))
@@ -246,13 +252,13 @@ def test_a_worker_that_dies_once_costs_a_retry_and_no_failure(lab: Lab) -> None:
     executor = Deadly(1)
     lab.run(executor=executor)
     assert sum(isinstance(event, Retried) for event in lab.events) == 12
-    assert not outcomes.failures(lab.record(), lab.ledger)
+    assert not jobs.failures(lab.record(), lab.ledger)
 
 
 def test_a_run_whose_worker_dies_twice_is_a_failure_with_its_last_output_and_where_that_was(lab: Lab) -> None:
     executor = Deadly(2)
     lab.run(executor=executor)
-    failed = outcomes.failures(lab.record(), lab.ledger)
+    failed = jobs.failures(lab.record(), lab.ledger)
     assert len(failed) == 6, "every trial; nothing was chosen"
     assert {executor.attempts[job.key] for job, _ in failed} == {2}
     for _, failure in failed:
@@ -263,9 +269,9 @@ def test_a_run_whose_worker_dies_twice_is_a_failure_with_its_last_output_and_whe
         assert {"hardware", "platform", "python", "torch"} <= set(failure.environment)
 
 
-def test_a_failure_of_an_older_version_says_nothing_of_where_it_was() -> None:
-    older = '{"run": "r1-0", "job": "train", "reason": "why", "detail": "", "schema": 1}'
-    assert from_json(Failure, older).environment == {}
+def test_a_failure_that_was_written_without_its_environment_can_be_read() -> None:
+    written = '{"run": "r2-0", "job": "train", "reason": "why", "detail": "", "schema": 2}'
+    assert from_json(Failure, written).environment == {}
 
 
 def test_a_disk_that_is_full_while_a_job_works_fails_no_run(lab: Lab, monkeypatch) -> None:
@@ -276,7 +282,7 @@ def test_a_disk_that_is_full_while_a_job_works_fails_no_run(lab: Lab, monkeypatc
         patch.setattr("study.testing.fake.train", full)
         with pytest.raises(StudyError, match=r"No space left.*same command"):
             lab.run()
-    assert not outcomes.failures(lab.record(), lab.ledger)
+    assert not jobs.failures(lab.record(), lab.ledger)
     lab.run()
     assert len(lab.started()) == 12
 
@@ -298,7 +304,8 @@ def test_a_lock_of_a_dead_process_does_not_block(lab: Lab) -> None:
 
 def test_the_conductor_needs_no_torch() -> None:
     code = (
-        "import sys; from study import conductor, cli, progress; from study.testing import fake;"
+        "import sys; import study; from study.engine import conductor; from study.cli import app, display;"
+        "from study.executors import local; from study.testing import fake; study.load;"
         "sys.exit('torch' in sys.modules or 'mlflow' in sys.modules or 'matplotlib' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

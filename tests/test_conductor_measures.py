@@ -10,13 +10,12 @@ import pytest
 from scipy import stats
 from test_conductor import STUDY, Lab
 
-from study.engine import jobs as outcomes
-from study.errors import InputError
-from study.engine.events import Ended, Started
-from study.config.compile import prepare
-from study.config.registry import Registry
+from study.config.compile import compile_study
 from study.config.settings import settings
 from study.config.study import load
+from study.engine import jobs
+from study.engine.events import Ended, Started
+from study.errors import InputError
 from study.testing import fake
 
 MEASURES = '[analysis]\nmeasures = ["frames", "probes"]\n[[claims]]'
@@ -85,14 +84,14 @@ def test_a_failed_measure_is_told_and_takes_no_result_away(lab: Lab, monkeypatch
     assert "probes in 3 runs: RuntimeError: out of luck" in found.variants[0].unmeasured
 
     record = lab.ledger.with_suggestions(lab.record())
-    assert len(outcomes.failures(record, lab.ledger)) == 6
+    assert len(jobs.failures(record, lab.ledger)) == 6
     lab.run()
     assert not started(lab), "a failed measure is not tried again by itself"
     monkeypatch.setattr(fake, "measure", real)
-    outcomes.forget_failures(record, lab.ledger)
+    jobs.forget_failures(record, lab.ledger)
     lab.run()
     assert started(lab) == ["measure"] * 6
-    assert not outcomes.failures(record, lab.ledger)
+    assert not jobs.failures(record, lab.ledger)
 
 
 def test_asking_for_measures_changes_no_run_s_identity(lab: Lab) -> None:
@@ -140,7 +139,7 @@ def test_frames_need_a_data_set_that_knows_the_truth(tmp_path: Path, monkeypatch
 
     def asked():
         home = settings(tmp_path)
-        return prepare(load(lab.file), Registry(home.components), home, "cpu")
+        return compile_study(load(lab.file), home, "cpu")
 
     with pytest.raises(InputError, match=r"measure 'frames' needs .* true 'intensity' is known"):
         asked()

@@ -12,14 +12,14 @@ import pytest
 from conductors import folder_in_memory, tables
 from small_study import small_study
 
+from study.config.compile import compile_study
+from study.config.settings import settings
+from study.config.study import load
 from study.engine import conductor
+from study.engine.jobs import TARGETS
 from study.errors import StudyError
 from study.executors.inprocess import InProcess
 from study.ledger.store import Ledger
-from study.config.compile import TARGETS, prepare
-from study.config.registry import Registry
-from study.config.settings import settings
-from study.config.study import load
 
 FAKE = {kind: f"study.testing.fake:{kind}" for kind in TARGETS}
 STEPS = ((os, "fdopen"), (os, "fsync"), (os, "link"), (Path, "replace"), (Path, "unlink"))
@@ -35,7 +35,7 @@ pytestmark = pytest.mark.skipif(
 def study(tmp_path_factory: pytest.TempPathFactory):
     folder = tmp_path_factory.mktemp("study")
     (folder / "s.toml").write_text(STUDY)
-    return prepare(load(folder / "s.toml"), Registry(), settings(folder), "cpu")
+    return compile_study(load(folder / "s.toml"), settings(folder), "cpu")
 
 
 @pytest.fixture

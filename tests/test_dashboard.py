@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import optuna
@@ -11,10 +12,14 @@ from optuna.trial import TrialState
 from test_conductor import FAKE, STUDY, Lab
 
 from study.engine import conductor
-from study.tracking import optuna as dashboard
 from study.engine.events import Event
+from study.engine.plan import Job
 from study.executors.inprocess import InProcess
+from study.ledger.record import RunState
 from study.ledger.store import Ledger
+from study.metrics import Metric
+from study.records import Epoch, Machine, RunResult
+from study.tracking import optuna as dashboard
 
 TRIALS = STUDY.replace("epochs = 2", "epochs = 9").replace(
     "trials = 3", 'trials = 6\ngeneration = 2\npruner = "halving"'
@@ -133,6 +138,27 @@ def test_a_storage_that_hangs_is_left_behind(lab: Lab, url: str, caplog, monkeyp
         conductor.carry_out(lab.ledger.save(lab.record()), lab.ledger, InProcess(), trials, FAKE)
     for_ever.set()
     assert "not all trials were written within" in caplog.text
+
+
+@pytest.mark.parametrize(("high", "end"), [(None, TrialState.FAIL), (10.0, TrialState.COMPLETE)])
+def test_a_minimized_metric_has_its_direction_and_a_diverged_trial_its_worst_value_if_there_is_one(
+    lab: Lab, url: str, high: float | None, end: TrialState
+) -> None:
+    metric = Metric("rmse", "RMSE", unit="K", scale=1.0, direction="minimize", high=high)
+    study = replace(lab.record(), metric="rmse", metrics=(metric,))
+    run = study.variants[0].run(study.first_point, 1, None)
+    machine = Machine({}, "", "")
+    curve = (Epoch(1, None, None, {"rmse": 3.0}, 1.0), Epoch(2, None, None, {}, 1.0))
+    finished = RunState(RunResult(run.id, "finished", 1, {"rmse": 3.0}, curve, None, 2.0, machine))
+    diverged = RunState(RunResult(run.id, "diverged", 0, {}, (), None, 2.0, machine))
+    storage = dashboard._Storage(url)
+    for number, state in enumerate((finished, diverged)):
+        storage.add(study, Job("train", run, study.variants[0].name, "search", number), state)
+    (name,) = optuna.get_all_study_names(url)
+    shown = optuna.load_study(study_name=name, storage=url)
+    assert shown.direction == optuna.study.StudyDirection.MINIMIZE
+    assert [(trial.state, trial.value) for trial in shown.trials] == [(TrialState.COMPLETE, 3.0), (end, high)]
+    assert shown.trials[0].intermediate_values == {1: 3.0}
 
 
 def test_failed_and_diverged_trials_are_shown_as_such(lab: Lab, url: str, monkeypatch) -> None:

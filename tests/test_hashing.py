@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from study import hashing
-from study.hashing import canonical_json, code_digest, digest, seed_of
+from study.hashing import canonical_json, code_digest, code_parts, digest, seed_of
 
 
 def test_key_order_does_not_change_a_digest() -> None:
@@ -26,6 +26,10 @@ def test_seeds_differ_by_every_part_and_fit_64_bits() -> None:
     assert all(0 <= seed < 2**63 for seed in seeds)
 
 
+def digest_of(modules: list[str]) -> str:
+    return code_digest(code_parts(modules))
+
+
 @pytest.fixture
 def package(tmp_path: Path, monkeypatch):
     (tmp_path / "lab").mkdir()
@@ -34,8 +38,7 @@ def package(tmp_path: Path, monkeypatch):
 
     def write(name: str, text: str) -> None:
         (tmp_path / "lab" / f"{name}.py").write_text(text)
-        hashing._parse.cache_clear()
-        hashing.module_path.cache_clear()
+        hashing.is_installed.cache_clear()
         for module in [module for module in sys.modules if module.startswith("lab")]:
             del sys.modules[module]
 
@@ -44,25 +47,25 @@ def package(tmp_path: Path, monkeypatch):
 
 def test_comments_docstrings_and_layout_are_not_code(package) -> None:
     package("part", 'def f(x):\n    """Say."""\n    return x + 1\n')
-    before = code_digest(["lab.part"])
+    before = digest_of(["lab.part"])
     package("part", "# a comment\ndef f( x ):\n    return (x +\n 1)\n")
-    assert code_digest(["lab.part"]) == before
+    assert digest_of(["lab.part"]) == before
     package("part", "def f(x):\n    return x + 2\n")
-    assert code_digest(["lab.part"]) != before
+    assert digest_of(["lab.part"]) != before
 
 
 def test_a_change_in_an_imported_module_of_the_same_package_counts(package) -> None:
     package("below", "A = 1\n")
     package("part", "from lab.below import A\n")
-    before = code_digest(["lab.part"])
+    before = digest_of(["lab.part"])
     package("other", "B = 1\n")
-    assert code_digest(["lab.part"]) == before
+    assert digest_of(["lab.part"]) == before
     package("below", "A = 2\n")
-    assert code_digest(["lab.part"]) != before
+    assert digest_of(["lab.part"]) != before
     package("part", "from . import below\n")
-    relative = code_digest(["lab.part"])
+    relative = digest_of(["lab.part"])
     package("below", "A = 3\n")
-    assert code_digest(["lab.part"]) != relative
+    assert digest_of(["lab.part"]) != relative
 
 
 def test_a_change_in_a_module_beside_a_user_s_own_counts(tmp_path: Path, monkeypatch) -> None:
@@ -71,8 +74,34 @@ def test_a_change_in_a_module_beside_a_user_s_own_counts(tmp_path: Path, monkeyp
     def digest_with(helper: str) -> str:
         (tmp_path / "my_helper.py").write_text(helper)
         (tmp_path / "my_part.py").write_text("import json\nimport numpy\nfrom my_helper import A\n")
-        for cached in (hashing._parse, hashing.module_path, hashing._folder_of):
-            cached.cache_clear()
-        return code_digest(["my_part"])
+        hashing.is_installed.cache_clear()
+        return digest_of(["my_part"])
 
     assert digest_with("A = 1\n") == digest_with("A = 1  # one\n") != digest_with("A = 2\n")
+
+
+def test_what_declarations_are_written_with_is_not_code_and_what_the_body_does_is(package) -> None:
+    text = (
+        "from study.config.registry import component\n"
+        '@component("splitter")\n'
+        "def mine(features, *, a: int = 1):\n"
+        "    if a:\n"
+        "        raise ValueError('no')\n"
+        "    return features\n"
+    )
+    package("part", text)
+    before = digest_of(["lab.part"])
+    more = text.replace("import component", "import Legacy, component").replace(
+        "a: int = 1", "a: int = 1, b: int = 2"
+    )
+    package("part", more.replace("'no'", "'never'"))
+    assert digest_of(["lab.part"]) == before
+    package("part", text.replace("if a", "if not a"))
+    assert digest_of(["lab.part"]) != before
+
+
+def test_a_moved_module_is_the_same_code(package) -> None:
+    package("part", "A = 1\n")
+    before = digest_of(["lab.part"])
+    package("other", "A = 1\n")
+    assert digest_of(["lab.other"]) == before

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(
 LONG = (
     STUDY.replace("epochs = 3", "epochs = 4")
     .replace("trials = 3", "trials = 4")
-    .replace("seeds = 2", "seeds = 4")
+    .replace("repetitions = 2", "repetitions = 4")
 )
 LONGEST_EPOCH_S = 0.04
 
@@ -41,7 +41,7 @@ def storm(lab: Conductors, kills: int, seed: int) -> int:
     draw = random.Random(seed)
     done, seeds = 0, 4
     while done < kills:
-        conductor = lab.start(draw.choice((1, 2)), LONGEST_EPOCH_S, done, (f"confirm.seeds={seeds}",))
+        conductor = lab.start(draw.choice((1, 2)), LONGEST_EPOCH_S, done, (f"repetitions={seeds}",))
         whom = draw.choice(("conductor", "worker, then conductor", "both"))
         if draw.random() < 0.8:
             lab.until_said(conductor, "Began")
@@ -58,7 +58,7 @@ def storm(lab: Conductors, kills: int, seed: int) -> int:
             done += 1
         else:
             seeds += 1
-    assert lab.wait(last := lab.start(2, changes=(f"confirm.seeds={seeds}",))) == 0, lab.said(last)
+    assert lab.wait(last := lab.start(2, changes=(f"repetitions={seeds}",))) == 0, lab.said(last)
     return seeds
 
 
@@ -66,7 +66,7 @@ def check_storm(folder: Path, kills: int, seed: int) -> None:
     lab = Conductors(folder, LONG)
     seeds = storm(lab, kills, seed)
     begun = lab.begun()
-    assert lab.wait(lab.start(2, changes=(f"confirm.seeds={seeds}",), ledger="calm")) == 0
+    assert lab.wait(lab.start(2, changes=(f"repetitions={seeds}",), ledger="calm")) == 0
     lab.close()
 
     calm, stormy = tables(folder / "calm"), tables(lab.ledger)

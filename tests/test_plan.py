@@ -10,19 +10,37 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from study.engine import plan
-from study.ledger.record import DataRecord, RunState, SplitSizes, StudyRecord, VariantRecord
-from study.records import Failure, Machine, RunResult, RunSpec
+from study.engine.search import Tried, suggest
+from study.ledger.record import RunState, StudyRecord, VariantRecord
+from study.metrics import Metric
+from study.records import DataInfo, Failure, Machine, RunResult, RunSpec, SplitSizes
 
 NOTHING = RunState()
 
 
-def template(splitter: str) -> RunSpec:
+WAR = Metric("war", "WAR")
+
+
+def template(splitter: str, metric: Metric = WAR) -> RunSpec:
     config = {"splitter": {"name": splitter}, "train": {"lr": 1e-3, "epochs": 2}}
-    return RunSpec(config=config, seed=0, data_digest="d", code_digest="c")
+    return RunSpec(
+        config=config,
+        seed=0,
+        data_digest="d",
+        code_digest="c",
+        metric={"name": metric.name},
+        direction=metric.direction,
+        epochs_key="train.epochs",
+    )
 
 
 def study(
-    trials: int = 4, seeds: int = 3, variants: int = 2, generation: int = 4, folds=(None,)
+    trials: int = 4,
+    seeds: int = 3,
+    variants: int = 2,
+    generation: int = 4,
+    folds=(None,),
+    metric: Metric = WAR,
 ) -> StudyRecord:
     names = [f"v{number}" for number in range(variants)]
     return StudyRecord(
@@ -31,19 +49,21 @@ def study(
         title="t",
         question="q",
         seed=0,
-        metric="war",
+        metric=metric.name,
         rope=1.0,
         alpha=0.05,
-        variants=tuple(VariantRecord(n, {"splitter": n}, "v0", template(n)) for n in names),
+        variants=tuple(VariantRecord(n, {"splitter": n}, "v0", template(n, metric)) for n in names),
         claims=(),
         space={"train.lr": {"low": 1e-4, "high": 1e-2, "log": True}},
         trials=trials,
         generation=generation,
         sampler="random",
-        seeds=seeds,
+        repetitions=seeds,
         folds=folds,
-        data=DataRecord("faces", "d", ("a", "b"), "", (SplitSizes(1, 1, 1, 0.5),)),
+        data=DataInfo("faces", "d", sizes=(SplitSizes(1, 1, 1),)),
         claims_digest="",
+        metrics=(metric,),
+        has_profile=True,
     )
 
 
@@ -240,6 +260,102 @@ def test_one_variant_without_any_usable_trial_stops_nothing_else():
     world.finish()
     assert plan.choice(world.study, world.study.variants[1], None, world.state) is None
     assert sum(state.tested for state in world.states.values()) == 2
+
+
+# Metrics of other kinds
+
+ERROR = Metric("error", direction="minimize")
+LOSS = Metric("loss", unit="", scale=1.0, direction="minimize", low=None, high=None)
+REWARD = Metric("reward", unit="", scale=1.0, low=None, high=None)
+
+
+def searching(metric: Metric, values: list[float | None]) -> World:
+    """Return a search whose first trials ended with these values, in order; None for one that diverged."""
+    world = World(
+        study(len(values) + 1, 1, variants=1, generation=len(values), metric=metric), random.Random(0)
+    )
+    while asks := world.step().asks:
+        world.decide(asks[0])
+    runs = list(plan.trials(world.study, world.study.variants[0], None))
+    assert len(runs) == len(values)
+    for run, value in zip(runs, values, strict=True):
+        scores = {} if value is None else {metric.name: value}
+        status = "diverged" if value is None else "finished"
+        ended = RunResult(run.id, status, 1, scores, (), 1, 0.0, Machine({}, "", ""))
+        world.states[run.id] = RunState(result=ended)
+    return world
+
+
+@pytest.mark.parametrize(
+    ("metric", "values", "best"),
+    [
+        (WAR, [0.2, 0.9, 0.4], 1),
+        (ERROR, [0.2, 0.9, 0.4], 0),
+        (LOSS, [7.5, -3.0, 2.0], 1),
+        (REWARD, [-7.5, -3.0, -20.0], 1),
+        (LOSS, [None, 812.0, None], 1),
+        (ERROR, [0.5, 0.5, 0.6], 0),
+    ],
+)
+def test_the_best_trial_is_the_lowest_where_lower_is_better(metric, values, best):
+    world = searching(metric, values)
+    runs = list(plan.trials(world.study, world.study.variants[0], None))
+    shorter = replace(world.study, trials=len(values))
+    world.study = replace(
+        shorter,
+        suggestions={
+            shorter.decision(shorter.variants[0], None, n): {"train.lr": run.config["train"]["lr"]}
+            for n, run in enumerate(runs)
+        },
+    )
+    chosen = plan.choice(world.study, world.study.variants[0], None, world.state)
+    assert chosen == {"train.lr": runs[best].config["train"]["lr"]}
+
+
+@pytest.mark.parametrize(
+    ("metric", "values", "told"),
+    [
+        (ERROR, [0.2, None, 0.4], [-0.2, -1.0, -0.4]),
+        (WAR, [0.2, None, 0.4], [0.2, 0.0, 0.4]),
+        (LOSS, [7.5, None, -2.0], [-7.5, None, 2.0]),
+        (REWARD, [7.5, None, -2.0], [7.5, None, -2.0]),
+    ],
+)
+def test_a_sampler_is_given_gains_and_of_a_diverged_trial_the_worst_value_where_there_is_one(
+    metric, values, told
+):
+    (ask,) = searching(metric, values).step().asks
+    assert [tried.score for tried in ask.history] == told
+
+
+def test_a_diverged_trial_without_a_worst_value_counts_as_the_worst_seen():
+    space = {"train.lr": {"low": 1e-4, "high": 1e-2, "log": True}}
+    scores = [-7.5, None, 2.0, 1.0] * 3
+    history = [Tried({"train.lr": 7e-4 * n}, score) for n, score in enumerate(scores, start=1)]
+    worst = [replace(tried, score=-7.5) if tried.score is None else tried for tried in history]
+    best = [replace(tried, score=9.0) if tried.score is None else tried for tried in history]
+    assert suggest(space, "tpe", history, 3) == suggest(space, "tpe", worst, 3)
+    assert suggest(space, "tpe", history, 3) != suggest(space, "tpe", best, 3)
+    only = [Tried({"train.lr": 1e-3}, None)]
+    assert suggest(space, "random", only, 3) == suggest(space, "random", [replace(only[0], score=0.0)], 3)
+
+
+def test_a_task_that_counts_no_networks_has_no_profile_jobs_and_ends():
+    world = World(replace(study(2, 2), has_profile=False), random.Random(0)).finish()
+    assert not [key for key in world.started if key.startswith("profile ")]
+    assert sum(state.tested for state in world.states.values()) == 4
+    counted = World(study(2, 2), random.Random(0)).finish()
+    assert len([key for key in counted.started if key.startswith("profile ")]) == 2
+
+
+def test_repetitions_have_the_values_of_confirm_in_place_of_those_of_trials():
+    asked = replace(study(2, 2), confirm={"train.epochs": 9})
+    world = World(asked, random.Random(0)).finish()
+    variant = world.study.variants[0]
+    trials = plan.trials(world.study, variant, None)
+    assert {run.config["train"]["epochs"] for run in trials} == {2}
+    confirmed = plan.confirmations(world.study, variant, None, world.state)
+    assert {run.config["train"]["epochs"] for run in confirmed} == {9}
 
 
 @pytest.mark.parametrize("what", ["data_digest", "code_digest", "threads"])

@@ -8,16 +8,16 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from study.engine.events import Began, Ended, EpochEnded, Found, Retried, Started, Waiting
-from study.ledger.locks import Holder
-from study.ledger.record import RunState, StudyRecord
-from study.engine.plan import Job
-from study.config.compile import prepare
 from study.cli.display import Display, duration
-from study.records import Epoch, Machine, RunResult, Stopped
-from study.config.registry import Registry
+from study.config.compile import compile_study
 from study.config.settings import settings
 from study.config.study import load
+from study.engine.events import Began, Ended, EpochEnded, Found, Retried, Started, Waiting
+from study.engine.plan import Job
+from study.ledger.locks import Holder
+from study.ledger.record import RunState, StudyRecord
+from study.metrics import Metric
+from study.records import Epoch, Machine, RunResult, Stopped
 
 STUDY = """
 title = "t"
@@ -27,7 +27,7 @@ factors.splitter = ["even-odd", "issm"]
 design = { kind = "one-factor", reference = { splitter = "even-odd" } }
 train.epochs = 4
 search = { trials = 4, space = { "train.lr" = [0.1, 0.2] } }
-confirm.seeds = 2
+repetitions = 2
 """
 
 
@@ -35,7 +35,7 @@ confirm.seeds = 2
 def study(tmp_path_factory: pytest.TempPathFactory) -> StudyRecord:
     file = tmp_path_factory.mktemp("study") / "s.toml"
     file.write_text(STUDY)
-    return prepare(load(file), Registry(), settings(file.parent), "cpu")
+    return compile_study(load(file), settings(file.parent), "cpu")
 
 
 @pytest.fixture
@@ -114,6 +114,23 @@ def test_a_training_without_a_selection_split_has_no_score_to_show(
     said = screen.getvalue()
     assert "epoch   even-odd, seed 1  epoch 3/4  loss 1.250\n" in said
     assert "done    even-odd, seed 1  at epoch 4 (20 s)\n" in said
+
+
+def test_a_training_that_tells_no_number_of_epochs_and_no_loss_is_shown_by_its_metric(
+    study: StudyRecord, display: Display, screen: io.StringIO
+) -> None:
+    metric = Metric("rmse", "RMSE", unit="K", scale=1.0, direction="minimize", high=None)
+    own = replace(study, metric="rmse", metrics=(metric,))
+    seed = job(own, "confirm")
+    seed = replace(seed, run=replace(seed.run, epochs_key=""))
+    with display:
+        display(Began(own, 12, 0))
+        display(Started(seed))
+        display(EpochEnded(seed, Epoch(3, None, None, {"rmse": 2.34567}, 5.0)))
+        display(Ended(seed, result(seed, 20.0, {"rmse": 2.25})))
+    said = screen.getvalue()
+    assert "epoch   even-odd, seed 1  epoch 3  RMSE 2.346 K\n" in said
+    assert "done    even-odd, seed 1  RMSE 2.25 K at epoch 4 (20 s)\n" in said
 
 
 def test_a_run_that_is_trained_again_is_counted_once(

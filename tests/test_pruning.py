@@ -12,16 +12,16 @@ from hypothesis import strategies as st
 from test_conductor import FAKE, STUDY, Lab
 from test_plan import World, study, template
 
-from study.engine import conductor
-from study.engine import plan
 from study.analysis.analyse import findings
 from study.analysis.findings import Findings
 from study.analysis.gather import gather
+from study.engine import conductor, plan
+from study.engine.search import Tried, distributions_of, frozen, suggest
 from study.errors import InputError
 from study.executors.inprocess import InProcess
 from study.ledger.record import RunState, StudyRecord, VariantRecord
-from study.records import Epoch, Machine, RunResult, RunSpec, Stopped, from_json, stopped
-from study.engine.search import Tried, distributions_of, frozen, suggest
+from study.metrics import Metric
+from study.records import Epoch, Machine, RunResult, RunSpec, Stopped, best_gain, from_json, stopped
 
 EPOCHS = 10
 
@@ -40,7 +40,7 @@ def pruning(
 
 
 def longer(variant: VariantRecord) -> RunSpec:
-    config = {**template(variant.name).config, "train": {"lr": 1e-3, "epochs": EPOCHS, "select_by": "war"}}
+    config = {**template(variant.name).config, "train": {"lr": 1e-3, "epochs": EPOCHS}}
     return replace(template(variant.name), config=config)
 
 
@@ -263,6 +263,65 @@ def test_decisions_that_other_pruning_led_to_are_not_taken_over() -> None:
     assert len({asked.decision(asked.variants[0], None, 5) for asked in kinds}) == len(kinds)
     without = [replace(pruning(reduction=n), pruner="none") for n in (2, 3)]
     assert len({asked.decision(asked.variants[0], None, 5) for asked in without}) == 1
+
+
+# Metrics of other kinds, and epochs that are reported now and then
+
+LOSS = Metric("loss", unit="", scale=1.0, direction="minimize", low=None, high=None)
+
+
+def losing(epochs: int = EPOCHS) -> RunSpec:
+    """Return a run that is judged by its loss."""
+    run = template("issm", LOSS)
+    return replace(run, config={**run.config, "train": {"lr": 1e-3, "epochs": epochs}})
+
+
+def reported(values: dict[int, float]) -> tuple[Epoch, ...]:
+    return tuple(Epoch(epoch, None, None, {"loss": value}, 0.0) for epoch, value in values.items())
+
+
+def test_a_trial_is_stopped_where_its_lowest_loss_is_above_the_bar() -> None:
+    run, rule = losing(), {"3": -2.0}  # a gain: the loss must be 2 or lower
+    assert stopped(run, rule, reported({1: 5.0, 2: 4.0, 3: 2.0})) is None
+    assert stopped(run, rule, reported({1: 1.0, 2: 4.0, 3: 9.0})) is None, "its best so far counts"
+    given_up = stopped(run, rule, reported({1: 5.0, 2: 3.0, 3: 4.0, 4: 0.1}))
+    assert given_up is not None
+    assert (given_up.epoch, given_up.score) == (3, 3.0), "in the metric's own unit"
+    assert len(given_up.history) == 3
+
+
+def test_with_a_loss_the_trials_with_the_lowest_losses_go_on() -> None:
+    losses = [9.0, -1.0, 5.0]
+    asked = replace(
+        study(4, 1, variants=1, generation=3, metric=LOSS), pruner="halving", reduction=3, first_epoch=1
+    )
+    world = PruningWorld(asked, random.Random(0))
+    while asks := world.step().asks:
+        world.decide(asks[0])
+    for job, loss in zip(world.step().jobs, losses, strict=True):
+        history = reported({1: loss, 2: loss + 1})
+        ended = RunResult(job.run.id, "finished", 1, {"loss": loss}, history, 1, 0.0, Machine({}, "", ""))
+        world.states[job.run.id] = RunState(result=ended)
+    for ask in world.step().asks:
+        assert sorted(tried.score for tried in ask.history) == [-9.0, -5.0, 1.0]
+        world.decide(ask)
+    (last,) = [job for job in world.step().jobs if job.kind == "train"]
+    assert last.rule == {"1": 1.0}, "one of four goes on: it must do as well as the lowest loss, -1"
+    assert stopped(last.run, last.rule, reported({1: -0.5})) is not None
+    assert stopped(last.run, last.rule, reported({1: -1.5})) is None
+
+
+def test_a_trial_that_reports_every_tenth_epoch_is_asked_at_its_first_report_after_a_rung() -> None:
+    run, rule = losing(100), {"3": -2.0, "9": -2.0, "27": -1.0}
+    poor = reported({10: 3.0, 20: 3.0, 30: 3.0})
+    assert stopped(run, rule, poor[:0]) is None, "nothing is known before the first report"
+    assert stopped(run, rule, poor).epoch == 10
+    good = reported({10: 1.5, 20: 1.5})
+    assert stopped(run, rule, good) is None
+    assert stopped(run, rule, (*good, *reported({30: 1.4}))).epoch == 30
+    assert stopped(run, rule, (*good, *reported({30: 0.9}))) is None
+    assert best_gain(run, good, 3) == -1.5, "what it had when it first got there"
+    assert best_gain(run, good, 27) is None, "it never did"
 
 
 # The sampler

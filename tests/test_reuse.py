@@ -11,22 +11,25 @@ import pytest
 from test_conductor import FAKE, STUDY, Lab
 from typer.testing import CliRunner
 
-from study.engine import conductor
+import study
 from study import hashing
 from study.analysis.analyse import findings
 from study.analysis.gather import gather
 from study.cli.app import app
-from study.errors import InputError
-from study.engine.events import Started
-from study.executors.inprocess import InProcess
-from study.hashing import digest
-from study.ledger.record import StudyRecord
 from study.cli.display import describe_plan
-from study.records import Epoch
-from study.engine.cache import acceptable, accepted, keep, listing, told
 from study.config.study import load
+from study.engine import conductor
+from study.engine.accept import acceptable, accepted, keep
+from study.engine.accept import described as told
+from study.engine.cache import listing
+from study.engine.events import Started
+from study.errors import InputError
+from study.executors.inprocess import InProcess
+from study.hashing import code_digest
+from study.ledger.record import StudyRecord
+from study.records import Epoch
 
-SEEDS_ONLY = STUDY.split("[search]")[0] + "[confirm]\nseeds = 3\n"
+SEEDS_ONLY = STUDY.split("[search]")[0]
 
 
 @pytest.fixture
@@ -52,7 +55,7 @@ def edited(record: StudyRecord, *modules: str) -> StudyRecord:
     code: dict[str, Mapping[str, str]] = {}
     for old, parts in record.code.items():
         after = {name: f"edited {part}" if name in modules else part for name, part in parts.items()}
-        new[old] = digest(after)
+        new[old] = code_digest(after)
         code[new[old]] = after
     return replace(
         record,
@@ -83,8 +86,8 @@ def test_changed_code_is_named_by_its_file(lab: Lab) -> None:
     carried_out(lab, record)
     after = edited(record, "study.tasks.clips.nets.ifdd.splitters")
     assert planned(lab, after) == [("new", "code of splitters.py changed")] * 6
-    after = edited(record, "study.tasks.clips.nets.ifdd.splitters", "study.tasks.clips.training.train")
-    assert planned(lab, after) == [("new", "code of splitters.py and train.py changed")] * 6
+    after = edited(record, "study.tasks.clips.nets.ifdd.splitters", "study.tasks.clips.nets.ifdd.network")
+    assert planned(lab, after) == [("new", "code of network.py and splitters.py changed")] * 6
     for file in (lab.ledger.root / "code").iterdir():
         file.unlink()
     assert planned(lab, after)[0] == ("new", "code differs (of which files, is not known)")
@@ -95,7 +98,7 @@ def test_other_data_are_named_and_a_changed_data_set_only_once(lab: Lab) -> None
     record = lab.record()
     carried_out(lab, record)
     others = tuple(replace(v, template=replace(v.template, data_digest="x")) for v in record.variants)
-    assert planned(lab, replace(record, variants=others))[0] == ("new", "data digest differs")
+    assert planned(lab, replace(record, variants=others))[0] == ("new", "the data differ")
     assert planned(lab, lab.record("base.dataset.test_clips=21"))[0] == (
         "new",
         "dataset.test_clips differs: 21, was 14",
@@ -114,7 +117,7 @@ def test_another_component_is_one_difference_and_not_one_for_each_of_its_paramet
 
 def test_more_seeds_and_more_trials_need_no_reason(lab: Lab) -> None:
     carried_out(lab, lab.record())
-    lab.file.write_text(STUDY.replace("seeds = 3", "seeds = 4"))
+    lab.file.write_text(STUDY.replace("repetitions = 3", "repetitions = 4"))
     assert planned(lab, lab.record()) == ([("cached", "")] * 6 + [("new", "")]) * 2
 
 
@@ -133,7 +136,7 @@ def test_a_parameter_added_later_is_told_with_the_value_that_runs_before_it_had(
     carried_out(lab, lab.record())
     for request in lab.ledger.root.glob("runs/*/run.json"):
         written = json.loads(request.read_text())
-        del written["config"]["train"]["fit"], written["neutral"]
+        del written["config"]["train"]["fit"], written["legacy"]
         request.write_text(json.dumps(written))
     assert planned(lab, lab.record("train.fit=train+val"))[0] == (
         "new",
@@ -170,10 +173,10 @@ def test_the_trials_that_come_next_are_told_one_by_one_and_what_follows_from_the
 ) -> None:
     record = lab.record()
     carried_out(lab, record)
-    after = edited(record, "study.tasks.clips.training.train")
+    after = edited(record, "study.tasks.clips.nets.ifdd.network")
     found = listing(lab.ledger.with_suggestions(after), lab.ledger)
     assert [(listed.status, listed.reason) for listed in found.decided] == [
-        ("new", "code of train.py changed")
+        ("new", "code of network.py changed")
     ] * 6
     assert [left.trainings for left in found.undetermined] == [3, 3]
     assert "3 not yet determined: they follow from the search" in describe_plan(after, load(lab.file), found)
@@ -182,7 +185,7 @@ def test_the_trials_that_come_next_are_told_one_by_one_and_what_follows_from_the
 def test_runs_of_another_study_are_known_to_be_cached_before_this_one_ever_ran(lab: Lab) -> None:
     carried_out(lab, lab.record())
     before = sorted(lab.ledger.root.rglob("*"))
-    longer = lab.record("confirm.seeds=4")
+    longer = lab.record("repetitions=4")
     assert longer.name != lab.record().name
     assert planned(lab, longer) == ([("cached", "")] * 6 + [("new", "")]) * 2
     assert sorted(lab.ledger.root.rglob("*")) == before, "plan only shows"
@@ -190,7 +193,7 @@ def test_runs_of_another_study_are_known_to_be_cached_before_this_one_ever_ran(l
 
 def test_trainings_of_one_fate_are_told_in_one_line(lab: Lab) -> None:
     carried_out(lab, lab.record())
-    lab.file.write_text(STUDY.replace("seeds = 3", "seeds = 5"))
+    lab.file.write_text(STUDY.replace("repetitions = 3", "repetitions = 5"))
     record = lab.ledger.with_suggestions(lab.record())
     text = describe_plan(record, load(lab.file), listing(record, lab.ledger))
     lines = [" ".join(line.split()) for line in text.splitlines()]
@@ -221,7 +224,9 @@ def test_a_large_ledger_is_read_once_and_only_where_something_is_new(lab: Lab, m
     monkeypatch.setattr(Path, "read_bytes", lambda path: reads.append(path.name) or real(path))
     planned(lab, record)
     assert "run.json" not in reads
-    lab.file.write_text(STUDY.replace("seeds = 3", "seeds = 9").replace("trials = 3", "trials = 4"))
+    lab.file.write_text(
+        STUDY.replace("repetitions = 3", "repetitions = 9").replace("trials = 3", "trials = 4")
+    )
     planned(lab, lab.record("train.ema=0.5"))
     assert reads.count("run.json") == 12
 
@@ -235,7 +240,7 @@ def test_accepted_code_keeps_every_run_test_measure_and_profile(lab: Lab) -> Non
     carried_out(lab, record)
     modules = [
         "study.tasks.clips.nets.ifdd.splitters",
-        "study.tasks.clips.metrics",
+        "study.tasks.clips.nets.ifdd.readouts",
         "study.tasks.clips.measures.disentanglement",
     ]
     after = edited(record, *modules)
@@ -246,35 +251,34 @@ def test_accepted_code_keeps_every_run_test_measure_and_profile(lab: Lab) -> Non
     report = findings(gather(lab.ledger, lab.ledger.study("s")))
     said = [warning for warning in report.warnings if "are taken to change no number" in warning]
     assert len(said) == len(found) == 2
-    assert any("changes in metrics.py and splitters.py" in warning for warning in said)
+    assert any("changes in readouts.py and splitters.py" in warning for warning in said)
 
 
 def test_code_once_accepted_needs_no_second_word(lab: Lab) -> None:
     record = lab.record()
     carried_out(lab, record)
-    after = edited(record, "study.tasks.clips.training.train")
+    after = edited(record, "study.tasks.clips.nets.ifdd.network")
     assert not accepted(after, lab.ledger), "nobody has said so yet"
-    for new, old in acceptable(after, lab.ledger).items():
-        lab.ledger.accept(new, old)
+    lab.ledger.accept(acceptable(after, lab.ledger))
     kept = keep(after, accepted(after, lab.ledger))
     assert not carried_out(lab, kept)
-    middle = replace(edited(record, "study.tasks.clips.metrics"), seeds=9)
+    middle = replace(edited(record, "study.tasks.clips.nets.ifdd.readouts"), repetitions=9)
     carried_out(lab, middle)
     assert not acceptable(kept, lab.ledger), "it is not accepted a second time, for other code"
-    later = edited(record, "study.tasks.clips.training.train", "study.tasks.clips.metrics")
+    later = edited(record, "study.tasks.clips.nets.ifdd.network", "study.tasks.clips.nets.ifdd.readouts")
     assert not accepted(later, lab.ledger), "the next edit is to be declared anew"
 
 
 def test_runs_that_differ_in_more_than_code_are_not_kept(lab: Lab) -> None:
     carried_out(lab, lab.record())
-    after = edited(lab.record("train.lr=0.002", "train.epochs=3"), "study.tasks.clips.training.train")
+    after = edited(lab.record("train.lr=0.002", "train.epochs=3"), "study.tasks.clips.nets.ifdd.network")
     assert not acceptable(after, lab.ledger)
 
 
 def test_runs_of_another_study_are_kept_too(lab: Lab) -> None:
     record = lab.record()
     carried_out(lab, record)
-    after = replace(edited(record, "study.tasks.clips.training.train"), name="other")
+    after = replace(edited(record, "study.tasks.clips.nets.ifdd.network"), name="other")
     kept = keep(after, acceptable(after, lab.ledger))
     assert "train" not in carried_out(lab, kept)
 
@@ -282,7 +286,7 @@ def test_runs_of_another_study_are_kept_too(lab: Lab) -> None:
 def test_a_study_begun_anew_by_mistake_can_still_keep_its_older_runs(lab: Lab) -> None:
     record = lab.record()
     carried_out(lab, record)
-    after = edited(record, "study.tasks.clips.training.train")
+    after = edited(record, "study.tasks.clips.nets.ifdd.network")
     lab.ledger.save(after)
     assert acceptable(after, lab.ledger) == dict(zip(after.code, record.code, strict=True))
     carried_out(lab, after)
@@ -290,12 +294,11 @@ def test_a_study_begun_anew_by_mistake_can_still_keep_its_older_runs(lab: Lab) -
 
 
 def test_one_code_stands_for_one_other_only(lab: Lab) -> None:
-    lab.ledger.accept("new", "old")
-    lab.ledger.accept("new", "old")
-    with pytest.raises(
-        InputError, match=r"accepted/new\.json: code new already stands for the runs of code old"
-    ):
-        lab.ledger.accept("new", "older")
+    lab.ledger.accept({"new": "old"})
+    lab.ledger.accept({"new": "old"})
+    assert lab.ledger.accepted() == {"new": "old"}
+    with pytest.raises(InputError, match=r"accepted\.json: code new already stands for the runs of code old"):
+        lab.ledger.accept({"new": "older"})
 
 
 def test_an_unknown_change_is_called_so(lab: Lab) -> None:
@@ -327,8 +330,7 @@ def home(tmp_path: Path, monkeypatch) -> Path:
 
 def edit(home: Path, text: str) -> None:
     (home / "l3_parts.py").write_text(text)
-    for cached in (hashing._parse, hashing.module_path, hashing._folder_of):
-        cached.cache_clear()
+    hashing.is_installed.cache_clear()
 
 
 def say(*words: str) -> str:
@@ -338,12 +340,10 @@ def say(*words: str) -> str:
 
 
 def test_plan_and_accept_code_from_the_command_line(home: Path, monkeypatch) -> None:
-    from study.cli.context import prepared, read_settings
-
     lab = Lab(home)
     edit(home, PARTS.format(1))
     lab.file.write_text(STUDY.replace('"issm"', '"mine"'))
-    _, record = prepared(lab.file, None, [], read_settings())
+    record = study.load(lab.file).record
     carried_out(lab, record)
     assert "In all: 12 cached\n" in say("plan", "s.toml")
 

@@ -10,14 +10,15 @@ from typing import Any
 
 import pytest
 
-from study.cli import app as cli
 from study import records
 from study.analysis.analyse import findings
 from study.analysis.gather import gather
+from study.cli import app as cli
 from study.errors import InputError
 from study.ledger.record import StudyRecord
 from study.ledger.store import Ledger
 from study.records import (
+    OLDEST_SCHEMA,
     SCHEMA,
     Failure,
     Measurement,
@@ -48,12 +49,14 @@ NO_RECORDS = {"suggestions", "sessions", "code", "accepted"}
 
 def files(ledger: Path) -> list[tuple[Path, type]]:
     """Return every record of a ledger with what it is."""
-    found = [path for room in ("runs", "studies", "profiles") for path in (ledger / room).rglob("*.json")]
+    found = [path for name in ("runs", "studies", "profiles") for path in (ledger / name).rglob("*.json")]
     return [(p, KINDS[p.stem.partition("-")[0]]) for p in sorted(found) if p.parent.name not in NO_RECORDS]
 
 
 def test_there_is_a_ledger_of_every_schema() -> None:
-    assert [ledger.name for ledger in LEDGERS] == [f"schema-{number}" for number in range(1, SCHEMA + 1)]
+    assert [ledger.name for ledger in LEDGERS] == [
+        f"schema-{number}" for number in range(OLDEST_SCHEMA, SCHEMA + 1)
+    ]
 
 
 @pytest.mark.parametrize("ledger", LEDGERS, ids=lambda path: path.name)
@@ -66,7 +69,7 @@ def test_every_record_that_was_ever_written_can_be_read(ledger: Path) -> None:
 
 
 @pytest.mark.parametrize("ledger", LEDGERS, ids=lambda path: path.name)
-def test_an_old_ledger_tells_what_it_told_when_it_was_written(ledger: Path) -> None:
+def test_an_old_ledger_yields_the_findings_that_it_yielded_when_it_was_written(ledger: Path) -> None:
     now = json.loads(machine_readable(findings(gather(Ledger(ledger), Ledger(ledger).study("s")))))
     then = json.loads((ledger / "findings.json").read_text())
     assert found(now) == found(then)
@@ -75,7 +78,7 @@ def test_an_old_ledger_tells_what_it_told_when_it_was_written(ledger: Path) -> N
 
 
 def found(told: dict[str, Any]) -> dict[str, Any]:
-    """Return what was found, without the words in which it is told."""
+    """Return the figures of findings, without their words."""
     variants = {
         variant["name"]: {
             "seeds": [
@@ -124,6 +127,20 @@ def test_a_ledger_of_a_newer_version_is_refused_by_file_and_number(
     assert str(newer.relative_to(home)) in said
     assert f"written with schema {SCHEMA + 1}, this version reads up to {SCHEMA}" in said
     assert {path: path.read_bytes() for path in home.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize("command", ["report", "status"])
+def test_a_ledger_from_before_the_first_release_is_refused_in_one_line_with_what_to_do(
+    home: Path, monkeypatch, capsys, command: str
+) -> None:
+    for file in (home / "ledger").rglob("*.json"):
+        file.write_text(file.read_text().replace(f'"schema": {SCHEMA}', '"schema": 1'))
+    assert run(monkeypatch, command, "s.toml") == 2
+    said = capsys.readouterr().err
+    assert said.startswith("Error: ")
+    assert "written before the first release" in said
+    assert "Move its folder aside" in said
+    assert "Traceback" not in said
 
 
 def test_a_run_of_a_newer_version_stops_no_plan_of_another_study(home: Path, monkeypatch, capsys) -> None:

@@ -17,24 +17,24 @@ from typing import Any, cast
 import pytest
 from typer.testing import CliRunner
 
-from study.engine import conductor
-from study.engine import plan
 from study.analysis.findings import Difference, Findings, Interval, SeedScore, VariantFinding
 from study.cli.app import app
-from study.errors import InputError, StudyError
-from study.engine.events import Began, Concluded, Ended, EpochEnded, Event, Found, Retried, Started
-from study.executors.inprocess import InProcess
-from study.executors.base import Task
-from study.ledger.record import RunState, StudyRecord
-from study.ledger.store import Ledger
-from study.engine.plan import Job
-from study.config.compile import TARGETS, prepare
-from study.records import Epoch, Failure, Machine, RunResult, RunSpec, Stopped
-from study.config.registry import Registry
-from study.tracking.replay import retell
+from study.config.compile import compile_study
 from study.config.settings import settings
 from study.config.study import load
+from study.engine import conductor, plan
+from study.engine.events import Began, Concluded, Ended, EpochEnded, Event, Found, Retried, Started
+from study.engine.jobs import TARGETS
+from study.engine.plan import Job
+from study.errors import InputError, StudyError
+from study.executors.base import Call
+from study.executors.inprocess import InProcess
+from study.ledger.record import RunState, StudyRecord
+from study.ledger.store import Ledger
+from study.metrics import Metric
+from study.records import Epoch, Failure, Machine, RunResult, RunSpec, Stopped
 from study.tracking.mlflow import NOTE, Mirror, mirror, sync, ui
+from study.tracking.replay import retell
 
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 FAKE = {kind: f"study.testing.fake:{kind}" for kind in TARGETS}
@@ -47,7 +47,8 @@ def first_mirror(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subpro
     """A mirror where no store was before, in a process of its own: making a store takes seconds."""
     folder = tmp_path_factory.mktemp("first")
     code = (
-        "import os, sys; from pathlib import Path; from study.tracking.mlflow import Mirror; where = Path(sys.argv[1])\n"
+        "import os, sys; from pathlib import Path; from study.tracking.mlflow import Mirror\n"
+        "where = Path(sys.argv[1])\n"
         "assert 'mlflow' not in sys.modules\n"
         "from study.engine.events import Began\n"
         "with Mirror(f'sqlite:///{where}/deep/mlflow.db', where / 'artifacts', 'first') as tracker:\n"
@@ -182,10 +183,10 @@ def findings(mean: float = 58.0, **chosen: Any) -> Findings:
         question="Does ISSM help?",
         answer="Yes.",
         metric="war",
+        metrics=(Metric("war", "WAR"),),
         rope=1.0,
         alpha=0.05,
         comparisons=1,
-        classes=("joy",),
         variants=(variant("even-odd", None), variant("issm", difference, mean, **chosen)),
         claims=(),
         warnings=(),
@@ -549,7 +550,7 @@ search.trials = 5
 search.generation = 2
 search.pruner = "halving"
 search.space."train.lr" = { low = 1e-4, high = 1e-2, log = true }
-confirm.seeds = 2
+repetitions = 2
 """
 
 
@@ -565,7 +566,7 @@ class Lab:
 
     def run(self, tasks: int = 1000, mirrored: bool = True) -> None:
         """Carry the study out, mirrored, as `study run` does; Ctrl-C after so many tasks."""
-        record = prepare(load(self.folder / "s.toml"), Registry(), settings(self.folder), "cpu")
+        record = compile_study(load(self.folder / "s.toml"), settings(self.folder), "cpu")
         tracking = self.place.mirror() if mirrored else mirror("off", self.folder, "s")
         with tracking as tracker, contextlib.suppress(KeyboardInterrupt):
             conductor.run(record, self.ledger, Some(tasks), self.folder / "reports", tracker, FAKE)
@@ -620,11 +621,11 @@ class Some(InProcess):
         super().__init__()
         self._left = tasks
 
-    def submit(self, task: Task) -> None:
+    def submit(self, call: Call) -> None:
         if not self._left:
             raise KeyboardInterrupt
         self._left -= 1
-        super().submit(task)
+        super().submit(call)
 
 
 @pytest.fixture
@@ -776,3 +777,31 @@ def test_many_parameters_and_long_histories_fit_into_what_a_store_takes_at_once(
         tracker(Found(many, RunState(result(many.run.id, *history))))
     assert len(place.history("seed 1", "selection/war")) == 300
     assert sum(key.startswith("splitter.p") for key in place.runs()["seed 1"].data.params) == 250
+
+
+def test_a_training_of_the_users_own_is_mirrored_with_what_it_reports(place: Place, report: Path) -> None:
+    """No loss, no learning rate, no parameters, keys that a request has too, a metric in its own unit."""
+    own = RunSpec(
+        {"seed": 7, "lr": 0.1, "model": {"depth": 2}}, 11, data_digest="", code_digest="c", task="function"
+    )
+    job = Job("train", own, "issm", "confirm", 0)
+    history = tuple(
+        Epoch(number, None, None, {"rmse": 2.0 / number}, 1.0, diagnostics={"lag": 0.5}) for number in (1, 2)
+    )
+    ended = RunState(RunResult(own.id, "finished", 2, {"rmse": 1.0}, history, None, 2.0, MACHINE))
+    told = findings()
+    metrics = (Metric("rmse", "RMSE", unit="mK", scale=1000.0, direction="minimize", high=None),)
+    seeds = (SeedScore(1, None, own.id, 1500.0, {"rmse": 1500.0, "other": 3.0}, 1000.0, 2, 2.0),)
+    variants = (told.variants[0], replace(told.variants[1], seeds=seeds))
+    concluded = Concluded(replace(told, metric="rmse", metrics=metrics, variants=variants), report)
+    for _ in range(2):
+        with place.mirror() as tracker:
+            tracker(Found(job, ended))
+            tracker(concluded)
+    run = place.runs()["seed 1"].data
+    assert place.history("seed 1", "selection/rmse") == [(1, 2.0), (2, 1.0)]
+    assert place.history("seed 1", "diagnostics/lag") == [(1, 0.5), (2, 0.5)]
+    assert (run.metrics["test/rmse"], run.metrics["test/other"]) == (1.5, 3.0)
+    assert not {"train/loss", "learning_rate", "parameters"} & set(run.metrics)
+    assert (run.params["seed"], run.params["run.seed"], run.params["model.depth"]) == ("7", "11", "2")
+    assert "RMSE (mK)" in place.client.get_experiment_by_name(place.study).tags[NOTE]

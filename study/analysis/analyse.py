@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from statistics import median
 from typing import Literal
 
 from study.analysis import limits, measured, notes, wording
 from study.analysis.evidence import Confirmation, Evidence, VariantEvidence
 from study.analysis.findings import (
+    BreakdownFinding,
     ClaimFinding,
     ClaimVerdict,
     Cost,
@@ -21,8 +23,10 @@ from study.analysis.findings import (
 )
 from study.analysis.scores import (
     LEVEL,
+    broken_down,
+    gains,
     interval,
-    of_scene,
+    of_row,
     paired,
     parameters,
     reached,
@@ -30,7 +34,8 @@ from study.analysis.scores import (
     selected,
     tested,
 )
-from study.records import Failure, Metrics, Profile, RunResult, Stopped
+from study.metrics import Metric
+from study.records import Epoch, Failure, Metrics, Profile, RunResult, Stopped
 from study.statistics.power import seeds_for_rank_test, seeds_to_detect, seeds_to_equate
 from study.statistics.samples import Comparison, Sample, hedges_g, p_value, posterior
 from study.statistics.verdicts import holm, verdict
@@ -40,17 +45,18 @@ def findings(evidence: Evidence) -> Findings:
     """Return everything that the study's reports will say."""
     differences = _differences(evidence)
     claims = tuple(_claims(evidence, differences))
+    breakdowns = tuple(_breakdowns(evidence))
     return Findings(
         name=evidence.name,
         title=evidence.title,
         question=evidence.question,
         answer=wording.answer(evidence, differences, claims),
-        metric=evidence.metric,
+        metric=evidence.metric.name,
+        metrics=tuple(replace(metric, compute=None) for metric in evidence.metrics),
         rope=evidence.rope,
         alpha=evidence.alpha,
         comparisons=evidence.comparisons,
-        classes=evidence.classes,
-        variants=tuple(_variant(evidence, v, differences.get(v.name)) for v in evidence.variants),
+        variants=tuple(_variant(evidence, v, differences.get(v.name), breakdowns) for v in evidence.variants),
         claims=claims,
         warnings=tuple(limits.warnings(evidence)),
         notes=tuple(notes.notes(evidence)),
@@ -59,8 +65,9 @@ def findings(evidence: Evidence) -> Findings:
         measures=measured.measures(evidence),
         is_optimistic=evidence.is_optimistic,
         skipped=evidence.skipped,
-        scenes=evidence.scenes,
+        breakdowns=breakdowns,
         published=evidence.published,
+        noun=evidence.noun,
     )
 
 
@@ -79,14 +86,15 @@ def _difference(
     evidence: Evidence, variant: VariantEvidence, pair: Comparison, p_holm: float | None
 ) -> Difference:
     found, alpha = pair.differences, evidence.alpha / evidence.comparisons
-    said = verdict(found, evidence.rope, evidence.alpha, evidence.comparisons)
-    seeds_needed = _seeds_needed(evidence, found, alpha) if said == "inconclusive" else None
-    worse, equivalent, better = posterior(found, evidence.rope) or (None, None, None)
+    judged = gains(pair, evidence.metric)
+    said = verdict(judged.differences, evidence.rope, evidence.alpha, evidence.comparisons)
+    seeds_needed = _seeds_needed(evidence, judged.differences, alpha) if said == "inconclusive" else None
+    worse, equivalent, better = posterior(judged.differences, evidence.rope) or (None, None, None)
     return Difference(
         interval=interval(found, LEVEL),
         corrected=interval(found, 1 - alpha),
         n=found.n,
-        wins=pair.wins,
+        wins=judged.wins,
         p=p_value(found),
         p_holm=p_holm,
         effect=hedges_g(found),
@@ -128,10 +136,33 @@ def _claims(evidence: Evidence, differences: Mapping[str, Difference | None]) ->
             yield ClaimFinding(text, verdict, difference.sentence)
 
 
-def _variant(evidence: Evidence, variant: VariantEvidence, difference: Difference | None) -> VariantFinding:
+def _breakdowns(evidence: Evidence) -> Iterator[BreakdownFinding]:
+    """Yield the breakdowns that any test has, with all their rows and the examples of all folds."""
+    runs = [(run, test) for variant in evidence.variants for run, _, test in tested(variant)]
+    for name in dict.fromkeys(part.name for _, test in runs for part in test.breakdowns):
+        parts = [part for variant in evidence.variants for part in broken_down(variant, name)]
+        longest = sorted((part for _, part in parts), key=lambda part: -len(part.values))
+        of_folds = {run.fold: part.counts for run, part in reversed(parts)}
+        counts: dict[str, int] = {}
+        for fold in of_folds.values():
+            for row, count in fold.items():
+                counts[row] = counts.get(row, 0) + count
+        rows = dict.fromkeys(row for part in longest for row in part.values)
+        yield BreakdownFinding(name, longest[0].title, longest[0].unit, tuple(rows), counts)
+
+
+def _variant(
+    evidence: Evidence,
+    variant: VariantEvidence,
+    difference: Difference | None,
+    breakdowns: tuple[BreakdownFinding, ...],
+) -> VariantFinding:
     runs, metric = tested(variant), evidence.metric
-    others = ("uar" if metric == "war" else "war", *(f"recall/{name}" for name in evidence.classes))
-    secondary = {name: score(evidence, variant, name) for name in others}
+    key = metric.name
+    others = [other for other in evidence.metrics if other.name != key]
+    secondary = {other.name: score(evidence, variant, other) for other in others}
+    rows = [(part.name, row) for part in breakdowns for row in part.rows]
+    figures = {part.name: broken_down(variant, part.name) for part in breakdowns}
     return VariantFinding(
         name=variant.name,
         reference=variant.reference,
@@ -143,9 +174,9 @@ def _variant(evidence: Evidence, variant: VariantEvidence, difference: Differenc
                 seed=run.repetition,
                 fold=run.fold,
                 run=run.run,
-                score=100 * test.metrics[metric],
-                metrics=_in_points(test.metrics),
-                selection=100 * result.selection[metric] if metric in result.selection else None,
+                score=metric.scale * test.metrics[key],
+                metrics=_scaled(test.metrics, evidence.metrics),
+                selection=metric.scale * result.selection[key] if key in result.selection else None,
                 best_epoch=result.best_epoch,
                 seconds=result.seconds,
             )
@@ -159,25 +190,22 @@ def _variant(evidence: Evidence, variant: VariantEvidence, difference: Differenc
         train_seconds=median(result.seconds for _, result, _ in runs) if runs else None,
         chosen=variant.chosen,
         trials=tuple(_trials(variant, metric)),
-        curves=tuple(
-            EpochCurve(
-                seed=run.repetition,
-                fold=run.fold,
-                train_loss=tuple(epoch.train_loss for epoch in result.history),
-                selection=tuple(100 * e.selection[metric] for e in result.history if metric in e.selection),
-                best_epoch=result.best_epoch,
-            )
-            for run, result, _ in runs
-        ),
+        curves=tuple(_curve(run, result, metric) for run, result, _ in runs),
         measures=measured.intervals(evidence, variant),
         chance=measured.chance(variant),
         unmeasured=tuple(measured.unmeasured(variant)),
         cost=None if variant.profile is None else _cost(variant.profile),
-        scenes={scene: found for scene in evidence.scenes if (found := of_scene(evidence, variant, scene))},
+        breakdowns={
+            part.name: {
+                row: found for row in part.rows if (found := of_row(evidence, variant, part.name, row))
+            }
+            for part in breakdowns
+            if figures[part.name]
+        },
         runs={
             **{name: sum(name in test.metrics for _, _, test in runs) for name in secondary},
             **measured.runs(variant),
-            **{f"scene/{scene}": sum(scene in run.scenes for run, _, _ in runs) for scene in evidence.scenes},
+            **{f"{name}/{row}": sum(row in part.values for _, part in figures[name]) for name, row in rows},
         },
     )
 
@@ -189,12 +217,35 @@ def _cost(profile: Profile) -> Cost:
         flops=profile.flops,
         flops_share=None if profile.disagreement is None else 100 * (1 + profile.disagreement),
         activation_bytes=profile.activation_bytes,
+        latency_ms=profile.latency_ms,
         parts=profile.parts,
     )
 
 
-def _in_points(metrics: Metrics) -> dict[str, float]:
-    return {name: value if name == "loss" else 100 * value for name, value in metrics.items()}
+def _scaled(values: Metrics, metrics: tuple[Metric, ...]) -> dict[str, float]:
+    """Return test figures scaled, and those that are no metric of the study as they are."""
+    scales = {metric.name: metric.scale for metric in metrics}
+    return {name: scales[name] * value if name in scales else value for name, value in values.items()}
+
+
+def _curve(run: Confirmation, result: RunResult, metric: Metric) -> EpochCurve:
+    history = result.history
+    losses = tuple(epoch.train_loss for epoch in history)
+    scores = tuple(_score(epoch, metric) for epoch in history)
+    numbers = tuple(epoch.epoch for epoch in history)
+    return EpochCurve(
+        seed=run.repetition,
+        fold=run.fold,
+        train_loss=losses if any(loss is not None for loss in losses) else (),
+        selection=scores if any(score is not None for score in scores) else (),
+        best_epoch=result.best_epoch,
+        epochs=() if numbers == tuple(range(1, len(history) + 1)) else numbers,
+    )
+
+
+def _score(epoch: Epoch, metric: Metric) -> float | None:
+    value = epoch.selection.get(metric.name)
+    return None if value is None else metric.scale * value
 
 
 def _failures(variant: VariantEvidence) -> Iterator[str]:
@@ -220,14 +271,14 @@ def _cut_short(outcome: Stopped | Failure) -> Literal["pruned", "failed"]:
     return "pruned" if isinstance(outcome, Stopped) else "failed"
 
 
-def _trials(variant: VariantEvidence, metric: str) -> Iterator[TrialCurve]:
+def _trials(variant: VariantEvidence, metric: Metric) -> Iterator[TrialCurve]:
     best: dict[int | None, float] = {}
     for number, trial in enumerate(variant.trials, start=1):
         outcome = trial.outcome
         status = outcome.status if isinstance(outcome, RunResult) else _cut_short(outcome)
         value = selected(trial, metric)
         if value is not None:
-            best[trial.fold] = max(value, best.get(trial.fold, value))
+            best[trial.fold] = max(value, best.get(trial.fold, value), key=metric.gain)
         yield TrialCurve(
             number,
             trial.parameters,

@@ -1,14 +1,14 @@
-"""What the analysis is given: a study's results, gathered from the ledger. Scores are shares in [0, 1]."""
+"""What the analysis is given: a study's results, gathered from the ledger. Values are in their metrics' own units."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
-from study.analysis.findings import Published
 from study.ledger.record import ClaimRecord
-from study.records import Failure, Measurement, Profile, RunResult, Stopped, TestResult
+from study.metrics import Metric
+from study.records import Failure, Measurement, Profile, Published, RunResult, Stopped, TestResult
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,6 @@ class Confirmation:
     """As far as they were taken, in the order in which the study asks for them."""
     unmeasured: Mapping[str, str] = field(default_factory=dict)
     """Why a measure could not be taken, by its name."""
-    scenes: Mapping[str, float] = field(default_factory=dict)
-    """WAR of the test clips of each scene, where the data set knows scenes."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +62,7 @@ class VariantEvidence:
 
 @dataclass(frozen=True)
 class FoldSize:
-    """Clips of one fold: those trained on, without validation, and those tested on."""
+    """Examples of one fold: those trained on, without validation, and those tested on."""
 
     train: int
     test: int
@@ -77,16 +75,21 @@ class Evidence:
     name: str
     title: str
     question: str
-    metric: Literal["war", "uar"]
+    metric: Metric
+    """The primary one."""
+    metrics: tuple[Metric, ...]
+    """All metrics of the study, the primary one first."""
     rope: float
-    """In percentage points."""
+    """In the primary metric's scaled unit, such as percentage points."""
     alpha: float
-    classes: tuple[str, ...]
     variants: tuple[VariantEvidence, ...]
     """Stratum by stratum, each with one reference."""
-    clips_in_test: int
-    largest_class: float | None = None
-    """Share of the test clips that the most frequent class has; None where it is not known."""
+    examples_in_test: int
+    """All folds together; 0 where it is not known."""
+    noun: str = "example"
+    """What one example is called."""
+    chance: float | None = None
+    """What guessing scores on the primary metric, in its own unit; None where that is not known."""
     folds: tuple[FoldSize, ...] = ()
     """Of every fold where the study has two or more; empty where all runs share one split."""
     claims: tuple[ClaimRecord, ...] = ()
@@ -98,8 +101,6 @@ class Evidence:
     """Whether epochs and hyperparameters were chosen on the test split: nothing is compared then."""
     skipped: tuple[str, ...] = ()
     """What of the data was left out because it could not be read."""
-    scenes: Mapping[str, int] = field(default_factory=dict)
-    """Test clips of each scene, all folds together."""
     published: Published | None = None
 
     @property
@@ -123,7 +124,7 @@ class Evidence:
 
     @property
     def overlap(self) -> float:
-        """Clips tested on for every clip trained on, where the samples are folds; 0 where they are seeds."""
+        """Examples tested on for every example trained on, where the samples are folds; 0 where they are seeds."""
         if not self.folds:
             return 0.0
         return sum(fold.test for fold in self.folds) / sum(fold.train for fold in self.folds)

@@ -1,15 +1,20 @@
-"""What the analysis concludes, ready to be told: reports read this and nothing else.
+"""What the analysis concludes: reports read this and nothing else.
 
-Scores and differences are in percentage points (0 to 100), times in seconds.
+Values of metrics are scaled (percentage points, 0 to 100, for a share), times in seconds.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from study.records import Part
+from study.analysis.units import heading, number, signed
+from study.metrics import Metric
+from study.records import Part, Published
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Verdict = Literal["helps", "hurts", "equivalent", "small", "inconclusive"]
 ClaimVerdict = Literal["supported", "refuted", "undecided", "not judged"]
@@ -26,7 +31,7 @@ class Interval:
 
 @dataclass(frozen=True)
 class SeedScore:
-    """One confirmation run's test figures, in points."""
+    """One confirmation run's test figures, scaled."""
 
     seed: int
     """The repetition, from 1: equal numbers are paired across variants."""
@@ -35,7 +40,7 @@ class SeedScore:
     score: float
     """The primary metric on the test split."""
     metrics: Mapping[str, float]
-    """All test metrics, in points but for ``loss``."""
+    """All test metrics, scaled; what the study does not declare is as it was reported."""
     selection: float | None
     """The primary metric on the selection split at the best epoch; None where that split was trained on."""
     best_epoch: int
@@ -45,7 +50,7 @@ class SeedScore:
 
 @dataclass(frozen=True)
 class Difference:
-    """A variant against the reference, paired by seed."""
+    """A variant against the reference, paired by seed: variant minus reference, whichever direction is better."""
 
     interval: Interval
     """95 % t interval of the paired differences, not corrected for the number of comparisons."""
@@ -63,7 +68,7 @@ class Difference:
     p_worse: float | None
     p_equivalent: float | None
     p_better: float | None
-    """Posterior mass below -rope, within, above rope (Bayesian correlated t); None with one difference."""
+    """Posterior mass of gains below -rope, within, above rope (Bayesian correlated t); None with one difference."""
     verdict: Verdict
     sentence: str
     seeds_needed: int | None
@@ -79,7 +84,7 @@ class TrialCurve:
     parameters: Mapping[str, Any]
     status: Literal["finished", "diverged", "pruned", "failed"]
     score: float | None
-    """The primary metric on the selection split, in points."""
+    """The primary metric on the selection split, scaled."""
     best_so_far: float | None
     stopped_after: int | None = None
     """The epoch after which it was pruned: its score is its best up to then, and is compared with no other."""
@@ -91,18 +96,28 @@ class EpochCurve:
 
     seed: int
     fold: int | None
-    train_loss: tuple[float, ...]
-    selection: tuple[float, ...]
-    """The primary metric on the selection split after each epoch, in points; empty where that was trained on."""
+    train_loss: tuple[float | None, ...]
+    """After each epoch, None where it was not reported; empty where it never was."""
+    selection: tuple[float | None, ...]
+    """The primary metric on the selection split, scaled, None where it was not reported; empty where it never was."""
     best_epoch: int
+    """Whose weights were tested."""
+    epochs: tuple[int, ...] = ()
+    """The numbers of the epochs; empty where they are 1, 2, 3 and so on."""
+
+    def points(self, name: Literal["train_loss", "selection"]) -> dict[int, float]:
+        """Return one of the two curves by epoch, without what was not reported."""
+        values: tuple[float | None, ...] = getattr(self, name)
+        numbers = self.epochs or range(1, len(values) + 1)
+        return {epoch: value for epoch, value in zip(numbers, values, strict=False) if value is not None}
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What a variant's network costs beside its parameters and MACs, counted for one clip; None where not counted."""
+    """What a variant's network costs beside its parameters and MACs, for one example; None where not counted."""
 
     input_shape: tuple[int, ...]
-    """Batch, channels, frames, height, width."""
+    """Batch first."""
     unused: int | None = None
     """Trainable values that get no gradient in a training step."""
     flops: int | None = None
@@ -110,9 +125,11 @@ class Cost:
     flops_share: float | None = None
     """The FLOPs in per cent of twice the MACs: 100 where the two counters agree."""
     activation_bytes: int | None = None
-    """What one clip of a training batch has kept for the backward pass."""
+    """What one example of a training batch has kept for the backward pass."""
     parts: tuple[Part, ...] = ()
     """The network's own modules, in their order."""
+    latency_ms: float | None = None
+    """Median time of one forward pass, where the training itself measured it."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +143,7 @@ class VariantFinding:
     score: Interval | None
     """The primary metric over seeds, 95 % t interval; None where no seed has a result."""
     secondary: Mapping[str, Interval]
-    """``war`` or ``uar`` (whichever is not primary) and ``recall/<class>`` over seeds."""
+    """The other metrics of the study over seeds, where they were reported."""
     seeds: tuple[SeedScore, ...]
     planned: int
     """Confirmation runs that the study asks for."""
@@ -150,15 +167,29 @@ class VariantFinding:
     """One line for each figure that is not defined and each measure that could not be taken."""
     cost: Cost | None = None
     """None where the network was not profiled."""
-    scenes: Mapping[str, Interval] = field(default_factory=dict)
-    """WAR of the test clips of each scene over seeds, 95 % t interval."""
+    breakdowns: Mapping[str, Mapping[str, Interval]] = field(default_factory=dict)
+    """Figures of parts of the test split over seeds, 95 % t interval, by breakdown and row."""
     runs: Mapping[str, int] = field(default_factory=dict)
-    """How many runs stand behind a mean of `secondary`, `measures` or, as ``scene/<name>``, `scenes`."""
+    """How many runs stand behind a mean of `secondary`, `measures` or, as ``<breakdown>/<row>``, `breakdowns`."""
 
     @property
     def is_reference(self) -> bool:
         """Whether others are compared with this variant."""
         return self.name == self.reference
+
+
+@dataclass(frozen=True)
+class BreakdownFinding:
+    """What the rows of a breakdown are."""
+
+    name: str
+    title: str
+    """What the values are, such as ``Recall of every class``."""
+    unit: str
+    rows: tuple[str, ...]
+    """In the order to print."""
+    counts: Mapping[str, int] = field(default_factory=dict)
+    """Test examples of each row, all folds together, where they are known."""
 
 
 @dataclass(frozen=True)
@@ -190,52 +221,6 @@ class ClaimFinding:
 
 
 @dataclass(frozen=True)
-class PublishedResult:
-    """What somebody else printed of one method; None or empty where that was not verified."""
-
-    method: str
-    uar: float | None
-    """In %, as `war`."""
-    war: float | None
-    backbone: str
-    modality: str
-    sources: str
-    """Letters of `Published.sources`."""
-    protocol: str
-    year: int | None = None
-    params: float | None = None
-    """In millions."""
-    gmacs: float | None = None
-    pretraining: str = ""
-    note: str = ""
-
-
-@dataclass(frozen=True)
-class PublishedFolds:
-    """What somebody else printed of single folds."""
-
-    method: str
-    war: tuple[float, ...]
-    """In %, fold by fold."""
-
-
-@dataclass(frozen=True)
-class Published:
-    """Published results on a study's benchmark, for reference: no figure or verdict knows of them."""
-
-    title: str
-    """Of the benchmark."""
-    clips: int
-    """In the whole benchmark, by its official lists."""
-    clips_here: int
-    """In the splits of this study."""
-    results: tuple[PublishedResult, ...]
-    folds: tuple[PublishedFolds, ...]
-    sources: Mapping[str, str]
-    """What the letters stand for."""
-
-
-@dataclass(frozen=True)
 class Findings:
     """A study's answer with everything that a report prints."""
 
@@ -245,12 +230,13 @@ class Findings:
     answer: str
     """The question's answer in one or two sentences."""
     metric: str
-    """The primary metric, ``war`` or ``uar``."""
+    """The key of the primary metric."""
+    metrics: tuple[Metric, ...]
+    """All metrics of the study, the primary one first."""
     rope: float
     alpha: float
     comparisons: int
     """The size m of the family of comparisons that the verdicts are corrected for."""
-    classes: tuple[str, ...]
     variants: tuple[VariantFinding, ...]
     claims: tuple[ClaimFinding, ...]
     warnings: tuple[str, ...]
@@ -267,7 +253,61 @@ class Findings:
     """Whether epochs and hyperparameters were chosen on the test split: there is no verdict then."""
     skipped: tuple[str, ...] = ()
     """What of the data was left out because it could not be read: file, row and reason."""
-    scenes: Mapping[str, int] = field(default_factory=dict)
-    """Test clips of each scene, all folds together; empty where the data set knows no scenes."""
+    breakdowns: tuple[BreakdownFinding, ...] = ()
+    """Of the test split, as far as the tests have them."""
     published: Published | None = None
-    """None where the data set is none of the field's benchmarks."""
+    """None where nothing comparable was published."""
+    noun: str = "example"
+    """What one example is called."""
+
+    @property
+    def primary(self) -> Metric:
+        """The metric that the verdicts are about."""
+        return next(metric for metric in self.metrics if metric.name == self.metric)
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """Return one row a repetition and fold: variant, levels, run, every test metric (scaled), time in seconds.
+
+        Raises:
+            ModuleNotFoundError: pandas is not installed.
+        """
+        import pandas as pd
+
+        return pd.DataFrame(
+            [
+                {
+                    "variant": variant.name,
+                    **variant.levels,
+                    "repetition": run.seed,
+                    "fold": run.fold,
+                    "run": run.run,
+                    **run.metrics,
+                    "best_epoch": run.best_epoch,
+                    "seconds": run.seconds,
+                }
+                for variant in self.variants
+                for run in variant.seeds
+            ]
+        )
+
+    def _repr_markdown_(self) -> str:
+        """Return the answer and the main table as Markdown, which a notebook displays."""
+        metric = self.primary
+        rows = [
+            ["Variant", heading(metric), "n", "Difference", "Verdict"],
+            [":---", "---:", "---:", "---:", ":---"],
+            *(self._row(variant, metric.unit) for variant in self.variants),
+        ]
+        table = "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows)
+        return f"**{self.question}** {self.answer}\n\n{table}\n"
+
+    @staticmethod
+    def _row(variant: VariantFinding, unit: str) -> list[str]:
+        difference = variant.difference
+        return [
+            variant.name,
+            "–" if variant.score is None else number(variant.score.mean, unit),
+            f"{len(variant.seeds)} of {variant.planned}",
+            "–" if difference is None else signed(difference.interval.mean, unit),
+            difference.verdict if difference else "reference" if variant.is_reference else "none",
+        ]

@@ -2,77 +2,87 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Literal, cast
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Any
 
-from study.engine import plan
 from study.analysis.evidence import Confirmation, Evidence, FoldSize, TrialEvidence, VariantEvidence
-from study.tasks.clips.published import published
 from study.analysis.wording import counted
+from study.engine import plan
+from study.engine.accept import described
 from study.ledger.record import StudyRecord, VariantRecord
 from study.ledger.store import Ledger, Snapshot
-from study.records import Machine, RunSpec
-from study.engine.cache import told
+from study.records import Machine, RunSpec, TestResult
+from study.task import TEST_PREDICTIONS
 
-SYNTHETIC = (
-    "The data set is procedural: its faces were drawn by a program. What holds for them is no evidence about "
-    "real faces; run the study on a real data set before you conclude anything about those."
+UNTRACKED = (
+    "The data are not tracked: a changed data file does not change the identity of a run, so old results may be "
+    "taken for new ones; `[task] data` or `data_version` tracks them."
 )
-
-FINAL = {
-    "train": "trained on the train split, the epoch that is best on the selection split is tested",
-    "train+val": "trained on the train and selection splits for all epochs, the last one is tested (train+val)",
-}
-"""What a confirmation run is trained on, by ``train.fit``."""
-TEST_PREDICTIONS = "test.npz"
+UNSIZED = (
+    "The sizes of the folds are not known: intervals are widened as for folds of equal size that split the examples "
+    "among them."
+)
+NOTHING: Mapping[str, Callable[..., float]] = MappingProxyType({})
 
 
-def gather(ledger: Ledger, study: StudyRecord) -> Evidence:
-    """Return everything that the findings of a study rest on; a pure reading of the ledger."""
+def gather(
+    ledger: Ledger, study: StudyRecord, computes: Mapping[str, Callable[..., float]] = NOTHING
+) -> Evidence:
+    """Return everything that the findings of a study rest on; a pure reading of the ledger.
+
+    Args:
+        ledger: Where the study was carried out.
+        study: Its record with its suggestions.
+        computes: ``compute(labels, scores)`` by metric, for metrics that a test result lacks.
+    """
     reference = next(variant for variant in study.variants if variant.is_reference)
-    variants = tuple(_variant(ledger, study, variant) for variant in study.variants)
+    variants = tuple(_variant(ledger, study, variant, computes) for variant in study.variants)
     sizes = study.data.sizes
     return Evidence(
         name=study.name,
         title=study.title,
         question=study.question,
-        metric=cast(Literal["war", "uar"], study.metric),
+        metric=study.primary,
+        metrics=(study.primary, *(metric for metric in study.metrics if metric.name != study.metric)),
         rope=study.rope,
         alpha=study.alpha,
-        classes=study.data.classes,
         variants=variants,
-        clips_in_test=sum(size.test for size in sizes),
-        largest_class=sum(size.largest_class * size.test for size in sizes)
-        / sum(size.test for size in sizes),
-        folds=_folds(study) if len(sizes) > 1 else (),
+        examples_in_test=sum(size.test for size in sizes) if sizes else _tested(variants),
+        noun=study.data.noun,
+        chance=study.data.chance.get(study.metric, study.primary.chance),
+        folds=_folds(study) if len(study.folds) > 1 else (),
         claims=study.claims,
         facts=_facts(ledger, study, variants),
         warnings=tuple(_warnings(study, ledger)),
         configuration=reference.template.config,
         is_optimistic=study.data.is_optimistic,
         skipped=study.data.skipped,
-        scenes=study.data.scenes,
-        published=published(study.data),
+        published=study.data.published,
     )
 
 
 def _folds(study: StudyRecord) -> tuple[FoldSize, ...]:
-    """Return the clips of each fold that every confirmation run trains on, and those it is tested on."""
-    learns_selection = _fits(study) == ["train+val"]
-    return tuple(
-        FoldSize(size.train + (size.selection if learns_selection else 0), size.test)
-        for size in study.data.sizes
-    )
+    """Return the examples of each fold that a repetition trains on, and those it is tested on.
+
+    Where the sizes are not known, those of plain k-fold cross-validation, in folds.
+    """
+    sizes = study.data.sizes
+    if len(sizes) != len(study.folds):
+        return (FoldSize(len(study.folds) - 1, 1),) * len(study.folds)
+    return tuple(FoldSize(size.train if size.trained is None else size.trained, size.test) for size in sizes)
 
 
-def _fits(study: StudyRecord) -> list[str]:
-    """Return what the confirmation runs are trained on: ``train``, ``train+val`` or, by variant, both."""
-    if study.final != "best":
-        return [study.final]
-    return sorted({variant.template.config["train"].get("fit", "train") for variant in study.variants})
+def _tested(variants: Iterable[VariantEvidence]) -> int:
+    """Return how many examples were tested on, all folds together, as the tests themselves count them."""
+    runs = [run for variant in variants for run in variant.confirmations if run.test is not None]
+    return sum({run.fold: run.test.examples for run in runs if run.test is not None}.values())
 
 
-def _variant(ledger: Ledger, study: StudyRecord, variant: VariantRecord) -> VariantEvidence:
+def _variant(
+    ledger: Ledger, study: StudyRecord, variant: VariantRecord, computes: Mapping[str, Callable[..., float]]
+) -> VariantEvidence:
     state_of = Snapshot(ledger)
     trials: list[TrialEvidence] = []
     confirmations: list[Confirmation] = []
@@ -87,7 +97,7 @@ def _variant(ledger: Ledger, study: StudyRecord, variant: VariantRecord) -> Vari
         )
         for number, run in enumerate(plan.confirmations(study, variant, fold, state_of)):
             state = state_of(run.id)
-            test = ledger.test_result(run)
+            test = _completed(ledger, study, run, computes)
             taken = tuple(found for key in study.measures if (found := ledger.measurement(run, key)))
             untaken = {
                 key.partition("@")[0]: state.unmeasured[key].reason
@@ -104,7 +114,6 @@ def _variant(ledger: Ledger, study: StudyRecord, variant: VariantRecord) -> Vari
                     state.failure,
                     taken,
                     untaken,
-                    _scenes(ledger, run) if study.data.scenes else {},
                 )
             )
     network = plan.profile_of(study, variant, state_of)
@@ -112,7 +121,7 @@ def _variant(ledger: Ledger, study: StudyRecord, variant: VariantRecord) -> Vari
         name=variant.name,
         reference=variant.reference,
         levels=variant.levels,
-        planned=study.seeds * len(study.folds),
+        planned=study.repetitions * len(study.folds),
         confirmations=tuple(confirmations),
         chosen=chosen,
         trials=tuple(trials),
@@ -120,25 +129,34 @@ def _variant(ledger: Ledger, study: StudyRecord, variant: VariantRecord) -> Vari
     )
 
 
-def _scenes(ledger: Ledger, run: RunSpec) -> dict[str, float]:
-    """Return the WAR of each scene's test clips, as far as the run's predictions tell."""
-    from study.tasks.clips.training.predictions import load
-
+def _completed(
+    ledger: Ledger, study: StudyRecord, run: RunSpec, computes: Mapping[str, Callable[..., float]]
+) -> TestResult | None:
+    """Return a run's test result; missing metrics are computed from the predictions in test.npz."""
+    test = ledger.test_result(run)
+    if test is None:
+        return None
+    missing = [m.name for m in study.metrics if m.name in computes and m.name not in test.metrics]
     path = ledger.run_folder(run) / TEST_PREDICTIONS
-    if not path.is_file():
-        return {}
-    said = load(path)
-    right = said.logits.argmax(axis=1) == said.labels
-    return {scene: float(right[said.scenes == scene].mean()) for scene in sorted(set(said.scenes.tolist()))}
+    if not missing or not path.is_file():
+        return test
+    from study.ledger.predictions import load
+
+    found = load(path)
+    added = {name: float(computes[name](found.labels, found.logits)) for name in missing}
+    return replace(test, metrics={**test.metrics, **added})
 
 
 def _warnings(study: StudyRecord, ledger: Ledger) -> Iterator[str]:
     """Yield what the record itself says against the conclusion."""
-    if study.data.is_procedural:
-        yield SYNTHETIC
+    if not study.data.digest:
+        yield UNTRACKED
+    if len(study.folds) > 1 and len(study.data.sizes) != len(study.folds):
+        yield UNSIZED
+    yield from study.data.warnings
     if study.claims_changed:
         yield "The claims were changed after runs of this study had been carried out: they are no predictions."
-    yield from told(study, ledger, study.accepted_code)
+    yield from described(study, ledger, study.accepted_code)
 
 
 def _facts(ledger: Ledger, study: StudyRecord, variants: Iterable[VariantEvidence]) -> dict[str, str]:
@@ -149,22 +167,24 @@ def _facts(ledger: Ledger, study: StudyRecord, variants: Iterable[VariantEvidenc
     ]
     template = study.variants[0].template
     sizes = "; ".join(
-        f"{size.train} train, {size.selection} selection, {size.test} test clips" for size in study.data.sizes
+        f"{size.train} train, {size.selection} selection, {size.test} test {study.data.noun}s"
+        for size in study.data.sizes
     )
+    about = "; ".join(text for text in (study.data.description, sizes) if text)
     folds = "" if study.folds == (None,) else f", folds {', '.join(map(str, study.folds))}"
-    return {
+    data = f"{study.data.name}{folds}"
+    facts = {
         "study file": study.file,
-        "study seed": f"{study.seed}; repetitions 1 to {study.seeds}, paired across variants",
+        "study seed": f"{study.seed}; repetitions 1 to {study.repetitions}, paired across variants",
         "search": _search(study),
-        "confirmation": "; or ".join(FINAL[fit] for fit in _fits(study)),
-        "data set": f"{study.data.name}{folds}: {study.data.description}; {sizes}",
+        **study.facts,
+        "data set": f"{data}: {about}" if about else data,
         **{f"data, {name}": value for name, value in study.data.facts.items()},
         **({"data, left out": f"{len(study.data.skipped)} of the lists' rows"} if study.data.skipped else {}),
         "data digest": ", ".join(dict.fromkeys(_digests(variant) for variant in study.variants)),
         "code digest": ", ".join(dict.fromkeys(v.template.code_digest for v in study.variants)),
         "claims digest": study.claims_digest,
-        "device": f"{template.device}, {template.precision}, {template.threads} thread(s) a run",
-        **_determinism(study),
+        "device": f"{template.device}, {template.threads} thread(s) a run",
         **_machines(machines),
         "commit": ", ".join(dict.fromkeys(session["commit"] for session in sessions)) or "unknown",
         "trained": "; ".join(
@@ -174,17 +194,13 @@ def _facts(ledger: Ledger, study: StudyRecord, variants: Iterable[VariantEvidenc
         )
         or "nothing",
     }
+    return {name: fact for name, fact in facts.items() if fact}
 
 
 def _digests(variant: VariantRecord) -> str:
     """Return the digest of a variant's data, and of each fold's where there are several."""
     of_folds = ", ".join(f"fold {fold} {digest}" for fold, digest in variant.digests.items())
     return f"{variant.template.data_digest}{f' ({of_folds})' if len(variant.digests) > 1 else ''}"
-
-
-def _determinism(study: StudyRecord) -> dict[str, str]:
-    asked = {variant.template.config["train"].get("determinism", "warn") for variant in study.variants}
-    return {"determinism": ", ".join(sorted(asked))}
 
 
 def _search(study: StudyRecord) -> str:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
+from math import inf
 
 from study.analysis.evidence import Evidence, VariantEvidence
 from study.analysis.scores import is_complete, paired, parameters, score, selected, tested, values
-from study.analysis.wording import OPTIMISTIC, counted, joined, percent, points, sampled
-from study.records import Failure, RunResult, Stopped
+from study.analysis.units import amount, difference, number, unit_of
+from study.analysis.wording import OPTIMISTIC, counted, joined, percent, sampled
 from study.engine.search import STARTUP_TRIALS
+from study.metrics import Metric
+from study.records import Failure, RunResult, Stopped
 
 SKIPPED_FILE = "skipped.txt"
 """Beside the report."""
 MOST_NAMED = 3
-"""Of the clips that were left out, in the text."""
+"""Of the examples that were left out, in the text."""
 CAPACITY_SHARE = 0.05
 """Variants that differ by more in parameters or multiply-accumulates get a note."""
 
@@ -24,10 +27,23 @@ def warnings(evidence: Evidence) -> Iterator[str]:
     yield from _optimistic(evidence)
     yield from _missing_runs(evidence)
     yield from _skipped(evidence)
-    yield from _doubtful(evidence)
     yield from evidence.warnings
+    yield from _seen(evidence)
+    yield from _of_runs(evidence)
     for check in CHECKS:
         yield from check(evidence)
+
+
+def _of_runs(evidence: Evidence) -> Iterator[str]:
+    """Yield the warnings of trainings, each once with how many of them it holds for."""
+    trials = (trial.outcome for variant in evidence.variants for trial in variant.trials)
+    confirmed = (run.result for variant in evidence.variants for run in variant.confirmations)
+    results = [outcome for outcome in (*trials, *confirmed) if isinstance(outcome, RunResult)]
+    counts = Counter(text for result in results for text in result.warnings)
+    for text, times in counts.items():
+        yield (
+            text if times == len(results) else f"In {times} of {counted(len(results), 'training')}: {text}"
+        )
 
 
 def _optimistic(evidence: Evidence) -> Iterator[str]:
@@ -39,25 +55,15 @@ def _optimistic(evidence: Evidence) -> Iterator[str]:
 
 
 def _skipped(evidence: Evidence) -> Iterator[str]:
-    number = len(evidence.skipped)
-    if number:
+    left_out = len(evidence.skipped)
+    if left_out:
         named = "; ".join(evidence.skipped[:MOST_NAMED])
-        rest = f"; and {number - MOST_NAMED} more" if number > MOST_NAMED else ""
+        rest = f"; and {left_out - MOST_NAMED} more" if left_out > MOST_NAMED else ""
         yield (
-            f"{counted(number, 'clip')} of the data set's lists {'was' if number == 1 else 'were'} left out because "
-            f"{'it' if number == 1 else 'they'} could not be used, so the results are not of the whole data set: "
-            f"{named}{rest}. All of them are listed in {SKIPPED_FILE}."
+            f"{counted(left_out, evidence.noun)} of the data set's lists {'was' if left_out == 1 else 'were'} left out "
+            f"because {'it' if left_out == 1 else 'they'} could not be used, so the results are not of the whole data "
+            f"set: {named}{rest}. All of them are listed in {SKIPPED_FILE}."
         )
-
-
-def _doubtful(evidence: Evidence) -> Iterator[str]:
-    if shared := evidence.facts.get("data, in both train and test"):
-        yield (
-            f"The train and the test split of the data set share {shared}. Networks may know them again, so test "
-            "figures may be too high."
-        )
-    if doubts := evidence.facts.get("data, doubtful labels"):
-        yield f"Labels of the data set may be misspelt, and their clips be in classes of their own: {doubts}"
 
 
 def _missing_runs(evidence: Evidence) -> Iterator[str]:
@@ -83,12 +89,13 @@ def _one_seed(evidence: Evidence) -> Iterator[str]:
 
 
 def _no_spread(evidence: Evidence) -> Iterator[str]:
+    unit = evidence.metric.unit
     for variant in evidence.variants:
         pair = None if variant.is_reference else paired(evidence, variant)
         if pair is not None and pair.differences.sd == 0:
             yield (
                 f"{variant.name} differs from {variant.reference} by the same "
-                f"{points(pair.differences.mean)} points {sampled(evidence, pair.differences.n)}: "
+                f"{amount(difference(pair.differences.mean, unit), unit)} {sampled(evidence, pair.differences.n)}: "
                 "the interval has no width and tells nothing about the spread."
             )
         scores = values(evidence, variant, evidence.metric)
@@ -97,15 +104,20 @@ def _no_spread(evidence: Evidence) -> Iterator[str]:
 
 
 def _near_chance(evidence: Evidence) -> Iterator[str]:
-    chance = 100 / len(evidence.classes)
-    if evidence.metric == "war" and evidence.largest_class is not None:
-        chance = max(chance, 100 * evidence.largest_class)
+    metric = evidence.metric
+    if evidence.chance is None:
+        return
+    chance, side = metric.scale * evidence.chance, "above" if metric.direction == "maximize" else "below"
     for variant in evidence.variants:
-        found = score(evidence, variant, evidence.metric)
-        if found is not None and (found.mean if found.low is None else found.low) <= chance:
+        found = score(evidence, variant, metric)
+        if found is None:
+            continue
+        end = found.low if metric.direction == "maximize" else found.high
+        if metric.gain(found.mean if end is None else end) <= metric.gain(chance):
             yield (
-                f"{variant.name} scores {points(found.mean)} {evidence.metric.upper()}, not clearly above the "
-                f"{points(chance)} of guessing: it may have learned nothing."
+                f"{variant.name} scores {number(found.mean, metric.unit)}{unit_of(metric)} {metric.title}, not "
+                f"clearly {side} the {number(chance, metric.unit)}{unit_of(metric)} of guessing: it may have "
+                "learned nothing."
             )
 
 
@@ -113,23 +125,39 @@ def _short_training(evidence: Evidence) -> Iterator[str]:
     found = []
     for variant in evidence.variants:
         runs = [result for _, result, _ in tested(variant) if len(result.history) > 1 and result.selection]
-        last = sum(result.best_epoch == result.history[-1].epoch for result in runs)
+        last = sum(_ends_best(result, evidence.metric) for result in runs)
         if 2 * last > len(runs):
             found.append(f"{last} of {counted(len(runs), 'run')} of {variant.name}")
     if found:
         yield f"Training may be too short: the best epoch is the last one in {joined(found)}."
 
 
+def _ends_best(result: RunResult, metric: Metric) -> bool:
+    """Whether the last epoch was tested and is the best: where the last one is always tested it need not be."""
+    values = [epoch.selection.get(metric.name) for epoch in result.history]
+    curve = [metric.gain(value) for value in values if value is not None]
+    rises = len(curve) > 1 and curve[-1] > max(curve[:-1])
+    return rises and result.best_epoch == result.history[-1].epoch
+
+
+def _seen(evidence: Evidence) -> Iterator[str]:
+    if any(test.seen_in_training for variant in evidence.variants for _, _, test in tested(variant)):
+        yield (
+            "The training code itself reported the test figures, so it has seen the test split: nothing keeps it "
+            "from having chosen on them."
+        )
+
+
 def _capacity(evidence: Evidence) -> Iterator[str]:
     for variant in evidence.compared:
-        told = [
+        ratios = [
             f"{percent(abs(ratio - 1))} {'more' if ratio > 1 else 'fewer'} {what}"
             for what, ratio in _cost_ratios(evidence.reference_of(variant), variant)
             if abs(ratio - 1) > CAPACITY_SHARE
         ]
-        if told:
+        if ratios:
             yield (
-                f"{variant.name} has {joined(told)} than {variant.reference}: "
+                f"{variant.name} has {joined(ratios)} than {variant.reference}: "
                 "part of their difference may be capacity."
             )
 
@@ -147,8 +175,8 @@ def _search_budget(evidence: Evidence) -> Iterator[str]:
     budgets = {variant.name: len(variant.trials) // folds for variant in evidence.variants}
     fewest, most = min(budgets.values()), max(budgets.values())
     if fewest != most:
-        told = joined([f"{counted(trials, 'trial')} for {name}" for name, trials in budgets.items()])
-        yield f"The searches had unequal budgets: {told}."
+        unequal = joined([f"{counted(trials, 'trial')} for {name}" for name, trials in budgets.items()])
+        yield f"The searches had unequal budgets: {unequal}."
     if 0 < most < STARTUP_TRIALS:
         yield (
             f"With {counted(most, 'trial')} each, the searches are random searches: "
@@ -174,7 +202,10 @@ def _rising_search(evidence: Evidence) -> Iterator[str]:
         searches = defaultdict(list)
         for trial in variant.trials:
             searches[trial.fold].append(selected(trial, evidence.metric))
-        scores = [[-1.0 if value is None else value for value in search] for search in searches.values()]
+        gain = evidence.metric.gain
+        scores = [
+            [-inf if value is None else gain(value) for value in search] for search in searches.values()
+        ]
         rising = sum(len(search) > 1 and search[-1] > max(search[:-1]) for search in scores)
         if 2 * rising > len(scores):
             found.append(variant.name)

@@ -8,7 +8,8 @@ from statistics import fmean
 
 from study.analysis.evidence import Evidence
 from study.analysis.scores import paired, values
-from study.analysis.wording import counted, joined, percent, points, sampled
+from study.analysis.units import amount, difference, number, unit_of
+from study.analysis.wording import counted, joined, percent, rope, sampled
 from study.records import Stopped
 from study.statistics.power import seeds_for_rank_test, smallest_effect
 from study.statistics.samples import least_sign_flip_p
@@ -42,7 +43,7 @@ def _coverage(evidence: Evidence) -> str:
     if evidence.folds:
         covered = (
             f"t intervals over {counted(n, 'fold')}, each fold's seeds averaged first, widened for the training "
-            "clips that folds share (Nadeau and Bengio): a statement about networks trained on such folds"
+            f"{evidence.noun}s that folds share (Nadeau and Bengio): a statement about networks trained on such folds"
         )
     else:
         covered = f"t intervals over {counted(n, 'seed')} only: a statement about this split"
@@ -51,8 +52,8 @@ def _coverage(evidence: Evidence) -> str:
 
 
 def _family(evidence: Evidence) -> Iterator[str]:
-    rope, m = points(evidence.rope), evidence.comparisons
-    yield f"The least difference of interest, {rope} points, was declared in the study before its runs."
+    m = evidence.comparisons
+    yield f"The least difference of interest, {rope(evidence)}, was declared in the study before its runs."
     if m > 1:
         yield (
             f"Verdicts rest on {percent(1 - evidence.alpha / m)} intervals: {percent(1 - evidence.alpha)} corrected "
@@ -68,7 +69,9 @@ def _smallest_effect(evidence: Evidence) -> Iterator[str]:
     if effect is not None:
         effect *= sqrt(1 + n * evidence.overlap)
         spreads = {name: pair.differences.sd for name, pair in pairs.items() if pair is not None}
-        here = joined([f"{points(effect * sd)} points for {name}" for name, sd in spreads.items() if sd])
+        unit = evidence.metric.unit
+        sizes = {name: amount(difference(effect * sd, unit), unit) for name, sd in spreads.items() if sd}
+        here = joined([f"{size} for {name}" for name, size in sizes.items()])
         yield (
             f"The smallest true difference that {units} find with 80 % power is {effect:.2f} "
             f"standard deviations of the paired differences{f', here {here}' if here else ''}."
@@ -79,15 +82,21 @@ def _smallest_effect(evidence: Evidence) -> Iterator[str]:
 
 
 def _test_size(evidence: Evidence) -> Iterator[str]:
-    scores = values(evidence, evidence.references[0], "war")
-    if scores and evidence.clips_in_test:
-        share = fmean(scores) / 100
-        half = 100 * Z_95 * sqrt(share * (1 - share) / evidence.clips_in_test)
-        yield (
-            f"Which {evidence.clips_in_test} clips are in the test split alone moves a WAR of "
-            f"{points(100 * share)} by ±{points(half)} points (95 %, binomial); the intervals do not contain this. "
-            "Differences between variants on the same clips usually move less."
-        )
+    """Yield the binomial error of a metric that is a share of the test examples, the primary one where it is."""
+    metric = next((metric for metric in evidence.metrics if metric.is_proportion), None)
+    scores = values(evidence, evidence.references[0], metric) if metric else []
+    if metric is None or not scores or not evidence.examples_in_test:
+        return
+    share = fmean(scores) / metric.scale
+    half = metric.scale * Z_95 * sqrt(max(0.0, share * (1 - share)) / evidence.examples_in_test)
+    article = "an" if metric.title[:1].lower() in "aeio" else "a"
+    moved = amount(difference(half, metric.unit), metric.unit)
+    noun = f"{evidence.noun}s"
+    yield (
+        f"Which {evidence.examples_in_test} {noun} are in the test split alone moves {article} {metric.title} of "
+        f"{number(metric.scale * share, metric.unit)}{unit_of(metric)} by ±{moved} (95 %, binomial); the intervals "
+        f"do not contain this. Differences between variants on the same {noun} usually move less."
+    )
 
 
 def _rank_tests(evidence: Evidence) -> Iterator[str]:

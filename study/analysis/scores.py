@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
+from dataclasses import replace
 from statistics import fmean
 
 from study.analysis.evidence import Confirmation, Evidence, TrialEvidence, VariantEvidence
 from study.analysis.findings import Interval
-from study.records import RunResult, Stopped, TestResult
+from study.metrics import Metric
+from study.records import Breakdown, RunResult, Stopped, TestResult
 from study.statistics.samples import Comparison, Sample, compare, sample, t_interval
 
 LEVEL = 0.95
@@ -29,15 +31,19 @@ def is_complete(variant: VariantEvidence) -> bool:
     return 0 < variant.planned == len(tested(variant))
 
 
-def values(evidence: Evidence, variant: VariantEvidence, metric: str) -> list[float]:
-    """Return a test metric in points, one value a seed in their order.
+def values(evidence: Evidence, variant: VariantEvidence, metric: Metric) -> list[float]:
+    """Return a test metric, scaled, one value a seed in their order.
 
     Where the study has folds it is one value a fold, its seeds averaged: seeds of one fold share their test
-    clips, so they are not further samples of what the folds differ in.
+    examples, so they are not further samples of what the folds differ in.
     """
     return sampled(
         evidence,
-        ((run, 100 * test.metrics[metric]) for run, _, test in tested(variant) if metric in test.metrics),
+        (
+            (run, metric.scale * test.metrics[metric.name])
+            for run, _, test in tested(variant)
+            if metric.name in test.metrics
+        ),
     )
 
 
@@ -49,16 +55,22 @@ def sampled(evidence: Evidence, figures: Iterable[tuple[Confirmation, float]]) -
     return [fmean(groups[group]) for group in sorted(groups)]
 
 
-def score(evidence: Evidence, variant: VariantEvidence, metric: str) -> Interval | None:
+def score(evidence: Evidence, variant: VariantEvidence, metric: Metric) -> Interval | None:
     """Return a metric's mean over seeds, or folds, with its 95 % interval; None without any value."""
     found = sample(values(evidence, variant, metric), evidence.overlap)
     return None if found is None else interval(found, LEVEL)
 
 
-def of_scene(evidence: Evidence, variant: VariantEvidence, scene: str) -> Interval | None:
-    """Return the mean WAR of one scene's test clips over seeds, or folds; None without any value."""
-    shares = ((run, 100 * run.scenes[scene]) for run, _, _ in tested(variant) if scene in run.scenes)
-    found = sample(sampled(evidence, shares), evidence.overlap)
+def broken_down(variant: VariantEvidence, name: str) -> list[tuple[Confirmation, Breakdown]]:
+    """Return one breakdown of every run that has it."""
+    return [(run, part) for run, _, test in tested(variant) for part in test.breakdowns if part.name == name]
+
+
+def of_row(evidence: Evidence, variant: VariantEvidence, name: str, row: str) -> Interval | None:
+    """Return the mean over seeds, or folds, of one row of a breakdown, scaled; None without any value."""
+    parts = broken_down(variant, name)
+    figures = ((run, part.scale * part.values[row]) for run, part in parts if row in part.values)
+    found = sample(sampled(evidence, figures), evidence.overlap)
     return None if found is None else interval(found, LEVEL)
 
 
@@ -72,7 +84,7 @@ def paired(evidence: Evidence, variant: VariantEvidence) -> Comparison | None:
     """Compare a variant with its reference.
 
     None where either arm lacks a run, so that no arm is flattered, and where epochs were chosen on the test
-    split, which flatters both by amounts that nobody knows.
+    split, which flatters both by unknown amounts.
     """
     if evidence.is_optimistic:
         return None
@@ -84,22 +96,33 @@ def paired(evidence: Evidence, variant: VariantEvidence) -> Comparison | None:
     return compare(there, here, evidence.overlap)
 
 
-def selected(trial: TrialEvidence, metric: str) -> float | None:
-    """Return what a trial scored on the selection split, in points; None where it did not run to its end."""
+def gains(pair: Comparison, metric: Metric) -> Comparison:
+    """Return a comparison turned so that higher is better: what verdicts are about."""
+    if metric.direction == "maximize":
+        return pair
+    found = pair.differences
+    return replace(pair, differences=replace(found, mean=-found.mean), wins=found.n - pair.wins)
+
+
+def selected(trial: TrialEvidence, metric: Metric) -> float | None:
+    """Return what a trial scored on the selection split, scaled; None where it did not run to its end."""
     if not isinstance(trial.outcome, RunResult) or trial.outcome.status != "finished":
         return None
-    return 100 * trial.outcome.selection[metric]
+    value = trial.outcome.selection.get(metric.name)
+    return None if value is None else metric.scale * value
 
 
-def reached(trial: TrialEvidence, metric: str) -> float | None:
+def reached(trial: TrialEvidence, metric: Metric) -> float | None:
     """Return the best that a trial scored on the selection split, also where it was stopped early."""
     if isinstance(trial.outcome, Stopped):
-        return 100 * max(epoch.selection[metric] for epoch in trial.outcome.history)
+        curve = [e.selection[metric.name] for e in trial.outcome.history if metric.name in e.selection]
+        return metric.scale * max(curve, key=metric.gain) if curve else None
     return selected(trial, metric)
 
 
 def parameters(variant: VariantEvidence) -> int | None:
-    """Return the number of trainable values, as counted or as a training has told."""
+    """Return the number of trainable values, as counted or as a training reports it."""
     if variant.profile is not None:
         return variant.profile.parameters
-    return next((result.parameters for _, result, _ in tested(variant)), None)
+    counts = (result.parameters for _, result, _ in tested(variant))
+    return next((count for count in counts if count is not None), None)

@@ -8,10 +8,9 @@ from statistics import fmean
 from study.analysis.evidence import Evidence, VariantEvidence
 from study.analysis.findings import ClaimFinding, ClaimVerdict, Difference, Verdict
 from study.analysis.scores import is_complete, tested, values
+from study.analysis.units import amount, axis, difference, lower, number, signed, unit_of
 from study.statistics.power import MOST_SEEDS
 from study.statistics.samples import Comparison, Sample, t_interval
-
-MINUS = "−"
 
 CLAIMED: dict[Verdict, ClaimVerdict] = {
     "helps": "supported",
@@ -31,18 +30,6 @@ ANSWERS: dict[ClaimVerdict, str] = {
 """To a question whose formal version is the study's one claim."""
 
 OPTIMISTIC = 'epochs and hyperparameters were chosen on the test split itself ("best epoch on test")'
-
-
-def points(value: float) -> str:
-    """Return points with one decimal; what rounds to zero has no sign."""
-    text = f"{value:.1f}"
-    return text.removeprefix("-") if float(text) == 0 else text.replace("-", MINUS)
-
-
-def signed(value: float) -> str:
-    """Return points with one decimal and their sign."""
-    text = points(value)
-    return text if text == "0.0" or text.startswith(MINUS) else "+" + text
 
 
 def percent(share: float) -> str:
@@ -70,21 +57,27 @@ def found(evidence: Evidence) -> str:
     return ", with the hyperparameters found" if evidence.searched else ""
 
 
+def rope(evidence: Evidence) -> str:
+    """Return the least difference of interest with its unit."""
+    unit = evidence.metric.unit
+    return amount(difference(evidence.rope, unit), unit)
+
+
 def sentence(
     evidence: Evidence, variant: VariantEvidence, pair: Comparison, said: Verdict, seeds_needed: int | None
 ) -> str:
     """Return what a comparison concluded, with the interval that decided it."""
     differences, alpha = pair.differences, evidence.alpha / evidence.comparisons
+    metric, unit = evidence.metric, evidence.metric.unit
     level = 1 - 2 * alpha if said == "equivalent" else 1 - alpha
     bounds = t_interval(differences, level)
-    told = f", {percent(level)} interval {points(bounds[0])} to {points(bounds[1])}" if bounds else ""
-    inside = f", all within ±{points(evidence.rope)}" if said == "equivalent" else ""
-    there, here = (
-        fmean(values(evidence, arm, evidence.metric)) for arm in (variant, evidence.reference_of(variant))
-    )
+    ends = [difference(bound, unit) for bound in bounds or ()]
+    spread = f", {percent(level)} interval {' to '.join(ends)}" if ends else ""
+    inside = f", all within ±{difference(evidence.rope, unit)}" if said == "equivalent" else ""
+    there, here = (fmean(values(evidence, arm, metric)) for arm in (variant, evidence.reference_of(variant)))
     scores = (
-        f"{points(there)} against {points(here)} {evidence.metric.upper()} "
-        f"({signed(differences.mean)} points{told}{inside})"
+        f"{number(there, unit)} against {number(here, unit)}{unit_of(metric)} {metric.title} "
+        f"({lower(metric, after='; ')}{amount(signed(differences.mean, unit), unit)}{spread}{inside})"
     )
     seeds, condition = sampled(evidence, differences.n), found(evidence)
     if said == "inconclusive":
@@ -97,8 +90,8 @@ def _concluded(evidence: Evidence, variant: VariantEvidence, differences: Sample
     if said == "equivalent":
         return f"{variant.name} is practically equivalent to {variant.reference}"
     if said == "small":
-        side = "better" if differences.mean > 0 else "worse"
-        return f"{variant.name} is {side}, but by an estimate below the {points(evidence.rope)} points that matter"
+        side = "better" if evidence.metric.gain(differences.mean) > 0 else "worse"
+        return f"{variant.name} is {side}, but by an estimate below the {rope(evidence)} that matter"
     return f"{variant.name} {said}"
 
 
@@ -141,33 +134,37 @@ def answer(
     against = references[0].name if len(references) == 1 else "the reference of each stratum"
     parts = list(_grouped(evidence, known))
     n = max((difference.n for difference in known.values()), default=0)
-    told = (
-        f"Against {against}, in points of {evidence.metric.upper()} {sampled(evidence, n)}: "
+    groups = (
+        f"Against {against}, in {axis(evidence.metric)}{lower(evidence.metric, ' (', ')')} {sampled(evidence, n)}: "
         f"{'; '.join(parts)}{found(evidence)}."
     )
-    return " ".join([*([told] if parts else []), *(no_verdict(evidence, variant) for variant in missing)])
+    return " ".join([*([groups] if parts else []), *(no_verdict(evidence, variant) for variant in missing)])
 
 
 def _optimistic(evidence: Evidence) -> str:
     """Say that there is no answer, before any figure."""
     scores = {variant.name: values(evidence, variant, evidence.metric) for variant in evidence.variants}
-    means = [f"{points(fmean(found))} for {name}" for name, found in scores.items() if found]
-    told = f" As a description, mean {evidence.metric.upper()} on it: {joined(means)}." if means else ""
-    return f"No verdict, every figure is optimistic: {OPTIMISTIC}.{told}"
+    unit = evidence.metric.unit
+    means = [f"{number(fmean(found), unit)} for {name}" for name, found in scores.items() if found]
+    means_text = f" As a description, mean {evidence.metric.title} on it: {joined(means)}." if means else ""
+    return f"No verdict, every figure is optimistic: {OPTIMISTIC}.{means_text}"
 
 
 def _grouped(evidence: Evidence, differences: Mapping[str, Difference]) -> Iterator[str]:
+    unit = evidence.metric.unit
     groups: dict[Verdict, str] = {
         "helps": "{} help{s}",
         "hurts": "{} hurt{s}",
         "equivalent": "{} {are} practically equivalent",
-        "small": "{} differ{s}, but by an estimate below the {rope} points that matter",
+        "small": "{} differ{s}, but by an estimate below the {rope} that matter",
         "inconclusive": "undecided: {}",
     }
     for verdict, words in groups.items():
         names = [
-            f"{name} ({signed(d.interval.mean)})" for name, d in differences.items() if d.verdict == verdict
+            f"{name} ({signed(d.interval.mean, unit)})"
+            for name, d in differences.items()
+            if d.verdict == verdict
         ]
         if names:
             s, are = ("s", "is") if len(names) == 1 else ("", "are")
-            yield words.format(joined(names), s=s, are=are, rope=points(evidence.rope))
+            yield words.format(joined(names), s=s, are=are, rope=rope(evidence))

@@ -24,17 +24,16 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from study.engine import conductor
-from study.engine.events import Ended, Event
-from study.executors.inprocess import InProcess
-from study.executors.base import Task
-from study.ledger.store import Ledger
-from study.engine.status import studies
-from study.config.compile import TARGETS, prepare
 from study.cli.display import counting
-from study.config.registry import Registry
+from study.config.compile import compile_study
 from study.config.settings import settings
 from study.config.study import load
+from study.engine import conductor, jobs
+from study.engine.events import Ended, Event
+from study.engine.status import studies
+from study.executors.base import Call
+from study.executors.inprocess import InProcess
+from study.ledger.store import Ledger
 
 VARIANTS = 10
 TRIALS_SHARE = 5
@@ -57,6 +56,7 @@ least that of the process which started it."""
 STUDY = """
 title = "A large study"
 question = "What does a large ledger cost?"
+repetitions = {seeds}
 [base.dataset]
 name = "faces"
 train_clips = 70
@@ -74,8 +74,6 @@ trials = {trials}
 sampler = "random"
 [search.space]
 "train.lr" = {{ low = 3e-4, high = 1e-2, log = true }}
-[confirm]
-seeds = {seeds}
 """
 
 
@@ -86,7 +84,7 @@ class Timed(InProcess):
         super().__init__()
         self.seconds = 0.0
 
-    def submit(self, task: Task) -> None:
+    def submit(self, task: Call) -> None:
         """Run the task to its end."""
         began = time.perf_counter()
         super().submit(task)
@@ -110,9 +108,9 @@ def build(folder: Path, runs: int) -> float:
     (folder / "s.toml").write_text(STUDY.format(levels=levels, trials=trials, seeds=each - trials))
     (folder / "study.toml").write_text('mlflow = "off"\n')
     lab = settings(folder)
-    record = prepare(load(folder / "s.toml"), Registry(), lab, "cpu")
+    record = compile_study(load(folder / "s.toml"), lab, "cpu")
     ledger, executor = Ledger(lab.ledger), Timed()
-    fake = {kind: f"study.testing.fake:{kind}" for kind in TARGETS}
+    fake = {kind: f"study.testing.fake:{kind}" for kind in jobs.TARGETS}
     trained = 0
     began = time.perf_counter()
     with counting(f"{runs} runs", "trained") as tell, ledger.hold(record.name):

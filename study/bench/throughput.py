@@ -34,14 +34,13 @@ from rich.table import Table
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from study.cli.display import counting
+from study.config.registry import Registry
 from study.tasks.clips.data.contract import Clips, ClipShape, Pixels
 from study.tasks.clips.data.files.frames import Decoder
 from study.tasks.clips.data.files.listing import Entry, Listing
 from study.tasks.clips.data.files.packs import pack
-from study.tasks.clips.data.sets.recorded import Raw, Reading, Recorded, Source, recorded
-from study.tasks.clips.data.sampling import Sampling
-from study.cli.display import counting
-from study.config.registry import Registry
+from study.tasks.clips.data.sets.recorded import Raw, Reading, Recorded, Recording, Source, recorded
 from study.tasks.clips.training.batches import training_batches
 
 FRAMES, STORED_PIXELS, PIXELS, BATCH = 16, 224, 112, 16
@@ -128,19 +127,16 @@ def data_of(root: Path, decoder: Decoder = "pillow", packed: Path | None = None)
     listing = Listing(
         "clips", root, root, tuple("abcdefg"), {None: {"train": entries, "test": entries}}, facts={}
     )
-    data = recorded(
-        listing,
+    recording = Recording(
+        frames=FRAMES,
         size=PIXELS,
         channels=3,
-        sampling=Sampling(FRAMES, "uniform", 1, "even", "1x1"),
         selection_share=0.1,
-        selection_seed=0,
         select_on="test",
         decoder=decoder,
-        skip_bad=False,
-        cache="",
         pack=str(packed or ""),
     )
+    data = recorded(listing, recording)
     return (
         replace(data, source=replace(data.source, memory_bytes=0)) if isinstance(data.source, Raw) else data
     )

@@ -13,21 +13,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from study.cli.data import data
 from study.cli.context import (
     INTERRUPTED,
     AcceptCode,
     Changes,
-    Profile,
+    Preset,
     SkipBad,
     StudyFile,
-    open_ledger,
-    open_registry,
-    prepared,
+    compiled,
     read_settings,
-    with_older_code,
     with_skipping,
 )
+from study.cli.data import data
 from study.cli.runs import check, reproduce
 from study.cli.studies import gc, status, stop, sync
 from study.cli.weights import weights
@@ -35,12 +32,15 @@ from study.errors import InputError, StudyError, listing, nearest
 
 if TYPE_CHECKING:
     from study.analysis.findings import Findings
-    from study.engine.events import Event
+    from study.api import Study
     from study.ledger.record import StudyRecord
     from study.ledger.store import Ledger
 
+LAST_LINES = 30
+"""Of a failed program's output."""
+
 app = typer.Typer(
-    help="Ablation and benchmarking of PyTorch video networks: a TOML file asks, a report answers.",
+    help="Ablations and benchmarks of trainings: a TOML file asks, a report answers.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -66,7 +66,7 @@ def _main(verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say mor
 @app.command()
 def run(
     study: StudyFile,
-    profile: Profile = None,
+    preset: Preset = None,
     set_: Changes = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try failed runs again.")] = False,
     skip_bad: SkipBad = False,
@@ -75,7 +75,7 @@ def run(
     """Carry a study out: train what is not trained yet, then write the report."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: what a batch system sends
     try:
-        _run(study, profile, set_ or [], retry_failed, skip_bad, accept_code)
+        _run(study, preset, set_ or [], retry_failed, skip_bad, accept_code)
     except KeyboardInterrupt:
         print(
             "\nInterrupted; whatever was finished is kept. Go on with the same command:\n"
@@ -86,123 +86,103 @@ def run(
 
 
 def _run(
-    study: Path,
-    profile: str | None,
+    path: Path,
+    preset: str | None,
     changes: list[str],
     retry_failed: bool,
     skip_bad: bool,
     accept_code: bool,
 ) -> None:
-    from study.engine import conductor
-    from study.tracking import optuna as dashboard
-    from study.engine import jobs as outcomes
-    from study.engine import plan as planning
-    from study.executors.devices import cpu_cores, cuda_devices
-    from study.executors.local import LocalWorkers
-    from study.config.compile import TARGETS, check
-    from study.cli.display import Display
-    from study.tracking.mlflow import mirror
-
-    settings = read_settings()
-    ledger = open_ledger(settings)
-    changes = with_skipping(skip_bad, study, profile, changes, settings)
-    spec, record = prepared(study, profile, changes, settings)
+    study = compiled(path, preset, with_skipping(skip_bad, path, preset, changes))
     if accept_code:
-        record = with_older_code(record, ledger)
-    if outcomes.done(record, ledger) < planning.size(record):
-        check(record)
-    for key, folder in (("ledger", settings.ledger), ("reports", settings.reports)):
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(f"study.toml: {key}: {folder} cannot be made: {error.strerror}.") from None
-    for new, old in record.accepted_code.items():
-        ledger.accept(new, old)
-    if retry_failed:
-        outcomes.forget_failures(record, ledger)
-    devices = cuda_devices() if record.variants[0].template.device == "cuda" else ()
-    auto = len(devices) * settings.runs_per_gpu or len(cpu_cores())
-    workers = auto if settings.workers == "auto" else settings.workers
-    preload = [target.partition(":")[0] for target in TARGETS.values()]
-    preload.append("torch._dynamo")  # the first optimiser would import it in every worker
-    with (
-        Display(Console()) as display,
-        mirror(settings.mlflow, settings.artifacts, record.name) as tracker,
-        dashboard.mirror(spec.search.storage) as trials,
-    ):
+        study = _accepting(study)
+    found = study.run(retry_failed=retry_failed)
+    _conclude(found, study.reports)
+    _list_failures(study.record, study.ledger)
 
-        def tell(event: Event) -> None:
-            display(event)
-            tracker(event)
-            trials(event)
 
-        executor = LocalWorkers(workers, devices, preload)
-        found = conductor.run(record, ledger, executor, settings.reports, tell, keep=settings.keep)
-    _conclude(found, settings.reports / record.name)
-    _list_failures(record, ledger)
+def _accepting(study: Study) -> Study:
+    """Return the study with the runs of earlier code that it could keep, and print which."""
+    from study.engine.accept import described
+
+    accepting = study.accept_code()
+    new = {
+        code: old
+        for code, old in accepting.record.accepted_code.items()
+        if code not in study.record.accepted_code
+    }
+    print("\n".join(described(study.record, study.ledger, new)) or "There are no runs of other code to keep.")
+    return accepting
 
 
 @app.command()
 def plan(
     study: StudyFile,
-    profile: Profile = None,
+    preset: Preset = None,
     set_: Changes = None,
     skip_bad: SkipBad = False,
     accept_code: AcceptCode = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="List the code that counts in the identity of runs.")
+    ] = False,
 ) -> None:
     """Show what `run` would do and where every value comes from; train nothing."""
-    from study.cli.display import describe_plan
-    from study.engine.cache import listing
-
-    settings = read_settings()
-    ledger = open_ledger(settings)
-    changes = with_skipping(skip_bad, study, profile, set_ or [], settings)
-    spec, record = prepared(study, profile, changes, settings)
+    found = compiled(study, preset, with_skipping(skip_bad, study, preset, set_ or []))
     if accept_code:
-        record = with_older_code(record, ledger)
-    record = ledger.with_suggestions(record)
-    print(describe_plan(record, spec, listing(record, ledger)))
+        found = _accepting(found)
+    print(found.plan())
+    if verbose:
+        print("\nCode that counts, with its digest:")
+        for name, digest in sorted({item for parts in found.record.code.values() for item in parts.items()}):
+            print(f"  {name}  {digest[:16]}")
 
 
 @app.command()
-def report(
-    study: StudyFile, profile: Profile = None, set_: Changes = None, skip_bad: SkipBad = False
-) -> None:
+def report(study: StudyFile, preset: Preset = None, set_: Changes = None, skip_bad: SkipBad = False) -> None:
     """Write the report of a study anew from the ledger; train and measure nothing."""
-    from study.engine import conductor
+    from study.api import write_report
     from study.config.study import name_of
 
     settings = read_settings()
-    name = name_of(study, profile, with_skipping(skip_bad, study, profile, set_ or [], settings))
-    found = conductor.report(name, open_ledger(settings), settings.reports, lambda event: None)
-    _conclude(found, settings.reports / name)
+    name = name_of(study, preset, with_skipping(skip_bad, study, preset, set_ or []))
+    _conclude(write_report(name, settings), settings.reports / name)
 
 
-@app.command(name="profile")
-def profile_(study: StudyFile, profile: Profile = None, set_: Changes = None) -> None:
+@app.command()
+def profile(study: StudyFile, preset: Preset = None, set_: Changes = None) -> None:
     """Count and time the network of every variant; train nothing."""
     from study.tasks.clips.profiling.command import profile_study
 
-    settings = read_settings()
-    _, record = prepared(study, profile, set_ or [], settings)
-    profile_study(record, settings.reports, Console())
+    found = compiled(study, preset, set_ or [])
+    if not found.record.has_profile:
+        raise InputError(
+            f"{study}: the task {found.record.task!r} knows its networks only while they train: "
+            "call run.profile(model, example_input) in the training."
+        )
+    profile_study(found.record, found.settings.reports, Console())
 
 
 @app.command(name="list")
 def list_(
     pattern: Annotated[str, typer.Argument(help="A name or kind to look for; * and ? match anything.")] = "*",
+    task: Annotated[str, typer.Option("--task", help="The task whose components are listed.")] = "clips",
 ) -> None:
-    """List the components that a study may name, with their parameters, ranges and defaults."""
+    """List the components that a study may name, with their parameters, ranges and defaults; recipes; tasks."""
     from fnmatch import fnmatch
 
-    from study.config.registry import KINDS
+    from study.api import put_on_path
     from study.config.recipes import RECIPES
+    from study.config.registry import Registry
 
-    registry = open_registry(read_settings())
-    known = [*KINDS, "recipe", *(component.name for component in registry), *RECIPES]
+    settings = read_settings()
+    put_on_path(settings.home)
+    registry = Registry(settings.components, task)
+    known_recipes = RECIPES
+    kinds = list(registry.kinds)
+    known = [*kinds, "recipe", *(component.name for component in registry), *known_recipes]
     if not any(fnmatch(name, pattern) for name in known):
-        raise InputError(f"nothing is called {pattern!r}.{nearest(pattern, known)} Kinds: {listing(KINDS)}.")
-    for kind in KINDS:
+        raise InputError(f"nothing is called {pattern!r}.{nearest(pattern, known)} Kinds: {listing(kinds)}.")
+    for kind in kinds:
         found = [
             c for c in registry if c.kind == kind and (fnmatch(c.name, pattern) or fnmatch(kind, pattern))
         ]
@@ -211,12 +191,16 @@ def list_(
         for component in found:
             print(f"  {component.name:<22} {component.help}")
             for parameter in component.parameters.values():
+                if parameter.is_internal:
+                    continue
                 default = "required" if parameter.required else f"default {parameter.default!r}"
                 print(f"      {parameter.name:<18} {parameter.allowed()}; {default}: {parameter.help}")
-    recipes = {name: r for name, r in RECIPES.items() if fnmatch(name, pattern) or fnmatch("recipe", pattern)}
-    if recipes:
+    chosen = {
+        name: r for name, r in known_recipes.items() if fnmatch(name, pattern) or fnmatch("recipe", pattern)
+    }
+    if chosen:
         print("\nrecipe")
-    for name, recipe in recipes.items():
+    for name, recipe in chosen.items():
         print(f"  {name:<22} {recipe.help}.")
 
 
@@ -243,15 +227,20 @@ def _conclude(found: Findings, folder: Path) -> None:
 
 
 def _list_failures(record: StudyRecord, ledger: Ledger) -> None:
-    from study.engine import jobs as outcomes
     from study.cli.display import title
+    from study.engine import jobs
 
-    failed = outcomes.failures(record, ledger)
+    failed = jobs.failures(record, ledger)
     if not failed:
         return
     print(f"\n{len(failed)} of the study's runs failed:", file=sys.stderr)
+    shown: set[str] = set()
     for job, failure in failed:
         print(f"  {title(job)}: {failure.reason}\n    see {ledger.run_folder(job.run)}", file=sys.stderr)
+        output = "\n".join(f"    | {line}" for line in failure.detail.splitlines()[-LAST_LINES:])
+        if job.run.task == "command" and output and output not in shown:
+            shown.add(output)
+            print(output, file=sys.stderr)
     print("Try them again with --retry-failed.", file=sys.stderr)
     raise typer.Exit(1)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,11 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from study.ledger.record import StudyRecord
-    from study.ledger.store import Ledger
+    from study.api import Study
     from study.config.registry import Registry
     from study.config.settings import Settings
-    from study.config.study import StudySpec
+    from study.ledger.store import Ledger
 
 INTERRUPTED = 130
 """The exit code of a command that Ctrl-C ended."""
@@ -24,10 +22,10 @@ StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="The study's TO
 StudyName = Annotated[
     str, typer.Argument(metavar="STUDY", help="The study's TOML file, or its name in the ledger.")
 ]
-Profile = Annotated[str | None, typer.Option("--profile", help="A profile of the study, such as smoke.")]
+Preset = Annotated[str | None, typer.Option("--preset", help="A preset of the study, such as smoke.")]
 AcceptCode = Annotated[
     bool,
-    typer.Option("--accept-code", help="Keep runs of older code: its changes since then alter no number."),
+    typer.Option("--accept-code", help="Keep runs of earlier code: its changes since then alter no number."),
 ]
 Changes = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one value; may be repeated.")
@@ -55,23 +53,23 @@ def open_ledger(settings: Settings) -> Ledger:
     return Ledger(settings.ledger)
 
 
-def study_name(study: str, profile: str | None, changes: list[str], ledger: Ledger) -> str:
+def study_name(study: str, preset: str | None, changes: list[str], ledger: Ledger) -> str:
     """Return the name that the ledger has a study under, whether or not its file is still there.
 
     Args:
         study: The study's file, or its name.
-        profile: Names another study of the same file, as `changes` do.
+        preset: Names another study of the same file, as `changes` do.
         changes: ``key=value`` each.
         ledger: Has carried the study out.
 
     Raises:
         InputError: It never has.
     """
-    from study.errors import InputError, nearest
-    from study.engine.status import studies
     from study.config.study import name_of
+    from study.engine.status import studies
+    from study.errors import InputError, nearest
 
-    name = name_of(Path(study if study.endswith(".toml") else f"{study}.toml"), profile, changes)
+    name = name_of(Path(study if study.endswith(".toml") else f"{study}.toml"), preset, changes)
     known = studies(ledger)
     if name not in known:
         raise InputError(
@@ -81,22 +79,25 @@ def study_name(study: str, profile: str | None, changes: list[str], ledger: Ledg
     return name
 
 
-def with_skipping(
-    skip_bad: bool, study: Path, profile: str | None, changes: list[str], settings: Settings
-) -> list[str]:
+def with_skipping(skip_bad: bool, study: Path, preset: str | None, changes: list[str]) -> list[str]:
     """Return the changes to a study, ``--skip-bad`` among them where it is given.
 
     Raises:
-        InputError: The study's data set has no clips that could be left out.
+        InputError: The study's data set has no examples that could be left out.
     """
-    from study.errors import InputError
+    from study.config.registry import Registry
     from study.config.study import load
+    from study.errors import InputError
 
     if not skip_bad or SKIPPING in changes:
         return changes
     if study.is_file():
-        spec, registry = load(study, profile, changes), open_registry(settings)
-        dataset = spec.base["dataset"]
+        settings = read_settings()
+        spec = load(study, preset, changes)
+        registry = Registry(settings.components, str(spec.task["name"]))
+        if "dataset" not in registry.kinds:
+            raise InputError("--skip-bad: the study's task has no data sets that could leave anything out.")
+        dataset = spec.base.get("dataset", registry.kinds["dataset"].default)
         name = dataset if isinstance(dataset, str) else dataset.get("name", "")
         if "dataset" in spec.factors:
             raise InputError(
@@ -111,52 +112,31 @@ def with_skipping(
 
 
 def open_registry(settings: Settings) -> Registry:
-    """Return the components that a study may name here."""
+    """Return the components that a study of the built-in task may name here."""
+    from study.api import put_on_path
     from study.config.registry import Registry
 
-    if str(settings.home) not in sys.path:  # the user's own component modules lie beside study.toml
-        sys.path.insert(0, str(settings.home))
+    put_on_path(settings.home)
     return Registry(settings.components)
 
 
-def prepared(
-    study: Path, profile: str | None, changes: list[str], settings: Settings
-) -> tuple[StudySpec, StudyRecord]:
-    """Return the study as it was written and as it would be carried out; nothing is written.
+def compiled(study: Path, preset: str | None, changes: list[str]) -> Study:
+    """Return the study as it would be carried out; nothing is written."""
+    from study.api import load
 
-    Code that its author has let stand for today's is kept.
-    """
-    from study.executors.devices import choose_device, cuda_devices
-    from study.config.compile import prepare
-    from study.engine.cache import accepted, keep
-    from study.config.study import load
-
-    registry = open_registry(settings)
-    spec = load(study, profile, changes)
-    device = choose_device(settings.device, () if settings.device == "cpu" else cuda_devices())
     with ExitStack() as stack:
-        record = prepare(spec, registry, settings, device, _reading(stack))
-    return spec, keep(record, accepted(record, open_ledger(settings)))
+        return load(study, preset, changes, progress=_reading(stack))
 
 
 def _reading(stack: ExitStack) -> Callable[[int, int], None]:
-    """Return what shows how many clips have been read, from the first one on: mostly there is none to read."""
+    """Return what shows how many examples have been read, from the first one on."""
     from study.cli.display import counting
 
     bar: list[Callable[[int, int], None]] = []
 
-    def tell(done: int, total: int) -> None:
+    def show(done: int, total: int) -> None:
         if not bar:
             bar.append(stack.enter_context(counting("Reading the data set once", "clips")))
         bar[0](done, total)
 
-    return tell
-
-
-def with_older_code(record: StudyRecord, ledger: Ledger) -> StudyRecord:
-    """Return the study with the runs of older code that it could keep, and say so; nothing is written."""
-    from study.engine.cache import acceptable, keep, told
-
-    found = acceptable(record, ledger)
-    print("\n".join(told(record, ledger, found)) or "There are no runs of other code to keep.")
-    return keep(record, found)
+    return show

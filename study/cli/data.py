@@ -41,9 +41,9 @@ def make(
     set_: Changes = None,
 ) -> None:
     """Write a procedural data set as files, in the layout of a real one."""
-    from study.tasks.clips.data.make import make as write_clips
     from study.cli.display import counting
     from study.config.tables import parse_setting
+    from study.tasks.clips.data.make import make as write_clips
 
     parameters = dict(parse_setting(change) for change in set_ or [])
     with counting(f"Writing {name}", "clips") as progress:
@@ -102,9 +102,9 @@ def check(
     """Read all of a data set once and say what is wrong with it; exit code 0 only if training would be sound."""
     import json
 
+    from study.cli.display import counting
     from study.tasks.clips.data.check import check as check_data
     from study.tasks.clips.data.check import described
-    from study.cli.display import counting
 
     changes = set_ or []
     with (
@@ -136,10 +136,10 @@ def pack(
     ] = False,
 ) -> None:
     """Decode and resize all frames once, into files that training maps; goes on where it was interrupted."""
+    from study.cli.display import counting
+    from study.errors import InputError
     from study.tasks.clips.data.files.packs import pack as write_pack
     from study.tasks.clips.data.sets.recorded import Recorded
-    from study.errors import InputError
-    from study.cli.display import counting
 
     with _resumable():
         dataset = _dataset(name, root, [*(set_ or []), *([SKIP] if skip_bad else [])])

@@ -14,14 +14,15 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from study.engine.estimate import Pace, Training
-from study.engine.events import Began, Ended, EpochEnded, Event, Found, Retried, Started, Waiting
-from study.ledger.record import StudyRecord, VariantRecord
-from study.engine.plan import Job, rungs, size
-from study.records import Epoch
-from study.engine.cache import Listing
+from study.analysis.units import number, unit_of
 from study.config.study import StudySpec
 from study.config.tables import leaves
+from study.engine.cache import Listing
+from study.engine.estimate import Pace, Training
+from study.engine.events import Began, Ended, EpochEnded, Event, Found, Retried, Started, Waiting
+from study.engine.plan import Job, rungs, size
+from study.ledger.record import StudyRecord, VariantRecord
+from study.records import Epoch
 
 REFRESHES_A_SECOND = 4
 NOUNS = {"search": "trial", "confirm": "seed", "profile": "profile"}
@@ -90,8 +91,8 @@ class Display:
         names = ", ".join(variant.name for variant in event.study.variants)
         self._print(f"{event.study.name}: {event.study.question}")
         failed = f", {event.failed} failed before (--retry-failed tries them again)" if event.failed else ""
-        told = f"{event.cached} of {event.total} cached{failed}"
-        self._print(f"{len(event.study.variants)} variants ({names}); {told}")
+        cached = f"{event.cached} of {event.total} cached{failed}"
+        self._print(f"{len(event.study.variants)} variants ({names}); {cached}")
         self._task = self._bar.add_task(event.study.name, total=event.total, left="")
 
     def _end(self, event: Ended) -> None:
@@ -127,24 +128,28 @@ class Display:
             return ""
         trainings = [(job, epoch) for job, epoch in self._running.values() if job.kind == "train"]
         running = [
-            Training(job, epoch.epoch, epochs_of(job), epoch.epoch * epoch.seconds)
+            Training(job, epoch.epoch, job.run.epochs, epoch.epoch * epoch.seconds)
             if epoch
-            else Training(job, 0, epochs_of(job), 0.0)
+            else Training(job, 0, job.run.epochs, 0.0)
             for job, epoch in trainings
         ]
         left = self._pace.left(running, self._workers)
         return "" if left is None else f"about {duration(left)} left"
 
     def _score(self, selection: Mapping[str, float]) -> str:
-        """Return the score on the selection split; nothing where every clip was trained on."""
-        metric = self._study.metric if self._study else "war"
-        return f"{metric.upper()} {100 * selection[metric]:.1f}" if metric in selection else ""
+        """Return the score on the selection split; nothing where it was not reported."""
+        metric = self._study.primary if self._study else None
+        if metric is None or metric.name not in selection:
+            return ""
+        return f"{metric.title} {number(metric.scale * selection[metric.name], metric.unit)}{unit_of(metric)}"
 
     def _progress_of(self, job: Job, epoch: Epoch | None) -> str:
+        total = "" if job.run.epochs is None else f"/{job.run.epochs}"
         if epoch is None:
-            return f"epoch 0/{epochs_of(job)}"
-        told = f"epoch {epoch.epoch}/{epochs_of(job)}  loss {epoch.train_loss:.3f}"
-        return f"{told}  {self._score(epoch.selection)}".rstrip()
+            return f"epoch 0{total}" if total else "begun"
+        loss = "" if epoch.train_loss is None else f"loss {epoch.train_loss:.3f}"
+        shown = (f"epoch {epoch.epoch}{total}", loss, self._score(epoch.selection))
+        return "  ".join(text for text in shown if text)
 
     def _render(self) -> Group:
         table = Table.grid(padding=(0, 2))
@@ -170,13 +175,13 @@ def counting(what: str, unit: str) -> Iterator[Callable[[int, int], None]]:
     """
     console = Console()
     if not console.is_terminal:
-        told = -1
+        shown = -1
 
         def tell(done: int, total: int) -> None:
-            nonlocal told
+            nonlocal shown
             tenth = 10 * done // max(total, 1)
-            if tenth != told:  # less than before where one more task begins
-                told = tenth
+            if tenth != shown:  # less than before where one more task begins
+                shown = tenth
                 print(f"{what}: {done} of {total} {unit}", flush=True)
 
         yield tell
@@ -185,11 +190,6 @@ def counting(what: str, unit: str) -> Iterator[Callable[[int, int], None]]:
     with Progress(*columns, TimeElapsedColumn(), console=console) as bar:
         task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
-
-
-def epochs_of(job: Job) -> int:
-    """Return how many epochs a job's training asks for."""
-    return int(job.run.config["train"]["epochs"])
 
 
 def duration(seconds: float) -> str:
@@ -233,11 +233,11 @@ def describe_plan(study: StudyRecord, spec: StudySpec, listing: Listing) -> str:
     lines += [
         "",
         f"Trainings: {size(study)} = {len(study.variants)} variants x ({study.trials} search trials + "
-        f"{study.seeds} seeds){folds}",
+        f"{study.repetitions} seeds){folds}",
         *_search(study),
         *(line for variant in study.variants for line in _trainings(variant, listing)),
         f"In all: {_totals(listing)}",
-        "Networks are not built here; `run` builds each before it trains any.",
+        "Nothing is tried here; `run` tries each variant before it trains any.",
     ]
     return "\n".join(lines)
 
@@ -249,7 +249,10 @@ def _search(study: StudyRecord) -> Iterator[str]:
     yield f"  Search: sampler {study.sampler}, generations of {study.generation}, pruner {study.pruner}"
     if study.pruner == "none":
         return
-    epochs = study.variants[0].run(study.first_point, study.seed, study.folds[0]).config["train"]["epochs"]
+    epochs = study.variants[0].run(study.first_point, study.seed, study.folds[0]).epochs
+    if epochs is None:
+        yield "    which epochs are compared is decided as trainings report them: their number is not configured"
+        return
     epochs_asked = rungs(study, epochs - 1)
     if study.trials <= study.generation:
         yield "    nothing is pruned: the first generation never is, and there is no second"
@@ -273,8 +276,8 @@ def _trainings(variant: VariantRecord, listing: Listing) -> Iterator[str]:
         numbers = [listed.job.number + 1 for listed in alike]
         which = f"{numbers[0]} to {numbers[-1]}" if len(numbers) > 1 else str(numbers[0])
         where = f"fold {fold}, " if fold is not None else ""
-        told = f"{status}: {reason}" if reason else status
-        yield f"    {f'{where}{NOUNS[purpose]} {which}':<20} {told}"
+        outcome = f"{status}: {reason}" if reason else status
+        yield f"    {f'{where}{NOUNS[purpose]} {which}':<20} {outcome}"
     for left in listing.undetermined:
         if left.variant == variant.name:
             yield f"    {left.trainings} not yet determined: they follow from the search"
@@ -296,6 +299,6 @@ def _origin(key: str, spec: StudySpec) -> str:
         return "default; the search replaces it"
     for path in (f"base.{key}", key, f"base.{kind}"):
         if path in spec.origins:
-            named_only = path == f"base.{kind}" and not key.endswith(".name")
+            named_only = path == f"base.{kind}" != f"base.{key}" and not key.endswith(".name")
             return "default" if named_only else spec.origins[path]
     return "default"

@@ -13,17 +13,17 @@ import typer
 
 from study.cli.context import (
     Changes,
-    Profile,
+    Preset,
     StudyFile,
+    compiled,
     open_ledger,
     open_registry,
-    prepared,
     read_settings,
 )
 from study.errors import InputError, StudyError, listing, nearest
 
 if TYPE_CHECKING:
-    from study.executors.base import Ended, Executor, Task
+    from study.executors.base import Call, Ended, Executor
     from study.ledger.record import StudyRecord, VariantRecord
     from study.ledger.store import Ledger
     from study.records import Epoch, RunResult, RunSpec
@@ -46,7 +46,7 @@ def reproduce(
 ) -> None:
     """Train one run again from its folder alone and compare bit for bit; nothing in the ledger is changed."""
     from study.executors.devices import cuda_devices
-    from study.tasks.clips.training.compare import compared
+    from study.ledger.compare import compared
 
     settings = read_settings()
     ledger = open_ledger(settings)
@@ -81,7 +81,7 @@ def _folder(run: str, ledger: Ledger) -> Path:
         return Path(run)
     runs = ledger.root / "runs"
     known = sorted(path.name for path in runs.iterdir() if path.is_dir()) if runs.is_dir() else []
-    found = [name for name in known if name.startswith((run, f"r1-{run}"))] if run else []
+    found = [name for name in known if name.startswith((run, f"r2-{run}"))] if run else []
     if not found:
         raise InputError(
             f"there is no run {run!r} in {runs}, which has {len(known)}, and no folder of that name with a "
@@ -110,27 +110,28 @@ def _recorded(folder: Path) -> tuple[RunSpec, RunResult]:
 
 def _described(spec: RunSpec) -> str:
     fold = f", fold {spec.fold}" if spec.fold is not None else ""
-    parts = ", ".join(
-        str(spec.config[kind]["name"])
-        for kind in ("dataset", "network", "backbone", "splitter")
-        if kind in spec.config
-    )
-    return f"{parts}; {spec.config['train']['epochs']} epochs, seed {spec.seed}{fold}"
+    names = [
+        str(table["name"]) for table in spec.config.values() if isinstance(table, Mapping) and "name" in table
+    ]
+    epochs = f"; {spec.epochs} epochs" if spec.epochs else ""
+    return f"{', '.join(names[:MOST_NAMED]) or spec.task}{epochs}, seed {spec.seed}{fold}"
 
 
 def _changes(spec: RunSpec, recorded: RunResult, ledger: Ledger) -> Iterator[str]:
     """Yield what is no longer as it was when the run was trained."""
-    from study.hashing import code_digest, code_parts
-    from study.config.compile import modules_of
+    from study.config.compile import code_of
     from study.config.registry import Registry
+    from study.hashing import code_digest
     from study.machine import machine
 
-    registry = Registry(spec.modules)
-    modules = modules_of(spec.config, registry)
-    if (today := code_digest(modules)) != spec.code_digest:
-        named = _changed(ledger.code(spec.code_digest), code_parts(modules))
+    task = Registry(spec.modules, spec.task).task(spec.options or {"name": spec.task})
+    config = spec.tables if task.kinds else spec.config
+    parts = code_of(task.sources(config))
+    if (today := code_digest(parts)) != spec.code_digest:
+        named = _changed(ledger.code(spec.code_digest), parts)
         yield f"the code has changed{named}: its digest is {today}, recorded is {spec.code_digest}"
-    if (data := registry.build("dataset", spec.table("dataset")).digest) != spec.data_digest:
+    info = task.data(config)
+    if (data := info.digests.get(str(spec.fold), info.digest)) != spec.data_digest:
         yield f"the data have changed: their digest is {data}, recorded is {spec.data_digest}"
     here = machine(spec.device)
     for name, before in recorded.machine.versions.items():
@@ -149,24 +150,27 @@ def _changed(before: Mapping[str, str] | None, now: Mapping[str, str]) -> str:
 
 
 def _train_again(spec: RunSpec, recorded: RunResult, folder: Path) -> None:
-    """Train in `folder` and tell of each epoch whether it went as recorded."""
-    from study.tasks.clips.training.compare import epochs_differ
-    from study.tasks.clips.training.train import train
+    """Train in `folder` and print of each epoch whether it went as recorded."""
+    from study.ledger.compare import epochs_differ
+    from study.tasks.work import train
 
-    epochs = spec.config["train"]["epochs"]
     as_recorded = True
+    known = {entry.epoch: entry for entry in recorded.history}
 
-    def tell(epoch: Epoch) -> None:
+    def show(epoch: Epoch) -> None:
         nonlocal as_recorded
-        before = recorded.history[epoch.epoch - 1] if epoch.epoch <= len(recorded.history) else None
+        before = known.get(epoch.epoch)
         as_recorded = as_recorded and before is not None and not epochs_differ(before, epoch)
-        score = f", WAR {100 * epoch.selection['war']:.1f}" if "war" in epoch.selection else ""
+        loss = f", loss {epoch.train_loss:.4f}" if epoch.train_loss is not None else ""
+        name = spec.metric_name
+        score = f", {name} {epoch.selection[name]:.4g}" if name in epoch.selection else ""
         verdict = "as recorded" if as_recorded else "not as recorded"
-        print(f"  epoch {epoch.epoch} of {epochs}: loss {epoch.train_loss:.4f}{score}, {verdict}", flush=True)
+        of = f" of {spec.epochs}" if spec.epochs else ""
+        print(f"  epoch {epoch.epoch}{of}{loss}{score}: {verdict}", flush=True)
 
     print(f"Training again, which took {recorded.seconds:.0f} s when it was recorded:", flush=True)
     try:
-        train(spec, folder, tell)
+        train(spec, folder, show)
     except InputError:
         raise
     except StudyError as error:
@@ -174,19 +178,39 @@ def _train_again(spec: RunSpec, recorded: RunResult, folder: Path) -> None:
 
 
 @check.command()
+def component(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The component's name.")],
+    kind: Annotated[str | None, typer.Option("--kind", help="Its kind, where several have the name.")] = None,
+) -> None:
+    """Run the conformance suite on a component of yours; exit code 1 where something fails."""
+    from study.testing.components import check_component
+
+    failed = False
+    for line in check_component(name, kind, open_registry(read_settings())):
+        failed = failed or line.is_failure
+        print(line, flush=True)
+    if failed:
+        raise typer.Exit(1)
+
+
+@check.command()
 def determinism(
     study: StudyFile,
-    profile: Profile = None,
+    preset: Preset = None,
     set_: Changes = None,
     steps: Annotated[int, typer.Option(min=2, help="Training steps of each rehearsal.")] = 8,
 ) -> None:
     """Train a few steps of each variant twice, and once killed and resumed; say whether all agree bit for bit."""
+    from study.config.compile import check as check_networks
     from study.executors.devices import cuda_devices
     from study.executors.local import LocalWorkers
-    from study.config.compile import check as check_networks
 
-    settings = read_settings()
-    _, record = prepared(study, profile, set_ or [], settings)
+    found = compiled(study, preset, set_ or [])
+    record = found.record
+    if record.task != "clips":
+        raise InputError(
+            f"{study}: steps of the task {record.task!r} cannot be compared; use `study reproduce`."
+        )
     check_networks(record)
     chosen = list(telling(record))
     rest = len(record.variants) - len(chosen)
@@ -225,18 +249,18 @@ def telling(record: StudyRecord) -> Iterator[VariantRecord]:
 
 def _rehearsed(name: str, run: RunSpec, steps: int, folder: Path, executor: Executor) -> bool:
     """Rehearse one variant, print the verdict, and return whether it is good: the same, or by rounding alone."""
-    from study.executors.base import Task
+    from study.executors.base import Call
     from study.tasks.clips.training.determinism_probe import KILLED, OPERATORS, parting
 
-    def task(rehearsal: str, place: str, end: str = "whole") -> Task:
-        return Task(rehearsal, REHEARSE, run, folder / place, (str(steps), end))
+    def call(rehearsal: str, place: str, end: str = "whole") -> Call:
+        return Call(rehearsal, REHEARSE, run, folder / place, (str(steps), end))
 
     first, second, resumed = (folder / place for place in ("first", "second", "resumed"))
     ended = _carried_out(
-        [task("first", "first"), task("second", "second"), task("killed", "resumed", "killed")], executor
+        [call("first", "first"), call("second", "second"), call("killed", "resumed", "killed")], executor
     )
     if ended["killed"].reason.endswith(f"exit code {KILLED}"):
-        ended |= _carried_out([task("killed", "resumed")], executor)
+        ended |= _carried_out([call("killed", "resumed")], executor)
     if reason := next((end.reason for end in ended.values() if end.ending != "returned"), ""):
         print(f"  {name}: could not be rehearsed: {reason}", flush=True)
         return False
@@ -249,15 +273,15 @@ def _rehearsed(name: str, run: RunSpec, steps: int, folder: Path, executor: Exec
     return all(found is None or found.is_tolerable for found in partings.values())
 
 
-def _carried_out(tasks: Sequence[Task], executor: Executor) -> dict[str, Ended]:
+def _carried_out(calls: Sequence[Call], executor: Executor) -> dict[str, Ended]:
     """Run tasks side by side and return how each ended, by its key."""
     from study.executors.base import Ended
 
-    waiting, ended = list(tasks), dict[str, Ended]()
-    while len(ended) < len(tasks):
-        while waiting and len(tasks) - len(waiting) - len(ended) < executor.capacity:
+    waiting, ended = list(calls), dict[str, Ended]()
+    while len(ended) < len(calls):
+        while waiting and len(calls) - len(waiting) - len(ended) < executor.capacity:
             executor.submit(waiting.pop(0))
-        ended |= {event.task.key: event for event in executor.wait(POLL_S) if isinstance(event, Ended)}
+        ended |= {event.call.key: event for event in executor.wait(POLL_S) if isinstance(event, Ended)}
     return ended
 
 

@@ -18,7 +18,7 @@ from rich.text import Text
 from study.cli.context import (
     INTERRUPTED,
     Changes,
-    Profile,
+    Preset,
     StudyName,
     open_ledger,
     read_settings,
@@ -26,11 +26,11 @@ from study.cli.context import (
 )
 
 if TYPE_CHECKING:
+    from study.config.settings import Settings
     from study.engine.events import Event
     from study.engine.gc import Spare
-    from study.ledger.store import Ledger
     from study.engine.status import Overview
-    from study.config.settings import Settings
+    from study.ledger.store import Ledger
 
 AnyStudy = Annotated[
     str | None,
@@ -45,13 +45,13 @@ REST = 4
 
 def status(
     study: AnyStudy = None,
-    profile: Profile = None,
+    preset: Preset = None,
     set_: Changes = None,
     once: Annotated[bool, typer.Option("--once", help="Look once, also on a terminal.")] = False,
 ) -> None:
     """Show how far studies have come, from the ledger alone; on a terminal, for as long as one is being run."""
     ledger = open_ledger(read_settings())
-    name = None if study is None else study_name(study, profile, set_ or [], ledger)
+    name = None if study is None else study_name(study, preset, set_ or [], ledger)
     console = Console()
     if once or not console.is_terminal:
         print(_told(_look(ledger, name), name))
@@ -64,13 +64,13 @@ def status(
 
 def stop(
     study: StudyName,
-    profile: Profile = None,
+    preset: Preset = None,
     set_: Changes = None,
     wait: Annotated[bool, typer.Option("--wait", help="Return once it has ended.")] = False,
 ) -> None:
     """Have a running study end as Ctrl-C does, on whichever machine it runs; what is finished is kept."""
     ledger = open_ledger(read_settings())
-    name = study_name(study, profile, set_ or [], ledger)
+    name = study_name(study, preset, set_ or [], ledger)
     holder = ledger.ask_to_stop(name)
     if holder is None:
         print(f"{name}: nobody runs it.")
@@ -134,14 +134,14 @@ def _bytes(number: float) -> str:
     return f"{number:.3g} TB"
 
 
-def sync(study: AnyStudy = None, profile: Profile = None, set_: Changes = None) -> None:
+def sync(study: AnyStudy = None, preset: Preset = None, set_: Changes = None) -> None:
     """Rebuild the pages of studies in MLflow from the ledger: what is missing is added, nothing twice."""
     from study.engine.status import studies
 
     settings = read_settings()
     ledger = open_ledger(settings)
     if study is not None:
-        _sync(study_name(study, profile, set_ or [], ledger), ledger, settings)
+        _sync(study_name(study, preset, set_ or [], ledger), ledger, settings)
         return
     for name in studies(ledger):
         if holder := ledger.holder(name):
@@ -151,10 +151,10 @@ def sync(study: AnyStudy = None, profile: Profile = None, set_: Changes = None) 
 
 
 def _sync(name: str, ledger: Ledger, settings: Settings) -> None:
-    from study.engine import plan
     from study.cli.display import counting
-    from study.tracking.replay import retell
+    from study.engine import plan
     from study.tracking.mlflow import sync as write
+    from study.tracking.replay import retell
 
     with (
         ledger.hold(name),  # or two would write the same pages

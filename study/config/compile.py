@@ -2,228 +2,371 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict
-from typing import Any
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, cast
 
-from study.engine import plan
-from study.tasks.clips.data.contract import Dataset, Split
-from study.tasks.clips.data.sets.recorded import Progress, Recorded
 from study.config.designs import Variant, claimed, variants
-from study.errors import InputError, listing
-from study.hashing import code_digest, code_parts, digest
-from study.ledger.record import ClaimRecord, DataRecord, SplitSizes, StudyRecord, VariantRecord
-from study.records import RunSpec
-from study.config.registry import KINDS, Registry
+from study.config.registry import Registry
+from study.config.resolve import Resolver
+from study.config.revisions import CODE, export
 from study.config.settings import Settings
 from study.config.study import StudySpec, dimensions
-from study.tasks.clips.measures.contract import needed_truth
+from study.config.tables import leaves
+from study.errors import InputError, listing, nearest
+from study.hashing import HARNESS, code_digest, code_parts, digest
+from study.ledger.record import ClaimRecord, StudyRecord, VariantRecord, assigned
+from study.metrics import Metric
+from study.records import DataInfo, RunSpec
+from study.task import CanCheck, CanDescribe, CanMeasure, Sources, Task
 
-SPLITS: tuple[Split, ...] = ("train", "selection", "test")
+Progress = Callable[[int, int], None]
 
-TARGETS: Mapping[plan.JobKind, str] = {
-    "train": "study.tasks.clips.training.train:train",
-    "evaluate": "study.tasks.clips.training.evaluate:evaluate",
-    "measure": "study.tasks.clips.measures.measure:measure",
-    "profile": "study.tasks.clips.profiling.counts:profile",
-}
+HOME, EXPORT, OUTPUTS = "home", "export", "outputs"
+"""Options of a task that the harness sets: where its files are, the revision of the code that runs, what is no code."""
 
 
-def prepare(
-    spec: StudySpec,
-    registry: Registry,
-    settings: Settings,
-    device: str,
-    progress: Progress | None = None,
+def compile_study(
+    spec: StudySpec, settings: Settings, device: str, progress: Progress | None = None
 ) -> StudyRecord:
     """Return the record of what `spec` asks for: every variant resolved, every identity known.
 
-    Recorded clips are all read once, unless the cache knows them; `progress` is told how far that is.
+    Recorded data are read once, unless a cache knows them; `progress` takes how far that is.
 
     Raises:
         InputError: Whatever the file names that is not there, before anything is written.
     """
-    cells = variants(spec, registry, settings)
-    _check_selection(spec, cells)
-    datasets: dict[str, Dataset] = {}
-    for cell in cells:
-        if _key(cell) not in datasets:
-            datasets[_key(cell)] = _dataset(cell, registry, spec.file, progress)
-    claims = [claimed(claim, cells, f"{spec.file}: claims") for claim in spec.claims]
-    records = [_variant(c, spec.search.space, datasets[_key(c)], registry, settings, device) for c in cells]
-    return StudyRecord(
-        name=spec.name,
-        file=spec.file,
-        title=spec.title,
-        question=spec.question,
-        seed=spec.seed,
-        metric=spec.analysis.metric,
-        rope=spec.analysis.rope,
-        alpha=spec.analysis.alpha,
-        variants=tuple(records),
-        claims=tuple(ClaimRecord(that.name, beats.name) for that, beats in claims),
-        space={key: _without_none(asdict(dimension)) for key, dimension in dimensions(spec).items()},
-        trials=spec.search.trials,
-        generation=spec.search.generation,
-        sampler=spec.search.sampler,
-        seeds=spec.confirm.seeds,
-        final=spec.confirm.final,
-        folds=datasets[_key(cells[0])].folds or (None,),
-        data=_data_record(cells[0].config["dataset"]["name"], list(datasets.values())),
-        claims_digest=digest([asdict(claim) for claim in spec.claims]),
-        measures=tuple(_measures(spec, registry, datasets.values())),
-        pruner=spec.search.pruner,
-        reduction=spec.search.reduction,
-        first_epoch=spec.search.first_epoch,
-        code={digest(parts): parts for parts in _code(spec, cells, registry)},
-    )
+    return _Compiler(spec, settings, device, progress).record()
+
+
+@dataclass(frozen=True)
+class _Compiler:
+    spec: StudySpec
+    settings: Settings
+    device: str
+    progress: Progress | None
+
+    @cached_property
+    def registry(self) -> Registry:
+        name, where = str(self.spec.task["name"]), f"{self.spec.file}: task"
+        return Registry(self.settings.components, name, where)
+
+    @cached_property
+    def options(self) -> dict[str, Any]:
+        """The resolved ``[task]`` table."""
+        where = f"{self.spec.file}: task"
+        options = self.registry.resolve("task", dict(self.spec.task), where)
+        own = {HOME: str(self.settings.home), OUTPUTS: [str(path) for path in self.outputs]}
+        return {**options, **{key: value for key, value in own.items() if key in options}}
+
+    @property
+    def outputs(self) -> tuple[Path, Path]:
+        return self.settings.ledger, self.settings.reports
+
+    @cached_property
+    def task(self) -> Task:
+        options = self.options
+        try:
+            return self.registry.task(options)
+        except InputError as error:
+            raise InputError(f"{self.spec.file}: {error}") from None
+
+    @property
+    def file(self) -> str:
+        """The study's file, relative to the folder of study.toml where it lies below it."""
+        path, home = Path(self.spec.file).resolve(), self.settings.home
+        return str(path.relative_to(home) if path.is_relative_to(home) else path)
+
+    def record(self) -> StudyRecord:
+        spec, task = self.spec, self.task
+        primary, config = self.metric()
+        cells = variants(spec, Resolver(spec, task, self.registry, self.settings))
+        self.validate(cells)
+        self.check_confirm(cells)
+        claims = [claimed(claim, spec, cells, f"{spec.file}: claims") for claim in spec.claims]
+        records, infos, code = [], [], dict[str, Mapping[str, str]]()
+        for cell in cells:
+            info = self.data(cell)
+            record, parts = self.variant(cell, info, config, primary)
+            records.append(record)
+            infos.append(info)
+            code[record.template.code_digest] = parts
+        measures = {} if not spec.analysis.measures else self.measures(cells, code)
+        configs = [self.final(cell) for cell in cells]
+        return StudyRecord(
+            name=spec.name,
+            file=self.file,
+            title=spec.title,
+            question=spec.question,
+            seed=spec.seed,
+            metric=primary.name,
+            rope=spec.analysis.rope,
+            alpha=spec.analysis.alpha,
+            variants=tuple(records),
+            claims=tuple(ClaimRecord(that.name, beats.name) for that, beats in claims),
+            space={key: _without_none(asdict(dimension)) for key, dimension in dimensions(spec).items()},
+            trials=spec.search.trials,
+            generation=spec.search.generation,
+            sampler=spec.search.sampler,
+            repetitions=spec.repetitions,
+            folds=infos[0].folds or (None,),
+            data=_joined(list({digest(asdict(info)): info for info in infos}.values())),
+            claims_digest=digest([asdict(claim) for claim in spec.claims]),
+            home=str(self.settings.home),
+            task=str(spec.task["name"]),
+            metrics=tuple(replace(metric, compute=None) for metric in self.metrics(primary)),
+            facts=dict(cast(CanDescribe, task).facts(configs)) if hasattr(task, "facts") else {},
+            confirm=spec.confirm,
+            has_profile=task.has_profile,
+            measures=tuple(f"{name}@{code_id}" for name, code_id in measures.items()),
+            pruner=spec.search.pruner,
+            reduction=spec.search.reduction,
+            first_epoch=spec.search.first_epoch,
+            code=code,
+        )
+
+    def metric(self) -> tuple[Metric, dict[str, Any]]:
+        """Return the primary metric and what names it in a run."""
+        given, where = self.spec.analysis.metric, f"{self.spec.file}: analysis.metric"
+        return self.named_metric(given or next(iter(self.task.metrics)), where)
+
+    def named_metric(self, given: str | Mapping[str, Any], where: str) -> tuple[Metric, dict[str, Any]]:
+        if "metric" in self.task.kinds:
+            resolved = self.registry.resolve("metric", given, where)
+            metric = self.registry.metric(resolved)
+            declared = self.registry.get("metric", resolved["name"]).parameters
+            own = {
+                key: value
+                for key, value in resolved.items()
+                if key == "name" or value != declared[key].default
+            }
+            return metric, own
+        if not isinstance(given, str):
+            raise InputError(f"{where}: must be the name of a metric. Got {given!r} instead.")
+        if given not in self.task.metrics:
+            raise InputError(
+                f"{where}: unknown metric {given!r}.{nearest(given, self.task.metrics)} "
+                f"Allowed: {listing(self.task.metrics)}."
+            )
+        return self.task.metrics[given], {"name": given}
+
+    def metrics(self, primary: Metric) -> list[Metric]:
+        """Return the study's metrics: the primary one, the task's own, and those that the study describes."""
+        named = [
+            self.named_metric(name, f"{self.spec.file}: analysis.metrics")[0]
+            for name in self.spec.analysis.metrics
+        ]
+        standard = getattr(self.task, "standard", tuple(self.task.metrics))
+        own = [self.task.metrics[name] for name in standard]
+        return list({metric.name: metric for metric in (primary, *own, *named)}.values())
+
+    def final(self, cell: Variant) -> dict[str, Any]:
+        """Return a configuration as its repetitions are trained, places included."""
+        config = dict(cell.config)
+        for key, dimension in dimensions(self.spec).items():
+            config = assigned(config, key, (dimension.choices or [dimension.low])[0])
+        for key, value in (*self.spec.confirm.items(), *cell.places.items()):
+            config = assigned(config, key, value)
+        return config
+
+    def check_confirm(self, cells: Iterable[Variant]) -> None:
+        """Raise InputError where ``[confirm]`` names what a configuration does not have."""
+        resolver = Resolver(self.spec, self.task, self.registry, self.settings)
+        if self.spec.confirm:
+            known = {key for cell in cells for key in leaves(cell.config)}
+            for key in self.spec.confirm:
+                if key not in known:
+                    raise InputError(
+                        f"{self.spec.file}: confirm.{key}: no variant has this key.{nearest(key, known)}"
+                    )
+            resolver.resolve(self.spec.confirm, section="confirm")
+        check = getattr(self.task, "check_search", None)
+        if check is not None and self.spec.search.trials:
+            for cell in cells:
+                check(cell.config, tuple(dimensions(self.spec)), self.spec.file)
+
+    def data(self, cell: Variant) -> DataInfo:
+        config = self.final(cell)
+        keys = getattr(self.task, "data_keys", None)
+        needed = config if keys is None else {key: _at(config, key) for key in keys}
+        key = digest([needed, dict(cell.places) if keys else {}])
+        if key not in self._infos:
+            try:
+                self._infos[key] = self.task_of(cell)[0].data(config, self.progress)
+            except InputError as error:
+                where = "base.dataset: " if "dataset" in config else ""
+                raise InputError(f"{self.spec.file}: {where}{error}") from None
+        info = self._infos[key]
+        return replace(info, folds=self.task.folds) if self.task.folds else info
+
+    @cached_property
+    def _infos(self) -> dict[str, DataInfo]:
+        return {}
+
+    def validate(self, cells: tuple[Variant, ...]) -> None:
+        """Let the task check all configurations of the study, by the revision of the code that each names."""
+        by_task: dict[int, tuple[Any, list[dict[str, Any]]]] = {}
+        for cell in cells:
+            task, _ = self.task_of(cell)
+            if hasattr(task, "validate"):
+                by_task.setdefault(id(task), (task, []))[1].append(_without_code(self.final(cell)))
+        for task, configs in by_task.values():
+            try:
+                with _found_first(
+                    self.paths({EXPORT: str(task.options.code)}) if task is not self.task else ()
+                ):
+                    task.validate(configs)
+            except InputError as error:
+                raise InputError(f"{self.spec.file}: {error}") from None
+
+    def task_of(self, cell: Variant) -> tuple[Task, dict[str, Any]]:
+        """Return the task, and its options, as they are in the revision of the code that a variant names."""
+        if EXPORT not in self.options or CODE not in cell.config:
+            return self.task, self.options
+        revision = cell.config[CODE]
+        if revision not in self._revisions:
+            try:
+                store = self.settings.ledger.parent / "code"
+                code = export(revision, self.settings.home, store, (*self.outputs, store))
+                options = {**self.options, EXPORT: str(code)}
+                self._revisions[revision] = self.registry.task(options), options
+            except InputError as error:
+                raise InputError(f"{self.spec.file}: {error}") from None
+        return self._revisions[revision]
+
+    @cached_property
+    def _revisions(self) -> dict[str, tuple[Task, dict[str, Any]]]:
+        return {}
+
+    def variant(
+        self, cell: Variant, info: DataInfo, metric: Mapping[str, Any], primary: Metric
+    ) -> tuple[VariantRecord, Mapping[str, str]]:
+        task, options = self.task_of(cell)
+        config = dict(cell.config) if task is self.task else _without_code(cell.config)
+        with _found_first(self.paths(options) if task is not self.task else ()):
+            parts = {**code_of(task.sources(config)), **self.code_of_metric(metric)}
+        for key in dimensions(self.spec):
+            config = assigned(config, key, None)
+        template = RunSpec(
+            config=config,
+            seed=0,
+            data_digest=info.digest,
+            code_digest=code_digest(parts),
+            device="cuda" if self.device == "cuda" else "cpu",
+            threads=task.threads,
+            task=str(self.spec.task["name"]),
+            metric=metric,
+            direction=primary.direction,
+            counts=dict(task.counts),
+            options=options,
+            places=cell.places,
+            modules=self.settings.components,
+            paths=self.paths(options),
+            legacy=cell.legacy,
+            epochs_key=task.epochs_key,
+            loader_workers=self.settings.loader_workers,
+        )
+        record = VariantRecord(cell.name, cell.levels, cell.reference, template, info.digests, info.fold_key)
+        return record, parts
+
+    def code_of_metric(self, metric: Mapping[str, Any]) -> dict[str, str]:
+        """Return the code of the primary metric where it is a component of the user's own."""
+        if "metric" not in self.task.kinds:
+            return {}
+        module = self.registry.get("metric", metric["name"]).module
+        return {} if module.partition(".")[0] == HARNESS else code_parts([module])
+
+    def paths(self, options: Mapping[str, Any]) -> tuple[str, ...]:
+        """Return where a worker looks for the user's modules: beside the study file, then beside study.toml.
+
+        In a revision of the code, the same folders of it come first.
+        """
+        home, beside = self.settings.home, Path(self.spec.file).resolve().parent
+        folders = [beside, home]
+        if code := options.get(EXPORT):
+            inside = [Path(code, beside.relative_to(home))] if beside.is_relative_to(home) else []
+            folders = [*inside, Path(code), home]
+        return tuple(dict.fromkeys(map(str, folders)))
+
+    def measures(self, cells: tuple[Variant, ...], code: dict[str, Mapping[str, str]]) -> dict[str, str]:
+        """Return the digest of each measure's code by its name."""
+        names, where = self.spec.analysis.measures, f"{self.spec.file}: analysis.measures"
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise InputError(f"{where}: names {twice[0]!r} twice.")
+        if not hasattr(self.task, "measures"):
+            raise InputError(f"{where}: the task {self.spec.task['name']!r} has no measures.")
+        found = {}
+        asked = cast(CanMeasure, self.task).measures(names, [self.final(cell) for cell in cells], where)
+        for name, sources in asked.items():
+            parts = code_of(sources)
+            found[name] = code_digest(parts)
+            code[found[name]] = parts
+        return found
 
 
 def check(study: StudyRecord) -> None:
-    """Build every variant's network once, so that what does not fit is said before anything is trained.
+    """Try every variant on one batch, so that what does not fit is said before anything is trained.
 
     Raises:
-        InputError: Parts of a variant that do not go together, or do not fit the clips, or test clips that would
-            be trained on.
+        InputError: A variant whose training cannot work, or that would be trained on test examples.
     """
-    from study.tasks.clips.training.check import check as check_run
-
-    final = {} if study.final == "best" else {"train.fit": study.final}
     for variant in study.variants:
+        run = variant.run({**study.first_point, **study.confirm}, study.seed, study.folds[0])
+        task = Registry(run.modules, run.task).task(run.options or {"name": run.task})
+        if not hasattr(task, "check"):
+            return
         try:
-            check_run(variant.run({**study.first_point, **final}, study.seed, study.folds[0]))
+            cast(CanCheck, task).check(run)
         except InputError as error:
             raise InputError(f"{study.file}: variant {variant.name!r}: {error}") from None
 
 
-def _check_selection(spec: StudySpec, cells: Iterable[Variant]) -> None:
-    """Raise InputError where a search would have nothing to judge its trials by."""
-    fits = {str(cell.config["train"]["fit"]) for cell in cells}
-    if spec.search.trials and ("train+val" in fits or "train.fit" in spec.search.space):
-        raise InputError(
-            f"{spec.file}: train.fit: 'train+val' trains on the selection split, so the search has nothing to judge "
-            "its trials by. Set confirm.final = 'train+val' to train on it once the search is over."
-        )
-
-
-def _dataset(cell: Variant, registry: Registry, file: str, progress: Progress | None) -> Dataset:
-    places = {key.partition(".")[2]: path for key, path in cell.places.items() if key.startswith("dataset.")}
+@contextmanager
+def _found_first(folders: Iterable[str]) -> Iterator[None]:
+    """Look for modules in `folders` before all others meanwhile: a revision's before the user's own."""
+    before = list(sys.path)
+    sys.path[:0] = folders
     try:
-        dataset: Dataset = registry.build("dataset", {**cell.config["dataset"], **places})
-        if isinstance(dataset, Recorded):
-            dataset.inspect(progress)
-            assert dataset.digest  # says now what cannot be read
-    except InputError as error:
-        raise InputError(f"{file}: base.dataset: {error}") from None
-    return dataset
+        yield
+    finally:
+        sys.path[:] = before
 
 
-def _measures(spec: StudySpec, registry: Registry, datasets: Iterable[Dataset]) -> Iterator[str]:
-    """Yield the measures that the study asks for, each with the digest of its code.
-
-    Raises:
-        InputError: There is no such measure, it is named twice, or it needs a truth that a data set does not know.
-    """
-    where = f"{spec.file}: analysis.measures"
-    for name in spec.analysis.measures:
-        registry.resolve("measure", name, where)
-        if spec.analysis.measures.count(name) > 1:
-            raise InputError(f"{where}: names {name!r} twice.")
-        needed = needed_truth(registry.builder("measure", name))
-        for dataset in datasets if needed else ():
-            if absent := set(needed) - set(dataset.split("test", next(iter(dataset.folds), None)).truth):
-                raise InputError(
-                    f"{where}: the measure {name!r} needs a data set whose clips' true {listing(sorted(absent))} "
-                    "is known, such as 'faces'. Leave it out, or measure it in a study on such a data set."
-                )
-        yield f"{name}@{code_digest(_modules_of_measure(name, registry))}"
+def code_of(sources: Sources) -> dict[str, str]:
+    """Return the digests of the code and files whose content counts, by name."""
+    if sources.version is not None:
+        return {"version": digest(sources.version)}
+    return code_parts(sources.modules, sources.follow, sources.root, sources.files)
 
 
-def _code(spec: StudySpec, cells: Iterable[Variant], registry: Registry) -> Iterator[dict[str, str]]:
-    """Yield what every digest of code in the study's record is made of."""
-    for cell in cells:
-        yield code_parts(modules_of(cell.config, registry))
-    for name in spec.analysis.measures:
-        yield code_parts(_modules_of_measure(name, registry))
-
-
-def modules_of(config: Mapping[str, Mapping[str, Any]], registry: Registry) -> list[str]:
-    """Return the modules that the training and the test of a configuration run, as far as it names them."""
-    modules = {registry.get(kind, table["name"]).module for kind, table in config.items() if kind in KINDS}
-    return sorted(modules | {TARGETS[job].partition(":")[0] for job in ("train", "evaluate")})
-
-
-def _modules_of_measure(name: str, registry: Registry) -> list[str]:
-    return [TARGETS["measure"].partition(":")[0], registry.get("measure", name).module]
-
-
-def _variant(
-    cell: Variant, space: Iterable[str], dataset: Dataset, registry: Registry, settings: Settings, device: str
-) -> VariantRecord:
-    config = {kind: dict(table) for kind, table in cell.config.items()}
-    for key in space:
-        kind, _, parameter = key.partition(".")
-        config[kind][parameter] = None
-    template = RunSpec(
-        config=config,
-        seed=0,
-        data_digest=dataset.digest,
-        code_digest=code_digest(modules_of(cell.config, registry)),
-        device="cuda" if device == "cuda" else "cpu",
-        places=cell.places,
-        modules=settings.components,
-        neutral=cell.neutral,
-        loader_workers=settings.loader_workers,
-    )
-    digests = {str(fold): dataset.digest_of(fold) for fold in dataset.folds}
-    return VariantRecord(cell.name, cell.levels, cell.reference, template, digests)
-
-
-def _key(cell: Variant) -> str:
-    return digest([cell.config["dataset"], cell.places])
-
-
-def _data_record(name: str, datasets: Sequence[Dataset]) -> DataRecord:
-    """Return what there is to say of the first data set, and what any of the others adds against a conclusion."""
-    dataset = datasets[0]
-    shape = dataset.shape
-    description = (
-        f"{shape.frames} frames of {shape.height} x {shape.width} pixels, {shape.channels} channel(s)"
-    )
-    sizes = tuple(_sizes(dataset, fold) for fold in dataset.folds or (None,))
-    return DataRecord(
-        name=name,
-        digest=dataset.digest,
-        classes=dataset.classes,
-        description=description,
-        sizes=sizes,
-        is_procedural=any(other.is_procedural for other in datasets),
-        is_optimistic=any(other.is_optimistic for other in datasets),
-        facts=_facts(datasets),
-        skipped=tuple(dict.fromkeys(line for other in datasets for line in other.skipped)),
-        scenes=_scenes(dataset),
+def _joined(infos: list[DataInfo]) -> DataInfo:
+    """Return the first variant's data with whatever the others' add that limits a conclusion."""
+    facts: dict[str, dict[str, None]] = {}
+    for info in infos:
+        for name, value in info.facts.items():
+            facts.setdefault(name, {})[value] = None
+    return replace(
+        infos[0],
+        facts={name: " or ".join(values) for name, values in facts.items()},
+        warnings=tuple(dict.fromkeys(line for info in infos for line in info.warnings)),
+        skipped=tuple(dict.fromkeys(line for info in infos for line in info.skipped)),
+        is_optimistic=any(info.is_optimistic for info in infos),
     )
 
 
-def _facts(datasets: Sequence[Dataset]) -> dict[str, str]:
-    """Return the facts of all data sets, every value where they differ."""
-    found: dict[str, dict[str, None]] = {}
-    for dataset in datasets:
-        for name, value in dataset.facts.items():
-            found.setdefault(name, {})[value] = None
-    return {name: " or ".join(values) for name, values in found.items()}
+def _at(config: Mapping[str, Any], key: str) -> Any:
+    found: Any = config
+    for part in key.split("."):
+        found = found.get(part) if isinstance(found, Mapping) else None
+    return found
 
 
-def _scenes(dataset: Dataset) -> dict[str, int]:
-    tests = (dataset.split("test", fold).scenes for fold in dataset.folds or (None,))
-    return dict(sorted(Counter(scene for scenes in tests for scene in scenes).items()))
-
-
-def _sizes(dataset: Dataset, fold: int | None) -> SplitSizes:
-    train, selection, test = (dataset.split(name, fold).labels for name in SPLITS)
-    largest = max(Counter(test.tolist()).values(), default=0) / max(len(test), 1)
-    return SplitSizes(len(train), len(selection), len(test), largest)
+def _without_code(config: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in config.items() if key != CODE}
 
 
 def _without_none(table: Mapping[str, object]) -> dict[str, object]:

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
+from study.config.resolve import Resolver
+from study.config.study import Claim, Level, StudySpec, dimensions
 from study.errors import InputError, listing, nearest
 from study.hashing import canonical_json
-from study.config.registry import Config, Registry
-from study.config.settings import Settings
-from study.config.study import Claim, StudySpec, dimensions, neutral_values, resolve
 
-Cell = dict[str, Any]
+Cell = dict[str, Level]
+Cells = Callable[[Cell, Mapping[str, tuple[Level, ...]], str], list[Cell]]
 
 
 @dataclass(frozen=True)
@@ -25,10 +25,11 @@ class Variant:
     """The level of every factor, as reports print it."""
     reference: str
     """The name of the variant that this one is compared with: its own where it is a reference."""
-    config: Mapping[str, Config]
+    config: Mapping[str, Any]
     places: Mapping[str, str]
-    neutral: Mapping[str, Any]
-    """Parameters that were added later, at the value at which they do not count."""
+    """Folders and files on this machine by dotted key."""
+    legacy: Mapping[str, Any]
+    """Values at which later-added parameters and kinds do not count, by dotted key."""
 
     @property
     def is_reference(self) -> bool:
@@ -36,12 +37,12 @@ class Variant:
         return self.name == self.reference
 
 
-def variants(spec: StudySpec, registry: Registry, settings: Settings) -> tuple[Variant, ...]:
+def variants(spec: StudySpec, resolver: Resolver) -> tuple[Variant, ...]:
     """Return the study's variants: stratum by stratum, the reference first.
 
     Raises:
         InputError: A reference that is not a level, a component or value that does not exist, two variants
-            that are the same network, a search dimension that leaves a parameter's range.
+            that are the same configuration, a search dimension that leaves a parameter's range.
     """
     reference = _reference(spec)
     varied = {factor: levels for factor, levels in spec.factors.items() if factor in reference}
@@ -50,39 +51,45 @@ def variants(spec: StudySpec, registry: Registry, settings: Settings) -> tuple[V
     for stratum in _strata(spec):
         for cell in cells:
             whole = {**cell, **stratum}
-            config, places = resolve(spec, registry, settings, whole)
+            values = {factor: level.value for factor, level in whole.items()}
+            resolved = resolver.resolve(values)
             variant = Variant(
                 name=_name(cell, reference, stratum),
-                levels={factor: label(whole[factor]) for factor in spec.factors},
+                levels={factor: whole[factor].text for factor in spec.factors},
                 reference=_name(reference, reference, stratum),
-                config=config,
-                places=places,
-                neutral=neutral_values(config, registry),
+                config=resolved.config,
+                places=resolved.places,
+                legacy=resolved.legacy,
             )
-            twin = found.setdefault(canonical_json(config), variant)
+            twin = found.setdefault(canonical_json(resolved.config), variant)
             if twin is not variant:
                 raise InputError(
                     f"{spec.file}: factors: the variants {twin.name!r} and {variant.name!r} resolve to the same "
                     "configuration, so there is nothing to compare. Remove one of the two levels."
                 )
-            _check_space(spec, registry, settings, whole)
+            _check_space(spec, resolver, values)
     if len(cells) < 2:
         raise InputError(
             f"{spec.file}: factors: there is one variant only, so nothing to compare. Add a level."
         )
     chosen = tuple(found.values())
-    for place, claim in enumerate(spec.claims):
-        claimed(claim, chosen, f"{spec.file}: claims[{place}]")
+    names = [variant.name for variant in chosen]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise InputError(
+            f"{spec.file}: factors: two variants are called {twice[0]!r}; give their levels different labels."
+        )
+    for number, claim in enumerate(spec.claims):
+        claimed(claim, spec, chosen, f"{spec.file}: claims[{number}]")
     return chosen
 
 
-def one_factor(reference: Cell, factors: Mapping[str, tuple[Any, ...]], where: str) -> list[Cell]:
+def one_factor(reference: Cell, factors: Mapping[str, tuple[Level, ...]], where: str) -> list[Cell]:
     """Return the reference, then every single change to it, in the order of the factors."""
     changes = [{**reference, factor: level} for factor, levels in factors.items() for level in levels]
     return [reference, *(cell for cell in changes if cell != reference)]
 
 
-def leave_one_out(reference: Cell, factors: Mapping[str, tuple[Any, ...]], where: str) -> list[Cell]:
+def leave_one_out(reference: Cell, factors: Mapping[str, tuple[Level, ...]], where: str) -> list[Cell]:
     """Return the full network, which is the reference, then the network without each of its parts in turn."""
     for factor, levels in factors.items():
         if len(levels) != 2:
@@ -93,32 +100,22 @@ def leave_one_out(reference: Cell, factors: Mapping[str, tuple[Any, ...]], where
     return one_factor(reference, factors, where)
 
 
-def factorial(reference: Cell, factors: Mapping[str, tuple[Any, ...]], where: str) -> list[Cell]:
+def factorial(reference: Cell, factors: Mapping[str, tuple[Level, ...]], where: str) -> list[Cell]:
     """Return every combination of levels, the reference first, the last factor changing fastest."""
     cells = [dict(zip(factors, levels, strict=True)) for levels in product(*factors.values())]
     return [reference, *(cell for cell in cells if cell != reference)]
 
 
-DESIGNS: dict[str, Callable[[Cell, Mapping[str, tuple[Any, ...]], str], list[Cell]]] = {
+DESIGNS: dict[str, Cells] = {
     "one-factor": one_factor,
     "leave-one-out": leave_one_out,
     "factorial": factorial,
 }
 
 
-def label(level: Any) -> str:
-    """Return a level as a reader would write it: ``issm(frozen=true)``, ``0.001``."""
-    if isinstance(level, Mapping):
-        rest = ", ".join(f"{key}={label(value)}" for key, value in level.items() if key != "name")
-        return f"{level.get('name', '')}({rest})" if rest else str(level.get("name", ""))
-    if isinstance(level, bool):
-        return "true" if level else "false"
-    if isinstance(level, float):
-        return f"{level:g}"
-    return str(level)
-
-
-def claimed(claim: Claim, variants: tuple[Variant, ...], where: str) -> tuple[Variant, Variant]:
+def claimed(
+    claim: Claim, spec: StudySpec, variants: tuple[Variant, ...], where: str
+) -> tuple[Variant, Variant]:
     """Return the two variants that a claim compares; one of them is the other one's reference.
 
     A factor that a side does not name has its reference's level.
@@ -126,8 +123,8 @@ def claimed(claim: Claim, variants: tuple[Variant, ...], where: str) -> tuple[Va
     Raises:
         InputError: A side that names no variant or several, or a comparison that the design does not make.
     """
-    that = _select(claim.that, variants, f"{where}.that")
-    beats = _select(claim.beats, variants, f"{where}.beats")
+    that = _select(claim.that, spec, variants, f"{where}.that")
+    beats = _select(claim.beats, spec, variants, f"{where}.beats")
     if that.is_reference == beats.is_reference or that.reference != beats.reference:
         raise InputError(
             f"{where}: this design compares every variant with its reference; that of {that.name!r} is "
@@ -136,15 +133,22 @@ def claimed(claim: Claim, variants: tuple[Variant, ...], where: str) -> tuple[Va
     return that, beats
 
 
-def _select(side: Mapping[str, Any], variants: tuple[Variant, ...], where: str) -> Variant:
-    wanted = {factor: label(level) for factor, level in side.items()}
-    factors = variants[0].levels
-    for factor in wanted:
-        if factor not in factors:
+def _select(side: Mapping[str, Any], spec: StudySpec, variants: tuple[Variant, ...], where: str) -> Variant:
+    wanted: dict[str, str] = {}
+    for factor, value in _flat_side(side, spec.factors).items():
+        if factor not in spec.factors:
             raise InputError(
-                f"{where}: {factor!r} is no factor of this study.{nearest(factor, factors)} "
-                f"Allowed: {listing(factors)}."
+                f"{where}: {factor!r} is no factor of this study.{nearest(factor, spec.factors)} "
+                f"Allowed: {listing(spec.factors)}."
             )
+        level = _level_of(value, spec.factors[factor])
+        if level is None:
+            names = [level.text for level in spec.factors[factor]]
+            raise InputError(
+                f"{where}.{factor}: must be one of the factor's levels, {listing(names)}. "
+                f"Got {value!r} instead.{nearest(Level(value).text, names)}"
+            )
+        wanted[factor] = level.text
     references = {variant.name: variant.levels for variant in variants if variant.is_reference}
     found = [v for v in variants if v.levels == {**references[v.reference], **wanted}]
     if len(found) == 1:
@@ -157,9 +161,33 @@ def _select(side: Mapping[str, Any], variants: tuple[Variant, ...], where: str) 
     raise InputError(f"{where}: {problem}. Variants: {listing(v.name for v in variants)}.")
 
 
+def _flat_side(side: Mapping[str, Any], factors: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return levels by factor, whether TOML wrote ``"train.lr"`` or ``train.lr``."""
+    flat: dict[str, Any] = {}
+    for key, value in side.items():
+        name = prefix + key
+        if (
+            isinstance(value, Mapping)
+            and name not in factors
+            and any(f.startswith(name + ".") for f in factors)
+        ):
+            flat |= _flat_side(value, factors, name + ".")
+        else:
+            flat[name] = value
+    return flat
+
+
+def _level_of(value: Any, levels: tuple[Level, ...]) -> Level | None:
+    """Return the level that has a value, or a label, None where there is none."""
+    same = [level for level in levels if canonical_json(level.value) == canonical_json(value)]
+    if isinstance(value, str):
+        same += [level for level in levels if level.label == value]
+    return same[0] if same else None
+
+
 def _reference(spec: StudySpec) -> Cell:
     where = f"{spec.file}: design.reference"
-    given = dict(spec.design.reference)
+    given = _flat_side(spec.design.reference, spec.factors) or _standing(spec)
     for factor in (*given, *spec.design.within):
         if factor not in spec.factors:
             key = where + f".{factor}" if factor in given else f"{spec.file}: design.within"
@@ -167,21 +195,37 @@ def _reference(spec: StudySpec) -> Cell:
                 f"{key}: {factor!r} is no factor of this study.{nearest(factor, spec.factors)} "
                 f"Allowed: {listing(spec.factors)}."
             )
+    reference: Cell = {}
     for factor, levels in spec.factors.items():
-        names = [label(level) for level in levels]
+        names = [level.text for level in levels]
         if factor in spec.design.within:
             if factor in given:
                 raise InputError(
                     f"{where}.{factor}: the levels of a factor in 'within' are not compared; remove it."
                 )
-        elif factor not in given:
+            continue
+        if factor not in given:
             raise InputError(f"{where}: must name a level of {factor!r}: {listing(names)}.")
-        elif given[factor] not in levels:
+        level = _level_of(given[factor], levels)
+        if level is None:
             raise InputError(
                 f"{where}.{factor}: must be one of the factor's levels, {listing(names)}. "
-                f"Got {given[factor]!r} instead.{nearest(label(given[factor]), names)}"
+                f"Got {given[factor]!r} instead.{nearest(Level(given[factor]).text, names)}"
             )
-    return {factor: given[factor] for factor in spec.factors if factor in given}
+        reference[factor] = level
+    return reference
+
+
+def _standing(spec: StudySpec) -> dict[str, Any]:
+    """Return the level of each factor that ``[base]`` has, or its first one."""
+    found: dict[str, Any] = {}
+    for factor, levels in spec.factors.items():
+        value: Any = spec.base
+        for key in factor.split("."):
+            value = value.get(key) if isinstance(value, Mapping) else None
+        if factor not in spec.design.within:
+            found[factor] = value if _level_of(value, levels) else levels[0].value
+    return found
 
 
 def _strata(spec: StudySpec) -> list[Cell]:
@@ -193,15 +237,23 @@ def _strata(spec: StudySpec) -> list[Cell]:
 def _name(cell: Cell, reference: Cell, stratum: Cell) -> str:
     """Name a cell after what sets it apart, its one level or its changes to the reference, and its stratum."""
     if len(cell) == 1:
-        own = label(next(iter(cell.values())))
+        own = _named(*next(iter(cell.items())), is_alone=True)
     else:
-        changes = [f"{factor}={label(level)}" for factor, level in cell.items() if level != reference[factor]]
+        changes = [_named(factor, level) for factor, level in cell.items() if level != reference[factor]]
         own = ", ".join(changes) or "reference"
-    return ", ".join([own, *(f"{factor}={label(level)}" for factor, level in stratum.items())])
+    return ", ".join([own, *(_named(factor, level) for factor, level in stratum.items())])
 
 
-def _check_space(spec: StudySpec, registry: Registry, settings: Settings, cell: Cell) -> None:
+def _named(factor: str, level: Level, is_alone: bool = False) -> str:
+    """Return a level as a part of a variant's name: its label, or with its factor where it says nothing alone."""
+    if level.label:
+        return level.label
+    says_something = is_alone and isinstance(level.value, str | Mapping)
+    return level.text if says_something else f"{factor}={level.text}"
+
+
+def _check_space(spec: StudySpec, resolver: Resolver, values: Mapping[str, Any]) -> None:
     """Resolve the corners of the search space, so that no trial can leave a parameter's range."""
     for key, dimension in dimensions(spec).items():
         for value in dimension.choices or (dimension.low, dimension.high):
-            resolve(spec, registry, settings, {**cell, key: value}, section="search.space")
+            resolver.resolve({**values, key: value}, section="search.space")

@@ -6,14 +6,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from study.errors import InputError
 from study.config.registry import Range
 from study.config.tables import fill, read_toml
+from study.errors import InputError
 
 FILE = "study.toml"
-_CACHED = ("faces", "dfew", "ferv39k", "mafw", "clips")
-"""Data sets that keep something of their clips beside the ledger, unless study.toml says where."""
-_CACHE = {"cache": ".study/data"}
+CACHE = ".study/data"
+"""What a component's parameter ``cache`` is where study.toml says nothing: a folder beside the ledger."""
 Keep = Literal["confirmed", "all"]
 
 
@@ -51,7 +50,11 @@ class Settings:
     artifacts: Path
     components: tuple[str, ...]
     data: dict[str, dict[str, str]]
-    """Places of each data set, by its name: ``{"dfew": {"root": …}}``."""
+    """Places that components name, by the component: ``{"dfew": {"root": …}}``."""
+
+    def places(self, component: str) -> dict[str, str]:
+        """Return the folders and files that a component has on this machine, by parameter."""
+        return {"cache": str(self.home / CACHE), **self.data.get(component, {})}
 
 
 def settings(start: Path) -> Settings:
@@ -66,9 +69,6 @@ def settings(start: Path) -> Settings:
             f"{path}: mlflow: must be 'off' or a URI such as 'sqlite:////folder/x.db'. Got {keys.mlflow!r} instead."
         )
     given_places = _places(keys.data, f"{path}: data")
-    data = {name: {**_CACHE, **given_places.get(name, {})} for name in _CACHED} | {
-        name: table for name, table in given_places.items() if name not in _CACHED
-    }
     store = home / ".study" / "mlflow"
     return Settings(
         home=home,
@@ -82,7 +82,10 @@ def settings(start: Path) -> Settings:
         mlflow=keys.mlflow or f"sqlite:///{store / 'mlflow.db'}",
         artifacts=store / "artifacts",
         components=tuple(keys.components),
-        data={name: {key: str(home / value) for key, value in table.items()} for name, table in data.items()},
+        data={
+            name: {key: str(home / value) for key, value in table.items()}
+            for name, table in given_places.items()
+        },
     )
 
 

@@ -1,55 +1,48 @@
-"""A study as its author writes it, checked word by word."""
+"""A study as its author writes it: every key known, every value of the right type."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import Annotated, Any, Literal
 
-from study.errors import InputError, listing, nearest
-from study.hashing import canonical_json, digest, file_digest
-from study.config.registry import CONFIGURED, Config, Neutral, Range, Registry, neutral_value
 from study.config.recipes import compose, recipe
-from study.config.settings import Settings
+from study.config.registry import Range
 from study.config.tables import Table, assign, fill, leaves, parse_setting, read_toml
+from study.errors import InputError, listing, nearest
+from study.hashing import canonical_json, digest
 
-DEFAULT_BASE = {
-    "dataset": "faces",
-    "network": "ifdd",
-    "loss": "cross-entropy-context",
-    "augmentation": "none",
-}
+TASK_KEYS = ("function", "command")
+"""Keys of ``[task]`` that name the task where ``name`` is absent."""
+DEFAULT_TASK = "clips"
+MOST_REPETITIONS = 10_000
 
 
 @dataclass(frozen=True)
-class Train:
-    """How every run is trained; each key counts towards a run's identity."""
+class Level:
+    """One value of a factor."""
 
-    epochs: Annotated[int, Range(1)] = 6
-    batch_size: Annotated[int, Range(1)] = 32
-    lr: Annotated[float, Range(0.0)] = 1e-3
-    weight_decay: Annotated[float, Range(0.0)] = 1e-3
-    warmup_epochs: Annotated[float, Range(0.0)] = 1.0
-    clip_norm: Annotated[float, Range(0.0)] = 1.0
-    schedule: Literal["cosine", "ifdd-released"] = "cosine"
-    mixup: Annotated[float, Range(0.0)] = 0.0
-    cutmix: Annotated[float, Range(0.0)] = 0.0
-    mix_probability: Annotated[float, Range(0.0, 1.0)] = 1.0
-    ema: Annotated[float, Range(0.0, 0.999999)] = 0.0
-    stream: Annotated[int, Range(0)] = 0
-    labels: Literal["true", "shuffled"] = "true"
-    fit: Annotated[Literal["train", "train+val"], Neutral("train")] = "train"
-    determinism: Annotated[Literal["strict", "warn", "off"], Neutral("warn")] = "warn"
+    value: Any
+    label: str = ""
+    """What reports call it; the value itself where it is empty."""
+
+    @property
+    def text(self) -> str:
+        """The label, or the value as a reader would write it."""
+        return self.label or written(self.value)
 
 
 @dataclass(frozen=True)
 class Design:
     """Which cells of the factors' grid are trained."""
 
-    kind: Literal["one-factor", "leave-one-out", "factorial"]
-    reference: dict[str, Any]
-    """The level of every factor that variants are compared with; those in `within` have none."""
+    kind: Literal["one-factor", "leave-one-out", "factorial"] = "one-factor"
+    reference: dict[str, Any] = field(default_factory=dict)
+    """The level of every factor that variants are compared with; those in `within` have none.
+
+    Where it names none at all, each factor's is the one that ``[base]`` has, or the first.
+    """
     within: list[str] = field(default_factory=list)
     """Factors whose levels are strata: the design is made, and compared, inside each of them."""
 
@@ -83,23 +76,18 @@ class Search:
 
 
 @dataclass(frozen=True)
-class Confirm:
-    """Fresh trainings of each variant's chosen configuration, paired across variants by seed."""
-
-    seeds: Annotated[int, Range(1)] = 5
-    final: Literal["best", "train+val"] = "best"
-    """Train on the train split and test the best epoch, or on train and selection and test the last one."""
-
-
-@dataclass(frozen=True)
 class Analysis:
     """What is compared, and how large a difference matters."""
 
-    metric: Literal["war", "uar"] = "war"
+    metric: str | dict[str, Any] = ""
+    """The primary metric: a name, or a table with its parameters; the task's first where it is empty."""
+    metrics: list[str] = field(default_factory=list)
+    """Metrics that are described beside the task's own."""
     rope: Annotated[float, Range(0.0)] = 0.5
+    """The least difference of interest, in the metric's scaled unit."""
     alpha: Annotated[float, Range(0.001, 0.5)] = 0.05
     measures: list[str] = field(default_factory=list)
-    """Of what the networks' parts do, taken of confirmed runs; asking for one trains nothing."""
+    """Of what the networks' parts do, taken of repetitions; asking for one trains nothing."""
 
 
 @dataclass(frozen=True)
@@ -111,15 +99,18 @@ class Claim:
 
 
 @dataclass(frozen=True)
-class _Keys:
-    title: str
-    question: str
+class StudyKeys:
+    """The keys of a study file; tables of the task's own come beside them."""
+
     factors: Any
-    design: Any
+    title: str = ""
+    question: str = ""
+    design: Any = field(default_factory=dict)
     seed: Annotated[int, Range(0)] = 0
+    repetitions: Annotated[int, Range(1, MOST_REPETITIONS)] = 5
     recipe: str = ""
+    task: Any = field(default_factory=dict)
     base: Any = field(default_factory=dict)
-    train: Any = field(default_factory=dict)
     search: Any = field(default_factory=dict)
     confirm: Any = field(default_factory=dict)
     analysis: Any = field(default_factory=dict)
@@ -128,45 +119,51 @@ class _Keys:
 
 @dataclass(frozen=True)
 class StudySpec:
-    """One question, ready to be designed: every key known, every value of the right type."""
+    """One question, as it was written; what its task allows is checked when it is compiled."""
 
     name: str
     file: str
     title: str
     question: str
     seed: int
+    repetitions: int
+    task: Mapping[str, Any]
+    """The ``[task]`` table, with ``name``."""
     base: Mapping[str, Any]
-    train: Train
+    """What every variant shares: ``[base]`` and the task's own tables, such as ``[train]``."""
+    tables: tuple[str, ...]
+    """The keys of `base` that are tables of their own in the file; only those that the task declares may be."""
     design: Design
-    factors: Mapping[str, tuple[Any, ...]]
+    factors: Mapping[str, tuple[Level, ...]]
     search: Search
-    confirm: Confirm
+    confirm: Mapping[str, Any]
+    """Values by dotted key that repetitions have in place of those of trials."""
     analysis: Analysis
     claims: tuple[Claim, ...]
     origins: Mapping[str, str]
     """Where each value came from, by dotted key."""
 
 
-def load(path: Path, profile: str | None = None, changes: Sequence[str] = ()) -> StudySpec:
-    """Read a study file; `profile` and `changes` (``key=value``) make another study of it.
+def load(path: Path, preset: str | None = None, changes: Sequence[str] = ()) -> StudySpec:
+    """Read a study file; `preset` and `changes` (``key=value``) make another study of it.
 
-    Values compose in one direction: defaults, study.toml's places, the recipe, the study, its profile, `changes`.
+    Values compose in one direction: defaults, study.toml's places, the recipe, the study, its preset, `changes`.
 
     Raises:
-        InputError: Anything in the file that is not allowed; the message names the key.
+        InputError: Anything in the file that no task allows; the message names the key.
     """
     tree = read_toml(path)
-    profiles = tree.pop("profile", {})
-    if not isinstance(profiles, Mapping) or not all(
-        isinstance(table, Mapping) for table in profiles.values()
-    ):
-        raise InputError(f"{path}: profile: must hold one table a profile, such as [profile.smoke].")
+    if "profile" in tree and "preset" not in tree:
+        raise InputError(f"{path}: profile: is called 'preset' now; write [preset.smoke].")
+    presets = tree.pop("preset", {})
+    if not isinstance(presets, Mapping) or not all(isinstance(table, Mapping) for table in presets.values()):
+        raise InputError(f"{path}: preset: must hold one table a preset, such as [preset.smoke].")
     layers: list[tuple[str, Mapping[str, Any]]] = []
-    if profile is not None:
-        if profile not in profiles:
-            allowed = f"Allowed: {listing(profiles)}." if profiles else "The study has no profiles."
-            raise InputError(f"{path}: no profile {profile!r}.{nearest(profile, profiles)} {allowed}")
-        layers.append((f"profile {profile}", profiles[profile]))
+    if preset is not None:
+        if preset not in presets:
+            allowed = f"Allowed: {listing(presets)}." if presets else "The study has no presets."
+            raise InputError(f"{path}: no preset {preset!r}.{nearest(preset, presets)} {allowed}")
+        layers.append((f"preset {preset}", presets[preset]))
     if changes:
         layers.append(("--set", dict(parse_setting(change) for change in changes)))
 
@@ -177,14 +174,14 @@ def load(path: Path, profile: str | None = None, changes: Sequence[str] = ()) ->
             origins = {old: where for old, where in origins.items() if not (old + ".").startswith(key + ".")}
             origins |= dict.fromkeys(leaves({key: value}), origin)
     if "recipe" in tree:
-        tree, given = compose(tree, recipe(tree["recipe"], f"{path}: recipe"))
+        tree, given = compose(tree, recipe(tree["recipe"], f"{path}: recipe", path.parent))
         origins |= dict.fromkeys(given, f"recipe {tree['recipe']}")
-    return _checked(tree, path, name_of(path, profile, changes), origins)
+    return _checked(tree, path, name_of(path, preset, changes), origins)
 
 
-def name_of(path: Path, profile: str | None = None, changes: Sequence[str] = ()) -> str:
-    """Return the name of the study that a file, a profile and changes make: ``issm``, ``issm@smoke``."""
-    marks = [profile] if profile else []
+def name_of(path: Path, preset: str | None = None, changes: Sequence[str] = ()) -> str:
+    """Return the name of the study that a file, a preset and changes make: ``issm``, ``issm@smoke``."""
+    marks = [preset] if preset else []
     if changes:
         marks.append(digest(sorted(changes), 6))
     return "@".join([path.stem, "-".join(marks)]) if marks else path.stem
@@ -192,29 +189,80 @@ def name_of(path: Path, profile: str | None = None, changes: Sequence[str] = ())
 
 def _checked(tree: Table, path: Path, name: str, origins: Mapping[str, str]) -> StudySpec:
     where = f"{path}:"
-    keys = fill(_Keys, tree, where)
-    claims = keys.claims
-    if not isinstance(claims, list):
-        raise InputError(f"{where} claims: must be written as [[claims]]. Got {claims!r} instead.")
+    known = StudyKeys.__dataclass_fields__
+    own = {key: value for key, value in tree.items() if key not in known and isinstance(value, Mapping)}
+    keys = fill(StudyKeys, {key: value for key, value in tree.items() if key not in own}, where)
+    if not isinstance(keys.claims, list):
+        raise InputError(f"{where} claims: must be written as [[claims]]. Got {keys.claims!r} instead.")
+    base = _table(keys.base, f"{where} base")
+    _check_values(base | own, f"{where} base")
+    factors = _factors(keys.factors, f"{where} factors")
+    for key in own:
+        if key in base:
+            raise InputError(f"{where} {key}: is written twice, as [{key}] and in [base].")
     spec = StudySpec(
         name=name,
         file=str(path),
-        title=keys.title,
-        question=keys.question,
+        title=keys.title or path.stem,
+        question=keys.question or f"What difference does {' or '.join(factors)} make?",
         seed=keys.seed,
-        base=_base(keys.base, f"{where} base"),
-        train=fill(Train, keys.train, f"{where} train"),
+        repetitions=keys.repetitions,
+        task=_task(keys.task, f"{where} task"),
+        base={**base, **own},
+        tables=tuple(own),
         design=fill(Design, keys.design, f"{where} design"),
-        factors=_factors(keys.factors, f"{where} factors"),
+        factors=factors,
         search=fill(Search, keys.search, f"{where} search"),
-        confirm=fill(Confirm, keys.confirm, f"{where} confirm"),
+        confirm=_confirm(keys.confirm, f"{where} confirm"),
         analysis=fill(Analysis, keys.analysis, f"{where} analysis"),
-        claims=tuple(fill(Claim, claim, f"{where} claims[{place}]") for place, claim in enumerate(claims)),
+        claims=tuple(
+            fill(Claim, claim, f"{where} claims[{number}]") for number, claim in enumerate(keys.claims)
+        ),
         origins=origins,
     )
     dimensions(spec)
     _check_search(spec.search, f"{where} search")
     return spec
+
+
+def _check_values(table: Mapping[str, Any], where: str) -> None:
+    """Raise InputError where a configuration holds what is no finite number, text, list or table."""
+    for key, value in leaves(table).items():
+        try:
+            canonical_json(value)
+        except (ValueError, TypeError):
+            raise InputError(
+                f"{where}.{key}: must be a finite number, true, false, text, a list or a table. Got {value!r} instead."
+            ) from None
+
+
+def _table(given: Any, where: str) -> dict[str, Any]:
+    if not isinstance(given, Mapping):
+        raise InputError(f"{where}: must be a table. Got {given!r} instead.")
+    return dict(given)
+
+
+def _task(given: Any, where: str) -> dict[str, Any]:
+    """Return the task's table with its name."""
+    table = {"name": given} if isinstance(given, str) else _table(given, where)
+    if "name" not in table:
+        named = [key for key in TASK_KEYS if key in table]
+        if len(named) > 1:
+            raise InputError(f"{where}: has {listing(named)}; write one of them.")
+        if table and not named:
+            raise InputError(f"{where}: must have one of 'name', {listing(TASK_KEYS)}. Got {listing(table)}.")
+        table["name"] = named[0] if named else DEFAULT_TASK
+    return table
+
+
+def _confirm(given: Any, where: str) -> dict[str, Any]:
+    """Return what repetitions have in place of trials' values, by dotted key."""
+    table = leaves(_table(given, where))
+    if "seeds" in table:
+        raise InputError(f"{where}.seeds: is called 'repetitions' now, at the top of the file.")
+    if "final" in table:
+        raise InputError(f'{where}.final: write "train.fit" = {table["final"]!r} in [confirm] instead.')
+    return table
 
 
 def _check_search(search: Search, where: str) -> None:
@@ -230,44 +278,54 @@ def _check_search(search: Search, where: str) -> None:
         )
 
 
-def _base(given: Any, where: str) -> dict[str, Any]:
-    if not isinstance(given, Mapping):
-        raise InputError(f"{where}: must be a table. Got {given!r} instead.")
-    for key in given:
-        if key not in CONFIGURED:
-            raise InputError(
-                f"{where}.{key}: unknown key.{nearest(key, CONFIGURED)} Allowed: {listing(CONFIGURED)}."
-            )
-    return {**DEFAULT_BASE, **given}
-
-
-def _factors(given: Any, where: str) -> dict[str, tuple[Any, ...]]:
+def _factors(given: Any, where: str) -> dict[str, tuple[Level, ...]]:
     if not isinstance(given, Mapping) or not given:
         raise InputError(f"{where}: must hold at least one factor, such as splitter = ['even-odd', 'issm'].")
-    factors: dict[str, tuple[Any, ...]] = {}
+    factors: dict[str, tuple[Level, ...]] = {}
     for key, levels in _factor_items(given):
         if not isinstance(levels, list) or not levels:
             raise InputError(
                 f"{where}.{key}: must be a list of levels that is not empty. Got {levels!r} instead."
             )
-        if odd := [
-            level for level in levels if not isinstance(level, str | bool | int | float | Mapping | list)
-        ]:
-            raise InputError(
-                f"{where}.{key}: a level must be a name, a table, a number or a list. Got {odd[0]!r}."
-            )
-        if len({canonical_json(level) for level in levels}) < len(levels):
-            raise InputError(f"{where}.{key}: names a level twice: {levels!r}.")
-        _check_kind(key, f"{where}.{key}")
-        factors[key] = tuple(levels)
+        found = tuple(_level(level, f"{where}.{key}") for level in levels)
+        for what, values in (
+            ("a level", [canonical_json(level.value) for level in found]),
+            ("a label", [level.text for level in found]),
+        ):
+            if len(set(values)) < len(values):
+                raise InputError(f"{where}.{key}: names {what} twice: {levels!r}.")
+        factors[key] = found
     return factors
 
 
-def _check_kind(key: str, where: str) -> None:
-    """Raise InputError where a dotted key begins with nothing that a study can vary."""
-    kind, allowed = key.partition(".")[0], (*CONFIGURED, "train")
-    if kind not in allowed:
-        raise InputError(f"{where}: unknown key.{nearest(kind, allowed)} Allowed: {listing(allowed)}.")
+def _level(given: Any, where: str) -> Level:
+    """Return a level; ``{ value = …, label = "…" }`` gives it a label."""
+    if isinstance(given, Mapping) and "value" in given and set(given) <= {"value", "label"}:
+        label = given.get("label", "")
+        if not isinstance(label, str) or (not label.strip() and "label" in given):
+            raise InputError(f"{where}: label: must be a string that is not empty. Got {label!r} instead.")
+        return Level(_level(given["value"], where).value, label.strip())
+    if not isinstance(given, str | bool | int | float | Mapping | list):
+        raise InputError(f"{where}: a level must be a name, a table, a number or a list. Got {given!r}.")
+    try:
+        canonical_json(given)
+    except (ValueError, TypeError):
+        raise InputError(
+            f"{where}: a level must hold finite numbers and text alone. Got {given!r}."
+        ) from None
+    return Level(given)
+
+
+def written(value: Any) -> str:
+    """Return a value as a reader would write it: ``issm(frozen=true)``, ``0.001``."""
+    if isinstance(value, Mapping):
+        rest = ", ".join(f"{key}={written(item)}" for key, item in value.items() if key != "name")
+        return f"{value.get('name', '')}({rest})" if rest else str(value.get("name", ""))
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        return f"{value:g}"
+    return str(value)
 
 
 def _factor_items(given: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
@@ -287,7 +345,7 @@ def dimensions(spec: StudySpec) -> dict[str, Dimension]:
         InputError: A dimension that is neither a range nor a list of choices.
     """
     found: dict[str, Dimension] = {}
-    for key, value in spec.search.space.items():
+    for key, value in _space_items(spec.search.space):
         where = f"{spec.file}: search.space.{key}"
         if not isinstance(value, list | Mapping):
             raise InputError(
@@ -310,99 +368,10 @@ def dimensions(spec: StudySpec) -> dict[str, Dimension]:
     return dict(sorted(found.items()))
 
 
-def resolve(
-    spec: StudySpec,
-    registry: Registry,
-    settings: Settings,
-    values: Mapping[str, Any],
-    section: str = "factors",
-) -> tuple[dict[str, Config], dict[str, str]]:
-    """Return the full configuration of one training and the places it names on this machine.
-
-    Args:
-        spec: The study.
-        registry: What may be named.
-        settings: Gives data sets their places.
-        values: Levels and hyperparameters by dotted key, put on top of the study's own.
-        section: Where the study's author wrote these values, for messages.
-
-    Raises:
-        InputError: A component, parameter or value that does not exist or is not allowed.
-    """
-    tree: Table = {"train": asdict(spec.train), **spec.base}
-    written = {kind: f"{spec.file}: base.{kind}" for kind in CONFIGURED} | {"train": f"{spec.file}: train"}
-    for key, value in values.items():
-        kind = key.partition(".")[0]
-        written[kind] = f"{spec.file}: {section}.{kind}"
-        _check_kind(key, f"{spec.file}: {section}.{key}")
-        if "." in key and kind not in tree:
-            tree[kind] = registry.parts(_network(tree, registry, written)).get(kind, {})
-        if "." in key:
-            assign(tree, key, value)
-        else:
-            tree[key] = value  # another component, which has nothing of the base's
-
-    network = _network(tree, registry, written)
-    parts = registry.parts(network)
-    for kind in tree:
-        if kind not in (*parts, *DEFAULT_BASE, "train"):
-            has = f"its parts are {listing(parts)}" if parts else "it is one whole"
-            raise InputError(f"{written[kind]}: the network {network!r} has no {kind}; {has}.")
-    config: dict[str, Config] = {}
-    for kind in (*DEFAULT_BASE, *parts):
-        value = tree.get(kind, parts.get(kind))
-        if kind == "dataset":
-            value = _with_places(value, settings, registry)
-        config[kind] = registry.resolve(kind, value, written[kind])
-    config["train"] = {
-        **asdict(fill(Train, tree["train"], written["train"])),
-        "select_by": spec.analysis.metric,
-    }
-    return _split_places(config, registry)
-
-
-def neutral_values(config: Mapping[str, Config], registry: Registry) -> dict[str, Any]:
-    """Return the values at which later-added parameters of a configuration do not count, by dotted key."""
-    hints = get_type_hints(Train, include_extras=True)
-    declared = {f"train.{key}": neutral_value(hint) for key, hint in hints.items()}
-    for kind, table in config.items():
-        if kind in CONFIGURED:
-            parameters = registry.get(kind, table["name"]).parameters
-            declared |= {f"{kind}.{key}": parameter.neutral for key, parameter in parameters.items()}
-    return {key: value for key, value in declared.items() if value is not None}
-
-
-def _network(tree: Table, registry: Registry, written: Mapping[str, str]) -> str:
-    return str(registry.resolve("network", tree["network"], written["network"])["name"])
-
-
-def _with_places(value: Any, settings: Settings, registry: Registry) -> Any:
-    """Add the places that study.toml knows for the data set; the study's own win."""
-    table = (
-        {"name": value} if isinstance(value, str) else dict(value) if isinstance(value, Mapping) else value
-    )
-    if not isinstance(table, dict) or table.get("name") not in registry.names("dataset"):
-        return value
-    declared = registry.get("dataset", table["name"]).parameters
-    known = settings.data.get(table["name"], {})
-    return {**{key: path for key, path in known.items() if key in declared}, **table}
-
-
-def _split_places(config: dict[str, Config], registry: Registry) -> tuple[dict[str, Config], dict[str, str]]:
-    """Part the configuration, which counts, from the places on this machine, which do not."""
-    places: dict[str, str] = {}
-    counted: dict[str, Config] = {}
-    for kind, table in config.items():
-        declared = registry.get(kind, table["name"]).parameters if kind in CONFIGURED else {}
-        counted[kind] = {}
-        for key, value in table.items():
-            if key in declared and declared[key].is_place:
-                if value:
-                    places[f"{kind}.{key}"] = str(Path(value).expanduser().absolute())
-            elif key in declared and declared[key].is_file and value != declared[key].default:
-                path = Path(value).expanduser().absolute()
-                counted[kind][key] = file_digest(path)
-                places[f"{kind}.{key}"] = f"{path}#{counted[kind][key]}"
-            else:
-                counted[kind][key] = value
-    return counted, places
+def _space_items(given: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    """Return dimensions by dotted key, whether TOML wrote ``"train.lr"`` or ``train.lr``."""
+    items: list[tuple[str, Any]] = []
+    for key, value in given.items():
+        nested = isinstance(value, Mapping) and not set(value) & set(Dimension.__dataclass_fields__)
+        items += _space_items(value, f"{prefix}{key}.") if nested else [(prefix + key, value)]
+    return items

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
-from study.errors import InputError, listing, nearest
 from study.config.registry import check, describe
+from study.errors import InputError, listing, nearest
 
 Table = dict[str, Any]
 Schema = TypeVar("Schema")
@@ -42,8 +43,27 @@ def parse_setting(text: str) -> tuple[str, Any]:
         return key.strip(), value.strip()
 
 
-def assign(tree: Table, key: str, value: Any) -> None:
-    """Put `value` at a dotted `key`, in place; a component given by its name becomes a table on the way."""
+def as_setting(key: str, value: Any) -> str:
+    """Return ``key=value`` as `parse_setting` reads it."""
+    return f"{key}={_toml(value)}"
+
+
+def _toml(value: Any) -> str:
+    """Return a value as TOML on one line."""
+    if isinstance(value, Mapping):
+        inside = ", ".join(f"{json.dumps(name)} = {_toml(item)}" for name, item in value.items())
+        return "{" + inside + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(_toml, value)) + "]"
+    return json.dumps(value, ensure_ascii=False)
+
+
+def assign(tree: Table, key: str, value: Any, where: str = "") -> None:
+    """Put `value` at a dotted `key`, in place; a component given by its name becomes a table on the way.
+
+    Raises:
+        InputError: Something on the way is a value; `where` names the key in the message.
+    """
     *parents, last = key.split(".")
     for parent in parents:
         below = tree.setdefault(parent, {})
@@ -52,7 +72,7 @@ def assign(tree: Table, key: str, value: Any) -> None:
         elif isinstance(below, Mapping):
             below = tree[parent] = dict(below)
         else:
-            raise InputError(f"{key}: {parent!r} is a value, not a table.")
+            raise InputError(f"{where or key}: {parent!r} is a value, not a table.")
         tree = below
     if not parents and isinstance(value, Mapping) and isinstance(tree.get(last), Mapping):
         tree[last] = {**tree[last], **value}

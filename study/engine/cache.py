@@ -6,24 +6,24 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, fields, replace
+from dataclasses import MISSING, dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from study.config.tables import leaves
 from study.engine import plan
-from study.errors import InputError
+from study.engine.search import suggest
 from study.hashing import canonical_json
 from study.ledger.record import StudyRecord, VariantRecord
 from study.ledger.store import Ledger, Snapshot
 from study.records import RunSpec
-from study.engine.search import suggest
 
 MOST_TOLD = 3
 """Differences of a run from its nearest twin, and files of code."""
 
 COUNTED = {
-    f.name: f.default for f in fields(RunSpec) if f.metadata.get("counts", True) and f.name != "config"
+    f.name: f.default for f in fields(RunSpec) if f.metadata.get("counts", True) and f.default is not MISSING
 }
 """What counts besides the configuration, and the value of a request that was written without it."""
 
@@ -40,6 +40,8 @@ class Listed:
     job: plan.Job
     status: str
     """``cached``, ``failed: …``, ``pruned after epoch 2``, ``unfinished, …`` or ``new``."""
+    is_done: bool = False
+    """Whether the ledger has its result, or why it was stopped."""
     reason: str = ""
     """How it differs from the nearest run that is cached; empty where it is cached itself, or only its seed differs."""
 
@@ -68,7 +70,9 @@ def listing(study: StudyRecord, ledger: Ledger) -> Listing:
     decided = []
     for job in plan.trainings(study, finished):
         why = "" if job.seen(finished).final else past.why_not(job.run, job.purpose)
-        decided.append(Listed(job, _status(job, ledger, finished), why))
+        state = job.seen(finished)
+        is_done = state.result is not None or state.pruned is not None
+        decided.append(Listed(job, _status(job, ledger, finished), is_done, why))
     known = Counter(listed.job.variant for listed in decided)
     each = plan.size(study) // len(study.variants)
     undetermined = (
@@ -95,7 +99,8 @@ def _status(job: plan.Job, ledger: Ledger, finished: plan.Finished) -> str:
         return f"failed: {state.failure.reason}"
     if not ledger.is_begun(job.run):
         return "new"
-    return f"unfinished, {len(ledger.history(job.run))} of {job.run.config['train']['epochs']} epochs done"
+    of = f" of {job.run.epochs}" if job.run.epochs else ""
+    return f"unfinished, {len(ledger.history(job.run))}{of} epochs done"
 
 
 class Past:
@@ -104,7 +109,7 @@ class Past:
     def __init__(self, study: StudyRecord, ledger: Ledger) -> None:
         self._study = study
         self._ledger = ledger
-        self._varied = {*study.space, *([] if study.final == "best" else ["train.fit"])}
+        self._varied = {*study.space, *study.confirm}
         self._told: dict[tuple[bool, Request], str] = {}
 
     @cached_property
@@ -125,16 +130,16 @@ class Past:
         searched = purpose == "search"
         own = _request(_flat(vars(run)), self._varied if searched else ())
         if (searched, own) not in self._told:
-            self._told[searched, own] = self._difference(own, self._requests[searched], run.neutral)
+            self._told[searched, own] = self._difference(own, self._requests[searched], run.legacy)
         return self._told[searched, own]
 
     def _difference(
-        self, own: Request, others: Mapping[Request, list[Path]], neutral: Mapping[str, Any]
+        self, own: Request, others: Mapping[Request, list[Path]], legacy: Mapping[str, Any]
     ) -> str:
         if own in others or not others:
             return ""
         twin = min(others, key=lambda other: (len({key for key, _ in own ^ other}), -len(others[other])))
-        told = list(self._differences({**neutral, **dict(own)}, {**neutral, **dict(twin)}))
+        told = list(self._differences({**legacy, **dict(own)}, {**legacy, **dict(twin)}))
         more = f", and {len(told) - MOST_TOLD} more" if len(told) > MOST_TOLD else ""
         return "; ".join(told[:MOST_TOLD]) + more
 
@@ -150,7 +155,7 @@ class Past:
                 yield from self._code(own[key], twin[key], bool(replaced))
             elif key == "data_digest":
                 if not any(other.startswith("dataset.") for other in keys):
-                    yield "data digest differs"
+                    yield "the data differ"
             elif kind not in replaced:
                 yield f"{key} differs: {own.get(key, ABSENT)}, was {twin.get(key, ABSENT)}"
 
@@ -160,7 +165,7 @@ class Past:
         if changed is None:
             yield "code differs (of which files, is not known)"
         elif files := [name for name, sides in changed.items() if sides == 2 or not has_other_parts]:
-            yield f"code of {_files(files)} changed"
+            yield f"code of {named_files(files)} changed"
 
     def measures_by_code(self, name: str, kept: Mapping[str, str]) -> Counter[str]:
         """Return how often a measure was taken of the study's runs, by the digest of the measure's code.
@@ -199,13 +204,18 @@ def _finished(runs: Path) -> Iterator[tuple[Path, Mapping[str, Any]]]:
 
 def _flat(request: Mapping[str, Any]) -> dict[str, Any]:
     """Return all that counts in a request, by dotted key."""
-    neutral = request.get("neutral", {})
-    flat = {name: request.get(name, default) for name, default in COUNTED.items()}
-    for kind, table in request["config"].items():
-        for key, value in table.items():
-            if (name := f"{kind}.{key}") not in neutral or neutral[name] != value:
-                flat[name] = value if isinstance(value, str | int | float | None) else canonical_json(value)
+    legacy = request.get("legacy", {})
+    flat = {name: _plain(request.get(name, default)) for name, default in COUNTED.items()}
+    flat |= {name: request[name] for name in ("code_digest", "data_digest")}
+    for key, value in leaves(request["config"]).items():
+        if key not in legacy or legacy[key] != value:
+            flat[key] = _plain(value)
     return flat
+
+
+def _plain(value: Any) -> Any:
+    """Return a value that can be compared and hashed."""
+    return value if isinstance(value, str | int | float | None) else canonical_json(value)
 
 
 def _request(flat: Mapping[str, Any], left_out: Collection[str] = ()) -> Request:
@@ -228,76 +238,9 @@ def changed_modules(study: StudyRecord, ledger: Ledger, new: str, old: str) -> d
     }
 
 
-def _files(modules: Collection[str]) -> str:
+def named_files(modules: Collection[str]) -> str:
     """Return modules as people name files, the first few of them."""
     names = [f"{module.rpartition('.')[2]}.py" for module in modules]
     if len(names) > MOST_TOLD:
         return f"{', '.join(names[:MOST_TOLD])} and {len(names) - MOST_TOLD} more files"
     return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else names[0]
-
-
-def acceptable(study: StudyRecord, ledger: Ledger) -> dict[str, str]:
-    """Return the older code whose runs could stand for this study's, by the digest of today's.
-
-    It has more runs than today's that differ in nothing but code. Of several, the one that the study was
-    carried out with last; else the one with the most runs.
-    """
-    past, last = Past(study, ledger), _last_code(study, ledger)
-    found: dict[str, Counter[str]] = defaultdict(Counter)
-    for variant in study.variants:
-        found[variant.template.code_digest] += past.runs_by_code(variant)
-    kept = {new: old for new, counts in found.items() if (old := _preferred(counts, new, last))}
-    for measure in study.measures:
-        name, _, new = measure.partition("@")
-        if old := _preferred(past.measures_by_code(name, kept), new, last):
-            kept[new] = old
-    return {new: old for new, old in kept.items() if new not in study.accepted_code.values()}
-
-
-def _last_code(study: StudyRecord, ledger: Ledger) -> frozenset[str]:
-    """Return the digests of code in the study's record as it was last carried out."""
-    try:
-        earlier = ledger.study(study.name)
-    except InputError:  # it never was
-        return frozenset()
-    measures = {measure.partition("@")[2] for measure in earlier.measures}
-    return frozenset({variant.template.code_digest for variant in earlier.variants} | measures)
-
-
-def _preferred(found: Counter[str], new: str, last: Collection[str]) -> str:
-    """Return the older code to stand for `new`; none, ``""``, where `new` itself has no fewer runs."""
-    older = sorted(code for code in found if code != new and found[code] > found[new])
-    return max(older, key=lambda code: (code in last, found[code]), default="")
-
-
-def keep(study: StudyRecord, accepted: Mapping[str, str]) -> StudyRecord:
-    """Return the study with older code in place of today's wherever its author has said that they do the same."""
-    variants = tuple(
-        replace(v, template=replace(v.template, code_digest=accepted[v.template.code_digest]))
-        if v.template.code_digest in accepted
-        else v
-        for v in study.variants
-    )
-    measures = tuple(
-        f"{name}@{accepted.get(code, code)}" for name, _, code in (m.partition("@") for m in study.measures)
-    )
-    return replace(
-        study, variants=variants, measures=measures, accepted_code={**study.accepted_code, **accepted}
-    )
-
-
-def accepted(study: StudyRecord, ledger: Ledger) -> dict[str, str]:
-    """Return what was said before of the code that the study would run today."""
-    return {new: old for new in study.code if (old := ledger.accepted(new)) is not None}
-
-
-def told(study: StudyRecord, ledger: Ledger, code: Mapping[str, str]) -> Iterator[str]:
-    """Yield, for people, which code stands for which."""
-    for new, old in code.items():
-        changed = changed_modules(study, ledger, new, old)
-        what = (
-            f"changes in {_files(changed)}"
-            if changed
-            else "changes that are not known, for the runs are old,"
-        )
-        yield f"Runs of code {old} stand for those of code {new}: {what} are taken to change no number."

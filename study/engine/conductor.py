@@ -1,28 +1,27 @@
-"""The story of a study: from a file that asks to a report that answers."""
+"""Carry a study out: plan what is due, run it, keep what came of it, write the report."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from study.engine import jobs as outcomes
-from study.engine import plan
-from study.engine.queue import Agenda, known
 from study.analysis.findings import Findings
 from study.analysis.gather import gather
-from study.errors import StudyError
+from study.config.settings import Keep
+from study.engine import jobs, plan
 from study.engine.events import Began, Concluded, Ended, EpochEnded, Listener, Retried, Started, Waiting
-from study.executors import base as protocol
+from study.engine.queue import Agenda, known
+from study.errors import StudyError
+from study.executors import base
 from study.executors.base import Executor
 from study.ledger.locks import Holder
 from study.ledger.record import RunState, StudyRecord
 from study.ledger.sessions import Session
 from study.ledger.store import Ledger
-from study.config.compile import TARGETS
-from study.config.settings import Keep
 
 POLL_S = 0.5
+Writer = Callable[[Findings, Path], object]
 
 
 def run(
@@ -31,8 +30,11 @@ def run(
     executor: Executor,
     reports: Path,
     tell: Listener,
-    targets: Mapping[plan.JobKind, str] = TARGETS,
+    targets: Mapping[plan.JobKind, str] = jobs.TARGETS,
     keep: Keep = "confirmed",
+    computes: Mapping[str, Callable[..., float]] | None = None,
+    environment: Mapping[str, str] | None = None,
+    write: Writer | None = None,
 ) -> Findings:
     """Carry the study out and write its report; search trials keep no weights unless `keep` is ``all``.
 
@@ -41,8 +43,8 @@ def run(
         KeyboardInterrupt: Ctrl-C, or somebody asked the study to stop.
     """
     with ledger.hold(study.name):
-        carry_out(ledger.save(study), ledger, executor, tell, targets, keep)
-        return report(study.name, ledger, reports, tell)
+        carry_out(ledger.save(study), ledger, executor, tell, targets, keep, environment)
+        return report(study.name, ledger, reports, tell, computes, write)
 
 
 def carry_out(
@@ -50,8 +52,9 @@ def carry_out(
     ledger: Ledger,
     executor: Executor,
     tell: Listener,
-    targets: Mapping[plan.JobKind, str] = TARGETS,
+    targets: Mapping[plan.JobKind, str] = jobs.TARGETS,
     keep: Keep = "confirmed",
+    environment: Mapping[str, str] | None = None,
 ) -> None:
     """Do whatever is ready until nothing is: the whole study, or what is left of it."""
     agenda, session = Agenda(study, ledger), Session(ledger, study.name, executor.capacity)
@@ -66,7 +69,7 @@ def carry_out(
             for found in agenda.update():
                 _shed(found.job, found.state, ledger, keep)
                 tell(found)
-            taken = _start(agenda, running, ledger, executor, tell, targets)
+            taken = _start(agenda, running, ledger, executor, tell, targets, environment or {})
             if not running and not taken:
                 if agenda.due():
                     continue
@@ -74,19 +77,19 @@ def carry_out(
             if not running:
                 _wait_for(taken, waited_for, tell)
             for event in executor.wait(POLL_S) if running else ():
-                job = running[event.task.key]
-                if isinstance(event, protocol.EpochEnded):
+                job = running[event.call.key]
+                if isinstance(event, base.EpochEnded):
                     tell(EpochEnded(job, event.epoch))
                 elif event.ending == "disk full":
                     raise StudyError(f"{event.reason}. Free some space, then go on with the same command.")
-                elif event.ending == "died" and job.key not in died and not outcomes.is_done(job, ledger):
+                elif event.ending == "died" and job.key not in died and not jobs.is_done(job, ledger):
                     died.add(job.key)
                     tell(Retried(job, event.reason))
-                    executor.submit(event.task)
+                    executor.submit(event.call)
                 else:
                     del running[job.key]
-                    state = outcomes.settle(job, event, ledger)
-                    ledger.release(event.task.folder)
+                    state = jobs.settle(job, event, ledger)
+                    ledger.release(event.call.folder)
                     agenda.ended(job)
                     if job.kind == "train":
                         session.trained()
@@ -98,13 +101,29 @@ def carry_out(
         session.keep()
 
 
-def report(name: str, ledger: Ledger, reports: Path, tell: Listener) -> Findings:
-    """Draw the findings from the ledger and write the report; nothing is trained or measured."""
-    from study.analysis.analyse import findings as analyse
-    from study.reporting.write import write
+def report(
+    name: str,
+    ledger: Ledger,
+    reports: Path,
+    tell: Listener,
+    computes: Mapping[str, Callable[..., float]] | None = None,
+    write: Writer | None = None,
+) -> Findings:
+    """Draw the findings from the ledger and write the report; nothing is trained or measured.
 
-    findings = analyse(gather(ledger, ledger.study(name)))
-    write(findings, reports / name)
+    Args:
+        name: Of the study.
+        ledger: Where it was carried out.
+        reports: The folder of all reports.
+        tell: Takes the event of the conclusion.
+        computes: Functions of metrics, by name, that test results may lack and predictions give.
+        write: Writes the report into a folder; all formats where it is None.
+    """
+    from study.analysis.analyse import findings as analyse
+    from study.reporting.write import write as write_all
+
+    findings = analyse(gather(ledger, ledger.study(name), computes or {}))
+    (write or write_all)(findings, reports / name)
     tell(Concluded(findings, reports / name))
     return findings
 
@@ -123,6 +142,7 @@ def _start(
     executor: Executor,
     tell: Listener,
     targets: Mapping[plan.JobKind, str],
+    environment: Mapping[str, str],
 ) -> dict[Holder, plan.Job]:
     """Start what is due and nobody else is doing; return a job of each other conductor that does one of ours."""
     taken: dict[Holder, plan.Job] = {}
@@ -131,13 +151,13 @@ def _start(
             break
         if job.key in running:
             continue
-        folder = outcomes.folder(job, ledger)
+        folder = jobs.folder(job, ledger)
         if holder := ledger.claim(folder):
             taken[holder] = job
         elif not agenda.is_still_due(job):
             ledger.release(folder)
         else:
-            executor.submit(outcomes.task(job, ledger, targets))
+            executor.submit(jobs.call(job, ledger, targets, environment))
             running[job.key] = job
             tell(Started(job))
     return taken

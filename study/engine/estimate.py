@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from study.engine.plan import Job, Purpose
 from study.ledger.locks import Holder
 from study.ledger.record import RunState, StudyRecord
-from study.engine.plan import Job, Purpose
 
 WHOLE: Literal["whole"] = "whole"
 """Trainings that were not pruned, whatever their purpose."""
@@ -24,7 +24,8 @@ class Training:
     job: Job
     epoch: int
     """How many epochs have ended."""
-    epochs: int
+    epochs: int | None
+    """How many it takes, None where the configuration does not say."""
     seconds: float
     """Wall time of these epochs."""
     holder: Holder | None = None
@@ -64,7 +65,7 @@ class Pace:
             for fold in study.folds
             if self._trials[variant, fold] == study.trials > 0 == self._usable[variant, fold]
         ]
-        return study.seeds * len(vain)
+        return study.repetitions * len(vain)
 
     def left(self, running: Sequence[Training], workers: int) -> float | None:
         """Return how many seconds so many workers need, if what is left takes as long as what is most like it.
@@ -75,7 +76,7 @@ class Pace:
         folds = len(self._study.folds)
         asked: tuple[tuple[Purpose, int], ...] = (
             ("search", self._study.trials),
-            ("confirm", self._study.seeds),
+            ("confirm", self._study.repetitions),
         )
         for variant in (variant.name for variant in self._study.variants):
             for purpose, number in asked:
@@ -87,7 +88,7 @@ class Pace:
                 whole = self._expected(variant, purpose, running)
                 if whole is None:
                     return None
-                rests = [whole * (1 - training.epoch / training.epochs) for training in own]
+                rests = [_rest(training, whole) for training in own]
                 work += whole * max(0, waiting) + sum(rests)
                 longest = max([longest, *rests])
         return max(work / workers, longest)
@@ -101,8 +102,15 @@ class Pace:
         for alike in ((variant, purpose), (variant, WHOLE), (ALL, purpose), (ALL, WHOLE)):
             if self._timed[alike]:
                 return self._seconds[alike] / self._timed[alike]
-        begun = [training for training in running if training.epoch]
-        return sum(t.epochs * t.seconds / t.epoch for t in begun) / len(begun) if begun else None
+        begun = [(t, t.epochs) for t in running if t.epoch and t.epochs]
+        return sum(epochs * t.seconds / t.epoch for t, epochs in begun) / len(begun) if begun else None
+
+
+def _rest(training: Training, whole: float) -> float:
+    """Return the seconds that a training still takes, of those that a whole one does."""
+    if training.epochs:
+        return whole * max(0.0, 1 - training.epoch / training.epochs)
+    return max(0.0, whole - training.seconds)
 
 
 def duration(state: RunState) -> float | None:

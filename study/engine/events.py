@@ -1,4 +1,4 @@
-"""What the conductor tells whoever listens: the progress display and the tracker."""
+"""Events of a study that is carried out: what the progress display and the trackers listen to."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from study.analysis.findings import Findings
+from study.engine.plan import Job
 from study.ledger.locks import Holder
 from study.ledger.record import RunState, StudyRecord
-from study.engine.plan import Job
 from study.records import Epoch
 
 

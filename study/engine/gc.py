@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from study.config.settings import Keep
 from study.engine import plan
+from study.engine.status import studies
 from study.ledger.locks import Holder, holder_of, release, take
 from study.ledger.record import RunState
-from study.ledger.store import CLAIM, LOCK, OF_TRIALS, Ledger, Snapshot
-from study.engine.status import studies
-from study.config.settings import Keep
+from study.ledger.store import CHECKPOINTS, CLAIM, LOCK, OF_TRIALS, Ledger, Snapshot
 
 Reason = Literal[
     "checkpoints of runs that are finished",
@@ -27,7 +27,6 @@ Reason = Literal[
     "runs that no study refers to",
 ]
 
-CHECKPOINT = "checkpoint.pt"
 ASIDE = re.compile(r"\..+\.[a-z0-9_]{8,12}")
 """How `study.files.write` names a file until it is whole."""
 ASIDE_AGE_S = 600
@@ -63,14 +62,14 @@ def spare(ledger: Ledger, keep: Keep = "confirmed", *, unreferenced: bool = Fals
         found += [
             Spare(folder / name, reason, _size(folder / name))
             for name, reason in _of_run(ledger.state(folder.name), asked.of.get(folder.name, ()), keep)
-            if (folder / name).is_file()
+            if (folder / name).exists()
         ]
         found += _litter(folder)
     for folder in _folders(ledger.root / "studies"):
         if folder.name not in asked.held:
             found += [*_litter(folder), *_litter(folder / "suggestions"), *_litter(folder / "sessions")]
     if not asked.held:
-        for folder in (*_folders(ledger.root / "profiles"), ledger.root / "code", ledger.root / "accepted"):
+        for folder in (*_folders(ledger.root / "profiles"), ledger.root / "code", ledger.root):
             found += _litter(folder)
     return found
 
@@ -103,10 +102,11 @@ def _of_run(
 ) -> Iterator[tuple[str, Reason]]:
     """Yield the names of a run's files that nobody will read again."""
     only_tried = bool(asked) and all(job.purpose == "search" for job, _ in asked)
-    if state.result is not None:
-        yield CHECKPOINT, "checkpoints of runs that are finished"
-    elif only_tried and keep != "all" and all(seen.pruned is not None for _, seen in asked):
-        yield CHECKPOINT, "checkpoints of trials that were pruned"
+    for name in CHECKPOINTS:
+        if state.result is not None:
+            yield name, "checkpoints of runs that are finished"
+        elif only_tried and keep != "all" and all(seen.pruned is not None for _, seen in asked):
+            yield name, "checkpoints of trials that were pruned"
     if state.result is not None and only_tried and keep != "all":
         for name in OF_TRIALS:
             yield name, "weights and predictions of search trials"
@@ -136,7 +136,7 @@ def _freed(found: Spare, ledger: Ledger) -> bool:
     if (whole and any(ledger.holder(name) for name in studies(ledger))) or ledger.claim(folder):
         return False
     try:
-        if whole:
+        if whole or path.is_dir():
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Where a job does its work, and what it leaves: a result, or a failure with its reason and its surroundings."""
+"""Where a job does its work, and what it leaves: a result, or a failure with its reason and environment."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 
 from study.engine import plan
 from study.engine.queue import known
-from study.executors.base import Ended, Task
+from study.executors.base import Call, Ended
 from study.hashing import canonical_json
 from study.ledger.record import RunState, StudyRecord
 from study.ledger.store import Ledger, Snapshot
-from study.records import Failure, Machine
 from study.machine import machine
+from study.records import Failure, Machine
 
 
 def folder(job: plan.Job, ledger: Ledger) -> Path:
@@ -23,13 +24,37 @@ def folder(job: plan.Job, ledger: Ledger) -> Path:
     return ledger.profile_folder(job.run) if job.kind == "profile" else ledger.run_folder(job.run)
 
 
-def task(job: plan.Job, ledger: Ledger, targets: Mapping[plan.JobKind, str]) -> Task:
+TARGETS: Mapping[plan.JobKind, str] = {
+    "train": "study.tasks.work:train",
+    "evaluate": "study.tasks.work:evaluate",
+    "measure": "study.tasks.work:measure",
+    "profile": "study.tasks.work:profile",
+}
+"""The function that a worker calls for each kind of job."""
+
+
+def call(
+    job: plan.Job,
+    ledger: Ledger,
+    targets: Mapping[plan.JobKind, str],
+    environment: Mapping[str, str] = MappingProxyType({}),
+) -> Call:
     """Return what an executor needs to do a job; the run's request is written before."""
     if job.kind != "profile":
         ledger.begin(job.run)
     rule = canonical_json(job.rule) if job.rule else ""
     arguments = tuple(argument for argument in (job.measure, rule) if argument)
-    return Task(job.key, targets[job.kind], job.run, folder(job, ledger), arguments)
+    options = job.run.options
+    return Call(
+        job.key,
+        targets[job.kind],
+        job.run,
+        folder(job, ledger),
+        arguments,
+        timeout_s=options.get("timeout_s") or None,
+        devices=options.get("gpus") or 1,
+        env=environment,
+    )
 
 
 def is_done(job: plan.Job, ledger: Ledger) -> bool:
@@ -80,8 +105,8 @@ def _failures(study: StudyRecord, job: plan.Job, state: RunState) -> Iterator[tu
         yield job, state.failure
     if job.purpose == "confirm":
         if state.result is not None and state.result.status == "diverged":
-            reason = "the training diverged: its loss or gradients were not finite"
-            yield job, Failure(job.run.id, "train", reason, "", _told(state.result.machine))
+            reason = "the training diverged: a value that must be finite was not"
+            yield job, Failure(job.run.id, "train", reason, "", _described(state.result.machine))
         for measure in study.measures:
             if measure in state.unmeasured:
                 yield replace(job, kind="measure", measure=measure), state.unmeasured[measure]
@@ -90,7 +115,7 @@ def _failures(study: StudyRecord, job: plan.Job, state: RunState) -> Iterator[tu
 def _unprofiled(
     study: StudyRecord, ledger: Ledger, states: plan.Finished
 ) -> Iterator[tuple[plan.Job, Failure]]:
-    for variant in study.variants:
+    for variant in study.variants if study.has_profile else ():
         network = plan.profile_of(study, variant, states)
         failure = ledger.profile_failure(network) if network is not None else None
         if network is not None and failure is not None:
@@ -99,10 +124,10 @@ def _unprofiled(
 
 def _environment(job: plan.Job, event: Ended) -> dict[str, str]:
     place = {"host": socket.gethostname(), "device": event.device or job.run.device}
-    return {**place, **_told(_this_machine())}
+    return {**place, **_described(_this_machine())}
 
 
-def _told(found: Machine) -> dict[str, str]:
+def _described(found: Machine) -> dict[str, str]:
     return {"hardware": found.hardware, "platform": found.platform, **found.versions}
 
 

@@ -12,19 +12,19 @@ from bisect import insort
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
+from study import seeds
+from study.engine.search import Tried, decision_seed
 from study.hashing import digest, seed_of
 from study.ledger.record import RunState, StudyRecord, VariantRecord
-from study.records import Epoch, RunSpec
-from study.engine.search import Tried, decision_seed
+from study.records import Epoch, RunSpec, best_gain
 
 JobKind = Literal["train", "evaluate", "measure", "profile"]
 Purpose = Literal["search", "confirm", "profile"]
 Finished = Callable[[str], RunState]
 """Returns what is known of a run, by its id; an empty state for one that is new."""
 
-WORST_SCORE = 0.0
 _seed = lru_cache(maxsize=4096)(seed_of)
 
 
@@ -50,7 +50,7 @@ class Job:
     measure: str = ""
     """Which measure to take, as `StudyRecord.measures` writes it."""
     rule: Mapping[str, float] = field(default_factory=dict)
-    """The least score, by epoch, with which a trial goes on."""
+    """The least gain, by epoch, with which a trial goes on."""
 
     @cached_property
     def key(self) -> str:
@@ -98,7 +98,7 @@ def ready(study: StudyRecord, finished: Finished, profiled: frozenset[str] = fro
             asks += new_asks
             jobs += new_jobs
             jobs += _confirming(study, variant, fold, finished)
-        if variant.name in profiled:
+        if not study.has_profile or variant.name in profiled:
             continue
         if (network := profile_of(study, variant, finished)) is not None:
             jobs.append(Job("profile", network, variant.name, "profile", 0))
@@ -107,7 +107,7 @@ def ready(study: StudyRecord, finished: Finished, profiled: frozenset[str] = fro
 
 def trials(study: StudyRecord, variant: VariantRecord, fold: int | None) -> Iterator[RunSpec]:
     """Yield the variant's search trials, in order, as far as they are decided."""
-    seed = _seed("search", study.seed)
+    seed = _seed(seeds.SEARCH, study.seed)
     for number in range(study.trials):
         suggestion = study.suggestions.get(study.decision(variant, fold, number))
         if suggestion is None:
@@ -133,27 +133,28 @@ def searched(
         if not all(trial.state.final for trial in generation):
             return  # the rules of later generations rest on these
         for trial in generation:
-            for epoch, score in _rungs_reached(study, trial.state):
-                insort(reached.setdefault(epoch, []), score)
+            for epoch, gain in _rungs_reached(study, trial.run, trial.state):
+                insort(reached.setdefault(epoch, []), gain)
 
 
 def _rule(study: StudyRecord, run: RunSpec, reached: Mapping[int, Sequence[float]]) -> dict[str, float]:
-    """Return the least score with which a trial goes on, by epoch: successive halving.
+    """Return the least gain with which a trial goes on, by epoch: successive halving.
 
-    With its own score among those of earlier generations' trials that got as far, it must be in the best
+    With its own gain among those of earlier generations' trials that got as far, it must be in the best
     1/`reduction` of them, and be the best at least (Jamieson and Talwalkar 2016; Li et al. 2020).
 
     Args:
         study: Says whether and how trials are pruned.
         run: The trial.
-        reached: Scores of earlier generations' trials by epoch, lowest first.
+        reached: Gains of earlier generations' trials by epoch, lowest first.
     """
     rule = {}
     if study.pruner == "halving":
-        for epoch in rungs(study, run.config["train"]["epochs"] - 1):
-            scores = reached.get(epoch, ())
-            if scores:
-                rule[str(epoch)] = scores[-max(1, (len(scores) + 1) // study.reduction)]
+        last = max(reached, default=0) if run.epochs is None else run.epochs - 1
+        for epoch in rungs(study, last):
+            gains = reached.get(epoch, ())
+            if gains:
+                rule[str(epoch)] = gains[-max(1, (len(gains) + 1) // study.reduction)]
     return rule
 
 
@@ -167,16 +168,16 @@ def rungs(study: StudyRecord, last: int) -> list[int]:
     return found
 
 
-def _rungs_reached(study: StudyRecord, state: RunState) -> Iterator[tuple[int, float]]:
-    """Yield the best score so far at every rung that a trial got to; nothing for one that broke down."""
+def _rungs_reached(study: StudyRecord, run: RunSpec, state: RunState) -> Iterator[tuple[int, float]]:
+    """Yield the best gain so far at every rung that a trial got to; nothing for one that broke down."""
     history: tuple[Epoch, ...] = ()
     if state.pruned is not None:
         history = state.pruned.history
     elif state.is_usable and state.result is not None:
         history = state.result.history
-    scores = [epoch.selection[study.metric] for epoch in history]
-    for epoch in rungs(study, len(history)):
-        yield epoch, max(scores[:epoch])
+    for epoch in rungs(study, history[-1].epoch if history else 0):
+        if (best := best_gain(run, history, epoch)) is not None:
+            yield epoch, best
 
 
 def confirmations(
@@ -192,16 +193,14 @@ def _confirmations(
     parameters = choice(study, variant, fold, finished)
     if parameters is None:
         return
-    if study.final != "best":
-        parameters = {**parameters, "train.fit": study.final}
-    for number in range(study.seeds):
-        yield variant.run(parameters, _seed("confirm", study.seed, number), fold)
+    for number in range(study.repetitions):
+        yield variant.run({**parameters, **study.confirm}, _seed(seeds.REPETITION, study.seed, number), fold)
 
 
 def choice(
     study: StudyRecord, variant: VariantRecord, fold: int | None, finished: Finished
 ) -> Mapping[str, Any] | None:
-    """Return the hyperparameters that the search chose: the best on selection, the earliest on ties.
+    """Return the hyperparameters that the search chose: the best on validation, the earliest on ties.
 
     None while the search goes on, and where no trial was trained to its end.
     """
@@ -213,7 +212,7 @@ def choice(
     usable = [trial for trial in ended if trial.state.is_usable]
     if not usable:
         return None
-    return max(usable, key=lambda trial: _score(trial.state, study.metric)).parameters
+    return max(usable, key=lambda trial: cast(float, gain_of(study, trial.state))).parameters
 
 
 def profile_of(study: StudyRecord, variant: VariantRecord, finished: Finished) -> RunSpec | None:
@@ -233,7 +232,7 @@ def trainings(study: StudyRecord, finished: Finished) -> Iterator[Job]:
 
 def size(study: StudyRecord) -> int:
     """Return the number of trainings that the whole study asks for."""
-    return len(study.variants) * len(study.folds) * (study.trials + study.seeds)
+    return len(study.variants) * len(study.folds) * (study.trials + study.repetitions)
 
 
 def _searching(
@@ -250,7 +249,7 @@ def _searching(
     if not all(trial.state.final for trial in known[:first]):
         return [], jobs
     history = tuple(
-        Tried(trial.parameters, _score(trial.state, study.metric), dict(_reports(study, trial.state)))
+        Tried(trial.parameters, gain_of(study, trial.state), dict(_reports(study, trial.run, trial.state)))
         for trial in known[:first]
         if trial.state.result is not None or trial.state.pruned is not None
     )
@@ -296,14 +295,19 @@ def in_turn(jobs: Iterable[Job]) -> Iterator[Job]:
             yield job
 
 
-def _score(state: RunState, metric: str) -> float:
-    """Return the score that a search is told; a diverged trial has spent its budget for the worst one."""
+def gain_of(study: StudyRecord, state: RunState) -> float | None:
+    """Return the gain that a search is given for a trial; a diverged one has spent its budget for the worst.
+
+    None where a trial diverged and the metric has no worst value.
+    """
     if state.pruned is not None:
-        return state.pruned.score
-    return state.result.selection[metric] if state.result and state.is_usable else WORST_SCORE
+        return study.primary.gain(state.pruned.score)
+    if state.result is not None and state.is_usable:
+        return study.primary.gain(state.result.selection[study.metric])
+    return study.worst_gain
 
 
-def _reports(study: StudyRecord, state: RunState) -> Iterator[tuple[int, float]]:
-    """Yield what a trial that was stopped early had scored by then, at each rung."""
+def _reports(study: StudyRecord, run: RunSpec, state: RunState) -> Iterator[tuple[int, float]]:
+    """Yield what a trial that was stopped early had reached by then, at each rung."""
     if state.pruned is not None:
-        yield from _rungs_reached(study, state)
+        yield from _rungs_reached(study, run, state)

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 from study.engine import plan
 from study.engine.events import Found
+from study.engine.search import suggest
 from study.ledger.record import RunState, StudyRecord, VariantRecord
 from study.ledger.store import Ledger, Snapshot
-from study.engine.search import suggest
 
 
 class Agenda:
@@ -90,6 +90,8 @@ class Agenda:
                 yield Found(job, state)
 
     def _is_profiled(self, variant: VariantRecord) -> bool:
+        if not self.study.has_profile:
+            return False
         network = plan.profile_of(self.study, variant, self.state)
         return network is not None and self._ledger.is_profiled(network)
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from study import seeds
 from study.hashing import seed_of
 
 SIGNIFICANT_DIGITS = 6
@@ -21,8 +22,8 @@ class Tried:
     """One trial that has ended: what was tried, and how well it did."""
 
     parameters: Parameters
-    score: float
-    """Higher is better; of a trial that was stopped, the best up to there."""
+    score: float | None
+    """Higher is better; of a trial that was stopped, the best up to there. None for the worst of all."""
     stopped: Mapping[int, float] = field(default_factory=dict)
     """Its best score so far by epoch, where it was stopped early; empty where it ran to its end."""
 
@@ -50,8 +51,10 @@ def suggest(
     logging.getLogger("optuna").propagate = False
     distributions = distributions_of(space)
     study = optuna.create_study(direction="maximize", sampler=_sampler(sampler, seed))
+    worst = min((tried.score for tried in history if tried.score is not None), default=0.0)
     for tried in history:
-        study.add_trial(frozen(tried, distributions))
+        known = tried if tried.score is not None else replace(tried, score=worst)
+        study.add_trial(frozen(known, distributions))
     asked = study.ask(distributions).params
     return {key: _rounded(asked[key], space[key]) for key in space}
 
@@ -76,7 +79,7 @@ def decision_seed(study_seed: int, fold: int | None, generation: int, place: int
     The variant is left out: every variant is asked the same first points, so that luck in the search is
     shared, as the seeds of training are.
     """
-    return seed_of("search", study_seed, -1 if fold is None else fold, generation, place) % 2**32
+    return seed_of(seeds.SEARCH, study_seed, -1 if fold is None else fold, generation, place) % 2**32
 
 
 def _sampler(name: str, seed: int) -> Any:

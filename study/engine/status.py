@@ -118,8 +118,7 @@ def overview(study: StudyRecord, ledger: Ledger) -> Overview:
 
 def _training(job: plan.Job, holder: Holder, ledger: Ledger) -> Training:
     history = ledger.history(job.run)
-    epochs = job.run.config["train"]["epochs"]
-    return Training(job, len(history), epochs, sum(epoch.seconds for epoch in history), holder)
+    return Training(job, len(history), job.run.epochs, sum(epoch.seconds for epoch in history), holder)
 
 
 def _variant(
@@ -140,5 +139,5 @@ def _variant(
         pruned=pruned,
         waiting=0,
     )
-    waiting = len(study.folds) * (study.trials + study.seeds) - counts.total
+    waiting = len(study.folds) * (study.trials + study.repetitions) - counts.total
     return VariantOverview(variant.name, replace(counts, waiting=waiting), tuple(own))

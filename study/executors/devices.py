@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+from collections.abc import Sequence
 
 from study.errors import InputError
 
@@ -33,6 +34,40 @@ def choose_device(asked: str, devices: tuple[int, ...]) -> str:
     if asked == "auto":
         return "cuda" if devices else "cpu"
     return asked
+
+
+def gpu_slots(devices: Sequence[int], gpus: int = 1, runs_per_gpu: int = 1) -> int:
+    """Return how many runs the GPUs hold at a time; only runs of a single GPU share one.
+
+    Raises:
+        InputError: A run asks for more GPUs than there are.
+    """
+    if gpus <= 1:
+        return len(devices) * runs_per_gpu
+    if gpus > len(devices):
+        raise InputError(
+            f"task.gpus: each run needs {gpus} GPUs, but torch finds {len(devices)} here. "
+            f"Allowed: at most {len(devices)}."
+        )
+    return len(devices) // gpus
+
+
+def assigned(slot: int, gpus: int, devices: Sequence[int]) -> tuple[int, ...]:
+    """Return the CUDA devices of a slot of runs that need `gpus` each; none where runs use the CPU.
+
+    Raises:
+        InputError: A run asks for more GPUs than there are.
+    """
+    if not devices or gpus < 1:
+        return ()
+    gpu_slots(devices, gpus)
+    return tuple(devices[(slot * gpus + place) % len(devices)] for place in range(gpus))
+
+
+def visible(chosen: Sequence[int]) -> str:
+    """Return CUDA_VISIBLE_DEVICES for the chosen devices, which are counted among those visible here."""
+    here = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
+    return ",".join(here[index] if index < len(here) else str(index) for index in chosen)
 
 
 def cpu_cores() -> tuple[int, ...]:

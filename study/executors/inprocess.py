@@ -1,40 +1,40 @@
-"""Runs each task at once, in this process: for tests and debuggers."""
+"""Runs each call at once, in this process: for tests and debuggers."""
 
 from __future__ import annotations
 
 import importlib
-import traceback
+import os
 
-from study.executors.base import Ended, EpochEnded, Event, Task, ending_of
+from study.executors.base import Call, Ended, EpochEnded, Event, detail_of, ending_of, reason_of
 
 
 class InProcess:
-    """One task at a time, its exceptions turned into the same events as a worker's."""
+    """One call at a time, its exceptions turned into the same events as a worker's; time limits do not apply."""
 
     capacity = 1
 
     def __init__(self) -> None:
         self._events: list[Event] = []
 
-    def submit(self, task: Task) -> None:
-        """Run the task to its end."""
-        module, _, function = task.target.partition(":")
+    def submit(self, call: Call) -> None:
+        """Run the call to its end; its environment stays set."""
+        os.environ.update(call.env)
+        module, _, function = call.target.partition(":")
         try:
             job = getattr(importlib.import_module(module), function)
             job(
-                task.run,
-                task.folder,
-                lambda epoch: self._events.append(EpochEnded(task, epoch)),
-                *task.arguments,
+                call.run,
+                call.folder,
+                lambda epoch: self._events.append(EpochEnded(call, epoch)),
+                *call.arguments,
             )
         except Exception as error:
-            reason = f"{type(error).__name__}: {error}"
-            self._events.append(Ended(task, ending_of(error), reason, traceback.format_exc()))
+            self._events.append(Ended(call, ending_of(error), reason_of(error), detail_of(error)))
         else:
-            self._events.append(Ended(task))
+            self._events.append(Ended(call))
 
     def wait(self, timeout_s: float) -> list[Event]:
-        """Return the events of the tasks submitted since the last call."""
+        """Return the events of the calls submitted since the last call of this function."""
         events, self._events = self._events, []
         return events
 

@@ -1,39 +1,45 @@
-"""Worker processes on this machine: one process a task, forked from a server that has torch imported."""
+"""Worker processes on this machine: one process a call, forked from a server that has libraries imported."""
 
 from __future__ import annotations
 
 import contextlib
 import importlib
 import logging
+import math
 import multiprocessing
 import os
 import signal
 import sys
 import threading
-import traceback
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerContext, SpawnContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from study.executors.devices import core_share
-from study.executors.base import Ended, Ending, EpochEnded, Event, Task, ending_of
+from study.executors.base import Call, Ended, Ending, EpochEnded, Event, detail_of, ending_of, reason_of
+from study.executors.devices import assigned, core_share, visible
 from study.records import Epoch
 
 LAST_OUTPUT_LINES = 30
 GRACE_S = 5.0
+ENVIRONMENT = {"PYTHONHASHSEED": "0", "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
+"""What every worker has from its start, since Python and cuBLAS read it once."""
 
 
 @dataclass
 class _Worker:
-    task: Task
+    call: Call
     process: BaseProcess
     pipe: Connection
     log: Path
     slot: int
-    device: int | None
+    devices: tuple[int, ...]
+    deadline: float
+    """By `time.monotonic`: when its time is up, then when it is killed."""
+    is_overdue: bool = False
     ending: Ending | None = None
     reason: str = ""
     detail: str = ""
@@ -47,8 +53,8 @@ class LocalWorkers:
 
     Args:
         capacity: Processes at a time.
-        devices: CUDA device indexes that the slots take in turn, so that several may share one; empty where runs
-            use the CPU.
+        devices: CUDA device indexes, counted among those visible here, that the slots take in turn, so that
+            several may share one; empty where runs use the CPU.
         preload: Modules that the fork server imports once for all workers.
     """
 
@@ -64,34 +70,41 @@ class LocalWorkers:
         else:
             self._context = multiprocessing.get_context("spawn")
 
-    def submit(self, task: Task) -> None:
-        """Start a process for the task; its output goes to ``log-<attempt>.txt`` in the task's folder."""
-        task.folder.mkdir(parents=True, exist_ok=True)
-        log = task.folder / f"log-{len(list(task.folder.glob('log-*.txt'))) + 1}.txt"
+    def submit(self, call: Call) -> None:
+        """Start a process for the call; its output goes to ``log-<attempt>.txt`` in the call's folder."""
+        call.folder.mkdir(parents=True, exist_ok=True)
+        log = call.folder / f"log-{len(list(call.folder.glob('log-*.txt'))) + 1}.txt"
         slot = min(set(range(self.capacity)) - {worker.slot for worker in self._running})
-        device = self._devices[slot % len(self._devices)] if self._devices else None
+        devices = assigned(slot, call.devices, self._devices)
+        env = dict(call.env)
+        if self._devices:
+            env["CUDA_VISIBLE_DEVICES"] = visible(devices)
         ours, theirs = self._context.Pipe(duplex=False)
         process = self._context.Process(
-            target=_work, args=(task, log, device, core_share(slot, self.capacity), theirs), name=task.key
+            target=_work, args=(call, log, env, core_share(slot, self.capacity), theirs), name=call.key
         )
         process.start()
         theirs.close()
-        self._running.append(_Worker(task, process, ours, log, slot, device))
+        deadline = time.monotonic() + (math.inf if call.timeout_s is None else call.timeout_s)
+        self._running.append(_Worker(call, process, ours, log, slot, devices, deadline))
 
     def wait(self, timeout_s: float) -> list[Event]:
         """Return the epochs and endings that are in, waiting for the first no longer than `timeout_s`."""
-        wait([worker.pipe for worker in self._running], timeout_s)
+        first = min((worker.deadline for worker in self._running), default=math.inf)
+        wait([worker.pipe for worker in self._running], max(0.0, min(timeout_s, first - time.monotonic())))
         events: list[Event] = []
         for worker in list(self._running):
             try:
                 while worker.pipe.poll():
                     message = worker.pipe.recv()
                     if isinstance(message, Epoch):
-                        events.append(EpochEnded(worker.task, message))
+                        events.append(EpochEnded(worker.call, message))
                     else:
                         worker.ending, worker.reason, worker.detail = message
             except (EOFError, ConnectionResetError):
                 events.append(self._end(worker))
+            else:
+                _enforce_limit(worker)
         return events
 
     def _end(self, worker: _Worker) -> Ended:
@@ -100,10 +113,13 @@ class LocalWorkers:
         worker.pipe.close()
         self._running.remove(worker)
         code = worker.process.exitcode
-        if worker.ending is None and code != 0:
+        if worker.is_overdue and code != 0:
+            limit = f"it took longer than task.timeout_s = {worker.call.timeout_s:g} s, and was ended"
+            worker.ending, worker.reason, worker.detail = "raised", limit, _last_lines(worker.log)
+        elif worker.ending is None and code != 0:
             worker.ending, worker.reason, worker.detail = "died", _died(code), _last_lines(worker.log)
-        device = f"cuda:{worker.device}" if worker.device is not None else ""
-        return Ended(worker.task, worker.ending or "returned", worker.reason, worker.detail, device)
+        device = f"cuda:{','.join(map(str, worker.devices))}" if worker.devices else ""
+        return Ended(worker.call, worker.ending or "returned", worker.reason, worker.detail, device)
 
     def close(self) -> None:
         """Stop the workers that still run, kindly first."""
@@ -118,49 +134,79 @@ class LocalWorkers:
         self._running.clear()
 
 
+def _enforce_limit(worker: _Worker) -> None:
+    """End a worker whose time is up, and kill it where it has not ended some seconds later."""
+    if time.monotonic() < worker.deadline:
+        return
+    if worker.is_overdue:
+        worker.process.kill()
+        worker.deadline = math.inf
+    else:
+        worker.process.terminate()
+        worker.is_overdue, worker.deadline = True, time.monotonic() + GRACE_S
+
+
+@contextlib.contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Set environment variables for what is started meanwhile."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
 def _start_server() -> None:
-    """Start the process that workers are forked from, deaf to Ctrl-C, which is the conductor's to answer."""
+    """Start the process that workers are forked from; Ctrl-C is the conductor's to answer, so it ignores that."""
     from multiprocessing import forkserver, resource_tracker
 
     resource_tracker.ensure_running()  # first, for its start unblocks the signal
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        forkserver.ensure_running()
+        with _environment(ENVIRONMENT):
+            forkserver.ensure_running()
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _work(task: Task, log: Path, device: int | None, cores: Sequence[int], pipe: Connection) -> None:
-    """Do one task in a fresh process, which ends with the conductor's, however that does."""
+def _work(call: Call, log: Path, env: Mapping[str, str], cores: Sequence[int], pipe: Connection) -> None:
+    """Do one call in a fresh process, which ends with the conductor's, however that does."""
     threading.Thread(target=_end_with_conductor, daemon=True).start()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the conductor's to answer
+    # Ctrl-C is the conductor's to answer; unlike SIG_IGN, a handler is not passed on to programs that are started
+    signal.signal(signal.SIGINT, lambda *_: None)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, cores)
-    if device is not None:
-        os.environ["CUDA_VISIBLE_DEVICES"] = str(device)
+    os.environ.update(env)
     with log.open("w", buffering=1, encoding="utf-8") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
         sys.stdout = sys.stderr = file
         logging.basicConfig(stream=file, format="%(asctime)s %(levelname)s: %(message)s", force=True)
         logging.getLogger("study").setLevel(logging.INFO)
-        module, _, function = task.target.partition(":")
+        module, _, function = call.target.partition(":")
         try:
             job = getattr(importlib.import_module(module), function)
-            job(task.run, task.folder, pipe.send, *task.arguments)
+            job(call.run, call.folder, pipe.send, *call.arguments)
         except BrokenPipeError:
             os._exit(1)  # the conductor is gone
         except BaseException as error:
-            detail = traceback.format_exc()
+            detail = detail_of(error)
             print(detail, file=file)
             with contextlib.suppress(BrokenPipeError):
-                pipe.send((ending_of(error), f"{type(error).__name__}: {error}", detail))
+                pipe.send((ending_of(error), reason_of(error), detail))
             file.flush()
             os._exit(1)
 
 
 def _end_with_conductor() -> None:
-    """Leave at once when the conductor has gone: nobody is told of epochs any more, and another may take over."""
+    """Leave at once when the conductor is gone: no one receives epochs any more, and another may take over."""
     conductor = multiprocessing.parent_process()
     if conductor is not None:
         conductor.join()

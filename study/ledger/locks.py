@@ -12,8 +12,8 @@ from functools import cache
 from pathlib import Path
 
 from study.errors import StudyError
-from study.hashing import digest
 from study.files import write
+from study.hashing import digest
 
 BOOT = Path("/proc/sys/kernel/random/boot_id")
 NO_LINKS = (errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)

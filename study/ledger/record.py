@@ -1,14 +1,16 @@
-"""A study's own record: what was asked, of which networks, and what its search was told to try."""
+"""A study's record: what was asked, of which variants, and what its search was given to try."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 from study.hashing import digest
-from study.records import SCHEMA, Failure, RunResult, RunSpec, Stopped, stopped
+from study.metrics import Metric
+from study.records import SCHEMA, DataInfo, Failure, RunResult, RunSpec, Stopped, stopped
 
 
 @dataclass(frozen=True)
@@ -17,12 +19,15 @@ class VariantRecord:
 
     name: str
     levels: Mapping[str, str]
+    """The level of every factor, as reports print it."""
     reference: str
     """The name of the variant that this one is compared with: its own where it is a reference."""
     template: RunSpec
     """Its configuration, data and code; seed, fold and the searched hyperparameters, None here, come run by run."""
     digests: Mapping[str, str] = field(default_factory=dict)
     """Of the data of each fold, by its number."""
+    fold_key: str = ""
+    """The dotted key of the configuration that lists the folds; empty where none does."""
 
     @property
     def is_reference(self) -> bool:
@@ -45,14 +50,11 @@ class VariantRecord:
 
     def _config(self, parameters: Mapping[str, Any], fold: int | None) -> Mapping[str, Any]:
         """Return the configuration with the given hyperparameters; whatever they leave alone is the template's."""
-        config = dict(self.template.config)
-        changed = {path.partition(".")[0] for path in parameters}
-        config |= {kind: dict(config[kind]) for kind in changed}
-        for path, value in parameters.items():
-            kind, _, parameter = path.partition(".")
-            config[kind][parameter] = value
-        if fold is not None and "folds" in config.get("dataset", {}):
-            config["dataset"] = {**config["dataset"], "folds": [fold]}
+        config: Mapping[str, Any] = self.template.config
+        for key, value in parameters.items():
+            config = assigned(config, key, value)
+        if fold is not None and self.fold_key:
+            config = assigned(config, self.fold_key, [fold])
         return config
 
     @cached_property
@@ -66,6 +68,14 @@ class VariantRecord:
         return {}
 
 
+def assigned(table: Mapping[str, Any], key: str, value: Any) -> dict[str, Any]:
+    """Return nested tables with a value at a dotted key; tables that do not change are shared."""
+    first, _, rest = key.partition(".")
+    below = table.get(first)
+    inner = assigned(below if isinstance(below, Mapping) else {}, rest, value) if rest else value
+    return {**table, first: inner}
+
+
 @dataclass(frozen=True)
 class ClaimRecord:
     """A claim, by the names of the two variants that it compares."""
@@ -75,47 +85,19 @@ class ClaimRecord:
 
 
 @dataclass(frozen=True)
-class SplitSizes:
-    """Clips of one fold's splits, and the share of its test clips that the most frequent class has."""
-
-    train: int
-    selection: int
-    test: int
-    largest_class: float
-
-
-@dataclass(frozen=True)
-class DataRecord:
-    """What the report says of the data that a study was trained on."""
-
-    name: str
-    digest: str
-    classes: tuple[str, ...]
-    description: str
-    sizes: tuple[SplitSizes, ...]
-    """One entry a fold; one where the data set has one split."""
-    is_procedural: bool = False
-    is_optimistic: bool = False
-    """Whether epochs and hyperparameters are chosen on the test split, so that no verdict can rest on it."""
-    facts: Mapping[str, str] = field(default_factory=dict)
-    """What else a reader must know of the data, by its name: version, fold, sampling, views, label base, …"""
-    skipped: tuple[str, ...] = ()
-    """What was left out because it could not be read, file and reason, where the study asked for that."""
-    scenes: Mapping[str, int] = field(default_factory=dict)
-    """Test clips of each scene, all folds together; empty where the data set knows no scenes."""
-
-
-@dataclass(frozen=True)
 class StudyRecord:
     """A study as it is carried out. `suggestions` are kept in files of their own, one a decision."""
 
     name: str
     file: str
+    """The study's file, relative to `home` where it lies below it."""
     title: str
     question: str
     seed: int
     metric: str
+    """The key of the primary metric, the first of `metrics`."""
     rope: float
+    """The least difference of interest, in the primary metric's scaled unit."""
     alpha: float
     variants: tuple[VariantRecord, ...]
     claims: tuple[ClaimRecord, ...]
@@ -124,17 +106,26 @@ class StudyRecord:
     trials: int
     generation: int
     sampler: str
-    seeds: int
+    repetitions: int
     folds: tuple[int | None, ...]
-    """``(None,)`` where the data set has one split."""
-    data: DataRecord
+    """``(None,)`` where there is one split."""
+    data: DataInfo
     claims_digest: str
+    home: str = ""
+    """The folder of study.toml."""
+    task: str = "clips"
+    metrics: tuple[Metric, ...] = ()
+    """The study's metrics without their functions, the primary one first."""
+    facts: Mapping[str, str] = field(default_factory=dict)
+    """What the task adds to what a reader must know of how the runs were trained."""
+    confirm: Mapping[str, Any] = field(default_factory=dict)
+    """Values by dotted key that repetitions have in place of those of trials."""
+    has_profile: bool = False
+    """Whether the task counts networks in jobs of their own."""
     claims_changed: bool = False
-    """Whether the claims were written anew after runs of the study had been carried out."""
+    """Whether the claims were changed after runs of the study had been carried out."""
     measures: tuple[str, ...] = ()
     """``name@code digest`` each: a measure whose code has changed is another measure."""
-    final: str = "best"
-    """``train+val``: confirmation runs are trained on train and selection, for all epochs, and the last is tested."""
     pruner: str = "none"
     """``halving``: a trial is stopped after an epoch at which it is not among the best of earlier generations."""
     reduction: int = 3
@@ -142,11 +133,22 @@ class StudyRecord:
     first_epoch: int = 1
     """The first such epoch."""
     accepted_code: Mapping[str, str] = field(default_factory=dict)
-    """Digests of today's code to those of the code whose runs were kept, its author having said: same numbers."""
+    """Digests of today's code to those of earlier code whose runs its author accepted as equal."""
     suggestions: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     code: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """What today's digests of code are made of, digest by module; kept in files of their own, as suggestions are."""
     schema: int = SCHEMA
+
+    @cached_property
+    def primary(self) -> Metric:
+        """The metric that epochs, trials and variants are compared by."""
+        return next((metric for metric in self.metrics if metric.name == self.metric), Metric(self.metric))
+
+    @cached_property
+    def worst_gain(self) -> float | None:
+        """The gain of a trial that diverged; None where the metric has no worst value."""
+        worst = self.primary.gain(self.primary.worst)
+        return worst if math.isfinite(worst) else None
 
     @property
     def first_point(self) -> dict[str, Any]:
@@ -187,13 +189,12 @@ class RunState:
     """Where rules of pruning stopped it, by the digest of the rule."""
     pruned: Stopped | None = None
     """The answer to a search that asked with a rule, in a state `under` that rule; it has no result then."""
-
     kept: bool = True
     """Whether its weights are still there, where it has a result that left some."""
 
     @property
     def is_usable(self) -> bool:
-        """Whether the training ended with a network that can be judged."""
+        """Whether the training ended with a result that can be compared."""
         return self.result is not None and self.result.status == "finished"
 
     @property

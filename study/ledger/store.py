@@ -6,8 +6,8 @@
     runs/<id>/measure-<name>@<code>.json                             what its network's parts do
     studies/<name>/study.json suggestions/<decision>.json sessions/  one study
     profiles/<id>/profile.json                                       what one network costs
-    code/<digest>.json accepted/<digest>.json                        what a digest of code is made of, and which
-                                                                     older code its author let stand for it
+    code/<digest>.json                                               what a digest of code is made of
+    accepted.json                                                    which older code stands for today's
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -24,8 +25,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from study.errors import InputError, StudyError
-from study.hashing import digest
 from study.files import write
+from study.hashing import digest
 from study.ledger.locks import Holder, holder_of, release, take
 from study.ledger.record import RunState, StudyRecord
 from study.records import (
@@ -45,8 +46,11 @@ from study.records import (
 _log = logging.getLogger(__name__)
 
 MEASURED, UNMEASURED, STOPPED = "measure-{}.json", "unmeasured-{}.json", "stopped-{}.json"
-WEIGHTS = "weights.safetensors"
-OF_TRIALS = ("selection.npz", WEIGHTS)
+HISTORY, RESULT, TEST_RESULT, PROFILE = "history.json", "result.json", "test.json", "profile.json"
+WEIGHTS = ("weights.safetensors", "weights")
+"""Names of what is tested: a file of the clips task, a file or folder of a user's training."""
+CHECKPOINTS = ("checkpoint.pt", "checkpoint")
+OF_TRIALS = ("selection.npz", *WEIGHTS)
 """What a training leaves besides its result, for a test that search trials never come to; freed in this order."""
 RECORD_END = b"}\n"
 LOCK, STOP, CLAIM = "lock", "stop", "claim"
@@ -69,9 +73,11 @@ class Ledger:
         return self.root / "runs" / run.id
 
     def profile_folder(self, run: RunSpec) -> Path:
-        """Return the folder of the profile that runs of this network, loss, clip shape and code share."""
-        counted = {kind: table for kind, table in run.counted.items() if kind != "train"}
-        return self.root / "profiles" / ("p1-" + digest([counted, run.code_digest, run.data_digest]))
+        """Return the folder of the profile that runs of this network, data and code share."""
+        counted = {key: value for key, value in run.counted.items() if key != "train"}
+        return (
+            self.root / "profiles" / ("p2-" + digest([run.task, counted, run.code_digest, run.data_digest]))
+        )
 
     def begin(self, run: RunSpec) -> None:
         """Write the run's request, where it is not there yet."""
@@ -105,7 +111,7 @@ class Ledger:
                 for rule in _measures(files, STOPPED)
                 if (stopped := _read(Stopped, folder / STOPPED.format(rule)))
             },
-            kept=WEIGHTS in files or result is None or result.status == "diverged",
+            kept=result is None or not result.has_weights or any(name in files for name in WEIGHTS),
         )
 
     def is_begun(self, run: RunSpec) -> bool:
@@ -135,8 +141,9 @@ class Ledger:
         return _read(Measurement, self.run_folder(run) / MEASURED.format(measure))
 
     def profile(self, run: RunSpec) -> Profile | None:
-        """Return what the run's network costs, once it was counted."""
-        return _read(Profile, self.profile_folder(run) / "profile.json")
+        """Return what the run's network costs, once it was counted, by a job of its own or by the training."""
+        found = _read(Profile, self.profile_folder(run) / PROFILE)
+        return found or _read(Profile, self.run_folder(run) / PROFILE)
 
     def fail(self, folder: Path, failure: Failure, measure: str = "") -> None:
         """Keep the reason for which a job in `folder` ended without a result."""
@@ -145,7 +152,7 @@ class Ledger:
     def drop_weights(self, run: RunSpec) -> None:
         """Free the weights and predictions of a search trial: its result is all that is read of it."""
         for name in OF_TRIALS:
-            (self.run_folder(run) / name).unlink(missing_ok=True)
+            _remove(self.run_folder(run) / name)
 
     def forget_failure(self, run: RunSpec) -> None:
         """Let a failed run be tried again, its test and its measures included."""
@@ -159,6 +166,11 @@ class Ledger:
         That claims were changed after runs had been carried out is kept for good.
         """
         earlier = _read(StudyRecord, self._study(study.name) / "study.json")
+        if earlier is not None and _is_other_file(earlier, study):
+            raise InputError(
+                f"{study.file}: the ledger {self.root} has a study {study.name!r} already, of the file {earlier.file}. "
+                "Rename one of the two files: a study is known by its file's name."
+            )
         if earlier is not None and self.sessions(study.name):
             changed = earlier.claims_changed or earlier.claims_digest != study.claims_digest
             study = replace(study, claims_changed=changed)
@@ -173,30 +185,32 @@ class Ledger:
         parts: Mapping[str, str] | None = _read_json(self._code(code))
         return parts
 
-    def accept(self, new: str, old: str) -> None:
-        """Keep that code `new` gives the numbers that code `old` gave, as its author says.
+    def accept(self, accepted: Mapping[str, str]) -> None:
+        """Keep which earlier code today's code stands for, digest by digest, as its author accepted.
 
         Raises:
-            InputError: It was said before of other code.
+            InputError: Today's code was accepted for other code before.
         """
-        said = self.accepted(new)
-        if said not in (None, old):
-            raise InputError(
-                f"{self._accepted(new)}: code {new} already stands for the runs of code {said}, so it cannot "
-                f"stand for those of {old} too. If that was a mistake, delete the file."
-            )
-        write(self._accepted(new), json.dumps(old) + "\n")
+        known = self.accepted()
+        for new, old in accepted.items():
+            if known.get(new, old) != old:
+                raise InputError(
+                    f"{self._accepted}: code {new} already stands for the runs of code {known[new]}, so it cannot "
+                    f"stand for those of {old} too. If that was a mistake, remove its line."
+                )
+        if accepted.items() - known.items():
+            write(self._accepted, json.dumps({**known, **accepted}, indent=1) + "\n")
 
-    def accepted(self, new: str) -> str | None:
-        """Return the code whose runs stand for those of code `new`, None where nobody said so."""
-        old: str | None = _read_json(self._accepted(new))
-        return old
+    def accepted(self) -> dict[str, str]:
+        """Return the digests of code that stand for earlier code, each with that code's."""
+        return _read_json(self._accepted) or {}
 
     def _code(self, code: str) -> Path:
         return self.root / "code" / f"{code}.json"
 
-    def _accepted(self, code: str) -> Path:
-        return self.root / "accepted" / f"{code}.json"
+    @property
+    def _accepted(self) -> Path:
+        return self.root / "accepted.json"
 
     def study(self, name: str) -> StudyRecord:
         """Read a study's record.
@@ -319,6 +333,26 @@ class Snapshot:
     def forget(self, run_id: str) -> None:
         """Have a run looked at again when it is next asked for."""
         self._states.pop(run_id, None)
+
+
+def _is_other_file(earlier: StudyRecord, now: StudyRecord) -> bool:
+    """Whether two study files are two: the earlier one is still there, and is not the same.
+
+    Files are compared by where they lie in their projects, so that a project may be copied with its ledger.
+    """
+    if earlier.file == now.file:
+        return False
+    try:
+        return not Path(now.home, earlier.file).samefile(Path(now.home, now.file))
+    except OSError:
+        return False
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _names(folder: Path) -> list[str]:

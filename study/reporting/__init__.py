@@ -1,1 +1,1 @@
-"""How findings are told."""
+"""Findings as reports: Markdown, PDF, figures, JSON."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib import style
@@ -16,9 +16,10 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from study.analysis.findings import EpochCurve, Findings, Interval, VariantFinding
+from study.analysis.findings import BreakdownFinding, Findings, Interval, VariantFinding
+from study.analysis.units import heading, in_brackets
 from study.reporting.formats import mark, wrapped
-from study.reporting.plates import plates
+from study.reporting.plates import drawn_breakdown, learned, plates
 
 COLUMN_INCHES = 4.5
 """Shrunk to a column of a two-column paper, letters are still 6 points high."""
@@ -71,7 +72,7 @@ def draw(findings: Findings) -> dict[str, bytes]:
     drawings: dict[str, Callable[[Findings], Figure]] = {
         "seeds": seeds,
         "differences": differences,
-        "recalls": recalls,
+        "breakdown": breakdown,
         "learning": learning,
         "search": search,
     }
@@ -98,7 +99,7 @@ def seeds(findings: Findings) -> Figure:
         if variant.score is not None:
             _mean(axes, variant.score, row + 0.24, _colour(variant))
         _at_right(axes, row, f"n = {_runs(variant)}")
-    axes.set_xlabel(f"test {findings.metric.upper()} (%)")
+    axes.set_xlabel(f"test {heading(findings.primary)}")
     return figure
 
 
@@ -123,33 +124,34 @@ def differences(findings: Findings) -> Figure:
         _at_right(axes, row, variant.difference.verdict)
     low, high = axes.get_xlim()
     axes.set_xlim(min(low, -1.25 * findings.rope), max(high, 1.25 * findings.rope))
-    axes.set_xlabel(f"test {findings.metric.upper()} minus the reference's (points)")
+    label = f"test {findings.primary.title} minus the reference's"
+    axes.set_xlabel(in_brackets(label, findings.primary.points))
     return figure
 
 
-def recalls(findings: Findings) -> Figure:
-    """Draw the recall of every class, one panel a variant, the reference behind it."""
-    variants = [
-        variant
-        for variant in findings.variants
-        if any(name.startswith("recall/") for name in variant.secondary)
-    ]
+def breakdown(findings: Findings) -> Figure:
+    """Draw the first breakdown, a row of it in a line, one panel a variant, the reference behind it."""
+    part = drawn_breakdown(findings)
+    assert part is not None
+    is_share = part.unit == "%"
+    variants = [variant for variant in findings.variants if variant.breakdowns.get(part.name)]
     columns = _columns(len(variants))
     width = PAGE_INCHES / max(columns, 2)
-    height = 0.55 + 0.17 * len(findings.classes)
+    height = 0.55 + 0.17 * len(part.rows)
     figure, panels = _panels(variants, columns, 1, height, _marked)
     for index, variant in enumerate(variants):
         axes = panels[index // columns, index % columns]
         for behind in variants:
             if behind is variant or (behind.is_reference and not variant.is_reference):
-                _recalls(axes, findings.classes, behind, offset=0.0 if behind is variant else 0.28)
-        axes.set_xlim(-3, 103)
-        axes.set_ylim(len(findings.classes) - 0.4, -0.6)
-        axes.set_yticks(range(len(findings.classes)), [wrapped(name, 14) for name in findings.classes])
-        axes.set_xticks([0, 25, 50, 75, 100] if width > 2 else [0, 50, 100])
+                _broken_down(axes, part, behind, offset=0.0 if behind is variant else 0.28)
+        axes.set_ylim(len(part.rows) - 0.4, -0.6)
+        axes.set_yticks(range(len(part.rows)), [wrapped(name, 14) for name in part.rows])
+        if is_share:
+            axes.set_xlim(-3, 103)
+            axes.set_xticks([0, 25, 50, 75, 100] if width > 2 else [0, 50, 100])
         axes.grid(visible=True, axis="x")
         axes.tick_params(axis="y", length=0, labelleft=index % columns == 0)
-        _label_bottom(axes, index, len(variants), columns, "recall (%)")
+        _label_bottom(axes, index, len(variants), columns, part.unit)
     colour = _colour(variants[-1])
     handle = Line2D(
         [], [], color=colour, marker="o", markersize=3, linewidth=1, label="mean and 95 % interval"
@@ -159,30 +161,31 @@ def recalls(findings: Findings) -> Figure:
 
 
 def learning(findings: Findings) -> Figure:
-    """Draw train loss above the selection metric over epochs, one pair of panels a variant."""
+    """Draw train loss above the selection metric over epochs, as far as there are, one pair of panels a variant."""
     variants = [variant for variant in findings.variants if variant.curves]
     columns = _columns(len(variants))
-    selected = any(curve.selection for variant in variants for curve in variant.curves)
-    stacked = 2 if selected else 1
+    lost, selected = learned(findings)
+    stacked = lost + selected
     figure, panels = _panels(variants, columns, stacked, PANEL_INCHES, _marked)
     reference = next((variant for variant in variants if variant.is_reference), None)
     for index, variant in enumerate(variants):
         row, column = divmod(index, columns)
-        above = panels[stacked * row, column]
-        _learned(above, variant, reference, lambda curve: curve.train_loss)
-        if column == 0:
-            above.set_ylabel("train loss")
+        if lost:
+            above = panels[stacked * row, column]
+            _learned(above, variant, reference, "train_loss")
+            if column == 0:
+                above.set_ylabel("train loss")
+            above.tick_params(labelbottom=not selected)
         if selected:
-            below = panels[stacked * row + 1, column]
-            _learned(below, variant, reference, lambda curve: curve.selection)
-            best = [curve for curve in variant.curves if 1 <= curve.best_epoch <= len(curve.selection)]
-            places = [[curve.best_epoch] for curve in best]
-            scores = [[curve.selection[curve.best_epoch - 1]] for curve in best]
+            below = panels[stacked * (row + 1) - 1, column]
+            _learned(below, variant, reference, "selection")
+            scored = [(curve.best_epoch, curve.points("selection")) for curve in variant.curves]
+            places = [[epoch] for epoch, points in scored if epoch in points]
+            scores = [[points[epoch]] for epoch, points in scored if epoch in points]
             for epochs, reached in _joined(places, scores):
                 below.plot(epochs, reached, "o", color=ACCENT, markersize=2.6, zorder=5)
             if column == 0:
-                below.set_ylabel(f"selection\n{findings.metric.upper()} (%)")
-            above.tick_params(labelbottom=False)
+                below.set_ylabel(f"selection\n{heading(findings.primary)}")
         lowest = panels[stacked * (row + 1) - 1, column]
         _integers(lowest)
         _label_bottom(lowest, index, len(variants), columns, "epoch")
@@ -194,7 +197,7 @@ def learning(findings: Findings) -> Figure:
     ]
     if selected:
         handles.append(
-            Line2D([], [], color=ACCENT, marker="o", markersize=2.6, linestyle="", label="best epoch")
+            Line2D([], [], color=ACCENT, marker="o", markersize=2.6, linestyle="", label="tested epoch")
         )
     _legend(figure, handles, variants)
     return figure
@@ -235,7 +238,7 @@ def search(findings: Findings) -> Figure:
         )
         axes.margins(x=0.06, y=0.12)
         if index % columns == 0:
-            axes.set_ylabel(f"selection\n{findings.metric.upper()} (%)")
+            axes.set_ylabel(f"selection\n{heading(findings.primary)}")
         _integers(axes)
         _label_bottom(axes, index, len(variants), columns, "trial")
     colour = _colour(variants[-1])
@@ -388,13 +391,14 @@ def _at_right(axes: Axes, row: float, text: str) -> None:
     axes.text(1.02, row, text, transform=axes.get_yaxis_transform(), va="center", fontsize=7)
 
 
-def _recalls(axes: Axes, classes: Sequence[str], variant: VariantFinding, offset: float) -> None:
-    for row, name in enumerate(classes):
-        interval = variant.secondary.get(f"recall/{name}")
+def _broken_down(axes: Axes, part: BreakdownFinding, variant: VariantFinding, offset: float) -> None:
+    for row, name in enumerate(part.rows):
+        interval = variant.breakdowns[part.name].get(name)
         if interval is None:
             continue
         if interval.low is not None and interval.high is not None:
-            bounds = np.clip([interval.low, interval.high], 0, 100)
+            ends = [interval.low, interval.high]
+            bounds = np.clip(ends, 0, 100) if part.unit == "%" else ends
             axes.plot(bounds, [row + offset] * 2, color=_colour(variant), linewidth=1, zorder=2)
         axes.plot(interval.mean, row + offset, "o", color=_colour(variant), markersize=3, zorder=3)
 
@@ -413,10 +417,12 @@ def _joined(
 
 
 def _curves(
-    axes: Axes, curves: Sequence[Sequence[float]], colour: str, width: float, alpha: float = 1.0
+    axes: Axes, curves: Sequence[Mapping[int, float]], colour: str, width: float, alpha: float = 1.0
 ) -> None:
     marker = "." if max(map(len, curves), default=0) == 1 else "none"
-    for epochs, values in _joined([range(1, len(curve) + 1) for curve in curves], curves):
+    for epochs, values in _joined(
+        [list(curve) for curve in curves], [list(curve.values()) for curve in curves]
+    ):
         axes.plot(epochs, values, marker=marker, color=colour, linewidth=width, alpha=alpha)
 
 
@@ -424,19 +430,20 @@ def _learned(
     axes: Axes,
     variant: VariantFinding,
     reference: VariantFinding | None,
-    values: Callable[[EpochCurve], Sequence[float]],
+    name: Literal["train_loss", "selection"],
 ) -> None:
     """Draw one kind of learning curve: every seed's, their mean, and the reference's mean behind them."""
     if reference is not None and reference is not variant:
-        _curves(axes, [_mean_curve([values(curve) for curve in reference.curves])], REFERENCE, 1.2)
-    curves = [values(curve) for curve in variant.curves]
+        _curves(axes, [_mean_curve([curve.points(name) for curve in reference.curves])], REFERENCE, 1.2)
+    curves = [curve.points(name) for curve in variant.curves]
     _curves(axes, curves, _colour(variant), 0.5, alpha=0.5)
     _curves(axes, [_mean_curve(curves)], _colour(variant), 1.6)
 
 
-def _mean_curve(curves: Sequence[Sequence[float]]) -> list[float]:
+def _mean_curve(curves: Sequence[Mapping[int, float]]) -> dict[int, float]:
     """Return the mean over the epochs that every curve has."""
-    return [sum(values) / len(values) for values in zip(*curves, strict=False)]
+    shared = [epoch for epoch in curves[0] if all(epoch in curve for curve in curves)] if curves else []
+    return {epoch: sum(curve[epoch] for curve in curves) / len(curves) for epoch in shared}
 
 
 def _stopped(axes: Axes, variant: VariantFinding) -> None:

@@ -7,56 +7,53 @@ from collections.abc import Callable
 from typing import Any
 
 from study.analysis.findings import Interval
+from study.analysis.units import difference as change
+from study.analysis.units import fixed, number, signed, significant
 
 MISSING = "–"
-MINUS = "−"
 NARROW_SPACE = "\u202f"
 BYTES_PER_MIB = 2**20
 
 _BREAKABLE = re.compile(r"[^\s=,;:/._+|-]*[\s=,;:/._+|-]*")
 
 
-def points(value: float) -> str:
-    """Return a score in points with one decimal, as in ``71.2``."""
-    return _fixed(value, 1)
+def value(scaled: float | None, unit: str = "%") -> str:
+    """Return a value of a metric, as in ``71.2`` or ``0.6183``."""
+    return MISSING if scaled is None else number(scaled, unit)
 
 
-def signed(value: float) -> str:
-    """Return a difference in points with its sign, as in ``+1.2`` or ``−0.3``; zero has none."""
-    text = _fixed(value, 1)
-    return text if text == "0.0" or text.startswith(MINUS) else "+" + text
-
-
-def score(interval: Interval | None) -> str:
+def score(interval: Interval | None, unit: str = "%") -> str:
     """Return ``71.2 [69.8, 72.6]``, the mean alone where there is no interval."""
-    return _bounds(interval, points)
+    return _spread(interval, lambda mean: number(mean, unit), lambda end: number(end, unit))
 
 
-def difference(interval: Interval | None) -> str:
+def difference(interval: Interval | None, unit: str = "%") -> str:
     """Return ``+1.2 [−0.3, 2.7]``, the mean alone where there is no interval."""
-    return _bounds(interval, signed)
+    return _spread(interval, lambda mean: signed(mean, unit), lambda end: change(end, unit))
 
 
-def half_width(interval: Interval | None) -> str:
+def half_width(interval: Interval | None, unit: str = "%") -> str:
     """Return ``71.2 ± 1.4``, the mean and half of its interval."""
     if interval is None:
         return MISSING
     if interval.low is None or interval.high is None:
-        return points(interval.mean)
-    return f"{points(interval.mean)} ± {points((interval.high - interval.low) / 2)}"
+        return number(interval.mean, unit)
+    return f"{number(interval.mean, unit)} ± {change((interval.high - interval.low) / 2, unit)}"
 
 
 def figure(interval: Interval | None, unit: str) -> str:
     """Return ``71.2 [69.8, 72.6]`` in per cent, ``0.62 [0.58, 0.66]`` in other units."""
-    number = points if unit == "%" else decimals
-    return _bounds(interval, number, number)
+    return score(interval) if unit == "%" else _spread(interval, decimals, decimals)
 
 
-def bounds(interval: Interval, number: Callable[[float], str] = points) -> str:
-    """Return ``[−0.3, 2.7]``."""
-    if interval.low is None or interval.high is None:
-        return MISSING
-    return f"[{number(interval.low)}, {number(interval.high)}]"
+def bounds(interval: Interval, unit: str = "%") -> str:
+    """Return the interval of a difference, ``[−0.3, 2.7]``."""
+    return _ends(interval, lambda end: change(end, unit))
+
+
+def undeclared(value: float | None) -> str:
+    """Return a figure that is no metric of the study, whose unit is not known, with four significant digits."""
+    return MISSING if value is None else significant(value, 4)
 
 
 def count(value: int | None) -> str:
@@ -105,19 +102,19 @@ def probability(value: float | None) -> str:
         return "< 0.01"
     if 0.995 <= value < 1:
         return "> 0.99"
-    return _fixed(value, 2)
+    return fixed(value, 2)
 
 
 def p_value(value: float | None) -> str:
     """Return a p value with three decimals."""
     if value is None:
         return MISSING
-    return "< 0.001" if value < 0.0005 else _fixed(value, 3)
+    return "< 0.001" if value < 0.0005 else fixed(value, 3)
 
 
 def decimals(value: float | None) -> str:
     """Return a dimensionless figure (an effect, a correlation, a loss) with two decimals."""
-    return MISSING if value is None else _fixed(value, 2)
+    return MISSING if value is None else fixed(value, 2)
 
 
 def setting(value: Any) -> str:
@@ -155,18 +152,15 @@ def one_line(text: str) -> str:
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
-def _bounds(
-    interval: Interval | None, mean: Callable[[float], str], spread: Callable[[float], str] = points
-) -> str:
+def _spread(interval: Interval | None, mean: Callable[[float], str], end: Callable[[float], str]) -> str:
     if interval is None:
         return MISSING
     if interval.low is None or interval.high is None:
         return mean(interval.mean)
-    return f"{mean(interval.mean)} {bounds(interval, spread)}"
+    return f"{mean(interval.mean)} {_ends(interval, end)}"
 
 
-def _fixed(value: float, digits: int) -> str:
-    text = f"{value:.{digits}f}"
-    if float(text) == 0:
-        text = text.removeprefix("-")
-    return text.replace("-", MINUS)
+def _ends(interval: Interval, end: Callable[[float], str]) -> str:
+    if interval.low is None or interval.high is None:
+        return MISSING
+    return f"[{end(interval.low)}, {end(interval.high)}]"

@@ -9,26 +9,29 @@ from itertools import count
 from typing import Any, Literal
 
 from study.analysis.findings import (
+    BreakdownFinding,
     Cost,
     Difference,
     Findings,
     Interval,
     MeasureFinding,
-    PublishedResult,
     TrialCurve,
     VariantFinding,
 )
+from study.analysis.units import amount, difference, heading, in_brackets, lower
+from study.metrics import Metric
+from study.records import PublishedResult
 from study.reporting import formats
 from study.reporting.formats import MISSING
 from study.reporting.plates import Plate, corrected_level, plates
 
-METRICS = {
-    "war": "weighted average recall, the share of clips that are classified correctly",
-    "uar": "unweighted average recall, the mean of the classes' recalls",
-}
 COLUMNS_PER_TABLE = 7
+MOST_COLUMNS, LONGEST_COLUMN = 7, 14
+"""A breakdown of more or longer rows has them as rows of its table, variants as columns."""
+MOST_METRICS = 4
+"""In the tables of every seed; the others are in findings.json."""
 MOST_ROWS = 60
-"""Seeds or trials of one variant that are listed; more would fill pages that nobody reads."""
+"""Seeds or trials of one variant that are listed; the others are in findings.json."""
 """A wider table is printed in parts, so that it fits the page."""
 WITHOUT_SEED = "no paired seed"
 WITHOUT_VERDICT = "none, optimistic"
@@ -43,30 +46,39 @@ COSTS: Mapping[str, tuple[str, Callable[[VariantFinding, Cost], str]]] = {
         "those of them that get no gradient in a training step with the study's loss",
         lambda _, cost: formats.count(cost.unused),
     ),
-    "MACs per clip (fvcore)": (
+    "MACs per {noun} (fvcore)": (
         "multiply-accumulates of one forward pass, by fvcore, which adds 1 to 5 for each value of norms, pools and "
         "resizes",
         lambda variant, _: formats.operations(variant.macs),
     ),
-    "FLOPs per clip (torch)": (
+    "FLOPs per {noun} (torch)": (
         "floating-point operations of one forward pass, by torch's counter, products alone, 2 a MAC",
         lambda _, cost: formats.operations(cost.flops),
     ),
     "FLOPs / (2 × MACs) (%)": (
         "100 where the two counters agree",
-        lambda _, cost: MISSING if cost.flops_share is None else formats.points(cost.flops_share),
+        lambda _, cost: formats.value(cost.flops_share),
     ),
-    "Activations per clip (MiB)": (
-        "what autograd keeps for the backward pass, as one more clip in a training batch adds it; weights, and memory "
-        "while an operator works, are not in it",
+    "Activations per {noun} (MiB)": (
+        "what autograd keeps for the backward pass, as one more {noun} in a training batch adds it; weights, and "
+        "memory while an operator works, are not in it",
         lambda _, cost: formats.mebibytes(cost.activation_bytes),
+    ),
+    "Latency (ms)": (
+        "median time of one forward pass, measured by the training beside whatever else the machine did",
+        lambda _, cost: formats.decimals(cost.latency_ms),
     ),
     "Training": (
         "median wall time of one run, beside whatever else the machine did",
         lambda variant, _: formats.duration(variant.train_seconds),
     ),
 }
-"""Columns of the table of costs: how each is counted, and its cell."""
+"""Columns of the table of costs: how each is counted, and its cell; ``{noun}`` is what one example is called."""
+
+LATENCY = (
+    " Latency is measured by `study profile STUDY` on an idle machine, never during a study: a machine busy with "
+    "other runs gives false times."
+)
 
 
 def render(findings: Findings) -> str:
@@ -76,7 +88,7 @@ def render(findings: Findings) -> str:
     _claims(report, findings)
     _results(report, findings)
     _secondary(report, findings)
-    _scenes(report, findings)
+    _breakdowns(report, findings)
     _parts(report, findings)
     _costs(report, findings)
     _published(report, findings)
@@ -127,8 +139,8 @@ class _Report:
         if name in self._drawn:
             plate = self._drawn[name]
             self.add(
-                f"![{plate.short}]({plate.path})",
-                f"**Figure {next(self._figures)}.** {plate.caption.strip()}",
+                f"![{plain(plate.short)}]({plate.path})",
+                f"**Figure {next(self._figures)}.** {plain(plate.caption)}",
             )
 
 
@@ -175,31 +187,42 @@ def _claims(report: _Report, findings: Findings) -> None:
 
 
 def _results(report: _Report, findings: Findings) -> None:
-    metric = findings.metric.upper()
+    metric = findings.primary
     level = corrected_level(findings)
     report.add("## Results")
     compared = _compared(findings)
+    unit = f", in {metric.points}" if metric.unit else ""
     against = (
-        "Difference: from the reference, paired by seed, in points [95 % t interval]. "
+        f"Difference: from the reference, paired by seed{unit} [95 % t interval]. "
         f"Verdict: by the {level} interval in Table 2 and the least difference of interest, "
-        f"{formats.points(findings.rope)} points. "
+        f"{_rope(findings)}. "
     )
+    costs: dict[str, Callable[[VariantFinding], str]] = {
+        "Training": lambda v: formats.duration(v.train_seconds)
+    }
+    macs = ""
+    if any(variant.macs is not None for variant in findings.variants):
+        macs = "MACs: multiply-accumulates of one forward pass. "
+        costs = {f"MACs per {findings.noun} (fvcore)": lambda v: formats.operations(v.macs), **costs}
+    if any(variant.parameters is not None for variant in findings.variants):
+        costs = {"Parameters": lambda v: formats.count(v.parameters), **costs}
     report.table(
-        f"{metric} ({METRICS[findings.metric]}) on the test split in %: mean over n confirmation runs "
+        f"{_described(metric)}: mean over n confirmation runs "
         f"[95 % t interval], without an interval where n < 2. {against if compared else ''}"
-        "MACs: multiply-accumulates of one forward pass. Training: median wall time of one run.",
+        f"{macs}Training: median wall time of one run.",
         {
             "Variant": "left",
-            f"{metric} (%)": "right",
+            plain(heading(metric)): "right",
             "n": "right",
-            "Difference (points)": "right",
+            plain(in_brackets("Difference", metric.points)): "right",
             "Verdict": "left",
-            "Parameters": "right",
-            "MACs per clip (fvcore)": "right",
-            "Training": "right",
+            **dict.fromkeys(map(plain, costs), "right"),
         },
         [
-            _result(variant, WITHOUT_VERDICT if findings.is_optimistic else WITHOUT_SEED)
+            [
+                *_result(variant, WITHOUT_VERDICT if findings.is_optimistic else WITHOUT_SEED, metric.unit),
+                *(cell(variant) for cell in costs.values()),
+            ]
             for variant in findings.variants
         ],
     )
@@ -218,24 +241,21 @@ def _results(report: _Report, findings: Findings) -> None:
     report.figure("differences")
 
 
-def _result(variant: VariantFinding, without_verdict: str) -> list[str]:
+def _result(variant: VariantFinding, without_verdict: str, unit: str) -> list[str]:
     difference = variant.difference
     if variant.is_reference:
         delta, verdict = MISSING, "reference"
     elif difference is None:
         delta, verdict = MISSING, without_verdict
     else:
-        delta, verdict = formats.difference(difference.interval), f"**{difference.verdict}**"
+        delta, verdict = formats.difference(difference.interval, unit), f"**{difference.verdict}**"
     n = len(variant.seeds)
     return [
         plain(variant.name),
-        formats.score(variant.score),
+        formats.score(variant.score, unit),
         str(n) if n == variant.planned else f"{n} of {variant.planned}",
         delta,
         verdict,
-        formats.count(variant.parameters),
-        formats.operations(variant.macs),
-        formats.duration(variant.train_seconds),
     ]
 
 
@@ -261,17 +281,24 @@ def _compared(findings: Findings) -> list[tuple[VariantFinding, Difference]]:
 def _comparisons(
     report: _Report, findings: Findings, compared: list[tuple[VariantFinding, Difference]], level: str
 ) -> None:
-    rope = formats.points(findings.rope)
+    unit = findings.primary.unit
+    near, rope = difference(findings.rope, unit), _rope(findings)
+    is_lower = findings.primary.direction == "minimize"
+    better = (
+        f"lies above {near}, within ±{near} or below −{rope}"
+        if is_lower
+        else (f"lies below −{near}, within ±{near} or above {rope}")
+    )
     family = "1 comparison" if findings.comparisons == 1 else f"{findings.comparisons} comparisons"
     report.table(
         f"The comparisons in detail. The {level} interval (α = {findings.alpha:g} over a family of {family}) decides "
         "the verdict; everything to its right is description. Won: seeds on which the variant was better, ties "
         "counted half. g: Hedges' effect size of the paired differences. r: correlation of the two arms over seeds. "
-        "p: paired t test, after Holm. Worse, same, better: posterior probability that the mean difference lies below "
-        f"−{rope}, within ±{rope} or above {rope} points. Seeds: about how many would resolve what is inconclusive.",
+        "p: paired t test, after Holm. Worse, same, better: posterior probability that the mean difference "
+        f"{better}. Seeds: about how many would resolve what is inconclusive.",
         {
             "Variant": "left",
-            f"{level} interval (points)": "right",
+            plain(in_brackets(f"{level} interval", findings.primary.points)): "right",
             "Won": "right",
             "g": "right",
             "r": "right",
@@ -281,14 +308,14 @@ def _comparisons(
             "Better": "right",
             "Seeds": "right",
         },
-        [_comparison(variant, difference) for variant, difference in compared],
+        [_comparison(variant, found, unit) for variant, found in compared],
     )
 
 
-def _comparison(variant: VariantFinding, difference: Difference) -> list[str]:
+def _comparison(variant: VariantFinding, difference: Difference, unit: str) -> list[str]:
     return [
         plain(variant.name),
-        formats.bounds(difference.corrected),
+        formats.bounds(difference.corrected, unit),
         f"{difference.wins:g} of {difference.n}",
         formats.decimals(difference.effect),
         formats.decimals(difference.correlation),
@@ -306,56 +333,74 @@ def _secondary(report: _Report, findings: Findings) -> None:
         return
     tested = "" if findings.is_optimistic else ": the verdicts rest on the primary metric alone"
     report.add("## Secondary metrics", f"Described, not tested{tested}.")
-    for metric in [name for name in METRICS if any(name in variant.secondary for variant in scored)]:
-        report.table(
-            f"{metric.upper()} ({METRICS[metric]}) on the test split in %: mean over seeds [95 % t interval].",
-            {"Variant": "left", f"{metric.upper()} (%)": "right"},
-            [
-                [_name(variant), formats.score(variant.secondary.get(metric)) + _mark_of(variant, metric)]
-                for variant in scored
-            ],
-        )
-    if any(f"recall/{name}" in variant.secondary for variant in scored for name in findings.classes):
-        report.wide_table(
-            "Recall of every class on the test split in %: mean over seeds ± half of the 95 % t interval.",
-            "Variant",
-            {plain(name): "right" for name in findings.classes},
-            [
+    for metric in findings.metrics:
+        if any(metric.name in variant.secondary for variant in scored):
+            report.table(
+                f"{_described(metric)}: mean over seeds [95 % t interval].",
+                {"Variant": "left", plain(heading(metric)): "right"},
                 [
-                    _name(variant),
-                    *(
-                        formats.half_width(variant.secondary.get(f"recall/{name}"))
-                        + _mark_of(variant, f"recall/{name}")
-                        for name in findings.classes
-                    ),
-                ]
-                for variant in scored
-            ],
-        )
-        report.figure("recalls")
-
-
-def _scenes(report: _Report, findings: Findings) -> None:
-    """How well each scene's clips are told, where the data set knows scenes."""
-    scored = [variant for variant in findings.variants if variant.scenes]
-    if not scored:
-        return
-    report.add("## Scenes", "Described, not tested: no verdict rests on these figures.")
-    report.wide_table(
-        "WAR on the test clips of each scene in %: mean over seeds ± half of the 95 % t interval. Clips: in the "
-        "test split. A scene of few clips moves by much from clip to clip.",
-        "Scene",
-        {"Clips": "right", **{_name(variant): "right" for variant in scored}},
-        [
-            [
-                plain(scene),
-                formats.count(clips),
-                *(
-                    formats.half_width(variant.scenes.get(scene)) + _mark_of(variant, f"scene/{scene}")
+                    [
+                        _name(variant),
+                        formats.score(variant.secondary.get(metric.name), metric.unit)
+                        + _mark_of(variant, metric.name),
+                    ]
                     for variant in scored
-                ),
-            ]
-            for scene, clips in findings.scenes.items()
+                ],
+            )
+
+
+def _described(metric: Metric) -> str:
+    """Return a metric with what it is, its unit and its direction, as captions begin."""
+    about = f" ({plain(metric.about)})" if metric.about else ""
+    unit = f" in {plain(metric.unit)}" if metric.unit else ""
+    return f"{plain(metric.title)}{about} on the test split{unit}{lower(metric, ', ')}"
+
+
+def _rope(findings: Findings) -> str:
+    unit = findings.primary.unit
+    return plain(amount(difference(findings.rope, unit), unit))
+
+
+def _breakdowns(report: _Report, findings: Findings) -> None:
+    """Figures of parts of the test split, a table each, and the drawing of the first short one."""
+    if not findings.breakdowns:
+        return
+    report.add("## Breakdown", "Described, not tested: no verdict rests on these figures.")
+    for part in findings.breakdowns:
+        variants = [variant for variant in findings.variants if variant.breakdowns.get(part.name)]
+        _breakdown(report, findings, part, variants)
+    report.figure("breakdown")
+
+
+def _breakdown(
+    report: _Report, findings: Findings, part: BreakdownFinding, variants: Sequence[VariantFinding]
+) -> None:
+    unit = f" in {plain(part.unit)}" if part.unit else ""
+    caption = f"{plain(part.title)} on the test split{unit}: mean over seeds ± half of the 95 % t interval."
+    cells = {
+        row: [
+            formats.half_width(variant.breakdowns[part.name].get(row), part.unit)
+            + _mark_of(variant, f"{part.name}/{row}")
+            for variant in variants
+        ]
+        for row in part.rows
+    }
+    names = [_name(variant) for variant in variants]
+    is_short = len(part.rows) <= MOST_COLUMNS and all(len(row) <= LONGEST_COLUMN for row in part.rows)
+    if is_short and not part.counts:
+        across = [[name, *(cells[row][place] for row in part.rows)] for place, name in enumerate(names)]
+        report.wide_table(caption, "Variant", {plain(row): "right" for row in part.rows}, across)
+        return
+    noun = findings.noun.capitalize()
+    counted: dict[str, Side] = {f"{plain(noun)}s": "right"} if part.counts else {}
+    note = f" {plain(noun)}s: in the test split; a figure of few of them is uncertain." if part.counts else ""
+    report.wide_table(
+        caption + note,
+        plain(part.name.capitalize()),
+        {**counted, **dict.fromkeys(names, "right")},
+        [
+            [plain(row), *([formats.count(part.counts.get(row))] if part.counts else []), *cells[row]]
+            for row in part.rows
         ],
     )
 
@@ -408,19 +453,19 @@ def _costs(report: _Report, findings: Findings) -> None:
     if not costs:
         return
     shapes = sorted({" × ".join(map(str, cost.input_shape[1:])) for cost in costs.values()})
-    clip = f"one clip of {' or '.join(shapes)} (channels × frames × height × width)"
+    noun = plain(findings.noun)
+    one = f"one {noun} of {' or '.join(shapes)}"
     columns: dict[str, list[str]] = {}
     for head, (_, cell) in COSTS.items():
         cells = [cell(variant, variant.cost or Cost(input_shape=())) for variant in findings.variants]
         if any(text != MISSING for text in cells):
             columns[head] = cells
     names = [_name(variant) for variant in findings.variants]
+    legend = " ".join(f"{head}: {COSTS[head][0]}.".format(noun=noun) for head in columns)
     report.add("## Cost")
     report.table(
-        f"What each variant costs, counted for {clip}. {' '.join(f'{head}: {COSTS[head][0]}.' for head in columns)} "
-        "Latency is measured by `study profile STUDY` on an idle machine, never during a study: a machine busy with "
-        "other runs gives false times.",
-        {"Variant": "left", **dict.fromkeys(columns, "right")},
+        f"What each variant costs, counted for {one}. {legend}{'' if 'Latency (ms)' in columns else LATENCY}",
+        {"Variant": "left", **{head.format(noun=noun): "right" for head in columns}},
         list(zip(names, *columns.values(), strict=True)),
     )
     for variant in findings.variants:
@@ -431,8 +476,8 @@ def _costs(report: _Report, findings: Findings) -> None:
             same = " Profiled variants without such a table have the same." if variant.is_reference else ""
             report.table(
                 f"Parts of {plain(variant.name)}: trainable values and MACs (fvcore) of the network's own modules, "
-                f"for {clip}.{same}",
-                {"Part": "left", "Parameters": "right", "MACs per clip (fvcore)": "right"},
+                f"for {one}.{same}",
+                {"Part": "left", "Parameters": "right", f"MACs per {noun} (fvcore)": "right"},
                 [
                     [plain(p.name), formats.count(p.parameters), formats.operations(p.macs)]
                     for p in cost.parts
@@ -445,17 +490,21 @@ def _published(report: _Report, findings: Findings) -> None:
     found = findings.published
     if found is None:
         return
-    size = f"They are of all {formats.count(found.clips)} clips of the benchmark"
-    here = "" if found.clips_here == found.clips else f"; this study uses {formats.count(found.clips_here)}"
+    noun = plain(findings.noun)
+    size = f"They are of all {formats.count(found.examples)} {noun}s of the benchmark"
+    here = (
+        ""
+        if found.examples_here == found.examples
+        else f"; this study uses {formats.count(found.examples_here)}"
+    )
     report.add(
         "## Published results, not measured here",
         f"Reference rows for {plain(found.title)}, copied from the sources named. No figure, difference or verdict of "
-        f"this report knows of them. {size}{here}. Code bases of this field that were read pick their best epoch on "
-        "the test split, which makes such figures optimistic; protocols, pretraining and input sizes differ from row "
-        "to row. A dash was not verified.",
+        f"this report knows of them. {size}{here}. {f'{plain(found.remark)} ' if found.remark else ''}"
+        "A dash was not verified.",
     )
     report.borrowed_table(
-        f"Published by others on {plain(found.title)}, not measured by this study. GMACs: of one clip, as printed "
+        f"Published by others on {plain(found.title)}, not measured by this study. GMACs: of one {noun}, as printed "
         "(papers call them FLOPs). Pretraining: only where the method's name tells it. Source: "
         f"{'; '.join(f'{letter}, {plain(text)}' for letter, text in found.sources.items())}.",
         {
@@ -467,25 +516,25 @@ def _published(report: _Report, findings: Findings) -> None:
             "Modality": "left",
             "Pretraining": "left",
             "Protocol": "left",
-            "UAR (%)": "right",
-            "WAR (%)": "right",
+            **{plain(label): "right" for label in found.metrics},
             "Source": "left",
         },
-        [_borrowed(result) for result in found.results],
+        [_borrowed(result, found.metrics) for result in found.results],
     )
     remarks = [f"{plain(r.method)}: {_sentence(r.note)}" for r in found.results if r.note]
     if remarks:
         report.add(_list(remarks))
     if found.folds:
-        most = max(len(row.war) for row in found.folds)
+        most = max(len(row.figures) for row in found.folds)
         report.borrowed_table(
-            f"Published by others on {plain(found.title)}: WAR of single folds in %, to tell how much folds differ.",
+            f"Published by others on {plain(found.title)}: {plain(found.fold_metric)} of single folds, to show how "
+            "much folds differ.",
             {"Published method": "left", **{f"Fold {fold}": "right" for fold in range(1, most + 1)}},
-            [[plain(row.method), *(f"{war:.2f}" for war in row.war)] for row in found.folds],
+            [[plain(row.method), *(f"{figure:.2f}" for figure in row.figures)] for row in found.folds],
         )
 
 
-def _borrowed(result: PublishedResult) -> list[str]:
+def _borrowed(result: PublishedResult, metrics: Sequence[str]) -> list[str]:
     return [
         plain(result.method),
         MISSING if result.year is None else str(result.year),
@@ -495,7 +544,7 @@ def _borrowed(result: PublishedResult) -> list[str]:
         plain(result.modality),
         plain(result.pretraining) or MISSING,
         plain(result.protocol) or MISSING,
-        *(MISSING if share is None else f"{share:.2f}" for share in (result.uar, result.war)),
+        *(f"{result.figures[name]:.2f}" if name in result.figures else MISSING for name in metrics),
         plain(" ".join(result.sources)),
     ]
 
@@ -525,14 +574,16 @@ def _reading(report: _Report, findings: Findings) -> None:
 
 
 def _verdicts(findings: Findings) -> str:
-    rope = formats.points(findings.rope)
+    rope, near = _rope(findings), difference(findings.rope, findings.primary.unit)
+    better = lower(findings.primary, " (", ")")
     level = corrected_level(findings)
     inside = corrected_level(findings, tails=2)
     return (
-        f"Verdicts, for a least difference of interest of {rope} points. **Helps**, **hurts**: the {level} interval "
-        f"excludes 0 and the mean difference is at least {rope} points. **Equivalent**: the {inside} interval "
-        f"lies within ±{rope} points. **Small**: the {level} interval excludes 0, the mean difference is below {rope} "
-        "points. **Inconclusive**: none of these, which is want of evidence and no evidence of absence."
+        f"Verdicts, for a least difference of interest of {rope}{better}. **Helps**, **hurts**: the {level} interval "
+        f"excludes 0 and the mean difference is at least {rope}. **Equivalent**: the {inside} interval "
+        f"lies within ±{amount(near, findings.primary.unit)}. **Small**: the {level} interval excludes 0, the mean "
+        f"difference is below {rope}. **Inconclusive**: none of these, which is want of evidence and no "
+        "evidence of absence."
     )
 
 
@@ -552,19 +603,23 @@ def _appendix(report: _Report, findings: Findings) -> None:
 
 def _every_seed(report: _Report, findings: Findings) -> None:
     report.add("## Appendix: every seed")
-    metrics = list(METRICS)
+    metrics = sorted(findings.metrics, key=lambda metric: metric.name != findings.metric)
     every = [run for variant in findings.variants for run in variant.seeds]
     folded = any(run.fold is not None for run in every)
     selected = any(run.selection is not None for run in every)
     columns: dict[str, Side] = {"Seed": "right"}
     if folded:
         columns["Fold"] = "right"
-    columns |= {f"Test {metric.upper()} (%)": "right" for metric in metrics}
-    columns["Test loss"] = "right"
+    shown = [metric for metric in metrics if any(metric.name in run.metrics for run in every)][:MOST_METRICS]
+    declared = {metric.name for metric in metrics}
+    others = list(dict.fromkeys(name for run in every for name in run.metrics if name not in declared))
+    others = others[: MOST_METRICS - len(shown)]
+    columns |= {plain(f"Test {heading(metric)}"): "right" for metric in shown}
+    columns |= {plain(f"Test {name}"): "right" for name in others}
     if selected:
-        columns[f"Selection {findings.metric.upper()} (%)"] = "right"
+        columns[plain(f"Selection {heading(findings.primary)}")] = "right"
     columns |= {
-        "Best epoch" if selected else "Last epoch": "right",
+        "Tested epoch" if selected else "Last epoch": "right",
         "Training": "right",
         "Run": "left",
     }
@@ -574,30 +629,22 @@ def _every_seed(report: _Report, findings: Findings) -> None:
                 [
                     str(run.seed),
                     *([MISSING if run.fold is None else str(run.fold)] if folded else []),
-                    *(_metric(run.metrics, metric) for metric in metrics),
-                    formats.decimals(run.metrics.get("loss")),
-                    *(
-                        [MISSING if run.selection is None else formats.points(run.selection)]
-                        if selected
-                        else []
-                    ),
+                    *(formats.value(run.metrics.get(metric.name), metric.unit) for metric in shown),
+                    *(formats.undeclared(run.metrics.get(name)) for name in others),
+                    *([formats.value(run.selection, findings.primary.unit)] if selected else []),
                     str(run.best_epoch),
                     formats.duration(run.seconds),
                     code(run.run),
                 ]
                 for run in variant.seeds[:MOST_ROWS]
             ]
-            shown = _shown(len(variant.seeds))
-            report.table(f"Confirmation runs of {plain(variant.name)}{shown}.", columns, rows)
+            rest = _shown(len(variant.seeds))
+            report.table(f"Confirmation runs of {plain(variant.name)}{rest}.", columns, rows)
 
 
 def _shown(rows: int) -> str:
     """Say where the rest is of what would fill pages."""
     return f": the first {MOST_ROWS} of {rows}, all are in findings.json" if rows > MOST_ROWS else ""
-
-
-def _metric(metrics: Mapping[str, float], name: str) -> str:
-    return formats.points(metrics[name]) if name in metrics else MISSING
 
 
 def _settings(report: _Report, findings: Findings) -> None:
@@ -623,7 +670,7 @@ def _settings(report: _Report, findings: Findings) -> None:
 
 def _every_trial(report: _Report, findings: Findings) -> None:
     report.add("## Appendix: search trials")
-    metric = findings.metric.upper()
+    metric = findings.primary
     for variant in findings.variants:
         if variant.trials:
             names = list(dict.fromkeys(name for trial in variant.trials for name in trial.parameters))
@@ -631,16 +678,16 @@ def _every_trial(report: _Report, findings: Findings) -> None:
                 [
                     str(trial.number),
                     _status(trial),
-                    MISSING if trial.score is None else formats.points(trial.score),
-                    MISSING if trial.best_so_far is None else formats.points(trial.best_so_far),
+                    formats.value(trial.score, metric.unit),
+                    formats.value(trial.best_so_far, metric.unit),
                     *(plain(formats.setting(trial.parameters.get(name))) for name in names),
                 ]
                 for trial in variant.trials[:MOST_ROWS]
             ]
             columns: dict[str, Side] = {
                 "Status": "left",
-                f"Selection {metric} (%)": "right",
-                "Best so far (%)": "right",
+                plain(f"Selection {heading(metric)}"): "right",
+                plain(in_brackets("Best so far", metric.unit)): "right",
                 **{code(name): "right" for name in names},
             }
             shown = _shown(len(variant.trials))

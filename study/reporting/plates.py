@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from study.analysis.findings import Findings
-from study.reporting.formats import percent, points
+from study.analysis.findings import BreakdownFinding, Findings
+from study.analysis.units import amount, axis, difference, heading, in_brackets, lower
+from study.reporting.formats import percent
 
-NAMES = ("seeds", "differences", "recalls", "learning", "search")
+NAMES = ("seeds", "differences", "breakdown", "learning", "search")
+MOST_ROWS_DRAWN = 12
+"""A breakdown of more rows is printed as a table only."""
 FOLDER = "figures"
 
 
@@ -40,49 +43,58 @@ def corrected_level(findings: Findings, tails: int = 1) -> str:
 
 
 def _plates(findings: Findings) -> Iterator[Plate]:
-    metric = findings.metric.upper()
-    variants = findings.variants
+    primary, variants = findings.primary, findings.variants
+    metric, better = primary.title, lower(primary, " (", ")")
+    rope = amount(difference(findings.rope, primary.unit), primary.unit)
     reference = "Grey: the reference." if len(variants) > 1 else ""
     if any(variant.seeds for variant in variants):
         yield Plate(
             "seeds",
             f"{metric} on the test split of every seed, by variant",
-            f"{metric} (%) on the test split. Every dot is one confirmation run; thin lines join the runs of one seed "
-            "across neighbouring variants, which share data order, augmentation and initial weights. "
+            f"{heading(primary)} on the test split{better}. Every dot is one confirmation run; thin lines join the "
+            "runs of one seed across neighbouring variants. "
             f"Diamonds and bars: mean and 95 % t interval over seeds. {reference}",
         )
     if any(variant.difference for variant in variants):
         yield Plate(
             "differences",
             f"Paired differences in {metric} from the reference",
-            f"{metric} minus the reference's, in points, paired by seed. Dots: single seeds. Diamonds and thick bars: "
+            f"Differences from the reference, in {axis(primary)}{better}, paired by seed. Dots: single "
+            "seeds. Diamonds and thick bars: "
             f"mean and 95 % t interval. Thin bars: the {corrected_level(findings)} interval, "
             f"corrected for {_comparisons(findings)}, which decides the verdict at the right. Shaded: differences "
-            f"smaller than ±{points(findings.rope)} points, which the study declares to be of no practical interest.",
+            f"smaller than ±{rope}, which the study declares to be of no practical interest.",
         )
-    if any(name.startswith("recall/") for variant in variants for name in variant.secondary):
+    if part := drawn_breakdown(findings):
         yield Plate(
-            "recalls",
-            "Recall of every class, by variant",
-            "Recall (%) of every class on the test split: mean and 95 % t interval over seeds. "
+            "breakdown",
+            f"{part.title}, by variant",
+            f"{in_brackets(part.title, part.unit)} on the test split: mean and 95 % t interval over seeds. "
             + ("Grey: the reference, repeated in every panel." if len(variants) > 1 else ""),
         )
-    if any(variant.curves for variant in variants):
-        selected = any(curve.selection for variant in variants for curve in variant.curves)
+    if any(learned(findings)):
+        lost, selected = learned(findings)
+        if lost and selected:
+            short = f"Train loss and {metric} on the selection split over epochs"
+            shown = (
+                f"Learning curves of the confirmation runs: train loss (above) and {heading(primary)} on the selection "
+                f"split (below){better}. "
+            )
+        elif selected:
+            short = f"{metric} on the selection split over epochs"
+            shown = f"Learning curves of the confirmation runs: {heading(primary)} on the selection split{better}. "
+        else:
+            short = "Train loss over epochs"
+            shown = (
+                "Train loss of the confirmation runs; there is no curve of a selection split, for they were trained "
+                "on it too. "
+            )
         yield Plate(
             "learning",
-            f"Train loss and {metric} on the selection split over epochs"
-            if selected
-            else "Train loss over epochs",
-            (
-                f"Learning curves of the confirmation runs: train loss (above) and {metric} (%) on the selection split "
-                "(below). "
-                if selected
-                else "Train loss of the confirmation runs; there is no curve of a selection split, for they were "
-                "trained on it too. "
-            )
+            short,
+            shown
             + "Thin lines: single seeds. Bold: their mean over the epochs that all of them reached. "
-            + ("Dots: each seed's best epoch, whose weights were tested. " if selected else "")
+            + ("Dots: the epoch whose weights were tested. " if selected else "")
             + ("Grey: the reference's mean, repeated in every panel." if len(variants) > 1 else ""),
         )
     trials = [trial for variant in variants for trial in variant.trials]
@@ -92,12 +104,23 @@ def _plates(findings: Findings) -> Iterator[Plate]:
         yield Plate(
             "search",
             f"Best {metric} so far on the selection split over search trials",
-            f"The search of every variant: {metric} (%) on the selection split of each trial (dots) and the best so "
-            f"far (steps); crosses at the lower edge mark trials that diverged or failed. {pruned}Curves that still "
-            "rise or cross near the end mean that the budget was small. These scores chose the hyperparameters and are "
-            "therefore optimistic: they are not results. "
+            f"The search of every variant: {heading(primary)} on the selection split{better} of each trial (dots) and "
+            "the best so far (steps); crosses at the lower edge mark trials that diverged or failed. "
+            f"{pruned}Curves that still improve or cross near the end mean that the budget was small. These scores "
+            "chose the hyperparameters and are therefore optimistic: they are not results. "
             + ("Grey: the reference's best so far, repeated in every panel." if len(variants) > 1 else ""),
         )
+
+
+def drawn_breakdown(findings: Findings) -> BreakdownFinding | None:
+    """Return the first breakdown that has few enough rows to be drawn."""
+    return next((part for part in findings.breakdowns if len(part.rows) <= MOST_ROWS_DRAWN), None)
+
+
+def learned(findings: Findings) -> tuple[bool, bool]:
+    """Return whether there are curves of the train loss, and of the primary metric on the selection split."""
+    curves = [curve for variant in findings.variants for curve in variant.curves]
+    return any(curve.train_loss for curve in curves), any(curve.selection for curve in curves)
 
 
 def _comparisons(findings: Findings) -> str:

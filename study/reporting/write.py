@@ -9,9 +9,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from study import files
 from study.analysis.findings import Findings
 from study.analysis.limits import SKIPPED_FILE
-from study import files
+from study.metrics import record_of
 from study.reporting import figures, plates, typeset
 from study.reporting.formats import one_line
 from study.reporting.markdown import render
@@ -46,8 +47,8 @@ def write(findings: Findings, folder: Path) -> tuple[Path, ...]:
 
 
 def machine_readable(findings: Findings) -> str:
-    """Return findings as JSON, in points and seconds; what is not a finite number is null."""
-    record = {"schema": SCHEMA, **asdict(findings)}
+    """Return findings as JSON, metrics scaled, times in seconds; what is not a finite number is null."""
+    record = {"schema": SCHEMA, **asdict(findings), "metrics": [record_of(m) for m in findings.metrics]}
     return json.dumps(_finite(record), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 

@@ -1,4 +1,4 @@
-"""What every component must keep, checked on whatever the registry lists: a new one is tested by existing.
+"""Conformance suites of components: what every part of a kind must do, checked on whatever the registry lists.
 
 Use it on one's own components like this::
 
@@ -9,7 +9,7 @@ Use it on one's own components like this::
         conform(case, registry)
 
 A component that owns parameters which no gradient reaches names them in an attribute `unused`, a collection
-of parameter names.
+of parameter names. `check_component` is what ``study check component NAME`` runs.
 """
 
 from __future__ import annotations
@@ -17,16 +17,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, get_args, get_origin
 
 import torch
 from torch import Tensor, nn
 
+from study.config.registry import Component, Config, Parameter, Range, Registry
+from study.errors import InputError, StudyError, listing, nearest
+from study.tasks.clips.data.contract import ClipShape
 from study.tasks.clips.nets.contract import Features, Groups, GroupShapes, Lifted, Output
 from study.tasks.clips.nets.ifdd.network import build_network
-from study.tasks.clips.data.contract import ClipShape
-from study.errors import InputError
-from study.config.registry import Component, Config, Parameter, Range, Registry
+from study.tasks.clips.training.outputs import as_output
+from study.testing.functions import FUNCTIONS
 
 BATCH = 3
 CLASSES = 7
@@ -79,18 +82,28 @@ class Subject:
 
 
 def cases(registry: Registry) -> list[Case]:
-    """Return every component that computes with tensors: with its defaults, then with each parameter changed alone.
+    """Return every component that has a suite: with its defaults, then with each parameter changed alone.
 
-    Changed are choices, switches and short ranges of whole numbers.
+    Changed are choices, switches and short ranges of whole numbers. Data sets, and components with parameters
+    that have no default, are left out.
     """
-    found = []
-    for component in registry:
-        if component.kind in ("dataset", "measure"):
-            continue
-        config = registry.resolve(component.kind, _narrow(component), component.name)
-        found.append(Case(component.kind, config))
-        found += [Case(component.kind, config | {name: value}, name) for name, value in _changes(component)]
-    return found
+    return [
+        case
+        for component in registry
+        if component.kind in (*_SUBJECTS, *FUNCTIONS) and not _required(component)
+        for case in cases_of(component, registry)
+    ]
+
+
+def cases_of(component: Component, registry: Registry) -> list[Case]:
+    """Return the cases of one component: with its defaults, then with each parameter changed alone."""
+    config = registry.resolve(component.kind, _narrow(component), component.name)
+    changed = [Case(component.kind, config | {name: value}, name) for name, value in _changes(component)]
+    return [Case(component.kind, config), *changed]
+
+
+def _required(component: Component) -> list[str]:
+    return [name for name, parameter in component.parameters.items() if parameter.required]
 
 
 def _narrow(component: Component) -> Config:
@@ -101,18 +114,128 @@ def _narrow(component: Component) -> Config:
 
 def conform(case: Case, registry: Registry) -> None:
     """Raise AssertionError, which says what is wrong, unless the component keeps all that is asked of it."""
+    for _, check in checks(case, registry):
+        check()
+
+
+def checks(case: Case, registry: Registry) -> Iterator[tuple[str, Callable[[], None]]]:
+    """Yield the checks of a case's kind, each with what it checks; nothing for a value that is refused.
+
+    Raises:
+        InputError: The component cannot be built with its defaults.
+    """
     try:
-        subject = build(case, registry)
+        if case.kind in FUNCTIONS:
+            found = [(_title(check), check) for check in FUNCTIONS[case.kind](registry, case.config)]
+        else:
+            subject = build(case, registry)
+            found = [(_title(check), partial(check, subject)) for check in CHECKS]
     except InputError:
-        if case.changed:  # the value does not go with the other defaults, and the user is told so
+        if case.changed:  # the value does not go with the other defaults, and the message says so
             return
         raise
-    for check in (owes_its_shapes, is_deterministic, keeps_clips_apart, trains_every_parameter):
-        check(subject)
+    yield from found
+
+
+def _title(check: Callable[..., Any]) -> str:
+    return check.__name__.replace("_", " ")
+
+
+@dataclass(frozen=True)
+class Line:
+    """The outcome of one check, as a person reads it."""
+
+    text: str
+    is_failure: bool = False
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def check_component(name: str, kind: str | None, registry: Registry) -> Iterator[Line]:
+    """Run the conformance suite of a component on all of its cases; yield one line for each check.
+
+    Args:
+        name: The component's name.
+        kind: Its kind; None for every kind that has a component of the name.
+        registry: Where it is registered.
+
+    Yields:
+        ``passed  network two-layers: owes its shapes``, or ``FAILED  …: `` and what is wrong; a line that says so
+        where a kind has no suite or a component cannot be built without more parameters.
+
+    Raises:
+        InputError: There is no such component.
+    """
+    kinds = [kind] if kind else [of for of in registry.kinds if name in registry.names(of)]
+    if not kinds:
+        known = sorted({component.name for component in registry})
+        raise InputError(f"unknown component {name!r}.{nearest(name, known)}")
+    for of in kinds:
+        component = registry.get(of, name)
+        needed = _required(component)
+        if of == "dataset":
+            yield from _check_dataset(component, registry)
+        elif of not in (*_SUBJECTS, *FUNCTIONS):
+            yield Line(f"{of} {name}: the kind {of!r} has no suite.")
+        elif needed:
+            yield Line(f"{of} {name}: not checked, as it needs {listing(needed)}, which has no default.")
+        else:
+            for case in cases_of(component, registry):
+                yield from _lines(case, registry)
+
+
+def _lines(case: Case, registry: Registry) -> Iterator[Line]:
+    changed = f" with {case.changed} = {case.config[case.changed]!r}" if case.changed else ""
+    subject = f"{case.kind} {case.config['name']}{changed}"
+    built = list[tuple[str, Callable[[], None]]]()
+    if reason := _failure(lambda: built.extend(checks(case, registry))):
+        yield Line(f"FAILED  {subject}: it cannot be built: {reason}", is_failure=True)
+    elif not built:
+        yield Line(f"refused {subject}: does not go with the other defaults")
+    reasons = set[str]()
+    for title, check in built:
+        reason = _failure(check)
+        if reason not in reasons:  # one fault fails every check that calls the component
+            yield _line(f"{subject}: {title}", reason)
+        if reason:
+            reasons.add(reason)
+
+
+def _line(what: str, reason: str) -> Line:
+    return Line(f"FAILED  {what}: {reason}", is_failure=True) if reason else Line(f"passed  {what}")
+
+
+def _failure(check: Callable[[], object]) -> str:
+    """Return in one line why a check fails, empty where it passes."""
+    try:
+        check()
+    except (AssertionError, StudyError) as error:
+        return " ".join(str(error).split()) or type(error).__name__
+    except Exception as error:
+        return f"{type(error).__name__}: {' '.join(str(error).split())}"
+    return ""
+
+
+def _check_dataset(component: Component, registry: Registry) -> Iterator[Line]:
+    from study.testing.datasets import conform as conform_dataset
+
+    subject = f"dataset {component.name}"
+    if needed := _required(component):
+        yield Line(
+            f"{subject}: not checked, as it needs {listing(needed)}, which has no default; check it in a test by "
+            "study.testing.datasets.conform."
+        )
+        return
+    config = registry.resolve("dataset", component.name, component.name)
+    reason = _failure(lambda: conform_dataset(lambda: registry.build("dataset", config)))
+    yield _line(f"{subject}: every split", reason)
 
 
 def conform_on_gpu(case: Case, registry: Registry) -> None:
     """Raise AssertionError unless the component computes on a GPU what it does on the CPU, in full fp32."""
+    if case.kind in FUNCTIONS:  # computes nothing of its own on a device
+        return
     try:
         subject = build(case, registry)
     except InputError:
@@ -178,6 +301,10 @@ def trains_every_parameter(subject: Subject) -> None:
     assert any(tensor.grad is not None for tensor in inputs), "no gradient reaches the input"
 
 
+CHECKS = (owes_its_shapes, is_deterministic, keeps_clips_apart, trains_every_parameter)
+"""Of every component that computes with tensors."""
+
+
 def build(case: Case, registry: Registry) -> Subject:
     """Build the case's component in evaluation mode, on random inputs, the global random state left alone."""
     with torch.random.fork_rng(devices=[]):
@@ -196,7 +323,7 @@ def _network(registry: Registry, config: Config) -> Subject:
     part, shape = _first_accepted(lambda shape: build_network(registry, full, shape, CLASSES))
 
     def call(network: Any, clips: Tensor) -> Tensors:
-        return {"logits": network(clips).logits}
+        return {"logits": as_output(network(clips), len(clips), CLASSES).logits}
 
     return Subject(part, (torch.rand(BATCH, *shape),), call, {"logits": (BATCH, CLASSES)})
 

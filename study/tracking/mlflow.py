@@ -1,7 +1,7 @@
 """A study's events mirrored into MLflow, live, for people to browse: nothing is ever read back into a plan.
 
 One experiment a study; in it one summary run a variant with its seeds and trials as children, and one run
-that holds the report. Children score in [0, 1], summaries in percentage points, as the findings do.
+that holds the report. Children hold values in the metrics' own units, summaries scaled ones, as the findings do.
 """
 
 from __future__ import annotations
@@ -26,24 +26,29 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from study.analysis.findings import VariantFinding
-from study.errors import InputError, StudyError
+from study.analysis.findings import Findings, VariantFinding
+from study.analysis.units import heading
 from study.engine.events import Concluded, Ended, EpochEnded, Event, Found, Listener, Retried, Started
+from study.engine.plan import Job
+from study.errors import InputError, StudyError
 from study.files import write
 from study.ledger.record import RunState
-from study.engine.plan import Job
 from study.records import Epoch, RunSpec
 
 _log = logging.getLogger(__name__)
 Entity = TypeVar("Entity")
 OFF = "off"
 """In place of a store's URI: no mirror."""
+EVERY_EPOCH = "epoch_seconds"
+"""The curve that has a point for every epoch."""
 PARAMETER_LIMIT = 6000
 """Characters; MLflow cuts longer values silently."""
 TAG_LIMIT = 8000
 PARAMETERS_A_REQUEST, METRICS_A_REQUEST = 100, 1000
 NAME_LIMIT = 250
 SERVER_STOP_SECONDS = 10.0
+UNSHOWN = ("config", "places", "modules", "paths", "legacy", "options")
+"""Of a run's request, among its parameters: the configuration stands there key by key."""
 NOTE = "mlflow.note.content"
 """What the UI shows, as Markdown, above a run or an experiment."""
 
@@ -68,17 +73,17 @@ def sync(uri: str, artifacts: Path, study: str, events: Iterable[Event]) -> None
     """
     if uri == OFF:
         raise InputError("mlflow is 'off' in study.toml: there is no mirror to rebuild.")
-    with _told_apart(uri):
+    with _as_study_error(uri):
         store = _Store(uri, artifacts, study)
     for event in events:
-        with _told_apart(uri):
+        with _as_study_error(uri):
             store.take(_now(), event)
-    with _told_apart(uri):
+    with _as_study_error(uri):
         store.end_running(_now())
 
 
 @contextlib.contextmanager
-def _told_apart(uri: str) -> Iterator[None]:
+def _as_study_error(uri: str) -> Iterator[None]:
     """Turn whatever MLflow raises into one line."""
     try:
         yield
@@ -241,8 +246,10 @@ class _Store:
         from mlflow.entities import Param
 
         asked = asdict(spec) | {"run": spec.id}
-        counted = {key: value for key, value in asked.items() if key not in ("config", "places", "modules")}
-        values = _flat({**counted, **spec.config})
+        shown = {key: value for key, value in asked.items() if key not in UNSHOWN}
+        values = _flat(
+            {**{f"run.{k}" if k in spec.config else k: v for k, v in shown.items()}, **spec.config}
+        )
         self._client.log_text(
             run.id, json.dumps(asked, indent=1, ensure_ascii=False, default=str), "configuration.json"
         )
@@ -258,8 +265,10 @@ class _Store:
         if result and not (run.status == "FINISHED" and "best_epoch" in run.metrics):
             self._log_epochs(now, run, result.history)
             figures = {f"selection_best/{name}": value for name, value in result.selection.items()}
-            figures |= {"parameters": result.parameters, "seconds": result.seconds}
-            self._log(now, run, figures | {"best_epoch": result.best_epoch})
+            figures |= {"seconds": result.seconds, "best_epoch": result.best_epoch}
+            if result.parameters is not None:
+                figures["parameters"] = result.parameters
+            self._log(now, run, figures)
         if failure:
             if run.tags.get("study.failure") != _cut(failure.reason):
                 self._client.log_text(run.id, failure.detail, "failure.txt")
@@ -276,24 +285,21 @@ class _Store:
         findings = event.findings
         text = (
             f"**{findings.question}**\n\n{findings.answer}\n\n"
-            "Summary runs are in percentage points, seeds and trials in [0, 1]."
+            f"Summary runs are in the report's unit, {heading(findings.primary)}, seeds and trials in the metrics' own."
         )
         self._client.set_experiment_tag(self._experiment, NOTE, text)
         for variant in findings.variants:
-            self._summarise(now, variant, event.over)
+            self._summarise(now, findings, variant, event.over)
         run = self._run(now, "report", {"study.purpose": "report", NOTE: text})
         self._client.log_artifacts(run.id, str(event.report))
         self._set_status(run, "FINISHED", now)
 
-    def _summarise(self, now: int, variant: VariantFinding, over: bool) -> None:
+    def _summarise(self, now: int, findings: Findings, variant: VariantFinding, over: bool) -> None:
+        scales = {metric.name: metric.scale for metric in findings.metrics}
         for seed in variant.seeds:
             if seed.run in self._runs:
-                points = {
-                    name: value / (1 if name == "loss" else 100) for name, value in seed.metrics.items()
-                }
-                self._log(
-                    now, self._runs[seed.run], {f"test/{name}": share for name, share in points.items()}
-                )
+                values = {f"test/{name}": value / scales.get(name, 1) for name, value in seed.metrics.items()}
+                self._log(now, self._runs[seed.run], values)
         run = self._summary(now, variant.name)
         self._log(now, run, _figures(variant))
         tags = _conclusions(variant)
@@ -365,7 +371,7 @@ class _Store:
         if not new:
             return
         if run.epochs is None:
-            run.epochs = {point.step for point in self._client.get_metric_history(run.id, "learning_rate")}
+            run.epochs = {point.step for point in self._client.get_metric_history(run.id, EVERY_EPOCH)}
             new = [epoch for epoch in new if epoch.epoch not in run.epochs]
         self._write_points(now, run, {epoch.epoch: _curves(epoch) for epoch in new})
         run.epochs |= {epoch.epoch for epoch in new}
@@ -413,7 +419,7 @@ class _Store:
 
 
 def ui(uri: str, artifacts: Path, host: str = "127.0.0.1", port: int = 5000) -> int:
-    """Serve MLflow's pages until Ctrl-C, on loopback unless told otherwise; return the server's exit code.
+    """Serve MLflow's pages until Ctrl-C, on loopback by default; return the server's exit code.
 
     Raises:
         InputError: Mirroring is off, nothing has been mirrored yet, or the port is taken.
@@ -463,12 +469,16 @@ def ui(uri: str, artifacts: Path, host: str = "127.0.0.1", port: int = 5000) -> 
 def _curves(epoch: Epoch) -> dict[str, float]:
     """Return what an epoch adds to a run's curves."""
     values = {f"selection/{name}": value for name, value in epoch.selection.items()}
-    values |= {"train/loss": epoch.train_loss, "learning_rate": epoch.learning_rate}
-    return values | {"epoch_seconds": epoch.seconds}
+    values |= {f"diagnostics/{name}": value for name, value in epoch.diagnostics.items()}
+    if epoch.train_loss is not None:
+        values["train/loss"] = epoch.train_loss
+    if epoch.learning_rate is not None:
+        values["learning_rate"] = epoch.learning_rate
+    return values | {EVERY_EPOCH: epoch.seconds}
 
 
 def _figures(variant: VariantFinding) -> dict[str, float]:
-    """Return a summary's metrics, in points where they are scores."""
+    """Return a summary's metrics, scaled where they are scores."""
     figures: dict[str, float | None] = {
         "n": len(variant.seeds),
         "planned": variant.planned,

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import queue
 import re
 import threading
+from collections.abc import Mapping
 from typing import Any
 
 from study.engine.events import Began, Ended, Event, Found, Listener
-from study.ledger.record import RunState, StudyRecord
-from study.engine.plan import WORST_SCORE, Job
-from study.records import Epoch
+from study.engine.plan import Job
 from study.engine.search import distributions_of
+from study.ledger.record import RunState, StudyRecord
+from study.metrics import Metric
+from study.records import Epoch
 
 _log = logging.getLogger(__name__)
 DRAIN_SECONDS = 30.0
@@ -107,18 +110,18 @@ class _Storage:
         trial = _trial(study, job, state)
         key = _key(trial)
         if name not in self._studies:
-            self._open(name, study.metric)
+            self._open(name, study.primary)
         if key not in self._there[name]:
             self._studies[name].add_trial(trial)
             self._there[name].add(key)
 
-    def _open(self, name: str, metric: str) -> None:
+    def _open(self, name: str, metric: Metric) -> None:
         import optuna
 
         opened = optuna.create_study(
-            storage=self._storage, study_name=name, direction="maximize", load_if_exists=True
+            storage=self._storage, study_name=name, direction=metric.direction, load_if_exists=True
         )
-        opened.set_user_attr("score", metric)
+        opened.set_user_attr("score", metric.name)
         self._studies[name] = opened
         self._there[name] = {_key(trial) for trial in opened.get_trials(deepcopy=False)}
 
@@ -127,26 +130,40 @@ def _trial(study: StudyRecord, job: Job, state: RunState) -> Any:
     from optuna.trial import TrialState, create_trial
 
     distributions = distributions_of(study.space)
-    tables = job.run.config
-    tried = {key: tables[kind][name] for key in distributions for kind, _, name in [key.partition(".")]}
-    end, value, how = TrialState.FAIL, None, "failed"
+    tried = {key: _value(job.run.config, key) for key in distributions}
+    how: str = "failed"
+    value: float | None = None
+    end = TrialState.FAIL
     history: tuple[Epoch, ...] = ()
     if state.pruned is not None:
         end, value, how = TrialState.PRUNED, state.pruned.score, "pruned"
         history = state.pruned.history
     elif state.result is not None:
-        finished = state.result.status == "finished"
-        end, how = TrialState.COMPLETE, state.result.status
-        value = state.result.selection[study.metric] if finished else WORST_SCORE
+        how = state.result.status
+        value = state.result.selection[study.metric] if how == "finished" else study.primary.worst
+        if math.isfinite(value):
+            end = TrialState.COMPLETE
+        else:  # it diverged, and there is no worst value to take for it
+            value = None
         history = state.result.history
     return create_trial(
         params=tried,
         distributions=distributions,
         value=value,
         state=end,
-        intermediate_values={epoch.epoch: epoch.selection[study.metric] for epoch in history},
+        intermediate_values={
+            epoch.epoch: epoch.selection[study.metric] for epoch in history if study.metric in epoch.selection
+        },
         user_attrs={"run": job.run.id, "trial": job.number + 1, "end": how},
     )
+
+
+def _value(config: Mapping[str, Any], key: str) -> Any:
+    """Return the value at a dotted key."""
+    found: Any = config
+    for part in key.split("."):
+        found = found[part]
+    return found
 
 
 def _key(trial: Any) -> tuple[object, ...]:

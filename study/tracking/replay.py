@@ -1,4 +1,4 @@
-"""A study told again from its ledger, in the events that a conductor tells: what a mirror is rebuilt from."""
+"""A study's events reproduced from its ledger: what a mirror is rebuilt from."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ def retell(study: StudyRecord, ledger: Ledger, report: Path) -> Iterator[Event]:
         ledger: Where it was carried out.
         report: An empty folder, to which its report is written.
     """
-    told: set[str] = set()
+    seen: set[str] = set()
     for job in plan.trainings(study, ledger.state):
         state = job.seen(ledger.state)
-        if job.key in told or not (state.final or ledger.is_begun(job.run)):
+        if job.key in seen or not (state.final or ledger.is_begun(job.run)):
             continue
-        told.add(job.key)
+        seen.add(job.key)
         has_own = state.result is not None or state.pruned is not None
         yield Found(job, state, () if has_own else ledger.history(job.run))
     yield _conclusion(study, ledger, report)

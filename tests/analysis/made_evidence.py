@@ -8,9 +8,16 @@ from typing import Any
 
 from study.analysis.evidence import Confirmation, Evidence, FoldSize, TrialEvidence, VariantEvidence
 from study.ledger.record import ClaimRecord as Claim
-from study.records import Epoch, Failure, Machine, Profile, RunResult, TestResult
+from study.metrics import Metric
+from study.records import Breakdown, Epoch, Failure, Machine, Profile, RunResult, TestResult
 
 CLASSES = ("happy", "sad", "neutral", "angry")
+WAR = Metric(
+    "war", "WAR", chance=0.25, is_proportion=True, about="the share of clips that are classified correctly"
+)
+UAR = Metric("uar", "UAR", chance=0.25, about="the mean of the classes' recalls")
+RMSE = Metric("rmse", "RMSE", unit="K", scale=1.0, direction="minimize", high=None)
+"""A metric of another kind: lower is better, without a worst value, in kelvin."""
 MACHINE = Machine({"python": "3.12.1", "torch": "2.11.0"}, "a processor", "Linux")
 
 
@@ -18,22 +25,28 @@ def run_result(
     run: str,
     selection: float = 70.0,
     best_epoch: int = 2,
+    metric: Metric = WAR,
     status: str = "finished",
     machine: Machine = MACHINE,
     seconds: float = 10.0,
 ) -> RunResult:
-    curve = [selection - 5, selection, selection - 1]
+    curve = [selection - 5 * metric.sign, selection - metric.sign, selection - metric.sign]
+    curve[best_epoch - 1] = selection
+    metrics = (WAR, UAR) if metric in (WAR, UAR) else (metric,)
     history = tuple(
-        Epoch(number, 1.5 / number, 1e-3, {"loss": 1.0, "war": value / 100, "uar": value / 100}, 3.0)
+        Epoch(number, 1.5 / number, 1e-3, {m.name: value / m.scale for m in metrics}, 3.0)
         for number, value in enumerate(curve, start=1)
     )
-    best = {"loss": 1.0, "war": selection / 100, "uar": selection / 100}
+    best = {m.name: selection / m.scale for m in metrics}
     return RunResult(run, status, best_epoch, best, history, 1000, seconds, machine)  # type: ignore[arg-type]
 
 
-def test_result(run: str, score: float) -> TestResult:
-    recalls = {f"recall/{name}": score / 100 for name in CLASSES[:-1]}
-    return TestResult(run, {"loss": 0.9, "war": score / 100, "uar": (score - 4) / 100, **recalls}, 500, 1.0)
+def test_result(run: str, score: float, metric: Metric) -> TestResult:
+    if metric not in (WAR, UAR):
+        return TestResult(run, {metric.name: score / metric.scale}, 500, 1.0)
+    recalls = Breakdown("class", "Recall of every class", dict.fromkeys(CLASSES[:-1], score / 100))
+    metrics = {"loss": 0.9, "war": score / 100, "uar": (score - 4) / 100}
+    return TestResult(run, metrics, 500, 1.0, (recalls,))
 
 
 test_result.__test__ = False  # type: ignore[attr-defined]
@@ -49,6 +62,7 @@ def variant(
     parameters: int = 1000,
     macs: int = 5000,
     uncounted: tuple[str, ...] = (),
+    metric: Metric = WAR,
     **run: Any,
 ) -> VariantEvidence:
     """Make a variant of test scores in points, None for a run that failed; fold after fold where there are."""
@@ -60,7 +74,9 @@ def variant(
         confirmations.append(
             Confirmation(seed, fold, label, failure=Failure(label, "train", "out of memory", ""))
             if score is None
-            else Confirmation(seed, fold, label, run_result(label, **run), test_result(label, score))
+            else Confirmation(
+                seed, fold, label, run_result(label, metric=metric, **run), test_result(label, score, metric)
+            )
         )
     return VariantEvidence(
         name=name,
@@ -69,17 +85,19 @@ def variant(
         planned=len(scores),
         confirmations=tuple(confirmations),
         chosen={"train.lr": 0.001},
-        trials=tuple(TrialEvidence({"train.lr": 0.001}, _outcome(trial)) for trial in trials),
+        trials=tuple(TrialEvidence({"train.lr": 0.001}, _outcome(trial, metric)) for trial in trials),
         profile=Profile(parameters, macs, uncounted, (1, 1, 16, 32, 32)),
     )
 
 
-def _outcome(trial: float | str) -> RunResult | Failure:
+def _outcome(trial: float | str, metric: Metric) -> RunResult | Failure:
     if trial == "failed":
         return Failure("r1-trial", "train", "out of memory", "")
     if trial == "diverged":
-        return run_result("r1-trial", 0.0, status="diverged")
-    return run_result("r1-trial", float(trial))
+        return replace(
+            run_result("r1-trial", 0.0, status="diverged", metric=metric), selection={}, history=()
+        )
+    return run_result("r1-trial", float(trial), metric=metric)
 
 
 def evidence(*variants: VariantEvidence, **given: Any) -> Evidence:
@@ -87,11 +105,13 @@ def evidence(*variants: VariantEvidence, **given: Any) -> Evidence:
         "name": "issm",
         "title": "ISSM on and off",
         "question": "Does it help?",
-        "metric": "war",
+        "metric": WAR,
+        "metrics": (WAR, UAR),
         "rope": 1.0,
         "alpha": 0.05,
-        "classes": CLASSES,
-        "clips_in_test": 500,
+        "examples_in_test": 500,
+        "noun": "clip",
+        "chance": 0.25,
     }
     reference = next(arm.name for arm in variants if arm.is_reference)
     arms = tuple(arm if arm.is_reference else replace(arm, reference=reference) for arm in variants)
@@ -106,7 +126,11 @@ def two(
 ) -> Evidence:
     """Make a study of one comparison, with its claim."""
     claims = (Claim("issm", "even-odd"),)
-    arms = variant("even-odd", reference, reference=True), variant("issm", scores)
+    metric = given.get("metric", WAR)
+    arms = (
+        variant("even-odd", reference, reference=True, metric=metric),
+        variant("issm", scores, metric=metric),
+    )
     return evidence(*arms, **{"claims": claims, **given})
 
 

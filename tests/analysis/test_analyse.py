@@ -6,7 +6,7 @@ from math import ceil, sqrt
 
 import numpy as np
 import pytest
-from made_evidence import FOLDS, REFERENCE, evidence, run_result, shifted, two, variant
+from made_evidence import FOLDS, REFERENCE, UAR, WAR, evidence, run_result, shifted, two, variant
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestPower
@@ -96,22 +96,23 @@ def test_figures_of_a_difference_agree_with_scipy() -> None:
     assert difference.p_better == pytest.approx(stats.t(4, 0.8, scale).sf(1.0))
 
 
-def test_everything_is_told_in_points() -> None:
+def test_everything_is_in_points() -> None:
     found = findings(two(CLEAR)).variants[1]
     assert found.score is not None
     assert found.score.mean == pytest.approx(63.0)
     assert found.secondary["uar"].mean == pytest.approx(59.0)
-    assert list(found.secondary) == ["uar", "recall/happy", "recall/sad", "recall/neutral"]
+    assert list(found.secondary) == ["uar"]
+    assert list(found.breakdowns["class"]) == ["happy", "sad", "neutral"]
+    assert found.breakdowns["class"]["sad"].mean == pytest.approx(63.0)
     assert found.seeds[0].score == pytest.approx(63.0)
     assert found.seeds[0].metrics["loss"] == 0.9
-    assert found.seeds[0].metrics["recall/sad"] == pytest.approx(63.0)
     assert found.seeds[0].selection == pytest.approx(70.0)
     assert found.curves[0].selection == pytest.approx((65.0, 70.0, 69.0))
     assert (found.parameters, found.macs, found.train_seconds) == (1000, 5000, 10.0)
 
 
 def test_the_other_metric_can_be_primary() -> None:
-    found = findings(two(CLEAR, metric="uar"))
+    found = findings(two(CLEAR, metric=UAR, metrics=(UAR, WAR)))
     assert found.variants[1].score is not None
     assert found.variants[1].score.mean == pytest.approx(59.0)
     assert "war" in found.variants[1].secondary

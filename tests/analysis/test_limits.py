@@ -24,16 +24,6 @@ def pair(
     )
 
 
-def test_people_in_train_and_test_and_doubtful_labels_limit_the_conclusion() -> None:
-    doubt = "clips.csv:2: is the label 'hapy' (1 in all) 'happy', misspelt?"
-    facts = {"data, in both train and test": "1 of the people or films: ann", "data, doubtful labels": doubt}
-    shared, misspelt = warnings(two(CLEAR, facts=facts))
-    assert shared.startswith(
-        "The train and the test split of the data set share 1 of the people or films: ann."
-    )
-    assert misspelt.endswith(doubt)
-
-
 def test_a_clean_study_has_no_warnings_of_its_own() -> None:
     assert list(warnings(two(CLEAR))) == []
 
@@ -94,13 +84,35 @@ def test_what_limits_a_conclusion_is_said(study: Evidence, warning: str) -> None
     assert warning in list(warnings(study))
 
 
-def test_guessing_the_largest_class_is_chance_for_war_only() -> None:
-    def guessed(**given: Any) -> bool:
-        return any("guessing" in warning for warning in warnings(two(CLEAR, **given)))
+def test_a_score_is_compared_with_guessing_where_that_is_known() -> None:
+    def guessed(chance: float | None) -> bool:
+        return any("guessing" in warning for warning in warnings(two(CLEAR, chance=chance)))
 
-    assert not guessed(largest_class=0.4)
-    assert guessed(largest_class=0.62)
-    assert not guessed(largest_class=0.62, metric="uar")
+    assert not guessed(0.4)
+    assert guessed(0.62)
+    assert not guessed(None)
+
+
+def test_a_training_that_knows_its_test_figures_limits_the_conclusion() -> None:
+    study = two(CLEAR)
+    issm = study.variants[1]
+    run = issm.confirmations[0]
+    assert run.test is not None
+    seen = replace(run, test=replace(run.test, seen_in_training=True))
+    arms = (study.variants[0], replace(issm, confirmations=(seen, *issm.confirmations[1:])))
+    assert any("has seen the test split" in warning for warning in warnings(replace(study, variants=arms)))
+
+
+def test_a_last_epoch_that_is_always_tested_is_no_sign_of_a_short_training() -> None:
+    study = two(CLEAR)
+    arms = []
+    for arm in study.variants:
+        runs = []
+        for run in arm.confirmations:
+            assert run.result is not None
+            runs.append(replace(run, result=replace(run.result, best_epoch=3)))  # the second one was better
+        arms.append(replace(arm, confirmations=tuple(runs)))
+    assert not any("too short" in warning for warning in warnings(replace(study, variants=tuple(arms))))
 
 
 def test_enough_trials_are_no_random_search() -> None:
@@ -122,7 +134,7 @@ def test_notes_tell_what_five_seeds_can_show() -> None:
 @pytest.mark.parametrize(("clips", "half_width"), [(500, "4.0"), (2000, "2.0"), (10000, "0.9")])
 def test_notes_tell_what_the_size_of_the_test_split_does(clips: int, half_width: str) -> None:
     reference = [70.0, 71.0, 69.0, 70.0, 70.0]
-    told = " ".join(notes(two(CLEAR, reference, clips_in_test=clips)))
+    told = " ".join(notes(two(CLEAR, reference, examples_in_test=clips)))
     assert f"moves a WAR of 70.0 by ±{half_width} points" in told
 
 

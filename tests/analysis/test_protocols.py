@@ -8,23 +8,27 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+import numpy as np
 import pytest
 from small_study import small_study
+from text_report import write_text
 
-from study.engine import conductor
 from study.analysis.analyse import findings as analyse
 from study.analysis.findings import Findings
 from study.analysis.gather import gather
-from study.errors import InputError
-from study.executors.inprocess import InProcess
-from study.ledger.record import SplitSizes, StudyRecord
-from study.ledger.store import Ledger
-from study.config.compile import TARGETS, prepare
-from study.records import Failure, RunResult, from_json, to_json
-from study.config.registry import Registry
-from study.reporting.markdown import OPTIMISTIC, render
+from study.config.compile import compile_study
 from study.config.settings import settings
 from study.config.study import load
+from study.engine import conductor
+from study.engine.jobs import TARGETS
+from study.errors import InputError
+from study.executors.inprocess import InProcess
+from study.ledger.predictions import Predictions, save
+from study.ledger.record import StudyRecord
+from study.ledger.store import Ledger
+from study.metrics import Metric
+from study.records import Failure, RunResult, SplitSizes, from_json, to_json
+from study.reporting.markdown import OPTIMISTIC, render
 
 STUDY = small_study(epochs=4, seeds=3, claim=True)
 SEARCH = """
@@ -34,7 +38,8 @@ trials = 8
 "train.lr" = { low = 3e-4, high = 1e-2, log = true }
 """
 FAKE = {kind: f"study.testing.fake:{kind}" for kind in TARGETS}
-WITH_SCENES = {**FAKE, "evaluate": "scene_jobs:evaluate"}
+WITH_BREAKDOWNS = {**FAKE, "evaluate": "broken_down_jobs:evaluate"}
+FINAL = '[confirm]\n"train.fit" = "train+val"\n'
 
 
 class Lab:
@@ -46,20 +51,26 @@ class Lab:
         self.file = folder / "s.toml"
         self.ledger = Ledger(folder / "ledger")
 
-    def search(self) -> None:
-        self.file.write_text(STUDY + SEARCH)
+    def ask(self, *sections: str) -> None:
+        self.file.write_text(STUDY + "".join(sections))
 
     def record(self, *changes: str, **data: Any) -> StudyRecord:
-        record = prepare(load(self.file, None, changes), Registry(), settings(self.folder), "cpu")
+        record = compile_study(load(self.file, None, changes), settings(self.folder), "cpu")
         return replace(record, data=replace(record.data, **data))
 
-    def run(self, record: StudyRecord, targets: Any = FAKE) -> Findings:
+    def run(self, record: StudyRecord, targets: Any = FAKE, write: Any = write_text) -> Findings:
         return conductor.run(
-            record, self.ledger, InProcess(), self.folder / "reports", lambda event: None, targets
+            record,
+            self.ledger,
+            InProcess(),
+            self.folder / "reports",
+            lambda event: None,
+            targets,
+            write=write,
         )
 
     def folded(self, *changes: str, folds: int = 3, **data: Any) -> StudyRecord:
-        sizes = (SplitSizes(80, 20, 50, 0.3),) * folds
+        sizes = (SplitSizes(80, 20, 50, trained=data.pop("trained", None)),) * folds
         return replace(self.record(*changes, sizes=sizes, **data), folds=tuple(range(1, folds + 1)))
 
     def report(self, name: str) -> str:
@@ -72,7 +83,7 @@ def lab(tmp_path: Path) -> Lab:
 
 
 def test_an_epoch_chosen_on_test_earns_no_verdict_and_judges_no_claim(lab: Lab) -> None:
-    lab.search()
+    lab.ask(SEARCH)
     found = lab.run(lab.record(is_optimistic=True))
     assert [variant.difference for variant in found.variants] == [None, None]
     assert [claim.verdict for claim in found.claims] == ["not judged"]
@@ -85,7 +96,7 @@ def test_an_epoch_chosen_on_test_earns_no_verdict_and_judges_no_claim(lab: Lab) 
 
 
 def test_every_table_and_figure_of_optimistic_figures_is_marked(lab: Lab) -> None:
-    lab.search()
+    lab.ask(SEARCH)
     found = lab.run(lab.record(is_optimistic=True))
     markdown = lab.report(found.name)
     captions = re.findall(r"^\*\*(?:Table|Figure) \d+\.\*\* .*", markdown, flags=re.MULTILINE)
@@ -95,9 +106,9 @@ def test_every_table_and_figure_of_optimistic_figures_is_marked(lab: Lab) -> Non
     assert OPTIMISTIC not in lab.report(found.name)
 
 
-def test_a_study_without_a_selection_split_at_the_end_is_told_whole(lab: Lab) -> None:
-    lab.search()
-    found = lab.run(lab.record("confirm.final=train+val"))
+def test_a_study_without_a_selection_split_at_the_end_is_reported_whole(lab: Lab) -> None:
+    lab.ask(SEARCH, FINAL)
+    found = lab.run(lab.record())
     markdown = lab.report(found.name)
     assert "train and selection splits for all epochs, the last one is tested (train+val)" in markdown
     assert "| Last epoch |" in markdown
@@ -115,15 +126,12 @@ def test_last_epochs_are_no_sign_of_a_short_training_where_nothing_was_selected(
     assert any("too short" in warning for warning in lab.run(lab.record()).warnings)
 
 
-@pytest.mark.parametrize("final", ["best", "train+val"])
+@pytest.mark.parametrize("final", ["", FINAL])
 def test_the_mean_over_folds_is_the_plain_mean_of_the_folds_figures(lab: Lab, final: str) -> None:
-    found = lab.run(lab.folded(f"confirm.final={final}"))
+    lab.ask(final)
+    found = lab.run(lab.folded())
     for variant in found.variants:
-        for metric, stated in [
-            ("war", variant.score),
-            ("uar", variant.secondary["uar"]),
-            ("recall/happy", variant.secondary["recall/happy"]),
-        ]:
+        for metric, stated in [("war", variant.score), ("uar", variant.secondary["uar"])]:
             of_folds = [
                 fmean(seed.metrics[metric] for seed in variant.seeds if seed.fold == fold)
                 for fold in (1, 2, 3)
@@ -134,25 +142,62 @@ def test_the_mean_over_folds_is_the_plain_mean_of_the_folds_figures(lab: Lab, fi
 
 def test_clips_that_were_trained_on_for_the_last_time_count_among_those_folds_share(lab: Lab) -> None:
     assert gather(lab.ledger, lab.folded()).folds[0].train == 80
-    assert gather(lab.ledger, lab.folded("confirm.final=train+val")).folds[0].train == 100
+    assert gather(lab.ledger, lab.folded(trained=100)).folds[0].train == 100
 
 
-def test_scenes_are_told_over_seeds_and_folds(lab: Lab) -> None:
-    record = lab.folded(folds=2, scenes={"Action": 8, "War": 4})
-    found = lab.run(record, WITH_SCENES)
+def test_folds_of_unknown_size_count_as_equal_parts_and_the_report_says_so(lab: Lab) -> None:
+    record = lab.folded()
+    evidence = gather(lab.ledger, replace(record, data=replace(record.data, sizes=())))
+    assert evidence.overlap == pytest.approx(1 / 2), "one fold in three is tested on, two are trained on"
+    assert any("sizes of the folds are not known" in warning for warning in evidence.warnings)
+
+
+def test_data_that_nothing_tracks_limit_the_conclusion(lab: Lab) -> None:
+    assert any("not tracked" in text for text in gather(lab.ledger, lab.record(digest="")).warnings)
+    assert not any("not tracked" in text for text in gather(lab.ledger, lab.record()).warnings)
+
+
+def test_what_the_task_states_of_data_and_runs_is_reported(lab: Lab) -> None:
+    record = replace(lab.record(warnings=("The clips are drawn.",)), facts={"precision": "bf16"})
+    evidence = gather(lab.ledger, record)
+    assert "The clips are drawn." in evidence.warnings
+    assert evidence.facts["precision"] == "bf16"
+    assert all(evidence.facts.values()), "what has no value has no line"
+
+
+def test_a_metric_that_tests_lack_is_computed_from_the_predictions(lab: Lab) -> None:
+    record = lab.record()
+    lab.run(record)
+    right = Metric("right", "right", unit="", scale=1.0)
+    asked = replace(record, metrics=(*record.metrics, right))
+    for variant in gather(lab.ledger, record).variants:
+        for run in variant.confirmations[:2]:
+            names = np.array(["a", "b", "c"])
+            logits = np.array([[0.0, 1.0], [1.0, 0.0], [0.0, 1.0]])
+            path = lab.ledger.root / "runs" / run.run / "test.npz"
+            save(path, Predictions(names, names, np.array([1, 0, 0]), logits))
+    computes = {"right": lambda labels, scores: float((scores.argmax(1) == labels).mean())}
+    found = analyse(gather(Ledger(lab.ledger.root), asked, computes))
+    assert found.variants[0].secondary["right"].mean == pytest.approx(2 / 3)
+    assert found.variants[0].runs["right"] == 2
+    assert found.variants[0].score == analyse(gather(lab.ledger, record)).variants[0].score
+
+
+def test_breakdowns_are_averaged_over_seeds_and_folds(lab: Lab) -> None:
+    found = lab.run(lab.folded(folds=2), WITH_BREAKDOWNS)
     for variant in found.variants:
-        assert {scene: mean.mean for scene, mean in variant.scenes.items()} == pytest.approx(
-            {"Action": 75.0, "War": 25.0}
-        )
+        means = {row: mean.mean for row, mean in variant.breakdowns["scene"].items()}
+        assert means == pytest.approx({"Action": 75.0, "War": 25.0})
     assert re.search(
         r"^\| War \| 4 \| 25\.0 ± [\d.]+ \| 25\.0 ± [\d.]+ \|$", lab.report(found.name), re.MULTILINE
     )
 
 
-def test_data_sets_without_scenes_have_no_table_of_them(lab: Lab) -> None:
-    found = lab.run(lab.record())
-    assert "## Scenes" not in lab.report(found.name)
-    assert found.variants[0].scenes == {}
+def test_tests_without_breakdowns_have_no_table_of_them(lab: Lab) -> None:
+    targets = {**FAKE, "evaluate": "broken_down_jobs:plain"}
+    found = lab.run(lab.record(), targets)
+    assert "## Breakdown" not in lab.report(found.name)
+    assert found.variants[0].breakdowns == {}
 
 
 def test_what_the_data_were_stands_among_the_facts(lab: Lab) -> None:
@@ -172,7 +217,7 @@ def test_the_digest_of_each_fold_is_told(lab: Lab) -> None:
 
 def test_clips_that_were_skipped_limit_the_conclusion_and_are_all_in_a_file(lab: Lab) -> None:
     skipped = tuple(f"lists/set_1.csv:{row}: clip {row:05d}: an empty folder" for row in range(1, 6))
-    found = lab.run(lab.record(skipped=skipped))
+    found = lab.run(lab.record(skipped=skipped), write=None)
     (warning,) = (text for text in found.warnings if "left out" in text)
     assert warning.startswith("5 clips of the data set's lists were left out")
     assert skipped[0] in warning
@@ -180,13 +225,13 @@ def test_clips_that_were_skipped_limit_the_conclusion_and_are_all_in_a_file(lab:
     assert skipped[3] not in warning
     file = lab.folder / "reports" / found.name / "skipped.txt"
     assert file.read_text(encoding="utf-8").splitlines() == list(skipped)
-    lab.run(lab.record())
+    lab.run(lab.record(), write=None)
     assert not file.exists()
 
 
 def test_a_seed_that_failed_is_missed_in_every_mean(lab: Lab) -> None:
     record = lab.record()
-    lab.run(record)
+    lab.run(record, WITH_BREAKDOWNS)
     issm = record.variants[1]
     gone = next(iter(analyse(gather(lab.ledger, record)).variants[1].seeds)).run
     folder = lab.ledger.root / "runs" / gone
@@ -204,7 +249,7 @@ def test_a_seed_that_failed_is_missed_in_every_mean(lab: Lab) -> None:
             assert "2 of 3" in row, row
     svg = {
         name: (lab.folder / "reports" / record.name / "figures" / f"{name}.svg").read_bytes()
-        for name in ("recalls", "learning")
+        for name in ("breakdown", "learning")
     }
     complete = replace(found, variants=tuple(replace(v, planned=len(v.seeds)) for v in found.variants))
     from study.reporting.figures import draw
@@ -213,20 +258,20 @@ def test_a_seed_that_failed_is_missed_in_every_mean(lab: Lab) -> None:
     assert all(whole[name] != drawn for name, drawn in svg.items())
 
 
-def test_a_class_missing_in_a_fold_is_not_averaged_away(lab: Lab) -> None:
+def test_a_row_missing_in_a_test_is_not_averaged_away(lab: Lab) -> None:
     record = lab.record()
-    found = lab.run(record)
+    found = lab.run(record, WITH_BREAKDOWNS)
     gone = found.variants[1].seeds[0].run
     path = lab.ledger.root / "runs" / gone / "test.json"
-    path.write_text(path.read_text().replace('"recall/sad"', '"recall/else"'))
+    path.write_text(path.read_text().replace('"War": 0', '"Peace": 0'))
     again = analyse(gather(Ledger(lab.ledger.root), record))
-    assert again.variants[1].runs["recall/sad"] == 2
+    assert again.variants[1].runs["scene/War"] == 2
     assert re.search(r"\(2 of 3\)", render(again))
     assert "(2 of 3)" not in render(found)
 
 
 def test_trials_that_were_stopped_say_after_which_epoch(lab: Lab) -> None:
-    lab.search()
+    lab.ask(SEARCH)
     record = lab.record("search.pruner=halving", "search.trials=12", "search.generation=3")
     found = lab.run(record)
     stopped = [trial for variant in found.variants for trial in variant.trials if trial.stopped_after]
@@ -250,10 +295,9 @@ def test_operators_that_no_seed_can_fix_are_named(lab: Lab) -> None:
     path.write_text(to_json(replace(result, nondeterministic=("upsample_bilinear2d_backward_cuda",))))
     again = analyse(gather(Ledger(lab.ledger.root), record))
     assert any("upsample_bilinear2d_backward_cuda" in warning for warning in again.warnings)
-    assert again.facts["determinism"] == "warn"
 
 
 def test_a_search_that_could_judge_nothing_is_refused_before_it_begins(lab: Lab) -> None:
-    lab.search()
-    with pytest.raises(InputError, match=r"nothing to judge its trials by.*confirm\.final"):
+    lab.ask(SEARCH)
+    with pytest.raises(InputError, match=r"nothing to judge its trials by.*\[confirm\]"):
         lab.record("train.fit=train+val")

@@ -9,23 +9,21 @@ import pytest
 from made_evidence import two
 
 from study.analysis.analyse import findings
-from study.analysis.findings import Published
-from study.tasks.clips.published import FILE, RESULTS, published
-from study.ledger.record import DataRecord, SplitSizes
+from study.records import DataInfo, Published, SplitSizes
 from study.reporting.markdown import render
 from study.reporting.typeset import markup
+from study.tasks.clips.published import FILE, LABELS, RESULTS, published
 
 CLASSES = {"dfew": 7, "ferv39k": 7, "mafw": 11}
 
 
-def data(name: str, classes: int | None = None, **given: object) -> DataRecord:
-    names = tuple(f"class {number}" for number in range(classes or CLASSES.get(name, 7)))
-    record = DataRecord(name, "digest", names, "", (SplitSizes(8420, 936, 2341, 0.2),))
+def data(name: str, **given: object) -> DataInfo:
+    record = DataInfo(name, "digest", sizes=(SplitSizes(8420, 936, 2341),), noun="clip")
     return replace(record, **given)  # type: ignore[arg-type]
 
 
 def found(name: str) -> Published:
-    result = published(data(name))
+    result = published(data(name), CLASSES[name], False)
     assert result is not None
     return result
 
@@ -52,7 +50,7 @@ def test_figures_are_those_of_the_sources(
     name: str, method: str, uar: float | None, war: float | None
 ) -> None:
     (row,) = [row for row in found(name).results if row.method == method]
-    assert (row.uar, row.war) == (uar, war)
+    assert (row.figures.get(LABELS["uar"]), row.figures.get(LABELS["war"])) == (uar, war)
 
 
 def test_every_row_names_sources_that_exist_and_figures_that_can_be() -> None:
@@ -70,25 +68,24 @@ def test_every_row_names_sources_that_exist_and_figures_that_can_be() -> None:
 
 def test_folds_average_to_the_row_of_their_method() -> None:
     for name in ("dfew", "mafw"):
-        of = {row.method: row.war for row in found(name).results}
+        of = {row.method: row.figures.get(LABELS["war"]) for row in found(name).results}
         for band in found(name).folds:
-            assert sum(band.war) / 5 == pytest.approx(of[band.method], abs=0.75)
+            assert sum(band.figures) / 5 == pytest.approx(of[band.method], abs=0.75)
 
 
 @pytest.mark.parametrize(
-    "record",
-    [data("faces"), data("clips"), data("mafw", classes=43), data("dfew", is_procedural=True)],
-    ids=lambda record: f"{record.name}-{len(record.classes)}",
+    ("name", "classes", "is_procedural"),
+    [("faces", 7, False), ("clips", 7, False), ("mafw", 43, False), ("dfew", 7, True)],
 )
-def test_other_data_have_no_published_rows(record: DataRecord) -> None:
-    assert published(record) is None
+def test_other_data_have_no_published_rows(name: str, classes: int, is_procedural: bool) -> None:
+    assert published(data(name), classes, is_procedural) is None
 
 
 def test_clips_chosen_on_test_are_counted_once() -> None:
-    sizes = (SplitSizes(9356, 2341, 2341, 0.2),)
-    told = published(data("dfew", is_optimistic=True, sizes=sizes))
+    sizes = (SplitSizes(9356, 2341, 2341),)
+    told = published(data("dfew", is_optimistic=True, sizes=sizes), 7, False)
     assert told is not None
-    assert told.clips_here == told.clips == 11697
+    assert told.examples_here == told.examples == 11697
 
 
 def test_published_rows_are_in_tables_of_their_own_and_nowhere_else() -> None:
@@ -120,5 +117,5 @@ def test_published_rows_are_typeset() -> None:
 
 def test_lists_without_a_class_are_another_task_than_the_published_one() -> None:
     labels = "single, 11 classes, lists {} captions"
-    assert published(data("mafw", facts={"labels": labels.format("no")})) is not None
-    assert published(data("mafw", facts={"labels": labels.format("with")})) is None
+    assert published(data("mafw", facts={"labels": labels.format("no")}), 11, False) is not None
+    assert published(data("mafw", facts={"labels": labels.format("with")}), 11, False) is None

@@ -8,9 +8,8 @@ import pytest
 from conductors import folder_in_memory
 from test_conductor import FAKE, Lab
 
-from study.engine import conductor
-from study.engine import plan
 from study.bench.scale import COMMANDS, build, cost_of, shares
+from study.engine import conductor, plan
 from study.executors.inprocess import InProcess
 from study.ledger.store import Ledger
 
@@ -35,7 +34,7 @@ def test_a_run_that_ends_has_its_own_state_read_again_and_no_other(
     reads: list[str] = []
     real = Ledger.state
     monkeypatch.setattr(Ledger, "state", lambda ledger, run: reads.append(run) or real(ledger, run))
-    record = lab.record(f"confirm.seeds={seeds}")
+    record = lab.record(f"repetitions={seeds}")
     with lab.ledger.hold(record.name):
         conductor.carry_out(lab.ledger.save(record), lab.ledger, InProcess(), lab.events.append, FAKE)
     assert len(reads) <= 12 * plan.size(record)

@@ -7,8 +7,8 @@ import os
 import torch
 from torch.nn import functional as F
 
-from study.tasks.clips.nets.contract import Output
 from study.config.registry import component
+from study.tasks.clips.nets.contract import Output
 
 
 @component("loss")
@@ -66,3 +66,16 @@ def broken():
         raise ValueError("no loss can be had here")
 
     return loss
+
+
+class Breaking(Forgetful):
+    def __call__(self, output, targets):
+        if self.steps:
+            raise ValueError("no second loss can be had here")
+        return super().__call__(output, targets)
+
+
+@component("loss")
+def breaking():
+    """A loss for one step, which is what is tried before a study."""
+    return Breaking()

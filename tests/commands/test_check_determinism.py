@@ -11,11 +11,11 @@ from typer.testing import CliRunner
 
 from study.cli import app as cli
 from study.cli.runs import telling
-from study.ledger.record import StudyRecord
-from study.config.compile import prepare
-from study.config.registry import Registry
+from study.config.compile import compile_study
 from study.config.settings import settings
 from study.config.study import load
+from study.errors import InputError
+from study.ledger.record import StudyRecord
 
 STUDY = """
 title = "t"
@@ -65,14 +65,19 @@ def check(file: Path, *options: str) -> tuple[int, dict[str, str], str]:
 
 
 def test_what_cannot_be_repeated_is_told_with_the_step_and_the_tensor(lab: Path) -> None:
-    code, told, output = check(study(lab, {"loss": ["forgetful", "random-loss", "broken"]}))
+    code, told, output = check(study(lab, {"loss": ["forgetful", "random-loss", "breaking"]}))
     assert code == 1
     assert 's: 3 variants, 4 steps each, determinism = "warn"' in output
     assert "trained twice: bit-exact" in told["forgetful"]
     assert "killed and resumed: DIVERGED, first in step 3: the loss; predictions by" in told["forgetful"]
     assert "trained twice: DIVERGED, first in step 1: the loss" in told["random-loss"]
-    assert "could not be rehearsed: ValueError: no loss can be had here" in told["broken"]
+    assert "could not be rehearsed: ValueError: no second loss can be had here" in told["breaking"]
     assert not (lab / ".study" / "ledger").exists()
+
+
+def test_what_cannot_take_a_single_step_is_refused_with_its_variant(lab: Path) -> None:
+    with pytest.raises(InputError, match="variant 'broken': the loss failed: ValueError: no loss can be had"):
+        check(study(lab, {"loss": ["honest", "broken"]}))
 
 
 def test_what_repeats_itself_but_for_rounding_ends_well_and_names_the_operator(lab: Path) -> None:
@@ -87,7 +92,7 @@ def test_what_repeats_itself_but_for_rounding_ends_well_and_names_the_operator(l
 
 
 def record(file: Path) -> StudyRecord:
-    return prepare(load(file, None, []), Registry(("careless_parts",)), settings(file.parent), "cpu")
+    return compile_study(load(file, None, []), settings(file.parent), "cpu")
 
 
 def test_of_combinations_only_those_with_a_new_part_are_trained(lab: Path) -> None:

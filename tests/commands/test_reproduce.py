@@ -13,17 +13,16 @@ import safetensors.torch
 from typer.testing import CliRunner
 
 from study.cli import app as cli
-from study.errors import InputError, StudyError
-from study.hashing import code_digest, code_parts, file_digest
-from study.ledger.store import Ledger
-from study.config.compile import modules_of
-from study.records import RunSpec, to_json
-from study.config.registry import Registry
+from study.config.compile import compile_study
 from study.config.settings import settings
-from study.config.study import load, resolve
-from study.tasks.clips.training.predictions import load as load_predictions
-from study.tasks.clips.training.predictions import save
-from study.tasks.clips.training.train import train
+from study.config.study import load
+from study.errors import InputError, StudyError
+from study.hashing import file_digest
+from study.ledger.predictions import load as load_predictions
+from study.ledger.predictions import save
+from study.ledger.store import Ledger
+from study.records import RunSpec, to_json
+from study.tasks.work import train
 
 STUDY = """
 title = "t"
@@ -38,7 +37,7 @@ epochs = 3
 kind = "one-factor"
 reference = { "train.ema" = 0.0 }
 [factors]
-"train.ema" = [0.0]
+"train.ema" = [0.0, 0.9]
 """
 
 
@@ -47,11 +46,10 @@ def trained(tmp_path_factory) -> tuple[RunSpec, Path]:
     """Return a run that was trained, and the folder of a ledger that holds it."""
     home = tmp_path_factory.mktemp("lab")
     (home / "s.toml").write_text(STUDY)
-    registry = Registry()
-    config, places = resolve(load(home / "s.toml", None, []), registry, settings(home), {"train.ema": 0.0})
-    data = registry.build("dataset", config["dataset"]).digest
-    run = RunSpec(config, 1, data, code_digest(modules_of(config, registry)), places=places)
+    record = compile_study(load(home / "s.toml"), settings(home), "cpu")
+    run = record.variants[0].run({}, 1, None)
     ledger = Ledger(home / "ledger")
+    ledger.save(record)
     ledger.begin(run)
     train(run, ledger.run_folder(run), lambda epoch: None)
     return run, ledger.root
@@ -94,8 +92,8 @@ def test_a_run_reproduces_and_nothing_in_the_ledger_is_changed(recorded) -> None
     assert code == 0
     lines = output.splitlines()
     assert "changed" not in output
-    assert [line.split(": ")[0] for line in lines[2:5]] == [f"  epoch {n} of 3" for n in (1, 2, 3)]
-    assert all(line.endswith(", as recorded") for line in lines[2:5])
+    assert [line.split(",")[0] for line in lines[2:5]] == [f"  epoch {n} of 3" for n in (1, 2, 3)]
+    assert all(line.endswith(": as recorded") for line in lines[2:5])
     assert [line.split(":")[0].split() for line in lines[5:9]] == [
         [what, "identical"] for what in ("history", "weights", "predictions", "result")
     ]
@@ -159,8 +157,10 @@ def test_the_clips_that_differ_are_named_and_how_many_change_class(recorded) -> 
     save(folder / "selection.npz", replace(kept, logits=logits))
     code, output = reproduce(run.id)
     assert code == 1
-    assert f"predictions  DIFFERENT: 1 of 14 clips differ, first {kept.ids[3]}; logits by at most 1" in output
-    assert "and 1 clips are given another class" in output
+    assert (
+        f"predictions  DIFFERENT: 1 of 14 examples differ, first {kept.ids[3]}; logits by at most 1" in output
+    )
+    assert "and 1 examples are given another class" in output
 
 
 def test_another_result_is_told(recorded) -> None:
@@ -175,10 +175,11 @@ def test_another_result_is_told(recorded) -> None:
 
 def test_other_code_data_and_libraries_are_told_before_training(recorded) -> None:
     run, folder = recorded
-    parts = code_parts(modules_of(run.config, Registry()))
-    ledger_code = folder.parent.parent / "code" / "1234567890abcdef.json"
-    ledger_code.parent.mkdir()
-    ledger_code.write_text(json.dumps({**parts, "study.tasks.clips.training.train": "other"}))
+    known = folder.parent.parent / "code"
+    parts = json.loads((known / f"{run.code_digest}.json").read_text())
+    backbone = "study.tasks.clips.nets.video.backbones"
+    assert backbone in parts
+    (known / "1234567890abcdef.json").write_text(json.dumps({**parts, backbone: "other"}))
     result = json.loads((folder / "result.json").read_text())
     result["machine"]["versions"]["torch"] = "1.0"
     result["machine"]["hardware"] = "Abacus"
@@ -186,7 +187,7 @@ def test_other_code_data_and_libraries_are_told_before_training(recorded) -> Non
     other = respecified(run, folder, code_digest="1234567890abcdef", data_digest="fedcba0987654321")
     code, output = reproduce(str(folder))
     told = output.split("Training again")[0]
-    assert f"the code has changed (study.tasks.clips.training.train): its digest is {run.code_digest}" in told
+    assert f"the code has changed ({backbone}): its digest is {run.code_digest}" in told
     assert f"the data have changed: their digest is {run.data_digest}, recorded is fedcba0987654321" in told
     assert "recorded is 1.0" in told
     assert "recorded is Abacus" in told
@@ -196,11 +197,11 @@ def test_other_code_data_and_libraries_are_told_before_training(recorded) -> Non
 
 def test_a_mistake_is_one_message_and_exit_code_2(recorded, tmp_path: Path) -> None:
     run, folder = recorded
-    with pytest.raises(InputError, match="there is no run 'r1-ffff'"):
-        reproduce("r1-ffff")
+    with pytest.raises(InputError, match="there is no run 'r2-ffff'"):
+        reproduce("r2-ffff")
     shutil.copytree(folder, folder.with_name(run.id[:-1] + "x"))
-    with pytest.raises(InputError, match="2 runs begin with 'r1-'"):
-        reproduce("r1-")
+    with pytest.raises(InputError, match="2 runs begin with 'r2-'"):
+        reproduce("r2-")
     unlike = json.loads((folder / "run.json").read_text())
     (folder / "run.json").write_text(json.dumps({**unlike, "seed": 2}))
     with pytest.raises(InputError, match=f"result.json is of {run.id}"):
@@ -218,7 +219,7 @@ def test_a_run_that_cannot_be_trained_here_is_a_mistake_and_not_a_difference(rec
         raise StudyError("The GPU ran out of memory")
 
     with monkeypatch.context() as patch:
-        patch.setattr("study.tasks.clips.training.train.train", no_memory)
+        patch.setattr("study.tasks.work.train", no_memory)
         with pytest.raises(InputError, match="cannot be trained here: The GPU ran out"):
             reproduce(str(folder))
     monkeypatch.setattr("study.executors.devices.cuda_devices", lambda: ())

@@ -10,29 +10,29 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
 from small_study import small_study
+from text_report import write_text
 from typer.testing import CliRunner
 
-from study.engine import conductor
-from study.engine import gc
-from study.engine import plan
-from study.cli.app import app
 from study.cli import studies as commands
-from study.errors import InputError
-from study.engine.events import Event, Started
-from study.executors.inprocess import InProcess
-from study.executors.base import Task
-from study.files import write
-from study.ledger.store import Ledger
-from study.engine.status import overview
-from study.config.compile import TARGETS, prepare
-from study.records import Failure, to_json
-from study.config.registry import Registry
+from study.cli.app import app
+from study.config.compile import compile_study
 from study.config.settings import settings
 from study.config.study import load
+from study.engine import conductor, gc, plan
+from study.engine.events import Event, Started
+from study.engine.jobs import TARGETS
+from study.engine.status import overview
+from study.errors import InputError
+from study.executors.base import Call
+from study.executors.inprocess import InProcess
+from study.files import write
+from study.ledger.store import Ledger
+from study.records import Failure, to_json
 from study.testing import fake
 
 FAKE = {kind: f"study.testing.fake:{kind}" for kind in TARGETS}
@@ -49,7 +49,7 @@ class Some(InProcess):
         super().__init__()
         self._left = tasks
 
-    def submit(self, task: Task) -> None:
+    def submit(self, task: Call) -> None:
         if not self._left:
             raise KeyboardInterrupt
         self._left -= 1
@@ -65,14 +65,23 @@ class Lab:
         self.ledger = Ledger(folder / ".study" / "ledger")
 
     def record(self, *changes: str):
-        return prepare(load(self.file, None, changes), Registry(), settings(self.folder), "cpu")
+        return compile_study(load(self.file, None, changes), settings(self.folder), "cpu")
 
-    def run(self, *changes: str, tasks: int = 10_000) -> list[Event]:
+    def run(self, *changes: str, tasks: int = 10_000, write: Any = write_text) -> list[Event]:
         events: list[Event] = []
         try:
             record = self.record(*changes)
             reports = self.folder / "reports"
-            conductor.run(record, self.ledger, Some(tasks), reports, events.append, FAKE, keep="all")
+            conductor.run(
+                record,
+                self.ledger,
+                Some(tasks),
+                reports,
+                events.append,
+                FAKE,
+                keep="all",
+                write=write,
+            )
         except KeyboardInterrupt:
             pass
         return events
@@ -103,7 +112,7 @@ def finished_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("finished")
     (folder / "s.toml").write_text(STUDY)
     (folder / "study.toml").write_text('mlflow = "off"\n')
-    Lab(folder).run()
+    Lab(folder).run(write=None)
     return folder
 
 
@@ -193,7 +202,7 @@ def test_status_of_an_empty_ledger_says_so(lab: Lab) -> None:
 def test_a_misspelt_study_is_answered_with_the_nearest(finished: Lab) -> None:
     for command in ("status", "stop", "sync"):
         assert "has no study 'ss'. Did you mean 's'?" in finished.refusal(command, "ss")
-    assert "has no study 's@smoke'" in finished.refusal("status", "s.toml", "--profile", "smoke")
+    assert "has no study 's@smoke'" in finished.refusal("status", "s.toml", "--preset", "smoke")
 
 
 def test_status_counts_failures_and_divergence_as_the_conductor_does(finished: Lab) -> None:
@@ -233,7 +242,7 @@ def test_pruned_trials_are_told_apart(lab: Lab) -> None:
 
 
 def test_time_left_is_that_of_the_variants_own_trainings_shared_among_the_workers(finished: Lab) -> None:
-    finished.file.write_text(STUDY.replace("seeds = 2", "seeds = 4"))
+    finished.file.write_text(STUDY.replace("repetitions = 2", "repetitions = 4"))
     finished.run(tasks=0)
     for job in finished.trainings():
         if finished.ledger.state(job.run.id).final:
@@ -246,7 +255,7 @@ def test_time_left_is_that_of_the_variants_own_trainings_shared_among_the_worker
 
 
 def test_time_left_of_what_runs_counts_the_epochs_that_are_done(finished: Lab) -> None:
-    finished.file.write_text(STUDY.replace("seeds = 2", "seeds = 3"))
+    finished.file.write_text(STUDY.replace("repetitions = 2", "repetitions = 3"))
     finished.run(tasks=0)
     for job in finished.trainings():
         if finished.ledger.state(job.run.id).final:
@@ -298,7 +307,7 @@ def test_status_watches_for_as_long_as_somebody_runs_the_study(
 
 def test_stopping_what_nobody_runs_leaves_nothing_that_stops_the_next_run(finished: Lab) -> None:
     assert finished.say("stop", "s") == "s: nobody runs it.\n"
-    finished.file.write_text(STUDY.replace("seeds = 2", "seeds = 3"))
+    finished.file.write_text(STUDY.replace("repetitions = 2", "repetitions = 3"))
     assert sum(isinstance(event, Started) and event.job.kind == "train" for event in finished.run()) == 2
 
 
@@ -340,8 +349,9 @@ def old(path: Path) -> Path:
 
 
 def test_nothing_is_freed_that_a_report_or_a_resumed_study_reads(finished: Lab) -> None:
-    finished.run()  # it says in its report where its file lies now
     before = files(finished.folder / "reports")
+    assert not [event for event in finished.run(write=None) if isinstance(event, Started)]
+    assert files(finished.folder / "reports") == before, "a project that is copied is the same one"
     for job in finished.trainings():
         write(finished.folder_of(job) / "checkpoint.pt", b"as a crash between result and removal leaves it")
         old(write_aside(finished.folder_of(job)))
@@ -353,7 +363,7 @@ def test_nothing_is_freed_that_a_report_or_a_resumed_study_reads(finished: Lab) 
     finished.say("report", "s.toml")
     assert files(finished.folder / "reports") == before
     finished.ledger = Ledger(finished.ledger.root)
-    assert not [event for event in finished.run() if isinstance(event, Started)]
+    assert not [event for event in finished.run(write=None) if isinstance(event, Started)]
     assert files(finished.folder / "reports") == before
     assert finished.say("gc").endswith("nothing to free.\n")
 
@@ -385,13 +395,13 @@ def test_what_is_shown_is_not_freed_without_being_told_to(finished: Lab) -> None
         (finished.folder_of(j) / name).stat().st_size
         for j in finished.trainings()
         if j.purpose == "search"
-        for name in gc.OF_TRIALS
+        for name in ("weights.safetensors", "selection.npz")
     )
     assert said.splitlines()[1].split()[-3:] == ["12", str(size), "B"]
 
 
 def test_runs_that_no_study_refers_to_go_only_where_that_is_asked_for(finished: Lab) -> None:
-    finished.file.write_text(STUDY.replace("seeds = 2", "seeds = 1"))
+    finished.file.write_text(STUDY.replace("repetitions = 2", "repetitions = 1"))
     finished.run()
     assert "no study refers" not in finished.say("gc")
     finished.say("gc", "--unreferenced", "--yes")
@@ -460,11 +470,14 @@ def test_a_file_that_may_be_being_written_is_left(finished: Lab) -> None:
 
 
 def test_the_files_that_are_freed_are_those_that_trainings_write() -> None:
-    from study.tasks.clips.training.checkpoint import CHECKPOINT
-    from study.tasks.clips.training.train import SELECTION, WEIGHTS
+    from study.ledger.store import CHECKPOINTS, OF_TRIALS
+    from study.task import VALIDATION_PREDICTIONS
+    from study.tasks.clips.task import ClipsTask
+    from study.tasks.function import FunctionTask
 
-    assert gc.CHECKPOINT == CHECKPOINT
-    assert set(gc.OF_TRIALS) == {WEIGHTS, SELECTION}
+    for task in (ClipsTask, FunctionTask):
+        assert task.checkpoint_name in CHECKPOINTS
+        assert {task.weights_name, VALIDATION_PREDICTIONS} <= set(OF_TRIALS)
 
 
 # --skip-bad
@@ -476,11 +489,11 @@ def test_clips_that_are_drawn_cannot_be_skipped(lab: Lab, command: str) -> None:
     assert not lab.ledger.root.exists()
 
 
-def test_skipping_names_the_same_study_as_its_setting(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_skipping_names_the_same_study_as_its_setting(lab: Lab) -> None:
     from study.cli.context import SKIPPING, with_skipping
     from study.config.study import name_of
 
     lab.file.unlink()  # a report is written from the ledger, with or without the file
-    changes = with_skipping(True, lab.file, None, ["train.epochs=2"], settings(lab.folder))
+    changes = with_skipping(True, lab.file, None, ["train.epochs=2"])
     assert name_of(lab.file, None, changes) == name_of(lab.file, None, [SKIPPING, "train.epochs=2"])
-    assert with_skipping(True, lab.file, None, changes, settings(lab.folder)) == changes
+    assert with_skipping(True, lab.file, None, changes) == changes

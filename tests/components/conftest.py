@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import nn
 
-from study.tasks.clips.nets.initial import initialise
-from study.tasks.clips.nets.ifdd.network import build_network
-from study.tasks.clips.data.contract import ClipShape
 from study.config.registry import Registry
+from study.tasks.clips.data.contract import ClipShape
+from study.tasks.clips.nets.ifdd.network import build_network
+from study.tasks.clips.nets.initial import initialise
 
 SMALL = ClipShape(channels=1, frames=16, height=32, width=32)
 

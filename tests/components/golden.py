@@ -9,15 +9,17 @@ import json
 import os
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from study.tasks.clips.nets.ifdd.network import build_network
-from study.tasks.clips.nets.ifdd.released import released_name
-from study.tasks.clips.data.contract import ClipShape
+from study.config.recipes import recipe
 from study.config.registry import Registry
+from study.tasks.clips.data.contract import ClipShape
+from study.tasks.clips.nets.ifdd.network import build_network, configured
+from study.tasks.clips.nets.ifdd.released import released_name
 
 FULL_FOLDER = Path(os.environ.get("STUDY_GOLDEN", Path(__file__).resolve().parents[3] / "shared/golden"))
 TINY_FILE = Path(__file__).with_name("golden_tiny.npz")
@@ -49,12 +51,14 @@ def released_tensors() -> dict[str, list[int]]:
     return dict(json.loads((FULL_FOLDER / "parameters.json").read_text()))
 
 
+def released(registry: Registry, **parts: Any) -> dict[str, Any]:
+    """The authors' network by its recipe, some of its parts replaced."""
+    return configured(registry, {**recipe("ifdd-released", "").values["base"], **parts})
+
+
 def tiny_network(registry: Registry) -> nn.Module:
-    backbone = registry.resolve("backbone", {"name": "mfvit-xs", "width": TINY_WIDTH}, "backbone")
-    parts = registry.parts("ifdd-released") | {"backbone": backbone}
-    config = {kind: registry.resolve(kind, part, kind) for kind, part in parts.items()}
-    config["network"] = registry.resolve("network", "ifdd-released", "network")
-    network = build_network(registry, config, TINY, 7)
+    backbone = {"name": "mfvit-xs", "width": TINY_WIDTH}
+    network = build_network(registry, released(registry, backbone=backbone), TINY, 7)
     fill(network)
     return network.eval()
 

@@ -11,11 +11,11 @@ import torchvision
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from study.tasks.clips.nets.video import published
-from study.tasks.clips.nets.ifdd.network import build_network
-from study.tasks.clips.nets.video.torchvision_backbones import MVIT_PREFIXES
-from study.tasks.clips.data.contract import ClipShape
 from study.errors import InputError
+from study.tasks.clips.data.contract import ClipShape
+from study.tasks.clips.nets.ifdd.network import build_network
+from study.tasks.clips.nets.video import published
+from study.tasks.clips.nets.video.torchvision_backbones import MVIT_PREFIXES
 
 Build = Callable[..., Any]
 

@@ -13,6 +13,8 @@ from fvcore.nn import FlopCountAnalysis
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from study.config.registry import Registry
+from study.tasks.clips.data.contract import ClipShape
 from study.tasks.clips.nets.contract import Features
 from study.tasks.clips.nets.ifdd.network import build_network
 from study.tasks.clips.nets.ifdd.released import (
@@ -22,8 +24,6 @@ from study.tasks.clips.nets.ifdd.released import (
     released_name,
     to_released,
 )
-from study.tasks.clips.data.contract import ClipShape
-from study.config.registry import Registry
 
 FULL = ClipShape(channels=3, frames=16, height=224, width=224)
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -86,7 +86,7 @@ def test_full_size_agrees_with_the_authors_network(
     def build(kind: str, config: Any, *context: Any) -> Any:
         return backbone if kind == "backbone" else registry.build(kind, config, *context)
 
-    config = full_config(registry, VARIANTS[variant])
+    config = golden.released(registry, **VARIANTS[variant])
     network = registry.build("network", config.pop("network") | config, FULL, 7, build).eval()
     golden.fill(network)
     count = len(backbone.outputs[0])
@@ -103,15 +103,9 @@ def close(ours: Tensor, theirs: Any) -> None:
     torch.testing.assert_close(ours, torch.from_numpy(theirs), atol=1e-5, rtol=0)
 
 
-def full_config(registry: Registry, parts: dict[str, Any]) -> dict[str, Any]:
-    chosen = registry.parts("ifdd-released") | parts
-    config = {kind: registry.resolve(kind, part, kind) for kind, part in chosen.items()}
-    return config | {"network": registry.resolve("network", "ifdd-released", "network")}
-
-
 @needs_golden_files
 def test_our_tensors_and_the_authors_used_ones_are_the_same(registry: Registry, on_meta: None) -> None:
-    network = build_network(registry, full_config(registry, {}), FULL, 7)
+    network = build_network(registry, golden.released(registry), FULL, 7)
     ours = {name: list(parameter.shape) for name, parameter in network.named_parameters()}
     theirs = golden.released_tensors()
     assert ours == {own_name(name): shape for name, shape in theirs.items() if not is_unused(name)}
@@ -128,7 +122,7 @@ def test_renaming_to_the_authors_names_and_back_loses_nothing(registry: Registry
 
 
 def test_released_network_costs_what_was_measured_on_the_authors(registry: Registry, on_meta: None) -> None:
-    network = build_network(registry, full_config(registry, {}), FULL, 7).eval()
+    network = build_network(registry, golden.released(registry), FULL, 7).eval()
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         network(torch.empty(1, *FULL))
     assert counter.get_total_flops() / 1e9 == pytest.approx(95.7, rel=0.005)
@@ -136,7 +130,7 @@ def test_released_network_costs_what_was_measured_on_the_authors(registry: Regis
 
 @pytest.mark.slow
 def test_released_network_has_the_measured_multiply_accumulates(registry: Registry) -> None:
-    network = build_network(registry, full_config(registry, {}), FULL, 7).eval()
+    network = build_network(registry, golden.released(registry), FULL, 7).eval()
     with torch.no_grad():
         count = FlopCountAnalysis(network, torch.zeros(1, *FULL))
         count.unsupported_ops_warnings(False).uncalled_modules_warnings(False)

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from study.tasks.clips.nets.video.backbones import SkipPool
+from study.config.registry import Registry
+from study.errors import InputError
+from study.tasks.clips.data.contract import ClipShape
 from study.tasks.clips.nets.contract import Features, Groups, GroupShapes, Output
 from study.tasks.clips.nets.resampling import hat_weights, pooling_matrix, sample_frames
-from study.tasks.clips.data.contract import ClipShape
-from study.errors import InputError
-from study.config.registry import Registry
+from study.tasks.clips.nets.video.backbones import SkipPool
 
 Network = Callable[..., nn.Module]
 FEATURES = Features(channels=16, frames=8, height=3, width=5)

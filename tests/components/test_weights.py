@@ -17,15 +17,15 @@ import torch
 from torch import Tensor, nn
 from torchvision.models.video import mvit_v2_s
 
-from study.tasks.clips.nets.ifdd.exchange import export_released, import_kinetics, import_released
-from study.tasks.clips.nets.initial import initialise
-from study.tasks.clips.nets.ifdd.network import build_network
-from study.tasks.clips.nets.ifdd.released import released_name, to_released
-from study.tasks.clips.nets.weights import Facts, read, save, start_from
-from study.tasks.clips.data.contract import ClipShape
+from study.config.registry import Registry
 from study.errors import InputError
 from study.hashing import file_digest
-from study.config.registry import Registry
+from study.tasks.clips.data.contract import ClipShape
+from study.tasks.clips.nets.ifdd.exchange import export_released, import_kinetics, import_released
+from study.tasks.clips.nets.ifdd.network import build_network
+from study.tasks.clips.nets.ifdd.released import released_name, to_released
+from study.tasks.clips.nets.initial import initialise
+from study.tasks.clips.nets.weights import Facts, read, save, start_from
 
 NARROWER = 6
 IMAGE_224 = ClipShape(channels=3, frames=16, height=224, width=224)
@@ -89,18 +89,18 @@ CONFIGURATIONS: list[tuple[Callable[..., dict[str, list[int]]], int, dict[str, A
     (with_eleven_classes, 11, {}),
     (without_norm, 7, {"lifting": {"name": "attention", "norm": False}}),
     (without_issm, 7, {"splitter": {"name": "even-odd"}}),
-    (with_the_last_stage_alone, 7, {"network": {"name": "ifdd-released", "stages": [3]}}),
-    (with_three_stages, 7, {"network": {"name": "ifdd-released", "stages": [1, 2, 3]}}),
+    (with_the_last_stage_alone, 7, {"network": {"name": "ifdd", "stages": [3]}}),
+    (with_three_stages, 7, {"network": {"name": "ifdd", "stages": [1, 2, 3]}}),
 ]
 
 
 WRITTEN = {
-    as_released: 'network = { name = "ifdd-released", stages = [2, 3], weights = ',
+    as_released: 'network = { name = "ifdd", stages = [2, 3], weights = ',
     with_eleven_classes: 'splitter = { name = "issm", positions = "released" }',
     without_norm: 'lifting = { name = "attention", norm = false }',
     without_issm: 'splitter = { name = "even-odd" }',
-    with_the_last_stage_alone: 'network = { name = "ifdd-released", stages = [3], weights = ',
-    with_three_stages: 'network = { name = "ifdd-released", stages = [1, 2, 3], weights = ',
+    with_the_last_stage_alone: 'network = { name = "ifdd", stages = [3], weights = ',
+    with_three_stages: 'network = { name = "ifdd", stages = [1, 2, 3], weights = ',
 }
 
 
@@ -110,9 +110,7 @@ def write_torch(path: Path, content: Any) -> Path:
 
 
 def build(registry: Registry, shape: ClipShape, classes: int = 7, **parts: Any) -> nn.Module:
-    defaults = {**registry.parts("ifdd-released"), "network": "ifdd-released", **parts}
-    config = {kind: registry.resolve(kind, part, kind) for kind, part in defaults.items()}
-    return build_network(registry, config, shape, classes)
+    return build_network(registry, golden.released(registry, **parts), shape, classes)
 
 
 def same(first: State, second: State) -> bool:

@@ -5,6 +5,8 @@ import torch
 import torch.nn.functional as F
 from torchvision.transforms.v2 import functional as oracle
 
+from study.config.registry import Registry
+from study.errors import InputError
 from study.tasks.clips.data.augmentation import (
     DRAWN,
     Standard,
@@ -15,8 +17,6 @@ from study.tasks.clips.data.augmentation import (
     saturated,
     turn_hue,
 )
-from study.errors import InputError
-from study.config.registry import Registry
 
 NOTHING = {"flip": 0.0, "scale_low": 1.0, "ratio": 1.0} | dict.fromkeys(
     ("brightness", "contrast", "saturation", "hue"), 0.0

@@ -9,18 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from built import dfew
 from click.testing import Result
 from PIL import Image
 from typer.testing import CliRunner
 
 from study.cli.app import app
+from study.config.registry import Registry
+from study.errors import InputError
 from study.tasks.clips.data.check import Report, check, described, doubt_of_order
 from study.tasks.clips.data.contract import Dataset
-from study.tasks.clips.data.sets.dfew import dfew
-from study.tasks.clips.data.make import LAYOUTS, make
 from study.tasks.clips.data.files.packs import pack
-from study.errors import InputError
-from study.config.registry import Registry
+from study.tasks.clips.data.make import LAYOUTS, make
 
 FRAMES = 4
 FOOTAGE = Path("Clip/clip_224x224_16f")

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from study.tasks.clips.data.sets.mafw import CLASSES
 from study.config.registry import Registry
+from study.tasks.clips.data.sets.mafw import CLASSES
 from study.testing.datasets import conform
 
 EMOTIONS = ("Happy", "Sad", "Neutral", "Angry", "Surprise", "Disgust", "Fear")

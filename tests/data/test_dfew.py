@@ -11,12 +11,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from built import dfew
 from PIL import Image
 
-from study.tasks.clips.data.contract import Clips
-from study.tasks.clips.data.sets.dfew import OFFICIAL_COUNTS, dfew
-from study.tasks.clips.data.sets.recorded import Recorded, held_out
 from study.errors import InputError
+from study.tasks.clips.data.contract import Clips
+from study.tasks.clips.data.sets.dfew import OFFICIAL_COUNTS
+from study.tasks.clips.data.sets.recorded import Recorded, held_out
 
 REAL = Path(__file__).parents[3] / "shared" / "data" / "DFEW"
 FOLDER = Path("Clip/clip_224x224_16f")

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from study.tasks.clips.data.faces.acting import ACTIONS, EMOTIONS, PROTOTYPES
-from study.tasks.clips.data.contract import Clips
-from study.tasks.clips.data.faces.dataset import Faces, faces
-from study.errors import InputError
 from study.config.registry import Registry
+from study.errors import InputError
+from study.tasks.clips.data.contract import Clips
+from study.tasks.clips.data.faces.acting import ACTIONS, EMOTIONS, PROTOTYPES
+from study.tasks.clips.data.faces.dataset import Faces, faces
 
 TRUTH_SHA256 = "0b1e7cc63f9c48033ffb2df4e7e0f67faa606f0333310562d6b4cf00b9e129b4"
 """Of the truth of 50 clips. Additions, multiplications, divisions and comparisons of IEEE doubles give the same

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from study.tasks.clips.data.make import make
-from study.config.compile import prepare
+from study.config.compile import compile_study
 from study.config.registry import Registry
 from study.config.settings import settings
 from study.config.study import load
+from study.tasks.clips.data.make import make
 
 STUDY = """
 title = "t"
@@ -26,8 +26,6 @@ reference = { splitter = "even-odd" }
 splitter = ["even-odd", "issm"]
 [search]
 trials = 0
-[confirm]
-seeds = 1
 """
 
 
@@ -48,7 +46,7 @@ def lab(tmp_path: Path, made: Path) -> Path:
 
 def runs(lab: Path, folds: list[int]) -> dict[tuple[str, int], str]:
     spec = load(lab / "issm.toml", None, [f"base.dataset.folds={json.dumps(folds)}"])
-    record = prepare(spec, Registry(), settings(lab), "cpu")
+    record = compile_study(spec, settings(lab), "cpu")
     assert record.folds == tuple(folds)
     return {(v.name, fold): v.run({}, 1, fold).id for v in record.variants for fold in folds}
 
@@ -63,7 +61,7 @@ def test_a_fold_is_the_same_run_whatever_other_folds_are_asked_for(lab: Path) ->
 
 def test_a_worker_finds_the_data_that_its_run_was_named_after(lab: Path) -> None:
     spec = load(lab / "issm.toml", None, ["base.dataset.folds=[1,2,3]"])
-    record = prepare(spec, Registry(), settings(lab), "cpu")
+    record = compile_study(spec, settings(lab), "cpu")
     run = record.variants[0].run({}, 1, 2)
     dataset = Registry().build("dataset", run.table("dataset"))
     assert dataset.folds == (2,)
@@ -83,6 +81,6 @@ def test_a_list_that_changes_in_one_fold_leaves_the_others_their_runs(lab: Path)
 def test_the_first_reading_is_told_and_later_ones_are_none(lab: Path) -> None:
     spec, told = load(lab / "issm.toml"), []
     for _ in range(2):
-        prepare(spec, Registry(), settings(lab), "cpu", lambda done, total: told.append((done, total)))
+        compile_study(spec, settings(lab), "cpu", lambda done, total: told.append((done, total)))
     assert told == [(n, 70) for n in range(1, 71)]
     assert len(list((lab / ".study/data").glob("dfew-*.json"))) == 1

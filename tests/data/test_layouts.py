@@ -8,14 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from built import clips, dfew, ferv39k, mafw
 from PIL import Image
 
-from study.tasks.clips.data.sets.dfew import dfew, dfew_listing
-from study.tasks.clips.data.sets.ferv39k import ferv39k, ferv39k_listing
-from study.tasks.clips.data.sets.folder import clips
-from study.tasks.clips.data.sets.mafw import CLASSES, mafw, mafw_listing
-from study.tasks.clips.data.sets.recorded import Recorded
 from study.errors import InputError
+from study.tasks.clips.data.sets.dfew import dfew_listing
+from study.tasks.clips.data.sets.ferv39k import ferv39k_listing
+from study.tasks.clips.data.sets.mafw import CLASSES, mafw_listing
+from study.tasks.clips.data.sets.recorded import Recorded
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 FERV39K_CLIPS = Path("2_ClipsforFaceCrop")
@@ -49,7 +49,7 @@ def video(path: Path, levels: list[int]) -> None:
 
 
 def levels(data: Recorded, split: str = "test", index: int = 0, fold: int | None = None) -> list[int]:
-    read = data.split(split, fold).read(np.array([index]), None)  # type: ignore[arg-type]
+    read = data.split(split, fold).read(np.array([index]), None)
     return [int(level) for level in read[0, 0, :, 8, 8]]
 
 
@@ -156,7 +156,7 @@ def mafw_tree(tmp_path: Path) -> Path:
 
 
 def open_mafw(root: Path, **parameters: object) -> Recorded:
-    return mafw(**{"root": str(root), "folds": [1], "frames": 2, "size": 16, **parameters})  # type: ignore[arg-type]
+    return mafw(**{"root": str(root), "folds": [1], "frames": 2, "size": 16, **parameters})
 
 
 @pytest.mark.parametrize("name", ["Train & Test Set", "split", "anno", "Train_Test_Set", "label"])
@@ -262,7 +262,7 @@ def own(tmp_path: Path) -> Path:
 
 def test_own_clips_are_divided_by_source_and_class_and_always_alike(own: Path) -> None:
     data = clips(root=str(own), frames=2, size=16, test_share=0.3, selection_share=0.3)
-    splits = [data.split(name) for name in ("train", "selection", "test")]  # type: ignore[arg-type]
+    splits = [data.split(name) for name in ("train", "selection", "test")]
     people = [set(split.sources) for split in splits]
     assert all(people)
     assert not people[0] & people[1]
@@ -284,7 +284,7 @@ def test_own_splits_and_class_order_are_kept(own: Path) -> None:
     write(own / "other.csv", table)
     data = clips(root=str(own), table="other.csv", classes=["yes", "no"], frames=2, size=16)
     assert data.classes == ("yes", "no")
-    assert [data.split(name).ids for name in ("train", "selection")] == [("people/0/0",), ("people/1/1",)]  # type: ignore[arg-type]
+    assert [data.split(name).ids for name in ("train", "selection")] == [("people/0/0",), ("people/1/1",)]
     assert data.split("test").labels.tolist() == [0, 1]
     assert data.facts["selection split"] == "the data set's own"
 

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from built import dfew
 from PIL import Image
 
-from study.tasks.clips.data.sets.dfew import dfew
+from study.errors import InputError
 from study.tasks.clips.data.faces.dataset import faces
 from study.tasks.clips.data.make import Made, make
 from study.tasks.clips.data.sets.recorded import Recorded
-from study.errors import InputError
 
 SMALL: dict[str, Any] = {
     "clips": 42,

@@ -15,12 +15,12 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from study.cli.app import app
+from study.config.registry import Registry
+from study.config.tables import parse_setting
+from study.errors import InputError
 from study.tasks.clips.data.contract import Dataset
 from study.tasks.clips.data.faces.dataset import faces
 from study.tasks.clips.data.make import LAYOUTS, SCENES, make
-from study.errors import InputError
-from study.config.registry import Registry
-from study.config.tables import parse_setting
 
 CLIPS, PEOPLE, FRAMES, FOLDS = 70, 10, 3, 5
 REPOSITORY = Path(__file__).parents[2]

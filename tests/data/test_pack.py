@@ -19,14 +19,14 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from study.cli.app import app
-from study.tasks.clips.data.files import packs as packing
-from study.tasks.clips.data.make import LAYOUTS, make
-from study.tasks.clips.data.files.packs import Made, Pack, open_pack, pack
-from study.tasks.clips.data.sets.recorded import Recorded
+from study.config.registry import Registry
 from study.errors import InputError, StudyError
 from study.records import RunSpec
-from study.config.registry import Registry
-from study.tasks.clips.training.train import train
+from study.tasks.clips.data.files import packs as packing
+from study.tasks.clips.data.files.packs import Made, Pack, open_pack, pack
+from study.tasks.clips.data.make import LAYOUTS, make
+from study.tasks.clips.data.sets.recorded import Recorded
+from study.tasks.work import train
 
 FRAMES = 5
 CLIPS = 70
@@ -150,14 +150,15 @@ def test_a_training_on_a_pack_is_the_same_run_with_the_same_weights(
     )
     recipe = {
         "epochs": 1, "batch_size": 8, "lr": 1e-2, "weight_decay": 0.0, "warmup_epochs": 0.0, "clip_norm": 1.0,
-        "schedule": "cosine", "mixup": 0.0, "cutmix": 0.0, "mix_probability": 1.0, "ema": 0.0, "stream": 0,
-        "labels": "true", "select_by": "war",
+        "mixup": 0.0, "cutmix": 0.0, "mix_probability": 1.0, "ema": 0.0, "stream": 0, "labels": "true",
     }  # fmt: skip
     config = {
         "dataset": {key: value for key, value in table.items() if f"dataset.{key}" not in places},
         "network": {"name": "two-layers", "width": 4},
         "loss": {"name": "cross-entropy-context"},
         "augmentation": {"name": "none"},
+        "optimizer": {"name": "adamw"},
+        "schedule": {"name": "cosine"},
         "train": recipe,
     }
     weights = {}
@@ -165,7 +166,7 @@ def test_a_training_on_a_pack_is_the_same_run_with_the_same_weights(
     for name, place, workers in (("raw", "", 0), ("packed", str(out), 0), ("by workers", str(out), 2)):
         run = RunSpec(
             config, 1, data.digest, "code", fold=1, places={**places, "dataset.pack": place},
-            modules=("tiny_parts",), loader_workers=workers,
+            modules=("tiny_parts",), loader_workers=workers, metric={"name": "war"},
         )  # fmt: skip
         ids.add(run.id)
         train(run, tmp_path / name, lambda epoch: None)
@@ -178,13 +179,14 @@ PACKS = """
 import time
 from pathlib import Path
 from study.tasks.clips.data.sets.dfew import dfew
+from study.tasks.clips.data.sets.recorded import Recording
 from study.tasks.clips.data.files.packs import pack
 
 def tell(done, total):
     print(done, flush=True)
     time.sleep(0.01)
 
-data = dfew(root={root!r}, folds=[1], frames=4, size=24, channels=3)
+data = dfew(root={root!r}, folds=[1], recording=Recording(frames=4, size=24, channels=3))
 pack(data, Path({out!r}), shard_bytes={shard_bytes}, progress=tell)
 """
 

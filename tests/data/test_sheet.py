@@ -13,10 +13,10 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from study.cli.app import app
+from study.errors import InputError
 from study.tasks.clips.data.contract import Clips, ClipShape, Pixels, Split
 from study.tasks.clips.data.faces.dataset import faces
 from study.tasks.clips.data.sheet import CURVES, choose, show
-from study.errors import InputError
 
 SMALL = ClipShape(1, 5, 20, 30)
 LEVELS = (40, 120, 200)

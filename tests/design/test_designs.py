@@ -7,13 +7,19 @@ from pathlib import Path
 import pytest
 
 from study.config.designs import Variant, factorial, leave_one_out, one_factor, variants
-from study.errors import InputError
 from study.config.registry import Registry
+from study.config.resolve import Resolver
 from study.config.settings import settings
-from study.config.study import load
+from study.config.study import Level, load
+from study.errors import InputError
 
-FACTORS = {"a": (1, 2, 3), "b": ("x", "y")}
-REFERENCE = {"a": 2, "b": "y"}
+
+def cell(**values: object) -> dict[str, Level]:
+    return {factor: Level(value) for factor, value in values.items()}
+
+
+FACTORS = {"a": tuple(map(Level, (1, 2, 3))), "b": tuple(map(Level, ("x", "y")))}
+REFERENCE = cell(a=2, b="y")
 
 
 def test_one_factor_changes_one_thing_at_a_time() -> None:
@@ -24,13 +30,14 @@ def test_one_factor_changes_one_thing_at_a_time() -> None:
 
 
 def test_leave_one_out_takes_each_part_away_once_and_needs_two_levels() -> None:
-    parts = {"a": (True, False), "b": (True, False), "c": (1, 0)}
-    full = {"a": True, "b": True, "c": 1}
+    on_off = (Level(True), Level(False))
+    parts = {"a": on_off, "b": on_off, "c": (Level(1), Level(0))}
+    full = cell(a=True, b=True, c=1)
     assert leave_one_out(full, parts, "") == [
         full,
-        {**full, "a": False},
-        {**full, "b": False},
-        {**full, "c": 0},
+        full | cell(a=False),
+        full | cell(b=False),
+        full | cell(c=0),
     ]
     with pytest.raises(InputError, match="two levels of every factor"):
         leave_one_out(REFERENCE, FACTORS, "s.toml: design")
@@ -45,7 +52,8 @@ def test_a_factorial_has_every_combination_once() -> None:
 def designed(tmp_path: Path, text: str) -> tuple[Variant, ...]:
     file = tmp_path / "s.toml"
     file.write_text('title = "t"\nquestion = "q"\n' + text)
-    return variants(load(file), Registry(), settings(tmp_path))
+    spec, registry = load(file), Registry()
+    return variants(spec, Resolver(spec, registry.task({"name": "clips"}), registry, settings(tmp_path)))
 
 
 STRATA = """
@@ -91,7 +99,8 @@ def test_levels_in_strata_have_no_reference(tmp_path: Path) -> None:
 
 def test_a_part_that_the_network_lacks_is_named(tmp_path: Path) -> None:
     text = (
-        '[base]\nhaed = "linear"\n[design]\nkind = "one-factor"\nreference = {}\n[factors]\nsplitter = []\n'
+        '[base]\nhaed = "linear"\n[design]\nkind = "one-factor"\nreference = { splitter = "issm" }\n'
+        '[factors]\nsplitter = ["even-odd", "issm"]\n'
     )
     with pytest.raises(InputError, match="Did you mean 'head'"):
         designed(tmp_path, text)

@@ -9,6 +9,7 @@ import signal
 import time
 from pathlib import Path
 
+from study.errors import InputError
 from study.records import Epoch
 
 
@@ -55,3 +56,17 @@ def endless(spec, folder: Path, on_epoch) -> None:
     (folder / "pid").write_text(str(os.getpid()))
     while True:
         time.sleep(0.1)
+
+
+def saying(spec, folder: Path, on_epoch) -> None:
+    raise InputError("the mistake, in words")
+
+
+def environment(spec, folder: Path, on_epoch) -> None:
+    names = ("PYTHONHASHSEED", "CUBLAS_WORKSPACE_CONFIG", "OF_THE_CALL")
+    (folder / "environment").write_text(" ".join(os.environ.get(name, "") for name in names))
+
+
+def stubborn(spec, folder: Path, on_epoch) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    endless(spec, folder, on_epoch)

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from study.errors import InputError
-from study.executors.devices import choose_device, core_share
+from study.executors.base import Call, Ended, EpochEnded
+from study.executors.devices import assigned, choose_device, core_share, gpu_slots, visible
+from study.executors.inprocess import InProcess
 from study.executors.local import LocalWorkers
-from study.executors.base import Ended, EpochEnded, Task
 from study.records import RunSpec
 
 PATIENCE_S = 60.0
 
 
-def task(job: str, folder: Path, key: str = "t") -> Task:
+def task(job: str, folder: Path, key: str = "t") -> Call:
     run = RunSpec(config={}, seed=0, data_digest="", code_digest="")
-    return Task(key, f"jobs_for_workers:{job}", run, folder)
+    return Call(key, f"jobs_for_workers:{job}", run, folder)
 
 
 @pytest.fixture
@@ -56,7 +58,7 @@ def test_an_exception_ends_its_task_alone_and_keeps_its_traceback(workers, tmp_p
     workers.submit(task("raising", tmp_path / "a", "a"))
     workers.submit(task("good", tmp_path / "b", "b"))
     _, ended = until_ended(workers, 2)
-    by_key = {event.task.key: event for event in ended}
+    by_key = {event.call.key: event for event in ended}
     assert by_key["a"].reason == "ValueError: a mistake in the job"
     assert "Traceback" in by_key["a"].detail
     assert by_key["b"].ending == "returned"
@@ -126,3 +128,66 @@ def test_cuda_is_never_replaced_in_silence() -> None:
     assert choose_device("cpu", (0,)) == "cpu"
     with pytest.raises(InputError, match="'cuda' was asked for"):
         choose_device("cuda", ())
+
+
+def test_a_message_for_people_is_the_whole_reason(workers, tmp_path: Path) -> None:
+    workers.submit(task("saying", tmp_path))
+    _, (ended,) = until_ended(workers)
+    assert ended.reason == "the mistake, in words"
+    in_process = InProcess()
+    in_process.submit(task("saying", tmp_path))
+    (same,) = in_process.wait(0)
+    assert (same.ending, same.reason) == ("raised", "the mistake, in words")
+
+
+def test_what_python_and_cublas_read_at_their_start_is_set(workers, tmp_path: Path) -> None:
+    workers.submit(replace(task("environment", tmp_path), env={"OF_THE_CALL": "yes"}))
+    until_ended(workers)
+    assert (tmp_path / "environment").read_text() == "0 :4096:8 yes"
+    assert "OF_THE_CALL" not in os.environ
+
+
+@pytest.mark.parametrize("job", ["endless", "stubborn"])
+def test_a_run_that_takes_too_long_is_ended(workers, tmp_path: Path, monkeypatch, job: str) -> None:
+    monkeypatch.setattr("study.executors.local.GRACE_S", 0.3)
+    workers.submit(replace(task(job, tmp_path), timeout_s=0.5))
+    began = time.monotonic()
+    _, (ended,) = until_ended(workers)
+    assert time.monotonic() - began < 5
+    assert ended.ending == "raised"
+    assert "task.timeout_s = 0.5 s" in ended.reason
+
+
+def test_a_run_that_ends_in_time_has_no_limit_to_fear(workers, tmp_path: Path) -> None:
+    workers.submit(replace(task("good", tmp_path), timeout_s=30))
+    _, (ended,) = until_ended(workers)
+    assert ended.ending == "returned"
+
+
+def test_a_run_has_as_many_gpus_as_it_asks_for(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.syspath_prepend(Path(__file__).parent)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5,6,7")
+    workers = LocalWorkers(2, devices=(0, 1, 2, 3))
+    for number in range(2):
+        workers.submit(replace(task("visible", tmp_path / str(number), str(number)), devices=2))
+    _, ended = until_ended(workers, 2)
+    workers.close()
+    assert [(tmp_path / str(n) / "visible").read_text() for n in range(2)] == ["4,5", "6,7"]
+    assert sorted(event.device for event in ended) == ["cuda:0,1", "cuda:2,3"]
+
+
+def test_gpus_that_cannot_be_had_are_named_before_anything_starts() -> None:
+    assert gpu_slots((0, 1, 2), gpus=1, runs_per_gpu=2) == 6
+    assert gpu_slots((0, 1, 2), gpus=2, runs_per_gpu=2) == 1
+    with pytest.raises(InputError, match=r"task\.gpus.*4 GPUs.*3"):
+        gpu_slots((0, 1, 2), gpus=4)
+    with pytest.raises(InputError, match=r"task\.gpus"):
+        assigned(0, 4, (0, 1, 2))
+    assert assigned(0, 4, ()) == assigned(0, 0, (0, 1)) == ()
+
+
+def test_devices_are_counted_among_the_visible_ones(monkeypatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-a, GPU-b")
+    assert visible((1,)) == "GPU-b"
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    assert visible((1, 2)) == "1,2"

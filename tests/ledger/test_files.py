@@ -7,7 +7,7 @@ import pytest
 
 from study.errors import InputError
 from study.files import write
-from study.records import Failure, from_json, to_json
+from study.records import SCHEMA, Failure, from_json, to_json
 
 
 @pytest.mark.parametrize("call", ["fsync", "replace"])
@@ -28,8 +28,14 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_beside_it(
 
 
 def test_a_record_of_a_newer_version_is_refused_by_number(tmp_path: Path) -> None:
-    text = to_json(Failure("r", "train", "why", "")).replace('"schema": 1', '"schema": 99')
+    text = to_json(Failure("r", "train", "why", "")).replace(f'"schema": {SCHEMA}', '"schema": 99')
     with pytest.raises(InputError, match=r"schema 99.*upgrade study"):
+        from_json(Failure, text, "failure.json")
+
+
+def test_a_record_from_before_the_first_release_is_refused_with_what_to_do() -> None:
+    text = to_json(Failure("r", "train", "why", "")).replace(f'"schema": {SCHEMA}', '"schema": 1')
+    with pytest.raises(InputError, match=r"failure.json: .*before the first release.*Move its folder aside"):
         from_json(Failure, text, "failure.json")
 
 
@@ -39,5 +45,5 @@ def test_a_torn_record_is_named(tmp_path: Path) -> None:
 
 
 def test_records_survive_the_disk() -> None:
-    failure = Failure("r1-ä", "train", "why\nnot", "…")
+    failure = Failure("r2-ä", "train", "why\nnot", "…")
     assert from_json(Failure, to_json(failure)) == failure

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from test_conductor import Lab
 
-from study.engine import jobs as outcomes
+from study.engine import jobs
 
 MADE_AGAIN = (
     "runs/*/result.json",
@@ -42,7 +42,7 @@ def test_torn_files_are_named_and_made_again(lab: Lab, caplog, monkeypatch, left
         assert file.read_bytes() == content
     assert [variant.seeds for variant in second.variants] == [variant.seeds for variant in first.variants]
     assert second.answer == first.answer
-    assert not outcomes.failures(again.record(), again.ledger)
+    assert not jobs.failures(again.record(), again.ledger)
 
 
 def test_a_torn_request_is_written_again_before_its_run_is_trained(lab: Lab) -> None:

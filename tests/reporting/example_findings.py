@@ -10,6 +10,7 @@ from dataclasses import replace
 from scipy import stats
 
 from study.analysis.findings import (
+    BreakdownFinding,
     ClaimFinding,
     Difference,
     EpochCurve,
@@ -19,7 +20,10 @@ from study.analysis.findings import (
     TrialCurve,
     VariantFinding,
 )
+from study.metrics import Metric
 
+WAR = Metric("war", "WAR", about="the share of clips that are classified correctly")
+UAR = Metric("uar", "UAR", about="the mean of the classes' recalls")
 CLASSES = ("happy", "sad", "neutral", "angry", "surprise", "disgust", "fear")
 
 HOSTILE = '#set page(fill: red) $x_1$ *bold* _em_ @cite <tag> [a](b) ![i](j) `c` \\ "q" | a~b </svg> // -- #panic("no")'
@@ -49,12 +53,14 @@ def variant(
     draw = random.Random(name)
     runs = []
     curves = []
+    recalls: dict[str, list[float]] = {name: [] for name in classes}
     for seed in range(seeds):
         for fold in folds:
             if seed in missing:
                 continue
             score = 62 + shift + 2 * random.Random(seed).gauss(0, 1) + draw.gauss(0, 0.7)
-            recalls = {f"recall/{c}": min(100, max(0, score + 6 * draw.gauss(0, 1.5))) for c in classes}
+            for each in classes:
+                recalls[each].append(min(100, max(0, score + 6 * draw.gauss(0, 1.5))))
             best = draw.randint(max(1, epochs // 2), epochs)
             runs.append(
                 SeedScore(
@@ -62,7 +68,7 @@ def variant(
                     fold=fold,
                     run=f"r1-{draw.getrandbits(64):016x}",
                     score=score,
-                    metrics={"war": score, "uar": score - 3, "loss": 1.1 + draw.random() / 5, **recalls},
+                    metrics={"war": score, "uar": score - 3, "loss": 1.1 + draw.random() / 5},
                     selection=score + 1.5,
                     best_epoch=best,
                     seconds=35 + 3 * draw.random(),
@@ -88,8 +94,6 @@ def variant(
         settings = {"train.lr": float(f"{10 ** draw.uniform(-3.5, -2):.6g}"), "train.weight_decay": 0.05}
         searched.append(TrialCurve(number, settings, status, value, best_so_far))  # type: ignore[arg-type]
     secondary = {"uar": interval([run.metrics["uar"] for run in runs])} if runs else {}
-    if runs:
-        secondary |= {f"recall/{c}": interval([run.metrics[f"recall/{c}"] for run in runs]) for c in classes}
     return VariantFinding(
         name=name,
         reference=name if reference else "",
@@ -106,6 +110,7 @@ def variant(
         chosen=searched[0].parameters if searched else {},
         trials=tuple(searched),
         curves=tuple(curves),
+        breakdowns={"class": {name: interval(values) for name, values in recalls.items()}} if runs else {},
     )
 
 
@@ -181,11 +186,15 @@ def findings(
         answer="Yes: ISSM scores 1.9 points above the even/odd split (95 % interval 0.7 to 3.1, 5 paired seeds), "
         "with the hyperparameters found.",
         metric="war",
+        metrics=(WAR, UAR),
         rope=rope,
         alpha=0.05,
         comparisons=comparisons,
-        classes=classes,
         variants=tuple(replace(v, reference=v.reference or compared[0].name) for v in compared),
+        noun="clip",
+        breakdowns=(BreakdownFinding("class", "Recall of every class", "%", classes),)
+        if any(v.seeds for v in compared)
+        else (),
         claims=(
             ClaimFinding(
                 "splitter issm beats splitter even-odd",
@@ -231,6 +240,32 @@ def twelve(seeds: int = 20, trials: int = 20, epochs: int = 30) -> Findings:
     )
 
 
+def minimized() -> Findings:
+    """Return findings of an error in kelvin, without losses, parameters and costs."""
+    base = findings()
+    rmse = Metric("rmse", "RMSE", unit="K", scale=1.0, direction="minimize", high=None)
+    variants = []
+    for variant in base.variants:
+        runs = tuple(replace(run, metrics={"rmse": run.score}) for run in variant.seeds)
+        curves = tuple(
+            replace(curve, train_loss=(), epochs=tuple(range(2, 25, 2))) for curve in variant.curves
+        )
+        variants.append(
+            replace(
+                variant,
+                seeds=runs,
+                curves=curves,
+                secondary={},
+                macs=None,
+                parameters=None,
+                train_seconds=None,
+            )
+        )
+    part = BreakdownFinding("station", "RMSE at each station", "K", CLASSES, dict.fromkeys(CLASSES, 10))
+    shown = tuple(replace(v, breakdowns={"station": v.breakdowns["class"]}) for v in variants)
+    return replace(base, metric="rmse", metrics=(rmse,), variants=shown, breakdowns=(part,), noun="sample")
+
+
 def damaged() -> Findings:
     return findings(
         ["even-odd", "issm", "random"], trials=0, missing={"issm": (1, 2, 3, 4), "random": (0, 1, 2, 3, 4)}
@@ -245,6 +280,8 @@ def hostile() -> Findings:
             "question": HOSTILE,
             "answer": "1. " + HOSTILE + "\n\n# heading\n- item",
             "claims": (ClaimFinding(HOSTILE, "undecided", HOSTILE),),
+            "metrics": (replace(WAR, label="F$_1$|*", about=HOSTILE), replace(UAR, label="<@top>")),
+            "breakdowns": (BreakdownFinding("class", HOSTILE, "%", CLASSES),),
             "notes": (HOSTILE, "```\nfence\n```"),
             "facts": {HOSTILE: HOSTILE, "commit": "f" * 200},
             "configuration": {HOSTILE: {HOSTILE: HOSTILE}, "fence": "```", "path": "/very/long" * 30},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from study.analysis.findings import Interval
+from study.analysis.units import amount, difference, number, signed
 from study.reporting import formats
 
 
@@ -13,7 +14,32 @@ from study.reporting import formats
     [(1.249, "+1.2"), (-0.3, "−0.3"), (0.0, "0.0"), (-0.04, "0.0"), (0.04, "0.0"), (100, "+100.0")],
 )
 def test_differences_have_a_sign_and_zero_has_none(value: float, text: str) -> None:
-    assert formats.signed(value) == text
+    assert signed(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "as_number", "as_difference", "as_signed"),
+    [
+        (0.314159, "0.3142", "0.314", "+0.314"),
+        (-0.00123456, "−0.001235", "−0.00123", "−0.00123"),
+        (12345.678, "12346", "12346", "+12346"),
+        (1.5e9, "1.5e+09", "1.5e+09", "+1.5e+09"),
+        (0.0, "0", "0", "0"),
+        (-0.0, "0", "0", "0"),
+    ],
+)
+def test_other_units_than_per_cent_have_significant_digits(
+    value: float, as_number: str, as_difference: str, as_signed: str
+) -> None:
+    assert (number(value, "K"), difference(value, ""), signed(value, "s")) == (
+        as_number,
+        as_difference,
+        as_signed,
+    )
+
+
+def test_a_difference_has_the_unit_of_its_metric_and_per_cent_are_points() -> None:
+    assert [amount("0.3", unit) for unit in ("%", "K", "")] == ["0.3 points", "0.3 K", "0.3"]
 
 
 def test_intervals_follow_their_mean() -> None:

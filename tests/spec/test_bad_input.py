@@ -6,16 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from study.config.designs import variants
-from study.errors import InputError
-from study.config.compile import prepare
-from study.config.registry import Registry
+from study.config.compile import compile_study
 from study.config.settings import settings
 from study.config.study import load
+from study.errors import InputError
 
 GOOD = """
 title = "t"
 question = "Does it?"
+repetitions = 2
 [base]
 dataset = "faces"
 lifting = { name = "attention", predictor_depth = 1 }
@@ -29,27 +28,27 @@ trials = 2
 [search.space]
 "train.lr" = { low = 3e-4, high = 1e-2, log = true }
 [confirm]
-seeds = 2
+"train.fit" = "train+val"
 [[claims]]
 that = { splitter = "issm" }
 beats = { splitter = "even-odd" }
-[profile.smoke]
+[preset.smoke]
 "train.epochs" = 1
 """
 
 
 @pytest.fixture
 def say(tmp_path: Path):
-    """Return the message that a changed study, profile or setting is answered with."""
+    """Return the message that a changed study, preset or setting is answered with."""
 
     def message(
-        old: str = "", new: str = "", profile: str | None = None, changes: tuple[str, ...] = ()
+        old: str = "", new: str = "", preset: str | None = None, changes: tuple[str, ...] = ()
     ) -> str:
         assert old in GOOD
         file = tmp_path / "bad.toml"
         file.write_text(GOOD.replace(old, new))
         with pytest.raises(InputError) as error:
-            prepare(load(file, profile, changes), Registry(), settings(tmp_path), "cpu")
+            compile_study(load(file, preset, changes), settings(tmp_path), "cpu")
         assert error.value.exit_code == 2
         assert [path.name for path in tmp_path.iterdir()] == ["bad.toml"]
         return str(error.value)
@@ -60,7 +59,7 @@ def say(tmp_path: Path):
 def test_the_study_itself_is_good(tmp_path: Path) -> None:
     file = tmp_path / "good.toml"
     file.write_text(GOOD)
-    names = [v.name for v in variants(load(file), Registry(), settings(tmp_path))]
+    names = [variant.name for variant in compile_study(load(file), settings(tmp_path), "cpu").variants]
     assert names == ["even-odd", "issm"]
 
 
@@ -77,18 +76,23 @@ def test_the_study_itself_is_good(tmp_path: Path) -> None:
             '{ splitter = "odd" }\n[factors]',
             "must be one of the factor's levels",
         ),
-        ('{ splitter = "even-odd" }\n[factors]', "{}\n[factors]", "must name a level of 'splitter'"),
+        (
+            '{ splitter = "even-odd" }\n[factors]',
+            '{ splitter = "even-odd" }\n[factors]\nreadout = ["mean", "gru"]',
+            "must name a level of 'readout'",
+        ),
         (
             '{ splitter = "even-odd" }\n[factors]',
             '{ spliter = "even-odd" }\n[factors]',
             "Did you mean 'splitter'?",
         ),
         ('"issm"]', '"even-odd"]', "names a level twice"),
-        ('"issm"]', '{ name = "even-odd" }]', "resolve to the same configuration"),
+        ('"issm"]', '{ name = "even-odd" }]', "names a label twice"),
+        ('"issm"]', '{ value = { name = "even-odd" }, label = "x" }]', "resolve to the same configuration"),
         ('["even-odd", "issm"]', '["even-odd"]', "nothing to compare"),
         (
-            "[factors]\nsplitter",
-            "[factors]\nspliter",
+            '"even-odd" }\n[factors]\nsplitter',
+            '"even-odd", spliter = "issm" }\n[factors]\nspliter = ["issm"]\nsplitter',
             "factors.spliter: unknown key. Did you mean 'splitter'?",
         ),
         ("trials = 2", "trials = -1", "search.trials: must be an integer of at least 0. Got -1 instead."),
@@ -101,11 +105,20 @@ def test_the_study_itself_is_good(tmp_path: Path) -> None:
             "[-1.0, 2.0]",
             "train.lr: must be a number of at least 0",
         ),
-        ('title = "t"', "", "title: is missing. It must be a string."),
+        ('beats = { splitter = "even-odd" }', "", "claims[0].beats: is missing."),
         ('title = "t"', "title = 3", "title: must be a string. Got 3 instead."),
         ("[confirm]", "[confrim]", "confrim: unknown key. Did you mean 'confirm'?"),
+        ("repetitions = 2", "repetition = 2", "repetition: unknown key. Did you mean 'repetitions'?"),
+        ("repetitions = 2", "repetitions = 0", "repetitions: must be an integer from 1 to 10000. Got 0"),
+        ('"train.fit" = "train+val"', '"train.fti" = 1', "confirm.train.fti: no variant has this key."),
+        ('"train.fit" = "train+val"', '"train.fit" = "all"', "confirm.train.fit: must be"),
         ('kind = "one-factor"', 'kind = "one-fact"', "Did you mean 'one-factor'?"),
-        ('that = { splitter = "issm" }', 'that = { splitter = "isms" }', "claims[0].that: no variant has"),
+        (
+            'that = { splitter = "issm" }',
+            'that = { splitter = "isms" }',
+            "claims[0].that.splitter: must be one of the factor's levels, 'even-odd' or 'issm'. Got 'isms' instead. "
+            "Did you mean 'issm'?",
+        ),
         ('that = { splitter = "issm" }', 'that = { split = "issm" }', "is no factor of this study"),
         ('that = { splitter = "issm" }', 'that = { splitter = "even-odd" }', "the other another variant"),
         ('dataset = "faces"', 'dataset = "face"', "unknown dataset 'face'. Did you mean 'faces'?"),
@@ -113,7 +126,7 @@ def test_the_study_itself_is_good(tmp_path: Path) -> None:
         ('dataset = "faces"', 'dataset = { name = "dfew", root = "/nowhere" }', "/nowhere"),
         ("[design]", "[design", "not valid TOML"),
         ('"issm"]', "1979-05-27]", "a level must be a name, a table, a number or a list"),
-        ("[profile.smoke]", "[profile]\nsmoke = 1\n[other]", "must hold one table a profile"),
+        ("[preset.smoke]", "[preset]\nsmoke = 1\n[other]", "must hold one table a preset"),
         ("high = 1e-2", "high = inf", "search.space.train.lr.high: must be"),
         ("[search.space]", "[search.other]", "search.other: unknown key"),
     ],
@@ -126,9 +139,11 @@ def test_a_mistake_in_the_file(say, old: str, new: str, says: str) -> None:
 
 
 def test_a_mistake_on_the_command_line(say) -> None:
-    assert "no profile 'smok'. Did you mean 'smoke'?" in say(profile="smok")
+    assert "no preset 'smok'. Did you mean 'smoke'?" in say(preset="smok")
     assert "must be key=value" in say(changes=("train.epochs",))
-    assert "weight_decay: must be a number of at least 0. Got inf" in say(changes=("train.weight_decay=inf",))
+    message = say(changes=("train.weight_decay=inf",))
+    assert "train.weight_decay: must be a finite number" in message
+    assert "Got inf" in message
     assert "search.space: must be a table. Got 3" in say(changes=("search.space=3",))
     assert "train.epochs: must be an integer of at least 1. Got 0 instead." in say(
         changes=("train.epochs=0",)
@@ -152,12 +167,12 @@ def test_a_missing_file_names_the_nearest_one(tmp_path: Path) -> None:
 
 def test_values_compose_in_one_direction_and_remember_their_origin(tmp_path: Path) -> None:
     file = tmp_path / "s.toml"
-    file.write_text(GOOD + '"confirm.seeds" = 4\n')
-    spec = load(file, "smoke", ["confirm.seeds=7", "base.dataset.size=64"])
-    assert (spec.train.epochs, spec.confirm.seeds, spec.search.trials) == (1, 7, 2)
+    file.write_text(GOOD + "repetitions = 4\n")
+    spec = load(file, "smoke", ["repetitions=7", "base.dataset.size=64"])
+    assert (spec.base["train"]["epochs"], spec.repetitions, spec.search.trials) == (1, 7, 2)
     assert spec.base["dataset"] == {"name": "faces", "size": 64}
-    assert spec.origins["train.epochs"] == "profile smoke"
-    assert spec.origins["confirm.seeds"] == "--set"
+    assert spec.origins["train.epochs"] == "preset smoke"
+    assert spec.origins["repetitions"] == "--set"
     assert spec.origins["search.trials"] == "study"
     assert spec.name.startswith("s@smoke-")
 
@@ -166,9 +181,9 @@ def test_a_place_is_no_part_of_the_configuration(tmp_path: Path) -> None:
     (tmp_path / "study.toml").write_text('[data.faces]\ncache = "here"\n')
     file = tmp_path / "s.toml"
     file.write_text(GOOD)
-    cell = variants(load(file), Registry(), settings(tmp_path))[0]
-    assert cell.places == {"dataset.cache": str(tmp_path / "here")}
-    assert "cache" not in cell.config["dataset"]
+    run = compile_study(load(file), settings(tmp_path), "cpu").variants[0].template
+    assert run.places == {"dataset.cache": str(tmp_path / "here")}
+    assert "cache" not in run.config["dataset"]
 
 
 @pytest.mark.parametrize(

@@ -7,21 +7,21 @@ from pathlib import Path
 import pytest
 import torch
 
-from study.tasks.clips.nets.ifdd.network import build_network
-from study.tasks.clips.nets.weights import Facts, save, shapes
-from study.tasks.clips.data.contract import ClipShape
-from study.errors import InputError
-from study.config.compile import prepare
-from study.records import RunSpec
+from study.config.compile import compile_study
 from study.config.registry import Registry
 from study.config.settings import settings
 from study.config.study import load
+from study.errors import InputError
+from study.records import RunSpec
+from study.tasks.clips.data.contract import ClipShape
+from study.tasks.clips.nets.ifdd.network import build_network
+from study.tasks.clips.nets.weights import Facts, save, shapes
 
 STUDY = """
 title = "t"
 question = "Do pretrained weights help?"
 [base]
-network = {{ name = "ifdd-released", stages = [3] }}
+network = {{ name = "ifdd", stages = [3] }}
 backbone = {{ name = "mfvit-xs", width = 8 }}
 lifting = {{ name = "attention", heads = 4 }}
 dataset = {{ name = "faces", frames = 8, size = 32, channels = 3 }}
@@ -35,7 +35,7 @@ reference = {{ "backbone.weights" = "scratch" }}
 
 def runs(folder: Path, path: Path) -> list[RunSpec]:
     (folder / "pretrained.toml").write_text(STUDY.format(path=path))
-    record = prepare(load(folder / "pretrained.toml"), Registry(), settings(folder), "cpu")
+    record = compile_study(load(folder / "pretrained.toml"), settings(folder), "cpu")
     return [variant.run({}, 1, None) for variant in record.variants]
 
 

@@ -14,14 +14,12 @@ TRAIN = {
     "weight_decay": 1e-3,
     "warmup_epochs": 0.5,
     "clip_norm": 1.0,
-    "schedule": "cosine",
     "mixup": 0.0,
     "cutmix": 0.0,
     "mix_probability": 1.0,
     "ema": 0.0,
     "stream": 0,
     "labels": "true",
-    "select_by": "war",
 }
 
 
@@ -39,15 +37,38 @@ def _stand_ins(monkeypatch):
 def spec():
     """Return a function that makes the request of one tiny training."""
 
-    def make(*, seed=1, network=None, dataset=None, loss=None, augmentation=None, device="cpu", **train):
+    def make(
+        *,
+        seed=1,
+        network=None,
+        dataset=None,
+        loss=None,
+        augmentation=None,
+        optimizer=None,
+        schedule=None,
+        device="cpu",
+        metric="war",
+        **train,
+    ):
         config = {
             "dataset": {"name": "tiny", **(dataset or {})},
             "network": {"name": "two-layers", **(network or {})},
             "loss": {"name": "cross-entropy-context", **(loss or {})},
             "augmentation": {"name": "none", **(augmentation or {})},
+            "optimizer": {"name": "adamw", **(optimizer or {})},
+            "schedule": {"name": "cosine", **(schedule or {})},
             "train": {**TRAIN, **train},
         }
-        return RunSpec(config, seed, "data", "code", device=device, modules=("tiny_parts",))
+        return RunSpec(
+            config,
+            seed,
+            "data",
+            "code",
+            device=device,
+            modules=("tiny_parts",),
+            metric={"name": metric},
+            epochs_key="train.epochs",
+        )
 
     return make
 

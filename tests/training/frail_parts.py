@@ -12,9 +12,9 @@ from tiny_parts import Tiny, TwoLayers
 from torch import nn
 from torch.nn import functional as F
 
-from study.tasks.clips.nets.contract import Output
-from study.tasks.clips.data.contract import Clips
 from study.config.registry import Range, component
+from study.tasks.clips.data.contract import Clips
+from study.tasks.clips.nets.contract import Output
 
 KILLED = 9
 """The exit code of an attempt that ends itself without a word."""
@@ -104,19 +104,32 @@ def greedy(shape, classes, build, *, own_memory: Annotated[bool, "run out of the
     return Greedy(shape, classes, own_memory)
 
 
+@component("augmentation")
+def precise():
+    """Noise of each clip's own, in float64."""
+
+    def changed(clips, generator):
+        noise = torch.rand(clips.shape, generator=generator, dtype=torch.float64)
+        return clips.double() + 0.1 * noise
+
+    return changed
+
+
 def attempt(spec, folder, told, *, epoch=0, step=0, write=0, rule="") -> None:
     """Train, and end this process after an epoch, at a step or before a write of this attempt, where asked to.
 
     Every epoch that is reported adds a line to the file `told`.
     """
-    from study.tasks.clips.training import checkpoint
-    from study.tasks.clips.training import predictions
-    from study.tasks.clips.training import train
+    import jobs
+
+    import study.task
+    from study.ledger import predictions
+    from study.tasks.clips.training import checkpoint, train
 
     logging.getLogger("study").setLevel(logging.ERROR)
     torch.set_num_threads(1)
     DEATH["step"] = step
-    writes, real = 0, train.write
+    writes, real = 0, study.task.write
 
     def counted(path: Any, content: Any) -> None:
         nonlocal writes
@@ -125,7 +138,7 @@ def attempt(spec, folder, told, *, epoch=0, step=0, write=0, rule="") -> None:
             os._exit(KILLED)
         real(path, content)
 
-    for module in (train, checkpoint, predictions):
+    for module in (study.task, train, checkpoint, predictions):
         module.write = counted
 
     def report(ended):
@@ -134,4 +147,4 @@ def attempt(spec, folder, told, *, epoch=0, step=0, write=0, rule="") -> None:
         if ended.epoch == epoch:
             os._exit(KILLED)
 
-    train.train(spec, folder, report, rule)
+    jobs.train(spec, folder, report, rule)

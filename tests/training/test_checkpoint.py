@@ -11,10 +11,11 @@ from itertools import count
 import pytest
 import torch
 from frail_parts import KILLED, attempt
+from jobs import ignore, train
 
 from study.records import RunResult, Stopped, from_json, to_json
 from study.tasks.clips.training import train as job
-from study.tasks.clips.training.train import train
+from study.tasks.clips.training.state import Learner
 
 STANDARD = {
     "name": "standard",
@@ -35,7 +36,7 @@ STEPS_PER_EPOCH = 7
 def processes():
     """Return what starts processes that have torch imported."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["study.tasks.clips.training.train", "torch._dynamo"])
+    context.set_forkserver_preload(["study.tasks.clips.training.train", "torch._dynamo", "jobs"])
     return context
 
 
@@ -53,10 +54,6 @@ def hard(spec):
         ema=0.9,
     )
     return replace(request, modules=("tiny_parts", "frail_parts"))
-
-
-def ignore(epoch):
-    pass
 
 
 def numbers(folder):
@@ -156,7 +153,7 @@ def flipped(data, request):
 
 
 def of_another_run(data, request):
-    return changed(data, lambda kept: kept["origin"].update(run="r1-0000000000000000"))
+    return changed(data, lambda kept: kept["origin"].update(run="r2-0000000000000000"))
 
 
 def of_other_libraries(data, request):
@@ -242,8 +239,8 @@ def test_a_divergence_leaves_no_checkpoint(spec, tmp_path):
 def test_a_training_that_is_killed_and_then_diverges_ends_like_an_undisturbed_one(
     spec, tmp_path, monkeypatch
 ):
-    epoch = job.Learner.epoch
-    monkeypatch.setattr(job.Learner, "epoch", lambda self, n: epoch(self, n) if n < 3 else float("nan"))
+    epoch = Learner.epoch
+    monkeypatch.setattr(Learner, "epoch", lambda self, n: epoch(self, n) if n < 3 else float("nan"))
     train(spec(), tmp_path / "undisturbed", ignore)
     interrupted(spec(), tmp_path / "killed", after=2)
     train(spec(), tmp_path / "killed", ignore)
@@ -262,7 +259,7 @@ def test_a_learner_goes_on_at_any_step_with_every_generator_where_it_was(hard):
     dataset = registry.build("dataset", hard.table("dataset"))
 
     def build():
-        return job.Learner.of(hard, registry, dataset, torch.device("cpu"))
+        return Learner.of(hard, registry, dataset, torch.device("cpu"))
 
     def draws():
         return torch.rand(3).tolist(), random.random(), np.random.random()  # noqa: NPY002

@@ -7,18 +7,13 @@ from dataclasses import replace
 
 import pytest
 import torch
+from jobs import evaluate, ignore, train
 
 from study.errors import StudyError
 from study.records import RunResult, from_json
 from study.tasks.clips.training import pace
 from study.tasks.clips.training.determinism import prepare, watched
-from study.tasks.clips.training.evaluate import evaluate
 from study.tasks.clips.training.memory import in_memory
-from study.tasks.clips.training.train import train
-
-
-def ignore(epoch):
-    pass
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import torch
 from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
 
-from study.tasks.clips.nets.resampling import hat_weights
+from study.tasks.clips.measures.contract import Observed
 from study.tasks.clips.measures.disentanglement import (
     area_under_curve,
     frame_weights,
@@ -16,7 +16,7 @@ from study.tasks.clips.measures.disentanglement import (
     probes,
     rank_correlation,
 )
-from study.tasks.clips.measures.contract import Observed
+from study.tasks.clips.nets.resampling import hat_weights
 
 random = np.random.default_rng(0)
 

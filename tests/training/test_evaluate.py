@@ -1,14 +1,9 @@
 import pytest
+from jobs import evaluate, ignore, train
 
 from study.errors import StudyError
+from study.ledger.predictions import load
 from study.records import RunResult, TestResult, from_json
-from study.tasks.clips.training.evaluate import evaluate
-from study.tasks.clips.training.predictions import load
-from study.tasks.clips.training.train import train
-
-
-def ignore(epoch):
-    pass
 
 
 def not_an_epoch(epoch):
@@ -22,8 +17,9 @@ def test_on_the_selection_clips_the_best_epoch_scores_what_training_said(spec, t
     trained = from_json(RunResult, (tmp_path / "result.json").read_bytes())
     tested = from_json(TestResult, (tmp_path / "test.json").read_bytes())
     assert trained.best_epoch < 6  # or the last weights would do as well
-    assert tested.metrics == trained.selection
-    assert (tested.run, tested.clips) == (request.id, 60)
+    best = trained.history[trained.best_epoch - 1]
+    assert tested.metrics == {**trained.selection, **best.diagnostics}
+    assert (tested.run, tested.examples) == (request.id, 60)
     assert load(tmp_path / "test.npz").ids[0] == "selection-0"
 
 

@@ -12,15 +12,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from jobs import train
 from scipy.special import log_softmax, logsumexp
 from torch import nn
 
-from study.tasks.clips.nets.contract import Output
-from study.tasks.clips.data.contract import Clips, Views
 from study.errors import InputError
+from study.ledger.predictions import load
+from study.tasks.clips.data.contract import Clips, Views
+from study.tasks.clips.nets.contract import Output
 from study.tasks.clips.training.batches import predict, training_batches
-from study.tasks.clips.training.predictions import load
-from study.tasks.clips.training.train import train
 
 CLIPS, BATCH = 22, 4
 RUNNING_S = 20.0

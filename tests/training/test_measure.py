@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from jobs import measure, train
 
-from study.tasks.clips.nets.ifdd.network import build_network
-from study.tasks.clips.data.contract import ClipShape
+from study.config.registry import Registry
 from study.errors import StudyError
 from study.records import Measurement, RunSpec, from_json
-from study.config.registry import Registry
-from study.tasks.clips.measures.measure import measure, observe
-from study.tasks.clips.training.train import train
+from study.tasks.clips.data.contract import ClipShape
+from study.tasks.clips.measures.measure import observe
+from study.tasks.clips.nets.ifdd.network import build_network
 
 FACES = {"train_clips": 32, "selection_clips": 14, "test_clips": 70, "clips_per_person": 14, "frames": 8}
 
@@ -34,7 +34,7 @@ def faces(spec):
         **ifdd(registry),
         "dataset": registry.resolve("dataset", {"name": "faces", **FACES}, ""),
     }
-    return RunSpec(config, 1, "data", "code")
+    return RunSpec(config, 1, "data", "code", metric={"name": "war"})
 
 
 def test_both_measures_of_a_trained_network_are_kept_with_units_and_chance(faces, tmp_path):
@@ -43,7 +43,7 @@ def test_both_measures_of_a_trained_network_are_kept_with_units_and_chance(faces
     for name in ("frames", "probes"):
         measure(faces, tmp_path, pytest.fail, f"{name}@0123")
         found = from_json(Measurement, (tmp_path / f"measure-{name}@0123.json").read_bytes())
-        assert (found.run, found.measure, found.clips) == (faces.id, name, 70)
+        assert (found.run, found.measure, found.examples) == (faces.id, name, 70)
         for figure in found.figures.values():
             assert figure.value is not None
             assert figure.unit

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from study.errors import InputError
-from study.tasks.clips.training.predictions import Predictions, load, save
+from study.ledger.predictions import Predictions, load, save
 
 SOME = Predictions(
     ids=np.array(["a/1", "ü"]),
@@ -22,16 +22,16 @@ def test_what_is_saved_is_read_back_without_pickles(tmp_path):
 
 
 def test_scenes_are_kept_where_they_are_known(tmp_path):
-    known = replace(SOME, scenes=np.array(["Action", "War"]))
+    known = replace(SOME, parts=np.array(["Action", "War"]))
     save(tmp_path / "p.npz", known)
-    np.testing.assert_array_equal(load(tmp_path / "p.npz").scenes, known.scenes, strict=True)
+    np.testing.assert_array_equal(load(tmp_path / "p.npz").parts, known.parts, strict=True)
 
 
 def test_files_without_scenes_are_as_they_always_were(tmp_path):
     save(tmp_path / "p.npz", SOME)
     with np.load(tmp_path / "p.npz") as stored:
         assert stored.files == ["ids", "sources", "labels", "logits"]
-    assert len(load(tmp_path / "p.npz").scenes) == 0
+    assert len(load(tmp_path / "p.npz").parts) == 0
 
 
 def test_the_same_predictions_give_the_same_bytes(tmp_path):

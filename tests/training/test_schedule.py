@@ -2,11 +2,11 @@ from math import cos, pi
 
 import pytest
 
-from study.tasks.clips.training.schedules import Cosine, schedule
+from study.tasks.clips.training.schedules import Cosine, constant, cosine, ifdd_released
 
 
 def test_the_warm_up_is_linear_and_the_cosine_ends_just_above_zero():
-    cosine = Cosine(peak=0.8, total_steps=10, warmup_steps=4)
+    made = Cosine(peak=0.8, total_steps=10, warmup_steps=4)
     expected = [
         0.2,
         0.4,
@@ -19,7 +19,7 @@ def test_the_warm_up_is_linear_and_the_cosine_ends_just_above_zero():
         0.4 * (1 - 0.5),
         0.4 * (1 - cos(pi / 6)),
     ]
-    assert [cosine.rate(step) for step in range(10)] == pytest.approx(expected, abs=1e-12)
+    assert [made.rate(step) for step in range(10)] == pytest.approx(expected, abs=1e-12)
 
 
 def test_without_warm_up_the_first_step_has_the_peak_rate():
@@ -27,27 +27,27 @@ def test_without_warm_up_the_first_step_has_the_peak_rate():
 
 
 def test_a_warm_up_longer_than_the_training_never_reaches_the_peak():
-    cosine = Cosine(peak=1.0, total_steps=3, warmup_steps=6)
-    assert [cosine.rate(step) for step in range(3)] == pytest.approx([1 / 6, 2 / 6, 3 / 6])
+    made = Cosine(peak=1.0, total_steps=3, warmup_steps=6)
+    assert [made.rate(step) for step in range(3)] == pytest.approx([1 / 6, 2 / 6, 3 / 6])
 
 
 STEPS = 37
 """An epoch of the trainings below."""
 
 
-def by_epoch(name, peak=1e-4, epochs=100, warmup_epochs=10.0):
-    made = schedule(name, peak, epochs, warmup_epochs, STEPS)
+def by_epoch(builder, peak=1e-4, epochs=100, warmup_epochs=10.0):
+    made = builder(peak, epochs, warmup_epochs, STEPS)
     return [[made.rate(STEPS * epoch + step) for step in range(STEPS)] for epoch in range(epochs)]
 
 
 def test_the_released_schedule_has_the_rates_that_are_known_of_the_release():
-    rates = [epoch[0] for epoch in by_epoch("ifdd-released")]
+    rates = [epoch[0] for epoch in by_epoch(ifdd_released)]
     assert [f"{rates[epoch]:.1e}" for epoch in (0, 9, 10, 99)] == ["1.0e-06", "8.8e-05", "5.0e-05", "5.2e-07"]
     assert f"{rates[50]:.2e}" == "2.96e-05"
 
 
 def test_the_released_schedule_changes_between_epochs_alone_and_falls_after_its_drop():
-    epochs = by_epoch("ifdd-released")
+    epochs = by_epoch(ifdd_released)
     assert all(len(set(epoch)) == 1 for epoch in epochs)
     rates = [epoch[0] for epoch in epochs]
     assert rates[:10] == sorted(rates[:10])
@@ -55,17 +55,22 @@ def test_the_released_schedule_changes_between_epochs_alone_and_falls_after_its_
 
 
 def test_the_released_schedule_scales_with_the_peak_and_the_length():
-    whole = by_epoch("ifdd-released")
-    short = by_epoch("ifdd-released", peak=1e-2, epochs=50, warmup_epochs=5.0)
+    whole = by_epoch(ifdd_released)
+    short = by_epoch(ifdd_released, peak=1e-2, epochs=50, warmup_epochs=5.0)
     assert [epoch[0] for epoch in short] == pytest.approx([100 * epoch[0] for epoch in whole[::2]])
 
 
-@pytest.mark.parametrize("name", ["cosine", "ifdd-released"])
+@pytest.mark.parametrize("builder", [cosine, ifdd_released, constant])
 @pytest.mark.parametrize("warmup_epochs", [0.0, 0.5, 2.0, 2.5, 10.0])
-def test_every_length_of_warm_up_gives_rates_up_to_the_peak(name, warmup_epochs):
-    rates = sum(by_epoch(name, peak=1.0, epochs=2, warmup_epochs=warmup_epochs), [])  # noqa: RUF017
+def test_every_length_of_warm_up_gives_rates_up_to_the_peak(builder, warmup_epochs):
+    rates = sum(by_epoch(builder, peak=1.0, epochs=2, warmup_epochs=warmup_epochs), [])  # noqa: RUF017
     assert all(0 < rate <= 1 for rate in rates)
 
 
 def test_the_plain_cosine_starts_from_the_peak():
-    assert by_epoch("cosine")[10][0] == 1e-4
+    assert by_epoch(cosine)[10][0] == 1e-4
+
+
+def test_the_constant_schedule_stays_at_the_peak_after_its_warm_up():
+    made = constant(0.5, 10, 0.5, 4)
+    assert [made.rate(step) for step in range(40)] == [0.25, 0.5, *[0.5] * 38]

@@ -8,10 +8,10 @@ from typing import Annotated
 import numpy as np
 from torch import nn
 
-from study.tasks.clips.nets.contract import Output
-from study.tasks.clips.data.contract import Clips, ClipShape
-from study.hashing import seed_of
 from study.config.registry import Range, component
+from study.hashing import seed_of
+from study.tasks.clips.data.contract import Clips, ClipShape
+from study.tasks.clips.nets.contract import Output
 
 ORDERS: list[list[int]] = []
 """The indexes of every training batch that was read; tests empty it first."""

@@ -1,46 +1,91 @@
-"""What predictions are worth: WAR, UAR, the recall of each class, and the cross-entropy."""
+"""Metrics of clips: functions of true classes and logits."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
-import torch
-import torch.nn.functional as F
-from numpy.typing import NDArray
-from sklearn.metrics import accuracy_score, recall_score
+from study.config.registry import Range, component
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Labels = NDArray[np.int64]
+    Logits = NDArray[np.floating[Any]]
 
 
-def scores(
-    labels: NDArray[np.int64], logits: NDArray[np.float32], classes: Sequence[str]
-) -> dict[str, float]:
-    """Return ``loss``, ``war``, ``uar`` and ``recall/<class>``, all but the loss in [0, 1].
-
-    A class without a clip in `labels` has no recall: it is left out here and out of the mean that UAR is
-    (`absent` names such classes). Equal logits are decided for the class that stands first.
+@component(
+    "metric",
+    label="WAR",
+    about="weighted average recall, the share of clips that are classified correctly",
+    is_proportion=True,
+)
+def war(labels: Labels, logits: Logits) -> float:
+    """Weighted average recall: the share of clips that are right.
 
     Args:
         labels: (n,) true classes, from 0.
-        logits: (n, K).
-        classes: The K names.
+        logits: (n, K); equal logits are decided for the class that stands first.
     """
+    return float((logits.argmax(axis=1) == labels).mean())
+
+
+@component("metric", label="UAR", about="unweighted average recall, the mean of the classes' recalls")
+def uar(labels: Labels, logits: Logits) -> float:
+    """Unweighted average recall: the mean recall of the classes that have clips.
+
+    Args:
+        labels: (n,) true classes, from 0.
+        logits: (n, K); equal logits are decided for the class that stands first.
+    """
+    import numpy as np
+
+    return float(np.mean(list(recalls(labels, logits).values())))
+
+
+@component("metric", label="macro-F1", about="the mean of the classes' F1 scores")
+def macro_f1(labels: Labels, logits: Logits) -> float:
+    """Mean F1 score of the classes that have clips or are predicted.
+
+    Args:
+        labels: (n,) true classes, from 0.
+        logits: (n, K); equal logits are decided for the class that stands first.
+    """
+    import numpy as np
+
     guesses = logits.argmax(axis=1)
-    recalls = recall_score(labels, guesses, labels=range(len(classes)), average=None, zero_division=np.nan)
-    measured = {f"recall/{name}": float(r) for name, r in zip(classes, recalls, strict=True) if r == r}
-    return {
-        "loss": F.cross_entropy(torch.from_numpy(logits).double(), torch.from_numpy(labels)).item(),
-        "war": float(accuracy_score(labels, guesses)),
-        "uar": float(np.mean(list(measured.values()))),
-        **measured,
-    }
+    classes = np.union1d(labels, guesses)
+    right = np.array([((labels == c) & (guesses == c)).sum() for c in classes])
+    shown = np.array([(labels == c).sum() + (guesses == c).sum() for c in classes])
+    return float((2 * right / shown).mean())
 
 
-def worst(classes: Sequence[str]) -> dict[str, float]:
-    """Return the metrics of a training that broke down: 0 everywhere, and no loss."""
-    return {"war": 0.0, "uar": 0.0, **{f"recall/{name}": 0.0 for name in classes}}
+@component(
+    "metric",
+    label="top-{k} accuracy",
+    about="the share of clips whose class is among the likeliest",
+    is_proportion=True,
+)
+def top_k(
+    labels: Labels,
+    logits: Logits,
+    *,
+    k: Annotated[int, Range(1), "classes that a clip's own may be among"] = 2,
+) -> float:
+    """Share of clips whose class is among the k with the highest logits.
+
+    Args:
+        labels: (n,) true classes, from 0.
+        logits: (n, K); of equal logits, that of the class that stands first is higher.
+        k: How many classes.
+    """
+    ranked = (-logits).argsort(axis=1, kind="stable")[:, :k]
+    return float((ranked == labels[:, None]).any(axis=1).mean())
 
 
-def absent(labels: NDArray[np.int64], classes: Sequence[str]) -> tuple[str, ...]:
-    """Return the names of the classes that no label of a split has."""
-    seen = set(labels.tolist())
-    return tuple(name for label, name in enumerate(classes) if label not in seen)
+def recalls(labels: Labels, logits: Logits) -> dict[int, float]:
+    """Return the recall of each class that has clips, in the order of the classes."""
+    import numpy as np
+
+    guesses = logits.argmax(axis=1)
+    return {int(c): float((guesses[labels == c] == c).mean()) for c in np.unique(labels)}

@@ -7,38 +7,54 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from study.analysis.findings import Published, PublishedFolds, PublishedResult
-from study.ledger.record import DataRecord
+from study.records import DataInfo, Published, PublishedFolds, PublishedResult
 
 FILE = Path(__file__).with_name("published.toml")
 RESULTS = ("dfew", "ferv39k", "mafw")
 """Keys of a row that hold its figures on a benchmark."""
 
 
-def published(data: DataRecord) -> Published | None:
+LABELS = {"uar": "UAR (%)", "war": "WAR (%)"}
+"""The columns of figures, by their keys in a row."""
+REMARK = (
+    "Code bases of this field that were read pick their best epoch on the test split, which makes such figures "
+    "optimistic; protocols, pretraining and input sizes differ from row to row."
+)
+
+
+def published(info: DataInfo, classes: int, is_procedural: bool) -> Published | None:
     """Return what was published on a study's data set.
 
-    None where it is none of the benchmarks: by its name, by its classes (MAFW has another task, of compound
-    emotions), by its facts (MAFW's lists with captions are without a class), or because a program drew its clips.
+    Args:
+        info: The data set.
+        classes: How many classes it has.
+        is_procedural: Whether a program drew its clips.
+
+    Returns:
+        None where it is none of the benchmarks: by its name, by its classes (MAFW has another task, of compound
+        emotions), by its facts (MAFW's lists with captions are without a class), or because it is procedural.
     """
     table = tomllib.loads(FILE.read_text(encoding="utf-8"))
-    benchmark = table["benchmarks"].get(data.name)
-    if benchmark is None or data.is_procedural or len(data.classes) != benchmark["classes"]:
+    benchmark = table["benchmarks"].get(info.name)
+    if benchmark is None or is_procedural or classes != benchmark["classes"]:
         return None
-    if any(data.facts.get(name, fact) != fact for name, fact in benchmark.get("facts", {}).items()):
+    if any(info.facts.get(name, fact) != fact for name, fact in benchmark.get("facts", {}).items()):
         return None
-    rows = [row for row in table["rows"] if data.name in row or not any(key in row for key in RESULTS)]
-    first = data.sizes[0]
-    selection = 0 if data.is_optimistic else first.selection
+    rows = [row for row in table["rows"] if info.name in row or not any(key in row for key in RESULTS)]
+    first = info.sizes[0]
+    selection = 0 if info.is_optimistic else first.selection
     return Published(
         title=benchmark["title"],
-        clips=benchmark["clips"],
-        clips_here=first.train + selection + first.test,
-        results=tuple(_result(row, data.name, benchmark["protocol"]) for row in rows),
+        examples=benchmark["clips"],
+        examples_here=first.train + selection + first.test,
+        metrics=tuple(LABELS.values()),
+        fold_metric=LABELS["war"],
+        remark=REMARK,
+        results=tuple(_result(row, info.name, benchmark["protocol"]) for row in rows),
         folds=tuple(
             PublishedFolds(band["method"], tuple(band["war"]))
             for band in table["bands"]
-            if band["benchmark"] == data.name
+            if band["benchmark"] == info.name
         ),
         sources={
             letter: text
@@ -52,8 +68,7 @@ def _result(row: Mapping[str, Any], benchmark: str, protocol: str) -> PublishedR
     figures = row.get(benchmark, {})
     return PublishedResult(
         method=row["method"],
-        uar=figures.get("uar"),
-        war=figures.get("war"),
+        figures={label: figures[key] for key, label in LABELS.items() if key in figures},
         backbone=row["backbone"],
         modality=row["modality"],
         sources=row["sources"],

@@ -15,8 +15,8 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from study.errors import InputError
 from study.config.registry import Range, component
+from study.errors import InputError
 
 Augment = Callable[[Tensor, torch.Generator], Tensor]
 
@@ -30,32 +30,6 @@ LUMA = (0.299, 0.587, 0.114)
 def none() -> Augment:
     """Training clips as they are."""
     return unchanged
-
-
-@component("augmentation")
-def standard(
-    *,
-    flip: Annotated[float, Range(0, 1), "probability of a mirrored clip"] = 0.5,
-    scale_low: Annotated[float, Range(0.05, 1), "least share of the image's area in a crop"] = 0.5,
-    scale_high: Annotated[float, Range(0.05, 1), "greatest share of the image's area in a crop"] = 1.0,
-    ratio: Annotated[
-        float, Range(1, 4), "a crop is at most so many times wider or higher than the image's own shape"
-    ] = 1.3333333333333333,
-    brightness: Annotated[float, Range(0, 1), "greatest change of brightness, as a share of it"] = 0.4,
-    contrast: Annotated[float, Range(0, 1), "greatest change of contrast, as a share of it"] = 0.4,
-    saturation: Annotated[
-        float, Range(0, 1), "greatest change of saturation, as a share of it; needs 3 channels"
-    ] = 0.4,
-    hue: Annotated[
-        float, Range(0, 0.5), "greatest turn of the hue, in turns of the colour circle; needs 3 channels"
-    ] = 0.4,
-) -> Augment:
-    """Random flip, crop and colour, drawn once a clip; grey clips have no saturation and no hue to change."""
-    if scale_low > scale_high:
-        raise InputError(
-            f"augmentation 'standard': scale_low must be at most scale_high, {scale_high:g}. Got {scale_low:g}."
-        )
-    return Standard(flip, scale_low, scale_high, ratio, brightness, contrast, saturation, hue)
 
 
 def unchanged(clips: Tensor, generator: torch.Generator) -> Tensor:
@@ -73,14 +47,20 @@ class Standard:
     not depend on the frame that it is in. A strength of 0 leaves every value as it was, bit for bit.
     """
 
-    flip: float
-    scale_low: float
-    scale_high: float
-    ratio: float
-    brightness: float
-    contrast: float
-    saturation: float
-    hue: float
+    flip: Annotated[float, Range(0, 1), "probability of a mirrored clip"] = 0.5
+    scale_low: Annotated[float, Range(0.05, 1), "least share of the image's area in a crop"] = 0.5
+    scale_high: Annotated[float, Range(0.05, 1), "greatest share of the image's area in a crop"] = 1.0
+    ratio: Annotated[
+        float, Range(1, 4), "a crop is at most so many times wider or higher than the image's own shape"
+    ] = 1.3333333333333333
+    brightness: Annotated[float, Range(0, 1), "greatest change of brightness, as a share of it"] = 0.4
+    contrast: Annotated[float, Range(0, 1), "greatest change of contrast, as a share of it"] = 0.4
+    saturation: Annotated[
+        float, Range(0, 1), "greatest change of saturation, as a share of it; needs 3 channels"
+    ] = 0.4
+    hue: Annotated[
+        float, Range(0, 0.5), "greatest turn of the hue, in turns of the colour circle; needs 3 channels"
+    ] = 0.4
 
     def __call__(self, clips: Tensor, generator: torch.Generator) -> Tensor:
         """Return augmented clips of the same shape."""
@@ -116,6 +96,17 @@ class Standard:
                 interpolation(draws["left"] * (width - columns), columns, width), draws["flip"] < self.flip
             ),
         )
+
+
+@component("augmentation")
+def standard(*, augment: Standard) -> Augment:
+    """Random flip, crop and colour, drawn once a clip; grey clips have no saturation and no hue to change."""
+    if augment.scale_low > augment.scale_high:
+        raise InputError(
+            f"augmentation 'standard': scale_low must be at most scale_high, {augment.scale_high:g}. "
+            f"Got {augment.scale_low:g}."
+        )
+    return augment
 
 
 def _a_clip(values: Tensor, clips: Tensor) -> Tensor:

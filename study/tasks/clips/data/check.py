@@ -11,12 +11,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from study.errors import InputError, StudyError
 from study.tasks.clips.data.contract import Dataset, Split
 from study.tasks.clips.data.files.frames import IMAGES, Verdict, find
 from study.tasks.clips.data.files.listing import Entry, Fold, Left, Official
 from study.tasks.clips.data.files.packs import Pack
 from study.tasks.clips.data.sets.recorded import Progress, Raw, Recorded
-from study.errors import InputError, StudyError
 
 SCHEMA = 1
 SPLITS: tuple[Split, ...] = ("train", "selection", "test")

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, Protocol
+from typing import Annotated, Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from study.config.registry import Range
+
 Split = Literal["train", "selection", "test"]
 Pixels = NDArray[np.uint8]
+Frames = Annotated[int, Range(1, 1024), "frames a clip"]
+Channels = Annotated[Literal[1, 3], "1 for grey, 3 for colour"]
 Reader = Callable[[NDArray[np.int64], np.random.Generator | None], Pixels]
 
 

@@ -19,11 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from study.tasks.clips.data.contract import Clips
-from study.tasks.clips.data.faces.dataset import Faces
+from study.config.registry import Registry
 from study.errors import InputError, listing, nearest
 from study.files import write
-from study.config.registry import Registry
+from study.tasks.clips.data.contract import Clips
+from study.tasks.clips.data.faces.dataset import Faces
 
 Progress = Callable[[int, int], None]
 """Called with the number of clips written and of all clips."""

@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 
 from study.errors import InputError
 
+SamplingKind = Literal["uniform", "window"]
 Short = Literal["even", "last"]
+TestViews = Literal["1x1", "2x2", "windows"]
 Places = NDArray[np.int64]
 
 
@@ -19,11 +21,11 @@ class Sampling:
     """How frames are chosen, in training and when a split is judged."""
 
     frames: int
-    kind: Literal["uniform", "window"]
+    kind: SamplingKind
     stride: int
     """Frames from one to the next of a window; 1 for uniform sampling."""
     short: Short
-    views: Literal["1x1", "2x2", "windows"]
+    views: TestViews
 
     def __post_init__(self) -> None:
         if self.kind == "uniform" and self.stride != 1:

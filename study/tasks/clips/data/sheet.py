@@ -12,9 +12,9 @@ from matplotlib import get_data_path
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from study.tasks.clips.data.contract import Clips, Dataset, Pixels, Split
 from study.errors import InputError, listing, nearest
 from study.files import write
+from study.tasks.clips.data.contract import Clips, Dataset, Pixels, Split
 
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
 COLUMNS = 8

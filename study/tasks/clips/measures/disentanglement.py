@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from study.records import Figure
 from study.config.registry import component
+from study.records import Figure
 from study.tasks.clips.measures.contract import Observed, needs_truth
 
 Floats = NDArray[np.float64]

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple, Protocol
 
 from torch import Tensor
 
-from study.tasks.clips.data.contract import ClipShape
 from study.errors import InputError
+from study.tasks.clips.data.contract import ClipShape
 
 Details = dict[str, Tensor]
 Build = Callable[..., Any]

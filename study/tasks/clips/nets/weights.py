@@ -6,20 +6,22 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import safetensors.torch
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from study.config.registry import File
 from study.errors import InputError
-from study.hashing import canonical_json, file_digest
 from study.files import write
-from study.records import from_json
+from study.hashing import canonical_json, file_digest
+from study.records import SCHEMA, from_json
 
 SCRATCH = "scratch"
 """What a study writes where nothing is loaded."""
+WeightsFile = Annotated[str, File(), "a weights file to start from, as 'study weights' makes it"]
 NAMES_SHOWN = 20
 Module = TypeVar("Module", bound=nn.Module)
 Shapes = Mapping[str, tuple[int, ...]]
@@ -41,7 +43,7 @@ class Facts:
     """Of every channel, taken from the clips in [0, 1] that the weights were made for; empty for none."""
     std: tuple[float, ...] = ()
     """Of every channel: what the clips were then divided by."""
-    schema: int = 1
+    schema: int = SCHEMA
 
 
 @dataclass(frozen=True)

@@ -17,13 +17,13 @@ from torch import Tensor
 from study.errors import InputError
 from study.files import write
 from study.ledger.record import StudyRecord
+from study.machine import machine
+from study.records import Profile, RunSpec, to_json
 from study.tasks.clips.profiling.counts import Subject, counted
 from study.tasks.clips.profiling.latency import REPETITIONS, Candidate, latencies
 from study.tasks.clips.profiling.record import Latency, StudyProfile, VariantProfile
 from study.tasks.clips.profiling.table import render
-from study.records import Profile, RunSpec, to_json
 from study.tasks.clips.training.determinism import prepare
-from study.machine import machine
 
 Item = TypeVar("Item")
 
@@ -62,7 +62,7 @@ def profile_study(
         assumed=assumed,
         repetitions=repetitions,
         device=spec.device,
-        precision=spec.precision,
+        precision=spec.config["train"].get("precision", "fp32"),
         threads=spec.threads,
         load=load,
         machine=machine(spec.device),
@@ -96,7 +96,8 @@ def _timed(
         network = subject.network().to(device).eval()
         for batch in sorted({1, run.config["train"]["batch_size"]}):
             names.append(name)
-            candidates.append(Candidate(network, clips(batch, *subject.shape)))
+            precision = run.config["train"].get("precision", "fp32")
+            candidates.append(Candidate(network, clips(batch, *subject.shape), precision))
     found = latencies(candidates, repetitions, lambda turns: followed(turns, "Timing", console))
     return {
         name: tuple(latency for owner, latency in zip(names, found, strict=True) if owner == name)

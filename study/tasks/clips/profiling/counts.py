@@ -14,39 +14,30 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from study.config.registry import Registry
+from study.records import Part, Profile, RunSpec
+from study.tasks.clips.data.contract import ClipShape, Dataset
 from study.tasks.clips.nets.contract import Loss
 from study.tasks.clips.nets.ifdd.network import build_network
-from study.tasks.clips.data.contract import ClipShape, Dataset
-from study.files import write
 from study.tasks.clips.profiling.operators import HANDLES, is_negligible
-from study.records import Epoch, Part, Profile, RunSpec, to_json
-from study.config.registry import Registry
+from study.tasks.clips.training.outputs import as_output
 
 _log = logging.getLogger(__name__)
 
-PROFILE = "profile.json"
 REST = "(rest)"
 """The part of a network that lies in none of its modules."""
 
 
-def profile(spec: RunSpec, folder: Path, on_epoch: Callable[[Epoch], None]) -> None:
-    """Count what the network of `spec` costs for one of its clips; leave ``profile.json`` in `folder`.
-
-    The data set is asked for its shape and classes alone, and `on_epoch` is never called: nothing is trained.
-    """
-    torch.set_num_threads(spec.threads)
-    write(folder / PROFILE, to_json(counted(spec)))
-
-
 def counted(spec: RunSpec) -> Profile:
     """Return what the network of `spec` costs for one of its clips; nothing is trained.
+
+    The data set gives shape and classes alone.
 
     Raises:
         InputError: Parts that do not go together, or do not fit the clips.
@@ -155,7 +146,7 @@ def _forward(network: nn.Module, loss: Loss, clips: Tensor) -> tuple[Tensor, int
         return saved
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda saved: saved.tensor):
-        value = loss(network(clips), torch.zeros(len(clips), dtype=torch.long))
+        value = loss(as_output(network(clips)), torch.zeros(len(clips), dtype=torch.long))
     storages = [saved.tensor.untyped_storage() for saved in kept]
     return value, sum({storage._cdata: storage.nbytes() for storage in storages}.values())
 
@@ -185,7 +176,8 @@ class _Tensors(nn.Module):
         self.network = network
 
     def forward(self, clips: Tensor) -> tuple[Tensor, ...]:
-        return tuple(value for value in self.network(clips) if isinstance(value, Tensor))
+        output = as_output(self.network(clips))
+        return tuple(value for value in output if isinstance(value, Tensor))
 
 
 @contextmanager

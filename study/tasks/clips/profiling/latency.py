@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from study.tasks.clips.profiling.record import Latency
+from study.tasks.clips.training.precision import forward_context
+from study.tasks.clips.training.settings import Precision
 
 REPETITIONS = 40
 WARM_UPS = 5
@@ -25,6 +27,7 @@ class Candidate:
 
     network: nn.Module
     clips: Tensor
+    precision: Precision = "fp32"
 
 
 def latencies(candidates: Sequence[Candidate], repetitions: int, follow: Follow) -> list[Latency]:
@@ -48,7 +51,8 @@ def latencies(candidates: Sequence[Candidate], repetitions: int, follow: Follow)
 def _forward_ms(candidate: Candidate) -> float:
     _wait(candidate.clips.device)
     began = time.perf_counter()
-    candidate.network(candidate.clips)
+    with forward_context(candidate.precision, candidate.clips.device):
+        candidate.network(candidate.clips)
     _wait(candidate.clips.device)
     return 1000 * (time.perf_counter() - began)
 

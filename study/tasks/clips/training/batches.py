@@ -14,10 +14,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from study.tasks.clips.data.contract import Clips, Pixels
 from study.errors import InputError, StudyError
+from study.ledger.predictions import Predictions
+from study.tasks.clips.data.contract import Clips, Pixels
 from study.tasks.clips.training.pace import Pace
-from study.tasks.clips.training.predictions import Predictions
+from study.tasks.clips.training.precision import forward
+from study.tasks.clips.training.settings import Precision
 
 Augment = Callable[[Tensor, torch.Generator], Tensor]
 """Training clips (B, C, T, H, W) on any device, and a CPU generator to draw from, to changed clips."""
@@ -66,9 +68,14 @@ def shuffled(labels: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
 
 
 def predict(
-    network: nn.Module, clips: Clips, batch_size: int, device: torch.device, workers: int = 0
+    network: nn.Module,
+    clips: Clips,
+    batch_size: int,
+    device: torch.device,
+    workers: int = 0,
+    precision: Precision = "fp32",
 ) -> Predictions:
-    """Return what the network says of every clip of a split, in the split's order.
+    """Return the network's logits for every clip of a split, in the split's order.
 
     Where the split is judged by several views a clip, the logits are the logarithms of the clip's mean class
     probabilities. The network is put in evaluation mode and left there.
@@ -84,19 +91,19 @@ def predict(
     def read(number: int) -> Pixels:
         return clips.read(parts[number], None) if views is None else views.read(parts[number])
 
-    said: list[Tensor] = []
+    found: list[Tensor] = []
     pace = Pace("predicting", len(parts))
     with torch.inference_mode():
         for pixels in _batches(read, len(parts), workers):
-            said.append(network(on_device(pixels, device)).logits.cpu())
-            pace(len(said))
-    logits: NDArray[np.float32] = torch.cat(said).numpy()
+            found.append(forward(network, on_device(pixels, device), precision).logits.cpu())
+            pace(len(found))
+    logits: NDArray[np.float32] = torch.cat(found).numpy()
     return Predictions(
         ids=np.array(clips.ids),
         sources=np.array(clips.sources),
         labels=clips.labels,
         logits=logits if views is None else averaged(logits, views.clip, len(clips.labels)),
-        scenes=np.array(clips.scenes, dtype=np.str_),
+        parts=np.array(clips.scenes, dtype=np.str_),
     )
 
 

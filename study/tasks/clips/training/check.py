@@ -1,26 +1,134 @@
-"""Whether a study's networks can be built at all, asked before anything is written or trained."""
+"""One step of a run's network on made-up clips, before anything is written or trained."""
 
 from __future__ import annotations
 
-import torch
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import TracebackType
 
-from study.tasks.clips.nets.ifdd.network import build_network
-from study.tasks.clips.data.contract import Dataset
-from study.records import RunSpec
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
 from study.config.registry import Registry
-from study.tasks.clips.training.state import refuse_test_clips
+from study.errors import InputError, StudyError
+from study.records import RunSpec
+from study.tasks.clips.data.contract import ClipShape, Dataset
+from study.tasks.clips.nets.contract import Loss
+from study.tasks.clips.nets.ifdd.network import build_network
+from study.tasks.clips.training.batches import Augment, on_device
+from study.tasks.clips.training.precision import forward
+from study.tasks.clips.training.settings import Precision, Train, check_settings
+from study.tasks.clips.training.state import optimizer_of, refuse_test_clips, schedule_of
+
+CLIPS = 2
+LONGEST_REASON = 300
+"""Characters of an exception's message."""
+CPU = torch.device("cpu")
 
 
 def check(run: RunSpec) -> None:
-    """Build the network, the loss and the augmentation of a run, without memory for their tensors.
+    """Build a run's parts and take one step on random clips, on the CPU.
 
     Raises:
-        InputError: Parts that do not go together, or do not fit the clips, or test clips that would be trained on.
+        InputError: Parts that do not go together or do not fit the clips, test clips that would be trained on, or
+            the first thing that fails: in building, the forward pass, the loss, the backward pass, the step.
     """
     registry = Registry(run.modules)
+    config = Train(**run.config["train"])
+    check_settings(config, run.device)
     dataset: Dataset = registry.build("dataset", run.table("dataset"))
-    refuse_test_clips(dataset, run.config["train"].get("fit", "train"))
-    with torch.device("meta"):
-        build_network(registry, run.tables, dataset.shape, len(dataset.classes))
-        registry.build("loss", run.table("loss"))
-    registry.build("augmentation", run.table("augmentation"))
+    refuse_test_clips(dataset, config.fit)
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(0)
+        _step(run, registry, config, dataset.shape, len(dataset.classes))
+
+
+def _step(run: RunSpec, registry: Registry, config: Train, shape: ClipShape, classes: int) -> None:
+    _build_without_memory(run, registry, shape, classes)
+    with _stage("building the network"):
+        network = build_network(registry, run.tables, shape, classes)
+    with _stage("building the loss"):
+        loss: Loss = registry.build("loss", run.table("loss"))
+    with _stage("building the augmentation"):
+        augment: Augment = registry.build("augmentation", run.table("augmentation"))
+    with _stage("building the optimizer"):
+        optimizer = optimizer_of(run, registry, config, network)
+    with _stage("building the schedule"):
+        rate = schedule_of(run, registry, config, steps_per_epoch=1).rate(0)
+        if not math.isfinite(rate) or rate < 0:
+            raise InputError(
+                f"the schedule's first rate must be finite and at least 0. Got {rate!r} instead."
+            )
+    with _stage("augmenting clips"):
+        given = on_device(_pixels(shape, max(1, min(CLIPS, config.batch_size // config.accumulate))), CPU)
+        clips = augment(given, torch.Generator().manual_seed(0))
+        if not isinstance(clips, Tensor) or clips.shape != given.shape:
+            raise InputError(f"the augmentation must return clips of shape {tuple(given.shape)}.")
+    precision: Precision = "fp32" if config.precision == "tf32" else config.precision
+    targets = torch.arange(len(clips)) % classes
+    if config.mixup or config.cutmix:
+        targets = F.one_hot(targets, classes).to(clips.dtype)
+    network.train()
+    with _stage("the forward pass", network):
+        output = forward(network, clips, precision, classes)
+    with _stage("the loss"):
+        value = loss(output, targets)
+        if not isinstance(value, Tensor) or value.ndim:
+            raise InputError("the loss must return a tensor without dimensions.")
+    if not math.isfinite(value.item()):
+        raise InputError(f"the loss of the first batch is {value.item()}, so no training can follow.")
+    with _stage("the backward pass", network):
+        value.backward()  # type: ignore[no-untyped-call]
+    with _stage("the optimizer's step"):
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        optimizer.step()
+    network.eval()
+    with _stage("the forward pass in evaluation", network), torch.inference_mode():
+        forward(network, clips, precision, classes)
+
+
+def _build_without_memory(run: RunSpec, registry: Registry, shape: ClipShape, classes: int) -> None:
+    """Raise the InputError of parts that do not go together before a large network takes memory."""
+    try:
+        with torch.device("meta"):
+            build_network(registry, run.tables, shape, classes)
+    except InputError:
+        raise
+    except Exception:  # as where a constructor looks at its values: building with memory decides
+        return
+
+
+def _pixels(shape: ClipShape, clips: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    return np.random.default_rng(0).integers(0, 256, (clips, *shape), dtype=np.uint8)
+
+
+@contextmanager
+def _stage(doing: str, network: nn.Module | None = None) -> Iterator[None]:
+    """Turn whatever fails into an InputError of one line; errors for people pass as they are."""
+    try:
+        yield
+    except StudyError:
+        raise
+    except Exception as error:
+        reason = next(iter(str(error).strip().splitlines()), "")
+        reason = reason if len(reason) <= LONGEST_REASON else reason[:LONGEST_REASON] + "…"
+        place = "" if network is None else _failing_module(network, error.__traceback__)
+        raise InputError(
+            f"{doing} failed{f' in {place}' if place else ''}: {type(error).__name__}: {reason}".rstrip(": ")
+        ) from error
+
+
+def _failing_module(network: nn.Module, traceback: TracebackType | None) -> str:
+    """Return name and class of the innermost module that a traceback passes through; empty where there is none."""
+    names = {id(module): name for name, module in network.named_modules()}
+    found = ""
+    while traceback is not None:
+        owner = traceback.tb_frame.f_locals.get("self")
+        if isinstance(owner, nn.Module) and names.get(id(owner)):
+            found = f"{names[id(owner)]} ({type(owner).__name__})"
+        traceback = traceback.tb_next
+    return found

@@ -1,4 +1,4 @@
-"""How far a training has come: kept after every epoch, so that a killed one goes on where it was."""
+"""Checkpoints: kept after every epoch, so that a killed training goes on where it was."""
 
 from __future__ import annotations
 
@@ -15,14 +15,13 @@ import torch
 from torch import Tensor
 
 from study.files import write
+from study.ledger.predictions import Predictions
 from study.records import Epoch, Machine, Metrics, RunSpec
 from study.tasks.clips.training.state import Learner, State
-from study.tasks.clips.training.predictions import Predictions
 
 _log = logging.getLogger(__name__)
 
-CHECKPOINT = "checkpoint.pt"
-FORMAT = 1
+FORMAT = 2
 """Of a checkpoint's content; one of another format is not read."""
 
 
@@ -55,7 +54,7 @@ class Progress:
         return self.diverged or len(self.history) >= epochs
 
 
-def save(folder: Path, spec: RunSpec, machine: Machine, learner: Learner, progress: Progress) -> None:
+def save(path: Path, spec: RunSpec, machine: Machine, learner: Learner, progress: Progress) -> None:
     """Keep a training as it is after its last epoch, in one atomic file."""
     best = progress.best
     buffer = io.BytesIO()
@@ -70,25 +69,25 @@ def save(folder: Path, spec: RunSpec, machine: Machine, learner: Learner, progre
         },
         buffer,
     )
-    write(folder / CHECKPOINT, buffer.getvalue())
+    write(path, buffer.getvalue())
 
 
 def resumed(
-    folder: Path, spec: RunSpec, machine: Machine, build: Callable[[], Learner]
+    path: Path, spec: RunSpec, machine: Machine, build: Callable[[], Learner]
 ) -> tuple[Learner, Progress]:
-    """Return the learner and the progress of the folder's checkpoint, new ones where there is none to go on from.
+    """Return the learner and the progress of a checkpoint, new ones where there is none to go on from.
 
     One that is damaged, of another run, or of other libraries or hardware is not gone on from, and a warning
     says so: the numbers would be those of no undisturbed training.
 
     Args:
-        folder: The run's folder.
+        path: The checkpoint.
         spec: The run.
         machine: What this attempt computes with.
         build: Makes the learner anew.
     """
     try:
-        data = (folder / CHECKPOINT).read_bytes()
+        data = path.read_bytes()
     except FileNotFoundError:
         return build(), Progress()
     learner = build()
@@ -105,7 +104,7 @@ def resumed(
         )
         learner.restore(kept["learner"])
     except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
-        _log.warning("%s is not gone on from, the training starts anew: %s", folder / CHECKPOINT, error)
+        _log.warning("%s is not gone on from, the training starts anew: %s", path, error)
         return build(), Progress()
     _log.info("going on after epoch %d", len(progress.history))
     return learner, progress
@@ -139,7 +138,7 @@ def _packed(predictions: Predictions) -> State:
         "sources": predictions.sources.tolist(),
         "labels": predictions.labels.tolist(),
         "logits": torch.from_numpy(predictions.logits),
-        "scenes": predictions.scenes.tolist(),
+        "parts": predictions.parts.tolist(),
     }
 
 
@@ -151,6 +150,6 @@ def _best(kept: State) -> Best:
         sources=np.array(packed["sources"]),
         labels=np.array(packed["labels"], dtype=np.int64),
         logits=packed["logits"].numpy(),
-        scenes=np.array(packed["scenes"], dtype=np.str_),
+        parts=np.array(packed["parts"], dtype=np.str_),
     )
     return Best(**{**kept, "predictions": predictions})

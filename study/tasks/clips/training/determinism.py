@@ -13,6 +13,7 @@ import torch
 
 from study.errors import StudyError
 from study.records import RunSpec
+from study.tasks.clips.training.precision import set_precision
 
 _log = logging.getLogger(__name__)
 
@@ -27,8 +28,8 @@ NO_DETERMINISTIC_FORM = re.compile(
 def prepare(spec: RunSpec) -> torch.device:
     """Set this process up for `spec` and return the device to compute on.
 
-    Threads, TF32 and deterministic algorithms are settings of the whole process; called by jobs, in the
-    process that a job has to itself. ``train.determinism`` says what happens where an operator has no
+    Threads, TF32 and deterministic algorithms are settings of the whole process; jobs call it in a process
+    of their own. ``train.determinism`` says what happens where an operator has no
     deterministic form: ``strict`` makes it an error and ``warn`` a warning; ``off`` asks for none at all.
 
     Raises:
@@ -47,8 +48,7 @@ def prepare(spec: RunSpec) -> torch.device:
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = asked != "off"
-    torch.backends.cudnn.allow_tf32 = spec.tf32
-    torch.backends.cuda.matmul.allow_tf32 = spec.tf32
+    set_precision(spec.config["train"].get("precision", "fp32"), spec.device)
     return torch.device(spec.device)
 
 

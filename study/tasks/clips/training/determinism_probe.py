@@ -1,4 +1,4 @@
-"""A few steps of a training, every tensor of them noted: run twice, they show where two trainings part."""
+"""Rehearsals: a few steps of a training with a digest of every tensor; two of them show where trainings differ."""
 
 from __future__ import annotations
 
@@ -17,17 +17,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from study.tasks.clips.data.contract import Clips, Dataset, Pixels
-from study.files import write
-from study.records import Epoch, RunSpec
 from study.config.registry import Registry
+from study.files import write
+from study.ledger.compare import largest_difference
+from study.machine import machine
+from study.records import Epoch, RunSpec
+from study.tasks.clips.data.contract import Clips, Dataset, Pixels
+from study.tasks.clips.task import CHECKPOINT
 from study.tasks.clips.training import checkpoint
 from study.tasks.clips.training.batches import predict, steps_per_epoch
-from study.tasks.clips.training.compare import largest_difference
 from study.tasks.clips.training.determinism import prepare, watched
-from study.tasks.clips.training.state import Learner
-from study.machine import machine
 from study.tasks.clips.training.memory import in_memory
+from study.tasks.clips.training.scores import REPORTED
+from study.tasks.clips.training.state import Learner
 from study.tasks.clips.training.train import next_epoch
 
 EPOCHS = 2
@@ -58,6 +60,7 @@ def rehearse(
     device = prepare(spec)
     registry = Registry(spec.modules)
     dataset: Dataset = registry.build("dataset", spec.table("dataset"))
+    precision = spec.config["train"].get("precision", "fp32")
     spec = replace(spec, config={**spec.config, "train": {**spec.config["train"], "epochs": EPOCHS}})
     batch_size = spec.config["train"]["batch_size"]
     some = math.ceil(int(steps) / EPOCHS) * batch_size
@@ -68,17 +71,18 @@ def rehearse(
         learner.watch(folder, some, is_killed=end == "killed")
         return learner
 
-    here = machine(spec.device)
+    here, kept = machine(spec.device), folder / CHECKPOINT
+    metrics = [*map(registry.metric, REPORTED), registry.metric(spec.metric)]
     with in_memory(f"training in batches of {batch_size} clips"), watched(spec) as operators:
-        learner, progress = checkpoint.resumed(folder, spec, here, build)
+        learner, progress = checkpoint.resumed(kept, spec, here, build)
         while not progress.is_over(EPOCHS):
-            progress = next_epoch(learner, judged_on, dataset.classes, progress)
+            progress = next_epoch(learner, judged_on, metrics, spec, progress)
             if not progress.diverged:
-                checkpoint.save(folder, spec, here, learner, progress)
+                checkpoint.save(kept, spec, here, learner, progress)
                 on_epoch(progress.history[-1])
-        said = predict(learner.judged, judged_on, batch_size, device, spec.loader_workers)
+        found = predict(learner.judged, judged_on, batch_size, device, spec.loader_workers, precision)
         left = {name: value.cpu().contiguous() for name, value in learner.network.state_dict().items()}
-    write(folder / END, safetensors.torch.save({**left, PREDICTIONS: torch.from_numpy(said.logits)}))
+    write(folder / END, safetensors.torch.save({**left, PREDICTIONS: torch.from_numpy(found.logits)}))
     write(folder / OPERATORS, json.dumps(list(operators)))
 
 

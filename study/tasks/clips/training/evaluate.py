@@ -1,80 +1,80 @@
-"""The second job: score the weights that training chose. It reads the test split and no other, once."""
+"""The test of the weights that a training chose. It reads the test split and no other, once."""
 
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Mapping
 
 import safetensors.torch
 from safetensors import SafetensorError
 from torch import nn
 
-from study.tasks.clips.nets.ifdd.network import build_network
-from study.tasks.clips.data.contract import Dataset
-from study.errors import StudyError
-from study.files import write
-from study.records import Epoch, RunSpec, TestResult, to_json
 from study.config.registry import Registry
+from study.errors import StudyError
+from study.task import Run
+from study.tasks.clips.data.contract import Dataset
+from study.tasks.clips.nets.ifdd.network import build_network
 from study.tasks.clips.training.batches import predict
 from study.tasks.clips.training.determinism import prepare, watched
 from study.tasks.clips.training.memory import in_memory
-from study.tasks.clips.metrics import absent, scores
-from study.tasks.clips.training.predictions import save
-from study.tasks.clips.training.train import WEIGHTS
+from study.tasks.clips.training.scores import LOSS, absent, breakdowns, cross_entropy, metrics_of, scores
 
 _log = logging.getLogger(__name__)
 
-TEST, TEST_RESULT = "test.npz", "test.json"
 
-
-def evaluate(spec: RunSpec, folder: Path, on_epoch: Callable[[Epoch], None]) -> None:
-    """Score the weights in `folder` on the test split; leave predictions and, last, the result there.
-
-    `on_epoch` is never called: an evaluation has no epochs.
+def evaluate(run: Run) -> Mapping[str, float]:
+    """Return the metrics of a run's weights on the test split; keep predictions and breakdowns.
 
     Raises:
         StudyError: The folder holds no weights, or the run asks for a device that is not there, for more memory
             than there is, or for determinism where there is none.
         InputError: The data set cannot be read.
     """
-    started = time.perf_counter()
+    spec = run.spec
     device = prepare(spec)
-    dataset, network = trained(spec, folder)
+    dataset, network = trained(run)
     clips = dataset.split("test", spec.fold)
     if missing := absent(clips.labels, dataset.classes):
         _log.warning("the test split has no clip of %s: UAR leaves it out", ", ".join(missing))
-    batch_size = spec.config["train"]["batch_size"]
-    with in_memory(f"testing in batches of {batch_size} clips"), watched(spec):
-        predictions = predict(network.to(device), clips, batch_size, device, spec.loader_workers)
-    save(folder / TEST, predictions)
-    result = TestResult(
-        run=spec.id,
-        metrics=scores(predictions.labels, predictions.logits, dataset.classes),
-        clips=len(predictions.labels),
-        seconds=time.perf_counter() - started,
-    )
-    write(folder / TEST_RESULT, to_json(result))
+    train = spec.config["train"]
+    with in_memory(f"testing in batches of {train['batch_size']} clips"), watched(spec):
+        predictions = predict(
+            network.to(device),
+            clips,
+            train["batch_size"],
+            device,
+            spec.loader_workers,
+            train.get("precision", "fp32"),
+        )
+    run.keep_predictions(predictions)
+    for breakdown in breakdowns(predictions, dataset.classes):
+        run.breakdown(breakdown)
+    return {
+        **scores(metrics_of(run), predictions),
+        LOSS: cross_entropy(predictions.labels, predictions.logits),
+    }
 
 
-def trained(spec: RunSpec, folder: Path) -> tuple[Dataset, nn.Module]:
-    """Return the run's data set, and its network with the weights that training left in `folder`, on the CPU.
+def trained(run: Run) -> tuple[Dataset, nn.Module]:
+    """Return a run's data set, and its network with the weights that training left, on the CPU.
 
     Raises:
         StudyError: The folder holds no weights, or damaged ones, which are removed: they are trained again when
             the run is tried again.
         InputError: The data set cannot be read.
     """
-    if not (folder / WEIGHTS).is_file():
-        raise StudyError(f"{folder}: no {WEIGHTS} to evaluate: the run has not finished, or has diverged.")
+    spec = run.spec
+    if not run.weights.is_file():
+        raise StudyError(
+            f"{run.folder}: no {run.weights.name} to evaluate: the run has not finished, or has diverged."
+        )
     registry = Registry(spec.modules)
     dataset: Dataset = registry.build("dataset", spec.table("dataset"))
     network = build_network(registry, spec.tables, dataset.shape, len(dataset.classes))
     try:
-        weights = safetensors.torch.load_file(folder / WEIGHTS)
+        weights = safetensors.torch.load_file(run.weights)
     except SafetensorError as error:
-        (folder / WEIGHTS).unlink()
-        raise StudyError(f"{folder / WEIGHTS} was damaged ({error}) and has been removed.") from None
+        run.weights.unlink()
+        raise StudyError(f"{run.weights} was damaged ({error}) and has been removed.") from None
     network.load_state_dict(weights)
     return dataset, network

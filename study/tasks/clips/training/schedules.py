@@ -1,12 +1,12 @@
-"""The learning rate of each step."""
+"""Schedules: the learning rate of each step."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
-ScheduleName = Literal["cosine", "ifdd-released"]
+from study.config.registry import component
 
 
 class Schedule(Protocol):
@@ -15,6 +15,36 @@ class Schedule(Protocol):
     def rate(self, step: int) -> float:
         """Return the learning rate of `step`, counted from 0."""
         ...
+
+
+@component("schedule")
+def cosine(peak: float, epochs: int, warmup_epochs: float, steps_per_epoch: int) -> Schedule:
+    """A linear warm-up, then half a cosine down to 0, step by step."""
+    return Cosine(peak, epochs * steps_per_epoch, round(warmup_epochs * steps_per_epoch))
+
+
+@component("schedule")
+def ifdd_released(peak: float, epochs: int, warmup_epochs: float, steps_per_epoch: int) -> Schedule:
+    """The schedule of IFDD's released training, its drop after the warm-up included."""
+    return Released(peak, epochs, warmup_epochs, steps_per_epoch)
+
+
+@component("schedule")
+def constant(peak: float, epochs: int, warmup_epochs: float, steps_per_epoch: int) -> Schedule:
+    """A linear warm-up, then the peak rate to the end."""
+    return Constant(peak, round(warmup_epochs * steps_per_epoch))
+
+
+@dataclass(frozen=True)
+class Constant:
+    """A linear warm-up, then one rate."""
+
+    peak: float
+    warmup_steps: int
+
+    def rate(self, step: int) -> float:
+        """Return ``peak * (step + 1) / w`` below w warm-up steps, then ``peak``."""
+        return self.peak * (step + 1) / self.warmup_steps if step < self.warmup_steps else self.peak
 
 
 @dataclass(frozen=True)
@@ -70,15 +100,6 @@ class Released:
             return self.peak * (WARMUP_START + (WARMUP_END - WARMUP_START) * epoch / self.warmup_epochs)
         through = (epoch - self.warmup_epochs) / (self.epochs - self.warmup_epochs)
         return self.peak * (DECAY_END + (DECAY_START - DECAY_END) * _half_cosine(through))
-
-
-def schedule(
-    name: ScheduleName, peak: float, epochs: int, warmup_epochs: float, steps_per_epoch: int
-) -> Schedule:
-    """Return the schedule of that name for a training of `epochs` epochs."""
-    if name == "ifdd-released":
-        return Released(peak, epochs, warmup_epochs, steps_per_epoch)
-    return Cosine(peak, epochs * steps_per_epoch, round(warmup_epochs * steps_per_epoch))
 
 
 def _half_cosine(through: float) -> float:

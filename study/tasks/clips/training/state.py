@@ -1,30 +1,33 @@
-"""A network in training: what takes its steps, and all that has to be kept so that it can go on from there."""
+"""A network in training: its steps, and the state that a resumed training needs."""
 
 from __future__ import annotations
 
 import math
 import random
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from study.tasks.clips.nets.contract import Loss
-from study.tasks.clips.nets.initial import initialise
-from study.tasks.clips.nets.ifdd.network import build_network
-from study.tasks.clips.data.contract import Clips, Dataset, Pixels
+from study import seeds
+from study.config.registry import Registry
 from study.errors import InputError
 from study.hashing import seed_of
 from study.records import RunSpec
-from study.config.registry import Registry
-from study.tasks.clips.training.ema import Average
+from study.tasks.clips.data.contract import Clips, Dataset, Pixels
+from study.tasks.clips.nets.contract import Loss
+from study.tasks.clips.nets.ifdd.network import build_network
+from study.tasks.clips.nets.initial import initialise
 from study.tasks.clips.training.batches import Augment, on_device, shuffled, steps_per_epoch, training_batches
+from study.tasks.clips.training.ema import Average
 from study.tasks.clips.training.mixup import Mixing
 from study.tasks.clips.training.pace import Pace
-from study.tasks.clips.training.schedules import Schedule, ScheduleName, schedule
+from study.tasks.clips.training.precision import forward
+from study.tasks.clips.training.schedules import Schedule
+from study.tasks.clips.training.settings import Fit, Train, check_settings
 
 NUMPY_SEEDS = 2**32
 """How many the old global generator of NumPy takes."""
@@ -33,40 +36,11 @@ State = dict[str, Any]
 """Tensors, numbers and strings in dictionaries, lists and tuples: what torch reads back without running code."""
 
 
-@dataclass(frozen=True)
-class TrainConfig:
-    """The ``train`` table of a configuration."""
-
-    epochs: int
-    batch_size: int
-    lr: float
-    weight_decay: float
-    warmup_epochs: float
-    clip_norm: float
-    """The greatest norm of all gradients together; 0 for no limit."""
-    schedule: ScheduleName
-    mixup: float
-    """Alpha of mixup's Beta distribution; 0 for none."""
-    cutmix: float
-    """Alpha of cutmix's Beta distribution; 0 for none."""
-    mix_probability: float
-    """With which a batch is mixed, where mixup or cutmix is asked for."""
-    ema: float
-    """Decay of the weights' moving average, which then is what is selected and tested; 0 for none."""
-    stream: int
-    """Shifts the seeds of order, sampling, augmentation, mixing and dropout."""
-    labels: Literal["true", "shuffled"]
-    select_by: Literal["war", "uar"]
-    fit: Literal["train", "train+val"] = "train"
-    """``train+val``: selection clips are trained on too, nothing is selected, and the last epoch is kept."""
-    determinism: Literal["strict", "warn", "off"] = "warn"
-
-
 @dataclass
 class Learner:
-    """A network in training, with its examples, its loss and its optimiser."""
+    """A network in training, with its examples, its loss and its optimizer."""
 
-    config: TrainConfig
+    config: Train
     clips: Clips
     labels: NDArray[np.int64]
     classes: int
@@ -83,27 +57,33 @@ class Learner:
     """Processes that read its clips; 0 reads them here."""
     steps_done: int = 0
 
+    def __post_init__(self) -> None:
+        peak = self.config.lr
+        self.shares = [group["lr"] / peak if peak else 1.0 for group in self.optimizer.param_groups]
+        """Each parameter group's learning rate as a share of the schedule's."""
+
     @classmethod
     def of(cls, spec: RunSpec, registry: Registry, dataset: Dataset, device: torch.device) -> Self:
         """Build all that training needs, every source of chance seeded by itself.
 
         Raises:
-            InputError: The data set cannot be read, or its test clips would be trained on.
+            InputError: The data set cannot be read, its test clips would be trained on, or settings contradict.
         """
-        config = TrainConfig(**spec.config["train"])
+        config = Train(**spec.config["train"])
+        check_settings(config, spec.device)
         clips = learned(dataset, spec.fold, config.fit)
         labels = clips.labels
         if config.labels == "shuffled":
-            labels = shuffled(labels, seed_of(spec.seed, "labels", config.stream))
+            labels = shuffled(labels, seed_of(spec.seed, seeds.LABELS, config.stream))
         network = initialise(
             lambda: build_network(registry, spec.tables, dataset.shape, len(dataset.classes)),
-            seed_of(spec.seed, "init"),
+            seed_of(spec.seed, seeds.INIT),
         ).to(device)
         steps = steps_per_epoch(len(clips.labels), config.batch_size)
         loss: Loss = registry.build("loss", spec.table("loss"))
         if isinstance(loss, nn.Module):
             loss.to(device)
-        dropout = seed_of(spec.seed, "dropout", config.stream)
+        dropout = seed_of(spec.seed, seeds.DROPOUT, config.stream)
         torch.manual_seed(dropout)
         random.seed(dropout)  # this and the next for parts of a user's own
         np.random.seed(dropout % NUMPY_SEEDS)  # noqa: NPY002
@@ -117,10 +97,8 @@ class Learner:
             network=network,
             average=Average(network, config.ema) if config.ema else None,
             loss=loss,
-            optimizer=torch.optim.AdamW(
-                network.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True
-            ),
-            schedule=schedule(config.schedule, config.lr, config.epochs, config.warmup_epochs, steps),
+            optimizer=optimizer_of(spec, registry, config, network),
+            schedule=schedule_of(spec, registry, config, steps),
             seed=spec.seed,
             device=device,
             loader_workers=spec.loader_workers,
@@ -141,7 +119,7 @@ class Learner:
         self.network.train()
         order, sampling, augmentation, mixing = (
             seed_of(self.seed, name, self.config.stream, number)
-            for name in ("order", "sampling", "augmentation", "mixing")
+            for name in (seeds.ORDER, seeds.SAMPLING, seeds.AUGMENTATION, seeds.MIXING)
         )
         augmenting = torch.Generator().manual_seed(augmentation)
         batches = training_batches(
@@ -169,22 +147,38 @@ class Learner:
             clips: (B, C, T, H, W) in [0, 1].
             targets: Labels (B,), or shares of the classes (B, classes).
         """
-        loss = self.loss(self.network(clips), targets)
         self.optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss = self.backward(clips, targets)
         parameters = [p for p in self.network.parameters() if p.grad is not None]
         norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
-        if not math.isfinite(loss.item() + norm.item()):
+        if not math.isfinite(loss + norm.item()):
             return math.nan
         if self.config.clip_norm:
             nn.utils.clip_grads_with_norm_(parameters, self.config.clip_norm, norm)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.schedule.rate(self.steps_done)
+        for group, share in zip(self.optimizer.param_groups, self.shares, strict=True):
+            group["lr"] = share * self.schedule.rate(self.steps_done)
         self.optimizer.step()
         self.steps_done += 1
         if self.average:
             self.average.update(self.network)
-        return loss.item()
+        return loss
+
+    def backward(self, clips: Tensor, targets: Tensor) -> float:
+        """Add a batch's gradients, part by part where they are accumulated, and return its mean loss.
+
+        Each part counts by its share of the clips, so that equal parts average.
+        """
+        total = 0.0
+        parts = self.config.accumulate
+        for some, goals in zip(clips.tensor_split(parts), targets.tensor_split(parts), strict=True):
+            if len(some):
+                output = forward(self.network, some, self.config.precision, self.classes)
+                loss = self.loss(output, goals)
+                if len(some) < len(clips):
+                    loss = loss * (len(some) / len(clips))
+                loss.backward()  # type: ignore[no-untyped-call]
+                total += loss.item()
+        return total
 
     def state(self) -> State:
         """Return all that the next step depends on, every generator of chance included.
@@ -219,7 +213,25 @@ class Learner:
         _restore_chance(state["chance"], self.device)
 
 
-def learned(dataset: Dataset, fold: int | None, fit: Literal["train", "train+val"]) -> Clips:
+def optimizer_of(
+    spec: RunSpec, registry: Registry, config: Train, network: nn.Module
+) -> torch.optim.Optimizer:
+    """Return the optimizer of a network's parameters that a run's configuration names."""
+    built: torch.optim.Optimizer = registry.build(
+        "optimizer", spec.table("optimizer"), list(network.parameters()), config.lr, config.weight_decay
+    )
+    return built
+
+
+def schedule_of(spec: RunSpec, registry: Registry, config: Train, steps_per_epoch: int) -> Schedule:
+    """Return the schedule that a run's configuration names."""
+    built: Schedule = registry.build(
+        "schedule", spec.table("schedule"), config.lr, config.epochs, config.warmup_epochs, steps_per_epoch
+    )
+    return built
+
+
+def learned(dataset: Dataset, fold: int | None, fit: Fit) -> Clips:
     """Return the clips that are trained on: the train split and, for ``train+val``, then the selection split.
 
     Raises:
@@ -232,12 +244,12 @@ def learned(dataset: Dataset, fold: int | None, fit: Literal["train", "train+val
     return _joined(train, dataset.split("selection", fold))
 
 
-def refuse_test_clips(dataset: Dataset, fit: Literal["train", "train+val"]) -> None:
+def refuse_test_clips(dataset: Dataset, fit: Fit) -> None:
     """Raise InputError where the selection split that would be trained on is the test split."""
     if fit == "train+val" and dataset.is_optimistic:
         raise InputError(
             "train.fit: 'train+val' would train on the test clips: this data set selects on its test split. "
-            "Let it select on a part of train, or train on train alone (train.fit, confirm.final)."
+            "Let it select on a part of train, or set train.fit = 'train'."
         )
 
 

@@ -1,150 +1,121 @@
-"""The first job: train one network. It reads the train and selection splits and no other."""
+"""The training of one network. It reads the train and validation splits and no other."""
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import time
-from collections.abc import Callable
-from dataclasses import asdict, replace
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import replace
 
 import safetensors.torch
 
-from study.tasks.clips.data.contract import Clips, Dataset
-from study.files import write
-from study.records import Epoch, Machine, RunResult, RunSpec, Stopped, stopped, to_json
 from study.config.registry import Registry
+from study.files import write
+from study.metrics import Metric
+from study.records import Epoch, RunSpec
+from study.task import VALIDATION_PREDICTIONS, Run
+from study.tasks.clips.data.contract import Clips, Dataset
 from study.tasks.clips.training import checkpoint
 from study.tasks.clips.training.batches import predict
-from study.tasks.clips.training.checkpoint import CHECKPOINT, Best, Progress
+from study.tasks.clips.training.checkpoint import Best, Progress
 from study.tasks.clips.training.determinism import prepare, watched
-from study.tasks.clips.training.state import Learner, TrainConfig, weights_of
-from study.machine import machine
 from study.tasks.clips.training.memory import in_memory
-from study.tasks.clips.metrics import absent, scores, worst
-from study.tasks.clips.training.predictions import save
+from study.tasks.clips.training.scores import LOSS, absent, cross_entropy, metrics_of, scores
+from study.tasks.clips.training.settings import Train
+from study.tasks.clips.training.state import Learner, weights_of
 
 _log = logging.getLogger(__name__)
 
-HISTORY, WEIGHTS, SELECTION, RESULT = "history.json", "weights.safetensors", "selection.npz", "result.json"
 
+def train(run: Run) -> None:
+    """Train the network that a run describes; leave weights and validation predictions in its folder.
 
-def train(spec: RunSpec, folder: Path, on_epoch: Callable[[Epoch], None], rule: str = "") -> None:
-    """Train the network that `spec` describes; leave weights, predictions and, last, the result in `folder`.
-
-    After every epoch a checkpoint is kept. A training that finds one goes on from there, and ends with the
-    numbers that it would have if it had never been away. A training whose loss or gradients stop being finite
-    ends with the status ``diverged``, the worst metrics, and neither weights nor predictions.
-
-    Args:
-        spec: The run.
-        folder: Its folder.
-        on_epoch: Called after each epoch, once it is kept.
-        rule: The least score that lets a search trial go on, by epoch, as JSON; empty to train to the end. A
-            trial that is given up leaves a `study.records.Stopped` and its checkpoint, and no result.
+    After every epoch a checkpoint is kept. A training that finds one goes on from there and ends with the
+    numbers of an undisturbed one. Where the loss or gradients stop being finite, the run diverges: it has
+    neither metrics nor weights nor predictions.
 
     Raises:
+        Pruned: The search gives the trial up; its checkpoint stays.
         StudyError: The run asks for a device that is not there, needs more memory than there is, or must be
             deterministic and cannot be.
-        InputError: The data set cannot be read.
+        InputError: The data set cannot be read, or the network returns something else than logits.
     """
-    began = time.perf_counter()
+    spec = run.spec
     device = prepare(spec)
     registry = Registry(spec.modules)
     dataset: Dataset = registry.build("dataset", spec.table("dataset"))
-    config, here = TrainConfig(**spec.config["train"]), machine(spec.device)
+    config, metrics = Train(**spec.config["train"]), metrics_of(run)
     with in_memory(f"training in batches of {config.batch_size} clips"), watched(spec) as operators:
         learner, progress = checkpoint.resumed(
-            folder, spec, here, lambda: Learner.of(spec, registry, dataset, device)
+            run.checkpoint, spec, run.machine, lambda: Learner.of(spec, registry, dataset, device)
         )
-        selection = _selection(dataset, spec, config)
-        earlier_s = progress.seconds
+        validation = _validation(dataset, spec, config)
         operators.update(dict.fromkeys(progress.nondeterministic))
-        if progress.history:
-            write_history(folder, progress)
-        while not progress.is_over(config.epochs) and not _given_up(spec, rule, progress):
-            progress = next_epoch(learner, selection, dataset.classes, progress)
-            spent_s = earlier_s + time.perf_counter() - began
-            progress = replace(progress, seconds=spent_s, nondeterministic=tuple(operators))
+        run.resume(progress.history, progress.seconds)
+        while not progress.is_over(config.epochs):
+            progress = next_epoch(learner, validation, metrics, spec, progress)
+            progress = replace(progress, seconds=run.seconds, nondeterministic=tuple(operators))
             if not progress.diverged:
-                checkpoint.save(folder, spec, here, learner, progress)
-                write_history(folder, progress)
-                on_epoch(progress.history[-1])
-    if given_up := _given_up(spec, rule, progress):
-        write(folder / given_up.file, to_json(given_up))
-        return
-    if progress.diverged:
-        _log.warning("diverged in epoch %d of %d", len(progress.history) + 1, config.epochs)
-    parameters = sum(p.numel() for p in learner.network.parameters() if p.requires_grad)
-    spent_s = earlier_s + time.perf_counter() - began
-    conclude(spec, folder, replace(progress, seconds=spent_s), dataset.classes, parameters, here)
+                checkpoint.save(run.checkpoint, spec, run.machine, learner, progress)
+                run.add(progress.history[-1])
+    conclude(run, progress, learner)
 
 
 def next_epoch(
-    learner: Learner, selection: Clips | None, classes: tuple[str, ...], progress: Progress
+    learner: Learner,
+    validation: Clips | None,
+    metrics: Sequence[Metric],
+    spec: RunSpec,
+    progress: Progress,
 ) -> Progress:
     """Train one epoch more and judge it; the best epoch is kept, the earliest on ties.
 
-    Without a selection split nothing is judged, and the last epoch is kept.
+    Without a validation split nothing is judged, and the last epoch is kept.
     """
     config = learner.config
     number = len(progress.history) + 1
     began = time.perf_counter()
     train_loss = learner.epoch(number)
-    metrics, best = {}, progress.best
-    if selection is not None:
+    judged, loss, best = {}, {}, progress.best
+    if validation is not None:
         predictions = predict(
-            learner.judged, selection, config.batch_size, learner.device, learner.loader_workers
+            learner.judged,
+            validation,
+            config.batch_size,
+            learner.device,
+            learner.loader_workers,
+            config.precision,
         )
-        metrics = scores(predictions.labels, predictions.logits, classes)
-        if best is None or metrics[config.select_by] > best.metrics[config.select_by]:
-            best = Best(number, metrics, weights_of(learner.judged), predictions)
-    elif number == config.epochs:
-        best = Best(number, metrics, weights_of(learner.judged), None)
-    if not math.isfinite(train_loss + metrics.get("loss", 0.0)):
+        loss = {LOSS: cross_entropy(predictions.labels, predictions.logits)}
+    if not math.isfinite(train_loss + loss.get(LOSS, 0.0)):
         return replace(progress, best=None, diverged=True)
-    epoch = Epoch(number, train_loss, learner.rate, metrics, time.perf_counter() - began)
+    if validation is not None:
+        judged, name = scores(metrics, predictions), spec.metric_name
+        if best is None or spec.gain(judged[name]) > spec.gain(best.metrics[name]):
+            best = Best(number, judged, weights_of(learner.judged), predictions)
+    elif number == config.epochs:
+        best = Best(number, judged, weights_of(learner.judged), None)
+    seconds = time.perf_counter() - began
+    epoch = Epoch(number, train_loss, learner.rate, judged, seconds, diagnostics=loss)
     return replace(progress, history=(*progress.history, epoch), best=best)
 
 
-def conclude(
-    spec: RunSpec,
-    folder: Path,
-    progress: Progress,
-    classes: tuple[str, ...],
-    parameters: int,
-    here: Machine,
-) -> None:
-    """Leave weights, predictions and, last, the result of a training that is over; its checkpoint is removed."""
+def conclude(run: Run, progress: Progress, learner: Learner) -> None:
+    """Leave weights and predictions of a training that is over, and note its result."""
     best = progress.best
-    if best is not None:
-        write(folder / WEIGHTS, safetensors.torch.save(best.weights, {"run": spec.id}))
-    if best is not None and best.predictions is not None:
-        save(folder / SELECTION, best.predictions)
-    result = RunResult(
-        run=spec.id,
-        status="diverged" if best is None else "finished",
-        best_epoch=0 if best is None else best.epoch,
-        selection=worst(classes) if best is None else best.metrics,
-        history=progress.history,
-        parameters=parameters,
-        seconds=progress.seconds,
-        machine=here,
-        nondeterministic=progress.nondeterministic,
-    )
-    write(folder / RESULT, to_json(result))
-    (folder / CHECKPOINT).unlink(missing_ok=True)
+    if progress.diverged or best is None:
+        _log.warning("diverged in epoch %d of %d", len(progress.history) + 1, learner.config.epochs)
+        run.diverge()
+        return
+    write(run.weights, safetensors.torch.save(best.weights, {"run": run.spec.id}))
+    if best.predictions is not None:
+        run.keep_predictions(best.predictions, VALIDATION_PREDICTIONS)
+    parameters = sum(p.numel() for p in learner.network.parameters() if p.requires_grad)
+    run.finish(best.epoch, best.metrics, parameters, progress.nondeterministic)
 
 
-def write_history(folder: Path, progress: Progress) -> None:
-    """Leave the epochs so far where a person can read them."""
-    history = [asdict(epoch) for epoch in progress.history]
-    write(folder / HISTORY, json.dumps(history, indent=1, allow_nan=False))
-
-
-def _selection(dataset: Dataset, spec: RunSpec, config: TrainConfig) -> Clips | None:
+def _validation(dataset: Dataset, spec: RunSpec, config: Train) -> Clips | None:
     """Return the split that epochs are judged on, None where it is trained on."""
     if config.fit == "train+val":
         return None
@@ -152,7 +123,3 @@ def _selection(dataset: Dataset, spec: RunSpec, config: TrainConfig) -> Clips | 
     if missing := absent(clips.labels, dataset.classes):
         _log.warning("the selection split has no clip of %s: UAR leaves it out", ", ".join(missing))
     return clips
-
-
-def _given_up(spec: RunSpec, rule: str, progress: Progress) -> Stopped | None:
-    return stopped(spec, json.loads(rule), progress.history) if rule else None

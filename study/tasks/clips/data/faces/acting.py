@@ -13,8 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from study.tasks.clips.data.contract import Split
 from study.hashing import seed_of
+from study.seeds import FACES
+from study.tasks.clips.data.contract import Split
 
 Floats = NDArray[np.float64]
 
@@ -101,7 +102,7 @@ _LEAST_SHARE = 0.15
 
 @dataclass(frozen=True)
 class Strengths:
-    """How wild the clips are: each in [0, 1], `noise` in grey levels; `study/tasks/clips/data/faces/faces.md` says what they do."""
+    """How wild the clips are: each in [0, 1], `noise` in grey levels; ``faces.md`` beside this file explains them."""
 
     dilution: float
     motion: float
@@ -143,8 +144,7 @@ class _Draws:
 
     def __init__(self, count: int, seed: int, kind: str, split: Split, indexes: NDArray[np.int64]) -> None:
         rows = [
-            np.random.Philox(key=seed_of("faces", seed, kind, split, int(i))).random_raw(count)
-            for i in indexes
+            np.random.Philox(key=seed_of(FACES, seed, kind, split, int(i))).random_raw(count) for i in indexes
         ]
         raw = np.asarray(rows, dtype=np.uint64).reshape(len(indexes), count)
         self._columns = (raw >> np.uint64(11)).astype(np.float64) * 2.0**-53

@@ -12,6 +12,11 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from study.config.registry import Legacy, Place, Range, component
+from study.errors import InputError
+from study.hashing import digest, seed_of
+from study.seeds import FACES, GRAIN
+from study.tasks.clips.data.contract import Channels, Clips, ClipShape, Frames, Pixels, Split
 from study.tasks.clips.data.faces.acting import (
     ACTIONS,
     EMOTIONS,
@@ -29,12 +34,8 @@ from study.tasks.clips.data.faces.acting import (
     mislabelled,
     play,
 )
-from study.tasks.clips.data.contract import Clips, ClipShape, Pixels, Split
 from study.tasks.clips.data.faces.drawing import Scene, draw
 from study.tasks.clips.data.files.store import Rows
-from study.errors import InputError
-from study.hashing import digest, seed_of
-from study.config.registry import Neutral, Place, Range, component
 
 GENERATOR = 1
 """Counts up whenever the same parameters would give other clips; named in CHANGELOG.md under Changes numbers."""
@@ -192,7 +193,7 @@ def _scene(shown: Play, index: int) -> Scene:
 def _grain(seed: int, split: Split, index: int, shape: tuple[int, ...]) -> NDArray[np.float32]:
     """Return noise of mean 0 and standard deviation 1: sums of four random bytes, near enough to a normal."""
     count = math.prod(shape)
-    key = seed_of("faces", seed, "grain", split, index)
+    key = seed_of(FACES, seed, GRAIN, split, index)
     raw = np.random.Philox(key=key).random_raw((count + 1) // 2)
     pairs = (raw & _EVEN_BYTES) + (raw >> np.uint64(8) & _EVEN_BYTES)
     fours = (pairs & _EVEN_PAIRS) + (pairs >> np.uint64(16) & _EVEN_PAIRS)
@@ -212,9 +213,9 @@ def faces(
     selection_clips: Annotated[int, Range(1), "clips that choose epochs and hyper-parameters"] = 600,
     test_clips: Annotated[int, Range(1), "clips that are read once, at the end"] = 1000,
     clips_per_person: Annotated[int, Range(1), "consecutive clips that show one person"] = 20,
-    frames: Annotated[int, Range(1, 1024), "frames a clip"] = 16,
+    frames: Frames = 16,
     size: Annotated[int, Range(32, 224), "height and width in pixels"] = 32,
-    channels: Annotated[Literal[1, 3], "1 for grey, 3 for colour"] = 1,
+    channels: Channels = 1,
     seed: Annotated[int, Range(0), "another seed gives other people and other clips"] = 0,
     dilution: Annotated[float, Range(0, 1), "mean share of a clip that carries no expression"] = 0.5,
     motion: Annotated[float, Range(0, 1), "talking, blinks, gaze, head drift and tilt"] = 0.5,
@@ -227,17 +228,17 @@ def faces(
     occlusion: Annotated[
         float,
         Range(0, 1),
-        Neutral(0.0),
+        Legacy(0.0),
         "share of clips with glasses, hair, a hand or a post before the face",
     ] = 0.0,
     imbalance: Annotated[
         float,
         Range(0, 1),
-        Neutral(0.0),
+        Legacy(0.0),
         "0: classes equally frequent, 1: as unequal as in DFEW, in every split",
     ] = 0.0,
     label_noise: Annotated[
-        float, Range(0, 1), Neutral(0.0), "share of training labels that are replaced by another class"
+        float, Range(0, 1), Legacy(0.0), "share of training labels that are replaced by another class"
     ] = 0.0,
     view: Annotated[Literal["clip", "still"], "still: the most expressive frame, repeated"] = "clip",
     cache: Annotated[str, Place(), "folder that keeps rendered clips; empty for none"] = "",

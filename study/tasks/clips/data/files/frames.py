@@ -18,10 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from study.tasks.clips.data.contract import Pixels
-from study.tasks.clips.data.files.listing import VIDEOS, inside
 from study.errors import InputError, listing
 from study.hashing import digest
+from study.tasks.clips.data.contract import Pixels
+from study.tasks.clips.data.files.listing import VIDEOS, inside
 
 Decoder = Literal["pillow", "simplejpeg", "simplejpeg-scaled"]
 IMAGES = frozenset({".jpg", ".jpeg", ".png"})

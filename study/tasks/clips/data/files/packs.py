@@ -28,13 +28,13 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
+from study.errors import InputError, StudyError
+from study.files import write, writing
+from study.hashing import digest
 from study.tasks.clips.data.contract import ClipShape, Pixels
 from study.tasks.clips.data.files.frames import Decoder, Verdict
 from study.tasks.clips.data.files.listing import Entry, Listing, some
 from study.tasks.clips.data.sets.recorded import Progress, Raw, Recorded, cores
-from study.errors import InputError, StudyError
-from study.hashing import digest
-from study.files import write, writing
 
 _log = logging.getLogger(__name__)
 

@@ -21,6 +21,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
+from study.config.registry import Place, component
+from study.errors import InputError
 from study.tasks.clips.data.files.listing import (
     Entry,
     Listing,
@@ -40,14 +42,12 @@ from study.tasks.clips.data.files.listing import (
     padded,
     twice,
 )
-from study.tasks.clips.data.sets.recorded import Recorded, recorded
-from study.tasks.clips.data.sampling import Sampling
-from study.errors import InputError
-from study.config.registry import Neutral, Place, Range, component
+from study.tasks.clips.data.sets.recorded import Folds, Recorded, Recording, recorded
 
 _log = logging.getLogger(__name__)
 
 Version = Literal["16f", "original", "video"]
+LabelBase = Literal["infer", 0, 1]
 CLASSES = ("happy", "sad", "neutral", "angry", "surprise", "disgust", "fear")
 OFFICIAL_COUNTS = (2445, 1894, 2669, 2173, 1469, 145, 902)
 """Clips a class in any one train list together with its test list."""
@@ -80,51 +80,22 @@ DIGITS = 5
 def dfew(
     *,
     root: Annotated[str, Place(), "folder that holds Clip/ and EmoLabel_DataSplit/"],
-    folds: Annotated[list[int], "official folds, all five for a published figure"] = [1, 2, 3, 4, 5],  # noqa: B006
-    version: Annotated[
-        Literal["16f", "original", "video"], "faces interpolated to 16 frames, or all frames, or whole videos"
-    ] = "16f",
-    frames: Annotated[int, Range(1, 1024), "frames a clip"] = 16,
-    size: Annotated[int, Range(16, 512), "height and width in pixels, by antialiased bilinear resizing"] = 32,
-    channels: Annotated[Literal[1, 3], "1 for grey, 3 for colour"] = 1,
-    selection_share: Annotated[float, Range(0.01, 0.5), "share of the train list that chooses epochs"] = 0.15,
-    selection_seed: Annotated[int, Range(0), "another seed holds out other clips"] = 0,
-    select_on: Annotated[
-        Literal["held-out", "test"], Neutral("held-out"), "test: optimistic, yields no verdict"
-    ] = "held-out",
-    label_base: Annotated[Literal["infer", 0, 1], "the label of happy in the lists"] = "infer",
-    sampling: Annotated[
-        Literal["uniform", "window"], Neutral("uniform"), "a frame of each segment, or a window of frames"
-    ] = "uniform",
-    stride: Annotated[int, Range(1, 64), Neutral(1), "frames from one to the next of a window"] = 1,
-    views: Annotated[
-        Literal["1x1", "2x2", "windows"], Neutral("1x1"), "readings of a clip that are averaged in test"
-    ] = "1x1",
-    short: Annotated[
-        Literal["even", "last"], Neutral("even"), "which frames a clip with too few of them repeats"
-    ] = "even",
-    decoder: Annotated[
-        Literal["pillow", "simplejpeg", "simplejpeg-scaled"], Neutral("pillow"), "what decodes JPEG frames"
-    ] = "pillow",
-    skip_bad: Annotated[
-        bool, Neutral(False), "leave out rows and clips that cannot be used, and say so"
-    ] = False,
-    cache: Annotated[str, Place(), "folder that keeps what is known of files; empty for none"] = "",
-    pack: Annotated[str, Place(), "a pack of these clips, read in place of their files"] = "",
+    folds: Folds = [1, 2, 3, 4, 5],  # noqa: B006
+    version: Annotated[Version, "faces interpolated to 16 frames, or all frames, or whole videos"] = "16f",
+    label_base: Annotated[LabelBase, "the label of happy in the lists"] = "infer",
+    recording: Recording,
 ) -> Recorded:
     """DFEW, or clips written in its layout: seven emotions, official folds, part of train held out."""
     return recorded(
-        dfew_listing(root, folds, version, label_base=label_base, skip_bad=skip_bad, needs_footage=not pack),
-        sampling=Sampling(frames, sampling, stride, short, views),
-        size=size,
-        channels=channels,
-        selection_share=selection_share,
-        selection_seed=selection_seed,
-        select_on=select_on,
-        decoder=decoder,
-        skip_bad=skip_bad,
-        cache=cache,
-        pack=pack,
+        dfew_listing(
+            root,
+            folds,
+            version,
+            label_base=label_base,
+            skip_bad=recording.skip_bad,
+            needs_footage=not recording.pack,
+        ),
+        recording,
     )
 
 
@@ -133,7 +104,7 @@ def dfew_listing(
     folds: Sequence[int],
     version: Version = "16f",
     *,
-    label_base: Literal["infer", 0, 1] = "infer",
+    label_base: LabelBase = "infer",
     skip_bad: bool = False,
     needs_footage: bool = True,
 ) -> Listing:
@@ -262,7 +233,7 @@ def _all_labels(lists: Path, top: Path) -> set[int]:
 
 
 def _label_base(
-    found: Mapping[int, Mapping[Part, Mapping[str, Row]]], labels: set[int], asked: Literal["infer", 0, 1]
+    found: Mapping[int, Mapping[Part, Mapping[str, Row]]], labels: set[int], asked: LabelBase
 ) -> int:
     """Return the label of the first class: 1 in the official lists, 0 in recoded copies."""
     if asked == "infer":

@@ -15,8 +15,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
+from study.config.registry import Place, component
+from study.errors import InputError
 from study.tasks.clips.data.files.listing import (
     Entry,
     Listing,
@@ -35,10 +37,7 @@ from study.tasks.clips.data.files.listing import (
     twice,
     unknown,
 )
-from study.tasks.clips.data.sets.recorded import Recorded, recorded
-from study.tasks.clips.data.sampling import Sampling
-from study.errors import InputError
-from study.config.registry import Neutral, Place, Range, component
+from study.tasks.clips.data.sets.recorded import Recorded, Recording, recorded
 
 CLASSES = ("Happy", "Sad", "Neutral", "Angry", "Surprise", "Disgust", "Fear")
 OFFICIAL = Official({None: (31088, 7847)}, (7327, 6916, 9748, 7393, 3140, 2300, 2111))
@@ -60,46 +59,12 @@ DIGITS = 4
 def ferv39k(
     *,
     root: Annotated[str, Place(), "folder that holds 2_ClipsforFaceCrop/ and 4_setups/"],
-    frames: Annotated[int, Range(1, 1024), "frames a clip"] = 16,
-    size: Annotated[int, Range(16, 512), "height and width in pixels, by antialiased bilinear resizing"] = 32,
-    channels: Annotated[Literal[1, 3], "1 for grey, 3 for colour"] = 1,
-    selection_share: Annotated[float, Range(0.01, 0.5), "share of the train list that chooses epochs"] = 0.15,
-    selection_seed: Annotated[int, Range(0), "another seed holds out other clips"] = 0,
-    select_on: Annotated[
-        Literal["held-out", "test"], Neutral("held-out"), "test: optimistic, yields no verdict"
-    ] = "held-out",
-    sampling: Annotated[
-        Literal["uniform", "window"], Neutral("uniform"), "a frame of each segment, or a window of frames"
-    ] = "uniform",
-    stride: Annotated[int, Range(1, 64), Neutral(1), "frames from one to the next of a window"] = 1,
-    views: Annotated[
-        Literal["1x1", "2x2", "windows"], Neutral("1x1"), "readings of a clip that are averaged in test"
-    ] = "1x1",
-    short: Annotated[
-        Literal["even", "last"], Neutral("even"), "which frames a clip with too few of them repeats"
-    ] = "even",
-    decoder: Annotated[
-        Literal["pillow", "simplejpeg", "simplejpeg-scaled"], Neutral("pillow"), "what decodes JPEG frames"
-    ] = "pillow",
-    skip_bad: Annotated[
-        bool, Neutral(False), "leave out rows and clips that cannot be used, and say so"
-    ] = False,
-    cache: Annotated[str, Place(), "folder that keeps what is known of files; empty for none"] = "",
-    pack: Annotated[str, Place(), "a pack of these clips, read in place of their files"] = "",
+    recording: Recording,
 ) -> Recorded:
     """FERV39k: seven emotions in 22 scenes, one official split, part of train held out."""
     return recorded(
-        ferv39k_listing(root, skip_bad=skip_bad, needs_footage=not pack),
-        sampling=Sampling(frames, sampling, stride, short, views),
-        size=size,
-        channels=channels,
-        selection_share=selection_share,
-        selection_seed=selection_seed,
-        select_on=select_on,
-        decoder=decoder,
-        skip_bad=skip_bad,
-        cache=cache,
-        pack=pack,
+        ferv39k_listing(root, skip_bad=recording.skip_bad, needs_footage=not recording.pack),
+        recording,
     )
 
 

@@ -16,8 +16,10 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
+from study.config.registry import Place, Range, component
+from study.errors import InputError, listing, nearest
 from study.tasks.clips.data.files.listing import (
     VIDEOS,
     Entry,
@@ -35,10 +37,7 @@ from study.tasks.clips.data.files.listing import (
     twice,
     unknown,
 )
-from study.tasks.clips.data.sets.recorded import Recorded, held_out, recorded
-from study.tasks.clips.data.sampling import Sampling
-from study.errors import InputError, listing, nearest
-from study.config.registry import Neutral, Place, Range, component
+from study.tasks.clips.data.sets.recorded import Recorded, Recording, held_out, recorded
 
 TABLES = ("clips.csv", "labels.csv", "list.csv")
 REQUIRED, OPTIONAL = ("path", "label"), ("source", "split")
@@ -66,46 +65,12 @@ def clips(
         float, Range(0.05, 0.5), "share that is the test split, where no column says"
     ] = 0.2,
     test_seed: Annotated[int, Range(0), "another seed tests other clips, where no column says"] = 0,
-    frames: Annotated[int, Range(1, 1024), "frames a clip"] = 16,
-    size: Annotated[int, Range(16, 512), "height and width in pixels, by antialiased bilinear resizing"] = 32,
-    channels: Annotated[Literal[1, 3], "1 for grey, 3 for colour"] = 1,
-    selection_share: Annotated[float, Range(0.01, 0.5), "share of the train list that chooses epochs"] = 0.15,
-    selection_seed: Annotated[int, Range(0), "another seed holds out other clips"] = 0,
-    select_on: Annotated[
-        Literal["held-out", "test"], Neutral("held-out"), "test: optimistic, yields no verdict"
-    ] = "held-out",
-    sampling: Annotated[
-        Literal["uniform", "window"], Neutral("uniform"), "a frame of each segment, or a window of frames"
-    ] = "uniform",
-    stride: Annotated[int, Range(1, 64), Neutral(1), "frames from one to the next of a window"] = 1,
-    views: Annotated[
-        Literal["1x1", "2x2", "windows"], Neutral("1x1"), "readings of a clip that are averaged in test"
-    ] = "1x1",
-    short: Annotated[
-        Literal["even", "last"], Neutral("even"), "which frames a clip with too few of them repeats"
-    ] = "even",
-    decoder: Annotated[
-        Literal["pillow", "simplejpeg", "simplejpeg-scaled"], Neutral("pillow"), "what decodes JPEG frames"
-    ] = "pillow",
-    skip_bad: Annotated[
-        bool, Neutral(False), "leave out rows and clips that cannot be used, and say so"
-    ] = False,
-    cache: Annotated[str, Place(), "folder that keeps what is known of files; empty for none"] = "",
-    pack: Annotated[str, Place(), "a pack of these clips, read in place of their files"] = "",
+    recording: Recording,
 ) -> Recorded:
     """One's own videos or folders of frames, by a table of paths and labels."""
     return recorded(
-        clips_listing(root, table, classes, test_share, test_seed, skip_bad=skip_bad),
-        sampling=Sampling(frames, sampling, stride, short, views),
-        size=size,
-        channels=channels,
-        selection_share=selection_share,
-        selection_seed=selection_seed,
-        select_on=select_on,
-        decoder=decoder,
-        skip_bad=skip_bad,
-        cache=cache,
-        pack=pack,
+        clips_listing(root, table, classes, test_share, test_seed, skip_bad=recording.skip_bad),
+        recording,
     )
 
 

@@ -18,6 +18,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
+from study.config.registry import Place, component
+from study.errors import InputError
 from study.tasks.clips.data.files.listing import (
     Entry,
     Fold,
@@ -41,10 +43,7 @@ from study.tasks.clips.data.files.listing import (
     twice,
     unknown,
 )
-from study.tasks.clips.data.sets.recorded import Recorded, recorded
-from study.tasks.clips.data.sampling import Sampling
-from study.errors import InputError
-from study.config.registry import Neutral, Place, Range, component
+from study.tasks.clips.data.sets.recorded import Folds, Recorded, Recording, recorded
 
 Version = Literal["faces", "raw", "video"]
 Labels = Literal["single", "compound"]
@@ -102,44 +101,15 @@ DIGITS = 5
 def mafw(
     *,
     root: Annotated[str, Place(), "folder that holds data/ and the folder of split lists"],
-    folds: Annotated[list[int], "official folds, all five for a published figure"] = [1, 2, 3, 4, 5],  # noqa: B006
-    labels: Annotated[Literal["single", "compound"], "11 emotions, or 43 with their combinations"] = "single",
-    captions: Annotated[
-        Literal["no", "with"], "with: the lists of captioned clips, none of them neutral"
-    ] = "no",
-    version: Annotated[
-        Literal["faces", "raw", "video"], "the official face frames, one's own whole frames, or the videos"
-    ] = "faces",
-    frames: Annotated[int, Range(1, 1024), "frames a clip"] = 16,
-    size: Annotated[int, Range(16, 512), "height and width in pixels, by antialiased bilinear resizing"] = 32,
-    channels: Annotated[Literal[1, 3], "1 for grey, 3 for colour"] = 1,
-    selection_share: Annotated[float, Range(0.01, 0.5), "share of the train list that chooses epochs"] = 0.15,
-    selection_seed: Annotated[int, Range(0), "another seed holds out other clips"] = 0,
-    select_on: Annotated[
-        Literal["held-out", "test"], Neutral("held-out"), "test: optimistic, yields no verdict"
-    ] = "held-out",
-    sampling: Annotated[
-        Literal["uniform", "window"], Neutral("uniform"), "a frame of each segment, or a window of frames"
-    ] = "uniform",
-    stride: Annotated[int, Range(1, 64), Neutral(1), "frames from one to the next of a window"] = 1,
-    views: Annotated[
-        Literal["1x1", "2x2", "windows"], Neutral("1x1"), "readings of a clip that are averaged in test"
-    ] = "1x1",
-    short: Annotated[
-        Literal["even", "last"], Neutral("even"), "which frames a clip with too few of them repeats"
-    ] = "even",
-    decoder: Annotated[
-        Literal["pillow", "simplejpeg", "simplejpeg-scaled"], Neutral("pillow"), "what decodes JPEG frames"
-    ] = "pillow",
-    skip_bad: Annotated[
-        bool, Neutral(False), "leave out rows and clips that cannot be used, and say so"
-    ] = False,
+    folds: Folds = [1, 2, 3, 4, 5],  # noqa: B006
+    labels: Annotated[Labels, "11 emotions, or 43 with their combinations"] = "single",
+    captions: Annotated[Captions, "with: the lists of captioned clips, none of them neutral"] = "no",
+    version: Annotated[Version, "the official face frames, one's own whole frames, or the videos"] = "faces",
     split_root: Annotated[
         str, Place(), "folder of the lists, which holds single/; empty to look for it"
     ] = "",
     clips_root: Annotated[str, Place(), "folder of the clips' folders; empty to look for it"] = "",
-    cache: Annotated[str, Place(), "folder that keeps what is known of files; empty for none"] = "",
-    pack: Annotated[str, Place(), "a pack of these clips, read in place of their files"] = "",
+    recording: Recording,
 ) -> Recorded:
     """MAFW: 11 emotions or 43 with combinations, official folds, part of train held out."""
     return recorded(
@@ -151,19 +121,10 @@ def mafw(
             captions=captions,
             split_root=split_root,
             clips_root=clips_root,
-            skip_bad=skip_bad,
-            needs_footage=not pack,
+            skip_bad=recording.skip_bad,
+            needs_footage=not recording.pack,
         ),
-        sampling=Sampling(frames, sampling, stride, short, views),
-        size=size,
-        channels=channels,
-        selection_share=selection_share,
-        selection_seed=selection_seed,
-        select_on=select_on,
-        decoder=decoder,
-        skip_bad=skip_bad,
-        cache=cache,
-        pack=pack,
+        recording,
     )
 
 

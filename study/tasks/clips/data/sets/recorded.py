@@ -12,19 +12,20 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Annotated, Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
-from study.tasks.clips.data.contract import Clips, ClipShape, Pixels, Split, Views
+from study.config.registry import Legacy, Place, Range
+from study.errors import InputError
+from study.files import write
+from study.hashing import digest, seed_of
+from study.tasks.clips.data.contract import Channels, Clips, ClipShape, Frames, Pixels, Split, Views
 from study.tasks.clips.data.files.frames import Decoder, Footage, Verdict, find, inspect, read
 from study.tasks.clips.data.files.listing import Entry, Fold, Left, Listing, some
-from study.tasks.clips.data.sampling import Sampling
-from study.errors import InputError
-from study.hashing import digest, seed_of
-from study.files import write
+from study.tasks.clips.data.sampling import Sampling, SamplingKind, Short, TestViews
 
 _log = logging.getLogger(__name__)
 
@@ -43,7 +44,7 @@ Progress = Callable[[int, int], None]
 
 
 class Source(Protocol):
-    """Where frames come from: the files themselves (`Raw`), or a pack of them (`study.tasks.clips.data.files.packs.open_pack`)."""
+    """Where frames come from: the files themselves (`Raw`), or a pack of them (`files.packs.open_pack`)."""
 
     def inspect(self, entries: Sequence[Entry], progress: Progress | None = None) -> list[Verdict]:
         """Return what is known of each clip, everything read once; nothing is raised for a damaged clip."""
@@ -55,13 +56,41 @@ class Source(Protocol):
         """Return the frames at `places`, (n, C, H, W); InputError names file and row where that fails."""
 
 
+Folds = Annotated[list[int], "official folds, all five for a published figure"]
+SelectOn = Literal["held-out", "test"]
+
+
+@dataclass(frozen=True)
+class Recording:
+    """Parameters that every recorded data set has: how it is divided and read."""
+
+    frames: Frames = 16
+    size: Annotated[int, Range(16, 512), "height and width in pixels, by antialiased bilinear resizing"] = 32
+    channels: Channels = 1
+    selection_share: Annotated[float, Range(0.01, 0.5), "share of the train list that chooses epochs"] = 0.15
+    selection_seed: Annotated[int, Range(0), "another seed holds out other clips"] = 0
+    select_on: Annotated[SelectOn, Legacy("held-out"), "test: optimistic, yields no verdict"] = "held-out"
+    sampling: Annotated[SamplingKind, Legacy("uniform"), "a frame of each segment, or a window of frames"] = (
+        "uniform"
+    )
+    stride: Annotated[int, Range(1, 64), Legacy(1), "frames from one to the next of a window"] = 1
+    views: Annotated[TestViews, Legacy("1x1"), "readings of a clip that are averaged in test"] = "1x1"
+    short: Annotated[Short, Legacy("even"), "which frames a clip with too few of them repeats"] = "even"
+    decoder: Annotated[Decoder, Legacy("pillow"), "what decodes JPEG frames"] = "pillow"
+    skip_bad: Annotated[bool, Legacy(False), "leave out rows and clips that cannot be used, and say so"] = (
+        False
+    )
+    cache: Annotated[str, Place(), "folder that keeps what is known of files; empty for none"] = ""
+    pack: Annotated[str, Place(), "a pack of these clips, read in place of their files"] = ""
+
+
 @dataclass(frozen=True)
 class Protocols:
     """How a recorded data set is divided and read."""
 
     selection_share: float
     selection_seed: int
-    select_on: Literal["held-out", "test"]
+    select_on: SelectOn
     sampling: Sampling
     skip_bad: bool
 
@@ -470,35 +499,26 @@ def held_out(
     return frozenset(apart)
 
 
-def recorded(
-    listing: Listing,
-    *,
-    size: int,
-    channels: int,
-    sampling: Sampling,
-    selection_share: float,
-    selection_seed: int,
-    select_on: Literal["held-out", "test"],
-    decoder: Decoder,
-    skip_bad: bool,
-    cache: str,
-    pack: str,
-) -> Recorded:
+def recorded(listing: Listing, recording: Recording) -> Recorded:
     """Return the data set of a listing, read from its files or, where `pack` names one, from a pack of them.
 
     Raises:
         InputError: The pack is not of these clips.
     """
-    shape = ClipShape(channels, sampling.frames, size, size)
-    kept = Path(cache).expanduser() if cache else None
-    if pack:
+    given = recording
+    shape = ClipShape(given.channels, given.frames, given.size, given.size)
+    kept = Path(given.cache).expanduser() if given.cache else None
+    if given.pack:
         from study.tasks.clips.data.files.packs import open_pack
 
-        source: Source = open_pack(Path(pack).expanduser(), listing, shape, decoder, kept)
+        source: Source = open_pack(Path(given.pack).expanduser(), listing, shape, given.decoder, kept)
     else:
-        source = Raw(listing, shape, decoder, kept)
-    protocols = Protocols(selection_share, selection_seed, select_on, sampling, skip_bad)
-    return Recorded(listing, source, shape, decoder, protocols)
+        source = Raw(listing, shape, given.decoder, kept)
+    sampling = Sampling(given.frames, given.sampling, given.stride, given.short, given.views)
+    protocols = Protocols(
+        given.selection_share, given.selection_seed, given.select_on, sampling, given.skip_bad
+    )
+    return Recorded(listing, source, shape, given.decoder, protocols)
 
 
 def _shared(listing: Listing) -> str:

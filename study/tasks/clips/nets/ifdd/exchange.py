@@ -14,16 +14,19 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from study.tasks.clips.nets.ifdd.network import build_network
-from study.tasks.clips.nets.ifdd.released import from_released, is_unused, released_name
-from study.tasks.clips.nets.weights import Facts, Shapes, mismatch, must_exist, read, save, shapes
-from study.tasks.clips.data.contract import ClipShape
+from study.config.recipes import recipe
+from study.config.registry import Registry
 from study.errors import InputError
 from study.files import write
-from study.config.registry import Registry
+from study.tasks.clips.data.contract import ClipShape
+from study.tasks.clips.nets.ifdd.network import build_network, configured
+from study.tasks.clips.nets.ifdd.released import from_released, is_unused, released_name
+from study.tasks.clips.nets.weights import Facts, Shapes, mismatch, must_exist, read, save, shapes
 
 KINETICS_BLOCKS = {**{number: number for number in range(8)}, 14: 8, 15: 9}
 """Blocks of torchvision's MViTv2-S to those of MFViT-XS."""
+RELEASED = "ifdd-released"
+"""The recipe of the authors' network."""
 _FRAMES = 16
 """8 and 32 have the same tensors."""
 _PIXELS_A_TOKEN = 4
@@ -55,17 +58,17 @@ class Configuration:
         """The network as a study writes it."""
         issm = {"name": "issm", "positions": "released"}
         return {
-            "network": {"name": "ifdd-released", "stages": list(self.stages)},
+            "network": {"name": "ifdd", "stages": list(self.stages)},
             "backbone": {"name": "mfvit-xs", "width": self.width},
             "splitter": issm if self.splitter == "issm" else {"name": "even-odd"},
             "lifting": {"name": "attention", "norm": self.norm},
+            "head": {"name": "linear"},
         }
 
     def tensors(self) -> dict[str, tuple[int, ...]]:
         """Return the shapes of the network's tensors, by our names; InputError where there is no such network."""
         registry = Registry()
-        parts = {**registry.parts("ifdd-released"), **self.parts}
-        config = {kind: registry.resolve(kind, part, kind) for kind, part in parts.items()}
+        config = configured(registry, {**recipe(RELEASED, "recipe").values["base"], **self.parts})
         with torch.device("meta"):
             shape = ClipShape(self.channels, _FRAMES, *self.image)
             return shapes(build_network(registry, config, shape, self.classes).state_dict())
@@ -146,7 +149,7 @@ def export_released(path: Path, out: Path) -> Converted:
             "the authors' network has them and never uses them.",
             f"The network: {found}.",
             "The tensors do not tell where ISSM samples frames, the order of the steps, a skip in the output "
-            "block or a normalised input: the authors' code computes its own, as 'ifdd-released' does here.",
+            "block or a normalised input: the authors' code computes its own, as the recipe 'ifdd-released' does here.",
         ),
     )
 

@@ -13,13 +13,20 @@ from typing import Annotated, Literal, TypeVar
 import torch
 from torch import Tensor, nn
 
+from study.config.registry import Range, component
+from study.errors import InputError
 from study.tasks.clips.nets.attention import attend, head_width
 from study.tasks.clips.nets.contract import Details, Features, Groups, GroupShapes, Lifted
-from study.errors import InputError
-from study.config.registry import Range, component
 
 Order = Literal["update-first", "predict-first"]
 OutputForm = Literal["released", "residual", "none"]
+StepOrder = Annotated[Order, "which step comes first"]
+Depth = Annotated[int, Range(0, 3)]
+Shared = Annotated[bool, "one set of weights for updater and predictor"]
+Norm = Annotated[bool, "LayerNorm on both groups before the steps"]
+Output = Annotated[OutputForm, "block on the dynamic group after the steps; 'residual' adds a skip"]
+OutputHeads = Annotated[int, Range(1, 64), "of the output block's attention"]
+OutputDropPath = Annotated[float, Range(0, 0.9), "of the output block, in training"]
 Step = Callable[[Tensor, Tensor], Tensor]
 LearnedStep = TypeVar("LearnedStep")
 
@@ -34,13 +41,10 @@ def none(groups: GroupShapes) -> nn.Module:
 def haar(
     groups: GroupShapes,
     *,
-    norm: Annotated[bool, "LayerNorm on both groups before the steps"] = False,
-    output: Annotated[
-        Literal["released", "residual", "none"],
-        "block on the dynamic group after the steps; 'residual' adds a skip",
-    ] = "released",
-    heads: Annotated[int, Range(1, 64), "of the output block's attention"] = 8,
-    drop_path: Annotated[float, Range(0, 0.9), "of the output block, in training"] = 0.2,
+    norm: Norm = False,
+    output: Output = "released",
+    heads: OutputHeads = 8,
+    drop_path: OutputDropPath = 0.2,
 ) -> nn.Module:
     """The fixed Haar wavelet along time."""
     shape = split_shape(groups, "haar")
@@ -58,13 +62,10 @@ def haar(
 def cdf53(
     groups: GroupShapes,
     *,
-    norm: Annotated[bool, "LayerNorm on both groups before the steps"] = False,
-    output: Annotated[
-        Literal["released", "residual", "none"],
-        "block on the dynamic group after the steps; 'residual' adds a skip",
-    ] = "released",
-    heads: Annotated[int, Range(1, 64), "of the output block's attention"] = 8,
-    drop_path: Annotated[float, Range(0, 0.9), "of the output block, in training"] = 0.2,
+    norm: Norm = False,
+    output: Output = "released",
+    heads: OutputHeads = 8,
+    drop_path: OutputDropPath = 0.2,
 ) -> nn.Module:
     """The fixed CDF 5/3 wavelet along time, symmetric at the ends."""
     shape = split_shape(groups, "cdf53")
@@ -82,17 +83,14 @@ def cdf53(
 def conv(
     groups: GroupShapes,
     *,
-    predictor_depth: Annotated[int, Range(0, 3), "convolutions of the predictor; 0 predicts nothing"] = 1,
-    updater_depth: Annotated[int, Range(0, 3), "convolutions of the updater; 0 updates nothing"] = 1,
-    order: Annotated[Literal["update-first", "predict-first"], "which step comes first"] = "update-first",
-    shared: Annotated[bool, "one set of weights for updater and predictor"] = False,
-    norm: Annotated[bool, "LayerNorm on both groups before the steps"] = True,
-    output: Annotated[
-        Literal["released", "residual", "none"],
-        "block on the dynamic group after the steps; 'residual' adds a skip",
-    ] = "released",
-    heads: Annotated[int, Range(1, 64), "of the output block's attention"] = 8,
-    drop_path: Annotated[float, Range(0, 0.9), "of the output block, in training"] = 0.2,
+    predictor_depth: Annotated[Depth, "convolutions of the predictor; 0 predicts nothing"] = 1,
+    updater_depth: Annotated[Depth, "convolutions of the updater; 0 updates nothing"] = 1,
+    order: StepOrder = "update-first",
+    shared: Shared = False,
+    norm: Norm = True,
+    output: Output = "released",
+    heads: OutputHeads = 8,
+    drop_path: OutputDropPath = 0.2,
 ) -> nn.Module:
     """Learnable updater and predictor of separable 3-D convolutions."""
     shape = split_shape(groups, "conv")
@@ -110,22 +108,19 @@ def conv(
 def attention(
     groups: GroupShapes,
     *,
-    predictor_depth: Annotated[int, Range(0, 3), "attention layers of the predictor; 0 predicts nothing"] = 1,
-    updater_depth: Annotated[int, Range(0, 3), "attention layers of the updater; 0 updates nothing"] = 1,
+    predictor_depth: Annotated[Depth, "attention layers of the predictor; 0 predicts nothing"] = 1,
+    updater_depth: Annotated[Depth, "attention layers of the updater; 0 updates nothing"] = 1,
     depth_budget: Annotated[
         Literal["per-layer", "shared"],
         "every layer at full width, or one layer's heads shared out over all layers",
     ] = "per-layer",
     heads: Annotated[int, Range(1, 64), "attention heads at full width; must divide the channels"] = 8,
-    order: Annotated[Literal["update-first", "predict-first"], "which step comes first"] = "update-first",
+    order: StepOrder = "update-first",
     value_residual: Annotated[bool, "add the values, token by token, to what the attention mixes"] = True,
-    shared: Annotated[bool, "one set of weights for updater and predictor"] = False,
-    norm: Annotated[bool, "LayerNorm on both groups before the steps"] = True,
-    output: Annotated[
-        Literal["released", "residual", "none"],
-        "block on the dynamic group after the steps; 'residual' adds a skip",
-    ] = "released",
-    drop_path: Annotated[float, Range(0, 0.9), "of the output block, in training"] = 0.2,
+    shared: Shared = False,
+    norm: Norm = True,
+    output: Output = "released",
+    drop_path: OutputDropPath = 0.2,
 ) -> nn.Module:
     """The paper's learnable updater and predictor: attention over all tokens of both groups."""
     shape = split_shape(groups, "attention")

@@ -9,26 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from study.tasks.clips.nets.contract import Loss, Output
 from study.config.registry import Range, component
-
-
-@component("loss")
-def cross_entropy_context(
-    *,
-    label_smoothing: Annotated[
-        float, Range(0, 0.9), "share of each target that is spread over all classes"
-    ] = 0.0,
-    context_weight: Annotated[float, Range(0, 100), "weight of the context loss; 0 switches it off"] = 0.1,
-    context: Annotated[
-        Literal["relaxed", "full"], "constrain the residual's mean over channels and time, or all of it"
-    ] = "relaxed",
-    reduction: Annotated[
-        Literal["mean", "sum"], "of the context loss over the batch; the authors' code sums"
-    ] = "mean",
-) -> Loss:
-    """Cross-entropy, and a context loss that ties the static group to the clip's own average."""
-    return CrossEntropyContext(label_smoothing, context_weight, context, reduction)
+from study.tasks.clips.nets.contract import Loss, Output
 
 
 @dataclass(frozen=True)
@@ -38,10 +20,16 @@ class CrossEntropyContext:
     The smooth-L1 is a mean over each clip's residual; `reduction` says what happens over the batch.
     """
 
-    label_smoothing: float
-    context_weight: float
-    context: Literal["relaxed", "full"]
-    reduction: Literal["mean", "sum"]
+    label_smoothing: Annotated[
+        float, Range(0, 0.9), "share of each target that is spread over all classes"
+    ] = 0.0
+    context_weight: Annotated[float, Range(0, 100), "weight of the context loss; 0 switches it off"] = 0.1
+    context: Annotated[
+        Literal["relaxed", "full"], "constrain the residual's mean over channels and time, or all of it"
+    ] = "relaxed"
+    reduction: Annotated[
+        Literal["mean", "sum"], "of the context loss over the batch; the authors' code sums"
+    ] = "mean"
 
     def __call__(self, output: Output, targets: Tensor) -> Tensor:
         """Return the scalar loss; `targets` are labels (B,) or shares of the classes (B, classes)."""
@@ -56,3 +44,9 @@ class CrossEntropyContext:
             residual = residual.mean((1, 2))
         loss = F.smooth_l1_loss(residual, torch.zeros_like(residual))
         return loss * len(residual) if self.reduction == "sum" else loss
+
+
+@component("loss")
+def cross_entropy_context(*, loss: CrossEntropyContext) -> Loss:
+    """Cross-entropy, and a context loss that ties the static group to the clip's own average."""
+    return loss

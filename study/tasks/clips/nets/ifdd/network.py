@@ -6,16 +6,16 @@ AAAI 2025, arXiv 2412.13168.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from torch import Tensor, nn
 
+from study.config.registry import Config, Part, Registry, component
+from study.tasks.clips.data.contract import ClipShape
 from study.tasks.clips.nets.contract import Build, Details, Groups, Output
 from study.tasks.clips.nets.ifdd.pyramid import Pyramid
-from study.tasks.clips.nets.weights import start_from
-from study.tasks.clips.data.contract import ClipShape
-from study.config.registry import File, Part, Registry, component
+from study.tasks.clips.nets.weights import SCRATCH, WeightsFile, start_from
 
 
 class IFDD(nn.Module):
@@ -85,6 +85,22 @@ def build_network(
     return built
 
 
+def configured(registry: Registry, base: Mapping[str, Any]) -> dict[str, Config]:
+    """Return the resolved configuration of a network and its parts.
+
+    Args:
+        registry: Where they are looked up.
+        base: Components by kind, as a study's or a recipe's ``[base]`` names them; kinds that are no part of the
+            network are left out, and parts that are not named are the network's defaults.
+
+    Raises:
+        InputError: An unknown component or parameter, or a value that is not allowed.
+    """
+    network = registry.resolve("network", base["network"], "network")
+    parts = {kind: base.get(kind, default) for kind, default in registry.parts(network["name"]).items()}
+    return {"network": network, **{kind: registry.resolve(kind, part, kind) for kind, part in parts.items()}}
+
+
 @component("network")
 def ifdd(
     shape: ClipShape,
@@ -101,70 +117,13 @@ def ifdd(
     },
     readout: Annotated[Part, "groups to one feature vector"] = "token-weights",
     head: Annotated[Part, "feature vector to logits"] = {"name": "linear", "dropout": 0.1},  # noqa: B006
+    weights: WeightsFile = SCRATCH,
 ) -> nn.Module:
     """IFDD from any parts; by default a small one that learns on a CPU."""
-    return joined(shape, classes, build, backbone, stages, splitter, lifting, readout, head)
-
-
-@component("network")
-def ifdd_released(
-    shape: ClipShape,
-    classes: int,
-    build: Build,
-    *,
-    backbone: Annotated[Part, "clips to feature maps"] = "mfvit-xs",
-    stages: Annotated[list[int] | None, "backbone stages to join, from 0; none: the last"] = [2, 3],  # noqa: B006
-    splitter: Annotated[Part, "a clip's frames to a static and a dynamic group"] = {  # noqa: B006
-        "name": "issm",
-        "positions": "released",
-    },
-    lifting: Annotated[Part, "takes from the dynamic group what the static one predicts"] = "attention",
-    readout: Annotated[Part, "groups to one feature vector"] = "token-weights",
-    head: Annotated[Part, "feature vector to logits"] = "linear",
-    weights: Annotated[str, File(), "a weights file to start from, as 'study weights' makes it"] = "scratch",
-) -> nn.Module:
-    """IFDD as the authors released it, accidents included."""
-    network = joined(shape, classes, build, backbone, stages, splitter, lifting, readout, head)
-    return start_from(network, "network", weights)
-
-
-@component("network")
-def ifdd_fixed(
-    shape: ClipShape,
-    classes: int,
-    build: Build,
-    *,
-    backbone: Annotated[Part, "clips to feature maps"] = "mfvit-xs",
-    stages: Annotated[list[int] | None, "backbone stages to join, from 0; none: the last"] = [2, 3],  # noqa: B006
-    splitter: Annotated[Part, "a clip's frames to a static and a dynamic group"] = "issm",
-    lifting: Annotated[Part, "takes from the dynamic group what the static one predicts"] = {  # noqa: B006
-        "name": "attention",
-        "output": "residual",
-    },
-    readout: Annotated[Part, "groups to one feature vector"] = "token-weights",
-    head: Annotated[Part, "feature vector to logits"] = "linear",
-    weights: Annotated[str, File(), "a weights file to start from, as 'study weights' makes it"] = "scratch",
-) -> nn.Module:
-    """IFDD at full size without the release's accidents: frames sampled where the paper says, a skip in the output."""
-    network = joined(shape, classes, build, backbone, stages, splitter, lifting, readout, head)
-    return start_from(network, "network", weights)
-
-
-def joined(
-    shape: ClipShape,
-    classes: int,
-    build: Build,
-    backbone: Part,
-    stages: Sequence[int] | None,
-    splitter: Part,
-    lifting: Part,
-    readout: Part,
-    head: Part,
-) -> IFDD:
-    """Build every part for what the part before it returns, and join them."""
     trunk = build("backbone", backbone, shape)
     pyramid = Pyramid(trunk.stages, stages)
     split = build("splitter", splitter, pyramid.features)
     lift = build("lifting", lifting, split.groups)
     summary = build("readout", readout, split.groups)
-    return IFDD(trunk, pyramid, split, lift, summary, build("head", head, summary.features, classes))
+    network = IFDD(trunk, pyramid, split, lift, summary, build("head", head, summary.features, classes))
+    return start_from(network, "network", weights)

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from study.tasks.clips.nets.contract import Features
 from study.errors import InputError
+from study.tasks.clips.nets.contract import Features
 
 
 def chosen_stages(stages: Sequence[int] | None, available: Sequence[Features]) -> tuple[int, ...]:

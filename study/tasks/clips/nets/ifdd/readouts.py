@@ -8,21 +8,20 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor, nn
 
+from study.config.registry import Range, component
+from study.errors import InputError
 from study.tasks.clips.nets.attention import attend, head_width
 from study.tasks.clips.nets.contract import Features, Groups, GroupShapes
-from study.errors import InputError
-from study.config.registry import Range, component
 
-Group = Literal["dynamic", "static", "both"]
+Group = Annotated[Literal["dynamic", "static", "both"], "the group that the clip is classified from"]
+Heads = Annotated[int, Range(1, 64), "attention heads; must divide the channels"]
 
 
 @component("readout")
 def token_weights(
     groups: GroupShapes,
     *,
-    group: Annotated[
-        Literal["dynamic", "static", "both"], "the group that the clip is classified from"
-    ] = "dynamic",
+    group: Group = "dynamic",
 ) -> nn.Module:
     """One learned weight for each position in time and space."""
     return ReadOut(groups, group, lambda features: TokenWeights(features.tokens))
@@ -32,9 +31,7 @@ def token_weights(
 def mean(
     groups: GroupShapes,
     *,
-    group: Annotated[
-        Literal["dynamic", "static", "both"], "the group that the clip is classified from"
-    ] = "dynamic",
+    group: Group = "dynamic",
 ) -> nn.Module:
     """The mean over time and space."""
     return ReadOut(groups, group, lambda features: TokenMean())
@@ -44,10 +41,8 @@ def mean(
 def class_token(
     groups: GroupShapes,
     *,
-    group: Annotated[
-        Literal["dynamic", "static", "both"], "the group that the clip is classified from"
-    ] = "dynamic",
-    heads: Annotated[int, Range(1, 64), "attention heads; must divide the channels"] = 8,
+    group: Group = "dynamic",
+    heads: Heads = 8,
 ) -> nn.Module:
     """A learned class token that attends to the group's tokens."""
     return ReadOut(groups, group, lambda features: ClassToken(features.channels, heads))

@@ -7,11 +7,20 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor, nn
 
+from study.config.registry import Range, component
+from study.errors import InputError
 from study.tasks.clips.nets.contract import Details, Features, Groups, GroupShapes
 from study.tasks.clips.nets.resampling import PoolTo, hat_weights, sample_frames
-from study.errors import InputError
-from study.config.registry import Range, component
 
+PositionForm = Annotated[
+    Literal["corrected", "released"],
+    "where offsets of zero sample: on the frames, or as the authors' code does",
+]
+Scale = Annotated[
+    Literal["1/C", "1/sqrt(d)"],
+    "of the similarity: by the clip's channels (released) or by the tokens' length",
+]
+OffsetHeads = Literal["two", "shared"]
 SIMILARITY_SIDE = 7
 SIMILARITY_CHANNELS = 7
 
@@ -45,20 +54,12 @@ def even_odd(features: Features) -> nn.Module:
 def issm(
     features: Features,
     *,
-    positions: Annotated[
-        Literal["corrected", "released"],
-        "where offsets of zero sample: on the frames, or as the authors' code does",
-    ] = "corrected",
+    positions: PositionForm = "corrected",
     receptive_field: Annotated[
         float, Range(0, 8), "greatest offset in time steps; 0 is the same as frozen"
     ] = 2.0,
-    scale: Annotated[
-        Literal["1/C", "1/sqrt(d)"],
-        "of the similarity: by the clip's channels (released) or by the tokens' length",
-    ] = "1/C",
-    offset_heads: Annotated[
-        Literal["two", "shared"], "a linear layer for each group, or one for both"
-    ] = "two",
+    scale: Scale = "1/C",
+    offset_heads: Annotated[OffsetHeads, "a linear layer for each group, or one for both"] = "two",
     frozen: Annotated[bool, "keep every offset at zero: resampling without content"] = False,
 ) -> nn.Module:
     """Soft resampling around even and odd frames by learned offsets from the similarity between frames."""
@@ -71,10 +72,7 @@ def issm(
 def offsets(
     features: Features,
     *,
-    positions: Annotated[
-        Literal["corrected", "released"],
-        "where offsets of zero sample: on the frames, or as the authors' code does",
-    ] = "corrected",
+    positions: PositionForm = "corrected",
     receptive_field: Annotated[float, Range(0.01, 8), "greatest offset in time steps"] = 2.0,
 ) -> nn.Module:
     """Learned offsets that are the same for every clip: ISSM without its similarity."""
@@ -85,10 +83,7 @@ def offsets(
 def weighting(
     features: Features,
     *,
-    scale: Annotated[
-        Literal["1/C", "1/sqrt(d)"],
-        "of the similarity: by the clip's channels (released) or by the tokens' length",
-    ] = "1/sqrt(d)",
+    scale: Scale = "1/sqrt(d)",
 ) -> nn.Module:
     """Frames averaged by softmax of their similarity (static) or dissimilarity (dynamic), without positions."""
     return Weighting(features, scale)
@@ -150,7 +145,7 @@ class Similarity(nn.Module):
     and GELU, and flattened: ``Z`` (B, T, d). The similarity is ``Z Z^T * scale``, (B, T, T).
     """
 
-    def __init__(self, features: Features, scale: Literal["1/C", "1/sqrt(d)"]) -> None:
+    def __init__(self, features: Features, scale: Scale) -> None:
         super().__init__()
         self.pool = PoolTo(features.height, features.width, SIMILARITY_SIDE)
         self.embed = nn.Conv2d(features.channels, SIMILARITY_CHANNELS, kernel_size=1)
@@ -171,7 +166,7 @@ class Positions(nn.Module):
     even: Tensor
     odd: Tensor
 
-    def __init__(self, frames: int, form: Literal["corrected", "released"]) -> None:
+    def __init__(self, frames: int, form: PositionForm) -> None:
         super().__init__()
         self.frames, self.form = frames, form
         steps = torch.arange(frames, dtype=torch.float32)
@@ -190,7 +185,7 @@ class Positions(nn.Module):
 class FrozenISSM(nn.Module):
     """ISSM with every offset at zero: no parameters; corrected positions are then the even-odd split."""
 
-    def __init__(self, features: Features, positions: Literal["corrected", "released"]) -> None:
+    def __init__(self, features: Features, positions: PositionForm) -> None:
         super().__init__()
         self.groups = halved(features, "issm")
         self.positions = Positions(features.frames, positions)
@@ -212,10 +207,10 @@ class ISSM(nn.Module):
     def __init__(
         self,
         features: Features,
-        positions: Literal["corrected", "released"],
+        positions: PositionForm,
         receptive_field: float,
-        scale: Literal["1/C", "1/sqrt(d)"],
-        offset_heads: Literal["two", "shared"],
+        scale: Scale,
+        offset_heads: OffsetHeads,
     ) -> None:
         super().__init__()
         self.groups = halved(features, "issm")
@@ -245,9 +240,7 @@ class ISSM(nn.Module):
 class LearnedOffsets(nn.Module):
     """One learned offset for each sampled frame, within (-receptive_field, receptive_field) time steps."""
 
-    def __init__(
-        self, features: Features, positions: Literal["corrected", "released"], receptive_field: float
-    ) -> None:
+    def __init__(self, features: Features, positions: PositionForm, receptive_field: float) -> None:
         super().__init__()
         self.groups = halved(features, "offsets")
         self.positions = Positions(features.frames, positions)
@@ -272,7 +265,7 @@ class Weighting(nn.Module):
     Every even row of ``softmax(S)`` gives a static frame, every odd row of ``softmax(-S)`` a dynamic one.
     """
 
-    def __init__(self, features: Features, scale: Literal["1/C", "1/sqrt(d)"]) -> None:
+    def __init__(self, features: Features, scale: Scale) -> None:
         super().__init__()
         self.groups = halved(features, "weighting")
         self.similarity = Similarity(features, scale)

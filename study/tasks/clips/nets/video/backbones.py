@@ -10,13 +10,15 @@ from typing import Annotated
 import torch
 from torch import Tensor, nn
 
+from study.config.registry import Range, component
+from study.errors import InputError
+from study.tasks.clips.data.contract import ClipShape
 from study.tasks.clips.nets.contract import Details, Features, need_size
 from study.tasks.clips.nets.resampling import PoolTo
-from study.tasks.clips.nets.weights import start_from
-from study.tasks.clips.data.contract import ClipShape
-from study.errors import InputError
-from study.config.registry import File, Range, component
+from study.tasks.clips.nets.weights import SCRATCH, WeightsFile, start_from
 
+FirstWidth = Annotated[int, Range(8, 96), "channels of the first stage and of every attention head"]
+DropPath = Annotated[float, Range(0, 0.9), "stochastic depth of the last block, in training"]
 CONV_TINY_SIDE = 4
 
 
@@ -96,8 +98,8 @@ class MViTStage:
 def mvit_tiny(
     shape: ClipShape,
     *,
-    width: Annotated[int, Range(8, 96), "channels of the first stage and of every attention head"] = 32,
-    drop_path: Annotated[float, Range(0, 0.9), "stochastic depth of the last block, in training"] = 0.0,
+    width: FirstWidth = 32,
+    drop_path: DropPath = 0.0,
 ) -> nn.Module:
     """torchvision's MViT blocks with tiny settings: three stages, four blocks."""
     need_size(shape, "mvit-tiny", pixels=32)
@@ -111,9 +113,9 @@ def mvit_tiny(
 def mfvit_xs(
     shape: ClipShape,
     *,
-    width: Annotated[int, Range(8, 96), "channels of the first stage and of every attention head"] = 96,
-    drop_path: Annotated[float, Range(0, 0.9), "stochastic depth of the last block, in training"] = 0.2,
-    weights: Annotated[str, File(), "a weights file to start from, as 'study weights' makes it"] = "scratch",
+    width: FirstWidth = 96,
+    drop_path: DropPath = 0.2,
+    weights: WeightsFile = SCRATCH,
 ) -> nn.Module:
     """The paper's MFViT-XS: ten MViTv2 blocks in four stages, eight time steps from 8, 16 or 32 frames."""
     need_size(shape, "mfvit-xs", pixels=32)

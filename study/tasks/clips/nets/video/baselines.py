@@ -5,16 +5,23 @@ Each is a backbone, a read-out of its last stage and a head; `plain` makes one o
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from collections.abc import Callable
+from functools import partial
+from typing import Annotated, Any
 
 from torch import Tensor, nn
 
-from study.tasks.clips.nets.video import temporal
-from study.tasks.clips.nets.video import torchvision_backbones as backbones
+from study.config.registry import Part, Range, component
+from study.tasks.clips.data.contract import ClipShape
 from study.tasks.clips.nets.contract import Build, Details, Groups, GroupShapes, Output
 from study.tasks.clips.nets.ifdd.readouts import mean
-from study.tasks.clips.data.contract import ClipShape
-from study.config.registry import Part, Range, component
+from study.tasks.clips.nets.video import temporal
+from study.tasks.clips.nets.video import torchvision_backbones as backbones
+from study.tasks.clips.nets.video.backbones import DropPath
+from study.tasks.clips.nets.video.temporal import Layers
+from study.tasks.clips.nets.video.torchvision_backbones import ImageNet, Kinetics, NormMomentum, Width
+
+HeadPart = Annotated[Part, "feature vector to logits"]
 
 
 class Baseline(nn.Module):
@@ -37,11 +44,6 @@ class Baseline(nn.Module):
         return Output(logits, None, details)
 
 
-def unsplit(backbone: Any) -> GroupShapes:
-    """Return what a read-out is built from where a backbone's last stage is left whole."""
-    return GroupShapes(None, backbone.stages[-1])
-
-
 @component("network")
 def plain(
     shape: ClipShape,
@@ -50,17 +52,18 @@ def plain(
     *,
     backbone: Annotated[Part, "clips to feature maps"] = "conv-tiny",
     readout: Annotated[Part, "last stage to one feature vector"] = "mean",
-    head: Annotated[Part, "feature vector to logits"] = "linear",
+    head: HeadPart = "linear",
 ) -> nn.Module:
     """Any backbone with a read-out and a head: what it does without IFDD."""
     trunk = build("backbone", backbone, shape)
-    summary = build("readout", readout, unsplit(trunk))
-    return Baseline(trunk, summary, build("head", head, summary.features, classes))
+    return whole(trunk, partial(build, "readout", readout), classes, build, head)
 
 
-def averaged(trunk: nn.Module, classes: int, build: Build, head: Part) -> Baseline:
-    """Return a backbone with the mean over time and space, and a head."""
-    summary: Any = mean(unsplit(trunk))
+def whole(
+    trunk: Any, readout: Callable[[GroupShapes], Any], classes: int, build: Build, head: Part
+) -> Baseline:
+    """Return a backbone with a read-out, built for the shape of its last stage, and a head."""
+    summary = readout(GroupShapes(None, trunk.stages[-1]))
     return Baseline(trunk, summary, build("head", head, summary.features, classes))
 
 
@@ -70,12 +73,12 @@ def r3d_18(
     classes: int,
     build: Build,
     *,
-    width: Annotated[float, Range(0.05, 2), "multiplier of all channels; 1 as published"] = 1.0,
-    weights: Annotated[Literal["scratch", "kinetics-400"], "random, or torchvision's"] = "scratch",
-    head: Annotated[Part, "feature vector to logits"] = "linear",
+    width: Width = 1.0,
+    weights: Kinetics = "scratch",
+    head: HeadPart = "linear",
 ) -> nn.Module:
     """ResNet-18 of 3-D convolutions (Tran et al., CVPR 2018)."""
-    return averaged(backbones.r3d_18(shape, width=width, weights=weights), classes, build, head)
+    return whole(backbones.r3d_18(shape, width=width, weights=weights), mean, classes, build, head)
 
 
 @component("network")
@@ -84,12 +87,12 @@ def mc3_18(
     classes: int,
     build: Build,
     *,
-    width: Annotated[float, Range(0.05, 2), "multiplier of all channels; 1 as published"] = 1.0,
-    weights: Annotated[Literal["scratch", "kinetics-400"], "random, or torchvision's"] = "scratch",
-    head: Annotated[Part, "feature vector to logits"] = "linear",
+    width: Width = 1.0,
+    weights: Kinetics = "scratch",
+    head: HeadPart = "linear",
 ) -> nn.Module:
     """ResNet-18 of 3-D, then 2-D convolutions (Tran et al., CVPR 2018)."""
-    return averaged(backbones.mc3_18(shape, width=width, weights=weights), classes, build, head)
+    return whole(backbones.mc3_18(shape, width=width, weights=weights), mean, classes, build, head)
 
 
 @component("network")
@@ -98,12 +101,12 @@ def r2plus1d_18(
     classes: int,
     build: Build,
     *,
-    width: Annotated[float, Range(0.05, 2), "multiplier of all channels; 1 as published"] = 1.0,
-    weights: Annotated[Literal["scratch", "kinetics-400"], "random, or torchvision's"] = "scratch",
-    head: Annotated[Part, "feature vector to logits"] = "linear",
+    width: Width = 1.0,
+    weights: Kinetics = "scratch",
+    head: HeadPart = "linear",
 ) -> nn.Module:
     """ResNet-18 of convolutions over space, then time (Tran et al., CVPR 2018)."""
-    return averaged(backbones.r2plus1d_18(shape, width=width, weights=weights), classes, build, head)
+    return whole(backbones.r2plus1d_18(shape, width=width, weights=weights), mean, classes, build, head)
 
 
 @component("network")
@@ -112,19 +115,14 @@ def s3d(
     classes: int,
     build: Build,
     *,
-    width: Annotated[float, Range(0.05, 2), "multiplier of all channels; 1 as published"] = 1.0,
-    weights: Annotated[Literal["scratch", "kinetics-400"], "random, or torchvision's"] = "scratch",
-    norm_momentum: Annotated[
-        float,
-        Range(0.001, 1),
-        "a batch's share in the norms' running statistics; torchvision's 0.001 needs thousands of steps",
-    ] = 0.1,
-    head: Annotated[Part, "feature vector to logits"] = "linear",
+    width: Width = 1.0,
+    weights: Kinetics = "scratch",
+    norm_momentum: NormMomentum = 0.1,
+    head: HeadPart = "linear",
 ) -> nn.Module:
     """Separable 3-D Inception (Xie et al., ECCV 2018), averaged before its classifier."""
-    return averaged(
-        backbones.s3d(shape, width=width, weights=weights, norm_momentum=norm_momentum), classes, build, head
-    )
+    trunk = backbones.s3d(shape, width=width, weights=weights, norm_momentum=norm_momentum)
+    return whole(trunk, mean, classes, build, head)
 
 
 @component("network")
@@ -133,15 +131,14 @@ def swin3d_t(
     classes: int,
     build: Build,
     *,
-    width: Annotated[float, Range(0.05, 2), "multiplier of all channels; 1 as published"] = 1.0,
-    weights: Annotated[Literal["scratch", "kinetics-400"], "random, or torchvision's"] = "scratch",
-    drop_path: Annotated[float, Range(0, 0.9), "stochastic depth of the last block, in training"] = 0.1,
-    head: Annotated[Part, "feature vector to logits"] = "linear",
+    width: Width = 1.0,
+    weights: Kinetics = "scratch",
+    drop_path: DropPath = 0.1,
+    head: HeadPart = "linear",
 ) -> nn.Module:
     """Video Swin Transformer, tiny (Liu et al., CVPR 2022)."""
-    return averaged(
-        backbones.swin3d_t(shape, width=width, weights=weights, drop_path=drop_path), classes, build, head
-    )
+    trunk = backbones.swin3d_t(shape, width=width, weights=weights, drop_path=drop_path)
+    return whole(trunk, mean, classes, build, head)
 
 
 @component("network")
@@ -150,14 +147,14 @@ def mvit_v2_s(
     classes: int,
     build: Build,
     *,
-    width: Annotated[float, Range(0.05, 2), "multiplier of all channels; 1 as published"] = 1.0,
-    weights: Annotated[Literal["scratch", "kinetics-400"], "random, or torchvision's"] = "scratch",
-    drop_path: Annotated[float, Range(0, 0.9), "stochastic depth of the last block, in training"] = 0.2,
-    head: Annotated[Part, "feature vector to logits"] = "linear",
+    width: Width = 1.0,
+    weights: Kinetics = "scratch",
+    drop_path: DropPath = 0.2,
+    head: HeadPart = "linear",
 ) -> nn.Module:
     """Multiscale Vision Transformer v2, small (Li et al., CVPR 2022), read from its class token."""
     trunk: Any = backbones.mvit_v2_s(shape, width=width, weights=weights, drop_path=drop_path)
-    return averaged(backbones.ClassToken(trunk), classes, build, head)
+    return whole(backbones.ClassToken(trunk), mean, classes, build, head)
 
 
 @component("network")
@@ -166,15 +163,14 @@ def resnet18_lstm(
     classes: int,
     build: Build,
     *,
-    width: Annotated[float, Range(0.05, 2), "multiplier of all channels; 1 as published"] = 1.0,
-    weights: Annotated[Literal["scratch", "imagenet-1k"], "random, or torchvision's"] = "scratch",
-    layers: Annotated[int, Range(1, 4), "layers of the LSTM"] = 1,
-    head: Annotated[Part, "feature vector to logits"] = "linear",
+    width: Width = 1.0,
+    weights: ImageNet = "scratch",
+    layers: Annotated[Layers, "layers of the LSTM"] = 1,
+    head: HeadPart = "linear",
 ) -> nn.Module:
     """ResNet-18 on every frame, then an LSTM and its last state."""
     trunk = backbones.resnet_18(shape, width=width, weights=weights)
-    summary: Any = temporal.lstm(unsplit(trunk), layers=layers)
-    return Baseline(trunk, summary, build("head", head, summary.features, classes))
+    return whole(trunk, partial(temporal.lstm, layers=layers), classes, build, head)
 
 
 @component("network")
@@ -183,15 +179,14 @@ def resnet18_gru(
     classes: int,
     build: Build,
     *,
-    width: Annotated[float, Range(0.05, 2), "multiplier of all channels; 1 as published"] = 1.0,
-    weights: Annotated[Literal["scratch", "imagenet-1k"], "random, or torchvision's"] = "scratch",
-    layers: Annotated[int, Range(1, 4), "layers of the GRU"] = 1,
-    head: Annotated[Part, "feature vector to logits"] = "linear",
+    width: Width = 1.0,
+    weights: ImageNet = "scratch",
+    layers: Annotated[Layers, "layers of the GRU"] = 1,
+    head: HeadPart = "linear",
 ) -> nn.Module:
     """ResNet-18 on every frame, then a GRU and its last state."""
     trunk = backbones.resnet_18(shape, width=width, weights=weights)
-    summary: Any = temporal.gru(unsplit(trunk), layers=layers)
-    return Baseline(trunk, summary, build("head", head, summary.features, classes))
+    return whole(trunk, partial(temporal.gru, layers=layers), classes, build, head)
 
 
 @component("network")
@@ -200,13 +195,12 @@ def resnet18_transformer(
     classes: int,
     build: Build,
     *,
-    width: Annotated[float, Range(0.05, 2), "multiplier of all channels; 1 as published"] = 1.0,
-    weights: Annotated[Literal["scratch", "imagenet-1k"], "random, or torchvision's"] = "scratch",
-    layers: Annotated[int, Range(1, 4), "layers of the Transformer"] = 1,
+    width: Width = 1.0,
+    weights: ImageNet = "scratch",
+    layers: Annotated[Layers, "layers of the Transformer"] = 1,
     heads: Annotated[int, Range(1, 64), "attention heads; must divide the channels, 512 x width"] = 8,
-    head: Annotated[Part, "feature vector to logits"] = "linear",
+    head: HeadPart = "linear",
 ) -> nn.Module:
     """ResNet-18 on every frame, then a Transformer over time and the mean."""
     trunk = backbones.resnet_18(shape, width=width, weights=weights)
-    summary: Any = temporal.transformer(unsplit(trunk), layers=layers, heads=heads)
-    return Baseline(trunk, summary, build("head", head, summary.features, classes))
+    return whole(trunk, partial(temporal.transformer, layers=layers, heads=heads), classes, build, head)

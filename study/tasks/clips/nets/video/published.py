@@ -18,8 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from study.tasks.clips.data.contract import ClipShape
 from study.errors import InputError
+from study.tasks.clips.data.contract import ClipShape
 
 RGB = 3
 HEADS = ("fc.", "head.", "classifier.")

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
 
+from study.config.registry import Range, component
 from study.tasks.clips.nets.attention import head_width
 from study.tasks.clips.nets.contract import Features, GroupShapes
-from study.tasks.clips.nets.ifdd.readouts import ReadOut
-from study.config.registry import Range, component
+from study.tasks.clips.nets.ifdd.readouts import Group, Heads, ReadOut
+
+Layers = Annotated[int, Range(1, 4)]
 
 
 @component("readout")
 def lstm(
     groups: GroupShapes,
     *,
-    group: Annotated[
-        Literal["dynamic", "static", "both"], "the group that the clip is classified from"
-    ] = "dynamic",
-    layers: Annotated[int, Range(1, 4), "layers of the LSTM, each as wide as the features"] = 1,
+    group: Group = "dynamic",
+    layers: Annotated[Layers, "layers of the LSTM, each as wide as the features"] = 1,
 ) -> nn.Module:
     """The last state of an LSTM over the frames' means."""
     return ReadOut(
@@ -36,10 +36,8 @@ def lstm(
 def gru(
     groups: GroupShapes,
     *,
-    group: Annotated[
-        Literal["dynamic", "static", "both"], "the group that the clip is classified from"
-    ] = "dynamic",
-    layers: Annotated[int, Range(1, 4), "layers of the GRU, each as wide as the features"] = 1,
+    group: Group = "dynamic",
+    layers: Annotated[Layers, "layers of the GRU, each as wide as the features"] = 1,
 ) -> nn.Module:
     """The last state of a GRU over the frames' means."""
     return ReadOut(
@@ -55,11 +53,9 @@ def gru(
 def transformer(
     groups: GroupShapes,
     *,
-    group: Annotated[
-        Literal["dynamic", "static", "both"], "the group that the clip is classified from"
-    ] = "dynamic",
-    layers: Annotated[int, Range(1, 4), "layers of the Transformer"] = 1,
-    heads: Annotated[int, Range(1, 64), "attention heads; must divide the channels"] = 8,
+    group: Group = "dynamic",
+    layers: Annotated[Layers, "layers of the Transformer"] = 1,
+    heads: Heads = 8,
 ) -> nn.Module:
     """A Transformer over the frames' means with learned positions, then the mean over time."""
     return ReadOut(groups, group, lambda features: TemporalTransformer(features, layers, heads))

@@ -14,20 +14,29 @@ from typing import Annotated, Any, Literal
 import torch
 from torch import Tensor, nn
 
-from study.tasks.clips.nets.video.backbones import MViT, MViTStage, halved
-from study.tasks.clips.nets.contract import Details, Features, need_size
-from study.tasks.clips.nets.video.published import Published, with_weights
-from study.tasks.clips.data.contract import ClipShape
-from study.errors import InputError
 from study.config.registry import Range, component
+from study.errors import InputError
+from study.tasks.clips.data.contract import ClipShape
+from study.tasks.clips.nets.contract import Details, Features, need_size
+from study.tasks.clips.nets.video.backbones import DropPath, MViT, MViTStage, halved
+from study.tasks.clips.nets.video.published import Published, with_weights
+
+Width = Annotated[float, Range(0.05, 2), "multiplier of all channels; 1 as published"]
+Kinetics = Annotated[Literal["scratch", "kinetics-400"], "random, or torchvision's"]
+ImageNet = Annotated[Literal["scratch", "imagenet-1k"], "random, or torchvision's"]
+NormMomentum = Annotated[
+    float,
+    Range(0.001, 1),
+    "a batch's share in the norms' running statistics; torchvision's 0.001 needs thousands of steps",
+]
 
 
 @component("backbone")
 def r3d_18(
     shape: ClipShape,
     *,
-    width: Annotated[float, Range(0.05, 2), "multiplier of all channels; 1 as published"] = 1.0,
-    weights: Annotated[Literal["scratch", "kinetics-400"], "random, or torchvision's"] = "scratch",
+    width: Width = 1.0,
+    weights: Kinetics = "scratch",
 ) -> nn.Module:
     """ResNet-18 of 3-D convolutions (Tran et al., CVPR 2018); time is halved three times."""
     from torchvision.models.video.resnet import Conv3DSimple
@@ -47,8 +56,8 @@ def r3d_18(
 def mc3_18(
     shape: ClipShape,
     *,
-    width: Annotated[float, Range(0.05, 2), "multiplier of all channels; 1 as published"] = 1.0,
-    weights: Annotated[Literal["scratch", "kinetics-400"], "random, or torchvision's"] = "scratch",
+    width: Width = 1.0,
+    weights: Kinetics = "scratch",
 ) -> nn.Module:
     """ResNet-18 of 3-D, then 2-D convolutions (Tran et al., CVPR 2018); every frame is kept."""
     from torchvision.models.video.resnet import Conv3DNoTemporal, Conv3DSimple
@@ -69,8 +78,8 @@ def mc3_18(
 def r2plus1d_18(
     shape: ClipShape,
     *,
-    width: Annotated[float, Range(0.05, 2), "multiplier of all channels; 1 as published"] = 1.0,
-    weights: Annotated[Literal["scratch", "kinetics-400"], "random, or torchvision's"] = "scratch",
+    width: Width = 1.0,
+    weights: Kinetics = "scratch",
 ) -> nn.Module:
     """ResNet-18 of convolutions over space, then time (Tran et al., CVPR 2018); time is halved three times."""
     from torchvision.models.video.resnet import Conv2Plus1D
@@ -90,13 +99,9 @@ def r2plus1d_18(
 def s3d(
     shape: ClipShape,
     *,
-    width: Annotated[float, Range(0.05, 2), "multiplier of all channels; 1 as published"] = 1.0,
-    weights: Annotated[Literal["scratch", "kinetics-400"], "random, or torchvision's"] = "scratch",
-    norm_momentum: Annotated[
-        float,
-        Range(0.001, 1),
-        "a batch's share in the norms' running statistics; torchvision's 0.001 needs thousands of steps",
-    ] = 0.1,
+    width: Width = 1.0,
+    weights: Kinetics = "scratch",
+    norm_momentum: NormMomentum = 0.1,
 ) -> nn.Module:
     """Separable 3-D Inception (Xie et al., ECCV 2018); time is halved three times."""
     need_clip(shape, "s3d", frames=8, pixels=32)
@@ -114,9 +119,9 @@ def s3d(
 def swin3d_t(
     shape: ClipShape,
     *,
-    width: Annotated[float, Range(0.05, 2), "multiplier of all channels; 1 as published"] = 1.0,
-    weights: Annotated[Literal["scratch", "kinetics-400"], "random, or torchvision's"] = "scratch",
-    drop_path: Annotated[float, Range(0, 0.9), "stochastic depth of the last block, in training"] = 0.1,
+    width: Width = 1.0,
+    weights: Kinetics = "scratch",
+    drop_path: DropPath = 0.1,
 ) -> nn.Module:
     """Video Swin Transformer, tiny (Liu et al., CVPR 2022); time is halved once."""
     need_clip(shape, "swin3d-t", frames=4, pixels=32)
@@ -143,9 +148,9 @@ MVIT_PREFIXES = {
 def mvit_v2_s(
     shape: ClipShape,
     *,
-    width: Annotated[float, Range(0.05, 2), "multiplier of all channels; 1 as published"] = 1.0,
-    weights: Annotated[Literal["scratch", "kinetics-400"], "random, or torchvision's"] = "scratch",
-    drop_path: Annotated[float, Range(0, 0.9), "stochastic depth of the last block, in training"] = 0.2,
+    width: Width = 1.0,
+    weights: Kinetics = "scratch",
+    drop_path: DropPath = 0.2,
 ) -> nn.Module:
     """Multiscale Vision Transformer v2, small (Li et al., CVPR 2022); time is halved once."""
     need_clip(shape, "mvit-v2-s", frames=4, pixels=32)
@@ -172,8 +177,8 @@ def mvit_v2_s(
 def resnet_18(
     shape: ClipShape,
     *,
-    width: Annotated[float, Range(0.05, 2), "multiplier of all channels; 1 as published"] = 1.0,
-    weights: Annotated[Literal["scratch", "imagenet-1k"], "random, or torchvision's"] = "scratch",
+    width: Width = 1.0,
+    weights: ImageNet = "scratch",
 ) -> nn.Module:
     """ResNet-18 on every frame by itself (He et al., CVPR 2016)."""
     need_clip(shape, "resnet-18", frames=1, pixels=32)

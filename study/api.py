@@ -1,0 +1,286 @@
+"""The Python interface: load a study, plan it, run it, read its findings."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from study.errors import InputError
+
+if TYPE_CHECKING:
+    from study.analysis.findings import Findings
+    from study.config.settings import Settings
+    from study.config.study import StudySpec
+    from study.engine.cache import Listing
+    from study.engine.events import Event, Listener
+    from study.executors.base import Executor
+    from study.ledger.record import StudyRecord
+    from study.ledger.store import Ledger
+
+Progress = Callable[[int, int], None]
+
+
+def load(
+    path: str | Path,
+    preset: str | None = None,
+    changes: Mapping[str, Any] | Iterable[str] = (),
+    *,
+    home: str | Path | None = None,
+    progress: Progress | None = None,
+) -> Study:
+    """Return a study, validated and compiled; nothing is written or trained.
+
+    Args:
+        path: The study's TOML file.
+        preset: The name of a preset of the study.
+        changes: Values that replace the study's own, as ``{"train.epochs": 3}`` or ``["train.epochs=3"]``.
+        home: The folder whose study.toml counts, or the nearest one above; the working folder by default.
+        progress: Takes how many examples of how many have been read, where a data set is read for the first time.
+
+    Raises:
+        InputError: A mistake in the file, with the key, what is allowed and the nearest name.
+    """
+    from study.config.compile import compile_study
+    from study.config.settings import settings as read_settings
+    from study.config.study import load as read
+    from study.engine.accept import accepted, keep
+    from study.executors.devices import choose_device, cuda_devices
+    from study.ledger.store import Ledger
+
+    settings = read_settings(Path(home) if home is not None else Path.cwd())
+    put_on_path(Path(path).resolve().parent, settings.home)
+    spec = read(Path(path), preset, list(_texts(changes)))
+    device = choose_device(settings.device, () if settings.device == "cpu" else cuda_devices())
+    record = compile_study(spec, settings, device, progress)
+    ledger = Ledger(settings.ledger)
+    return Study(spec, keep(record, accepted(record, ledger)), settings)
+
+
+def put_on_path(*folders: Path) -> None:
+    """Let the user's modules be found in `folders`, the first of them first."""
+    for folder in reversed(folders):
+        if str(folder) not in sys.path:
+            sys.path.insert(0, str(folder))
+
+
+def _texts(changes: Mapping[str, Any] | Iterable[str]) -> Iterable[str]:
+    from study.config.tables import as_setting
+
+    if isinstance(changes, Mapping):
+        return [as_setting(key, value) for key, value in changes.items()]
+    return changes
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run of a study would do; prints as text."""
+
+    study: StudyRecord
+    spec: StudySpec
+    listing: Listing
+
+    @property
+    def trainings(self) -> int:
+        """How many trainings the study asks for in all."""
+        from study.engine.plan import size
+
+        return size(self.study)
+
+    @property
+    def cached(self) -> int:
+        """How many of them are done."""
+        return sum(listed.is_done for listed in self.listing.decided)
+
+    def __str__(self) -> str:
+        from study.cli.display import describe_plan
+
+        return describe_plan(self.study, self.spec, self.listing)
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study, compiled: what it asks, and what this machine's ledger holds of it."""
+
+    spec: StudySpec
+    record: StudyRecord
+    settings: Settings
+
+    @property
+    def name(self) -> str:
+        """The name of its file, with its preset and changes, such as ``issm@smoke``."""
+        return self.record.name
+
+    @property
+    def question(self) -> str:
+        """What the study asks."""
+        return self.record.question
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """Where runs and studies are kept."""
+        from study.ledger.store import Ledger
+
+        return Ledger(self.settings.ledger)
+
+    @property
+    def reports(self) -> Path:
+        """The folder that the study's report is written to."""
+        return self.settings.reports / self.name
+
+    def accept_code(self) -> Study:
+        """Return the study with the runs of earlier code that could stand for its own; nothing is written yet."""
+        from study.engine.accept import acceptable, keep
+
+        return replace(self, record=keep(self.record, acceptable(self.record, self.ledger)))
+
+    def plan(self) -> Plan:
+        """Return each training that the study asks for: cached, unfinished or new; nothing is trained."""
+        from study.engine.cache import listing
+
+        record = self.ledger.with_suggestions(self.record)
+        return Plan(record, self.spec, listing(record, self.ledger))
+
+    def check(self) -> None:
+        """Try every variant on one batch, unless all trainings are done.
+
+        Raises:
+            InputError: A variant that cannot be trained, with the reason.
+        """
+        from study.config.compile import check
+        from study.engine import jobs
+        from study.engine.plan import size
+
+        if jobs.done(self.record, self.ledger) < size(self.record):
+            check(self.record)
+
+    def run(
+        self,
+        *,
+        retry_failed: bool = False,
+        listeners: Iterable[Listener] | None = None,
+        executor: Executor | None = None,
+    ) -> Findings:
+        """Train what is missing, write the report and return the findings.
+
+        Args:
+            retry_failed: Try runs again that failed before.
+            listeners: Take every event; a display of the progress where it is None.
+            executor: Runs the trainings; processes on this machine where it is None.
+
+        Raises:
+            InputError: A variant that cannot be trained, before anything is written.
+            StudyError: Another process runs the study, or the disk is full.
+        """
+        from study.engine import conductor, jobs
+        from study.tracking import optuna
+        from study.tracking.mlflow import mirror
+
+        task = self._task()
+        if hasattr(task, "prepare") and jobs.done(self.record, self.ledger) == 0:
+            task.prepare()
+        with ExitStack() as stack:
+            if (
+                executor is None
+            ):  # first, for the workers' libraries are imported while the variants are tried
+                executor = stack.enter_context(closing(self._workers(task)))
+            self.check()
+            self._make_folders()
+            self.ledger.accept(self.record.accepted_code)
+            if retry_failed:
+                jobs.forget_failures(self.record, self.ledger)
+            if listeners is None:
+                from rich.console import Console
+
+                from study.cli.display import Display
+
+                listeners = [stack.enter_context(Display(Console()))]
+            mirrors = (
+                stack.enter_context(mirror(self.settings.mlflow, self.settings.artifacts, self.name)),
+                stack.enter_context(optuna.mirror(self.spec.search.storage)),
+            )
+            everybody = (*listeners, *mirrors)
+
+            def notify(event: Event) -> None:
+                for listener in everybody:
+                    listener(event)
+
+            return conductor.run(
+                self.record,
+                self.ledger,
+                executor,
+                self.settings.reports,
+                notify,
+                keep=self.settings.keep,
+                computes=_computes(self.record),
+                environment=getattr(task, "environment", {}),
+            )
+
+    def report(self) -> Findings:
+        """Write the report anew from the ledger and return the findings; nothing is trained."""
+        return write_report(self.name, self.settings)
+
+    def _task(self) -> Any:
+        return _task_of(self.record)
+
+    def _workers(self, task: Any) -> Executor:
+        from study.executors.devices import cpu_cores, cuda_devices, gpu_slots
+        from study.executors.local import LocalWorkers
+
+        template = self.record.variants[0].template
+        devices = cuda_devices() if template.device == "cuda" else ()
+        each = int(template.options.get("gpus") or 1)
+        cores = max(1, len(cpu_cores()) // max(1, template.threads))
+        auto = gpu_slots(devices, each, self.settings.runs_per_gpu) if devices else cores
+        workers = auto if self.settings.workers == "auto" else self.settings.workers
+        return LocalWorkers(workers, devices, task.preload)
+
+    def _make_folders(self) -> None:
+        for key, folder in (("ledger", self.settings.ledger), ("reports", self.settings.reports)):
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise InputError(f"study.toml: {key}: {folder} cannot be made: {error.strerror}.") from None
+
+
+def write_report(name: str, settings: Settings) -> Findings:
+    """Write the report of a study anew from the ledger alone, and return the findings.
+
+    Raises:
+        InputError: The ledger has no such study.
+    """
+    from study.engine import conductor
+    from study.ledger.store import Ledger
+
+    ledger = Ledger(settings.ledger)
+    record = ledger.study(name)
+    put_on_path(*map(Path, record.variants[0].template.paths))
+    return conductor.report(name, ledger, settings.reports, lambda event: None, _computes(record))
+
+
+def _task_of(record: StudyRecord) -> Any:
+    from study.config.registry import Registry
+
+    template = record.variants[0].template
+    return Registry(template.modules, template.task).task(template.options or {"name": template.task})
+
+
+def _computes(record: StudyRecord) -> dict[str, Callable[..., float]]:
+    """Return the functions of a study's metrics that can be computed from predictions."""
+    try:
+        task = _task_of(record)
+    except InputError:  # the task's module is no longer there: the report does without
+        return {}
+    names = {metric.name for metric in record.metrics}
+    return {
+        name: metric.compute
+        for name, metric in task.metrics.items()
+        if name in names and metric.compute is not None
+    }

@@ -1,0 +1,260 @@
+"""Components as their source declares them, read without importing their modules.
+
+Annotations of a builder's keyword-only parameters are evaluated in a scope that knows the words in `VOCABULARY`,
+names assigned in the module, names imported from other modules, and dataclasses, whose fields become parameters.
+"""
+
+from __future__ import annotations
+
+import ast
+import string
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Any, get_origin, get_type_hints
+
+from study.config.parameters import VOCABULARY, Parameter, check
+from study.config.scopes import Dataclass, Scope, Unresolved, scope_of
+from study.errors import InputError, listing, nearest
+from study.metrics import Metric
+
+ATTRIBUTES: Mapping[str, Mapping[str, Any]] = {
+    "metric": {key: hint for key, hint in get_type_hints(Metric).items() if key not in ("name", "compute")}
+}
+"""What a component's decorator may say beside the kind, by kind, with the type of each value."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """A parameter of a builder that is a dataclass: built from parameters that carry its fields' names."""
+
+    name: str
+    """Of the builder's parameter."""
+    module: str
+    """Where the dataclass lies."""
+    dataclass: str
+    fields: tuple[str, ...]
+    groups: tuple[Group, ...] = ()
+    """Fields that are dataclasses themselves."""
+
+    def __iter__(self) -> Iterator[str]:
+        """Return every field's name, those of the groups inside included."""
+        yield from self.fields
+        for group in self.groups:
+            yield from group
+
+
+@dataclass(frozen=True)
+class Component:
+    """A registered part: where its builder lies and which parameters it has."""
+
+    kind: str
+    name: str
+    module: str
+    function: str
+    help: str
+    parameters: Mapping[str, Parameter]
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    """What its decorator says beside the kind."""
+    context: tuple[str, ...] = ()
+    """Names of the builder's positional parameters."""
+    groups: tuple[Group, ...] = ()
+    where: str = ""
+    """File and line, for messages."""
+
+
+def declarations(module: str) -> tuple[Component, ...]:
+    """Return the components that a module's source declares, without importing the module.
+
+    Raises:
+        InputError: A declaration that cannot be read: file and line are named.
+    """
+    scope = scope_of(module)
+    if scope is None:
+        raise InputError(f"no source file for the component module {module!r}.")
+    return tuple(_Reader(scope).components())
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """Reads declarations in the scope of their module."""
+
+    scope: Scope
+
+    def components(self) -> Iterator[Component]:
+        """Yield what the module declares."""
+        for node in self.scope.tree.body:
+            if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                continue
+            for decorator in node.decorator_list:
+                called = decorator.func if isinstance(decorator, ast.Call) else decorator
+                if getattr(called, "id", getattr(called, "attr", None)) == "component":
+                    yield self._component(node, decorator, f"{self.scope.path}:{node.lineno}")
+
+    def _component(self, node: ast.stmt, decorator: ast.expr, where: str) -> Component:
+        if not isinstance(node, ast.FunctionDef):
+            raise InputError(
+                f"{where}: @component marks a function; write one that returns the object it builds."
+            )
+        kind, attributes = self._decorated(decorator, where)
+        what = f"{where}: the {kind} {node.name!r}"
+        doc = ast.get_docstring(node)
+        if not doc:
+            raise InputError(f"{what} needs a docstring; its first line is shown to users.")
+        if node.args.vararg or node.args.kwarg:
+            raise InputError(f"{what} must name its parameters: no *args, no **kwargs.")
+        parameters: dict[str, Parameter] = {}
+        groups: list[Group] = []
+        for arg, default in zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True):
+            found, group = self.parameter(arg.arg, arg.annotation, default, where)
+            groups += [group] if group else []
+            if twice := sorted(set(found) & set(parameters)):
+                raise InputError(f"{where}: parameter {twice[0]!r} is declared twice.")
+            parameters |= found
+        context = tuple(arg.arg for arg in (*node.args.posonlyargs, *node.args.args))
+        _check_label(attributes.get("label"), parameters, where)
+        return Component(
+            kind=kind,
+            name=node.name.replace("_", "-"),
+            module=self.scope.module,
+            function=node.name,
+            help=doc.splitlines()[0],
+            parameters=parameters,
+            attributes=attributes,
+            context=context,
+            groups=tuple(groups),
+            where=where,
+        )
+
+    def _decorated(self, decorator: ast.expr, where: str) -> tuple[str, dict[str, Any]]:
+        """Return the kind and the attributes that a decorator names."""
+        given: dict[str, ast.expr] = {}
+        if isinstance(decorator, ast.Call):
+            given = {word.arg: word.value for word in decorator.keywords if word.arg}
+            given |= {"kind": decorator.args[0]} if decorator.args else {}
+        kind = given.pop("kind", None)
+        if not isinstance(kind, ast.Constant) or not isinstance(kind.value, str):
+            raise InputError(f'{where}: @component must name a kind in quotes, such as @component("metric").')
+        known = ATTRIBUTES.get(kind.value, {})
+        attributes: dict[str, Any] = {}
+        for key, node in given.items():
+            if key not in known:
+                allowed = f" Allowed: {listing(known)}." if known else ""
+                raise InputError(
+                    f"{where}: a {kind.value} has no attribute {key!r}.{nearest(key, known)}{allowed}"
+                )
+            try:
+                value = self.scope.evaluate(node)
+            except Unresolved:
+                raise InputError(f"{where}: attribute {key!r} must be a literal.") from None
+            attributes[key] = check(known[key], value, f"{where}: attribute {key!r}")
+        return kind.value, attributes
+
+    def parameter(
+        self, name: str, annotation: ast.expr | None, default: ast.expr | None, where: str
+    ) -> tuple[dict[str, Parameter], Group | None]:
+        """Return the parameters that one declaration stands for, and the group where it is a dataclass."""
+        what = f"{where}: parameter {name!r}"
+        if annotation is None:
+            raise InputError(
+                f"{what} needs an annotation such as Annotated[int, Range(0, 3), 'what it does']."
+            )
+        try:
+            kind = self.scope.evaluate(annotation)
+        except Unresolved as error:
+            raise InputError(
+                f"{what}: {error}; an annotation may use only {listing(VOCABULARY)}, names of such annotations "
+                "that the module assigns or imports, and dataclasses of such fields."
+            ) from None
+        if isinstance(kind, Dataclass):
+            return self._group(name, kind, default, where)
+        if get_origin(kind) is not Annotated or not (texts := _texts(kind)):
+            raise InputError(f"{what} needs one line of help: Annotated[type, 'what it does'].")
+        try:
+            value = None if default is None else self.scope.evaluate(default)
+        except Unresolved:
+            value = default
+        if isinstance(value, ast.expr | Dataclass):
+            raise InputError(f"{what}: the default must be a literal, or the name of one in the module.")
+        parameter = Parameter(name, kind, texts[-1], default is None, value)
+        if default is not None and not parameter.is_part:
+            value = parameter.check(value, f"{what}: the default")
+            parameter = replace(parameter, default=value)
+        return {name: parameter}, None
+
+    def _group(
+        self, name: str, found: Dataclass, default: ast.expr | None, where: str
+    ) -> tuple[dict[str, Parameter], Group]:
+        """Return a dataclass's fields as parameters; a default ``Group(field=value)`` changes fields' defaults."""
+        parameters, own, groups = _Reader(found.scope).members(found.node, f"{where}: parameter {name!r}")
+        for key, node in self._changed(name, found, default, where).items():
+            if key not in parameters:
+                raise InputError(
+                    f"{where}: parameter {name!r}: {found.node.name} has no field {key!r}.{nearest(key, parameters)}"
+                )
+            try:
+                value = self.scope.evaluate(node)
+            except Unresolved:
+                raise InputError(f"{where}: parameter {name!r}: {key} must be a literal.") from None
+            value = parameters[key].check(value, f"{where}: parameter {name!r}: {key}")
+            parameters[key] = replace(parameters[key], required=False, default=value)
+        return parameters, Group(name, found.scope.module, found.node.name, own, groups)
+
+    def members(
+        self, node: ast.ClassDef, what: str
+    ) -> tuple[dict[str, Parameter], tuple[str, ...], tuple[Group, ...]]:
+        """Return all parameters of a dataclass, the names of its plain fields, and the groups among them."""
+        pending = f"class {node.name}"
+        if pending in self.scope.pending:
+            raise InputError(f"{what}: {node.name} is a field of itself.")
+        self.scope.pending.add(pending)
+        try:
+            parameters: dict[str, Parameter] = {}
+            own: list[str] = []
+            groups: list[Group] = []
+            for scope, name, annotation, value in self.scope.fields(node):
+                below, group = _Reader(scope).parameter(
+                    name, annotation, value, f"{scope.path}:{annotation.lineno}"
+                )
+                if group:
+                    groups.append(group)
+                else:
+                    own.append(name)
+                if twice := sorted(set(below) & set(parameters)):
+                    raise InputError(f"{what}: {node.name} declares {twice[0]!r} twice.")
+                parameters |= below
+            return parameters, tuple(own), tuple(groups)
+        finally:
+            self.scope.pending.discard(pending)
+
+    def _changed(
+        self, name: str, found: Dataclass, default: ast.expr | None, where: str
+    ) -> dict[str, ast.expr]:
+        if default is None:
+            return {}
+        with_names = isinstance(default, ast.Call) and not default.args
+        try:
+            if with_names and self.scope.evaluate(default.func) == found:  # type: ignore[attr-defined]
+                return {word.arg or "**": word.value for word in default.keywords}  # type: ignore[attr-defined]
+        except Unresolved:
+            pass
+        raise InputError(
+            f"{where}: parameter {name!r}: the default must be {found.node.name}(…) with fields by name."
+        )
+
+
+def _texts(annotation: Any) -> list[str]:
+    return [mark for mark in annotation.__metadata__ if isinstance(mark, str)]
+
+
+def _check_label(label: str | None, parameters: Iterable[str], where: str) -> None:
+    """Raise InputError unless every placeholder of a metric's label is a parameter."""
+    try:
+        named = [name for _, name, _, _ in string.Formatter().parse(label or "") if name is not None]
+    except ValueError as error:
+        raise InputError(f"{where}: attribute 'label': {error}.") from None
+    for name in named:
+        if name not in parameters:
+            raise InputError(
+                f"{where}: attribute 'label': {{{name}}} is no parameter of the metric; "
+                f"allowed: {listing(parameters)}.{nearest(name, parameters)}"
+            )

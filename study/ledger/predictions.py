@@ -1,0 +1,68 @@
+"""What was predicted for each test example, kept for the analysis."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from study.errors import InputError
+from study.files import write
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """One row an example, in the order of the split."""
+
+    ids: NDArray[np.str_]
+    """(n,)"""
+    sources: NDArray[np.str_]
+    """(n,) what each example comes from, such as a person or a film."""
+    labels: NDArray[Any]
+    """(n,) what is true, such as classes from 0."""
+    logits: NDArray[Any]
+    """(n, K) or (n,) what was predicted."""
+    parts: NDArray[np.str_] = field(default_factory=lambda: np.array([], dtype=np.str_))
+    """(n,) the part of the test split that each example is in, such as a scene; (0,), and not in the file, for none."""
+
+
+def save(path: Path, predictions: Predictions) -> None:
+    """Write predictions as a compressed .npz without pickles; the same predictions give the same bytes."""
+    buffer = io.BytesIO()
+    arrays = {f.name: getattr(predictions, f.name) for f in fields(predictions)}
+    if not len(predictions.parts):
+        del arrays["parts"]
+    np.savez_compressed(buffer, allow_pickle=False, **arrays)
+    write(path, buffer.getvalue())
+
+
+def load(path: Path) -> Predictions:
+    """Read what `save` wrote; InputError where the file is something else."""
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            names = [f.name for f in fields(Predictions) if f.name != "parts" or "parts" in stored]
+            return Predictions(**{name: stored[name] for name in names})
+    except (KeyError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise InputError(f"{path}: not a file of predictions: {error}") from None
+
+
+def save_examples(
+    path: Path, ids: Sequence[str], values: Sequence[float], sources: Sequence[str] = ()
+) -> None:
+    """Write one value an example, whose mean is the primary metric, as a compressed .npz without pickles."""
+    buffer = io.BytesIO()
+    of = sources if len(sources) else ids
+    arrays = {
+        "ids": np.asarray(ids, str),
+        "values": np.asarray(values, float),
+        "sources": np.asarray(of, str),
+    }
+    np.savez_compressed(buffer, allow_pickle=False, **arrays)
+    write(path, buffer.getvalue())

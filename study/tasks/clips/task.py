@@ -1,0 +1,306 @@
+"""Video clip classification as a task: kinds of components, data, sources, and the jobs of a run."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, cast
+
+from study.config.registry import Registry, component
+from study.errors import InputError, listing
+from study.metrics import Metric
+from study.records import DataInfo, Measurement, Profile, RunSpec, SplitSizes
+from study.task import Config, Kind, Run, Select, Sources, Task
+from study.tasks.clips.training.settings import Train
+
+if TYPE_CHECKING:
+    from study.tasks.clips.data.contract import Dataset, Split
+
+ENGINE = 1
+"""Raised by hand when the training loop changes numbers: counts towards the identity of every run."""
+WEIGHTS, CHECKPOINT = "weights.safetensors", "checkpoint.pt"
+NETS, DATA, MEASURES = "study.tasks.clips.nets", "study.tasks.clips.data", "study.tasks.clips.measures"
+
+SYNTHETIC = (
+    "The data set is procedural: its faces were drawn by a program. What holds for them is no evidence about "
+    "real faces; run the study on a real data set before you conclude anything about those."
+)
+FINAL = {
+    "train": "trained on the train split, the epoch that is best on the selection split is tested",
+    "train+val": "trained on the train and selection splits for all epochs, the last one is tested (train+val)",
+}
+"""What a repetition's final training is trained on, by ``train.fit``."""
+DEFAULT_K = 2
+"""Of top-k accuracy."""
+FIRST = ("war", "uar")
+"""Metrics of every run, whatever the primary one is; the first is primary where a study names none."""
+
+_KINDS = (
+    Kind("dataset", (), "clips, labels and splits", default="faces"),
+    Kind("network", ("shape", "classes", "build"), "clips to logits", default="ifdd"),
+    Kind("backbone", ("shape",), "clips to feature maps"),
+    Kind("splitter", ("features",), "a clip's frames to a static and a dynamic group"),
+    Kind("lifting", ("groups",), "takes from the dynamic group what the static one predicts"),
+    Kind("readout", ("groups",), "groups to one feature vector"),
+    Kind("head", ("features", "classes"), "feature vector to logits"),
+    Kind("loss", (), "output and targets to a scalar", default="cross-entropy-context"),
+    Kind("augmentation", (), "random changes of training clips", default="none"),
+    Kind(
+        "optimizer",
+        ("parameters", "lr", "weight_decay"),
+        "updates weights",
+        default="adamw",
+        legacy_default="adamw",
+    ),
+    Kind(
+        "schedule",
+        ("peak", "epochs", "warmup_epochs", "steps_per_epoch"),
+        "learning rate of each step",
+        default="cosine",
+        legacy_default="cosine",
+    ),
+    Kind("metric", ("labels", "logits"), "what predictions are judged by", is_configured=False),
+    Kind("measure", ("seen",), "what trained networks do", is_configured=False),
+)
+KINDS: Mapping[str, Kind] = MappingProxyType({kind.name: kind for kind in _KINDS})
+COMPONENTS = (
+    "study.tasks.clips.data.faces.dataset",
+    "study.tasks.clips.data.sets.dfew",
+    "study.tasks.clips.data.sets.ferv39k",
+    "study.tasks.clips.data.sets.mafw",
+    "study.tasks.clips.data.sets.folder",
+    "study.tasks.clips.nets.ifdd.network",
+    "study.tasks.clips.nets.video.baselines",
+    "study.tasks.clips.nets.video.backbones",
+    "study.tasks.clips.nets.video.torchvision_backbones",
+    "study.tasks.clips.nets.ifdd.splitters",
+    "study.tasks.clips.nets.ifdd.lifting",
+    "study.tasks.clips.nets.ifdd.readouts",
+    "study.tasks.clips.nets.video.temporal",
+    "study.tasks.clips.nets.ifdd.heads",
+    "study.tasks.clips.nets.ifdd.losses",
+    "study.tasks.clips.data.augmentation",
+    "study.tasks.clips.training.optimizers",
+    "study.tasks.clips.training.schedules",
+    "study.tasks.clips.metrics",
+    "study.tasks.clips.measures.disentanglement",
+)
+"""Modules of the built-in components."""
+
+
+@component("task")
+def clips(registry: Registry) -> Task:
+    """Classification of video clips by a network in PyTorch."""
+    return ClipsTask(registry)
+
+
+class ClipsTask:
+    """Networks that classify clips, trained and tested with torch.
+
+    Args:
+        registry: The components of the task.
+    """
+
+    kinds = KINDS
+    tables: Mapping[str, type] = MappingProxyType({"train": Train})
+    folds: tuple[int, ...] = ()
+    threads = 1
+    select: Select = "best"
+    resumes = True
+    epochs_key = "train.epochs"
+    weights_name = WEIGHTS
+    checkpoint_name = CHECKPOINT
+    has_profile = True
+    preload: tuple[str, ...] = (
+        "study.tasks.clips.training.train",
+        "study.tasks.clips.training.evaluate",
+        "study.tasks.clips.measures.measure",
+        "study.tasks.clips.profiling.counts",
+        "torch._dynamo",  # the first optimizer would import it in every worker
+    )
+    standard = FIRST
+    """Metrics that every run reports."""
+    data_keys = ("dataset", "train.fit")
+    """Keys that `data` depends on."""
+
+    def __init__(self, registry: Registry) -> None:
+        self.registry = registry
+        self.counts: Mapping[str, Any] = {"engine": ENGINE}
+        self.metrics: Mapping[str, Metric] = {
+            metric.name: metric for metric in map(registry.metric, _usable(registry))
+        }
+        """The registered metrics whose parameters have defaults, WAR and UAR first."""
+
+    def data(self, config: Config, progress: Callable[[int, int], None] | None = None) -> DataInfo:
+        """Return what there is to know of the clips that a configuration, places included, names.
+
+        Recorded clips are all read once, unless the cache knows them.
+
+        Raises:
+            InputError: The data set cannot be read.
+        """
+        from study.tasks.clips.published import published
+
+        table = config["dataset"]
+        dataset = self._dataset(table)
+        if hasattr(dataset, "inspect"):
+            dataset.inspect(progress)
+        digest = dataset.digest  # reports what cannot be read
+        shape, classes = dataset.shape, len(dataset.classes)
+        fit = config.get("train", {}).get("fit", "train")
+        info = DataInfo(
+            name=table["name"],
+            digest=digest,
+            digests={str(fold): dataset.digest_of(fold) for fold in dataset.folds},
+            folds=tuple(dataset.folds),
+            fold_key="dataset.folds" if "folds" in table else "",
+            description=f"{shape.frames} frames of {shape.height} x {shape.width} pixels, {shape.channels} channel(s)",
+            sizes=tuple(_sizes(dataset, fold, fit) for fold in dataset.folds or (None,)),
+            noun="clip",
+            chance=_chance(dataset),
+            facts=dict(dataset.facts),
+            warnings=tuple(_warnings(dataset)),
+            is_optimistic=dataset.is_optimistic,
+            skipped=tuple(dataset.skipped),
+        )
+        found = published(info, classes=classes, is_procedural=dataset.is_procedural)
+        return replace(info, published=found)
+
+    def sources(self, config: Config) -> Sources:
+        """Return the modules of the networks, data sets and components of the user's own that a run names.
+
+        Built-in optimizers, schedules, metrics and the training loop count by `ENGINE` alone.
+        """
+        named = {
+            self.registry.get(kind, table["name"]).module
+            for kind, table in config.items()
+            if kind in self.registry.kinds and isinstance(table, Mapping) and "name" in table
+        }
+        return Sources(tuple(sorted(filter(_counts, named))), follow=(NETS, DATA))
+
+    def train(self, run: Run) -> None:
+        """Train one run."""
+        from study.tasks.clips.training.train import train
+
+        train(run)
+
+    def evaluate(self, run: Run) -> Mapping[str, float]:
+        """Return the metrics of a trained run on the test split."""
+        from study.tasks.clips.training.evaluate import evaluate
+
+        return evaluate(run)
+
+    def profile(self, run: Run) -> Profile:
+        """Return what the run's network costs for one clip."""
+        import torch
+
+        from study.tasks.clips.profiling.counts import counted
+
+        torch.set_num_threads(run.spec.threads)
+        return counted(run.spec)
+
+    def check(self, run: RunSpec) -> None:
+        """Take one step of a run's network on random clips; InputError says what does not fit."""
+        from study.tasks.clips.training.check import check
+
+        check(run)
+
+    def check_search(self, config: Config, space: Sequence[str], where: str) -> None:
+        """Raise InputError where a search would have nothing to judge its trials by.
+
+        Args:
+            config: One variant's.
+            space: The dotted keys that are searched.
+            where: The study file, for messages.
+        """
+        if config["train"]["fit"] == "train+val" or "train.fit" in space:
+            raise InputError(
+                f"{where}: train.fit: 'train+val' trains on the selection split, so the search has nothing to judge "
+                "its trials by. Set train.fit = 'train+val' under [confirm] to train on it once the search is over."
+            )
+
+    def measures(self, names: Sequence[str], configs: Sequence[Config], where: str) -> Mapping[str, Sources]:
+        """Return the code of each measure by name.
+
+        Raises:
+            InputError: There is no such measure, or it needs a truth that a data set does not know.
+        """
+        from study.tasks.clips.measures.contract import needed_truth
+
+        found = {}
+        for name in names:
+            self.registry.resolve("measure", name, where)
+            needed = needed_truth(self.registry.builder("measure", name))
+            for config in configs if needed else ():
+                dataset = self._dataset(config["dataset"])
+                known = dataset.split("test", next(iter(dataset.folds), None)).truth
+                if missing := set(needed) - set(known):
+                    raise InputError(
+                        f"{where}: the measure {name!r} needs a data set whose clips' true {listing(sorted(missing))} "
+                        "is known, such as 'faces'. Leave it out, or measure it in a study on such a data set."
+                    )
+            module = self.registry.get("measure", name).module
+            found[name] = Sources((module,), follow=(MEASURES, NETS, DATA))
+        return found
+
+    def measure(self, run: Run, name: str) -> Measurement:
+        """Return what a measure finds in a trained run."""
+        from study.tasks.clips.measures.measure import measure
+
+        return measure(run, name)
+
+    def facts(self, configs: Sequence[Config]) -> Mapping[str, str]:
+        """Return on what repetitions were trained, and how strictly they are deterministic."""
+        fits = sorted({config["train"].get("fit", "train") for config in configs})
+        asked = sorted({config["train"].get("determinism", "warn") for config in configs})
+        return {
+            "confirmation": "; or ".join(FINAL[fit] for fit in fits),
+            "determinism": ", ".join(asked),
+        }
+
+    def _dataset(self, table: Mapping[str, Any]) -> Dataset:
+        return cast("Dataset", self.registry.build("dataset", dict(table)))
+
+
+def _usable(registry: Registry) -> Iterator[str]:
+    for name in dict.fromkeys((*FIRST, *registry.names("metric"))):
+        if not any(p.required for p in registry.get("metric", name).parameters.values()):
+            yield name
+
+
+def _counts(module: str) -> bool:
+    """Whether a component's module counts by its text: those of networks and data, and the user's own."""
+    inside = any(module == package or module.startswith(package + ".") for package in (NETS, DATA))
+    return inside or module.partition(".")[0] != "study"
+
+
+def _sizes(dataset: Dataset, fold: int | None, fit: str) -> SplitSizes:
+    names: tuple[Split, ...] = ("train", "selection", "test")
+    train, selection, test = (len(dataset.split(name, fold).labels) for name in names)
+    return SplitSizes(train, selection, test, trained=train + (selection if fit == "train+val" else 0))
+
+
+def _chance(dataset: Dataset) -> dict[str, float]:
+    """Return what guessing scores: always the same class, for WAR the test split's largest."""
+    classes = len(dataset.classes)
+    splits = [dataset.split("test", fold).labels for fold in dataset.folds or (None,)]
+    total = sum(len(labels) for labels in splits)
+    largest = (max(Counter(labels.tolist()).values(), default=0) / max(len(labels), 1) for labels in splits)
+    share = sum(found * len(labels) for found, labels in zip(largest, splits, strict=True)) / max(total, 1)
+    top = {f"top-k(k={k})": k / classes for k in range(1, classes) if k != DEFAULT_K}
+    return {"war": max(1 / classes, share), "uar": 1 / classes, "top-k": DEFAULT_K / classes, **top}
+
+
+def _warnings(dataset: Dataset) -> Iterator[str]:
+    """Yield sentences on what limits every conclusion from a data set."""
+    if shared := dataset.facts.get("in both train and test"):
+        yield (
+            f"The train and the test split of the data set share {shared}. Networks may know them again, so test "
+            "figures may be too high."
+        )
+    if doubts := dataset.facts.get("doubtful labels"):
+        yield f"Labels of the data set may be misspelt, and their clips be in classes of their own: {doubts}"
+    if dataset.is_procedural:
+        yield SYNTHETIC

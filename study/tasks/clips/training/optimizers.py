@@ -1,0 +1,101 @@
+"""Optimizers: from parameters, learning rate and weight decay to a ``torch.optim.Optimizer``.
+
+The training sets the learning rate of every parameter group before each step; groups that are built with different
+rates keep their proportions.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import Annotated, Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from study.config.registry import Range, component
+from study.errors import InputError, listing, nearest
+
+Parameters = list[nn.Parameter]
+
+
+@component("optimizer")
+def adamw(parameters: Parameters, lr: float, weight_decay: float) -> Optimizer:
+    """AdamW with torch's defaults (Loshchilov and Hutter 2019)."""
+    return torch.optim.AdamW(parameters, lr=lr, weight_decay=weight_decay, fused=True)
+
+
+@component("optimizer")
+def sgd(
+    parameters: Parameters,
+    lr: float,
+    weight_decay: float,
+    *,
+    momentum: Annotated[float, Range(0, 1), "share of the last step that is kept"] = 0.9,
+    nesterov: Annotated[bool, "look ahead by the momentum"] = False,
+) -> Optimizer:
+    """Stochastic gradient descent with momentum."""
+    if nesterov and not momentum:
+        raise InputError("optimizer 'sgd': nesterov = true needs a momentum above 0.")
+    return torch.optim.SGD(parameters, lr=lr, weight_decay=weight_decay, momentum=momentum, nesterov=nesterov)
+
+
+@component("optimizer")
+def torch_optim(
+    parameters: Parameters,
+    lr: float,
+    weight_decay: float,
+    *,
+    cls: Annotated[str, "name of a class in torch.optim, such as RMSprop"] = "Adam",
+    options: Annotated[
+        dict[str, bool | int | float | str | list[float]], "other arguments of the class, by name"
+    ] = {},  # noqa: B006
+) -> Optimizer:
+    """Any optimizer of torch.optim by the name of its class."""
+    found = _class(cls)
+    accepted = inspect.signature(found).parameters
+    known = [name for name in accepted if name not in ("params", "lr", "weight_decay")]
+    for name in options:
+        if name in ("lr", "weight_decay"):
+            raise InputError(f"optimizer.options.{name}: set train.{name} instead.")
+        if name not in known:
+            raise InputError(
+                f"optimizer.options.{name}: {cls} has no argument {name!r}.{nearest(name, known)} "
+                f"Allowed: {listing(known)}."
+            )
+    given: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in options.items()
+    }
+    given["lr"] = lr
+    if "weight_decay" in accepted:
+        given["weight_decay"] = weight_decay
+    elif weight_decay:
+        raise InputError(
+            f"optimizer.cls: {cls} has no weight decay. Set train.weight_decay = 0.0 (it is {weight_decay:g})."
+        )
+    try:
+        built: Optimizer = found(parameters, **given)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InputError(f"optimizer.options: {cls} refuses them: {str(error).splitlines()[0]}.") from None
+    return built
+
+
+def _class(name: str) -> type[Optimizer]:
+    """Return a class of torch.optim that takes steps without a closure."""
+    classes = {
+        key: value
+        for key, value in vars(torch.optim).items()
+        if isinstance(value, type) and issubclass(value, Optimizer) and value is not Optimizer
+    }
+    usable = [key for key, value in classes.items() if not _needs_closure(value)]
+    if name not in usable:
+        why = "needs a closure, which the training does not give" if name in classes else "is not there"
+        raise InputError(
+            f"optimizer.cls: torch.optim.{name} {why}.{nearest(name, usable)} Allowed: {listing(sorted(usable))}."
+        )
+    return classes[name]
+
+
+def _needs_closure(of: type[Optimizer]) -> bool:
+    closure = inspect.signature(inspect.unwrap(of.step)).parameters.get("closure")
+    return closure is not None and closure.default is inspect.Parameter.empty

@@ -1,0 +1,57 @@
+"""What a network returns, brought to one form."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from study.errors import InputError
+from study.tasks.clips.nets.contract import Output
+
+_MOST_NAMED = 4
+
+
+def as_output(found: Any, batch: int | None = None, classes: int | None = None) -> Output:
+    """Return a network's result as an `Output`; plain logits become one.
+
+    Args:
+        found: What the network returned.
+        batch: Number of clips that it was given; None where the logits' shape is not looked at, as in a trace.
+        classes: Number of classes; None where any number will do.
+
+    Raises:
+        InputError: It is neither logits (batch, classes) nor an `Output` with such logits.
+    """
+    output = Output(found) if isinstance(found, Tensor) else found
+    if isinstance(output, Output) and isinstance(output.logits, Tensor):
+        logits = output.logits
+        if batch is None:
+            return output
+        fits = logits.ndim == 2 and len(logits) == batch and classes in (None, logits.shape[-1])
+        if fits and logits.is_floating_point():
+            return output
+    raise InputError(
+        f"the network must return float logits of shape ({batch or 'clips'}, {classes or 'classes'}), alone or as "
+        f"Output(logits, …). Got {_described(found)} instead."
+    )
+
+
+def _described(value: Any) -> str:
+    """Return in a few words what a value is."""
+    if isinstance(value, Tensor):
+        kind = "" if value.is_floating_point() else f" of {str(value.dtype).removeprefix('torch.')}"
+        return f"a tensor{kind} of shape {tuple(value.shape)}"
+    if isinstance(value, Output):
+        return f"an Output whose logits are {_described(value.logits)}"
+    if isinstance(value, Mapping):
+        return f"a dictionary with {', '.join(map(repr, list(value)[:_MOST_NAMED])) or 'nothing'}"
+    if isinstance(value, tuple | list):
+        parts = ", ".join(_described(part) for part in value[:_MOST_NAMED])
+        return (
+            f"a {type(value).__name__} of {len(value)}: {parts}"
+            if value
+            else f"an empty {type(value).__name__}"
+        )
+    return "nothing" if value is None else f"a value of type {type(value).__name__}"

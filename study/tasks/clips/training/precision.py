@@ -1,0 +1,60 @@
+"""Precision of a network's computation: one context for every forward pass."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from torch import Tensor, nn
+
+from study.errors import StudyError
+from study.tasks.clips.nets.contract import Output
+from study.tasks.clips.training.outputs import as_output
+from study.tasks.clips.training.settings import Precision
+
+REDUCED = (torch.bfloat16, torch.float16)
+
+
+def set_precision(precision: Precision, device: str) -> None:
+    """Set what of `precision` is a setting of the whole process: TF32 in matrix products and convolutions.
+
+    Raises:
+        StudyError: The GPU does not compute in this precision.
+    """
+    if precision == "bf16" and device == "cuda" and not torch.cuda.is_bf16_supported():
+        raise StudyError(
+            f"train.precision: {torch.cuda.get_device_name()} does not compute in bf16. Set train.precision = 'fp32'."
+        )
+    torch.backends.cudnn.allow_tf32 = precision == "tf32"
+    torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+
+
+def forward_context(precision: Precision, device: torch.device) -> AbstractContextManager[object]:
+    """Return the context of a forward pass: autocast for bf16, nothing for the others."""
+    if precision == "bf16":
+        return torch.autocast(device.type, dtype=torch.bfloat16)
+    return nullcontext()
+
+
+def forward(
+    network: nn.Module, clips: Tensor, precision: Precision = "fp32", classes: int | None = None
+) -> Output:
+    """Return what a network makes of clips (B, C, T, H, W), its logits (B, classes) never in a reduced precision.
+
+    Raises:
+        InputError: The network returned something else than logits or an `Output`.
+    """
+    with forward_context(precision, clips.device):
+        output = as_output(network(clips), len(clips), classes)
+    return output if precision == "fp32" else _widened(output)
+
+
+def _widened(output: Output) -> Output:
+    residual = output.context_residual
+    return output._replace(
+        logits=_wide(output.logits), context_residual=None if residual is None else _wide(residual)
+    )
+
+
+def _wide(tensor: Tensor) -> Tensor:
+    return tensor.float() if tensor.dtype in REDUCED else tensor

@@ -1,0 +1,352 @@
+"""The task `command`: any program of the user trains, and writes its figures as lines of JSON."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from study.config.registry import component
+from study.config.revisions import CODE, is_junk
+from study.errors import InputError
+from study.files import write
+from study.records import RunSpec
+from study.task import EXAMPLES, TEST_PREDICTIONS, Config, ReportError, Run, Sources, remove
+from study.tasks.options import Options
+from study.tasks.own.outside import watched
+from study.tasks.own.placeholders import check_placeholders, expanded, keys_in
+from study.tasks.own.processes import POLL_S, check_end, find, program, search_path
+from study.tasks.own.references import check_imports
+from study.tasks.own.training import (
+    LAST_LINES,
+    OwnTask,
+    begin_attempt,
+    checked_test,
+    end_training,
+    items_of,
+    keys_of,
+    matched,
+    plain,
+)
+
+if TYPE_CHECKING:
+    from study.config.registry import Registry
+
+METRICS, CONFIG, OUTPUT = "metrics.jsonl", "config.json", "output.txt"
+LARGEST_SOURCE_BYTES = 1_000_000
+SHOWN = 120
+"""Characters of a line that a message repeats."""
+
+
+@component("task")
+def command(
+    registry: Registry,
+    *,
+    command: Annotated[list[str], "what trains: a program and its arguments, with placeholders such as {lr}"],
+    evaluate_command: Annotated[list[str] | None, "what computes the test figures, likewise"] = None,
+    reads_config: Annotated[bool, "whether the program reads the configuration from $STUDY_CONFIG"] = False,
+    options: Options,
+) -> CommandTask:
+    """Any program trains; it writes its figures to $STUDY_METRICS."""
+    return CommandTask(command, evaluate_command, reads_config, options)
+
+
+class CommandTask(OwnTask):
+    """A program of the user as a task; see `Task`."""
+
+    def __init__(
+        self, command: list[str], evaluate_command: list[str] | None, reads_config: bool, options: Options
+    ) -> None:
+        super().__init__(options)
+        self._commands: dict[str, list[str]] = {"task.command": _arguments(command, "task.command")}
+        if evaluate_command is not None:
+            self._commands["task.evaluate_command"] = _arguments(evaluate_command, "task.evaluate_command")
+        self._reads_config = reads_config
+
+    def _named(self) -> Mapping[str, Any]:
+        return {
+            "command": self._commands["task.command"],
+            "evaluate_command": self._commands.get("task.evaluate_command"),
+        }
+
+    @property
+    def _everything(self) -> Iterator[list[str]]:
+        yield from self._commands.values()
+        if isinstance(self.options.prepare, list):
+            yield self.options.prepare
+
+    def validate(self, configs: Sequence[Config]) -> None:
+        """Check the commands against all configurations of a study; nothing is run.
+
+        Raises:
+            InputError: A program that is not there, a placeholder that names no key, or a key that none uses.
+        """
+        self.check_keys(configs)
+        for reference in self.references():
+            reference.validate()
+        self.preparation()
+        keys = {key for config in configs for key in keys_of(config)}
+        values = {
+            key for config in configs for key, value in items_of(config) if not isinstance(value, Mapping)
+        }
+        check_placeholders(self._commands, keys, values - {CODE}, self._reads_config)
+        for config in configs:
+            for key in self._commands:
+                self._expand(key, config, {})
+        for key, arguments in self._commands.items():
+            if not keys_in(arguments[:1]):
+                find(arguments[0], {**os.environ, **self.options.env}, self.options.folder, key)
+
+    def check(self, run: RunSpec) -> None:
+        """Import the metrics' functions; InputError says why one cannot be."""
+        if references := self.references():
+            check_imports(references, self.environment)
+
+    def sources(self, config: Config) -> Sources:
+        """Return the Python scripts of the commands, whose imports are followed, else every text file beside them."""
+        listed = self.listed_sources()
+        modules = [reference.module for reference in self.references()]
+        root, files = self.options.code, list(listed)
+        scripts = list(dict.fromkeys(self._scripts()))
+        if python := [script for script in scripts if script.suffix == ".py"]:
+            root = python[0].parent
+            for script in python:
+                if script.parent == root and script.stem.isidentifier():
+                    modules.append(script.stem)
+                else:
+                    files += [path for path in sorted(script.parent.glob("*.py")) if path not in files]
+        modules += [name for arguments in self._everything for name in _modules(arguments)]
+        if not modules:
+            folder = scripts[0].parent if scripts else self.options.folder
+            files += [path for path in self._texts(folder) if path not in files]
+        return Sources(
+            modules=tuple(dict.fromkeys(modules)), files=tuple(files), root=root, version=self.options.version
+        )
+
+    def _scripts(self) -> Iterator[Path]:
+        """Yield the files below the code's folder that the commands name, resolved, Python ones and others."""
+        code = self.options.code.resolve()
+        for arguments in self._everything:
+            for argument in arguments:
+                path = (self.options.folder / argument).resolve()
+                if argument and not keys_in([argument]) and path.is_file() and code in path.parents:
+                    yield path
+
+    def _texts(self, folder: Path) -> Iterator[Path]:
+        """Yield the text files below a folder, without what is no code: outputs, data, studies, hidden files."""
+        skipped = {(self.options.code / name).resolve() for name in (*self.options.outputs, "reports")}
+        skipped |= {path.resolve() for path in self._data_files()}
+        for parent, folders, names in os.walk(folder):
+            folders[:] = sorted(
+                name
+                for name in folders
+                if not is_junk(Path(parent, name)) and Path(parent, name).resolve() not in skipped
+            )
+            for path in (Path(parent, name) for name in sorted(names)):
+                if (
+                    not is_junk(path)
+                    and path.resolve() not in skipped
+                    and _is_text(path)
+                    and not _is_study(path)
+                ):
+                    yield path
+
+    def _data_files(self) -> Iterator[Path]:
+        with contextlib.suppress(InputError):
+            yield from (path for _, path in matched(self.options.data, self.options.home_folder, "task.data"))
+
+    def train(self, run: Run) -> None:
+        """Run the command, and take the figures that it writes as it goes on.
+
+        Raises:
+            RunStopped: The search gives the trial up, or the training diverged: the command is ended.
+            ProgramError: The command failed.
+            ReportError: What it wrote is not what was promised.
+        """
+        begin_attempt(run)
+        remove(run.folder / METRICS)
+        self._carry_out("task.command", run)
+        key = "task.evaluate_command"
+        end_training(run, key if key in self._commands else f"{key}?")
+
+    def evaluate(self, run: Run) -> Mapping[str, float]:
+        """Run the command for the test, and return the figures of its ``{"test": …}`` line.
+
+        Raises:
+            ProgramError: The command failed.
+            ReportError: It wrote no such line, or figures that cannot be.
+        """
+        key = "task.evaluate_command"
+        if key not in self._commands:
+            raise InputError(f"{key}: is missing; this command reports its test figures itself.")
+        for name in (TEST_PREDICTIONS, EXAMPLES):
+            remove(run.folder / name)
+        self._carry_out(key, run)
+        if run.test_metrics is None:
+            name = run.spec.metric_name
+            raise ReportError(f'{key} ended without a line {{"test": {{"{name}": …}}}} in $STUDY_METRICS.')
+        return checked_test(run, run.test_metrics)
+
+    def _expand(self, key: str, config: Config, given: Mapping[str, Any]) -> list[str]:
+        return expanded(self._commands[key], config, given, key)
+
+    def _carry_out(self, key: str, run: Run) -> None:
+        config = plain(run.config)
+        write(run.folder / CONFIG, json.dumps(config, indent=1))
+        given = {
+            "seed": run.seed,
+            "fold": run.fold,
+            "folder": str(run.folder.absolute()),
+            "checkpoint": str(run.checkpoint.absolute()),
+            "weights": str(run.weights.absolute()),
+            "config": str((run.folder / CONFIG).absolute()),
+        }
+        arguments = self._expand(key, config, given)
+        reader = _Lines(run.folder / METRICS)
+        with (
+            _output(run.folder) as (output, log),
+            watched(run, self.options),
+            program(arguments, self.options.folder, self._variables(run, given), output, key) as process,
+        ):
+            began = log.stat().st_size
+            while process.poll() is None:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(POLL_S)
+                _take(reader, run)
+            _take(reader, run)  # a figure that is not finite explains a failure after it
+            check_end(process.returncode, _last_lines(log, began))
+            _take(reader, run, is_over=True)
+
+    def _variables(self, run: Run, given: Mapping[str, Any]) -> dict[str, str]:
+        """Return the whole environment of a command."""
+        own = {f"STUDY_{name.upper()}": str(value) for name, value in given.items() if value is not None}
+        found = {
+            **os.environ,
+            "PATH": search_path(os.environ),
+            "PYTHONHASHSEED": str(run.seed % 2**32),
+            "PYTHONUNBUFFERED": "1",
+            **own,
+            "STUDY_METRICS": str((run.folder / METRICS).absolute()),
+            "STUDY_HOME": str(self.options.home_folder),
+            **self.environment,
+        }
+        if run.device == "cpu":
+            found["CUDA_VISIBLE_DEVICES"] = ""
+        if run.fold is None:
+            found.pop("STUDY_FOLD", None)
+        return found
+
+
+class _Lines:
+    """The lines of a file that another process appends to, from where it ends now."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._place, self._number = path, 0, 0
+        with contextlib.suppress(FileNotFoundError):
+            earlier = path.read_bytes()
+            self._place, self._number = len(earlier), earlier.count(b"\n")
+
+    def new(self, is_over: bool) -> Iterator[tuple[int, bytes]]:
+        """Yield each new line with its number from 1; one that is not complete waits unless all `is_over`."""
+        try:
+            with self._path.open("rb") as file:
+                file.seek(self._place)
+                text = file.read()
+        except FileNotFoundError:
+            return
+        for line in text.splitlines(keepends=True):
+            if not line.endswith(b"\n") and not is_over:
+                return
+            self._place += len(line)
+            self._number += 1
+            if line.strip():
+                yield self._number, line.strip()
+
+
+def _take(lines: _Lines, run: Run, is_over: bool = False) -> None:
+    """Report what a command wrote; ReportError names the line that is wrong."""
+    for number, text in lines.new(is_over):
+        shown = text.decode(errors="replace")
+        shown = shown if len(shown) <= SHOWN else shown[: SHOWN - 1] + "…"
+        try:
+            line = json.loads(text)
+        except ValueError:
+            line = None
+        if not isinstance(line, dict):
+            raise ReportError(f"line {number} of {METRICS} is no JSON object: {shown}")
+        test = line.pop("test", None)
+        if "epoch" not in line and test is None:
+            raise ReportError(f"line {number} of {METRICS} has neither 'epoch' nor 'test': {shown}")
+        if test is not None and not isinstance(test, dict):
+            raise ReportError(f"line {number} of {METRICS}: 'test' must hold an object of figures: {shown}")
+        try:
+            if "epoch" in line:
+                run.report(**line)
+            if test is not None:
+                run.test(**test)
+        except (ReportError, TypeError) as error:
+            raise ReportError(f"line {number} of {METRICS}: {error}") from None
+
+
+@contextlib.contextmanager
+def _output(folder: Path) -> Iterator[tuple[int, Path]]:
+    """Yield where a command writes to, and the file that this ends in: the run's log, where this process has one."""
+    own = os.fstat(1)
+    for log in folder.glob("log-*.txt"):
+        if os.path.samestat(own, log.stat()):
+            sys.stdout.flush()
+            yield 1, log
+            return
+    with (folder / OUTPUT).open("ab") as file:
+        yield file.fileno(), folder / OUTPUT
+
+
+def _last_lines(log: Path, began: int) -> str:
+    with log.open("rb") as file:
+        file.seek(began)
+        text = file.read().decode(errors="replace")
+    return "\n".join(text.splitlines()[-LAST_LINES:])
+
+
+def _arguments(given: Any, key: str) -> list[str]:
+    if not isinstance(given, list) or not given or not all(isinstance(part, str) for part in given):
+        raise InputError(
+            f'{key}: must be a program and its arguments as a list of strings, such as ["python", "train.py"]. '
+            f"Got {given!r} instead."
+        )
+    return given
+
+
+def _modules(arguments: Sequence[str]) -> Iterator[str]:
+    """Yield the modules that Python is asked to run by ``-m``."""
+    for option, name in pairwise(arguments):
+        if option == "-m" and name.replace(".", "_").isidentifier():
+            yield name
+
+
+def _is_text(path: Path) -> bool:
+    try:
+        if path.stat().st_size > LARGEST_SOURCE_BYTES:
+            return False
+        with path.open("rb") as file:
+            return b"\0" not in file.read(8192)
+    except OSError:
+        return False
+
+
+def _is_study(path: Path) -> bool:
+    """Whether a file is study.toml or a study, which is no part of the code that it asks about."""
+    if path.suffix != ".toml":
+        return False
+    try:
+        found = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return path.name == "study.toml" or ("task" in found and "factors" in found)

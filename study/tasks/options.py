@@ -1,0 +1,204 @@
+"""The keys of ``[task]`` that `function` and `command` share, and the metrics that they declare."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from study.config.registry import Internal, Range
+from study.config.tables import fill
+from study.errors import InputError, nearest
+from study.metrics import Metric
+from study.tasks.own.references import Reference
+
+PERCENT = "%"
+RESERVED = ("epoch", "test")
+"""What a line of metrics.jsonl has besides figures."""
+_METRIC_NAME = re.compile(r"[A-Za-z_][\w.@/-]*")
+_LOWER_IS_BETTER = re.compile(
+    r"(^|[^a-z])(loss|err|error|perplexity|ppl|nll|mae|mse|rmse|wer|cer|fid)([^a-z]|$)", re.I
+)
+
+
+@dataclass(frozen=True)
+class Options:
+    """Keys of ``[task]`` of a user's own training, its function or command left out."""
+
+    metric: Annotated[
+        str | dict[str, str | float] | None,
+        "the metric: a name, or a table with name, label, direction, unit, scale, low, high, chance, compute",
+    ] = None
+    metrics: Annotated[
+        list[str | dict[str, str | float]], "several metrics, each as in metric; the first is primary"
+    ] = field(default_factory=list)
+    select: Annotated[Literal["best", "last"], "which epoch judges a training and is tested"] = "last"
+    data: Annotated[list[str], "files that the data consist of, as patterns; their content counts"] = field(
+        default_factory=list
+    )
+    data_version: Annotated[str, "counts in place of the content of data files"] = ""
+    sources: Annotated[list[str], "files of code that count besides what is followed, as patterns"] = field(
+        default_factory=list
+    )
+    version: Annotated[int | None, "counts in place of the text of the code"] = None
+    legacy: Annotated[
+        dict[str, bool | int | float | str], "values at which keys that were added later are left out"
+    ] = field(default_factory=dict)
+    resume: Annotated[bool, "whether a killed training goes on from its checkpoint"] = False
+    timeout_s: Annotated[float, Range(0), "seconds that a run may take; 0 for no limit"] = 0.0
+    gpus: Annotated[int, Range(0), "GPUs of a run"] = 1
+    threads: Annotated[int, Range(1), "processor threads of a run"] = 1
+    env: Annotated[dict[str, str], "environment variables of a run; they count"] = field(default_factory=dict)
+    cwd: Annotated[str, "folder that a run works in, relative to that of study.toml"] = ""
+    prepare: Annotated[
+        str | list[str] | None, "what runs once before the study: a command as a list, or module:function"
+    ] = None
+    folds: Annotated[list[int], "folds to train and test on"] = field(default_factory=list)
+    epochs: Annotated[str, "the dotted key that says how many epochs a training has"] = "epochs"
+    home: Annotated[str, Internal(), "the folder of study.toml"] = ""
+    export: Annotated[str, Internal(), "the exported revision that the code runs from"] = ""
+    outputs: Annotated[list[str], Internal(), "folders that the harness writes, which are no code"] = field(
+        default_factory=list
+    )
+
+    def __post_init__(self) -> None:
+        for name in ("metrics", "data", "sources", "folds", "outputs"):
+            if not isinstance(getattr(self, name), list | tuple):
+                raise InputError(f"task.{name}: must be a list. Got {getattr(self, name)!r} instead.")
+        for name in ("env", "legacy"):
+            if not isinstance(getattr(self, name), Mapping):
+                raise InputError(f"task.{name}: must be a table. Got {getattr(self, name)!r} instead.")
+        for name, value in self.env.items():
+            if not isinstance(value, str):
+                raise InputError(f"task.env.{name}: must be a string. Got {value!r} instead.")
+            if not re.fullmatch(r"[A-Za-z_]\w*", name):
+                raise InputError(f"task.env: {name!r} cannot be the name of an environment variable.")
+        if self.select not in ("best", "last"):
+            near = nearest(str(self.select), ("best", "last"))
+            raise InputError(f"task.select: must be 'best' or 'last'. Got {self.select!r} instead.{near}")
+        if self.data and self.data_version:
+            raise InputError("task.data_version: counts in place of task.data; give one of the two.")
+        if len(set(self.folds)) < len(self.folds) or not all(type(fold) is int for fold in self.folds):
+            raise InputError(f"task.folds: must be different whole numbers. Got {self.folds!r} instead.")
+        least = {"threads": 1, "gpus": 0, "timeout_s": 0}
+        for name, low in least.items():
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not value >= low:
+                raise InputError(f"task.{name}: must be at least {low}. Got {value!r} instead.")
+        if not self.folder.is_dir():
+            raise InputError(f"task.cwd: {self.folder} is no folder. It is relative to {self.code}.")
+
+    @property
+    def home_folder(self) -> Path:
+        """What paths of the user are relative to."""
+        return Path(self.home or ".").absolute()
+
+    @property
+    def code(self) -> Path:
+        """The folder that code is found in: an exported revision, or the user's own."""
+        return Path(self.export).absolute() if self.export else self.home_folder
+
+    @property
+    def folder(self) -> Path:
+        """The folder that a command runs in."""
+        return self.code / self.cwd
+
+
+@dataclass(frozen=True)
+class _Declared:
+    name: Annotated[str, "the key under which values are reported"]
+    label: str = ""
+    direction: Literal["maximize", "minimize"] = "maximize"
+    unit: str = PERCENT
+    scale: float = 100.0
+    low: float | Literal["none"] = 0.0
+    high: float | Literal["none"] = 1.0
+    chance: float | None = None
+    compute: str = ""
+
+
+def metrics_of(options: Options) -> dict[str, Metric]:
+    """Return the declared metrics by name, the primary one first.
+
+    A metric that gives neither a unit nor a direction of ``minimize`` is a share of 1, printed in per cent.
+
+    Raises:
+        InputError: No metric, a metric declared twice, or a wrong key or value.
+    """
+    if options.metric is not None and options.metrics:
+        raise InputError("task.metrics: task.metric is given too; give one of the two.")
+    if options.metric is None and not options.metrics:
+        raise InputError(
+            "task.metric: is missing. It must be the name of what run.report gives, such as "
+            '"acc", or a table such as { name = "loss", direction = "minimize" }.'
+        )
+    keyed = (
+        [(f"task.metrics[{place}]", given) for place, given in enumerate(options.metrics)]
+        if options.metrics
+        else [("task.metric", options.metric)]
+    )
+    found: dict[str, Metric] = {}
+    for key, given in keyed:
+        metric = _metric(given, key, options.code)
+        if metric.name in found:
+            raise InputError(f"{key}.name: {metric.name!r} is declared twice.")
+        found[metric.name] = metric
+    return found
+
+
+def _metric(given: Any, key: str, home: Path) -> Metric:
+    table = {"name": given} if isinstance(given, str) else given
+    if not isinstance(table, Mapping):
+        raise InputError(f"{key}: must be a name or a table with 'name'. Got {given!r} instead.")
+    declared = fill(_Declared, table, key)
+    if not _METRIC_NAME.fullmatch(declared.name) or declared.name in RESERVED:
+        raise InputError(
+            f"{key}.name: must be a name such as 'acc', and neither 'epoch' nor 'test'. Got {declared.name!r} instead."
+        )
+    if "direction" not in table and _LOWER_IS_BETTER.search(declared.name.replace("_", "-")):
+        raise InputError(
+            f"{key}.direction: is missing, and {declared.name!r} sounds as if lower were better. "
+            'Allowed: direction = "minimize" or direction = "maximize".'
+        )
+    unit = declared.unit if "unit" in table or declared.direction == "maximize" else ""
+    is_share = unit == PERCENT
+    scale = declared.scale if "scale" in table or is_share else 1.0
+    low = _bound(declared.low if "low" in table or is_share else "none")
+    high = _bound(declared.high if "high" in table else 100.0 / scale if is_share and scale > 0 else "none")
+    if not scale > 0:
+        raise InputError(f"{key}.scale: must be above 0. Got {scale!r} instead.")
+    if low is not None and high is not None and not low < high:
+        raise InputError(f"{key}.low: must be below high = {high:g}. Got {low:g} instead.")
+    compute = (
+        Compute(Reference(declared.compute, f"{key}.compute", home, ("labels", "scores")))
+        if declared.compute
+        else None
+    )
+    return Metric(
+        name=declared.name,
+        label=declared.label,
+        unit=unit,
+        scale=scale,
+        direction=declared.direction,
+        low=low,
+        high=high,
+        chance=declared.chance,
+        compute=compute,
+    )
+
+
+def _bound(given: float | str) -> float | None:
+    return None if given == "none" else float(given)
+
+
+@dataclass(frozen=True)
+class Compute:
+    """A metric's function, imported when it is first called."""
+
+    reference: Reference
+
+    def __call__(self, labels: Any, scores: Any) -> float:
+        """Return the metric's value for labels (n,) and scores (n,) or (n, K)."""
+        return float(self.reference.load()(labels, scores))

@@ -1,0 +1,1 @@
+"""Trainings of the user, functions and commands: what both tasks are made of."""

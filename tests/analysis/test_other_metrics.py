@@ -1,0 +1,292 @@
+"""A metric that is minimized, unbounded and in kelvin is judged as well as a share of right clips."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from made_evidence import CLASSES, FOLDS, REFERENCE, RMSE, UAR, WAR, evidence, shifted, two, variant
+from scipy import stats
+
+from study.analysis.analyse import findings
+from study.analysis.evidence import Evidence
+from study.analysis.findings import Difference, Findings
+from study.analysis.limits import warnings
+from study.analysis.notes import notes
+from study.ledger.record import ClaimRecord as Claim
+from study.metrics import Metric
+from study.records import Breakdown
+from study.reporting.markdown import render
+from study.reporting.plates import plates
+from study.reporting.write import machine_readable
+
+LOWER = (-3.0, -2.5, -3.5, -2.8, -3.2)
+HIGHER = (3.0, 2.5, 3.5, 2.8, 3.2)
+ERROR: dict[str, Any] = {"metric": RMSE, "metrics": (RMSE,), "chance": None, "noun": "sample"}
+LOSS = Metric("nll", "", unit="", scale=1.0, direction="minimize", low=None, high=None)
+"""Without a label, a unit or a bound."""
+
+
+def only(found: Findings) -> Difference:
+    (difference,) = [v.difference for v in found.variants if not v.is_reference]
+    assert difference is not None
+    return difference
+
+
+def errors(*arms: dict[str, Any], **given: Any) -> Evidence:
+    return evidence(
+        *(variant(arm.pop("name"), arm.pop("scores"), metric=RMSE, **arm) for arm in arms),
+        **{**ERROR, **given},
+    )
+
+
+@pytest.mark.parametrize(
+    ("differences", "verdict", "claim", "wins"),
+    [
+        (LOWER, "helps", "supported", 5.0),
+        (HIGHER, "hurts", "refuted", 0.0),
+        ((0.1, -0.2, 0.2, 0.0, -0.1), "equivalent", "refuted", 2.5),
+        ((-0.8, -0.5, -1.1, -0.7, -0.9), "small", "refuted", 5.0),
+        ((2.6, -0.9, 1.6, -0.4, 1.1), "inconclusive", "undecided", 2.0),
+    ],
+)
+def test_lower_is_better_where_the_metric_says_so(
+    differences: tuple[float, ...], verdict: str, claim: str, wins: float
+) -> None:
+    found = findings(two(shifted(*differences), **ERROR))
+    assert only(found).verdict == verdict
+    assert found.claims[0].verdict == claim
+    assert only(found).wins == wins
+
+
+def test_the_printed_difference_is_the_variant_minus_the_reference() -> None:
+    scores = shifted(*LOWER)
+    difference = only(findings(two(scores, **ERROR)))
+    expected = stats.ttest_rel(scores, REFERENCE)
+    interval = expected.confidence_interval(0.95)
+    assert difference.interval.mean == pytest.approx(-3.0)
+    assert (difference.interval.low, difference.interval.high) == pytest.approx((interval.low, interval.high))
+    assert difference.p == pytest.approx(expected.pvalue)
+    assert difference.effect is not None
+    assert difference.effect < 0
+    assert difference.p_better is not None
+    assert difference.p_worse is not None
+    assert difference.p_better > 0.99 > 0.01 > difference.p_worse
+
+
+def test_a_claim_for_the_reference_is_supported_where_the_variant_has_more_error() -> None:
+    claims = (Claim("even-odd", "issm"),)
+    assert findings(two(shifted(*HIGHER), **ERROR, claims=claims)).claims[0].verdict == "supported"
+    assert findings(two(shifted(*LOWER), **ERROR, claims=claims)).claims[0].verdict == "refuted"
+
+
+def test_the_answer_has_the_unit_of_the_metric_and_says_that_lower_is_better() -> None:
+    assert findings(two(shifted(*LOWER), **ERROR)).answer == (
+        "Yes, issm helps: with 5 seeds it scores 57 against 60 K RMSE "
+        "(lower is better; −3 K, 95 % interval −3.47 to −2.53)."
+    )
+    several = errors(
+        {"name": "even-odd", "scores": REFERENCE, "reference": True},
+        {"name": "issm", "scores": shifted(*LOWER)},
+        {"name": "haar", "scores": shifted(*HIGHER)},
+    )
+    assert findings(several).answer == (
+        "Against even-odd, in K of RMSE (lower is better) with 5 seeds: issm (−3) helps; haar (+3) hurts."
+    )
+
+
+def test_a_small_gain_is_called_better_though_its_difference_is_negative() -> None:
+    found = findings(two(shifted(-0.8, -0.5, -1.1, -0.7, -0.9), **ERROR))
+    assert "issm is better, but by an estimate below the 1 K that matter" in found.answer
+
+
+def test_folds_are_judged_by_gains_too() -> None:
+    arms = (
+        variant("even-odd", REFERENCE, reference=True, folds=5, metric=RMSE),
+        variant("issm", shifted(*LOWER), folds=5, metric=RMSE),
+    )
+    assert only(findings(evidence(*arms, folds=FOLDS, **ERROR))).verdict == "helps"
+
+
+def test_the_best_trial_so_far_is_the_one_of_least_error_and_a_diverged_one_has_none() -> None:
+    trials = ["diverged", 60.0, "failed", 65.0, 55.0]
+    study = errors(
+        {"name": "even-odd", "scores": REFERENCE, "reference": True, "trials": trials},
+        {"name": "issm", "scores": shifted(*LOWER)},
+    )
+    found = findings(study).variants[0].trials
+    assert [trial.score for trial in found] == [None, 60.0, None, 65.0, 55.0]
+    assert [trial.best_so_far for trial in found] == [None, 60.0, 60.0, 60.0, 55.0]
+    assert (
+        "The best trial was the last one in the search of even-odd: more trials may find a better one."
+        in list(warnings(study))
+    )
+    falling = errors(
+        {"name": "even-odd", "scores": REFERENCE, "reference": True, "trials": [55.0, 60.0]},
+        {"name": "issm", "scores": shifted(*LOWER), "trials": [55.0, "diverged"]},
+    )
+    assert not any("best trial was the last" in warning for warning in warnings(falling))
+
+
+def test_a_training_whose_error_still_falls_may_be_too_short() -> None:
+    still = {"best_epoch": 3}
+    study = errors(
+        {"name": "even-odd", "scores": REFERENCE, "reference": True, **still},
+        {"name": "issm", "scores": shifted(*LOWER), **still},
+    )
+    assert any("Training may be too short" in warning for warning in warnings(study))
+    assert not any("too short" in warning for warning in warnings(two(shifted(*LOWER), **ERROR)))
+
+
+def test_guessing_is_compared_from_the_right_side_and_only_where_it_is_known() -> None:
+    def guessed(chance: float | None) -> list[str]:
+        study = two(shifted(*LOWER), **{**ERROR, "chance": chance})
+        return [warning for warning in warnings(study) if "guessing" in warning]
+
+    assert guessed(None) == []
+    assert guessed(90.0) == []
+    assert len(guessed(59.0)) == 1, "the reference alone: its interval reaches 61.4"
+    (warning,) = guessed(59.0)
+    assert (
+        warning
+        == "even-odd scores 60 K RMSE, not clearly below the 59 K of guessing: it may have learned nothing."
+    )
+
+
+def test_the_size_of_the_test_split_is_noted_of_proportions_only() -> None:
+    assert not any("binomial" in note for note in notes(two(shifted(*LOWER), **ERROR)))
+    beside = two(shifted(*HIGHER), metric=UAR, metrics=(UAR, WAR))
+    (note,) = [note for note in notes(beside) if "binomial" in note]
+    assert "moves a WAR of 60.0" in note
+
+
+def test_a_report_on_another_metric_speaks_of_no_points_and_no_clips() -> None:
+    study = two(shifted(*LOWER), **ERROR, facts={"commit": "unknown"})
+    text = render(findings(study))
+    assert "points" not in text
+    assert "clip" not in text
+    assert not re.search(r"\(%\)", text)
+    assert "| Variant | RMSE (K) | n | Difference (K) | Verdict |" in text
+    assert "RMSE on the test split in K, lower is better: mean over n confirmation runs" in text
+    assert "MACs per sample" in text
+    assert "lies above 1, within ±1 or below −1 K" in text
+    assert "| Seed | Test RMSE (K) | Selection RMSE (K) |" in text
+
+
+def test_a_metric_without_a_unit_has_none_in_tables_and_sentences() -> None:
+    bare = {"metric": LOSS, "metrics": (LOSS,), "chance": None, "noun": "sample", "rope": 0.01}
+    found = findings(two([0.41234, 0.4, 0.39, 0.4, 0.41], [0.52, 0.5, 0.51, 0.53, 0.52], **bare))
+    assert "it scores 0.4025 against 0.516 nll (lower is better; −0.114, 95 %" in found.answer
+    text = render(found)
+    assert "| Variant | nll | n | Difference | Verdict |" in text
+    assert "a least difference of interest of 0.01 (lower is better)" in text
+    assert "()" not in text
+
+
+def test_other_metrics_of_the_study_are_secondary_and_have_their_own_units() -> None:
+    mae = Metric("mae", "MAE", unit="K", scale=1.0, direction="minimize", high=None)
+    study = two(shifted(*LOWER), **{**ERROR, "metrics": (RMSE, mae)})
+    arms = []
+    for arm in study.variants:
+        runs = []
+        for run in arm.confirmations:
+            assert run.test is not None
+            runs.append(
+                replace(run, test=replace(run.test, metrics={**run.test.metrics, "mae": 4.5, "seen": 7.0}))
+            )
+        arms.append(replace(arm, confirmations=tuple(runs)))
+    found = findings(replace(study, variants=tuple(arms)))
+    assert found.variants[1].secondary["mae"].mean == 4.5
+    assert list(found.variants[1].secondary) == ["mae"], "what the study does not declare is no metric"
+    assert found.variants[1].seeds[0].metrics == {"rmse": pytest.approx(57.0), "mae": 4.5, "seen": 7.0}
+    text = render(found)
+    assert "MAE on the test split in K, lower is better: mean over seeds" in text
+    assert "| Seed | Test RMSE (K) | Test MAE (K) | Test seen |" in text
+    assert [metric["name"] for metric in json.loads(machine_readable(found))["metrics"]] == ["rmse", "mae"]
+
+
+def test_training_without_losses_still_shows_its_validation_curve() -> None:
+    study = two(shifted(*LOWER), **ERROR)
+    arms = []
+    for arm in study.variants:
+        runs = []
+        for run in arm.confirmations:
+            assert run.result is not None
+            first, second, third = run.result.history
+            history = (
+                replace(first, train_loss=None, learning_rate=None, selection={}),
+                replace(second, train_loss=None, learning_rate=None, epoch=5),
+                replace(third, train_loss=None, learning_rate=None, epoch=10),
+            )
+            runs.append(
+                replace(run, result=replace(run.result, history=history, best_epoch=5, parameters=None))
+            )
+        arms.append(replace(arm, confirmations=tuple(runs), profile=None))
+    found = findings(replace(study, variants=tuple(arms)))
+    curve = found.variants[1].curves[0]
+    assert curve.train_loss == ()
+    assert curve.epochs == (1, 5, 10)
+    assert curve.points("selection") == {5: 70.0, 10: 71.0}
+    assert found.variants[1].parameters is None
+    assert "loss" not in plates(found)["learning"].caption
+    assert "| Variant | RMSE (K) | n | Difference (K) | Verdict | Training |" in render(found)
+
+
+def test_rows_that_only_some_folds_have_are_kept_and_counted_once_a_fold() -> None:
+    arms = (
+        variant("even-odd", REFERENCE, reference=True, folds=5),
+        variant("issm", shifted(*HIGHER), folds=5),
+    )
+    changed = []
+    for arm in arms:
+        runs = []
+        for run in arm.confirmations:
+            assert run.test is not None
+            names = ("day",) if run.fold == 1 else ("night", "day")
+            part = Breakdown(
+                "scene", "WAR in each scene", dict.fromkeys(names, 0.5), counts=dict.fromkeys(names, 10)
+            )
+            runs.append(replace(run, test=replace(run.test, breakdowns=(part,))))
+        changed.append(replace(arm, confirmations=tuple(runs)))
+    found = findings(evidence(*changed, folds=FOLDS))
+    (part,) = found.breakdowns
+    assert part.rows == ("night", "day")
+    assert part.counts == {"day": 50, "night": 40}
+    assert found.variants[1].runs["scene/night"] == 4
+    text = render(found)
+    assert "| Scene | Clips | even-odd | issm |" in text
+    assert "| night | 40 | 50.0 ± 0.0 (4 of 5) | 50.0 ± 0.0 (4 of 5) |" in text
+
+
+def test_findings_become_a_table_of_repetitions() -> None:
+    pytest.importorskip("pandas")
+    table = findings(two(shifted(*HIGHER))).to_dataframe()
+    assert len(table) == 10
+    assert list(table.columns) == [
+        "variant",
+        "splitter",
+        "repetition",
+        "fold",
+        "run",
+        "loss",
+        "war",
+        "uar",
+        "best_epoch",
+        "seconds",
+    ]
+    assert table[table.variant == "issm"].war.tolist() == pytest.approx(shifted(*HIGHER))
+
+
+def test_a_notebook_shows_the_answer_and_the_main_table() -> None:
+    shown = findings(two(shifted(*LOWER), **ERROR))._repr_markdown_()
+    assert "Yes, issm helps" in shown
+    assert "| Variant | RMSE (K) | n | Difference | Verdict |" in shown
+    assert "| issm | 57 | 5 of 5 | −3 | helps |" in shown
+
+
+def test_classes_are_what_the_tests_report() -> None:
+    (part,) = findings(two(shifted(*HIGHER))).breakdowns
+    assert part.rows == CLASSES[:-1]

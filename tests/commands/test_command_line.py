@@ -1,0 +1,164 @@
+"""What the commands print and how they end: presets, plans, listings, exit codes, and nothing heavy imported."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from study.cli.app import app
+from study.errors import InputError
+
+ROOT = Path(__file__).parents[2]
+STUDY = """
+title = "t"
+question = "Does attention help?"
+repetitions = 2
+[task]
+function = "mine:train"
+metric = "acc"
+data_version = "1"
+[base]
+attention = false
+[design]
+kind = "one-factor"
+reference = { attention = false }
+[factors]
+attention = [false, { value = true, label = "+ attention" }]
+[preset.more]
+repetitions = 4
+"""
+TRAINING = """
+def train(config, run):
+    if config.get("broken") and config["attention"]:
+        raise ValueError("out of luck")
+    run.report(1, acc=0.5 + 0.1 * config["attention"] + (run.seed % 5) / 100)
+    run.test(acc=0.5)
+"""
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working folder: a study of a function of the user."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    (tmp_path / "study.toml").write_text('mlflow = "off"\nworkers = 1\n')
+    (tmp_path / "mine.py").write_text(TRAINING)
+    (tmp_path / "s.toml").write_text(STUDY)
+    return tmp_path
+
+
+def say(*words: str) -> str:
+    result = CliRunner().invoke(app, list(words), catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def command(*words: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Give a command as a user's shell does."""
+    return fresh("-m", "study", *words, folder=folder)
+
+
+def fresh(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run Python in a process that has imported nothing."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(
+        [sys.executable, *arguments], capture_output=True, text=True, cwd=folder, check=False, env=environment
+    )
+
+
+def test_a_plan_lists_variants_by_their_labels_and_trains_nothing(home: Path) -> None:
+    said = say("plan", "s.toml")
+    assert "attention=false" in said
+    assert "+ attention" in said
+    assert "4 new" in said
+    assert not (home / ".study" / "ledger").exists()
+
+
+def test_a_plan_of_a_preset_is_that_of_another_study(home: Path) -> None:
+    said = say("plan", "s.toml", "--preset", "more")
+    assert "8 new" in said
+    with pytest.raises(InputError, match=r"no preset 'mroe'\. Did you mean 'more'\?"):
+        CliRunner().invoke(app, ["plan", "s.toml", "--preset", "mroe"], catch_exceptions=False)
+
+
+def test_a_verbose_plan_lists_the_code_that_counts(home: Path) -> None:
+    (home / "helper.py").write_text("GAIN = 1\n")
+    (home / "mine.py").write_text("import helper\n" + TRAINING)
+    quiet, verbose = say("plan", "s.toml"), say("plan", "s.toml", "--verbose")
+    assert "helper" not in quiet
+    counted = {line.split()[0] for line in verbose.split("Code that counts")[1].splitlines()[1:] if line}
+    assert {"mine", "helper"} <= {Path(name).stem for name in counted}
+    assert not any(name.startswith("study.") for name in counted), "the harness itself never counts"
+
+
+def test_run_trains_reports_and_tells_where_the_report_is(home: Path) -> None:
+    done = command("run", "s.toml", folder=home)
+    assert done.returncode == 0, done.stderr
+    assert "Does attention help?" in done.stdout
+    assert str(home / "reports" / "s" / "report.md") in done.stdout
+    assert (home / "reports" / "s" / "report.md").is_file()
+    assert "4 cached" in say("plan", "s.toml")
+    assert "4 of 4 done" in say("status")
+
+
+def test_a_run_that_fails_ends_in_exit_code_1_with_its_reason_and_no_traceback(home: Path) -> None:
+    done = command("run", "s.toml", "--set", "base.broken=true", folder=home)
+    assert done.returncode == 1
+    assert "2 of the study's runs failed" in done.stderr
+    assert "out of luck" in done.stderr
+    assert "--retry-failed" in done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("plan", "t.toml"), "no such file. Did you mean 's.toml'?"),
+        (("plan", "s.toml", "--set", "repetitions=0"), "repetitions: must be an integer from 1"),
+        (("run", "s.toml", "--preset", "mroe"), "Did you mean 'more'?"),
+        (("list", "splittr"), "nothing is called 'splittr'. Did you mean 'splitter'?"),
+        (("list", "--task", "functoin"), "unknown task 'functoin'. Did you mean 'function'?"),
+        (("profile", "s.toml"), "run.profile(model, example_input)"),
+        (("check", "determinism", "s.toml"), "study reproduce"),
+        (("run", "s.toml", "--skip-bad"), "has no data sets"),
+    ],
+)
+def test_a_mistake_is_one_message_and_exit_code_2(home: Path, words: tuple[str, ...], says: str) -> None:
+    done = command(*words, folder=home)
+    assert done.returncode == 2
+    assert done.stderr.startswith("Error: ")
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (home / ".study" / "ledger").exists()
+
+
+def test_list_names_components_of_every_kind_with_their_parameters(home: Path) -> None:
+    said = say("list")
+    for kind, name in (
+        ("optimizer", "adamw"),
+        ("schedule", "cosine"),
+        ("metric", "macro-f1"),
+        ("splitter", "issm"),
+        ("task", "command"),
+        ("recipe", "ifdd-fixed"),
+    ):
+        section = said.split(f"\n{kind}\n")[1].split("\n\n")[0]
+        assert f"  {name} " in section, kind
+    assert "momentum" in say("list", "sgd")
+    assert "issm" not in say("list", "optimizer")
+
+
+@pytest.mark.parametrize("words", [("--help",), ("list",), ("plan", "s.toml"), ("run", "--help")])
+def test_what_trains_nothing_imports_no_torch(home: Path, words: tuple[str, ...]) -> None:
+    code = (
+        "import sys; from study.cli.app import app;"
+        f"app({list(words)!r}, standalone_mode=False);"
+        "print(sorted({'torch', 'mlflow', 'optuna', 'matplotlib', 'scipy', 'mine'} & set(sys.modules)))"
+    )
+    done = fresh("-c", code, folder=home)
+    assert done.stdout.splitlines()[-1] == "[]", done.stderr

@@ -1,0 +1,73 @@
+"""The examples of trainings that are not built in run as they are printed, and each study gets its verdict."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+REPOSITORY = Path(__file__).parents[2]
+EXAMPLES = REPOSITORY / "docs" / "examples"
+RESULTS = ".study/ledger/runs/*/result.json"
+MOST_LINES = 25
+VERDICTS = {"supported", "refuted", "undecided"}
+
+
+def run_example(name: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run a copy of an example in a folder of its own, with a ledger of its own."""
+    for file in EXAMPLES.glob(f"{name}.*"):
+        shutil.copy(file, folder)
+    (folder / "study.toml").write_text('mlflow = "off"\n')
+    return subprocess.run(
+        [sys.executable, "-m", "study", "run", f"{name}.toml"],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def findings(name: str, folder: Path) -> dict[str, Any]:
+    """Return the findings of an example that is run in a folder."""
+    assert len((EXAMPLES / f"{name}.toml").read_text().splitlines()) <= MOST_LINES
+    done = run_example(name, folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found: dict[str, Any] = json.loads((folder / "reports" / name / "findings.json").read_text())
+    return found
+
+
+def test_a_scikit_learn_pipeline_gets_a_verdict_without_torch_and_trains_nothing_again(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "torch.py").write_text("raise ImportError('nothing here needs torch')\n")
+    [claim] = findings("digits_pipeline", tmp_path)["claims"]
+    assert claim["verdict"] in VERDICTS
+    results = {file: file.stat().st_mtime_ns for file in tmp_path.glob(RESULTS)}
+    assert len(results) == 2 * 5
+    findings("digits_pipeline", tmp_path)
+    assert {file: file.stat().st_mtime_ns for file in tmp_path.glob(RESULTS)} == results
+
+
+def test_a_pytorch_loop_gets_a_verdict_costs_and_leaves_no_checkpoint(tmp_path: Path) -> None:
+    [claim] = findings("digits_cnn", tmp_path)["claims"]
+    assert claim["verdict"] in VERDICTS
+    results = [json.loads(file.read_text()) for file in tmp_path.glob(RESULTS)]
+    assert len(results) == 3 * (2 + 5)
+    # convolution, its bias, and the linear layer over 24 maps of 4 x 4; batch normalisation; a second block
+    plain = 24 * 9 + 24 + (24 * 16 + 1) * 10
+    deep = 24 * 9 + 24 + 24 * 24 * 9 + 24 + (24 * 4 + 1) * 10
+    assert {result["parameters"] for result in results} == {plain, plain + 2 * 24, deep}
+    assert not list(tmp_path.glob(".study/ledger/runs/*/checkpoint"))
+
+
+def test_a_script_that_knows_of_no_harness_gets_a_verdict(tmp_path: Path) -> None:
+    found = findings("digits_script", tmp_path)
+    [claim] = found["claims"]
+    assert claim["verdict"] in VERDICTS
+    assert len(list(tmp_path.glob(RESULTS))) == 2 * 5
+    assert found["warnings"], "its training code has seen the test split"

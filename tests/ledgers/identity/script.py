@@ -1,0 +1,5 @@
+"""A training of the user's own."""
+
+from script_helper import loss
+
+print(loss(0.1))

@@ -1,0 +1,111 @@
+"""Layers: every import of the package is compared with the order in which packages may know one another."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import study
+
+ROOT = Path(study.__file__).parent
+
+LAYERS = (
+    "errors",
+    "files",
+    "hashing",
+    "seeds",
+    "metrics",
+    "records",
+    "machine",
+    "statistics",
+    "ledger",
+    "task",
+    "config",
+    "engine",
+    "executors",
+    "analysis",
+    "reporting",
+    "engine.events",
+    "engine.queue",
+    "engine.jobs",
+    "engine.conductor",
+    "tracking",
+    "tasks",
+    "testing",
+    "cli.display",  # plans and progress as text: notebooks and benchmarks print them too
+    "api",
+    "bench",
+    "cli",
+    "__main__",
+)
+"""Low to high. A module that is named by itself stands above the rest of its package."""
+
+ALONE = {"statistics"}
+READERS_OF_TEST_RESULTS = {"records", "ledger", "task", "tasks", "analysis", "testing"}
+
+
+def layer(module: str) -> str:
+    """Return the layer of a module, named without ``study.``."""
+    parts = module.split(".")
+    whole = ".".join(parts[:2])
+    return whole if whole in LAYERS else parts[0]
+
+
+FILES = sorted(path for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py")
+
+
+def module_of(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(part for part in parts if part != "__init__")
+
+
+def imported(path: Path) -> set[str]:
+    """Return the modules of the package that a file imports, named without ``study.``."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            base = node.module or ""
+            for alias in node.names:
+                below = ROOT.parent.joinpath(*base.split("."), alias.name)
+                is_module = below.with_suffix(".py").is_file() or (below / "__init__.py").is_file()
+                found.add(f"{base}.{alias.name}" if is_module else base)
+    return {name.removeprefix("study.") for name in found if name.startswith("study.")}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_module_imports_only_from_the_layers_below(path: Path) -> None:
+    own = layer(module_of(path))
+    assert own in LAYERS, f"{own} has no place in the list of layers"
+    below = set(LAYERS[: LAYERS.index(own) + 1])
+    if own in ALONE:
+        below = {own}
+    layers = {layer(name) for name in imported(path)}
+    assert layers <= below, f"{path}: imports {sorted(layers - below)}"
+
+
+def test_executors_know_nothing_of_what_is_trained() -> None:
+    for path in (ROOT / "executors").glob("*.py"):
+        assert not {layer(name) for name in imported(path)} & {"tasks", "task", "config"}, path
+
+
+def test_reports_read_findings_and_no_results() -> None:
+    for path in (ROOT / "reporting").rglob("*.py"):
+        layers = {layer(name) for name in imported(path)}
+        assert layers <= {"reporting", "analysis", "errors", "files", "hashing", "metrics", "records"}, path
+
+
+def test_only_analysis_reads_test_results() -> None:
+    for path in FILES:
+        tree = ast.parse(path.read_text())
+        names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+        names |= {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+        own = layer(module_of(path))
+        if names & {"TestResult", "test_result", "Measurement", "measurement"}:
+            assert own in READERS_OF_TEST_RESULTS, path
+        if names & {"test_result", "measurement"} and path != ROOT / "ledger" / "store.py":
+            assert own == "analysis", path

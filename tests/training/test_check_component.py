@@ -1,0 +1,67 @@
+"""The conformance suites of optimizers, schedules and metrics, and what the command prints."""
+
+from __future__ import annotations
+
+import pytest
+
+from study.config.registry import Registry
+from study.errors import InputError
+from study.testing.components import cases, check_component, conform
+
+
+@pytest.fixture
+def registry():
+    return Registry(["tiny_parts", "open_parts"])
+
+
+OWN = ("optimizer", "schedule", "metric")
+
+
+@pytest.mark.parametrize("case", [case for case in cases(Registry()) if case.kind in OWN], ids=str)
+def test_built_in_optimizers_schedules_and_metrics_conform(case):
+    conform(case, Registry())
+
+
+def test_a_network_that_returns_plain_logits_conforms(registry):
+    lines = [line.text for line in check_component("bare", None, registry)]
+    assert len(lines) == 4
+    assert all(line.startswith("passed  network bare") for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("sleeping", "2.bias did not change"),
+        ("growing", "below 0"),
+        ("unbounded", "outside [0.0, 0.1]"),
+        ("odd", "must return float logits"),
+        ("broken", "shapes cannot be multiplied"),
+    ],
+)
+def test_what_is_wrong_is_one_line(registry, name, reason):
+    failed = [line.text for line in check_component(name, None, registry) if line.is_failure]
+    assert reason in failed[0]
+    assert len(failed) == len(set(failed))
+    assert all("\n" not in line for line in failed)
+
+
+def test_a_fault_that_fails_every_check_is_one_line(registry):
+    lines = [line.text for line in check_component("broken", None, registry)]
+    assert len([line for line in lines if "broken: " in line]) == 1
+
+
+def test_components_without_a_suite_or_with_required_parameters_are_said_to_be_so(registry):
+    for name, kind, reason in (("frames", "measure", "no suite"), ("dfew", "dataset", "needs 'root'")):
+        (line,) = check_component(name, kind, registry)
+        assert reason in line.text
+        assert not line.is_failure
+
+
+def test_a_data_set_is_checked_with_its_defaults(registry):
+    (line,) = check_component("tiny", "dataset", registry)
+    assert line.text.startswith(("passed", "FAILED"))
+
+
+def test_an_unknown_component_is_named_with_the_nearest(registry):
+    with pytest.raises(InputError, match="Did you mean 'adamw'"):
+        list(check_component("adam", None, registry))
