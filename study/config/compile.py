@@ -64,8 +64,9 @@ class _Compiler:
         return {**options, **{key: value for key, value in own.items() if key in options}}
 
     @property
-    def outputs(self) -> tuple[Path, Path]:
-        return self.settings.ledger, self.settings.reports
+    def outputs(self) -> tuple[Path, ...]:
+        """Folders and files that the harness itself writes, its own output where that goes to a file included."""
+        return self.settings.ledger, self.settings.reports, *_own_output()
 
     @cached_property
     def task(self) -> Task:
@@ -341,6 +342,13 @@ def code_of(sources: Sources) -> dict[str, str]:
     if sources.version is not None:
         return {"version": digest(sources.version)}
     return code_parts(sources.modules, sources.follow, sources.root, sources.files)
+
+
+def _own_output() -> Iterator[Path]:
+    for descriptor in ("1", "2"):
+        link = Path("/proc/self/fd", descriptor)
+        if link.is_file():
+            yield link.resolve()
 
 
 def _joined(infos: list[DataInfo]) -> DataInfo:

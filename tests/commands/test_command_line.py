@@ -162,3 +162,15 @@ def test_what_trains_nothing_imports_no_torch(home: Path, words: tuple[str, ...]
     )
     done = fresh("-c", code, folder=home)
     assert done.stdout.splitlines()[-1] == "[]", done.stderr
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="where the output goes is read from /proc")
+def test_output_that_is_kept_in_the_project_is_not_taken_for_a_file_that_runs_write(home: Path) -> None:
+    (home / "mine.py").write_text(TRAINING + '    open("shared.txt", "a").write("x")\n')
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with (home / "log.txt").open("w") as log:
+        words = [sys.executable, "-m", "study", "run", "s.toml"]
+        subprocess.run(words, stdout=log, stderr=log, cwd=home, check=True, env=environment)
+    printed = (home / "log.txt").read_text()
+    assert "shared.txt was written by several runs" in printed
+    assert "log.txt was written" not in printed
