@@ -42,7 +42,7 @@ class Settings:
     runs_per_gpu: int
     device: Literal["auto", "cpu", "cuda"]
     loader_workers: int
-    """Processes a training reads its clips with; 0 for none of their own."""
+    """Processes a training reads its examples with; 0 for none of their own."""
     keep: Keep
     """Whose weights and predictions stay: those of confirmed runs alone, or those of search trials too."""
     mlflow: str
