@@ -65,7 +65,8 @@ def _changed(place: Path, skipped: set[Path], since: float) -> list[Path]:
             return []
         for path in (Path(parent, name) for name in names if not name.startswith(".")):
             with contextlib.suppress(OSError):
-                if path not in skipped and path.stat().st_mtime >= since and path.suffix != ".py":  # which a user may be editing
+                is_code = path.suffix == ".py"  # which a user may be editing
+                if not is_code and path not in skipped and path.stat().st_mtime >= since:
                     found.append(path)
     return found
 
