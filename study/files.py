@@ -1,8 +1,9 @@
-"""The one way in which this project writes a file that somebody will read again."""
+"""Write files whole or not at all, and remove them."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,6 +38,14 @@ def writing(path: Path) -> Iterator[IO[bytes]]:
         aside.unlink(missing_ok=True)
         raise
     _sync_folder(path.parent)
+
+
+def remove(path: Path) -> None:
+    """Remove a file, a link or a whole folder; a no-op where there is none."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _sync_folder(folder: Path) -> None:

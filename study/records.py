@@ -412,7 +412,7 @@ class Published:
     """Published results on a study's benchmark, for reference: no figure or verdict knows of them."""
 
     title: str
-    """Of the benchmark."""
+    """The benchmark's name."""
     examples: int
     """In the whole benchmark, by its official lists."""
     examples_here: int
@@ -437,7 +437,7 @@ class DataInfo:
     digest: str
     """Changes with anything that changes an example, a label or a split; empty where the data are not tracked."""
     digests: Mapping[str, str] = field(default_factory=dict)
-    """Of the data of each fold, by its number."""
+    """The digest of each fold's data, by fold number."""
     folds: tuple[int, ...] = ()
     """Empty where there is one split."""
     fold_key: str = ""

@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from study.errors import StudyError, listing, nearest
-from study.files import write
+from study.files import remove, write
 from study.hashing import seed_of
 from study.ledger.store import HISTORY, PROFILE, RESULT, TEST_RESULT
 from study.machine import machine
@@ -474,13 +474,13 @@ class Run:
 
     def _checked(self, epoch: Any, values: Mapping[str, Any]) -> tuple[int, dict[str, float]]:
         """Return the epoch and its figures as numbers; ReportError says which is none."""
-        if isinstance(epoch, bool) or not _is_number(epoch) or int(epoch) != epoch or epoch < 1:
+        if isinstance(epoch, bool) or not is_number(epoch) or int(epoch) != epoch or epoch < 1:
             raise ReportError(f"an epoch must be a whole number from 1. Got {epoch!r} instead.")
         if epoch <= self._attempt_epoch:
             how = "twice" if epoch == self._attempt_epoch else f"after epoch {self._attempt_epoch}"
             raise ReportError(f"epoch {epoch} was reported {how}; each must be greater than the one before.")
         for name, value in values.items():
-            if not _is_number(value):
+            if not is_number(value):
                 raise ReportError(
                     f"epoch {epoch} reported {name} = {value!r}, of type {type(value).__name__}; it must be a number."
                 )
@@ -495,7 +495,7 @@ class Run:
 
     def check_bounds(self, what: str, name: str, value: Any) -> None:
         """Raise ReportError where a figure is no finite number, or lies outside of its metric's bounds."""
-        if not _is_number(value) or not math.isfinite(float(value)):
+        if not is_number(value) or not math.isfinite(float(value)):
             raise ReportError(f"{what}; it must be a finite number.")
         metric = self.metrics.get(name)
         if metric is None:
@@ -567,17 +567,8 @@ def check_score(metric: Metric, reported: float, labels: Any, scores: Any) -> No
         )
 
 
-def remove(path: Path) -> None:
-    """Remove a file or a folder, where it is there."""
-    import shutil
-
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
-
-
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
+    """Return whether `value` is a number or something `float` takes, such as a tensor of one element; text is not."""
     if isinstance(value, bool | str | bytes) or value is None:
         return False
     try:
@@ -608,5 +599,5 @@ __all__ = [
     "Sources",
     "Task",
     "check_score",
-    "remove",
+    "is_number",
 ]

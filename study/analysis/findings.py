@@ -254,7 +254,7 @@ class Findings:
     skipped: tuple[str, ...] = ()
     """What of the data was left out because it could not be read: file, row and reason."""
     breakdowns: tuple[BreakdownFinding, ...] = ()
-    """Of the test split, as far as the tests have them."""
+    """One for each attribute of the test split's examples, over those whose predictions are stored."""
     published: Published | None = None
     """None where nothing comparable was published."""
     noun: str = "example"

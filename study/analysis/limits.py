@@ -17,7 +17,7 @@ from study.records import Failure, RunResult, Stopped
 SKIPPED_FILE = "skipped.txt"
 """Beside the report."""
 MOST_NAMED = 3
-"""Of the examples that were left out, in the text."""
+"""How many examples that were left out a warning names."""
 CAPACITY_SHARE = 0.05
 """Variants that differ by more in parameters or multiply-accumulates get a note."""
 

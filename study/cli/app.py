@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from study.ledger.store import Ledger
 
 LAST_LINES = 30
-"""Of a failed program's output."""
+"""How many last lines of a failed program's output are printed."""
 
 app = typer.Typer(
     help="Ablations and benchmarks of trainings: a TOML file asks, a report answers.",

@@ -28,7 +28,7 @@ class Group:
     """A parameter of a builder that is a dataclass: built from parameters that carry its fields' names."""
 
     name: str
-    """Of the builder's parameter."""
+    """The name of the builder's parameter."""
     module: str
     """Where the dataclass lies."""
     dataclass: str

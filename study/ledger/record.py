@@ -25,7 +25,7 @@ class VariantRecord:
     template: RunSpec
     """Its configuration, data and code; seed, fold and the searched hyperparameters, None here, come run by run."""
     digests: Mapping[str, str] = field(default_factory=dict)
-    """Of the data of each fold, by its number."""
+    """The digest of each fold's data, by fold number."""
     fold_key: str = ""
     """The dotted key of the configuration that lists the folds; empty where none does."""
 

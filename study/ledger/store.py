@@ -15,7 +15,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -25,7 +24,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from study.errors import InputError, StudyError
-from study.files import write
+from study.files import remove, write
 from study.hashing import digest
 from study.ledger.locks import Holder, holder_of, release, take
 from study.ledger.record import RunState, StudyRecord
@@ -152,7 +151,7 @@ class Ledger:
     def drop_weights(self, run: RunSpec) -> None:
         """Free the weights and predictions of a search trial: its result is all that is read of it."""
         for name in OF_TRIALS:
-            _remove(self.run_folder(run) / name)
+            remove(self.run_folder(run) / name)
 
     def forget_failure(self, run: RunSpec) -> None:
         """Let a failed run be tried again, its test and its measures included."""
@@ -346,13 +345,6 @@ def _is_other_file(earlier: StudyRecord, now: StudyRecord) -> bool:
         return not Path(now.home, earlier.file).samefile(Path(now.home, now.file))
     except OSError:
         return False
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
 
 
 def _names(folder: Path) -> list[str]:

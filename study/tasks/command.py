@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 from study.config.registry import component
 from study.config.revisions import CODE, is_junk
 from study.errors import InputError
-from study.files import write
+from study.files import remove, write
 from study.records import RunSpec
-from study.task import EXAMPLES, TEST_PREDICTIONS, Config, ReportError, Run, Sources, remove
+from study.task import EXAMPLES, TEST_PREDICTIONS, Config, ReportError, Run, Sources
 from study.tasks.options import Options
 from study.tasks.own.outside import watched
 from study.tasks.own.placeholders import check_placeholders, expanded, keys_in

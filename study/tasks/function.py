@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from study.config.registry import component
 from study.errors import InputError
+from study.files import remove
 from study.records import Profile, RunSpec
-from study.task import EXAMPLES, TEST_PREDICTIONS, Config, ReportError, Run, RunStopped, Sources, remove
+from study.task import EXAMPLES, TEST_PREDICTIONS, Config, ReportError, Run, RunStopped, Sources, is_number
 from study.tasks.options import Options
 from study.tasks.own.outside import watched
 from study.tasks.own.references import Reference, check_imports
@@ -171,7 +172,7 @@ class FunctionTask(OwnTask):
         if returned is None and run.test_metrics is not None:
             returned = run.test_metrics
         if not isinstance(returned, Mapping):
-            if not _is_number(returned):
+            if not is_number(returned):
                 raise ReportError(
                     f"{self._evaluate.text} must return figures, such as {{{run.spec.metric_name!r}: 0.5}}. "
                     f"Got {_shown(returned)} instead."
@@ -251,16 +252,6 @@ def _imported(node: ast.AST) -> list[str]:
     else:
         names = [node.module] if isinstance(node, ast.ImportFrom) and node.module and not node.level else []
     return [part for name in names for part in (name.partition(".")[0], name)]
-
-
-def _is_number(value: Any) -> bool:
-    if isinstance(value, bool | str | bytes) or value is None:
-        return False
-    try:
-        float(value)
-    except (TypeError, ValueError):
-        return False
-    return True
 
 
 def _shown(value: Any) -> str:

@@ -48,7 +48,7 @@ PARAMETERS_A_REQUEST, METRICS_A_REQUEST = 100, 1000
 NAME_LIMIT = 250
 SERVER_STOP_SECONDS = 10.0
 UNSHOWN = ("config", "places", "modules", "paths", "legacy", "options")
-"""Of a run's request, among its parameters: the configuration stands there key by key."""
+"""Fields of a run's request that are not logged as parameters; the configuration is logged key by key instead."""
 NOTE = "mlflow.note.content"
 """What the UI shows, as Markdown, above a run or an experiment."""
 

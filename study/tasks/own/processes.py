@@ -177,7 +177,7 @@ def _guard() -> Iterator[IO[bytes]]:
 
 @contextlib.contextmanager
 def _ended_by_sigterm() -> Iterator[_Sigterm]:
-    """Let SIGTERM leave the block before it ends this process, where nobody else has an answer to it."""
+    """Turn SIGTERM into an exception inside the block and end the process after it, where no handler is installed."""
     sigterm = _Sigterm()
     is_free = signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
     if threading.current_thread() is not threading.main_thread() or not is_free:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from study.errors import InputError, StudyError, nearest
-from study.files import write
+from study.files import remove, write
 from study.hashing import digest, file_digest
 from study.ledger.store import HISTORY, PROFILE
 from study.metrics import Metric
@@ -28,7 +28,6 @@ from study.task import (
     Run,
     Select,
     check_score,
-    remove,
 )
 from study.tasks.options import Options, metrics_of
 from study.tasks.own.references import Reference

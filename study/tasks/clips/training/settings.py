@@ -23,7 +23,7 @@ class Train:
     lr: Annotated[float, Range(0.0)] = 1e-3
     """The learning rate's peak."""
     weight_decay: Annotated[float, Range(0.0)] = 1e-3
-    """Of the optimizer."""
+    """The optimizer's weight decay."""
     warmup_epochs: Annotated[float, Range(0.0)] = 1.0
     """Epochs until the learning rate reaches its peak."""
     clip_norm: Annotated[float, Range(0.0)] = 1.0
