@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from study.analysis.findings import Findings
     from study.config.settings import Settings
     from study.config.study import StudySpec
-    from study.engine.cache import Listing
+    from study.engine.cache import TrainingList
     from study.engine.events import Event, Listener
     from study.executors.base import Executor
     from study.ledger.record import StudyRecord
@@ -30,7 +30,7 @@ def load(
     preset: str | None = None,
     changes: Mapping[str, Any] | Iterable[str] = (),
     *,
-    home: str | Path | None = None,
+    root: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Study:
     """Return a study, validated and compiled; nothing is written or trained.
@@ -39,7 +39,7 @@ def load(
         path: The study's TOML file.
         preset: The name of a preset of the study.
         changes: Values that replace the study's own, as ``{"train.epochs": 3}`` or ``["train.epochs=3"]``.
-        home: The folder whose study.toml counts, or the nearest one above; the working folder by default.
+        root: The folder whose study.toml counts, or the nearest one above; the working folder by default.
         progress: Takes how many examples of how many have been read, where a data set is read for the first time.
 
     Raises:
@@ -52,8 +52,8 @@ def load(
     from study.executors.devices import choose_device, cuda_devices
     from study.ledger.store import Ledger
 
-    settings = read_settings(Path(home) if home is not None else Path.cwd())
-    put_on_path(Path(path).resolve().parent, settings.home)
+    settings = read_settings(Path(root) if root is not None else Path.cwd())
+    put_on_path(Path(path).resolve().parent, settings.root)
     spec = read(Path(path), preset, list(_texts(changes)))
     device = choose_device(settings.device, () if settings.device == "cpu" else cuda_devices())
     record = compile_study(spec, settings, device, progress)
@@ -82,7 +82,7 @@ class Plan:
 
     study: StudyRecord
     spec: StudySpec
-    listing: Listing
+    listing: TrainingList
 
     @property
     def trainings(self) -> int:
@@ -143,10 +143,10 @@ class Study:
 
     def plan(self) -> Plan:
         """Return each training that the study asks for: cached, unfinished or new; nothing is trained."""
-        from study.engine.cache import listing
+        from study.engine.cache import list_trainings
 
         record = self.ledger.with_suggestions(self.record)
-        return Plan(record, self.spec, listing(record, self.ledger))
+        return Plan(record, self.spec, list_trainings(record, self.ledger))
 
     def check(self) -> None:
         """Try every variant on one batch, unless all trainings are done.
@@ -154,12 +154,12 @@ class Study:
         Raises:
             InputError: A variant that cannot be trained, with the reason.
         """
-        from study.config.compile import check
+        from study.config.compile import try_variants
         from study.engine import jobs
         from study.engine.plan import size
 
         if jobs.done(self.record, self.ledger) < size(self.record):
-            check(self.record)
+            try_variants(self.record)
 
     def run(
         self,
@@ -261,7 +261,7 @@ def write_report(name: str, settings: Settings) -> Findings:
 
     ledger = Ledger(settings.ledger)
     record = ledger.study(name)
-    put_on_path(*map(Path, record.variants[0].template.paths))
+    put_on_path(*map(Path, record.variants[0].template.import_paths))
     return conductor.report(name, ledger, settings.reports, lambda event: None, _computes(record))
 
 

@@ -24,7 +24,7 @@ def nearest(name: str, allowed: Iterable[str]) -> str:
     return f" Did you mean {close[0]!r}?" if close else ""
 
 
-def listing(names: Iterable[str]) -> str:
+def quoted(names: Iterable[str]) -> str:
     """Return the names quoted and joined, as in ``'a', 'b' or 'c'``."""
     quoted = [repr(name) for name in names]
     if len(quoted) < 2:

@@ -52,14 +52,14 @@ class RunSpec:
     """What the task adds to the identity, such as the version of its training loop."""
     options: Mapping[str, Any] = _uncounted({})
     """The study's ``[task]`` table; whatever of it counts is in `counts`."""
-    places: Mapping[str, str] = _uncounted({})
+    local_paths: Mapping[str, str] = _uncounted({})
     """Folders and files on this machine, as ``{"dataset.root": …}``: they change no number.
 
     A file whose content counts is ``PATH#DIGEST``; the digest alone is in the configuration.
     """
     modules: tuple[str, ...] = _uncounted(())
     """The user's component modules, for the worker's registry; their code is in `code_digest`."""
-    paths: tuple[str, ...] = _uncounted(())
+    import_paths: tuple[str, ...] = _uncounted(())
     """Folders that the worker puts at the front of its module path."""
     legacy: Mapping[str, Any] = _uncounted({})
     """Values that are left out of the identity, by dotted key: parameters and tables that were added later."""
@@ -99,16 +99,16 @@ class RunSpec:
         return value if self.direction == "maximize" else -value
 
     def table(self, kind: str) -> dict[str, Any]:
-        """Return one table of the configuration with this machine's places put back."""
+        """Return one table of the configuration with this machine's local_paths put back."""
         prefix = kind + "."
-        places = {
-            key.removeprefix(prefix): path for key, path in self.places.items() if key.startswith(prefix)
+        local_paths = {
+            key.removeprefix(prefix): path for key, path in self.local_paths.items() if key.startswith(prefix)
         }
-        return {**self.config[kind], **places}
+        return {**self.config[kind], **local_paths}
 
     @property
     def tables(self) -> dict[str, dict[str, Any]]:
-        """Every table of the configuration, with this machine's places put back."""
+        """Every table of the configuration, with this machine's local_paths put back."""
         return {kind: self.table(kind) for kind in self.config}
 
 
@@ -147,7 +147,7 @@ class Epoch:
     """None where the training reports none."""
     learning_rate: float | None
     """At the epoch's last step."""
-    selection: Metrics
+    validation: Metrics
     """The declared metrics on the validation split, in their own units."""
     seconds: float
     """Wall time of training and validation."""
@@ -174,7 +174,7 @@ class RunResult:
     """``diverged``: a value that must be finite was not; there are no metrics then."""
     best_epoch: int
     """The epoch that judges the training and is tested; 0 if none."""
-    selection: Metrics
+    validation: Metrics
     """Metrics of that epoch on the validation split; empty where it was trained on."""
     history: tuple[Epoch, ...]
     parameters: int | None
@@ -219,7 +219,7 @@ def stopped(spec: RunSpec, rule: Mapping[str, float], history: Sequence[Epoch]) 
     """
     best, asked = -math.inf, sorted((int(epoch), least) for epoch, least in rule.items())
     for number, entry in enumerate(history, start=1):
-        if (value := entry.selection.get(spec.metric_name)) is not None:
+        if (value := entry.validation.get(spec.metric_name)) is not None:
             best = max(best, spec.gain(value))
         while asked and asked[0][0] <= entry.epoch:
             if best < asked.pop(0)[1] and math.isfinite(best):
@@ -231,7 +231,7 @@ def best_gain(spec: RunSpec, history: Sequence[Epoch], epoch: int) -> float | No
     """Return the best gain that a history had when it first reached `epoch`; None where it never did."""
     best = -math.inf
     for entry in history:
-        if (value := entry.selection.get(spec.metric_name)) is not None:
+        if (value := entry.validation.get(spec.metric_name)) is not None:
             best = max(best, spec.gain(value))
         if entry.epoch >= epoch:
             return best if math.isfinite(best) else None
@@ -277,7 +277,7 @@ LARGEST_DISAGREEMENT = 0.05
 
 
 @dataclass(frozen=True)
-class Part:
+class PartCost:
     """What one part of a network costs, for one example."""
 
     name: str
@@ -306,7 +306,7 @@ class Profile:
     """Floating-point operations of one forward pass, by torch's counter: two for each multiply-accumulate."""
     activation_bytes: int | None = None
     """What one example of a training batch has kept for the backward pass."""
-    parts: tuple[Part, ...] = ()
+    parts: tuple[PartCost, ...] = ()
     """The network's own modules, in their order."""
     latency_ms: float | None = None
     """Median time of one forward pass, where the training measured it."""
@@ -372,7 +372,7 @@ class SplitSizes:
     """Examples in the splits of one fold."""
 
     train: int
-    selection: int
+    validation: int
     test: int
     trained: int | None = None
     """Examples that a repetition's final training sees; `train` where it is None."""
@@ -388,7 +388,7 @@ class PublishedResult:
     backbone: str
     modality: str
     sources: str
-    """Letters of `Published.sources`."""
+    """Letters of `PublishedTable.sources`."""
     protocol: str
     year: int | None = None
     params: float | None = None
@@ -408,7 +408,7 @@ class PublishedFolds:
 
 
 @dataclass(frozen=True)
-class Published:
+class PublishedTable:
     """Published results on a study's benchmark, for reference: no figure or verdict knows of them."""
 
     title: str
@@ -458,7 +458,7 @@ class DataInfo:
     """Whether epochs and hyperparameters are chosen on the test split, so that no verdict can rest on it."""
     skipped: tuple[str, ...] = ()
     """What was left out because it could not be read, file and reason, where the study asked for that."""
-    published: Published | None = None
+    published: PublishedTable | None = None
 
 
 def to_json(record: Any) -> str:

@@ -23,3 +23,7 @@ FACES = "faces"
 """Procedural faces; what is drawn, the split and the number of the clip are added."""
 GRAIN = "grain"
 """Pixel noise of procedural faces."""
+SPLITS = {"train": "train", "validation": "selection", "test": "test"}
+"""Splits of procedural faces."""
+HELD_OUT = "selection"
+"""Sources of a train list that form the validation split."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from study.errors import StudyError, listing, nearest
+from study.errors import StudyError, nearest, quoted
 from study.files import remove, write
 from study.hashing import seed_of
 from study.ledger.store import HISTORY, PROFILE, RESULT, TEST_RESULT
@@ -45,7 +45,7 @@ OnEpoch = Callable[[Epoch], None]
 
 TRAIN_LOSS, LEARNING_RATE = "train_loss", "learning_rate"
 """Diagnostics that reports draw where they are reported."""
-TEST_PREDICTIONS, VALIDATION_PREDICTIONS, EXAMPLES = "test.npz", "selection.npz", "examples.npz"
+TEST_PREDICTIONS, VALIDATION_PREDICTIONS, EXAMPLES = "test.npz", "validation.npz", "examples.npz"
 LARGEST_GAP = 1e-6
 """Between a reported score and what its metric computes from the predictions, absolutely and as a share."""
 
@@ -304,7 +304,7 @@ class Run:
             epoch=number,
             train_loss=_finite(rest.pop(TRAIN_LOSS, None)),
             learning_rate=_finite(rest.pop(LEARNING_RATE, None)),
-            selection={key: value for key, value in declared.items() if math.isfinite(value)},
+            validation={key: value for key, value in declared.items() if math.isfinite(value)},
             seconds=now - self._last,
             diagnostics={key: value for key, value in rest.items() if math.isfinite(value)},
         )
@@ -367,7 +367,7 @@ class Run:
             chosen = self._best if self.select == "best" else self._last_judged()
             if chosen is None:
                 raise ReportError(self._nothing_reported())
-            best_epoch, validation = chosen.epoch, chosen.selection
+            best_epoch, validation = chosen.epoch, chosen.validation
         self.outcome = self._result(
             "finished",
             best_epoch or 0,
@@ -512,23 +512,23 @@ class Run:
 
     def _judge(self, entry: Epoch) -> bool:
         """Whether an epoch is better than all before it."""
-        value = entry.selection.get(self.spec.metric_name)
+        value = entry.validation.get(self.spec.metric_name)
         if value is None or not self.spec.gain(value) > self._best_value:
             return False
         self._best, self._best_value = entry, self.spec.gain(value)
         return True
 
     def _last_judged(self) -> Epoch | None:
-        judged = [entry for entry in self.history if self.spec.metric_name in entry.selection]
+        judged = [entry for entry in self.history if self.spec.metric_name in entry.validation]
         return judged[-1] if judged else None
 
     def _nothing_reported(self) -> str:
         name = self.spec.metric_name
-        reported = {key for entry in self.history for key in (*entry.selection, *entry.diagnostics)}
+        reported = {key for entry in self.history for key in (*entry.validation, *entry.diagnostics)}
         if not self.history:
             return f"the training ended without reporting {name!r}: call run.report(epoch, {name}=…)."
         return (
-            f"the training reported {listing(sorted(reported)) if reported else 'no figures'}, but never the primary "
+            f"the training reported {quoted(sorted(reported)) if reported else 'no figures'}, but never the primary "
             f"metric {name!r}.{nearest(name, reported)}"
         )
 
@@ -545,7 +545,7 @@ class Run:
             run=self.spec.id,
             status=status,
             best_epoch=best_epoch,
-            selection=dict(validation),
+            validation=dict(validation),
             history=self.history,
             parameters=parameters,
             seconds=self.seconds,
@@ -583,7 +583,7 @@ def _finite(value: float | None) -> float | None:
 
 
 def _named(values: Iterable[str]) -> str:
-    return listing(sorted(values)) if values else "nothing"
+    return quoted(sorted(values)) if values else "nothing"
 
 
 __all__ = [

@@ -8,7 +8,7 @@ question = "Does it?"
 [base.dataset]
 name = "faces"
 train_clips = 70
-selection_clips = 14
+validation_clips = 14
 test_clips = 14
 [design]
 kind = "one-factor"

@@ -21,7 +21,7 @@ TINY = (
     "train.epochs=1",
     f"train.batch_size={BATCH}",
     f"base.dataset.train_clips={2 * BATCH}",
-    "base.dataset.selection_clips=7",
+    "base.dataset.validation_clips=7",
     "base.dataset.test_clips=7",
 )
 

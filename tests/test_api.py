@@ -73,7 +73,7 @@ def test_importing_the_package_imports_nothing_heavy() -> None:
 
 def test_loading_and_planning_import_no_torch(file: Path) -> None:
     code = (
-        f"import sys, study; s = study.load({str(file)!r}, home={str(file.parents[1])!r}); str(s.plan());"
+        f"import sys, study; s = study.load({str(file)!r}, root={str(file.parents[1])!r}); str(s.plan());"
         "print(sorted(set(sys.modules) & {'torch', 'mlflow', 'optuna', 'matplotlib', 'mine'}))"
     )
     assert fresh(code) == "[]"
@@ -159,7 +159,7 @@ def test_a_study_is_found_from_elsewhere_with_its_home(
     home = file.parents[1]
     inside = study.load(file)
     monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
-    outside = study.load(file, home=home)
+    outside = study.load(file, root=home)
     assert outside.settings.ledger == inside.settings.ledger == home / ".study" / "ledger"
     assert outside.record.file == inside.record.file == "ablations/attention.toml"
 

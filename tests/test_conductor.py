@@ -16,7 +16,7 @@ from study.config.compile import compile_study
 from study.config.settings import settings
 from study.config.study import load
 from study.engine import conductor, jobs, plan
-from study.engine.events import Began, Ended, Event, Retried, Started
+from study.engine.events import Began, Event, JobEnded, Retried, Started
 from study.engine.jobs import TARGETS
 from study.errors import StudyError
 from study.executors import base as protocol
@@ -137,7 +137,7 @@ def test_a_failing_variant_is_reported_and_never_averaged_in_silence(lab: Lab, m
 
     monkeypatch.setattr(fake, "train", train)
     found = lab.run()
-    failed = [e for e in lab.events if isinstance(e, Ended) and e.state.failure]
+    failed = [e for e in lab.events if isinstance(e, JobEnded) and e.state.failure]
     assert len(failed) == 3
     assert "out of luck" in failed[0].state.failure.reason
     assert "Traceback" in failed[0].state.failure.detail
@@ -159,7 +159,7 @@ def test_a_network_that_is_counted_is_no_failure_though_its_run_failed(lab: Lab)
     searched = lab.file.read_text()
     lab.file.write_text(searched[: searched.index("[search]")])
     lab.run(targets={**FAKE, "train": "study.testing.fake:failing"})
-    failed = [e.job.kind for e in lab.events if isinstance(e, Ended) and e.state.failure is not None]
+    failed = [e.job.kind for e in lab.events if isinstance(e, JobEnded) and e.state.failure is not None]
     assert failed == ["train"] * 6
     assert len(lab.started("profile")) == 2
 
@@ -188,7 +188,7 @@ def test_a_network_that_cannot_be_counted_is_listed_and_tried_again(lab: Lab) ->
 
 def test_a_job_that_writes_no_result_is_a_failure_and_not_an_endless_loop(lab: Lab) -> None:
     lab.run(targets={**FAKE, "train": "builtins:max"})
-    failed = [e for e in lab.events if isinstance(e, Ended) and e.job.kind == "train"]
+    failed = [e for e in lab.events if isinstance(e, JobEnded) and e.job.kind == "train"]
     assert len(failed) == 6
     assert all(e.state.failure is not None for e in failed)
 
@@ -197,7 +197,7 @@ def test_search_trials_keep_no_weights_and_confirmed_runs_do(lab: Lab) -> None:
     lab.run()
     kept = {file.parent.name for file in lab.ledger.root.glob("runs/*/weights.safetensors")}
     assert kept == {job.run.id for job in lab.started() if job.purpose == "confirm"}
-    assert kept == {file.parent.name for file in lab.ledger.root.glob("runs/*/selection.npz")}
+    assert kept == {file.parent.name for file in lab.ledger.root.glob("runs/*/validation.npz")}
     assert not list(lab.ledger.root.glob("runs/*/checkpoint.pt"))
 
 
@@ -243,7 +243,9 @@ class Deadly(InProcess):
     def submit(self, task: Call) -> None:
         self.attempts[task.key] += 1
         if task.key.startswith("train") and self.attempts[task.key] <= self.deaths:
-            self._events.append(protocol.Ended(task, "died", "the worker was killed", "last words", "cuda:1"))
+            self._events.append(
+                protocol.CallEnded(task, "died", "the worker was killed", "last words", "cuda:1")
+            )
         else:
             super().submit(task)
 

@@ -14,7 +14,7 @@ from study.config.compile import compile_study
 from study.config.settings import settings
 from study.config.study import load
 from study.engine import jobs
-from study.engine.events import Ended, Started
+from study.engine.events import JobEnded, Started
 from study.errors import InputError
 from study.testing import fake
 
@@ -76,7 +76,7 @@ def test_a_failed_measure_is_told_and_takes_no_result_away(lab: Lab, monkeypatch
     monkeypatch.setattr(fake, "measure", measure)
     ask(lab)
     found = lab.run()
-    failed = [event for event in lab.events if isinstance(event, Ended) and event.state.failure]
+    failed = [event for event in lab.events if isinstance(event, JobEnded) and event.state.failure]
     assert len(failed) == 6
     assert all(variant.score is not None for variant in found.variants)
     assert not found.variants[0].failures
@@ -129,12 +129,14 @@ def test_frames_need_a_data_set_that_knows_the_truth(tmp_path: Path, monkeypatch
         '@component("dataset")\n'
         "def blind_faces():\n"
         "    '''Faces without truth.'''\n"
-        "    return Blind(**vars(faces(train_clips=70, selection_clips=14, test_clips=14)))\n"
+        "    return Blind(**vars(faces(train_clips=70, validation_clips=14, test_clips=14)))\n"
     )
     (tmp_path / "study.toml").write_text('components = ["blind_faces"]\n')
     monkeypatch.syspath_prepend(str(tmp_path))
     lab = Lab(tmp_path)
-    blind = STUDY.replace('"faces"\ntrain_clips = 70\nselection_clips = 14\ntest_clips = 14', '"blind-faces"')
+    blind = STUDY.replace(
+        '"faces"\ntrain_clips = 70\nvalidation_clips = 14\ntest_clips = 14', '"blind-faces"'
+    )
     lab.file.write_text(blind.replace("[[claims]]", MEASURES))
 
     def asked():

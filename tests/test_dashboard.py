@@ -71,7 +71,7 @@ def test_every_trial_is_shown_with_its_parameters_its_curve_and_its_end(lab: Lab
             assert trial.params == record.suggestions[record.decision(variant, None, number - 1)]
             state = lab.ledger.state(trial.user_attrs["run"])
             if state.result is not None:
-                assert (trial.state, trial.value) == (TrialState.COMPLETE, state.result.selection["war"])
+                assert (trial.state, trial.value) == (TrialState.COMPLETE, state.result.validation["war"])
                 assert sorted(trial.intermediate_values) == list(range(1, 10))
             else:
                 assert trial.state == TrialState.PRUNED

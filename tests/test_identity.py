@@ -30,7 +30,16 @@ from study.tasks.clips.training.settings import Train
 
 COUNTED = {"config", "seed", "data_digest", "code_digest", "fold", "device", "threads"}
 COUNTED |= {"task", "metric", "direction", "counts"}
-UNCOUNTED = {"options", "places", "modules", "paths", "legacy", "epochs_key", "loader_workers", "schema"}
+UNCOUNTED = {
+    "options",
+    "local_paths",
+    "modules",
+    "import_paths",
+    "legacy",
+    "epochs_key",
+    "loader_workers",
+    "schema",
+}
 
 TWO_FACTORS = """
 title = "t"
@@ -39,7 +48,7 @@ repetitions = 2
 [base.dataset]
 name = "faces"
 train_clips = 70
-selection_clips = 14
+validation_clips = 14
 test_clips = 14
 [design]
 kind = "factorial"
@@ -108,7 +117,7 @@ def lab(tmp_path: Path) -> Lab:
         ),
         ('splitter = "even-odd", readout = "mean"', 'readout = "mean", splitter = "even-odd"'),
         ("epochs = 2\nbatch_size = 8", "batch_size = 8\nepochs = 2"),
-        ("train_clips = 70\nselection_clips = 14", "selection_clips = 14\ntrain_clips = 70"),
+        ("train_clips = 70\nvalidation_clips = 14", "validation_clips = 14\ntrain_clips = 70"),
         (
             '"train.lr" = { low = 3e-4, high = 1e-2, log = true }\n"train.weight_decay" = [1e-3, 1e-2]',
             '"train.weight_decay" = [1e-3, 1e-2]\n"train.lr" = { log = true, high = 1e-2, low = 3e-4 }',

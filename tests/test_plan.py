@@ -367,6 +367,6 @@ def test_identity_changes_with_what_can_change_numbers(what):
 
 def test_identity_ignores_places_and_the_order_of_keys():
     run = template("issm")
-    moved = replace(run, places={"dataset.root": "/elsewhere"}, modules=("mine",))
+    moved = replace(run, local_paths={"dataset.root": "/elsewhere"}, modules=("mine",))
     shuffled = replace(run, config=dict(reversed(run.config.items())))
     assert run.id == moved.id == shuffled.id

@@ -18,7 +18,7 @@ from study.config.settings import settings
 from study.config.study import load
 from study.ledger.record import StudyRecord, VariantRecord
 from study.ledger.store import Ledger
-from study.records import DataInfo, Part, Profile, RunSpec, from_json
+from study.records import DataInfo, PartCost, Profile, RunSpec, from_json
 from study.tasks.clips.data.contract import ClipShape
 from study.tasks.clips.nets.contract import Output
 from study.tasks.clips.nets.ifdd.network import build_network
@@ -271,9 +271,9 @@ def test_parts_add_up_to_the_whole():
         head=lambda: nn.Linear(8, 3),
     )
     assert found.parts == (
-        Part("body", 32 * 8 + 8, 12 * 32 * 8),
-        Part("head", 8 * 3 + 3, 12 * 8 * 3),
-        Part("(rest)", 1, 12 * 32 * 32),
+        PartCost("body", 32 * 8 + 8, 12 * 32 * 8),
+        PartCost("head", 8 * 3 + 3, 12 * 8 * 3),
+        PartCost("(rest)", 1, 12 * 32 * 32),
     )
     assert found.macs == sum(part.macs for part in found.parts)
 
@@ -352,7 +352,7 @@ def test_the_released_network_costs_what_was_measured_on_the_authors(tmp_path):
 
 def spec_of(network="two-layers", **train):
     config = {
-        "dataset": {"name": "tiny", "forbidden": ["train", "selection", "test"]},
+        "dataset": {"name": "tiny", "forbidden": ["train", "validation", "test"]},
         "network": {"name": network},
         "loss": {"name": "cross-entropy-context"},
         "train": {"batch_size": 8, "lr": None, **train},
@@ -374,7 +374,7 @@ def test_the_job_leaves_a_profile_and_reads_no_clip(tmp_path):
         unused=0,
         flops=ADDITIONS * (body + head),
         activation_bytes=found.activation_bytes,
-        parts=(Part("body", body + 16, body), Part("head", head + 3, head)),
+        parts=(PartCost("body", body + 16, body), PartCost("head", head + 3, head)),
     )
     values = (
         32 + 16 + 16 + 3

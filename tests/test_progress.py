@@ -12,7 +12,7 @@ from study.cli.display import Display, duration
 from study.config.compile import compile_study
 from study.config.settings import settings
 from study.config.study import load
-from study.engine.events import Began, Ended, EpochEnded, Found, Retried, Started, Waiting
+from study.engine.events import Began, EpochEnded, Found, JobEnded, Retried, Started, Waiting
 from study.engine.plan import Job
 from study.ledger.locks import Holder
 from study.ledger.record import RunState, StudyRecord
@@ -22,7 +22,7 @@ from study.records import Epoch, Machine, RunResult, Stopped
 STUDY = """
 title = "t"
 question = "Does it?"
-base.dataset = { name = "faces", train_clips = 70, selection_clips = 14, test_clips = 14 }
+base.dataset = { name = "faces", train_clips = 70, validation_clips = 14, test_clips = 14 }
 factors.splitter = ["even-odd", "issm"]
 design = { kind = "one-factor", reference = { splitter = "even-odd" } }
 train.epochs = 4
@@ -59,12 +59,12 @@ def job(study: StudyRecord, purpose: str = "search", number: int = 0, variant: i
     )
 
 
-def epoch(number: int, seconds: float = 5.0, selection: dict[str, float] | None = None) -> Epoch:
-    return Epoch(number, 1.25, 1e-3, {"war": 0.5} if selection is None else selection, seconds)
+def epoch(number: int, seconds: float = 5.0, validation: dict[str, float] | None = None) -> Epoch:
+    return Epoch(number, 1.25, 1e-3, {"war": 0.5} if validation is None else validation, seconds)
 
 
-def result(job: Job, seconds: float, selection: dict[str, float] | None = None) -> RunState:
-    chosen = {"war": 0.5} if selection is None else selection
+def result(job: Job, seconds: float, validation: dict[str, float] | None = None) -> RunState:
+    chosen = {"war": 0.5} if validation is None else validation
     machine = Machine({}, "", "")
     return RunState(RunResult(job.run.id, "finished", 4, chosen, (epoch(4),), 1, seconds, machine))
 
@@ -83,7 +83,7 @@ def test_time_left_is_honest_where_trials_are_pruned(
         for number, state in enumerate((pruned, pruned, result, result)):
             trial = job(one, number=number)
             display(Started(trial))
-            display(Ended(trial, state(trial, 10.0 if state is pruned else 100.0)))
+            display(JobEnded(trial, state(trial, 10.0 if state is pruned else 100.0)))
     told = [line.split("about ")[1] for line in screen.getvalue().splitlines() if "left" in line]
     assert told == ["4 min left", "3 min left"], "40 s + 2 x 100 s, then 2 x 100 s; before, nobody knows"
 
@@ -98,7 +98,7 @@ def test_what_was_found_cached_tells_how_long_the_rest_takes(
         seed = job(study, "confirm", 0)
         display(Started(seed))
         display(EpochEnded(seed, epoch(2)))
-        display(Ended(seed, result(seed, 20.0)))
+        display(JobEnded(seed, result(seed, 20.0)))
     assert screen.getvalue().splitlines()[-1].strip() == "5 of 12 trainings, about 2 min left"  # 7 x 20 s
 
 
@@ -109,8 +109,8 @@ def test_a_training_without_a_selection_split_has_no_score_to_show(
     with display:
         display(Began(study, 12, 0))
         display(Started(seed))
-        display(EpochEnded(seed, epoch(3, selection={})))
-        display(Ended(seed, result(seed, 20.0, {})))
+        display(EpochEnded(seed, epoch(3, validation={})))
+        display(JobEnded(seed, result(seed, 20.0, {})))
     said = screen.getvalue()
     assert "epoch   even-odd, seed 1  epoch 3/4  loss 1.250\n" in said
     assert "done    even-odd, seed 1  at epoch 4 (20 s)\n" in said
@@ -127,7 +127,7 @@ def test_a_training_that_tells_no_number_of_epochs_and_no_loss_is_shown_by_its_m
         display(Began(own, 12, 0))
         display(Started(seed))
         display(EpochEnded(seed, Epoch(3, None, None, {"rmse": 2.34567}, 5.0)))
-        display(Ended(seed, result(seed, 20.0, {"rmse": 2.25})))
+        display(JobEnded(seed, result(seed, 20.0, {"rmse": 2.25})))
     said = screen.getvalue()
     assert "epoch   even-odd, seed 1  epoch 3  RMSE 2.346 K\n" in said
     assert "done    even-odd, seed 1  RMSE 2.25 K at epoch 4 (20 s)\n" in said
@@ -140,7 +140,7 @@ def test_a_run_that_is_trained_again_is_counted_once(
     with display:
         display(Began(study, 12, 1))
         display(Found(seed, result(seed, 20.0)))
-        display(Ended(seed, result(seed, 20.0)))
+        display(JobEnded(seed, result(seed, 20.0)))
     assert "1 of 12 trainings" in screen.getvalue()
 
 

@@ -54,7 +54,7 @@ def history_of(run: RunSpec) -> tuple[Epoch, ...]:
 
 
 def best(history: tuple[Epoch, ...], epoch: int) -> float:
-    return max(entry.selection["war"] for entry in history[:epoch])
+    return max(entry.validation["war"] for entry in history[:epoch])
 
 
 class PruningWorld(World):

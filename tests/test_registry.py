@@ -164,7 +164,7 @@ SHARED = """
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from study.config.registry import Legacy, Place, Range
+from study.config.registry import Legacy, LocalPath, Range
 
 Mode = Literal["soft", "hard"]
 HALF = 0.5
@@ -180,7 +180,7 @@ class Group(Base):
     levels: Annotated[list[int], "which"] = field(default_factory=lambda: [1, 2])
     table: Annotated[dict, "anything"] = field(default_factory=dict)
     rate: Share = 0.25
-    root: Annotated[str, Place(), "where"] = ""
+    root: Annotated[str, LocalPath(), "where"] = ""
 """
 
 USER = '''
@@ -221,7 +221,7 @@ def test_names_of_annotations_are_followed_through_modules(shared) -> None:
 def test_fields_of_a_dataclass_are_parameters_with_their_marks_and_defaults(shared) -> None:
     found = shared.get("augmentation", "mine").parameters
     assert found["mode"].legacy_default == "soft"
-    assert found["root"].is_place
+    assert found["root"].is_local_path
     assert shared.resolve("augmentation", "mine", "x") == {
         "name": "mine",
         "depth": 1,
@@ -498,7 +498,7 @@ def test_every_parameter_has_a_line_of_help_and_an_allowed_default() -> None:
         for parameter in component.parameters.values():
             assert parameter.help
             if not (parameter.required or parameter.is_part):
-                parameter.check(parameter.default, component.name)
+                parameter.validated(parameter.default, component.name)
 
 
 def listed(code: str) -> Any:

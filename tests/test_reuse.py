@@ -21,7 +21,7 @@ from study.config.study import load
 from study.engine import conductor
 from study.engine.accept import acceptable, accepted, keep
 from study.engine.accept import described as told
-from study.engine.cache import listing
+from study.engine.cache import list_trainings
 from study.engine.events import Started
 from study.errors import InputError
 from study.executors.inprocess import InProcess
@@ -45,7 +45,7 @@ def carried_out(lab: Lab, record: StudyRecord) -> list[str]:
 
 
 def planned(lab: Lab, record: StudyRecord) -> list[tuple[str, str]]:
-    listed = listing(lab.ledger.with_suggestions(record), lab.ledger).decided
+    listed = list_trainings(lab.ledger.with_suggestions(record), lab.ledger).decided
     return [(training.status, training.reason) for training in listed]
 
 
@@ -149,7 +149,7 @@ def test_unfinished_and_failed_trainings_are_told_apart_from_new_ones(lab: Lab, 
 
     lab.file.write_text(SEEDS_ONLY.replace("epochs = 2", "epochs = 5"))
     record = lab.record()
-    runs = [training.job.run for training in listing(record, lab.ledger).decided]
+    runs = [training.job.run for training in list_trainings(record, lab.ledger).decided]
     lab.ledger.begin(runs[0])
     history = [asdict(Epoch(n, 1.0, 1e-3, {"war": 0.5, "uar": 0.5}, 1.0)) for n in (1, 2, 3)]
     (lab.ledger.run_folder(runs[0]) / "history.json").write_text(json.dumps(history))
@@ -174,7 +174,7 @@ def test_the_trials_that_come_next_are_told_one_by_one_and_what_follows_from_the
     record = lab.record()
     carried_out(lab, record)
     after = edited(record, "study.tasks.clips.nets.ifdd.network")
-    found = listing(lab.ledger.with_suggestions(after), lab.ledger)
+    found = list_trainings(lab.ledger.with_suggestions(after), lab.ledger)
     assert [(listed.status, listed.reason) for listed in found.decided] == [
         ("new", "code of network.py changed")
     ] * 6
@@ -195,7 +195,7 @@ def test_trainings_of_one_fate_are_told_in_one_line(lab: Lab) -> None:
     carried_out(lab, lab.record())
     lab.file.write_text(STUDY.replace("repetitions = 3", "repetitions = 5"))
     record = lab.ledger.with_suggestions(lab.record())
-    text = describe_plan(record, load(lab.file), listing(record, lab.ledger))
+    text = describe_plan(record, load(lab.file), list_trainings(record, lab.ledger))
     lines = [" ".join(line.split()) for line in text.splitlines()]
     assert lines.count("trial 1 to 3 cached") == lines.count("seed 1 to 3 cached") == 2
     assert lines.count("seed 4 to 5 new") == 2
@@ -205,7 +205,7 @@ def test_trainings_of_one_fate_are_told_in_one_line(lab: Lab) -> None:
 def test_the_pruner_is_shown_with_its_epochs_or_with_why_it_does_nothing(lab: Lab) -> None:
     def text(*changes: str) -> str:
         record = lab.record('search.pruner="halving"', *changes)
-        return describe_plan(record, load(lab.file, None, changes), listing(record, lab.ledger))
+        return describe_plan(record, load(lab.file, None, changes), list_trainings(record, lab.ledger))
 
     assert "from trial 3 on, a trial goes on after epoch 1, 2, 4 if it is in the best 1/2" in text(
         "search.generation=2", "search.reduction=2", "train.epochs=8"

@@ -82,7 +82,7 @@ def found(told: dict[str, Any]) -> dict[str, Any]:
     variants = {
         variant["name"]: {
             "seeds": [
-                (seed["seed"], seed["run"], seed["score"], seed["selection"]) for seed in variant["seeds"]
+                (seed["seed"], seed["run"], seed["score"], seed["validation"]) for seed in variant["seeds"]
             ],
             "score": variant["score"],
             "difference": variant["difference"] and variant["difference"]["interval"],

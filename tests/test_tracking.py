@@ -23,7 +23,7 @@ from study.config.compile import compile_study
 from study.config.settings import settings
 from study.config.study import load
 from study.engine import conductor, plan
-from study.engine.events import Began, Concluded, Ended, EpochEnded, Event, Found, Retried, Started
+from study.engine.events import Began, Concluded, EpochEnded, Event, Found, JobEnded, Retried, Started
 from study.engine.jobs import TARGETS
 from study.engine.plan import Job
 from study.errors import InputError, StudyError
@@ -34,7 +34,7 @@ from study.ledger.store import Ledger
 from study.metrics import Metric
 from study.records import Epoch, Failure, Machine, RunResult, RunSpec, Stopped
 from study.tracking.mlflow import NOTE, Mirror, mirror, sync, ui
-from study.tracking.replay import retell
+from study.tracking.replay import replay
 
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 FAKE = {kind: f"study.testing.fake:{kind}" for kind in TARGETS}
@@ -115,16 +115,16 @@ def spec(seed: int, splitter: str = "issm", **more: Any) -> RunSpec:
         "dataset": {"name": "faces", "classes (%)": "7"},
     }
     places = {"dataset.root": "/data"}
-    return RunSpec(config, seed, data_digest="d0", code_digest="c0", places=places, **more)
+    return RunSpec(config, seed, data_digest="d0", code_digest="c0", local_paths=places, **more)
 
 
 def epoch(number: int, war: float = 0.5, loss: float = 1.25) -> Epoch:
-    selection = {"loss": 1.0, "war": war, "uar": war, "recall/joy [=100%]": 0.75}
-    return Epoch(number, train_loss=loss, learning_rate=1e-3 / number, selection=selection, seconds=2.0)
+    validation = {"loss": 1.0, "war": war, "uar": war, "recall/joy [=100%]": 0.75}
+    return Epoch(number, train_loss=loss, learning_rate=1e-3 / number, validation=validation, seconds=2.0)
 
 
 def result(run: str, *history: Epoch, best: int = 2) -> RunResult:
-    return RunResult(run, "finished", best, history[best - 1].selection, history, 1234, 6.5, MACHINE)
+    return RunResult(run, "finished", best, history[best - 1].validation, history, 1234, 6.5, MACHINE)
 
 
 HISTORY = (epoch(1, 0.4), epoch(2, 0.6), epoch(3, 0.55))
@@ -143,10 +143,10 @@ def tell_all(tracker: Mirror) -> None:
     for each in HISTORY:
         tracker(EpochEnded(TRIAL, each))
         tracker(EpochEnded(SEED, each))
-    tracker(Ended(TRIAL, RunState(result(TRIAL.run.id, *HISTORY))))
-    tracker(Ended(SEED, DONE))
+    tracker(JobEnded(TRIAL, RunState(result(TRIAL.run.id, *HISTORY))))
+    tracker(JobEnded(SEED, DONE))
     tracker(Started(TEST))
-    tracker(Ended(TEST, replace(DONE, tested=True)))
+    tracker(JobEnded(TEST, replace(DONE, tested=True)))
 
 
 def variant(name: str, difference: Difference | None, mean: float = 55.0, **chosen: Any) -> VariantFinding:
@@ -253,12 +253,12 @@ def test_the_configuration_is_readable(place: Place) -> None:
 def test_curves_and_figures_arrive(place: Place) -> None:
     with place.mirror() as tracker:
         tell_all(tracker)
-    assert place.history("seed 1", "selection/war") == [(1, 0.4), (2, 0.6), (3, 0.55)]
-    assert place.history("seed 1", "selection/recall/joy __100__") == [(1, 0.75), (2, 0.75), (3, 0.75)]
+    assert place.history("seed 1", "validation/war") == [(1, 0.4), (2, 0.6), (3, 0.55)]
+    assert place.history("seed 1", "validation/recall/joy __100__") == [(1, 0.75), (2, 0.75), (3, 0.75)]
     assert place.history("trial 1", "train/loss") == [(1, 1.25), (2, 1.25), (3, 1.25)]
     metrics = place.runs()["seed 1"].data.metrics
     assert metrics["best_epoch"] == 2
-    assert metrics["selection_best/war"] == 0.6
+    assert metrics["validation_best/war"] == 0.6
     assert metrics["parameters"] == 1234
 
 
@@ -268,18 +268,18 @@ def test_infinities_are_no_points(place: Place) -> None:
         tracker(Started(TRIAL))
         for each in history:
             tracker(EpochEnded(TRIAL, each))
-        ended = replace(result(TRIAL.run.id, *history), status="diverged", selection={"loss": float("inf")})
-        tracker(Ended(TRIAL, RunState(ended)))
+        ended = replace(result(TRIAL.run.id, *history), status="diverged", validation={"loss": float("inf")})
+        tracker(JobEnded(TRIAL, RunState(ended)))
     run = place.runs()["trial 1"]
     assert place.history("trial 1", "train/loss") == [(1, 1.25)]
     assert len(place.history("trial 1", "learning_rate")) == 3
-    assert "selection_best/loss" not in run.data.metrics
+    assert "validation_best/loss" not in run.data.metrics
     assert run.data.tags["study.status"] == "diverged"
 
 
 @pytest.mark.parametrize("name", ["../..", "a//b/", "..x", "", "x = [1]", "é/ß", "tab\tnewline\n", "z" * 400])
 def test_odd_names_are_taken(place: Place, name: str) -> None:
-    odd = replace(epoch(1), selection={name: 0.5})
+    odd = replace(epoch(1), validation={name: 0.5})
     job = replace(SEED, run=replace(SEED.run, config={"splitter": {name: 17}}), variant=name or "v")
     with place.mirror() as tracker:
         tracker(EpochEnded(job, odd))
@@ -315,13 +315,13 @@ def test_a_study_told_twice_has_every_run_and_point_once(place: Place, report: P
     with sqlite3.connect(place.folder / "mlflow.db") as connection:
         several = "SELECT key FROM metrics GROUP BY run_uuid, key, step HAVING count(*) > 1"
         assert connection.execute(several).fetchall() == []
-    assert place.history("seed 1", "selection/war") == [(1, 0.4), (2, 0.6), (3, 0.55)]
+    assert place.history("seed 1", "validation/war") == [(1, 0.4), (2, 0.6), (3, 0.55)]
 
 
 def test_a_cached_run_brings_its_whole_history(place: Place) -> None:
     with place.mirror() as tracker:
         tracker(Found(SEED, replace(DONE, tested=True)))
-    assert place.history("seed 1", "selection/war") == [(1, 0.4), (2, 0.6), (3, 0.55)]
+    assert place.history("seed 1", "validation/war") == [(1, 0.4), (2, 0.6), (3, 0.55)]
 
 
 def test_a_run_left_open_by_a_killed_conductor_is_taken_up(place: Place) -> None:
@@ -337,7 +337,7 @@ def test_a_run_left_open_by_a_killed_conductor_is_taken_up(place: Place) -> None
     resumed = place.runs()["seed 1"]
     assert resumed.info.run_id == killed.info.run_id
     assert resumed.info.status == "FINISHED"
-    assert place.history("seed 1", "selection/war") == [(1, 0.4), (2, 0.6), (3, 0.55)]
+    assert place.history("seed 1", "validation/war") == [(1, 0.4), (2, 0.6), (3, 0.55)]
 
 
 def test_a_run_left_open_is_not_running_for_ever(place: Place) -> None:
@@ -359,7 +359,7 @@ def test_a_failure_is_told_and_a_retry_clears_it(place: Place) -> None:
     with place.mirror() as tracker:
         tracker(Started(SEED))
         tracker(EpochEnded(SEED, HISTORY[0]))
-        tracker(Ended(SEED, FAILED))
+        tracker(JobEnded(SEED, FAILED))
     run = place.runs()["seed 1"]
     assert run.info.status == "FAILED"
     assert run.data.tags["study.failure"] == "worker died"
@@ -372,13 +372,13 @@ def test_a_failure_is_told_and_a_retry_clears_it(place: Place) -> None:
 
 
 def test_a_failed_evaluation_stays_failed_until_it_is_repeated(place: Place) -> None:
-    for event in (Ended(TEST, UNTESTED), Found(SEED, UNTESTED)):
+    for event in (JobEnded(TEST, UNTESTED), Found(SEED, UNTESTED)):
         with place.mirror() as tracker:
             tracker(event)
         assert place.runs()["seed 1"].info.status == "FAILED"
-        assert place.history("seed 1", "selection_best/war") == [(0, 0.6)]
+        assert place.history("seed 1", "validation_best/war") == [(0, 0.6)]
     with place.mirror() as tracker:
-        tracker(Ended(TEST, replace(DONE, tested=True)))
+        tracker(JobEnded(TEST, replace(DONE, tested=True)))
     assert place.runs()["seed 1"].info.status == "FINISHED"
 
 
@@ -386,7 +386,7 @@ def test_a_network_being_counted_is_no_run(place: Place) -> None:
     count = replace(SEED, kind="profile", purpose="profile")
     with place.mirror() as tracker:
         tracker(Started(count))
-        tracker(Ended(count, DONE))
+        tracker(JobEnded(count, DONE))
     assert place.runs() == {}
 
 
@@ -468,7 +468,7 @@ def test_a_store_that_is_no_store_costs_two_lines(tmp_path: Path, caplog: pytest
 
 
 def test_one_bad_event_loses_only_itself(place: Place, caplog: pytest.LogCaptureFixture) -> None:
-    bad: Any = replace(epoch(1), selection={"war": "high"})
+    bad: Any = replace(epoch(1), validation={"war": "high"})
     with place.mirror() as tracker:
         tracker(EpochEnded(SEED, bad))
         tracker(EpochEnded(SEED, bad))
@@ -476,7 +476,7 @@ def test_one_bad_event_loses_only_itself(place: Place, caplog: pytest.LogCapture
     first, last = warnings_of(caplog)
     assert "must be real number" in first
     assert last.startswith("2 of 14 events")
-    assert place.history("seed 1", "selection/war") == [(1, 0.4), (2, 0.6), (3, 0.55)]
+    assert place.history("seed 1", "validation/war") == [(1, 0.4), (2, 0.6), (3, 0.55)]
 
 
 def test_a_slow_store_blocks_neither_training_nor_the_exit(
@@ -542,7 +542,7 @@ def test_the_ui_of_a_mirror_that_is_not_there_makes_none(tmp_path: Path) -> None
 TOML = """
 title = "t"
 question = "Does it?"
-base.dataset = { name = "faces", train_clips = 70, selection_clips = 14, test_clips = 14 }
+base.dataset = { name = "faces", train_clips = 70, validation_clips = 14, test_clips = 14 }
 factors.splitter = ["even-odd", "issm"]
 design = { kind = "one-factor", reference = { splitter = "even-odd" } }
 train.epochs = 4
@@ -573,7 +573,7 @@ class Lab:
 
     def sync(self) -> None:
         with tempfile.TemporaryDirectory() as report:
-            events = retell(self.ledger.study("s"), self.ledger, Path(report))
+            events = replay(self.ledger.study("s"), self.ledger, Path(report))
             sync(self.place.uri, self.place.folder / "art @ 1#", "s", events)
 
     def pages(self) -> dict[str, Any]:
@@ -747,16 +747,16 @@ def test_a_pruned_trial_is_told_as_such_and_a_later_full_run_replaces_it(place: 
     stopped = Stopped(TRIAL.run.id, {"2": 0.9}, 2, 0.6, HISTORY[:2])
     with place.mirror() as tracker:
         tracker(Started(TRIAL))
-        tracker(Ended(TRIAL, RunState(pruned=stopped)))
+        tracker(JobEnded(TRIAL, RunState(pruned=stopped)))
     run = place.runs()["trial 1"]
     assert (run.info.status, run.data.tags["study.status"]) == ("FINISHED", "pruned")
     assert run.data.metrics["pruned_after_epoch"] == 2
-    assert place.history("trial 1", "selection/war") == [(1, 0.4), (2, 0.6)]
+    assert place.history("trial 1", "validation/war") == [(1, 0.4), (2, 0.6)]
     with place.mirror() as tracker:
         tracker(Found(TRIAL, RunState(result(TRIAL.run.id, *HISTORY))))
     run = place.runs()["trial 1"]
     assert run.data.tags["study.status"] == "finished"
-    assert place.history("trial 1", "selection/war") == [(1, 0.4), (2, 0.6), (3, 0.55)]
+    assert place.history("trial 1", "validation/war") == [(1, 0.4), (2, 0.6), (3, 0.55)]
 
 
 def test_a_worker_that_died_is_told_until_its_second_attempt_ends(place: Place) -> None:
@@ -766,7 +766,7 @@ def test_a_worker_that_died_is_told_until_its_second_attempt_ends(place: Place) 
     store.take(1, Started(SEED))
     store.take(2, Retried(SEED, "killed by SIGKILL"))
     assert place.runs()["seed 1"].data.tags["study.status"] == "running again: killed by SIGKILL"
-    store.take(3, Ended(SEED, DONE))
+    store.take(3, JobEnded(SEED, DONE))
     assert place.runs()["seed 1"].data.tags["study.status"] == "finished"
 
 
@@ -775,7 +775,7 @@ def test_many_parameters_and_long_histories_fit_into_what_a_store_takes_at_once(
     history = tuple(epoch(number) for number in range(1, 301))
     with place.mirror() as tracker:
         tracker(Found(many, RunState(result(many.run.id, *history))))
-    assert len(place.history("seed 1", "selection/war")) == 300
+    assert len(place.history("seed 1", "validation/war")) == 300
     assert sum(key.startswith("splitter.p") for key in place.runs()["seed 1"].data.params) == 250
 
 
@@ -799,7 +799,7 @@ def test_a_training_of_the_users_own_is_mirrored_with_what_it_reports(place: Pla
             tracker(Found(job, ended))
             tracker(concluded)
     run = place.runs()["seed 1"].data
-    assert place.history("seed 1", "selection/rmse") == [(1, 2.0), (2, 1.0)]
+    assert place.history("seed 1", "validation/rmse") == [(1, 2.0), (2, 1.0)]
     assert place.history("seed 1", "diagnostics/lag") == [(1, 0.5), (2, 0.5)]
     assert (run.metrics["test/rmse"], run.metrics["test/other"]) == (1.5, 3.0)
     assert not {"train/loss", "learning_rate", "parameters"} & set(run.metrics)

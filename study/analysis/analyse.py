@@ -176,7 +176,7 @@ def _variant(
                 run=run.run,
                 score=metric.scale * test.metrics[key],
                 metrics=_scaled(test.metrics, evidence.metrics),
-                selection=metric.scale * result.selection[key] if key in result.selection else None,
+                validation=metric.scale * result.validation[key] if key in result.validation else None,
                 best_epoch=result.best_epoch,
                 seconds=result.seconds,
             )
@@ -237,14 +237,14 @@ def _curve(run: Confirmation, result: RunResult, metric: Metric) -> EpochCurve:
         seed=run.repetition,
         fold=run.fold,
         train_loss=losses if any(loss is not None for loss in losses) else (),
-        selection=scores if any(score is not None for score in scores) else (),
+        validation=scores if any(score is not None for score in scores) else (),
         best_epoch=result.best_epoch,
         epochs=() if numbers == tuple(range(1, len(history) + 1)) else numbers,
     )
 
 
 def _score(epoch: Epoch, metric: Metric) -> float | None:
-    value = epoch.selection.get(metric.name)
+    value = epoch.validation.get(metric.name)
     return None if value is None else metric.scale * value
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from study.ledger.record import ClaimRecord
 from study.metrics import Metric
-from study.records import Failure, Measurement, Profile, Published, RunResult, Stopped, TestResult
+from study.records import Failure, Measurement, Profile, PublishedTable, RunResult, Stopped, TestResult
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ class Evidence:
     """Whether epochs and hyperparameters were chosen on the test split: nothing is compared then."""
     skipped: tuple[str, ...] = ()
     """What of the data was left out because it could not be read."""
-    published: Published | None = None
+    published: PublishedTable | None = None
 
     @property
     def references(self) -> tuple[VariantEvidence, ...]:

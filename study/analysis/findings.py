@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from study.analysis.units import heading, number, signed
 from study.metrics import Metric
-from study.records import Part, Published
+from study.records import PartCost, PublishedTable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,8 +41,8 @@ class SeedScore:
     """The primary metric on the test split."""
     metrics: Mapping[str, float]
     """All test metrics, scaled; what the study does not declare is as it was reported."""
-    selection: float | None
-    """The primary metric on the selection split at the best epoch; None where that split was trained on."""
+    validation: float | None
+    """The primary metric on the validation split at the best epoch; None where that split was trained on."""
     best_epoch: int
     """Whose weights were tested; the last one where there was nothing to select on."""
     seconds: float
@@ -84,7 +84,7 @@ class TrialCurve:
     parameters: Mapping[str, Any]
     status: Literal["finished", "diverged", "pruned", "failed"]
     score: float | None
-    """The primary metric on the selection split, scaled."""
+    """The primary metric on the validation split, scaled."""
     best_so_far: float | None
     stopped_after: int | None = None
     """The epoch after which it was pruned: its score is its best up to then, and is compared with no other."""
@@ -98,14 +98,14 @@ class EpochCurve:
     fold: int | None
     train_loss: tuple[float | None, ...]
     """After each epoch, None where it was not reported; empty where it never was."""
-    selection: tuple[float | None, ...]
-    """The primary metric on the selection split, scaled, None where it was not reported; empty where it never was."""
+    validation: tuple[float | None, ...]
+    """The primary metric on the validation split, scaled, None where it was not reported; empty where it never was."""
     best_epoch: int
     """Whose weights were tested."""
     epochs: tuple[int, ...] = ()
     """The numbers of the epochs; empty where they are 1, 2, 3 and so on."""
 
-    def points(self, name: Literal["train_loss", "selection"]) -> dict[int, float]:
+    def points(self, name: Literal["train_loss", "validation"]) -> dict[int, float]:
         """Return one of the two curves by epoch, without what was not reported."""
         values: tuple[float | None, ...] = getattr(self, name)
         numbers = self.epochs or range(1, len(values) + 1)
@@ -126,7 +126,7 @@ class Cost:
     """The FLOPs in per cent of twice the MACs: 100 where the two counters agree."""
     activation_bytes: int | None = None
     """What one example of a training batch has kept for the backward pass."""
-    parts: tuple[Part, ...] = ()
+    parts: tuple[PartCost, ...] = ()
     """The network's own modules, in their order."""
     latency_ms: float | None = None
     """Median time of one forward pass, where the training itself measured it."""
@@ -255,7 +255,7 @@ class Findings:
     """What of the data was left out because it could not be read: file, row and reason."""
     breakdowns: tuple[BreakdownFinding, ...] = ()
     """One for each attribute of the test split's examples, over those whose predictions are stored."""
-    published: Published | None = None
+    published: PublishedTable | None = None
     """None where nothing comparable was published."""
     noun: str = "example"
     """What one example is called."""

@@ -167,7 +167,7 @@ def _facts(ledger: Ledger, study: StudyRecord, variants: Iterable[VariantEvidenc
     ]
     template = study.variants[0].template
     sizes = "; ".join(
-        f"{size.train} train, {size.selection} selection, {size.test} test {study.data.noun}s"
+        f"{size.train} train, {size.validation} validation, {size.test} test {study.data.noun}s"
         for size in study.data.sizes
     )
     about = "; ".join(text for text in (study.data.description, sizes) if text)

@@ -124,7 +124,7 @@ def _near_chance(evidence: Evidence) -> Iterator[str]:
 def _short_training(evidence: Evidence) -> Iterator[str]:
     found = []
     for variant in evidence.variants:
-        runs = [result for _, result, _ in tested(variant) if len(result.history) > 1 and result.selection]
+        runs = [result for _, result, _ in tested(variant) if len(result.history) > 1 and result.validation]
         last = sum(_ends_best(result, evidence.metric) for result in runs)
         if 2 * last > len(runs):
             found.append(f"{last} of {counted(len(runs), 'run')} of {variant.name}")
@@ -134,7 +134,7 @@ def _short_training(evidence: Evidence) -> Iterator[str]:
 
 def _ends_best(result: RunResult, metric: Metric) -> bool:
     """Whether the last epoch was tested and is the best: where the last one is always tested it need not be."""
-    values = [epoch.selection.get(metric.name) for epoch in result.history]
+    values = [epoch.validation.get(metric.name) for epoch in result.history]
     curve = [metric.gain(value) for value in values if value is not None]
     rises = len(curve) > 1 and curve[-1] > max(curve[:-1])
     return rises and result.best_epoch == result.history[-1].epoch

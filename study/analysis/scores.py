@@ -105,17 +105,17 @@ def gains(pair: Comparison, metric: Metric) -> Comparison:
 
 
 def selected(trial: TrialEvidence, metric: Metric) -> float | None:
-    """Return what a trial scored on the selection split, scaled; None where it did not run to its end."""
+    """Return what a trial scored on the validation split, scaled; None where it did not run to its end."""
     if not isinstance(trial.outcome, RunResult) or trial.outcome.status != "finished":
         return None
-    value = trial.outcome.selection.get(metric.name)
+    value = trial.outcome.validation.get(metric.name)
     return None if value is None else metric.scale * value
 
 
 def reached(trial: TrialEvidence, metric: Metric) -> float | None:
-    """Return the best that a trial scored on the selection split, also where it was stopped early."""
+    """Return the best that a trial scored on the validation split, also where it was stopped early."""
     if isinstance(trial.outcome, Stopped):
-        curve = [e.selection[metric.name] for e in trial.outcome.history if metric.name in e.selection]
+        curve = [e.validation[metric.name] for e in trial.outcome.history if metric.name in e.validation]
         return metric.scale * max(curve, key=metric.gain) if curve else None
     return selected(trial, metric)
 

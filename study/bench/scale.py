@@ -29,7 +29,7 @@ from study.config.compile import compile_study
 from study.config.settings import settings
 from study.config.study import load
 from study.engine import conductor, jobs
-from study.engine.events import Ended, Event
+from study.engine.events import Event, JobEnded
 from study.engine.status import studies
 from study.executors.base import Call
 from study.executors.inprocess import InProcess
@@ -60,7 +60,7 @@ repetitions = {seeds}
 [base.dataset]
 name = "faces"
 train_clips = 70
-selection_clips = 14
+validation_clips = 14
 test_clips = 14
 [design]
 kind = "one-factor"
@@ -117,7 +117,7 @@ def build(folder: Path, runs: int) -> float:
 
         def count(event: Event) -> None:
             nonlocal trained
-            if isinstance(event, Ended) and event.job.kind == "train":
+            if isinstance(event, JobEnded) and event.job.kind == "train":
                 trained += 1
                 tell(trained, runs)
 

@@ -131,7 +131,7 @@ def data_of(root: Path, decoder: Decoder = "pillow", packed: Path | None = None)
         frames=FRAMES,
         size=PIXELS,
         channels=3,
-        selection_share=0.1,
+        validation_share=0.1,
         select_on="test",
         decoder=decoder,
         pack=str(packed or ""),

@@ -28,7 +28,7 @@ from study.cli.data import data
 from study.cli.runs import check, reproduce
 from study.cli.studies import gc, status, stop, sync
 from study.cli.weights import weights
-from study.errors import InputError, StudyError, listing, nearest
+from study.errors import InputError, StudyError, nearest, quoted
 
 if TYPE_CHECKING:
     from study.analysis.findings import Findings
@@ -175,13 +175,13 @@ def list_(
     from study.config.registry import Registry
 
     settings = read_settings()
-    put_on_path(settings.home)
+    put_on_path(settings.root)
     registry = Registry(settings.components, task)
     known_recipes = RECIPES
     kinds = list(registry.kinds)
     known = [*kinds, "recipe", *(component.name for component in registry), *known_recipes]
     if not any(fnmatch(name, pattern) for name in known):
-        raise InputError(f"nothing is called {pattern!r}.{nearest(pattern, known)} Kinds: {listing(kinds)}.")
+        raise InputError(f"nothing is called {pattern!r}.{nearest(pattern, known)} Kinds: {quoted(kinds)}.")
     for kind in kinds:
         found = [
             c for c in registry if c.kind == kind and (fnmatch(c.name, pattern) or fnmatch(kind, pattern))

@@ -116,7 +116,7 @@ def open_registry(settings: Settings) -> Registry:
     from study.api import put_on_path
     from study.config.registry import Registry
 
-    put_on_path(settings.home)
+    put_on_path(settings.root)
     return Registry(settings.components)
 
 

@@ -76,7 +76,7 @@ def show(
     root: Annotated[
         Path | None, typer.Option(help="Where the data set lies, if study.toml does not say.")
     ] = None,
-    split: Annotated[Literal["train", "selection", "test"], typer.Option(help="The split.")] = "train",
+    split: Annotated[Literal["train", "validation", "test"], typer.Option(help="The split.")] = "train",
     fold: Annotated[int | None, typer.Option(help="The fold; the first if left out.")] = None,
     set_: Changes = None,
 ) -> None:
@@ -103,8 +103,7 @@ def check(
     import json
 
     from study.cli.display import counting
-    from study.tasks.clips.data.check import check as check_data
-    from study.tasks.clips.data.check import described
+    from study.tasks.clips.data.check import check_dataset, described
 
     changes = set_ or []
     with (
@@ -112,7 +111,7 @@ def check(
         contextlib.redirect_stdout(sys.stderr),
         counting(f"Reading {name}", "clips") as progress,
     ):
-        report = check_data(
+        report = check_dataset(
             name,
             lambda skip: _dataset(name, root, [*changes, SKIP] if skip else changes),
             skip_bad=skip_bad,

@@ -17,9 +17,9 @@ from rich.table import Table
 from study.analysis.units import number, unit_of
 from study.config.study import StudySpec
 from study.config.tables import leaves
-from study.engine.cache import Listing
-from study.engine.estimate import Pace, Training
-from study.engine.events import Began, Ended, EpochEnded, Event, Found, Retried, Started, Waiting
+from study.engine.cache import TrainingList
+from study.engine.estimate import TimeEstimate, Training
+from study.engine.events import Began, EpochEnded, Event, Found, JobEnded, Retried, Started, Waiting
 from study.engine.plan import Job, rungs, size
 from study.ledger.record import StudyRecord, VariantRecord
 from study.records import Epoch
@@ -47,7 +47,7 @@ class Display:
         self._task: TaskID | None = None
         self._total = self._done = 0
         self._counted: set[str] = set()
-        self._pace: Pace | None = None
+        self._pace: TimeEstimate | None = None
         self._workers = 1
         self._live = Live(console=console, refresh_per_second=REFRESHES_A_SECOND, get_renderable=self._render)
 
@@ -76,7 +76,7 @@ class Display:
             self._running[event.job.key] = (event.job, event.epoch)
             self._line(f"epoch   {title(event.job)}  {self._progress_of(event.job, event.epoch)}")
             self._advance()
-        elif isinstance(event, Ended):
+        elif isinstance(event, JobEnded):
             self._end(event)
         elif isinstance(event, Found):
             self._count(event)
@@ -87,7 +87,7 @@ class Display:
 
     def _begin(self, event: Began) -> None:
         self._study, self._total = event.study, event.total
-        self._pace = Pace(event.study)
+        self._pace = TimeEstimate(event.study)
         names = ", ".join(variant.name for variant in event.study.variants)
         self._print(f"{event.study.name}: {event.study.question}")
         failed = f", {event.failed} failed before (--retry-failed tries them again)" if event.failed else ""
@@ -95,7 +95,7 @@ class Display:
         self._print(f"{len(event.study.variants)} variants ({names}); {cached}")
         self._task = self._bar.add_task(event.study.name, total=event.total, left="")
 
-    def _end(self, event: Ended) -> None:
+    def _end(self, event: JobEnded) -> None:
         self._running.pop(event.job.key, None)
         if event.state.failure is not None:
             self._print(f"FAILED  {title(event.job)}: {event.state.failure.reason}")
@@ -103,7 +103,7 @@ class Display:
             self._line(f"pruned  {title(event.job)}  after epoch {event.state.pruned.epoch}")
         elif event.job.kind == "train" and event.state.result is not None:
             result = event.state.result
-            score = f"{self._score(result.selection)} at epoch {result.best_epoch}".strip()
+            score = f"{self._score(result.validation)} at epoch {result.best_epoch}".strip()
             how = "diverged" if result.status == "diverged" else score
             self._line(f"done    {title(event.job)}  {how} ({result.seconds:.0f} s)")
         if event.job.kind == "train":
@@ -111,7 +111,7 @@ class Display:
             left = self._time_left()
             self._line(f"        {self._done} of {self._total} trainings{', ' if left else ''}{left}")
 
-    def _count(self, event: Found | Ended) -> None:
+    def _count(self, event: Found | JobEnded) -> None:
         if event.job.key not in self._counted:  # one whose weights were lost is trained twice
             self._counted.add(event.job.key)
             self._done += 1
@@ -136,19 +136,21 @@ class Display:
         left = self._pace.left(running, self._workers)
         return "" if left is None else f"about {duration(left)} left"
 
-    def _score(self, selection: Mapping[str, float]) -> str:
-        """Return the score on the selection split; nothing where it was not reported."""
+    def _score(self, validation: Mapping[str, float]) -> str:
+        """Return the score on the validation split; nothing where it was not reported."""
         metric = self._study.primary if self._study else None
-        if metric is None or metric.name not in selection:
+        if metric is None or metric.name not in validation:
             return ""
-        return f"{metric.title} {number(metric.scale * selection[metric.name], metric.unit)}{unit_of(metric)}"
+        return (
+            f"{metric.title} {number(metric.scale * validation[metric.name], metric.unit)}{unit_of(metric)}"
+        )
 
     def _progress_of(self, job: Job, epoch: Epoch | None) -> str:
         total = "" if job.run.epochs is None else f"/{job.run.epochs}"
         if epoch is None:
             return f"epoch 0{total}" if total else "begun"
         loss = "" if epoch.train_loss is None else f"loss {epoch.train_loss:.3f}"
-        shown = (f"epoch {epoch.epoch}{total}", loss, self._score(epoch.selection))
+        shown = (f"epoch {epoch.epoch}{total}", loss, self._score(epoch.validation))
         return "  ".join(text for text in shown if text)
 
     def _render(self) -> Group:
@@ -217,14 +219,16 @@ def what(job: Job) -> str:
     return f"{job.kind} {job.measure.partition('@')[0]}".strip()
 
 
-def describe_plan(study: StudyRecord, spec: StudySpec, listing: Listing) -> str:
+def describe_plan(study: StudyRecord, spec: StudySpec, listing: TrainingList) -> str:
     """Return what a run of the study would do, in words: its values with their origins, and its runs."""
     lines = [f"{study.name}: {study.question}", "", "Values of the reference, and where each comes from:"]
     reference = next(variant for variant in study.variants if variant.is_reference)
     flat = leaves(reference.template.config)
     width = max(map(len, flat))
     lines += [f"  {key:<{width}}  {value!s:<14} {_origin(key, spec)}" for key, value in flat.items()]
-    lines += [f"  {key:<{width}}  {path:<14} this machine" for key, path in reference.template.places.items()]
+    lines += [
+        f"  {key:<{width}}  {path:<14} this machine" for key, path in reference.template.local_paths.items()
+    ]
     lines += ["", "Variants:"]
     lines += [
         f"  {variant.name}{' (reference)' if variant.is_reference else ''}" for variant in study.variants
@@ -266,7 +270,7 @@ def _search(study: StudyRecord) -> Iterator[str]:
         )
 
 
-def _trainings(variant: VariantRecord, listing: Listing) -> Iterator[str]:
+def _trainings(variant: VariantRecord, listing: TrainingList) -> Iterator[str]:
     """Yield what is known of a variant's trainings, those alike in one line."""
     yield f"  {variant.name}"
     own = [listed for listed in listing.decided if listed.job.variant == variant.name]
@@ -283,7 +287,7 @@ def _trainings(variant: VariantRecord, listing: Listing) -> Iterator[str]:
             yield f"    {left.trainings} not yet determined: they follow from the search"
 
 
-def _totals(listing: Listing) -> str:
+def _totals(listing: TrainingList) -> str:
     """Count trainings by the first word of their status."""
     counts = Counter(re.split(r"\W", listed.status)[0] for listed in listing.decided)
     counts["not yet determined"] = sum(left.trainings for left in listing.undetermined)

@@ -20,14 +20,14 @@ from study.cli.context import (
     open_registry,
     read_settings,
 )
-from study.errors import InputError, StudyError, listing, nearest
+from study.errors import InputError, StudyError, nearest, quoted
 
 if TYPE_CHECKING:
-    from study.executors.base import Call, Ended, Executor
+    from study.executors.base import Call, CallEnded, Executor
     from study.ledger.record import StudyRecord, VariantRecord
     from study.ledger.store import Ledger
     from study.records import Epoch, RunResult, RunSpec
-    from study.tasks.clips.training.determinism_probe import Parting
+    from study.tasks.clips.training.determinism_probe import Mismatch
 
 POLL_S = 0.5
 MOST_NAMED = 5
@@ -90,7 +90,7 @@ def _folder(run: str, ledger: Ledger) -> Path:
     if len(found) > 1:
         more = " …" if len(found) > MOST_NAMED else ""
         raise InputError(
-            f"{len(found)} runs begin with {run!r}: {listing(found[:MOST_NAMED])}{more}. Say more of it."
+            f"{len(found)} runs begin with {run!r}: {quoted(found[:MOST_NAMED])}{more}. Say more of it."
         )
     return runs / found[0]
 
@@ -163,7 +163,7 @@ def _train_again(spec: RunSpec, recorded: RunResult, folder: Path) -> None:
         as_recorded = as_recorded and before is not None and not epochs_differ(before, epoch)
         loss = f", loss {epoch.train_loss:.4f}" if epoch.train_loss is not None else ""
         name = spec.metric_name
-        score = f", {name} {epoch.selection[name]:.4g}" if name in epoch.selection else ""
+        score = f", {name} {epoch.validation[name]:.4g}" if name in epoch.validation else ""
         verdict = "as recorded" if as_recorded else "not as recorded"
         of = f" of {spec.epochs}" if spec.epochs else ""
         print(f"  epoch {epoch.epoch}{of}{loss}{score}: {verdict}", flush=True)
@@ -201,7 +201,7 @@ def determinism(
     steps: Annotated[int, typer.Option(min=2, help="Training steps of each rehearsal.")] = 8,
 ) -> None:
     """Train a few steps of each variant twice, and once killed and resumed; say whether all agree bit for bit."""
-    from study.config.compile import check as check_networks
+    from study.config.compile import try_variants
     from study.executors.devices import cuda_devices
     from study.executors.local import LocalWorkers
 
@@ -211,7 +211,7 @@ def determinism(
         raise InputError(
             f"{study}: steps of the task {record.task!r} cannot be compared; use `study reproduce`."
         )
-    check_networks(record)
+    try_variants(record)
     chosen = list(telling(record))
     rest = len(record.variants) - len(chosen)
     left_out = f"; {rest} more combine the same parts" if rest else ""
@@ -273,19 +273,19 @@ def _rehearsed(name: str, run: RunSpec, steps: int, folder: Path, executor: Exec
     return all(found is None or found.is_tolerable for found in partings.values())
 
 
-def _carried_out(calls: Sequence[Call], executor: Executor) -> dict[str, Ended]:
+def _carried_out(calls: Sequence[Call], executor: Executor) -> dict[str, CallEnded]:
     """Run tasks side by side and return how each ended, by its key."""
-    from study.executors.base import Ended
+    from study.executors.base import CallEnded
 
-    waiting, ended = list(calls), dict[str, Ended]()
+    waiting, ended = list(calls), dict[str, CallEnded]()
     while len(ended) < len(calls):
         while waiting and len(calls) - len(waiting) - len(ended) < executor.capacity:
             executor.submit(waiting.pop(0))
-        ended |= {event.call.key: event for event in executor.wait(POLL_S) if isinstance(event, Ended)}
+        ended |= {event.call.key: event for event in executor.wait(POLL_S) if isinstance(event, CallEnded)}
     return ended
 
 
-def _verdict(found: Parting | None) -> str:
+def _verdict(found: Mismatch | None) -> str:
     if found is None:
         return "bit-exact"
     where = f"first in step {found.step}: {found.tensor}"

@@ -28,8 +28,8 @@ from study.cli.context import (
 if TYPE_CHECKING:
     from study.config.settings import Settings
     from study.engine.events import Event
-    from study.engine.gc import Spare
-    from study.engine.status import Overview
+    from study.engine.gc import Reclaimable
+    from study.engine.status import StudyStatus
     from study.ledger.store import Ledger
 
 AnyStudy = Annotated[
@@ -98,11 +98,11 @@ def gc(
     ] = False,
 ) -> None:
     """Show what of the ledger nobody will read again, and free it; reports and resumed studies miss nothing."""
-    from study.engine.gc import free, spare
+    from study.engine.gc import free, reclaimable
 
     settings = read_settings()
     ledger = open_ledger(settings)
-    found = spare(ledger, settings.keep, unreferenced=unreferenced)
+    found = reclaimable(ledger, settings.keep, unreferenced=unreferenced)
     if not found:
         print(f"{ledger.root}: nothing to free.")
         return
@@ -118,7 +118,7 @@ def gc(
         print(f"{left} came into use meanwhile and were left.")
 
 
-def _by_reason(found: list[Spare]) -> Iterator[str]:
+def _by_reason(found: list[Reclaimable]) -> Iterator[str]:
     reasons = dict.fromkeys(each.reason for each in found)
     rows = [(reason, [each for each in found if each.reason == reason]) for reason in reasons]
     width = max(len(reason) for reason in reasons)
@@ -154,7 +154,7 @@ def _sync(name: str, ledger: Ledger, settings: Settings) -> None:
     from study.cli.display import counting
     from study.engine import plan
     from study.tracking.mlflow import sync as write
-    from study.tracking.replay import retell
+    from study.tracking.replay import replay
 
     with (
         ledger.hold(name),  # or two would write the same pages
@@ -162,7 +162,7 @@ def _sync(name: str, ledger: Ledger, settings: Settings) -> None:
         counting(f"Mirroring {name}", "trainings") as told,
     ):
         study = ledger.study(name)
-        events = retell(study, ledger, Path(report))
+        events = replay(study, ledger, Path(report))
         write(settings.mlflow, settings.artifacts, name, _counted(events, plan.size(study), told))
     print(f"{name}: its pages in MLflow tell what the ledger holds.")
 
@@ -179,63 +179,63 @@ def _watch(ledger: Ledger, name: str | None, console: Console) -> None:
             began = time.monotonic()
             seen = _look(ledger, name)
             live.update(Text(_told(seen, name)), refresh=True)
-            if not any(overview.holder for overview in seen):
+            if not any(status.holder for status in seen):
                 return
             time.sleep(max(LOOK_AGAIN_S, REST * (time.monotonic() - began)))
 
 
-def _look(ledger: Ledger, name: str | None) -> list[Overview]:
-    from study.engine.status import overview, studies
+def _look(ledger: Ledger, name: str | None) -> list[StudyStatus]:
+    from study.engine.status import status, studies
 
     names = studies(ledger) if name is None else [name]
-    return [overview(ledger.study(name), ledger) for name in names]
+    return [status(ledger.study(name), ledger) for name in names]
 
 
-def _told(seen: list[Overview], name: str | None) -> str:
+def _told(seen: list[StudyStatus], name: str | None) -> str:
     return "\n".join(_of_one(seen[0]) if name is not None else _of_all(seen))
 
 
-def _of_all(seen: list[Overview]) -> Iterator[str]:
+def _of_all(seen: list[StudyStatus]) -> Iterator[str]:
     if not seen:
         yield "The ledger has no study yet."
-    width = max((len(overview.study) for overview in seen), default=0)
-    for overview in seen:
-        counts = overview.counts
+    width = max((len(status.study) for status in seen), default=0)
+    for status in seen:
+        counts = status.counts
         others = {"running": counts.running, "failed": counts.failed, "pruned": counts.pruned}
         told = [f"{counts.done} of {counts.total} done"]
         told += [f"{number} {word}" for word, number in others.items() if number]
-        yield f"{overview.study:<{width}}  {', '.join(told)}; {_who(overview)}"
+        yield f"{status.study:<{width}}  {', '.join(told)}; {_who(status)}"
 
 
-def _of_one(overview: Overview) -> Iterator[str]:
+def _of_one(status: StudyStatus) -> Iterator[str]:
     from study.cli.display import turn
 
-    yield f"{overview.study}: {overview.question}"
-    who = _who(overview)
+    yield f"{status.study}: {status.question}"
+    who = _who(status)
     yield f"{who[0].upper()}{who[1:]}."
-    width = max(len("variant"), *(len(variant.name) for variant in overview.variants))
+    width = max(len("variant"), *(len(variant.name) for variant in status.variants))
     yield f"{'variant':<{width}}  running   done  failed  pruned  waiting"
-    for variant in overview.variants:
+    for variant in status.variants:
         c = variant.counts
         yield f"{variant.name:<{width}}  {c.running:7}{c.done:7}{c.failed:8}{c.pruned:8}{c.waiting:9}"
         for training in variant.running:
-            elsewhere = "" if training.holder == overview.holder else f", by {training.holder}"
+            elsewhere = "" if training.holder == status.holder else f", by {training.holder}"
             yield f"  {turn(training.job)}: epoch {training.epoch} of {training.epochs}{elsewhere}"
-    if overview.counts.failed:
+    if status.counts.failed:
         yield "`study run` with --retry-failed tries what failed again."
 
 
-def _who(overview: Overview) -> str:
+def _who(status: StudyStatus) -> str:
     """Say who runs the study, and how long that will take."""
     from study.cli.display import duration
 
-    counts = overview.counts
+    counts = status.counts
     waiting = counts.running + counts.waiting
-    left = f"about {duration(overview.seconds_left)}" if waiting and overview.seconds_left is not None else ""
-    number = overview.workers
+    left = f"about {duration(status.seconds_left)}" if waiting and status.seconds_left is not None else ""
+    number = status.workers
     workers = f" with {number} worker{'s' if number > 1 else ''}" if number else ""
-    if overview.holder is not None:
-        return f"{overview.holder} runs it{workers}" + (f", {left} left" if left else "")
+    if status.holder is not None:
+        return f"{status.holder} runs it{workers}" + (f", {left} left" if left else "")
     if not waiting:
         return "nobody runs it; every training has ended"
     trainings = f"{waiting} training{'s' if waiting > 1 else ''} left"

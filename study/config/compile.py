@@ -17,7 +17,7 @@ from study.config.revisions import CODE, export
 from study.config.settings import Settings
 from study.config.study import StudySpec, dimensions
 from study.config.tables import leaves
-from study.errors import InputError, listing, nearest
+from study.errors import InputError, nearest, quoted
 from study.hashing import HARNESS, code_digest, code_parts, digest
 from study.ledger.record import ClaimRecord, StudyRecord, VariantRecord, assigned
 from study.metrics import Metric
@@ -26,7 +26,7 @@ from study.task import CanCheck, CanDescribe, CanMeasure, Sources, Task
 
 Progress = Callable[[int, int], None]
 
-HOME, EXPORT, OUTPUTS = "home", "export", "outputs"
+ROOT, EXPORT, OUTPUTS = "root", "export", "outputs"
 """Options of a task that the harness sets: where its files are, the revision of the code that runs, what is no code."""
 
 
@@ -60,7 +60,7 @@ class _Compiler:
         """The resolved ``[task]`` table."""
         where = f"{self.spec.file}: task"
         options = self.registry.resolve("task", dict(self.spec.task), where)
-        own = {HOME: str(self.settings.home), OUTPUTS: [str(path) for path in self.outputs]}
+        own = {ROOT: str(self.settings.root), OUTPUTS: [str(path) for path in self.outputs]}
         return {**options, **{key: value for key, value in own.items() if key in options}}
 
     @property
@@ -79,8 +79,8 @@ class _Compiler:
     @property
     def file(self) -> str:
         """The study's file, relative to the folder of study.toml where it lies below it."""
-        path, home = Path(self.spec.file).resolve(), self.settings.home
-        return str(path.relative_to(home) if path.is_relative_to(home) else path)
+        path, root = Path(self.spec.file).resolve(), self.settings.root
+        return str(path.relative_to(root) if path.is_relative_to(root) else path)
 
     def record(self) -> StudyRecord:
         spec, task = self.spec, self.task
@@ -117,7 +117,7 @@ class _Compiler:
             folds=infos[0].folds or (None,),
             data=_joined(list({digest(asdict(info)): info for info in infos}.values())),
             claims_digest=digest([asdict(claim) for claim in spec.claims]),
-            home=str(self.settings.home),
+            root=str(self.settings.root),
             task=str(spec.task["name"]),
             metrics=tuple(replace(metric, compute=None) for metric in self.metrics(primary)),
             facts=dict(cast(CanDescribe, task).facts(configs)) if hasattr(task, "facts") else {},
@@ -151,7 +151,7 @@ class _Compiler:
         if given not in self.task.metrics:
             raise InputError(
                 f"{where}: unknown metric {given!r}.{nearest(given, self.task.metrics)} "
-                f"Allowed: {listing(self.task.metrics)}."
+                f"Allowed: {quoted(self.task.metrics)}."
             )
         return self.task.metrics[given], {"name": given}
 
@@ -166,11 +166,11 @@ class _Compiler:
         return list({metric.name: metric for metric in (primary, *own, *named)}.values())
 
     def final(self, cell: Variant) -> dict[str, Any]:
-        """Return a configuration as its repetitions are trained, places included."""
+        """Return a configuration as its repetitions are trained, local_paths included."""
         config = dict(cell.config)
         for key, dimension in dimensions(self.spec).items():
             config = assigned(config, key, (dimension.choices or [dimension.low])[0])
-        for key, value in (*self.spec.confirm.items(), *cell.places.items()):
+        for key, value in (*self.spec.confirm.items(), *cell.local_paths.items()):
             config = assigned(config, key, value)
         return config
 
@@ -185,16 +185,16 @@ class _Compiler:
                         f"{self.spec.file}: confirm.{key}: no variant has this key.{nearest(key, known)}"
                     )
             resolver.resolve(self.spec.confirm, section="confirm")
-        check = getattr(self.task, "check_search", None)
-        if check is not None and self.spec.search.trials:
+        try_variants = getattr(self.task, "check_search", None)
+        if try_variants is not None and self.spec.search.trials:
             for cell in cells:
-                check(cell.config, tuple(dimensions(self.spec)), self.spec.file)
+                try_variants(cell.config, tuple(dimensions(self.spec)), self.spec.file)
 
     def data(self, cell: Variant) -> DataInfo:
         config = self.final(cell)
         keys = getattr(self.task, "data_keys", None)
         needed = config if keys is None else {key: _at(config, key) for key in keys}
-        key = digest([needed, dict(cell.places) if keys else {}])
+        key = digest([needed, dict(cell.local_paths) if keys else {}])
         if key not in self._infos:
             try:
                 self._infos[key] = self.task_of(cell)[0].data(config, self.progress)
@@ -218,7 +218,7 @@ class _Compiler:
         for task, configs in by_task.values():
             try:
                 with _found_first(
-                    self.paths({EXPORT: str(task.options.code)}) if task is not self.task else ()
+                    self.import_paths({EXPORT: str(task.options.code)}) if task is not self.task else ()
                 ):
                     task.validate(configs)
             except InputError as error:
@@ -232,7 +232,7 @@ class _Compiler:
         if revision not in self._revisions:
             try:
                 store = self.settings.ledger.parent / "code"
-                code = export(revision, self.settings.home, store, (*self.outputs, store))
+                code = export(revision, self.settings.root, store, (*self.outputs, store))
                 options = {**self.options, EXPORT: str(code)}
                 self._revisions[revision] = self.registry.task(options), options
             except InputError as error:
@@ -248,7 +248,7 @@ class _Compiler:
     ) -> tuple[VariantRecord, Mapping[str, str]]:
         task, options = self.task_of(cell)
         config = dict(cell.config) if task is self.task else _without_code(cell.config)
-        with _found_first(self.paths(options) if task is not self.task else ()):
+        with _found_first(self.import_paths(options) if task is not self.task else ()):
             parts = {**code_of(task.sources(config)), **self.code_of_metric(metric)}
         for key in dimensions(self.spec):
             config = assigned(config, key, None)
@@ -264,9 +264,9 @@ class _Compiler:
             direction=primary.direction,
             counts=dict(task.counts),
             options=options,
-            places=cell.places,
+            local_paths=cell.local_paths,
             modules=self.settings.components,
-            paths=self.paths(options),
+            import_paths=self.import_paths(options),
             legacy=cell.legacy,
             epochs_key=task.epochs_key,
             loader_workers=self.settings.loader_workers,
@@ -281,16 +281,16 @@ class _Compiler:
         module = self.registry.get("metric", metric["name"]).module
         return {} if module.partition(".")[0] == HARNESS else code_parts([module])
 
-    def paths(self, options: Mapping[str, Any]) -> tuple[str, ...]:
+    def import_paths(self, options: Mapping[str, Any]) -> tuple[str, ...]:
         """Return where a worker looks for the user's modules: beside the study file, then beside study.toml.
 
         In a revision of the code, the same folders of it come first.
         """
-        home, beside = self.settings.home, Path(self.spec.file).resolve().parent
-        folders = [beside, home]
+        root, beside = self.settings.root, Path(self.spec.file).resolve().parent
+        folders = [beside, root]
         if code := options.get(EXPORT):
-            inside = [Path(code, beside.relative_to(home))] if beside.is_relative_to(home) else []
-            folders = [*inside, Path(code), home]
+            inside = [Path(code, beside.relative_to(root))] if beside.is_relative_to(root) else []
+            folders = [*inside, Path(code), root]
         return tuple(dict.fromkeys(map(str, folders)))
 
     def measures(self, cells: tuple[Variant, ...], code: dict[str, Mapping[str, str]]) -> dict[str, str]:
@@ -309,7 +309,7 @@ class _Compiler:
         return found
 
 
-def check(study: StudyRecord) -> None:
+def try_variants(study: StudyRecord) -> None:
     """Try every variant on one batch, so that what does not fit is said before anything is trained.
 
     Raises:

@@ -12,9 +12,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, get_origin, get_type_hints
 
-from study.config.parameters import VOCABULARY, Parameter, check
+from study.config.parameters import VOCABULARY, Parameter, validated
 from study.config.scopes import Dataclass, Scope, Unresolved, scope_of
-from study.errors import InputError, listing, nearest
+from study.errors import InputError, nearest, quoted
 from study.metrics import Metric
 
 ATTRIBUTES: Mapping[str, Mapping[str, Any]] = {
@@ -138,7 +138,7 @@ class _Reader:
         attributes: dict[str, Any] = {}
         for key, node in given.items():
             if key not in known:
-                allowed = f" Allowed: {listing(known)}." if known else ""
+                allowed = f" Allowed: {quoted(known)}." if known else ""
                 raise InputError(
                     f"{where}: a {kind.value} has no attribute {key!r}.{nearest(key, known)}{allowed}"
                 )
@@ -146,7 +146,7 @@ class _Reader:
                 value = self.scope.evaluate(node)
             except Unresolved:
                 raise InputError(f"{where}: attribute {key!r} must be a literal.") from None
-            attributes[key] = check(known[key], value, f"{where}: attribute {key!r}")
+            attributes[key] = validated(known[key], value, f"{where}: attribute {key!r}")
         return kind.value, attributes
 
     def parameter(
@@ -162,7 +162,7 @@ class _Reader:
             kind = self.scope.evaluate(annotation)
         except Unresolved as error:
             raise InputError(
-                f"{what}: {error}; an annotation may use only {listing(VOCABULARY)}, names of such annotations "
+                f"{what}: {error}; an annotation may use only {quoted(VOCABULARY)}, names of such annotations "
                 "that the module assigns or imports, and dataclasses of such fields."
             ) from None
         if isinstance(kind, Dataclass):
@@ -177,7 +177,7 @@ class _Reader:
             raise InputError(f"{what}: the default must be a literal, or the name of one in the module.")
         parameter = Parameter(name, kind, texts[-1], default is None, value)
         if default is not None and not parameter.is_part:
-            value = parameter.check(value, f"{what}: the default")
+            value = parameter.validated(value, f"{what}: the default")
             parameter = replace(parameter, default=value)
         return {name: parameter}, None
 
@@ -195,7 +195,7 @@ class _Reader:
                 value = self.scope.evaluate(node)
             except Unresolved:
                 raise InputError(f"{where}: parameter {name!r}: {key} must be a literal.") from None
-            value = parameters[key].check(value, f"{where}: parameter {name!r}: {key}")
+            value = parameters[key].validated(value, f"{where}: parameter {name!r}: {key}")
             parameters[key] = replace(parameters[key], required=False, default=value)
         return parameters, Group(name, found.scope.module, found.node.name, own, groups)
 
@@ -256,5 +256,5 @@ def _check_label(label: str | None, parameters: Iterable[str], where: str) -> No
         if name not in parameters:
             raise InputError(
                 f"{where}: attribute 'label': {{{name}}} is no parameter of the metric; "
-                f"allowed: {listing(parameters)}.{nearest(name, parameters)}"
+                f"allowed: {quoted(parameters)}.{nearest(name, parameters)}"
             )

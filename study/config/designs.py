@@ -9,7 +9,7 @@ from typing import Any
 
 from study.config.resolve import Resolver
 from study.config.study import Claim, Level, StudySpec, dimensions
-from study.errors import InputError, listing, nearest
+from study.errors import InputError, nearest, quoted
 from study.hashing import canonical_json
 
 Cell = dict[str, Level]
@@ -26,7 +26,7 @@ class Variant:
     reference: str
     """The name of the variant that this one is compared with: its own where it is a reference."""
     config: Mapping[str, Any]
-    places: Mapping[str, str]
+    local_paths: Mapping[str, str]
     """Folders and files on this machine by dotted key."""
     legacy: Mapping[str, Any]
     """Values at which later-added parameters and kinds do not count, by dotted key."""
@@ -58,7 +58,7 @@ def variants(spec: StudySpec, resolver: Resolver) -> tuple[Variant, ...]:
                 levels={factor: whole[factor].text for factor in spec.factors},
                 reference=_name(reference, reference, stratum),
                 config=resolved.config,
-                places=resolved.places,
+                local_paths=resolved.local_paths,
                 legacy=resolved.legacy,
             )
             twin = found.setdefault(canonical_json(resolved.config), variant)
@@ -139,13 +139,13 @@ def _select(side: Mapping[str, Any], spec: StudySpec, variants: tuple[Variant, .
         if factor not in spec.factors:
             raise InputError(
                 f"{where}: {factor!r} is no factor of this study.{nearest(factor, spec.factors)} "
-                f"Allowed: {listing(spec.factors)}."
+                f"Allowed: {quoted(spec.factors)}."
             )
         level = _level_of(value, spec.factors[factor])
         if level is None:
             names = [level.text for level in spec.factors[factor]]
             raise InputError(
-                f"{where}.{factor}: must be one of the factor's levels, {listing(names)}. "
+                f"{where}.{factor}: must be one of the factor's levels, {quoted(names)}. "
                 f"Got {value!r} instead.{nearest(Level(value).text, names)}"
             )
         wanted[factor] = level.text
@@ -158,7 +158,7 @@ def _select(side: Mapping[str, Any], spec: StudySpec, variants: tuple[Variant, .
         if not found
         else f"{wanted} names several variants; add the factors in 'within'"
     )
-    raise InputError(f"{where}: {problem}. Variants: {listing(v.name for v in variants)}.")
+    raise InputError(f"{where}: {problem}. Variants: {quoted(v.name for v in variants)}.")
 
 
 def _flat_side(side: Mapping[str, Any], factors: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -193,7 +193,7 @@ def _reference(spec: StudySpec) -> Cell:
             key = where + f".{factor}" if factor in given else f"{spec.file}: design.within"
             raise InputError(
                 f"{key}: {factor!r} is no factor of this study.{nearest(factor, spec.factors)} "
-                f"Allowed: {listing(spec.factors)}."
+                f"Allowed: {quoted(spec.factors)}."
             )
     reference: Cell = {}
     for factor, levels in spec.factors.items():
@@ -205,11 +205,11 @@ def _reference(spec: StudySpec) -> Cell:
                 )
             continue
         if factor not in given:
-            raise InputError(f"{where}: must name a level of {factor!r}: {listing(names)}.")
+            raise InputError(f"{where}: must name a level of {factor!r}: {quoted(names)}.")
         level = _level_of(given[factor], levels)
         if level is None:
             raise InputError(
-                f"{where}.{factor}: must be one of the factor's levels, {listing(names)}. "
+                f"{where}.{factor}: must be one of the factor's levels, {quoted(names)}. "
                 f"Got {given[factor]!r} instead.{nearest(Level(given[factor]).text, names)}"
             )
         reference[factor] = level

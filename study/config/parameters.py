@@ -29,7 +29,7 @@ class Range(GroupedMetadata):
 
 
 @dataclass(frozen=True)
-class Place:
+class LocalPath:
     """Marks a parameter that says where something lies on this machine: it changes no number, so no identity."""
 
 
@@ -63,7 +63,7 @@ else:
 
 MARKS: dict[str, Any] = {
     "Range": Range,
-    "Place": Place,
+    "LocalPath": LocalPath,
     "File": File,
     "Legacy": Legacy,
     "Internal": Internal,
@@ -99,9 +99,9 @@ class Parameter:
         return get_args(self.annotation)[0] is Part
 
     @property
-    def is_place(self) -> bool:
+    def is_local_path(self) -> bool:
         """Whether the parameter is a place on this machine and so left out of a run's identity."""
-        return any(isinstance(mark, Place) for mark in get_args(self.annotation)[1:])
+        return any(isinstance(mark, LocalPath) for mark in get_args(self.annotation)[1:])
 
     @property
     def is_file(self) -> bool:
@@ -122,9 +122,9 @@ class Parameter:
         """Return in words what values are allowed."""
         return describe(self.annotation)
 
-    def check(self, value: Any, where: str) -> Any:
+    def validated(self, value: Any, where: str) -> Any:
         """Return `value` as the declared type, or raise InputError."""
-        return check(self.annotation, value, where)
+        return validated(self.annotation, value, where)
 
 
 def legacy_default(annotation: Any) -> Any:
@@ -132,7 +132,7 @@ def legacy_default(annotation: Any) -> Any:
     return next((mark.value for mark in get_args(annotation)[1:] if isinstance(mark, Legacy)), None)
 
 
-def check(annotation: Any, value: Any, where: str) -> Any:
+def validated(annotation: Any, value: Any, where: str) -> Any:
     """Return `value` as `annotation`'s type; InputError says what is allowed where it does not fit."""
     try:
         if isinstance(value, float) and not math.isfinite(value):

@@ -35,15 +35,15 @@ from study.config.parameters import (
     File,
     Internal,
     Legacy,
+    LocalPath,
     Parameter,
     Part,
-    Place,
     Range,
-    check,
     describe,
     legacy_default,
+    validated,
 )
-from study.errors import InputError, listing, nearest
+from study.errors import InputError, nearest, quoted
 from study.hashing import module_path
 from study.metrics import Metric
 from study.records import metric_key
@@ -58,15 +58,15 @@ __all__ = [
     "File",
     "Internal",
     "Legacy",
+    "LocalPath",
     "Parameter",
     "Part",
-    "Place",
     "Range",
     "Registry",
-    "check",
     "component",
     "describe",
     "legacy_default",
+    "validated",
 ]
 
 _log = logging.getLogger(__name__)
@@ -125,7 +125,7 @@ class Registry:
         if task not in self._tasks:
             raise InputError(
                 f"{where}: unknown task {task!r}.{nearest(task, self._tasks)} "
-                f"Allowed: {listing(sorted(self._tasks))}."
+                f"Allowed: {quoted(sorted(self._tasks))}."
             )
         self._own_kinds: Mapping[str, Kind] = self._of_task(task, "KINDS", {})
         parts = [new for module in self._of_task(task, "COMPONENTS", ()) for new in declarations(module)]
@@ -174,7 +174,7 @@ class Registry:
                     continue
                 raise InputError(
                     f"{found.where}: unknown kind {found.kind!r}.{nearest(found.kind, kinds)} Allowed: "
-                    f"{listing(kinds)}, and kinds that a component names as a Part."
+                    f"{quoted(kinds)}, and kinds that a component names as a Part."
                 )
             declared = found.kind in self._own_kinds or found.kind == TASK.name
             needed = kinds[found.kind].context
@@ -225,13 +225,13 @@ class Registry:
             if kind not in self.kinds:
                 near = nearest(kind, self.kinds)
                 raise InputError(
-                    f"{prefix}unknown kind {kind!r}.{near} Allowed: {listing(self.kinds)}."
+                    f"{prefix}unknown kind {kind!r}.{near} Allowed: {quoted(self.kinds)}."
                 ) from None
             broken = (
                 f" The plug-in of that name is broken: {self._broken[name]}." if name in self._broken else ""
             )
             raise InputError(
-                f"{prefix}unknown {kind} {name!r}.{nearest(name, names)}{broken} Allowed: {listing(names)}."
+                f"{prefix}unknown {kind} {name!r}.{nearest(name, names)}{broken} Allowed: {quoted(names)}."
             ) from None
 
     def resolve(self, kind: str, value: Any, where: str) -> Config:
@@ -251,14 +251,14 @@ class Registry:
         if given is None or not isinstance(given.get("name"), str):
             raise InputError(
                 f"{where}: must be the name of a {kind} or a table with 'name'. Got {value!r} instead. "
-                f"Allowed names: {listing(self.names(kind))}."
+                f"Allowed names: {quoted(self.names(kind))}."
             )
         found = self.get(kind, given.pop("name"), where)
         parameters = {key: p for key, p in found.parameters.items() if not p.is_part}
         public = [key for key, parameter in parameters.items() if not parameter.is_internal]
         for key in given:
             if key not in public:
-                allowed = f"allowed: {listing(public)}" if public else "it takes none"
+                allowed = f"allowed: {quoted(public)}" if public else "it takes none"
                 raise InputError(
                     f"{where}.{key}: the {kind} {found.name!r} has no parameter {key!r}; {allowed}."
                     f"{nearest(key, public)}"
@@ -266,11 +266,11 @@ class Registry:
         resolved: Config = {"name": found.name}
         for key, parameter in parameters.items():
             if key in given:
-                resolved[key] = parameter.check(given[key], f"{where}.{key}")
+                resolved[key] = parameter.validated(given[key], f"{where}.{key}")
             elif parameter.required:
                 named = (
                     f" Name it here, or in study.toml under [data.{found.name}]."
-                    if parameter.is_place
+                    if parameter.is_local_path
                     else ""
                 )
                 raise InputError(

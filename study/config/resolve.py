@@ -12,7 +12,7 @@ from study.config.registry import Config, Registry, legacy_default
 from study.config.settings import Settings
 from study.config.study import StudyKeys, StudySpec
 from study.config.tables import Table, assign, fill, leaves
-from study.errors import InputError, listing, nearest
+from study.errors import InputError, nearest, quoted
 from study.hashing import file_digest
 from study.task import Task
 
@@ -22,7 +22,7 @@ class Resolved:
     """The full configuration of one training, with what of it lies on this machine."""
 
     config: dict[str, Any]
-    places: dict[str, str]
+    local_paths: dict[str, str]
     """Folders and files by dotted key, which change no number."""
     legacy: dict[str, Any]
     """Values at which later-added parameters and kinds do not count, by dotted key."""
@@ -61,7 +61,7 @@ class Resolver:
         for key in self.spec.tables:
             if key not in self.task.tables:
                 raise InputError(
-                    f"{self.spec.file}: {key}: unknown key.{nearest(key, known)} Allowed: {listing(known)}; what "
+                    f"{self.spec.file}: {key}: unknown key.{nearest(key, known)} Allowed: {quoted(known)}; what "
                     "every variant shares belongs in [base]."
                 )
 
@@ -92,14 +92,14 @@ class Resolver:
             value, own = self._hoisted(kind, tree[kind], written)
             parts |= own
             given |= set(own) & set(tree[kind] if isinstance(tree[kind], Mapping) else ())
-            config[kind] = registry.resolve(kind, self._with_places(kind, value), written[kind])
+            config[kind] = registry.resolve(kind, self._with_local_paths(kind, value), written[kind])
         for kind in tree:
             if kind not in (*roots, *parts, *self.task.tables) and not self._is_recipes(kind):
                 raise InputError(self._no_part(kind, config, parts, written))
         for kind, default in parts.items():
             value = default if kind in given else tree.get(kind, default)
             config[kind] = registry.resolve(
-                kind, self._with_places(kind, value), written.get(kind, f"{spec.file}: base.{kind}")
+                kind, self._with_local_paths(kind, value), written.get(kind, f"{spec.file}: base.{kind}")
             )
         for name, schema in self.task.tables.items():
             config[name] = asdict(fill(schema, tree[name], written[name]))
@@ -134,7 +134,7 @@ class Resolver:
     ) -> str:
         named = [(k, config[k]["name"]) for k in config if self.registry.parts(config[k]["name"], k)]
         of, name = named[0] if named else next((k, c["name"]) for k, c in config.items())
-        has = f"its parts are {listing(parts)}" if parts else "it is one whole"
+        has = f"its parts are {quoted(parts)}" if parts else "it is one whole"
         if not named and "network" in config:
             of, name = "network", config["network"]["name"]
         return f"{written[kind]}: the {of} {name!r} has no {kind}; {has}."
@@ -147,10 +147,10 @@ class Resolver:
         ]
         allowed = [*known, *self.task.tables]
         if kind not in allowed:
-            raise InputError(f"{where}: unknown key.{nearest(kind, allowed)} Allowed: {listing(allowed)}.")
+            raise InputError(f"{where}: unknown key.{nearest(kind, allowed)} Allowed: {quoted(allowed)}.")
 
-    def _with_places(self, kind: str, value: Any) -> Any:
-        """Add the places that study.toml knows for a component; the study's own win."""
+    def _with_local_paths(self, kind: str, value: Any) -> Any:
+        """Add the local_paths that study.toml knows for a component; the study's own win."""
         table = (
             {"name": value}
             if isinstance(value, str)
@@ -161,14 +161,14 @@ class Resolver:
         if not isinstance(table, dict) or table.get("name") not in self.registry.names(kind):
             return value
         declared = self.registry.get(kind, table["name"]).parameters
-        known = self.settings.places(table["name"])
-        own = {key: path for key, path in known.items() if key in declared and declared[key].is_place}
+        known = self.settings.local_paths(table["name"])
+        own = {key: path for key, path in known.items() if key in declared and declared[key].is_local_path}
         return {**own, **table}
 
     def _split(self, config: Mapping[str, Config]) -> Resolved:
-        """Part the configuration, which counts, from the places on this machine, which do not."""
+        """Part the configuration, which counts, from the local_paths on this machine, which do not."""
         counted: dict[str, Any] = {}
-        places: dict[str, str] = {}
+        local_paths: dict[str, str] = {}
         legacy: dict[str, Any] = {}
         for kind, table in config.items():
             counted[kind] = dict(table)
@@ -182,16 +182,16 @@ class Resolver:
                     continue
                 value = table[key]
                 legacy[f"{kind}.{key}"] = parameter.legacy_default
-                if parameter.is_place:
+                if parameter.is_local_path:
                     del counted[kind][key]
                     if value:
-                        places[f"{kind}.{key}"] = str(Path(value).expanduser().absolute())
+                        local_paths[f"{kind}.{key}"] = str(Path(value).expanduser().absolute())
                 elif parameter.is_file and value != parameter.default:
                     path = Path(value).expanduser().absolute()
                     counted[kind][key] = file_digest(path)
-                    places[f"{kind}.{key}"] = f"{path}#{counted[kind][key]}"
+                    local_paths[f"{kind}.{key}"] = f"{path}#{counted[kind][key]}"
         legacy = {key: value for key, value in legacy.items() if value is not None}
         for name, declared_kind in self.task.kinds.items():
             if declared_kind.legacy_default is not None and name in counted:
                 legacy[name] = self.registry.resolve(name, declared_kind.legacy_default, name)
-        return Resolved(counted, places, legacy)
+        return Resolved(counted, local_paths, legacy)

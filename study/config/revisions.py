@@ -1,9 +1,9 @@
 """Revisions of the user's code, each exported to a folder of its own that a run's code is read and run from.
 
 A study names them as levels: ``code = ["git:main", "."]``. The folder that `export` returns takes the place of the
-user's own as the task's option ``export``: modules are found there (so it is the first of `RunSpec.paths`), scripts
-and ``task.cwd`` are relative to it. ``task.data`` and a function's working folder stay relative to the user's
-``home``, since data are seldom under version control.
+user's own as the task's option ``export``: modules are found there (so it is the first of `RunSpec.import_paths`),
+scripts and ``task.cwd`` are relative to it. ``task.data`` and a function's working folder stay relative to the user's
+``root``, since data are seldom under version control.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ GIT, WORKING_TREE = "git:", "."
 _JUNK = ("__pycache__", "node_modules", "venv")
 
 
-def export(revision: str, home: Path, store: Path, outputs: Iterable[Path] = ()) -> Path:
+def export(revision: str, root: Path, store: Path, outputs: Iterable[Path] = ()) -> Path:
     """Return the folder below `store` that holds a revision of the code; the user's tree is only read.
 
     Args:
         revision: ``git:REV`` for a commit, branch or tag; ``.`` for the files as they are now, without those that
             git ignores.
-        home: The folder of study.toml; of a larger repository, what lies below it.
+        root: The folder of study.toml; of a larger repository, what lies below it.
         store: Where revisions are kept, each under the hash of its content; one that is there is used again.
         outputs: Folders that the harness writes, left out of ``.``.
 
@@ -40,9 +40,9 @@ def export(revision: str, home: Path, store: Path, outputs: Iterable[Path] = ())
         InputError: Another form, an unknown revision, no git repository, or no git.
     """
     if revision == WORKING_TREE:
-        return _export_files(home, store, [path.resolve() for path in outputs])
+        return _export_files(root, store, [path.resolve() for path in outputs])
     if revision.startswith(GIT) and len(revision) > len(GIT):
-        return _export_commit(revision.removeprefix(GIT), home, store)
+        return _export_commit(revision.removeprefix(GIT), root, store)
     raise InputError(f"{CODE}: must be '.' or 'git:REVISION', such as 'git:main'. Got {revision!r} instead.")
 
 
@@ -51,27 +51,27 @@ def is_junk(path: Path) -> bool:
     return path.name.startswith(".") or path.name in _JUNK or (path / "pyvenv.cfg").is_file()
 
 
-def _export_commit(name: str, home: Path, store: Path) -> Path:
-    if not _is_in_git(home):
-        raise InputError(f"{CODE}: 'git:{name}' needs a git repository, and {home} is in none.")
-    found = _git(home, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
+def _export_commit(name: str, root: Path, store: Path) -> Path:
+    if not _is_in_git(root):
+        raise InputError(f"{CODE}: 'git:{name}' needs a git repository, and {root} is in none.")
+    found = _git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
     if found.returncode and found.stderr.strip():  # such as a repository of another user
         raise InputError(f"{CODE}: {found.stderr.decode(errors='replace').strip().splitlines()[0]}")
     if found.returncode:
         listed = _git(
-            home, "for-each-ref", "--format=%(refname:short)", "refs/heads", "refs/tags", "refs/remotes"
+            root, "for-each-ref", "--format=%(refname:short)", "refs/heads", "refs/tags", "refs/remotes"
         )
         names = listed.stdout.decode().split()
         raise InputError(f"{CODE}: git knows no revision {name!r}.{nearest(name, names)}")
     commit = found.stdout.decode().strip()
-    prefix = _git(home, "rev-parse", "--show-prefix").stdout.decode().strip()
-    tree = _git(home, "rev-parse", "--verify", "--quiet", f"{commit}:{prefix}")
+    prefix = _git(root, "rev-parse", "--show-prefix").stdout.decode().strip()
+    tree = _git(root, "rev-parse", "--verify", "--quiet", f"{commit}:{prefix}")
     if tree.returncode:
         raise InputError(f"{CODE}: the revision {name!r} has no folder {prefix!r}.")
     target = store / tree.stdout.decode().strip()[:16]
     if target.is_dir():
         return target
-    top = Path(_git(home, "rev-parse", "--show-toplevel").stdout.decode().strip())
+    top = Path(_git(root, "rev-parse", "--show-toplevel").stdout.decode().strip())
     archive = _git(top, "archive", "--format=tar", tree.stdout.decode().strip())
     if archive.returncode:
         raise InputError(
@@ -83,13 +83,13 @@ def _export_commit(name: str, home: Path, store: Path) -> Path:
         return _placed(Path(aside) / "tree", target)
 
 
-def _export_files(home: Path, store: Path, outputs: list[Path]) -> Path:
+def _export_files(root: Path, store: Path, outputs: list[Path]) -> Path:
     content = hashlib.sha256()
     with tempfile.TemporaryDirectory(dir=_made(store), prefix=".export-") as aside:
         tree = Path(aside) / "tree"
         tree.mkdir()
-        for path in sorted(_files(home, [*outputs, store.resolve()])):
-            name = path.relative_to(home)
+        for path in sorted(_files(root, [*outputs, store.resolve()])):
+            name = path.relative_to(root)
             copied = tree / name
             copied.parent.mkdir(parents=True, exist_ok=True)
             if path.is_symlink():
@@ -104,22 +104,22 @@ def _export_files(home: Path, store: Path, outputs: list[Path]) -> Path:
         return _placed(tree, store / content.hexdigest()[:16])
 
 
-def _files(home: Path, skipped: list[Path]) -> Iterator[Path]:
+def _files(root: Path, skipped: list[Path]) -> Iterator[Path]:
     """Yield the files below a folder that are code: what git tracks or would add, else all but hidden ones."""
-    if _is_in_git(home):
-        listed = _git(home, "ls-files", "-co", "--exclude-standard", "-z").stdout
-        named = [home / os.fsdecode(name) for name in dict.fromkeys(listed.split(b"\0")) if name]
+    if _is_in_git(root):
+        listed = _git(root, "ls-files", "-co", "--exclude-standard", "-z").stdout
+        named = [root / os.fsdecode(name) for name in dict.fromkeys(listed.split(b"\0")) if name]
         found = [path for path in named if path.is_symlink() or path.is_file()]
     else:
-        found = list(_walked(home))
+        found = list(_walked(root))
     for path in found:
         place = path.parent.resolve() / path.name
         if not any(folder == place or folder in place.parents for folder in skipped):
             yield path
 
 
-def _walked(home: Path) -> Iterator[Path]:
-    for parent, folders, names in os.walk(home):
+def _walked(root: Path) -> Iterator[Path]:
+    for parent, folders, names in os.walk(root):
         folders[:] = [name for name in folders if not is_junk(Path(parent, name))]
         yield from (Path(parent, name) for name in names if not is_junk(Path(parent, name)))
 
@@ -142,8 +142,8 @@ def _made(folder: Path) -> Path:
     return folder
 
 
-def _is_in_git(home: Path) -> bool:
-    return any((folder / ".git").exists() for folder in (home.resolve(), *home.resolve().parents))
+def _is_in_git(root: Path) -> bool:
+    return any((folder / ".git").exists() for folder in (root.resolve(), *root.resolve().parents))
 
 
 def _git(folder: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:

@@ -34,7 +34,7 @@ class _Keys:
 class Settings:
     """Where things lie on this machine and how much of it a study may use. Paths are absolute."""
 
-    home: Path
+    root: Path
     ledger: Path
     reports: Path
     workers: int | Literal["auto"]
@@ -52,16 +52,16 @@ class Settings:
     data: dict[str, dict[str, str]]
     """Places that components name, by the component: ``{"dfew": {"root": …}}``."""
 
-    def places(self, component: str) -> dict[str, str]:
+    def local_paths(self, component: str) -> dict[str, str]:
         """Return the folders and files that a component has on this machine, by parameter."""
-        return {"cache": str(self.home / CACHE), **self.data.get(component, {})}
+        return {"cache": str(self.root / CACHE), **self.data.get(component, {})}
 
 
 def settings(start: Path) -> Settings:
     """Read the study.toml of `start` or of the nearest folder above it; defaults where there is none."""
     start = start.resolve()
-    home = next((folder for folder in (start, *start.parents) if (folder / FILE).is_file()), start)
-    path = home / FILE
+    root = next((folder for folder in (start, *start.parents) if (folder / FILE).is_file()), start)
+    path = root / FILE
     given = read_toml(path) if path.is_file() else {}
     keys = fill(_Keys, given, f"{path}:")
     if keys.mlflow and keys.mlflow != "off" and "://" not in keys.mlflow:
@@ -69,11 +69,11 @@ def settings(start: Path) -> Settings:
             f"{path}: mlflow: must be 'off' or a URI such as 'sqlite:////folder/x.db'. Got {keys.mlflow!r} instead."
         )
     given_places = _places(keys.data, f"{path}: data")
-    store = home / ".study" / "mlflow"
+    store = root / ".study" / "mlflow"
     return Settings(
-        home=home,
-        ledger=home / keys.ledger,
-        reports=home / keys.reports,
+        root=root,
+        ledger=root / keys.ledger,
+        reports=root / keys.reports,
         workers=keys.workers,
         runs_per_gpu=keys.runs_per_gpu,
         device=keys.device,
@@ -83,7 +83,7 @@ def settings(start: Path) -> Settings:
         artifacts=store / "artifacts",
         components=tuple(keys.components),
         data={
-            name: {key: str(home / value) for key, value in table.items()}
+            name: {key: str(root / value) for key, value in table.items()}
             for name, table in given_places.items()
         },
     )

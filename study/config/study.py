@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from study.config.recipes import compose, recipe
 from study.config.registry import Range
 from study.config.tables import Table, assign, fill, leaves, parse_setting, read_toml
-from study.errors import InputError, listing, nearest
+from study.errors import InputError, nearest, quoted
 from study.hashing import canonical_json, digest
 
 TASK_KEYS = ("function", "command")
@@ -147,7 +147,7 @@ class StudySpec:
 def load(path: Path, preset: str | None = None, changes: Sequence[str] = ()) -> StudySpec:
     """Read a study file; `preset` and `changes` (``key=value``) make another study of it.
 
-    Values compose in one direction: defaults, study.toml's places, the recipe, the study, its preset, `changes`.
+    Values compose in one direction: defaults, study.toml's local_paths, the recipe, the study, its preset, `changes`.
 
     Raises:
         InputError: Anything in the file that no task allows; the message names the key.
@@ -161,7 +161,7 @@ def load(path: Path, preset: str | None = None, changes: Sequence[str] = ()) -> 
     layers: list[tuple[str, Mapping[str, Any]]] = []
     if preset is not None:
         if preset not in presets:
-            allowed = f"Allowed: {listing(presets)}." if presets else "The study has no presets."
+            allowed = f"Allowed: {quoted(presets)}." if presets else "The study has no presets."
             raise InputError(f"{path}: no preset {preset!r}.{nearest(preset, presets)} {allowed}")
         layers.append((f"preset {preset}", presets[preset]))
     if changes:
@@ -248,9 +248,9 @@ def _task(given: Any, where: str) -> dict[str, Any]:
     if "name" not in table:
         named = [key for key in TASK_KEYS if key in table]
         if len(named) > 1:
-            raise InputError(f"{where}: has {listing(named)}; write one of them.")
+            raise InputError(f"{where}: has {quoted(named)}; write one of them.")
         if table and not named:
-            raise InputError(f"{where}: must have one of 'name', {listing(TASK_KEYS)}. Got {listing(table)}.")
+            raise InputError(f"{where}: must have one of 'name', {quoted(TASK_KEYS)}. Got {quoted(table)}.")
         table["name"] = named[0] if named else DEFAULT_TASK
     return table
 

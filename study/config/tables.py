@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
-from study.config.registry import check, describe
-from study.errors import InputError, listing, nearest
+from study.config.registry import describe, validated
+from study.errors import InputError, nearest, quoted
 
 Table = dict[str, Any]
 Schema = TypeVar("Schema")
@@ -104,8 +104,8 @@ def fill(schema: type[Schema], given: Any, where: str) -> Schema:
     hints = get_type_hints(schema, include_extras=True)
     for key in given:
         if key not in fields:
-            raise InputError(f"{before}{key}: unknown key.{nearest(key, fields)} Allowed: {listing(fields)}.")
+            raise InputError(f"{before}{key}: unknown key.{nearest(key, fields)} Allowed: {quoted(fields)}.")
     for name, field in fields.items():
         if name not in given and field.default is field.default_factory is dataclasses.MISSING:
             raise InputError(f"{before}{name}: is missing. It must be {describe(hints[name])}.")
-    return schema(**{key: check(hints[key], value, f"{before}{key}") for key, value in given.items()})
+    return schema(**{key: validated(hints[key], value, f"{before}{key}") for key, value in given.items()})

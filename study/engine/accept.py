@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 
-from study.engine.cache import Past, changed_modules, named_files
+from study.engine.cache import FinishedRuns, changed_modules, named_files
 from study.errors import InputError
 from study.ledger.record import StudyRecord
 from study.ledger.store import Ledger
@@ -18,7 +18,7 @@ def acceptable(study: StudyRecord, ledger: Ledger) -> dict[str, str]:
     It has more runs than today's that differ in nothing but code. Of several, the one that the study was
     carried out with last; else the one with the most runs.
     """
-    past, last = Past(study, ledger), _last_code(study, ledger)
+    past, last = FinishedRuns(study, ledger), _last_code(study, ledger)
     found: dict[str, Counter[str]] = defaultdict(Counter)
     for variant in study.variants:
         found[variant.template.code_digest] += past.runs_by_code(variant)

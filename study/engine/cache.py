@@ -34,7 +34,7 @@ Request = frozenset[tuple[str, Any]]
 
 
 @dataclass(frozen=True)
-class Listed:
+class TrainingStatus:
     """One training that a study asks for."""
 
     job: plan.Job
@@ -55,30 +55,30 @@ class Undetermined:
 
 
 @dataclass(frozen=True)
-class Listing:
+class TrainingList:
     """All trainings that a study asks for."""
 
-    decided: tuple[Listed, ...]
+    decided: tuple[TrainingStatus, ...]
     undetermined: tuple[Undetermined, ...]
 
 
-def listing(study: StudyRecord, ledger: Ledger) -> Listing:
+def list_trainings(study: StudyRecord, ledger: Ledger) -> TrainingList:
     """Return what a study, with its suggestions and its next ones, asks for, and what the ledger holds of it."""
     finished = Snapshot(ledger)
     study = _with_next_trials(study, finished)
-    past = Past(study, ledger)
+    past = FinishedRuns(study, ledger)
     decided = []
     for job in plan.trainings(study, finished):
         why = "" if job.seen(finished).final else past.why_not(job.run, job.purpose)
         state = job.seen(finished)
         is_done = state.result is not None or state.pruned is not None
-        decided.append(Listed(job, _status(job, ledger, finished), is_done, why))
+        decided.append(TrainingStatus(job, _status(job, ledger, finished), is_done, why))
     known = Counter(listed.job.variant for listed in decided)
     each = plan.size(study) // len(study.variants)
     undetermined = (
         Undetermined(v.name, each - known[v.name]) for v in study.variants if each > known[v.name]
     )
-    return Listing(tuple(decided), tuple(undetermined))
+    return TrainingList(tuple(decided), tuple(undetermined))
 
 
 def _with_next_trials(study: StudyRecord, finished: plan.Finished) -> StudyRecord:
@@ -103,7 +103,7 @@ def _status(job: plan.Job, ledger: Ledger, finished: plan.Finished) -> str:
     return f"unfinished, {len(ledger.history(job.run))}{of} epochs done"
 
 
-class Past:
+class FinishedRuns:
     """The ledger's finished runs, compared with those of a study. They are read when the first question comes."""
 
     def __init__(self, study: StudyRecord, ledger: Ledger) -> None:

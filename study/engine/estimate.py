@@ -32,7 +32,7 @@ class Training:
     """Who is at it, where that is known."""
 
 
-class Pace:
+class TimeEstimate:
     """Takes note of trainings that are over, one by one; what it has to say costs no more for ten thousand."""
 
     def __init__(self, study: StudyRecord) -> None:

@@ -48,7 +48,7 @@ class EpochEnded:
 
 
 @dataclass(frozen=True)
-class Ended:
+class JobEnded:
     """A job is over; the state says how."""
 
     job: Job
@@ -80,5 +80,5 @@ class Waiting:
     holder: Holder
 
 
-Event = Began | Found | Started | EpochEnded | Ended | Concluded | Retried | Waiting
+Event = Began | Found | Started | EpochEnded | JobEnded | Concluded | Retried | Waiting
 Listener = Callable[[Event], None]

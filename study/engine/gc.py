@@ -34,7 +34,7 @@ ASIDE_AGE_S = 600
 
 
 @dataclass(frozen=True)
-class Spare:
+class Reclaimable:
     """A file or folder that can be freed."""
 
     path: Path
@@ -42,7 +42,7 @@ class Spare:
     bytes: int
 
 
-def spare(ledger: Ledger, keep: Keep = "confirmed", *, unreferenced: bool = False) -> list[Spare]:
+def reclaimable(ledger: Ledger, keep: Keep = "confirmed", *, unreferenced: bool = False) -> list[Reclaimable]:
     """Return what can be freed now.
 
     Args:
@@ -52,15 +52,15 @@ def spare(ledger: Ledger, keep: Keep = "confirmed", *, unreferenced: bool = Fals
             for it may be about to refer to them.
     """
     asked = _Asked(ledger)
-    found: list[Spare] = []
+    found: list[Reclaimable] = []
     for folder in _folders(ledger.root / "runs"):
         if folder.name in asked.in_use or holder_of(folder / CLAIM):
             continue
         if unreferenced and folder.name not in asked.of and not asked.held:
-            found.append(Spare(folder, "runs that no study refers to", _size(folder)))
+            found.append(Reclaimable(folder, "runs that no study refers to", _size(folder)))
             continue
         found += [
-            Spare(folder / name, reason, _size(folder / name))
+            Reclaimable(folder / name, reason, _size(folder / name))
             for name, reason in _of_run(ledger.state(folder.name), asked.of.get(folder.name, ()), keep)
             if (folder / name).exists()
         ]
@@ -74,7 +74,7 @@ def spare(ledger: Ledger, keep: Keep = "confirmed", *, unreferenced: bool = Fals
     return found
 
 
-def free(spares: Iterable[Spare], ledger: Ledger) -> list[Spare]:
+def free(spares: Iterable[Reclaimable], ledger: Ledger) -> list[Reclaimable]:
     """Remove what was found, but for what has come into use since; return what was removed."""
     return [found for found in spares if _freed(found, ledger)]
 
@@ -112,18 +112,18 @@ def _of_run(
             yield name, "weights and predictions of search trials"
 
 
-def _litter(folder: Path) -> Iterator[Spare]:
+def _litter(folder: Path) -> Iterator[Reclaimable]:
     """Yield what killed processes left in a folder."""
     if not folder.is_dir():
         return
     for path in sorted(folder.iterdir()):
         if ASIDE.fullmatch(path.name) and time.time() - path.stat().st_mtime > ASIDE_AGE_S:
-            yield Spare(path, "files that a crash left half-written", _size(path))
+            yield Reclaimable(path, "files that a crash left half-written", _size(path))
         elif re.match(rf"({LOCK}|{CLAIM})(-|$)", path.name) and holder_of(path) is None:
-            yield Spare(path, "locks and claims of processes that are gone", _size(path))
+            yield Reclaimable(path, "locks and claims of processes that are gone", _size(path))
 
 
-def _freed(found: Spare, ledger: Ledger) -> bool:
+def _freed(found: Reclaimable, ledger: Ledger) -> bool:
     """Remove one thing, unless somebody has come to hold it."""
     path = found.path
     if found.reason == "locks and claims of processes that are gone":

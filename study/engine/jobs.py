@@ -11,7 +11,7 @@ from types import MappingProxyType
 
 from study.engine import plan
 from study.engine.queue import known
-from study.executors.base import Call, Ended
+from study.executors.base import Call, CallEnded
 from study.hashing import canonical_json
 from study.ledger.record import RunState, StudyRecord
 from study.ledger.store import Ledger, Snapshot
@@ -68,7 +68,7 @@ def is_done(job: plan.Job, ledger: Ledger) -> bool:
     }[job.kind]
 
 
-def settle(job: plan.Job, event: Ended, ledger: Ledger) -> RunState:
+def settle(job: plan.Job, event: CallEnded, ledger: Ledger) -> RunState:
     """Return what an ended job left behind; without what it was for, it is a failure with a reason."""
     state = job.seen(ledger.state)
     if is_done(job, ledger):
@@ -122,7 +122,7 @@ def _unprofiled(
             yield plan.Job("profile", network, variant.name, "profile", 0), failure
 
 
-def _environment(job: plan.Job, event: Ended) -> dict[str, str]:
+def _environment(job: plan.Job, event: CallEnded) -> dict[str, str]:
     place = {"host": socket.gethostname(), "device": event.device or job.run.device}
     return {**place, **_described(_this_machine())}
 

@@ -303,7 +303,7 @@ def gain_of(study: StudyRecord, state: RunState) -> float | None:
     if state.pruned is not None:
         return study.primary.gain(state.pruned.score)
     if state.result is not None and state.is_usable:
-        return study.primary.gain(state.result.selection[study.metric])
+        return study.primary.gain(state.result.validation[study.metric])
     return study.worst_gain
 
 

@@ -12,7 +12,7 @@ from study.ledger.record import RunState, StudyRecord, VariantRecord
 from study.ledger.store import Ledger, Snapshot
 
 
-class Agenda:
+class Queue:
     """A study's jobs, by variant, as the plan sees them now.
 
     `plan.ready` is pure and looks at every run of the study; of ten thousand runs, one that ends changes one

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from study.engine import plan
-from study.engine.estimate import Pace, Training
+from study.engine.estimate import TimeEstimate, Training
 from study.ledger.locks import Holder
 from study.ledger.record import RunState, StudyRecord, VariantRecord
 from study.ledger.store import Ledger, Snapshot
 
 
 @dataclass(frozen=True)
-class Ended:
+class EndedTraining:
     """A training that is over."""
 
     job: plan.Job
@@ -50,7 +50,7 @@ class Counts:
 
 
 @dataclass(frozen=True)
-class VariantOverview:
+class VariantStatus:
     """One variant at one moment."""
 
     name: str
@@ -59,12 +59,12 @@ class VariantOverview:
 
 
 @dataclass(frozen=True)
-class Overview:
+class StudyStatus:
     """A study at one moment."""
 
     study: str
     question: str
-    variants: tuple[VariantOverview, ...]
+    variants: tuple[VariantStatus, ...]
     holder: Holder | None
     """Who runs it; None where nobody does."""
     workers: int | None
@@ -90,23 +90,23 @@ def studies(ledger: Ledger) -> list[str]:
     return sorted(record.parent.name for record in (ledger.root / "studies").glob("*/study.json"))
 
 
-def overview(study: StudyRecord, ledger: Ledger) -> Overview:
+def status(study: StudyRecord, ledger: Ledger) -> StudyStatus:
     """Return how far `study` has come; its record is the ledger's, with its suggestions."""
     finished = Snapshot(ledger)
     running: list[Training] = []
-    ended: list[Ended] = []
-    pace = Pace(study)
+    ended: list[EndedTraining] = []
+    pace = TimeEstimate(study)
     for job in plan.trainings(study, finished):
         state = job.seen(finished)
         if state.final:
-            ended.append(Ended(job, state))
+            ended.append(EndedTraining(job, state))
             pace.ended(job, state)
         elif holder := ledger.claimed_by(job.run):
             running.append(_training(job, holder, ledger))
     variants = tuple(_variant(study, variant, running, ended, pace) for variant in study.variants)
     last = [session["workers"] for session in ledger.sessions(study.name)[-1:]]
     workers = max(len(running), *last) if last else None
-    return Overview(
+    return StudyStatus(
         study=study.name,
         question=study.question,
         variants=variants,
@@ -125,9 +125,9 @@ def _variant(
     study: StudyRecord,
     variant: VariantRecord,
     running: Sequence[Training],
-    ended: Sequence[Ended],
-    pace: Pace,
-) -> VariantOverview:
+    ended: Sequence[EndedTraining],
+    pace: TimeEstimate,
+) -> VariantStatus:
     own = [training for training in running if training.job.variant == variant.name]
     over = [training for training in ended if training.job.variant == variant.name]
     failed = sum(training.has_failed for training in over) + pace.never(variant.name)
@@ -140,4 +140,4 @@ def _variant(
         waiting=0,
     )
     waiting = len(study.folds) * (study.trials + study.repetitions) - counts.total
-    return VariantOverview(variant.name, replace(counts, waiting=waiting), tuple(own))
+    return VariantStatus(variant.name, replace(counts, waiting=waiting), tuple(own))

@@ -37,7 +37,7 @@ class Call:
 
 
 @dataclass(frozen=True)
-class EpochEnded:
+class CallEpoch:
     """A worker reported an epoch."""
 
     call: Call
@@ -45,7 +45,7 @@ class EpochEnded:
 
 
 @dataclass(frozen=True)
-class Ended:
+class CallEnded:
     """A call is over; what it left in its folder says how."""
 
     call: Call
@@ -58,7 +58,7 @@ class Ended:
     """What it was given to compute on, such as ``cuda:1`` or ``cuda:0,1``; empty where it had all that there is."""
 
 
-Event = EpochEnded | Ended
+Event = CallEpoch | CallEnded
 
 
 def ending_of(error: BaseException) -> Ending:

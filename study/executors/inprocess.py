@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 
-from study.executors.base import Call, Ended, EpochEnded, Event, detail_of, ending_of, reason_of
+from study.executors.base import Call, CallEnded, CallEpoch, Event, detail_of, ending_of, reason_of
 
 
 class InProcess:
@@ -25,13 +25,13 @@ class InProcess:
             job(
                 call.run,
                 call.folder,
-                lambda epoch: self._events.append(EpochEnded(call, epoch)),
+                lambda epoch: self._events.append(CallEpoch(call, epoch)),
                 *call.arguments,
             )
         except Exception as error:
-            self._events.append(Ended(call, ending_of(error), reason_of(error), detail_of(error)))
+            self._events.append(CallEnded(call, ending_of(error), reason_of(error), detail_of(error)))
         else:
-            self._events.append(Ended(call))
+            self._events.append(CallEnded(call))
 
     def wait(self, timeout_s: float) -> list[Event]:
         """Return the events of the calls submitted since the last call of this function."""

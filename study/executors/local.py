@@ -19,7 +19,7 @@ from multiprocessing.context import ForkServerContext, SpawnContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from study.executors.base import Call, Ended, Ending, EpochEnded, Event, detail_of, ending_of, reason_of
+from study.executors.base import Call, CallEnded, CallEpoch, Ending, Event, detail_of, ending_of, reason_of
 from study.executors.devices import assigned, core_share, visible
 from study.records import Epoch
 
@@ -98,7 +98,7 @@ class LocalWorkers:
                 while worker.pipe.poll():
                     message = worker.pipe.recv()
                     if isinstance(message, Epoch):
-                        events.append(EpochEnded(worker.call, message))
+                        events.append(CallEpoch(worker.call, message))
                     else:
                         worker.ending, worker.reason, worker.detail = message
             except (EOFError, ConnectionResetError):
@@ -107,7 +107,7 @@ class LocalWorkers:
                 _enforce_limit(worker)
         return events
 
-    def _end(self, worker: _Worker) -> Ended:
+    def _end(self, worker: _Worker) -> CallEnded:
         """Collect a worker whose end of the pipe is closed: it returned, raised or died."""
         worker.process.join()
         worker.pipe.close()
@@ -119,7 +119,7 @@ class LocalWorkers:
         elif worker.ending is None and code != 0:
             worker.ending, worker.reason, worker.detail = "died", _died(code), _last_lines(worker.log)
         device = f"cuda:{','.join(map(str, worker.devices))}" if worker.devices else ""
-        return Ended(worker.call, worker.ending or "returned", worker.reason, worker.detail, device)
+        return CallEnded(worker.call, worker.ending or "returned", worker.reason, worker.detail, device)
 
     def close(self) -> None:
         """Stop the workers that still run, kindly first."""

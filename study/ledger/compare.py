@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 TENSORS, USER_WEIGHTS = WEIGHTS
-PREDICTIONS = ("selection.npz", "test.npz")
+PREDICTIONS = ("validation.npz", "test.npz")
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ def largest_difference(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -
 def _figures(epoch: Epoch) -> dict[str, float]:
     figures = {"train loss": epoch.train_loss, "learning rate": epoch.learning_rate}
     figures |= {
-        f"selection {name}": value for name, value in (*epoch.diagnostics.items(), *epoch.selection.items())
+        f"validation {name}": value for name, value in (*epoch.diagnostics.items(), *epoch.validation.items())
     }
     return {name: value for name, value in figures.items() if value is not None}
 
@@ -180,7 +180,7 @@ def _results(one: RunResult, other: RunResult) -> Agreement:
 
 def _results_differ(one: RunResult, other: RunResult) -> Iterator[str]:
     """Yield what differs but times, the history, which is compared by itself, and the machine."""
-    for name in ("status", "best_epoch", "selection", "parameters", "nondeterministic"):
+    for name in ("status", "best_epoch", "validation", "parameters", "nondeterministic"):
         before, after = getattr(one, name), getattr(other, name)
         if before != after:
             yield f"{name.replace('_', ' ')} {before!r}, now {after!r}"

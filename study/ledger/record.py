@@ -90,7 +90,7 @@ class StudyRecord:
 
     name: str
     file: str
-    """The study's file, relative to `home` where it lies below it."""
+    """The study's file, relative to `root` where it lies below it."""
     title: str
     question: str
     seed: int
@@ -111,7 +111,7 @@ class StudyRecord:
     """``(None,)`` where there is one split."""
     data: DataInfo
     claims_digest: str
-    home: str = ""
+    root: str = ""
     """The folder of study.toml."""
     task: str = "clips"
     metrics: tuple[Metric, ...] = ()

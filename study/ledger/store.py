@@ -49,7 +49,7 @@ HISTORY, RESULT, TEST_RESULT, PROFILE = "history.json", "result.json", "test.jso
 WEIGHTS = ("weights.safetensors", "weights")
 """Names of what is tested: a file of the clips task, a file or folder of a user's training."""
 CHECKPOINTS = ("checkpoint.pt", "checkpoint")
-OF_TRIALS = ("selection.npz", *WEIGHTS)
+OF_TRIALS = ("validation.npz", *WEIGHTS)
 """What a training leaves besides its result, for a test that search trials never come to; freed in this order."""
 RECORD_END = b"}\n"
 LOCK, STOP, CLAIM = "lock", "stop", "claim"
@@ -342,7 +342,7 @@ def _is_other_file(earlier: StudyRecord, now: StudyRecord) -> bool:
     if earlier.file == now.file:
         return False
     try:
-        return not Path(now.home, earlier.file).samefile(Path(now.home, now.file))
+        return not Path(now.root, earlier.file).samefile(Path(now.root, now.file))
     except OSError:
         return False
 

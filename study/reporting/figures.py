@@ -19,7 +19,7 @@ from matplotlib.ticker import MaxNLocator
 from study.analysis.findings import BreakdownFinding, Findings, Interval, VariantFinding
 from study.analysis.units import heading, in_brackets
 from study.reporting.formats import mark, wrapped
-from study.reporting.plates import drawn_breakdown, learned, plates
+from study.reporting.plates import drawn_breakdown, figure_specs, learned
 
 COLUMN_INCHES = 4.5
 """Shrunk to a column of a two-column paper, letters are still 6 points high."""
@@ -77,7 +77,7 @@ def draw(findings: Findings) -> dict[str, bytes]:
         "search": search,
     }
     with style.context(["default", dict(STYLE)]):
-        drawn = {name: drawings[name](findings) for name in plates(findings)}
+        drawn = {name: drawings[name](findings) for name in figure_specs(findings)}
         if findings.is_optimistic:
             for figure in drawn.values():
                 figure.suptitle("optimistic, chosen on the test split", fontsize=7.5, color=ACCENT)
@@ -161,7 +161,7 @@ def breakdown(findings: Findings) -> Figure:
 
 
 def learning(findings: Findings) -> Figure:
-    """Draw train loss above the selection metric over epochs, as far as there are, one pair of panels a variant."""
+    """Draw train loss above the validation metric over epochs, as far as there are, one pair of panels a variant."""
     variants = [variant for variant in findings.variants if variant.curves]
     columns = _columns(len(variants))
     lost, selected = learned(findings)
@@ -178,14 +178,14 @@ def learning(findings: Findings) -> Figure:
             above.tick_params(labelbottom=not selected)
         if selected:
             below = panels[stacked * (row + 1) - 1, column]
-            _learned(below, variant, reference, "selection")
-            scored = [(curve.best_epoch, curve.points("selection")) for curve in variant.curves]
+            _learned(below, variant, reference, "validation")
+            scored = [(curve.best_epoch, curve.points("validation")) for curve in variant.curves]
             places = [[epoch] for epoch, points in scored if epoch in points]
             scores = [[points[epoch]] for epoch, points in scored if epoch in points]
             for epochs, reached in _joined(places, scores):
                 below.plot(epochs, reached, "o", color=ACCENT, markersize=2.6, zorder=5)
             if column == 0:
-                below.set_ylabel(f"selection\n{heading(findings.primary)}")
+                below.set_ylabel(f"validation\n{heading(findings.primary)}")
         lowest = panels[stacked * (row + 1) - 1, column]
         _integers(lowest)
         _label_bottom(lowest, index, len(variants), columns, "epoch")
@@ -238,7 +238,7 @@ def search(findings: Findings) -> Figure:
         )
         axes.margins(x=0.06, y=0.12)
         if index % columns == 0:
-            axes.set_ylabel(f"selection\n{heading(findings.primary)}")
+            axes.set_ylabel(f"validation\n{heading(findings.primary)}")
         _integers(axes)
         _label_bottom(axes, index, len(variants), columns, "trial")
     colour = _colour(variants[-1])
@@ -430,7 +430,7 @@ def _learned(
     axes: Axes,
     variant: VariantFinding,
     reference: VariantFinding | None,
-    name: Literal["train_loss", "selection"],
+    name: Literal["train_loss", "validation"],
 ) -> None:
     """Draw one kind of learning curve: every seed's, their mean, and the reference's mean behind them."""
     if reference is not None and reference is not variant:

@@ -23,7 +23,7 @@ from study.metrics import Metric
 from study.records import PublishedResult
 from study.reporting import formats
 from study.reporting.formats import MISSING
-from study.reporting.plates import Plate, corrected_level, plates
+from study.reporting.plates import FigureSpec, corrected_level, figure_specs
 
 COLUMNS_PER_TABLE = 7
 MOST_COLUMNS, LONGEST_COLUMN = 7, 14
@@ -83,7 +83,7 @@ LATENCY = (
 
 def render(findings: Findings) -> str:
     """Return the report: question and answer first, what limits them next, details after."""
-    report = _Report(plates(findings), f"*{OPTIMISTIC}* " if findings.is_optimistic else "")
+    report = _Report(figure_specs(findings), f"*{OPTIMISTIC}* " if findings.is_optimistic else "")
     _answer(report, findings)
     _claims(report, findings)
     _results(report, findings)
@@ -101,7 +101,7 @@ def render(findings: Findings) -> str:
 class _Report:
     """Blocks of Markdown, with tables and figures numbered as they come."""
 
-    def __init__(self, drawn: Mapping[str, Plate], mark: str) -> None:
+    def __init__(self, drawn: Mapping[str, FigureSpec], mark: str) -> None:
         self.blocks: list[str] = []
         self._drawn = drawn
         self._mark = mark
@@ -550,7 +550,7 @@ def _borrowed(result: PublishedResult, metrics: Sequence[str]) -> list[str]:
 
 
 def _training(report: _Report, findings: Findings) -> None:
-    drawn = plates(findings)
+    drawn = figure_specs(findings)
     if "learning" in drawn or "search" in drawn:
         report.add("## Training and search")
         report.figure("learning")
@@ -606,7 +606,7 @@ def _every_seed(report: _Report, findings: Findings) -> None:
     metrics = sorted(findings.metrics, key=lambda metric: metric.name != findings.metric)
     every = [run for variant in findings.variants for run in variant.seeds]
     folded = any(run.fold is not None for run in every)
-    selected = any(run.selection is not None for run in every)
+    selected = any(run.validation is not None for run in every)
     columns: dict[str, Side] = {"Seed": "right"}
     if folded:
         columns["Fold"] = "right"
@@ -617,7 +617,7 @@ def _every_seed(report: _Report, findings: Findings) -> None:
     columns |= {plain(f"Test {heading(metric)}"): "right" for metric in shown}
     columns |= {plain(f"Test {name}"): "right" for name in others}
     if selected:
-        columns[plain(f"Selection {heading(findings.primary)}")] = "right"
+        columns[plain(f"Validation {heading(findings.primary)}")] = "right"
     columns |= {
         "Tested epoch" if selected else "Last epoch": "right",
         "Training": "right",
@@ -631,7 +631,7 @@ def _every_seed(report: _Report, findings: Findings) -> None:
                     *([MISSING if run.fold is None else str(run.fold)] if folded else []),
                     *(formats.value(run.metrics.get(metric.name), metric.unit) for metric in shown),
                     *(formats.undeclared(run.metrics.get(name)) for name in others),
-                    *([formats.value(run.selection, findings.primary.unit)] if selected else []),
+                    *([formats.value(run.validation, findings.primary.unit)] if selected else []),
                     str(run.best_epoch),
                     formats.duration(run.seconds),
                     code(run.run),
@@ -664,7 +664,7 @@ def _settings(report: _Report, findings: Findings) -> None:
         for variant in findings.variants
     ]
     report.add("## Appendix: levels and hyperparameters")
-    searched = " and the hyperparameters that its search chose on the selection split" if chosen else ""
+    searched = " and the hyperparameters that its search chose on the validation split" if chosen else ""
     report.wide_table(f"Each variant's levels{searched}.", "Variant", columns, rows)
 
 
@@ -686,7 +686,7 @@ def _every_trial(report: _Report, findings: Findings) -> None:
             ]
             columns: dict[str, Side] = {
                 "Status": "left",
-                plain(f"Selection {heading(metric)}"): "right",
+                plain(f"Validation {heading(metric)}"): "right",
                 plain(in_brackets("Best so far", metric.unit)): "right",
                 **{code(name): "right" for name in names},
             }

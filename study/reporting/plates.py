@@ -16,7 +16,7 @@ FOLDER = "figures"
 
 
 @dataclass(frozen=True)
-class Plate:
+class FigureSpec:
     """A figure of the report."""
 
     name: str
@@ -31,7 +31,7 @@ class Plate:
         return f"{FOLDER}/{self.name}.svg"
 
 
-def plates(findings: Findings) -> dict[str, Plate]:
+def figure_specs(findings: Findings) -> dict[str, FigureSpec]:
     """Return the figures that have data behind them, in the order of `NAMES`."""
     mark = "Optimistic, chosen on the test split. " if findings.is_optimistic else ""
     return {plate.name: replace(plate, caption=mark + plate.caption) for plate in _plates(findings)}
@@ -42,13 +42,13 @@ def corrected_level(findings: Findings, tails: int = 1) -> str:
     return percent(1 - tails * findings.alpha / max(findings.comparisons, 1))
 
 
-def _plates(findings: Findings) -> Iterator[Plate]:
+def _plates(findings: Findings) -> Iterator[FigureSpec]:
     primary, variants = findings.primary, findings.variants
     metric, better = primary.title, lower(primary, " (", ")")
     rope = amount(difference(findings.rope, primary.unit), primary.unit)
     reference = "Grey: the reference." if len(variants) > 1 else ""
     if any(variant.seeds for variant in variants):
-        yield Plate(
+        yield FigureSpec(
             "seeds",
             f"{metric} on the test split of every seed, by variant",
             f"{heading(primary)} on the test split{better}. Every dot is one confirmation run; thin lines join the "
@@ -56,7 +56,7 @@ def _plates(findings: Findings) -> Iterator[Plate]:
             f"Diamonds and bars: mean and 95 % t interval over seeds. {reference}",
         )
     if any(variant.difference for variant in variants):
-        yield Plate(
+        yield FigureSpec(
             "differences",
             f"Paired differences in {metric} from the reference",
             f"Differences from the reference, in {axis(primary)}{better}, paired by seed. Dots: single "
@@ -66,7 +66,7 @@ def _plates(findings: Findings) -> Iterator[Plate]:
             f"smaller than ±{rope}, which the study declares to be of no practical interest.",
         )
     if part := drawn_breakdown(findings):
-        yield Plate(
+        yield FigureSpec(
             "breakdown",
             f"{part.title}, by variant",
             f"{in_brackets(part.title, part.unit)} on the test split: mean and 95 % t interval over seeds. "
@@ -75,21 +75,21 @@ def _plates(findings: Findings) -> Iterator[Plate]:
     if any(learned(findings)):
         lost, selected = learned(findings)
         if lost and selected:
-            short = f"Train loss and {metric} on the selection split over epochs"
+            short = f"Train loss and {metric} on the validation split over epochs"
             shown = (
-                f"Learning curves of the confirmation runs: train loss (above) and {heading(primary)} on the selection "
-                f"split (below){better}. "
+                f"Learning curves of the confirmation runs: train loss (above) and {heading(primary)} on the "
+                f"validation split (below){better}. "
             )
         elif selected:
-            short = f"{metric} on the selection split over epochs"
-            shown = f"Learning curves of the confirmation runs: {heading(primary)} on the selection split{better}. "
+            short = f"{metric} on the validation split over epochs"
+            shown = f"Learning curves of the confirmation runs: {heading(primary)} on the validation split{better}. "
         else:
             short = "Train loss over epochs"
             shown = (
-                "Train loss of the confirmation runs; there is no curve of a selection split, for they were trained "
+                "Train loss of the confirmation runs; there is no curve of a validation split, for they were trained "
                 "on it too. "
             )
-        yield Plate(
+        yield FigureSpec(
             "learning",
             short,
             shown
@@ -101,10 +101,10 @@ def _plates(findings: Findings) -> Iterator[Plate]:
     if any(trial.score is not None for trial in trials):
         stopped = any(trial.stopped_after is not None for trial in trials)
         pruned = "Open triangles: the best of trials until they were stopped early. " if stopped else ""
-        yield Plate(
+        yield FigureSpec(
             "search",
-            f"Best {metric} so far on the selection split over search trials",
-            f"The search of every variant: {heading(primary)} on the selection split{better} of each trial (dots) and "
+            f"Best {metric} so far on the validation split over search trials",
+            f"The search of every variant: {heading(primary)} on the validation split{better} of each trial (dots) and "
             "the best so far (steps); crosses at the lower edge mark trials that diverged or failed. "
             f"{pruned}Curves that still improve or cross near the end mean that the budget was small. These scores "
             "chose the hyperparameters and are therefore optimistic: they are not results. "
@@ -118,9 +118,9 @@ def drawn_breakdown(findings: Findings) -> BreakdownFinding | None:
 
 
 def learned(findings: Findings) -> tuple[bool, bool]:
-    """Return whether there are curves of the train loss, and of the primary metric on the selection split."""
+    """Return whether there are curves of the train loss, and of the primary metric on the validation split."""
     curves = [curve for variant in findings.variants for curve in variant.curves]
-    return any(curve.train_loss for curve in curves), any(curve.selection for curve in curves)
+    return any(curve.train_loss for curve in curves), any(curve.validation for curve in curves)
 
 
 def _comparisons(findings: Findings) -> str:

@@ -25,7 +25,7 @@ def write(findings: Findings, folder: Path) -> tuple[Path, ...]:
 
     Equal findings give equal bytes. What an earlier report had a file for and this one has no data for is removed.
     """
-    shown = plates.plates(findings)
+    shown = plates.figure_specs(findings)
     drawn = {shown[name].path: svg for name, svg in figures.draw(findings).items()}
     text = render(findings)
     documents: dict[str, str | bytes] = {

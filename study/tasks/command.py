@@ -160,7 +160,7 @@ class CommandTask(OwnTask):
 
     def _data_files(self) -> Iterator[Path]:
         with contextlib.suppress(InputError):
-            yield from (path for _, path in matched(self.options.data, self.options.home_folder, "task.data"))
+            yield from (path for _, path in matched(self.options.data, self.options.root_folder, "task.data"))
 
     def train(self, run: Run) -> None:
         """Run the command, and take the figures that it writes as it goes on.
@@ -234,7 +234,7 @@ class CommandTask(OwnTask):
             "PYTHONUNBUFFERED": "1",
             **own,
             "STUDY_METRICS": str((run.folder / METRICS).absolute()),
-            "STUDY_HOME": str(self.options.home_folder),
+            "STUDY_HOME": str(self.options.root_folder),
             **self.environment,
         }
         if run.device == "cpu":

@@ -186,7 +186,7 @@ class FunctionTask(OwnTask):
         if "torch" in self.preload:  # a function may import it when it is called, too late for its seed
             importlib.import_module("torch")
         _seed(run.seed, self.threads)
-        with contextlib.chdir(self.options.home_folder / self.options.cwd), watched(run, self.options):
+        with contextlib.chdir(self.options.root_folder / self.options.cwd), watched(run, self.options):
             try:
                 return called(run.config, run)
             except RunStopped:

@@ -57,7 +57,7 @@ class Options:
     ] = None
     folds: Annotated[list[int], "folds to train and test on"] = field(default_factory=list)
     epochs: Annotated[str, "the dotted key that says how many epochs a training has"] = "epochs"
-    home: Annotated[str, Internal(), "the folder of study.toml"] = ""
+    root: Annotated[str, Internal(), "the folder of study.toml"] = ""
     export: Annotated[str, Internal(), "the exported revision that the code runs from"] = ""
     outputs: Annotated[list[str], Internal(), "folders that the harness writes, which are no code"] = field(
         default_factory=list
@@ -91,14 +91,14 @@ class Options:
             raise InputError(f"task.cwd: {self.folder} is no folder. It is relative to {self.code}.")
 
     @property
-    def home_folder(self) -> Path:
+    def root_folder(self) -> Path:
         """What paths of the user are relative to."""
-        return Path(self.home or ".").absolute()
+        return Path(self.root or ".").absolute()
 
     @property
     def code(self) -> Path:
         """The folder that code is found in: an exported revision, or the user's own."""
-        return Path(self.export).absolute() if self.export else self.home_folder
+        return Path(self.export).absolute() if self.export else self.root_folder
 
     @property
     def folder(self) -> Path:
@@ -148,7 +148,7 @@ def metrics_of(options: Options) -> dict[str, Metric]:
     return found
 
 
-def _metric(given: Any, key: str, home: Path) -> Metric:
+def _metric(given: Any, key: str, root: Path) -> Metric:
     table = {"name": given} if isinstance(given, str) else given
     if not isinstance(table, Mapping):
         raise InputError(f"{key}: must be a name or a table with 'name'. Got {given!r} instead.")
@@ -172,7 +172,7 @@ def _metric(given: Any, key: str, home: Path) -> Metric:
     if low is not None and high is not None and not low < high:
         raise InputError(f"{key}.low: must be below high = {high:g}. Got {low:g} instead.")
     compute = (
-        Compute(Reference(declared.compute, f"{key}.compute", home, ("labels", "scores")))
+        Compute(Reference(declared.compute, f"{key}.compute", root, ("labels", "scores")))
         if declared.compute
         else None
     )

@@ -30,7 +30,7 @@ def open_run(
         on_epoch: Called after each epoch.
         rule: The least gain that lets a search trial go on, by epoch, as JSON; empty to train to the end.
     """
-    for path in reversed(spec.paths):
+    for path in reversed(spec.import_paths):
         if path not in sys.path:
             sys.path.insert(0, path)
     registry = Registry(spec.modules, spec.task)

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from study.config.registry import Component, Config, Parameter, Range, Registry
-from study.errors import InputError, StudyError, listing, nearest
+from study.errors import InputError, StudyError, nearest, quoted
 from study.tasks.clips.data.contract import ClipShape
 from study.tasks.clips.nets.contract import Features, Groups, GroupShapes, Lifted, Output
 from study.tasks.clips.nets.ifdd.network import build_network
@@ -179,7 +179,7 @@ def check_component(name: str, kind: str | None, registry: Registry) -> Iterator
         elif of not in (*_SUBJECTS, *FUNCTIONS):
             yield Line(f"{of} {name}: the kind {of!r} has no suite.")
         elif needed:
-            yield Line(f"{of} {name}: not checked, as it needs {listing(needed)}, which has no default.")
+            yield Line(f"{of} {name}: not checked, as it needs {quoted(needed)}, which has no default.")
         else:
             for case in cases_of(component, registry):
                 yield from _lines(case, registry)
@@ -223,7 +223,7 @@ def _check_dataset(component: Component, registry: Registry) -> Iterator[Line]:
     subject = f"dataset {component.name}"
     if needed := _required(component):
         yield Line(
-            f"{subject}: not checked, as it needs {listing(needed)}, which has no default; check it in a test by "
+            f"{subject}: not checked, as it needs {quoted(needed)}, which has no default; check it in a test by "
             "study.testing.datasets.conform."
         )
         return

@@ -16,7 +16,7 @@ import numpy as np
 
 from study.tasks.clips.data.contract import Clips, Dataset, Split
 
-SPLITS: tuple[Split, ...] = ("train", "selection", "test")
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 READ = 4
 """So many clips of each split are read."""
 SEED = 7
@@ -46,8 +46,8 @@ def keeps_splits_apart(splits: dict[Split, Clips], dataset: Dataset) -> None:
     """No clip is in two splits, but where the data set says that it selects on test."""
     for one, other in itertools.combinations(SPLITS, 2):
         shared = set(splits[one].ids) & set(splits[other].ids)
-        if dataset.is_optimistic and (one, other) == ("selection", "test"):
-            assert splits[one].ids == splits[other].ids, "optimistic, but selection is not test"
+        if dataset.is_optimistic and (one, other) == ("validation", "test"):
+            assert splits[one].ids == splits[other].ids, "optimistic, but validation is not test"
         else:
             assert not shared, f"{len(shared)} clips are in both {one} and {other}: {sorted(shared)[:3]}"
 

@@ -61,7 +61,7 @@ def train(spec: RunSpec, folder: Path, on_epoch: Callable[[Epoch], None], rule: 
     diverged = settings["lr"] > 1
     if not diverged:
         write(folder / "weights.safetensors", spec.id)
-        write(folder / "selection.npz", spec.id)
+        write(folder / "validation.npz", spec.id)
     write(
         folder / "result.json",
         to_json(
@@ -69,7 +69,7 @@ def train(spec: RunSpec, folder: Path, on_epoch: Callable[[Epoch], None], rule: 
                 run=spec.id,
                 status="diverged" if diverged else "finished",
                 best_epoch=0 if diverged else settings["epochs"],
-                selection={} if diverged else history[-1].selection,
+                validation={} if diverged else history[-1].validation,
                 history=tuple(history),
                 parameters=1000,
                 seconds=0.0,

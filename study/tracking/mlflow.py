@@ -28,7 +28,7 @@ from typing import Any, TypeVar
 
 from study.analysis.findings import Findings, VariantFinding
 from study.analysis.units import heading
-from study.engine.events import Concluded, Ended, EpochEnded, Event, Found, Listener, Retried, Started
+from study.engine.events import Concluded, EpochEnded, Event, Found, JobEnded, Listener, Retried, Started
 from study.engine.plan import Job
 from study.errors import InputError, StudyError
 from study.files import write
@@ -47,7 +47,7 @@ TAG_LIMIT = 8000
 PARAMETERS_A_REQUEST, METRICS_A_REQUEST = 100, 1000
 NAME_LIMIT = 250
 SERVER_STOP_SECONDS = 10.0
-UNSHOWN = ("config", "places", "modules", "paths", "legacy", "options")
+UNSHOWN = ("config", "local_paths", "modules", "import_paths", "legacy", "options")
 """Fields of a run's request that are not logged as parameters; the configuration is logged key by key instead."""
 NOTE = "mlflow.note.content"
 """What the UI shows, as Markdown, above a run or an experiment."""
@@ -219,7 +219,7 @@ class _Store:
                 self._log_epochs(now, self._child(now, job), [epoch])
             case Found(job, state, history):
                 self._settle(now, self._child(now, job), state, history)
-            case Ended(job, state) if job.kind in ("train", "evaluate"):
+            case JobEnded(job, state) if job.kind in ("train", "evaluate"):
                 self._settle(now, self._child(now, job), state)
             case Retried(job, reason) if job.kind == "train":
                 self._tag(self._child(now, job), {"study.status": _cut(f"running again: {reason}")})
@@ -264,7 +264,7 @@ class _Store:
         self._log_epochs(now, run, pruned.history if pruned else history)
         if result and not (run.status == "FINISHED" and "best_epoch" in run.metrics):
             self._log_epochs(now, run, result.history)
-            figures = {f"selection_best/{name}": value for name, value in result.selection.items()}
+            figures = {f"validation_best/{name}": value for name, value in result.validation.items()}
             figures |= {"seconds": result.seconds, "best_epoch": result.best_epoch}
             if result.parameters is not None:
                 figures["parameters"] = result.parameters
@@ -468,7 +468,7 @@ def ui(uri: str, artifacts: Path, host: str = "127.0.0.1", port: int = 5000) -> 
 
 def _curves(epoch: Epoch) -> dict[str, float]:
     """Return what an epoch adds to a run's curves."""
-    values = {f"selection/{name}": value for name, value in epoch.selection.items()}
+    values = {f"validation/{name}": value for name, value in epoch.validation.items()}
     values |= {f"diagnostics/{name}": value for name, value in epoch.diagnostics.items()}
     if epoch.train_loss is not None:
         values["train/loss"] = epoch.train_loss

@@ -15,7 +15,7 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
-from study.engine.events import Began, Ended, Event, Found, Listener
+from study.engine.events import Began, Event, Found, JobEnded, Listener
 from study.engine.plan import Job
 from study.engine.search import distributions_of
 from study.ledger.record import RunState, StudyRecord
@@ -67,7 +67,7 @@ class TrialMirror:
         """Take note of a trial that has ended."""
         if isinstance(event, Began):
             self._study = event.study
-        elif isinstance(event, Found | Ended) and event.job.purpose == "search" and event.state.final:
+        elif isinstance(event, Found | JobEnded) and event.job.purpose == "search" and event.state.final:
             self._ended.put((event.job, event.state))
 
     def _write(self) -> None:
@@ -140,7 +140,7 @@ def _trial(study: StudyRecord, job: Job, state: RunState) -> Any:
         history = state.pruned.history
     elif state.result is not None:
         how = state.result.status
-        value = state.result.selection[study.metric] if how == "finished" else study.primary.worst
+        value = state.result.validation[study.metric] if how == "finished" else study.primary.worst
         if math.isfinite(value):
             end = TrialState.COMPLETE
         else:  # it diverged, and there is no worst value to take for it
@@ -152,7 +152,9 @@ def _trial(study: StudyRecord, job: Job, state: RunState) -> Any:
         value=value,
         state=end,
         intermediate_values={
-            epoch.epoch: epoch.selection[study.metric] for epoch in history if study.metric in epoch.selection
+            epoch.epoch: epoch.validation[study.metric]
+            for epoch in history
+            if study.metric in epoch.validation
         },
         user_attrs={"run": job.run.id, "trial": job.number + 1, "end": how},
     )

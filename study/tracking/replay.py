@@ -11,7 +11,7 @@ from study.ledger.record import StudyRecord
 from study.ledger.store import Ledger
 
 
-def retell(study: StudyRecord, ledger: Ledger, report: Path) -> Iterator[Event]:
+def replay(study: StudyRecord, ledger: Ledger, report: Path) -> Iterator[Event]:
     """Yield every training that was begun, each once, and what may be concluded from them as they stand.
 
     Args:

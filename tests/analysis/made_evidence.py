@@ -23,21 +23,21 @@ MACHINE = Machine({"python": "3.12.1", "torch": "2.11.0"}, "a processor", "Linux
 
 def run_result(
     run: str,
-    selection: float = 70.0,
+    validation: float = 70.0,
     best_epoch: int = 2,
     metric: Metric = WAR,
     status: str = "finished",
     machine: Machine = MACHINE,
     seconds: float = 10.0,
 ) -> RunResult:
-    curve = [selection - 5 * metric.sign, selection - metric.sign, selection - metric.sign]
-    curve[best_epoch - 1] = selection
+    curve = [validation - 5 * metric.sign, validation - metric.sign, validation - metric.sign]
+    curve[best_epoch - 1] = validation
     metrics = (WAR, UAR) if metric in (WAR, UAR) else (metric,)
     history = tuple(
         Epoch(number, 1.5 / number, 1e-3, {m.name: value / m.scale for m in metrics}, 3.0)
         for number, value in enumerate(curve, start=1)
     )
-    best = {m.name: selection / m.scale for m in metrics}
+    best = {m.name: validation / m.scale for m in metrics}
     return RunResult(run, status, best_epoch, best, history, 1000, seconds, machine)  # type: ignore[arg-type]
 
 
@@ -95,7 +95,7 @@ def _outcome(trial: float | str, metric: Metric) -> RunResult | Failure:
         return Failure("r1-trial", "train", "out of memory", "")
     if trial == "diverged":
         return replace(
-            run_result("r1-trial", 0.0, status="diverged", metric=metric), selection={}, history=()
+            run_result("r1-trial", 0.0, status="diverged", metric=metric), validation={}, history=()
         )
     return run_result("r1-trial", float(trial), metric=metric)
 

@@ -15,7 +15,7 @@ from study.analysis.analyse import findings
 from study.analysis.evidence import Confirmation, Evidence
 from study.analysis.findings import Cost, Difference, Findings
 from study.ledger.record import ClaimRecord as Claim
-from study.records import Part
+from study.records import PartCost
 
 CLEAR = shifted(3.0, 2.5, 3.5, 2.8, 3.2)
 WORSE = shifted(-3.0, -2.5, -3.5, -2.8, -3.2)
@@ -106,8 +106,8 @@ def test_everything_is_in_points() -> None:
     assert found.breakdowns["class"]["sad"].mean == pytest.approx(63.0)
     assert found.seeds[0].score == pytest.approx(63.0)
     assert found.seeds[0].metrics["loss"] == 0.9
-    assert found.seeds[0].selection == pytest.approx(70.0)
-    assert found.curves[0].selection == pytest.approx((65.0, 70.0, 69.0))
+    assert found.seeds[0].validation == pytest.approx(70.0)
+    assert found.curves[0].validation == pytest.approx((65.0, 70.0, 69.0))
     assert (found.parameters, found.macs, found.train_seconds) == (1000, 5000, 10.0)
 
 
@@ -311,7 +311,7 @@ def test_a_cost_is_what_the_profile_counted() -> None:
     study = two(SAME)
     reference, other = study.variants
     assert reference.profile is not None
-    parts = (Part("backbone", 900, 4000), Part("splitter", 100, 1000))
+    parts = (PartCost("backbone", 900, 4000), PartCost("splitter", 100, 1000))
     counted = replace(reference.profile, unused=7, flops=10_500, activation_bytes=2**20, parts=parts)
     arms = (replace(reference, profile=counted), replace(other, profile=None))
     known, unknown = findings(replace(study, variants=arms)).variants

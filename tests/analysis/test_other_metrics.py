@@ -20,7 +20,7 @@ from study.ledger.record import ClaimRecord as Claim
 from study.metrics import Metric
 from study.records import Breakdown
 from study.reporting.markdown import render
-from study.reporting.plates import plates
+from study.reporting.plates import figure_specs
 from study.reporting.write import machine_readable
 
 LOWER = (-3.0, -2.5, -3.5, -2.8, -3.2)
@@ -173,7 +173,7 @@ def test_a_report_on_another_metric_speaks_of_no_points_and_no_clips() -> None:
     assert "RMSE on the test split in K, lower is better: mean over n confirmation runs" in text
     assert "MACs per sample" in text
     assert "lies above 1, within ±1 or below −1 K" in text
-    assert "| Seed | Test RMSE (K) | Selection RMSE (K) |" in text
+    assert "| Seed | Test RMSE (K) | Validation RMSE (K) |" in text
 
 
 def test_a_metric_without_a_unit_has_none_in_tables_and_sentences() -> None:
@@ -217,7 +217,7 @@ def test_training_without_losses_still_shows_its_validation_curve() -> None:
             assert run.result is not None
             first, second, third = run.result.history
             history = (
-                replace(first, train_loss=None, learning_rate=None, selection={}),
+                replace(first, train_loss=None, learning_rate=None, validation={}),
                 replace(second, train_loss=None, learning_rate=None, epoch=5),
                 replace(third, train_loss=None, learning_rate=None, epoch=10),
             )
@@ -229,9 +229,9 @@ def test_training_without_losses_still_shows_its_validation_curve() -> None:
     curve = found.variants[1].curves[0]
     assert curve.train_loss == ()
     assert curve.epochs == (1, 5, 10)
-    assert curve.points("selection") == {5: 70.0, 10: 71.0}
+    assert curve.points("validation") == {5: 70.0, 10: 71.0}
     assert found.variants[1].parameters is None
-    assert "loss" not in plates(found)["learning"].caption
+    assert "loss" not in figure_specs(found)["learning"].caption
     assert "| Variant | RMSE (K) | n | Difference (K) | Verdict | Training |" in render(found)
 
 

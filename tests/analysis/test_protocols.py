@@ -110,15 +110,15 @@ def test_a_study_without_a_selection_split_at_the_end_is_reported_whole(lab: Lab
     lab.ask(SEARCH, FINAL)
     found = lab.run(lab.record())
     markdown = lab.report(found.name)
-    assert "train and selection splits for all epochs, the last one is tested (train+val)" in markdown
+    assert "train and validation splits for all epochs, the last one is tested (train+val)" in markdown
     assert "| Last epoch |" in markdown
     assert not any("too short" in warning for warning in found.warnings)
     for variant in found.variants:
         assert variant.score is not None
-        assert [seed.selection for seed in variant.seeds] == [None] * 3
+        assert [seed.validation for seed in variant.seeds] == [None] * 3
         assert [seed.best_epoch for seed in variant.seeds] == [4] * 3
-        assert all(curve.selection == () and len(curve.train_loss) == 4 for curve in variant.curves)
-    assert "there is no curve of a selection split" in markdown
+        assert all(curve.validation == () and len(curve.train_loss) == 4 for curve in variant.curves)
+    assert "there is no curve of a validation split" in markdown
     assert all(trial.score is not None for variant in found.variants for trial in variant.trials)
 
 

@@ -9,7 +9,7 @@ import pytest
 from made_evidence import two
 
 from study.analysis.analyse import findings
-from study.records import DataInfo, Published, SplitSizes
+from study.records import DataInfo, PublishedTable, SplitSizes
 from study.reporting.markdown import render
 from study.reporting.typeset import markup
 from study.tasks.clips.published import FILE, LABELS, RESULTS, published
@@ -22,7 +22,7 @@ def data(name: str, **given: object) -> DataInfo:
     return replace(record, **given)  # type: ignore[arg-type]
 
 
-def found(name: str) -> Published:
+def found(name: str) -> PublishedTable:
     result = published(data(name), CLASSES[name], False)
     assert result is not None
     return result
@@ -74,11 +74,11 @@ def test_folds_average_to_the_row_of_their_method() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "classes", "is_procedural"),
+    ("name", "classes", "is_synthetic"),
     [("faces", 7, False), ("clips", 7, False), ("mafw", 43, False), ("dfew", 7, True)],
 )
-def test_other_data_have_no_published_rows(name: str, classes: int, is_procedural: bool) -> None:
-    assert published(data(name), classes, is_procedural) is None
+def test_other_data_have_no_published_rows(name: str, classes: int, is_synthetic: bool) -> None:
+    assert published(data(name), classes, is_synthetic) is None
 
 
 def test_clips_chosen_on_test_are_counted_once() -> None:

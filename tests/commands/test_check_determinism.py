@@ -21,7 +21,7 @@ STUDY = """
 title = "t"
 question = "Does it?"
 [base]
-dataset = {{ name = "faces", train_clips = 40, selection_clips = 14, test_clips = 14 }}
+dataset = {{ name = "faces", train_clips = 40, validation_clips = 14, test_clips = 14 }}
 backbone = "conv-tiny"
 [train]
 batch_size = 8

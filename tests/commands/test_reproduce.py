@@ -28,7 +28,7 @@ STUDY = """
 title = "t"
 question = "Does it?"
 [base]
-dataset = { name = "faces", train_clips = 40, selection_clips = 14, test_clips = 14 }
+dataset = { name = "faces", train_clips = 40, validation_clips = 14, test_clips = 14 }
 backbone = "conv-tiny"
 [train]
 batch_size = 8
@@ -111,7 +111,7 @@ def test_a_run_is_found_by_its_beginning_and_by_its_folder(recorded, tmp_path: P
 def test_search_trials_whose_weights_are_gone_are_compared_in_what_is_left(recorded) -> None:
     run, folder = recorded
     (folder / "weights.safetensors").unlink()
-    (folder / "selection.npz").unlink()
+    (folder / "validation.npz").unlink()
     code, output = reproduce(run.id)
     assert code == 0
     assert "weights      not compared: none were kept" in output
@@ -151,10 +151,10 @@ def test_the_tensors_that_differ_are_named_and_by_how_much(recorded) -> None:
 
 def test_the_clips_that_differ_are_named_and_how_many_change_class(recorded) -> None:
     run, folder = recorded
-    kept = load_predictions(folder / "selection.npz")
+    kept = load_predictions(folder / "validation.npz")
     logits = kept.logits.copy()
     logits[3, logits[3].argmin()] = np.float32(100)
-    save(folder / "selection.npz", replace(kept, logits=logits))
+    save(folder / "validation.npz", replace(kept, logits=logits))
     code, output = reproduce(run.id)
     assert code == 1
     assert (
@@ -228,7 +228,7 @@ def test_a_run_that_cannot_be_trained_here_is_a_mistake_and_not_a_difference(rec
         reproduce(str(folder))
 
 
-@pytest.mark.parametrize("name", ["weights.safetensors", "selection.npz"])
+@pytest.mark.parametrize("name", ["weights.safetensors", "validation.npz"])
 def test_a_damaged_file_is_one_message_that_names_it(recorded, name: str) -> None:
     run, folder = recorded
     (folder / name).write_bytes((folder / name).read_bytes()[:500])

@@ -26,7 +26,7 @@ from study.config.study import load
 from study.engine import conductor, gc, plan
 from study.engine.events import Event, Started
 from study.engine.jobs import TARGETS
-from study.engine.status import overview
+from study.engine.status import status
 from study.errors import InputError
 from study.executors.base import Call
 from study.executors.inprocess import InProcess
@@ -86,8 +86,8 @@ class Lab:
             pass
         return events
 
-    def overview(self):
-        return overview(self.ledger.study("s"), self.ledger)
+    def status(self):
+        return status(self.ledger.study("s"), self.ledger)
 
     def trainings(self) -> list[plan.Job]:
         return list(plan.trainings(self.ledger.study("s"), self.ledger.state))
@@ -146,7 +146,7 @@ def timed(lab: Lab, job: plan.Job, seconds: float) -> None:
 def test_every_training_is_counted_once_wherever_a_study_was_cut(lab: Lab, tasks: int) -> None:
     trained = sum(isinstance(event, Started) and event.job.kind == "train" for event in lab.run(tasks=tasks))
     cut = tasks < 100
-    counts = lab.overview().counts
+    counts = lab.status().counts
     assert counts.total == 2 * (3 + 2)
     assert counts.done == trained
     assert counts.waiting == (10 - trained if cut else 0)
@@ -178,7 +178,7 @@ def test_a_claim_of_a_dead_process_is_no_running_training(lab: Lab) -> None:
     lab.run(tasks=1)
     for job in lab.trainings():
         write(lab.folder_of(job) / "claim", f"{os.uname().nodename} {GONE} x")
-    assert lab.overview().counts.running == 0
+    assert lab.status().counts.running == 0
 
 
 def test_status_knows_a_study_whose_file_is_gone(finished: Lab) -> None:
@@ -209,14 +209,14 @@ def test_status_counts_failures_and_divergence_as_the_conductor_does(finished: L
     seed = next(job for job in finished.trainings() if job.purpose == "confirm")
     trial = min(
         (job for job in finished.trainings() if (job.purpose, job.variant) == ("search", seed.variant)),
-        key=lambda job: finished.ledger.state(job.run.id).result.selection["war"],  # one that was not chosen
+        key=lambda job: finished.ledger.state(job.run.id).result.validation["war"],  # one that was not chosen
     )
     for job in (trial, seed):
         path = finished.folder_of(job) / "result.json"
         content = json.loads(path.read_bytes()) | {"status": "diverged"}
         path.write_text(json.dumps(content) + "\n")
     finished.ledger = Ledger(finished.ledger.root)
-    counts = finished.overview().counts
+    counts = finished.status().counts
     assert (counts.done, counts.failed) == (9, 1), "a diverged trial is a result, a diverged seed is none"
     assert "--retry-failed" in finished.say("status", "s")
 
@@ -227,7 +227,7 @@ def test_seeds_that_a_failed_search_will_never_begin_are_not_waited_for(lab: Lab
         for job in waiting:
             write(lab.folder_of(job) / "failure.json", to_json(Failure(job.run.id, "train", "no", "")))
         lab.run(tasks=0)
-    seen = lab.overview()
+    seen = lab.status()
     assert (seen.counts.failed, seen.counts.waiting) == (10, 0)
     assert seen.seconds_left == 0
 
@@ -235,7 +235,7 @@ def test_seeds_that_a_failed_search_will_never_begin_are_not_waited_for(lab: Lab
 def test_pruned_trials_are_told_apart(lab: Lab) -> None:
     lab.file.write_text(STUDY.replace("trials = 3", 'trials = 12\npruner = "halving"'))
     lab.run()
-    counts = lab.overview().counts
+    counts = lab.status().counts
     stopped = [job for job in lab.trainings() if list(lab.folder_of(job).glob("stopped-*.json"))]
     assert counts.pruned == len(stopped) > 0
     assert counts.done == counts.total - counts.pruned
@@ -249,9 +249,9 @@ def test_time_left_is_that_of_the_variants_own_trainings_shared_among_the_worker
             own = 100.0 if job.variant == "issm" else 10.0
             timed(finished, job, own if job.purpose == "confirm" else 7.0)
     finished.ledger.log_session("s", 0, {"workers": 2})
-    assert finished.overview().seconds_left == (2 * 100 + 2 * 10) / 2
+    assert finished.status().seconds_left == (2 * 100 + 2 * 10) / 2
     finished.ledger.log_session("s", 1, {"workers": 11})
-    assert finished.overview().seconds_left == pytest.approx(220 / 11)
+    assert finished.status().seconds_left == pytest.approx(220 / 11)
 
 
 def test_time_left_of_what_runs_counts_the_epochs_that_are_done(finished: Lab) -> None:
@@ -265,8 +265,8 @@ def test_time_left_of_what_runs_counts_the_epochs_that_are_done(finished: Lab) -
             write(finished.folder_of(job) / "history.json", json.dumps(epochs))
             assert finished.ledger.claim(finished.folder_of(job)) is None
     finished.ledger.log_session("s", 0, {"workers": 8})
-    assert finished.overview().counts.running == 2
-    assert finished.overview().seconds_left == 30, "no less than the longest of them, however many workers"
+    assert finished.status().counts.running == 2
+    assert finished.status().seconds_left == 30, "no less than the longest of them, however many workers"
     finished.ledger.release_all()
 
 
@@ -334,7 +334,7 @@ def test_a_study_that_is_asked_to_stop_ends_and_stop_waits_for_it(lab: Lab) -> N
 # gc
 
 
-def reasons(found: list[gc.Spare]) -> dict[str, int]:
+def reasons(found: list[gc.Reclaimable]) -> dict[str, int]:
     told = [spare.reason for spare in found]
     return {reason: told.count(reason) for reason in dict.fromkeys(told)}
 
@@ -377,7 +377,7 @@ def write_aside(folder: Path) -> Path:
 def test_confirmed_runs_keep_their_weights_and_trials_keep_none(finished: Lab) -> None:
     finished.say("gc", "--yes")
     for job in finished.trainings():
-        for name in ("weights.safetensors", "selection.npz"):
+        for name in ("weights.safetensors", "validation.npz"):
             assert (finished.folder_of(job) / name).is_file() == (job.purpose == "confirm")
 
 
@@ -395,7 +395,7 @@ def test_what_is_shown_is_not_freed_without_being_told_to(finished: Lab) -> None
         (finished.folder_of(j) / name).stat().st_size
         for j in finished.trainings()
         if j.purpose == "search"
-        for name in ("weights.safetensors", "selection.npz")
+        for name in ("weights.safetensors", "validation.npz")
     )
     assert said.splitlines()[1].split()[-3:] == ["12", str(size), "B"]
 
@@ -407,7 +407,7 @@ def test_runs_that_no_study_refers_to_go_only_where_that_is_asked_for(finished: 
     finished.say("gc", "--unreferenced", "--yes")
     finished.ledger = Ledger(finished.ledger.root)
     assert len(list((finished.ledger.root / "runs").iterdir())) == 2 * (3 + 1)
-    assert finished.overview().counts.done == 8
+    assert finished.status().counts.done == 8
 
 
 def test_nothing_of_a_held_study_or_a_claimed_run_is_touched(finished: Lab) -> None:
@@ -423,7 +423,7 @@ def test_nothing_of_a_held_study_or_a_claimed_run_is_touched(finished: Lab) -> N
 
 
 def test_what_comes_into_use_after_it_was_shown_is_left(finished: Lab) -> None:
-    shown = gc.spare(finished.ledger)
+    shown = gc.reclaimable(finished.ledger)
     trial = finished.folder_of(next(job for job in finished.trainings() if job.purpose == "search"))
     holder = f"elsewhere {os.getpid()} x"
     write(trial / "claim", holder)
@@ -455,9 +455,9 @@ def test_locks_and_claims_of_the_dead_go_and_those_of_the_living_stay(finished: 
     dead, living = trial / "claim", finished.ledger.root / "studies" / "s" / "lock"
     write(dead, f"{os.uname().nodename} {GONE} x")
     write(living, f"another-host {GONE} x")
-    assert reasons(gc.spare(finished.ledger)) == {}, "the study is held, so nothing of it is listed"
+    assert reasons(gc.reclaimable(finished.ledger)) == {}, "the study is held, so nothing of it is listed"
     write(living, f"{os.uname().nodename} {GONE} x")
-    assert reasons(gc.spare(finished.ledger))["locks and claims of processes that are gone"] == 2
+    assert reasons(gc.reclaimable(finished.ledger))["locks and claims of processes that are gone"] == 2
     finished.say("gc", "--yes")
     assert not dead.exists()
     assert not living.exists()

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from study.cli.app import app
 from study.config.registry import Registry
 from study.errors import InputError
-from study.tasks.clips.data.check import Report, check, described, doubt_of_order
+from study.tasks.clips.data.check import Report, check_dataset, described, doubt_of_order
 from study.tasks.clips.data.contract import Dataset
 from study.tasks.clips.data.files.packs import pack
 from study.tasks.clips.data.make import LAYOUTS, make
@@ -51,7 +51,7 @@ def checked(name: str, root: Path, *, skip_bad: bool = False, **parameters: Any)
         dataset: Dataset = registry.build("dataset", registry.resolve("dataset", config, name))
         return dataset
 
-    return check(name, build, skip_bad=skip_bad)
+    return check_dataset(name, build, skip_bad=skip_bad)
 
 
 def clip(tree: Path, name: str) -> Path:
@@ -194,10 +194,10 @@ def test_each_planted_mistake_is_named_with_its_place(
 
 def test_all_mistakes_are_told_at_once(tree: Path) -> None:
     together = (missing, empty, truncated, unknown_label, climbing, in_both_lists, same_number_twice)
-    places = [plant(tree) for plant in together]
+    indices = [plant(tree) for plant in together]
     text = described(checked("dfew", tree, folds=[1]))
     assert text.splitlines()[0].endswith("NOT SOUND: 7 things to mend")
-    for place in places:
+    for place in indices:
         assert place in text
     assert text.index("To mend") < text.index("digest")
 
@@ -328,8 +328,8 @@ def test_official_lists_have_the_official_counts_and_every_missing_clip_is_count
     (remark,) = report.mistakes
     assert remark.kind == "missing"
     assert len(remark.named) == sum(clips)
-    train, selection, test = report.counts
-    assert (train.clips + selection.clips, test.clips) == (train.official, test.official) == clips
+    train, validation, test = report.counts
+    assert (train.clips + validation.clips, test.clips) == (train.official, test.official) == clips
 
 
 def run(*arguments: object) -> Result:

@@ -14,7 +14,7 @@ from study.tasks.clips.data.sets.mafw import CLASSES
 from study.testing.datasets import conform
 
 EMOTIONS = ("Happy", "Sad", "Neutral", "Angry", "Surprise", "Disgust", "Fear")
-SMALL = {"size": 16, "frames": 4, "selection_share": 0.34}
+SMALL = {"size": 16, "frames": 4, "validation_share": 0.34}
 
 
 @pytest.fixture(scope="module")
@@ -26,14 +26,14 @@ def trees(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for n in range(66):
         seven, eleven, part = EMOTIONS[n // 3 % 7], CLASSES[n // 3 % 11], ("train", "train", "test")[n % 3]
         scene = f"Action/{seven}/{n:04d}"
-        places = (
+        indices = (
             f"DFEW/Clip/clip_224x224_16f/{n:05d}",
             f"FERV39k/2_ClipsforFaceCrop/{scene}",
             f"MAFW/data/frames/{n:05d}",
             f"own/{n}",
         )
         pictures = noise.integers(0, 256, (4 + n % 5, 20, 20, 3), dtype=np.uint8)
-        for place in places:
+        for place in indices:
             (top / place).mkdir(parents=True)
             for number, picture in enumerate(pictures, start=1):
                 Image.fromarray(picture).save(top / place / f"{number}.png", compress_level=1)
@@ -51,7 +51,7 @@ def trees(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 CONFIGS: dict[str, dict[str, Any]] = {
-    "faces": {"train_clips": 14, "selection_clips": 7, "test_clips": 7, "frames": 4},
+    "faces": {"train_clips": 14, "validation_clips": 7, "test_clips": 7, "frames": 4},
     "dfew": {"root": "DFEW", "folds": [1], **SMALL},
     "ferv39k": {"root": "FERV39k", **SMALL},
     "mafw": {"root": "MAFW", "folds": [1], **SMALL},

@@ -123,14 +123,14 @@ def test_long_clips_are_sampled_and_short_ones_repeated(tmp_path: Path) -> None:
     write_list(tmp_path, "train", {"00001": 1, "00002": 7})
     write_list(tmp_path, "test", {"00003": 2})
     write_clip(tmp_path, "00003", [7], original)
-    data = open_tree(tmp_path, version="original", frames=4, selection_share=0.01)
+    data = open_tree(tmp_path, version="original", frames=4, validation_share=0.01)
     train = data.split("train", 1)
     assert levels(train, 0) == [5 * place for place in (6, 18, 30, 42)]
     assert levels(train, 1) == [10, 10, 200, 200]
     assert levels(data.split("test", 1)) == [7] * 4
     drawn = [levels(train, 0, np.random.default_rng(seed)) for seed in range(30)]
-    assert len({tuple(places) for places in drawn}) > 20
-    assert all(60 * i <= level < 60 * (i + 1) for places in drawn for i, level in enumerate(places))
+    assert len({tuple(indices) for indices in drawn}) > 20
+    assert all(60 * i <= level < 60 * (i + 1) for indices in drawn for i, level in enumerate(indices))
 
 
 def test_frames_are_resized_without_aliasing(tmp_path: Path) -> None:
@@ -140,7 +140,7 @@ def test_frames_are_resized_without_aliasing(tmp_path: Path) -> None:
         Image.fromarray(checkers).save(tmp_path / FOLDER / name / "1.png")
     write_list(tmp_path, "train", {"00001": 1})
     write_list(tmp_path, "test", {"00002": 7})
-    clip = open_tree(tmp_path, selection_share=0.01).split("test", 1).read(np.array([0]), None)
+    clip = open_tree(tmp_path, validation_share=0.01).split("test", 1).read(np.array([0]), None)
     assert clip.shape == (1, 1, 16, 16, 16)
     np.testing.assert_allclose(clip[0, 0, 0, 2:-2, 2:-2], 127.5, atol=2)
 
@@ -174,11 +174,11 @@ def test_selection_takes_whole_sources_and_still_keeps_its_share() -> None:
 
 
 def test_train_and_selection_partition_the_train_list(tree: Tree) -> None:
-    data = open_tree(tree(), selection_share=0.5)
-    train, selection, test = (data.split(name, 1) for name in ("train", "selection", "test"))
-    assert sorted(train.ids + selection.ids) == [f"{n:05d}" for n in range(14)]
-    assert sorted(selection.labels.tolist()) == list(range(7))
-    assert not set(test.ids) & set(train.ids + selection.ids)
+    data = open_tree(tree(), validation_share=0.5)
+    train, validation, test = (data.split(name, 1) for name in ("train", "validation", "test"))
+    assert sorted(train.ids + validation.ids) == [f"{n:05d}" for n in range(14)]
+    assert sorted(validation.labels.tolist()) == list(range(7))
+    assert not set(test.ids) & set(train.ids + validation.ids)
 
 
 def test_a_clip_is_the_same_in_every_split_order_and_cache(tree: Tree, tmp_path: Path) -> None:
@@ -203,8 +203,8 @@ def test_the_digest_follows_the_content_and_not_the_place(tree: Tree, tmp_path: 
             {"frames": 8},
             {"size": 20},
             {"channels": 3},
-            {"selection_share": 0.3},
-            {"selection_seed": 1},
+            {"validation_share": 0.3},
+            {"validation_seed": 1},
         )
     ]
     write_clip(second.listing.root, "extra", [1])
@@ -393,9 +393,9 @@ def test_the_official_lists_give_the_official_splits(tmp_path: Path, shift: int)
     assert [len(clips.ids) for clips in tests] == [2341, 2341, 2340, 2339, 2336]
     assert len({i for clips in tests for i in clips.ids}) == 11697
     assert tuple(np.bincount(np.concatenate([clips.labels for clips in tests]))) == OFFICIAL_COUNTS
-    train, selection = data.split("train", 1), data.split("selection", 1)
-    assert len(train.ids) + len(selection.ids) == 9356
-    assert np.bincount(selection.labels).tolist() == [
+    train, validation = data.split("train", 1), data.split("validation", 1)
+    assert len(train.ids) + len(validation.ids) == 9356
+    assert np.bincount(validation.labels).tolist() == [
         round(0.15 * n) for n in (1956, 1515, 2135, 1738, 1175, 116, 721)
     ]
 

@@ -36,7 +36,7 @@ STRENGTHS = (
 
 def small(**parameters: Any) -> Faces:
     return faces(
-        **{"train_clips": 21, "selection_clips": 14, "test_clips": 14, "clips_per_person": 7, **parameters}
+        **{"train_clips": 21, "validation_clips": 14, "test_clips": 14, "clips_per_person": 7, **parameters}
     )
 
 
@@ -71,8 +71,8 @@ def test_a_clip_does_not_depend_on_the_process_that_renders_it() -> None:
 
 
 def test_no_person_is_shared_between_splits() -> None:
-    data = faces(train_clips=100, selection_clips=40, test_clips=40)
-    people = [set(data.split(name).sources) for name in ("train", "selection", "test")]
+    data = faces(train_clips=100, validation_clips=40, test_clips=40)
+    people = [set(data.split(name).sources) for name in ("train", "validation", "test")]
     assert [len(p) for p in people] == [5, 2, 2]
     assert len(set.union(*people)) == 9
 

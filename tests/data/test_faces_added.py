@@ -46,7 +46,7 @@ FIRST_VERSION: list[tuple[dict[str, Any], str, list[str], list[str]]] = [
         ["9d10e8b510b15e66", "9c115e2ee61b11fd", "eb403af1da523d4d"],
     ),
 ]
-"""Parameters, the data set's digest, and of train, selection and test the SHA-256 of the pixels and of the truth.
+"""Parameters, the data set's digest, and of train, validation and test the SHA-256 of the pixels and of the truth.
 
 Written down from the commit before `occlusion`, `imbalance` and `label_noise` were added, on x86-64."""
 LABELS_SHA256 = ["991a14bbee127265", "81845a01dafa45c9", "81845a01dafa45c9"]
@@ -54,12 +54,12 @@ LABELS_SHA256 = ["991a14bbee127265", "81845a01dafa45c9", "81845a01dafa45c9"]
 
 def small(**parameters: Any) -> Faces:
     return faces(
-        **{"train_clips": 21, "selection_clips": 7, "test_clips": 7, "clips_per_person": 7, **parameters}
+        **{"train_clips": 21, "validation_clips": 7, "test_clips": 7, "clips_per_person": 7, **parameters}
     )
 
 
 def splits(data: Faces) -> list[Clips]:
-    return [data.split("train"), data.split("selection"), data.split("test")]
+    return [data.split("train"), data.split("validation"), data.split("test")]
 
 
 def sha256(content: bytes) -> str:
@@ -170,7 +170,7 @@ def test_a_still_shows_what_was_in_front_of_its_frame() -> None:
 
 
 @pytest.mark.parametrize("clips", [600, 1000, 3000, 11697])
-@pytest.mark.parametrize("split", ["train", "selection", "test"])
+@pytest.mark.parametrize("split", ["train", "validation", "test"])
 def test_classes_are_as_unequal_as_in_dfew(clips: int, split: Split) -> None:
     official = np.array([2445, 1894, 2669, 2173, 1469, 145, 902])
     labels = labels_of(split, clips, seed=0, imbalance=1.0)
@@ -195,7 +195,7 @@ def test_imbalance_changes_no_person_and_every_split_has_an_order_of_its_own() -
     same = plain.labels == wild.labels
     assert 0 < same.sum() < 21
     np.testing.assert_array_equal(read(plain)[same], read(wild)[same])
-    names: tuple[Split, ...] = ("train", "selection", "test")
+    names: tuple[Split, ...] = ("train", "validation", "test")
     orders = {tuple(labels_of(name, 100, seed=s, imbalance=1.0)) for name in names for s in (0, 1)}
     assert len(orders) == 6
 
@@ -208,7 +208,7 @@ def test_the_rarest_class_is_shown_by_many_people() -> None:
 
 def test_wrong_labels_stay_in_training_and_the_true_ones_are_known() -> None:
     true, noisy = (faces(train_clips=2100, frames=1, label_noise=s) for s in (0.0, 0.3))
-    for name in ("selection", "test"):
+    for name in ("validation", "test"):
         assert noisy.split(name).labels.tolist() == true.split(name).labels.tolist()
     told, given = noisy.split("train").truth["label"], noisy.split("train").labels
     assert told.tolist() == true.split("train").labels.tolist()
@@ -250,7 +250,7 @@ def test_the_new_strengths_are_reproducible_across_versions() -> None:
 def test_the_page_names_every_parameter_and_shows_what_is_there() -> None:
     page = (DATA / "faces.md").read_text()
     missing = [name for name in Registry().get("dataset", "faces").parameters if f"`{name}" not in page]
-    assert set(missing) <= {"train_clips", "selection_clips", "test_clips", "frames", "channels", "seed"}
+    assert set(missing) <= {"train_clips", "validation_clips", "test_clips", "frames", "channels", "seed"}
     pictures = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", page)
     assert len(pictures) >= 3
     assert all(0 < (DATA / name).stat().st_size < 300_000 for name in pictures)

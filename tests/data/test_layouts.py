@@ -242,7 +242,7 @@ def test_the_videos_of_dfew_are_read(tmp_path: Path) -> None:
     write(lists / "test(single-labeled)/set_1.csv", "video_name,label\n00003,2\n")
     for n in (1, 2, 3):
         video(tmp_path / f"Clip/original/{n}.mp4", [60 * n + 5 * t for t in range(8)])
-    data = dfew(root=str(tmp_path), folds=[1], version="video", frames=4, size=16, selection_share=0.01)
+    data = dfew(root=str(tmp_path), folds=[1], version="video", frames=4, size=16, validation_share=0.01)
     np.testing.assert_allclose(levels(data, fold=1), [180 + 5 * t for t in (1, 3, 5, 7)], atol=3)
     assert "videos" in data.facts["version"]
     assert [verdict.frames for verdict in data.inspect().values()] == [8, 8, 8]
@@ -261,8 +261,8 @@ def own(tmp_path: Path) -> Path:
 
 
 def test_own_clips_are_divided_by_source_and_class_and_always_alike(own: Path) -> None:
-    data = clips(root=str(own), frames=2, size=16, test_share=0.3, selection_share=0.3)
-    splits = [data.split(name) for name in ("train", "selection", "test")]
+    data = clips(root=str(own), frames=2, size=16, test_share=0.3, validation_share=0.3)
+    splits = [data.split(name) for name in ("train", "validation", "test")]
     people = [set(split.sources) for split in splits]
     assert all(people)
     assert not people[0] & people[1]
@@ -272,7 +272,7 @@ def test_own_clips_are_divided_by_source_and_class_and_always_alike(own: Path) -
     )
     assert data.classes == ("no", "yes")
     assert all(np.ptp(np.bincount(split.labels)) == 0 for split in splits)
-    again = clips(root=str(own), frames=2, size=16, test_share=0.3, selection_share=0.3)
+    again = clips(root=str(own), frames=2, size=16, test_share=0.3, validation_share=0.3)
     assert again.split("test").ids == splits[2].ids
     assert clips(root=str(own), test_share=0.3, test_seed=1).split("test").ids != splits[2].ids
 
@@ -284,9 +284,9 @@ def test_own_splits_and_class_order_are_kept(own: Path) -> None:
     write(own / "other.csv", table)
     data = clips(root=str(own), table="other.csv", classes=["yes", "no"], frames=2, size=16)
     assert data.classes == ("yes", "no")
-    assert [data.split(name).ids for name in ("train", "selection")] == [("people/0/0",), ("people/1/1",)]
+    assert [data.split(name).ids for name in ("train", "validation")] == [("people/0/0",), ("people/1/1",)]
     assert data.split("test").labels.tolist() == [0, 1]
-    assert data.facts["selection split"] == "the data set's own"
+    assert data.facts["validation split"] == "the data set's own"
 
 
 @pytest.mark.parametrize(

@@ -37,11 +37,11 @@ def read(out: Path, **parameters: Any) -> Recorded:
 def test_the_reader_reads_what_was_written(made: Path) -> None:
     clips = read(made).split("test", 1)
     original = faces(train_clips=42, clips_per_person=7, frames=5, channels=3).split("train")
-    places = [int(i) - 1 for i in clips.ids]
-    assert clips.labels.tolist() == original.labels[places].tolist()
-    colour = original.read(np.array(places), None).astype(float)
+    indices = [int(i) - 1 for i in clips.ids]
+    assert clips.labels.tolist() == original.labels[indices].tolist()
+    colour = original.read(np.array(indices), None).astype(float)
     grey = np.tensordot([0.299, 0.587, 0.114], colour, axes=(0, 1))
-    assert np.abs(clips.read(np.arange(len(places)), None)[:, 0] - grey).mean() < 2.0
+    assert np.abs(clips.read(np.arange(len(indices)), None)[:, 0] - grey).mean() < 2.0
 
 
 def test_the_folds_partition_the_clips_and_share_no_person(made: Path) -> None:
@@ -49,7 +49,7 @@ def test_the_folds_partition_the_clips_and_share_no_person(made: Path) -> None:
     tests = [data.split("test", fold) for fold in data.folds]
     assert sorted(i for clips in tests for i in clips.ids) == [f"{n:05d}" for n in range(1, 43)]
     for fold in data.folds:
-        parts = [data.split(name, fold) for name in ("train", "selection", "test")]
+        parts = [data.split(name, fold) for name in ("train", "validation", "test")]
         assert sum(len(part.ids) for part in parts) == 42
         people = [set(part.sources) for part in parts]
         assert len(set.union(*people)) == sum(map(len, people)) == 6

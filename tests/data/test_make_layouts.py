@@ -184,13 +184,13 @@ def test_its_reader_reads_the_same_clips_from_every_layout(
     further = LAYOUTS[layout].of_video if video else LAYOUTS[layout].parameters
     setting = f'base.dataset={{name="{layout}", root="{root}"' + (f", {further}}}" if further else "}")
     data = build(setting, frames=FRAMES, size=32, channels=3)
-    assert data.is_procedural
+    assert data.is_synthetic
     assert data.digest
     fold = next(iter(data.folds), None)
     drawn = faces(train_clips=CLIPS, channels=3, size=32, frames=FRAMES, clips_per_person=7).split("train")
     named = dict(zip(MAFW, EMOTIONS, strict=True)) if layout == "mafw" else {}
     numbers: list[int] = []
-    for split in ("train", "selection", "test"):
+    for split in ("train", "validation", "test"):
         clips = data.split(split, fold)
         read = [int(Path(name).stem) for name in clips.ids]
         told = [data.classes[label].lower() for label in clips.labels]

@@ -71,7 +71,7 @@ def small(data: Recorded, out: Path, **options: Any) -> Made:
 def everything(data: Recorded) -> list[np.ndarray]:
     fold = next(iter(data.folds), None)
     found = []
-    for name in ("train", "selection", "test"):
+    for name in ("train", "validation", "test"):
         clips = data.split(name, fold)  # type: ignore[arg-type]
         every = np.arange(len(clips.ids))
         found += [clips.read(every, None), clips.read(every, np.random.default_rng(3)), clips.labels]
@@ -144,7 +144,7 @@ def test_a_training_on_a_pack_is_the_same_run_with_the_same_weights(
     data = build("dfew", root)
     small(data, out)
     registry = Registry(["tiny_parts"])
-    places = {"dataset.root": str(root), "dataset.cache": "", "dataset.pack": ""}
+    indices = {"dataset.root": str(root), "dataset.cache": "", "dataset.pack": ""}
     table = registry.resolve(
         "dataset", {"name": "dfew", "root": str(root), "frames": 4, "size": 24, "channels": 3}, ""
     )
@@ -153,7 +153,7 @@ def test_a_training_on_a_pack_is_the_same_run_with_the_same_weights(
         "mixup": 0.0, "cutmix": 0.0, "mix_probability": 1.0, "ema": 0.0, "stream": 0, "labels": "true",
     }  # fmt: skip
     config = {
-        "dataset": {key: value for key, value in table.items() if f"dataset.{key}" not in places},
+        "dataset": {key: value for key, value in table.items() if f"dataset.{key}" not in indices},
         "network": {"name": "two-layers", "width": 4},
         "loss": {"name": "cross-entropy-context"},
         "augmentation": {"name": "none"},
@@ -165,7 +165,7 @@ def test_a_training_on_a_pack_is_the_same_run_with_the_same_weights(
     ids = set()
     for name, place, workers in (("raw", "", 0), ("packed", str(out), 0), ("by workers", str(out), 2)):
         run = RunSpec(
-            config, 1, data.digest, "code", fold=1, places={**places, "dataset.pack": place},
+            config, 1, data.digest, "code", fold=1, local_paths={**indices, "dataset.pack": place},
             modules=("tiny_parts",), loader_workers=workers, metric={"name": "war"},
         )  # fmt: skip
         ids.add(run.id)

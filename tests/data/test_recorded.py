@@ -49,7 +49,7 @@ def tree(tmp_path: Path) -> Tree:
 
 
 def open_tree(root: Path, **parameters: Any) -> Recorded:
-    return clips(**{"root": str(root), "frames": 4, "size": 20, "selection_share": 0.25, **parameters})
+    return clips(**{"root": str(root), "frames": 4, "size": 20, "validation_share": 0.25, **parameters})
 
 
 def levels(pixels: np.ndarray) -> list[list[int]]:
@@ -124,7 +124,7 @@ def test_each_mistake_names_file_and_row_or_is_skipped_on_request_and_recorded(
     assert data.split("test").ids == ("c8", "c10", "c11")
     assert data.split("test").read(np.arange(3), None).shape == (3, 1, 4, 20, 20)
     assert data.digest != sound.digest
-    assert data.split("selection").ids == sound.split("selection").ids
+    assert data.split("validation").ids == sound.split("validation").ids
 
 
 def test_many_bad_clips_are_counted_and_the_first_are_explained(tree: Tree) -> None:
@@ -292,10 +292,10 @@ def test_selection_on_test_is_named_optimistic_and_leaves_all_of_train(tree: Tre
     held_out, on_test = (open_tree(tree(name=name), select_on=name) for name in ("held-out", "test"))
     assert not held_out.is_optimistic
     assert on_test.is_optimistic
-    assert on_test.split("selection").ids == on_test.split("test").ids
+    assert on_test.split("validation").ids == on_test.split("test").ids
     assert on_test.split("train").ids == tuple(f"c{n}" for n in range(8))
     assert len(held_out.split("train").ids) == 6
-    assert "optimistic" in on_test.facts["selection split"]
+    assert "optimistic" in on_test.facts["validation split"]
     assert held_out.digest != on_test.digest
 
 
@@ -351,8 +351,8 @@ def test_memory_that_is_full_changes_no_pixel(tree: Tree) -> None:
     data = open_tree(root)
     full = recorded.Raw(data.listing, data.shape, "pillow", None, memory_bytes=400)
     entry = data.listing.entries["c8"]
-    for places in (np.array([3, 3, 0]), np.array([0, 3, 15])):
-        np.testing.assert_array_equal(full.read(entry, places), data.source.read(entry, places))
+    for indices in (np.array([3, 3, 0]), np.array([0, 3, 15])):
+        np.testing.assert_array_equal(full.read(entry, indices), data.source.read(entry, indices))
 
 
 def test_facts_name_what_a_reader_must_know_and_not_where_it_lies(tree: Tree) -> None:

@@ -27,21 +27,21 @@ def test_training_reads_every_frame_of_every_segment_and_none_of_another() -> No
 
 
 @pytest.mark.parametrize(
-    ("count", "places"), [(1, [0, 0, 0, 0]), (2, [0, 0, 1, 1]), (3, [0, 1, 1, 2]), (4, [0, 1, 2, 3])]
+    ("count", "indices"), [(1, [0, 0, 0, 0]), (2, [0, 0, 1, 1]), (3, [0, 1, 1, 2]), (4, [0, 1, 2, 3])]
 )
-def test_short_clips_are_repeated_evenly_also_in_training(count: int, places: list[int]) -> None:
-    assert uniform(count, 4, None).tolist() == places
-    assert uniform(count, 4, np.random.default_rng(0)).tolist() == places
+def test_short_clips_are_repeated_evenly_also_in_training(count: int, indices: list[int]) -> None:
+    assert uniform(count, 4, None).tolist() == indices
+    assert uniform(count, 4, np.random.default_rng(0)).tolist() == indices
 
 
 @pytest.mark.parametrize("count", [1, 5, 15, 16, 17, 847])
 def test_places_are_inside_the_clip_and_in_order(count: int) -> None:
     for generator in (None, np.random.default_rng(count)):
-        places = uniform(count, 16, generator)
-        assert places.shape == (16,)
-        assert places.min() >= 0
-        assert places.max() < count
-        assert (np.diff(places) >= 0).all()
+        indices = uniform(count, 16, generator)
+        assert indices.shape == (16,)
+        assert indices.min() >= 0
+        assert indices.max() < count
+        assert (np.diff(indices) >= 0).all()
 
 
 def test_an_empty_clip_is_refused() -> None:
@@ -67,11 +67,11 @@ def test_training_draws_every_window_that_fits_and_no_other() -> None:
 @pytest.mark.parametrize("count", range(1, 60))
 def test_windows_cover_every_frame_that_the_stride_can_and_stay_inside(count: int) -> None:
     windows = Sampling(4, "window", 3, "last", "windows").judged(count)
-    places = np.stack(windows)
-    assert places.min() >= 0
-    assert places.max() < count
+    indices = np.stack(windows)
+    assert indices.min() >= 0
+    assert indices.max() < count
     if count >= 10:
-        starts = places[:, 0]
+        starts = indices[:, 0]
         assert starts[0] == 0
         assert starts[-1] == count - 10
         assert (np.diff(starts) <= 10).all()

@@ -32,7 +32,7 @@ class Plain:
     truth: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
     classes: tuple[str, ...] = ("glad", "Überraschung", "τρίτο")
     digest: str = "0"
-    is_procedural: bool = False
+    is_synthetic: bool = False
     is_optimistic: bool = False
     skipped: tuple[str, ...] = ()
     facts: Mapping[str, str] = field(default_factory=dict)

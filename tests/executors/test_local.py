@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from study.errors import InputError
-from study.executors.base import Call, Ended, EpochEnded
+from study.executors.base import Call, CallEnded, CallEpoch
 from study.executors.devices import assigned, choose_device, core_share, gpu_slots, visible
 from study.executors.inprocess import InProcess
 from study.executors.local import LocalWorkers
@@ -32,12 +32,12 @@ def workers(monkeypatch):
     workers.close()
 
 
-def until_ended(workers: LocalWorkers, tasks: int = 1) -> tuple[list[EpochEnded], list[Ended]]:
+def until_ended(workers: LocalWorkers, tasks: int = 1) -> tuple[list[CallEpoch], list[CallEnded]]:
     epochs, ended = [], []
     deadline = time.monotonic() + PATIENCE_S
     while len(ended) < tasks and time.monotonic() < deadline:
         for event in workers.wait(1.0):
-            (ended if isinstance(event, Ended) else epochs).append(event)
+            (ended if isinstance(event, CallEnded) else epochs).append(event)
     return epochs, ended
 
 

@@ -25,7 +25,7 @@ question = "Does it?"
 repetitions = 2
 [base]
 network = "plain"
-dataset = { name = "faces", train_clips = 32, selection_clips = 14, test_clips = 21 }
+dataset = { name = "faces", train_clips = 32, validation_clips = 14, test_clips = 21 }
 [train]
 epochs = 1
 batch_size = 16

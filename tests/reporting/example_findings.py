@@ -69,7 +69,7 @@ def variant(
                     run=f"r1-{draw.getrandbits(64):016x}",
                     score=score,
                     metrics={"war": score, "uar": score - 3, "loss": 1.1 + draw.random() / 5},
-                    selection=score + 1.5,
+                    validation=score + 1.5,
                     best_epoch=best,
                     seconds=35 + 3 * draw.random(),
                 )
@@ -80,7 +80,7 @@ def variant(
                     seed=seed,
                     fold=fold,
                     train_loss=tuple(1.95 * math.exp(-e / 8) + 0.05 * draw.random() for e in steps),
-                    selection=tuple(score + 2 - 45 * math.exp(-e / 4) + draw.gauss(0, 1) for e in steps),
+                    validation=tuple(score + 2 - 45 * math.exp(-e / 4) + draw.gauss(0, 1) for e in steps),
                     best_epoch=best,
                 )
             )
@@ -211,7 +211,7 @@ def findings(
             "found with 80 % power.",
         ),
         facts={
-            "data set": "faces, 3 000 train, 700 selection and 1 400 test clips, digest 5f0c7d1e22b96a41",
+            "data set": "faces, 3 000 train, 700 validation and 1 400 test clips, digest 5f0c7d1e22b96a41",
             "seeds": "0 to 4, paired across variants",
             "device": "cpu, fp32, one thread a run",
             "versions": "study 0.1.0, torch 2.15.0, torchvision 0.30.0, optuna 5.0.0",

@@ -17,10 +17,10 @@ from example_findings import HOSTILE, damaged, findings, hostile, minimized, twe
 from markdown_it import MarkdownIt
 
 from study.analysis.findings import Cost, Difference, Findings, Interval
-from study.records import Part
+from study.records import PartCost
 from study.reporting.figures import _joined, draw
 from study.reporting.markdown import render
-from study.reporting.plates import NAMES, plates
+from study.reporting.plates import NAMES, figure_specs
 from study.reporting.write import machine_readable, write
 
 SHAPES: dict[str, Callable[[], Findings]] = {
@@ -73,8 +73,8 @@ def told() -> Findings:
 def priced(*names: str) -> Findings:
     """Findings with profiles; the second variant's splitter is another one than the reference's."""
     base = findings(list(names or ("even-odd", "issm", "random")))
-    own = (Part("backbone", 37_000, 40_000_000), Part("splitter", 0, 0), Part("(rest)", 64, 12))
-    other = (own[0], Part("splitter", 577, 8_020_000), own[2])
+    own = (PartCost("backbone", 37_000, 40_000_000), PartCost("splitter", 0, 0), PartCost("(rest)", 64, 12))
+    other = (own[0], PartCost("splitter", 577, 8_020_000), own[2])
     costs = (
         Cost((1, 3, 16, 112, 96), 512, 96_400_000, 100.44, 3 * 2**19, own),
         Cost((1, 3, 16, 112, 96), 0, 106_400_000, 110.8, 2**20, other),
@@ -327,13 +327,13 @@ def test_equal_findings_give_equal_bytes(shape: str, written: Callable[[str], Pa
 
 
 def test_no_figure_is_drawn_for_what_did_not_happen() -> None:
-    assert list(plates(findings())) == ["seeds", "differences", "breakdown", "learning", "search"]
-    assert "search" not in plates(findings(trials=0))
-    assert "differences" not in plates(findings(["only"]))
+    assert list(figure_specs(findings())) == ["seeds", "differences", "breakdown", "learning", "search"]
+    assert "search" not in figure_specs(findings(trials=0))
+    assert "differences" not in figure_specs(findings(["only"]))
     nothing = findings(
         ["even-odd", "issm"], trials=0, missing={"even-odd": tuple(range(5)), "issm": tuple(range(5))}
     )
-    assert plates(nothing) == {}
+    assert figure_specs(nothing) == {}
 
 
 def test_nothing_at_all_is_still_a_report(tmp_path: Path) -> None:
@@ -363,7 +363,7 @@ def test_hostile_names_are_shown_as_they_are() -> None:
     tokens = MarkdownIt("commonmark", {"html": False}).enable("table").parse(render(hostile()))
     inline = [child for token in tokens for child in token.children or []]
     assert {child.attrGet("src") for child in inline if child.type == "image"} == {
-        f"figures/{name}.svg" for name in plates(hostile())
+        f"figures/{name}.svg" for name in figure_specs(hostile())
     }
     assert [child.attrGet("href") for child in inline if child.type == "link_open"] == ["findings.json"]
     assert [token.tag for token in tokens if token.type == "heading_open"].count("h1") == 1

@@ -182,7 +182,7 @@ def test_a_place_is_no_part_of_the_configuration(tmp_path: Path) -> None:
     file = tmp_path / "s.toml"
     file.write_text(GOOD)
     run = compile_study(load(file), settings(tmp_path), "cpu").variants[0].template
-    assert run.places == {"dataset.cache": str(tmp_path / "here")}
+    assert run.local_paths == {"dataset.cache": str(tmp_path / "here")}
     assert "cache" not in run.config["dataset"]
 
 

@@ -15,7 +15,7 @@ METRIC = {"name": "acc", "label": "accuracy"}
 
 
 def function_task(home: Path, train: str = "mine:train", evaluate: str = "", **options: Any) -> FunctionTask:
-    return FunctionTask(train, evaluate, Options(**{"metric": METRIC, "home": str(home), **options}))
+    return FunctionTask(train, evaluate, Options(**{"metric": METRIC, "root": str(home), **options}))
 
 
 def command_task(
@@ -26,7 +26,7 @@ def command_task(
     **options: Any,
 ) -> CommandTask:
     return CommandTask(
-        command, evaluate, reads_config, Options(**{"metric": METRIC, "home": str(home), **options})
+        command, evaluate, reads_config, Options(**{"metric": METRIC, "root": str(home), **options})
     )
 
 

@@ -17,7 +17,7 @@ import pytest
 from own import command_task, run_of
 
 from study.errors import InputError, StudyError
-from study.executors.base import Call, Ended
+from study.executors.base import Call, CallEnded
 from study.executors.local import LocalWorkers
 from study.ledger.store import RESULT, TEST_RESULT
 from study.records import RunSpec, Stopped
@@ -166,7 +166,7 @@ def test_figures_come_from_lines_and_the_environment_says_all(tmp_path: Path) ->
     task.train(run)
     run.close()
     found = json.loads((run.folder / RESULT).read_text())
-    assert [entry["selection"]["acc"] for entry in found["history"]] == [0.25, 0.5]
+    assert [entry["validation"]["acc"] for entry in found["history"]] == [0.25, 0.5]
     assert [found["history"][0]["train_loss"], found["history"][1]["diagnostics"]] == [1.5, {"extra": 3.0}]
     assert found["has_weights"] is True
     assert json.loads((run.folder / TEST_RESULT).read_text())["metrics"] == {"acc": 0.75}
@@ -193,7 +193,7 @@ def test_a_line_that_is_not_complete_waits(tmp_path: Path) -> None:
         file.write('{"test": {"acc": 0.5}}')
         """,
     )
-    assert [entry.selection["acc"] for entry in run.history] == [0.5]
+    assert [entry.validation["acc"] for entry in run.history] == [0.5]
 
 
 @pytest.mark.parametrize(
@@ -310,7 +310,7 @@ def started(workers: LocalWorkers, folder: Path, job: str, *arguments: str, **fi
     workers.submit(replace(Call("t", f"command_jobs:{job}", spec, folder, arguments), **fields))
 
 
-def ended(workers: LocalWorkers) -> Ended:
+def ended(workers: LocalWorkers) -> CallEnded:
     found: list[Any] = []
     assert until(lambda: found.extend(workers.wait(0.1)) or found)
     return found[-1]
@@ -420,7 +420,7 @@ def test_a_killed_command_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
                 trained(folder, text, resume=resume)
         else:
             run = trained(folder, text, resume=resume)
-            assert [entry.selection["acc"] for entry in run.history] == pytest.approx(values)
+            assert [entry.validation["acc"] for entry in run.history] == pytest.approx(values)
 
 
 def test_code_that_counts_is_followed_from_a_python_script(tmp_path: Path) -> None:

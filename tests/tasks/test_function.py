@@ -15,7 +15,7 @@ import pytest
 from own import function_task, run_of
 
 from study.errors import InputError, StudyError
-from study.executors.base import Call, Ended
+from study.executors.base import Call, CallEnded
 from study.executors.inprocess import InProcess
 from study.ledger.store import HISTORY, PROFILE, RESULT, TEST_RESULT
 from study.records import RunResult, Stopped
@@ -70,7 +70,7 @@ def test_a_function_has_its_configuration_and_leaves_a_result_and_a_sealed_test(
         {"lr": 0.1, "model": {"depth": 4}},
     )
     found = result(run)
-    assert (found["status"], found["best_epoch"], found["selection"]) == ("finished", 2, {"acc": 0.2})
+    assert (found["status"], found["best_epoch"], found["validation"]) == ("finished", 2, {"acc": 0.2})
     assert found["has_weights"] is True
     assert found["history"][0]["diagnostics"] == {"grad_norm": 2.0}
     assert run.spec.config["model"]["depth"] == 4
@@ -122,12 +122,12 @@ def test_a_minimized_metric_is_best_where_it_is_least(home: Path) -> None:
             run.test(loss=1.1)
         """
     run = trained(home, text, metric={"name": "loss", "direction": "minimize"}, select="best")
-    assert result(run)["selection"] == {"loss": 1.0}
+    assert result(run)["validation"] == {"loss": 1.0}
 
 
 def test_returned_figures_stand_for_one_epoch(home: Path) -> None:
     run = trained(home, "def train(config, run):\n    run.test(acc=0.6)\n    return {'acc': 0.5}\n")
-    assert result(run)["selection"] == {"acc": 0.5}
+    assert result(run)["validation"] == {"acc": 0.5}
 
 
 @pytest.mark.parametrize(
@@ -303,7 +303,7 @@ def killed_then_again(home: Path, values: list[float], **options: Any) -> Any:
 def test_a_killed_training_goes_on_and_its_epochs_replace_earlier_ones(home: Path) -> None:
     run, epochs = killed_then_again(home, [0, 0, 0.3, 0.2], resume=True, select="best")
     assert epochs == [3, 4]
-    assert [entry.selection["acc"] for entry in run.history] == [0.1, 0.2, 0.3, 0.2]
+    assert [entry.validation["acc"] for entry in run.history] == [0.1, 0.2, 0.3, 0.2]
     assert result(run)["best_epoch"] == 3
     assert run.weights.read_text() == "3", (
         "the best epoch of the replaced attempt must not be kept as the best"
@@ -314,7 +314,7 @@ def test_a_killed_training_goes_on_and_its_epochs_replace_earlier_ones(home: Pat
 def test_without_resume_a_killed_training_starts_again(home: Path) -> None:
     run, epochs = killed_then_again(home, [0.3, 0.3, 0.3, 0.3])
     assert epochs == [1, 2, 3, 4]
-    assert [entry.selection["acc"] for entry in run.history] == [0.3] * 4
+    assert [entry.validation["acc"] for entry in run.history] == [0.3] * 4
 
 
 def test_a_resumed_trial_that_was_already_given_up_does_not_train(home: Path) -> None:
@@ -450,7 +450,7 @@ def test_a_failure_of_the_users_code_keeps_its_traceback(home: Path) -> None:
     executor = InProcess()
     executor.submit(Call("t", "job_of_mine:job", run.spec, run.folder))
     (ended,) = executor.wait(0)
-    assert isinstance(ended, Ended)
+    assert isinstance(ended, CallEnded)
     assert ended.reason == "ValueError: a mistake of the user"
     assert 'mine.py", line 2' in ended.detail
 

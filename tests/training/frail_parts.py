@@ -23,7 +23,7 @@ DEATH: dict[str, int] = {"step": 0}
 
 
 class Both(Tiny):
-    """Tiny, whose selection clips may be trained on, and which may say that it selects on its test split."""
+    """Tiny, whose validation clips may be trained on, and which may say that it selects on its test split."""
 
     def __init__(self, per_class: int, *, is_optimistic: bool) -> None:
         super().__init__(per_class, 30.0, [], False)
@@ -42,9 +42,9 @@ class Both(Tiny):
 def both(
     *,
     per_class: Annotated[int, Range(1), "clips of each class in each split"] = 10,
-    is_optimistic: Annotated[bool, "say that the selection split is the test split"] = False,
+    is_optimistic: Annotated[bool, "say that the validation split is the test split"] = False,
 ):
-    """Clips with one bright row a class, the selection clips to be trained on too."""
+    """Clips with one bright row a class, the validation clips to be trained on too."""
     return Both(per_class, is_optimistic=is_optimistic)
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from study.tasks.clips.training.ema import Average
+from study.tasks.clips.training.ema import ModelEma
 
 
 class Holder(nn.Module):
@@ -18,7 +18,7 @@ class Holder(nn.Module):
 
 def averaged(decay, values):
     network = Holder()
-    average = Average(network, decay)
+    average = ModelEma(network, decay)
     for step, value in enumerate(values):
         with torch.no_grad():
             network.weight.fill_(value)
@@ -50,7 +50,7 @@ def test_the_first_step_leaves_no_trace_of_the_initial_weights():
 def test_the_average_does_not_change_the_network_in_training():
     network = nn.BatchNorm1d(3)
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    average = Average(network, 0.9)
+    average = ModelEma(network, 0.9)
     average.update(network)
     average.network.weight.data.fill_(9)
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())

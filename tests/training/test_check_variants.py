@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from study.errors import InputError
-from study.tasks.clips.training.check import check
+from study.tasks.clips.training.check import try_one_batch
 
 
 @pytest.fixture
@@ -30,17 +30,17 @@ def request_of(spec):
 
 def refusal(request):
     with pytest.raises(InputError) as caught:
-        check(request)
+        try_one_batch(request)
     text = str(caught.value)
     assert "\n" not in text
     return text
 
 
 def test_a_network_that_fits_passes_quickly_and_draws_nothing_from_the_global_generator(request_of):
-    check(request_of())
+    try_one_batch(request_of())
     state = torch.get_rng_state()
     began = time.perf_counter()
-    check(request_of(mixup=0.8, ema=0.9))
+    try_one_batch(request_of(mixup=0.8, ema=0.9))
     assert time.perf_counter() - began < 1
     assert torch.equal(torch.get_rng_state(), state)
 

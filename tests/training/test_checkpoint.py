@@ -15,7 +15,7 @@ from jobs import ignore, train
 
 from study.records import RunResult, Stopped, from_json, to_json
 from study.tasks.clips.training import train as job
-from study.tasks.clips.training.state import Learner
+from study.tasks.clips.training.state import TrainState
 
 STANDARD = {
     "name": "standard",
@@ -28,7 +28,7 @@ STANDARD = {
     "saturation": 0.0,
     "hue": 0.0,
 }
-FILES = ["history.json", "result.json", "selection.npz", "weights.safetensors"]
+FILES = ["history.json", "result.json", "validation.npz", "weights.safetensors"]
 STEPS_PER_EPOCH = 7
 
 
@@ -239,8 +239,8 @@ def test_a_divergence_leaves_no_checkpoint(spec, tmp_path):
 def test_a_training_that_is_killed_and_then_diverges_ends_like_an_undisturbed_one(
     spec, tmp_path, monkeypatch
 ):
-    epoch = Learner.epoch
-    monkeypatch.setattr(Learner, "epoch", lambda self, n: epoch(self, n) if n < 3 else float("nan"))
+    epoch = TrainState.epoch
+    monkeypatch.setattr(TrainState, "epoch", lambda self, n: epoch(self, n) if n < 3 else float("nan"))
     train(spec(), tmp_path / "undisturbed", ignore)
     interrupted(spec(), tmp_path / "killed", after=2)
     train(spec(), tmp_path / "killed", ignore)
@@ -259,7 +259,7 @@ def test_a_learner_goes_on_at_any_step_with_every_generator_where_it_was(hard):
     dataset = registry.build("dataset", hard.table("dataset"))
 
     def build():
-        return Learner.of(hard, registry, dataset, torch.device("cpu"))
+        return TrainState.of(hard, registry, dataset, torch.device("cpu"))
 
     def draws():
         return torch.rand(3).tolist(), random.random(), np.random.random()  # noqa: NPY002
@@ -286,7 +286,7 @@ def test_a_trial_below_its_rule_is_given_up_and_a_full_request_goes_on_from_ther
     told = from_json(Stopped, found[0].read_bytes())
     assert [path.name for path in found] == [told.file]
     assert (told.run, told.rule, told.epoch) == (hard.id, {"2": 2.0}, 2)
-    assert told.score == max(epoch.selection["war"] for epoch in told.history)
+    assert told.score == max(epoch.validation["war"] for epoch in told.history)
     assert not (tmp_path / "pruned" / "result.json").exists()
     assert epochs_of(hard, tmp_path / "pruned") == [3, 4]
     assert numbers(tmp_path / "pruned") == numbers(tmp_path / "undisturbed")

@@ -12,7 +12,7 @@ from jobs import evaluate, ignore, train
 from study.errors import StudyError
 from study.records import RunResult, from_json
 from study.tasks.clips.training import pace
-from study.tasks.clips.training.determinism import prepare, watched
+from study.tasks.clips.training.determinism import set_up, watched
 from study.tasks.clips.training.memory import in_memory
 
 
@@ -63,7 +63,7 @@ def test_strict_trains_what_is_deterministic_to_the_same_numbers(spec, tmp_path)
     for setting in ("strict", "warn", "off"):
         train(spec(determinism=setting), tmp_path / setting, ignore)
     results = [
-        from_json(RunResult, (tmp_path / setting / "result.json").read_bytes()).selection
+        from_json(RunResult, (tmp_path / setting / "result.json").read_bytes()).validation
         for setting in ("strict", "warn", "off")
     ]
     assert results[0] == results[1] == results[2]
@@ -77,7 +77,7 @@ def test_off_asks_for_no_determinism_and_hears_no_warnings(frail, tmp_path):
 
 def test_a_job_leaves_no_setting_of_an_earlier_one_in_its_process(spec):
     for setting, expected in (("strict", (True, False)), ("off", (False, False)), ("warn", (True, True))):
-        prepare(spec(determinism=setting))
+        set_up(spec(determinism=setting))
         found = (
             torch.are_deterministic_algorithms_enabled(),
             torch.is_deterministic_algorithms_warn_only_enabled(),
@@ -125,7 +125,7 @@ def test_what_torch_says_on_a_gpu_is_understood(spec, message, operator):
 )
 def test_an_operator_without_a_deterministic_form_on_a_gpu_is_named(spec):
     request = spec(device="cuda")
-    prepare(request)
+    set_up(request)
     clips = torch.rand(1, 1, 4, 8, 8, device="cuda", requires_grad=True)
     with watched(request) as found:
         torch.nn.functional.avg_pool3d(clips, 2).sum().backward()  # type: ignore[no-untyped-call]

@@ -12,7 +12,7 @@ import torch
 
 from study.config.registry import Registry
 from study.tasks.clips.task import ENGINE
-from study.tasks.clips.training.state import Learner
+from study.tasks.clips.training.state import TrainState
 
 STORED = {
     1: {
@@ -68,7 +68,7 @@ def test_two_steps_give_the_numbers_that_this_engine_is_known_by(spec):
     request = replace(request, modules=("tiny_parts", "frail_parts"))
     registry = Registry(request.modules)
     dataset = registry.build("dataset", request.table("dataset"))
-    found = numbers_of(Learner.of(request, registry, dataset, torch.device("cpu")))
+    found = numbers_of(TrainState.of(request, registry, dataset, torch.device("cpu")))
     for name, values in STORED[ENGINE].items():
         assert found[name] == pytest.approx(values, abs=TOLERANCE), (
             f"{name}: the training loop computes other numbers than engine {ENGINE}. If that is intended, raise ENGINE "

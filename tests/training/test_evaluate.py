@@ -11,21 +11,21 @@ def not_an_epoch(epoch):
 
 
 def test_on_the_selection_clips_the_best_epoch_scores_what_training_said(spec, tmp_path):
-    request = spec(epochs=6, lr=3e-2, dataset={"noise": 90.0, "test_is_selection": True})
+    request = spec(epochs=6, lr=3e-2, dataset={"noise": 90.0, "test_is_validation": True})
     train(request, tmp_path, ignore)
     evaluate(request, tmp_path, not_an_epoch)
     trained = from_json(RunResult, (tmp_path / "result.json").read_bytes())
     tested = from_json(TestResult, (tmp_path / "test.json").read_bytes())
     assert trained.best_epoch < 6  # or the last weights would do as well
     best = trained.history[trained.best_epoch - 1]
-    assert tested.metrics == {**trained.selection, **best.diagnostics}
+    assert tested.metrics == {**trained.validation, **best.diagnostics}
     assert (tested.run, tested.examples) == (request.id, 60)
-    assert load(tmp_path / "test.npz").ids[0] == "selection-0"
+    assert load(tmp_path / "test.npz").ids[0] == "validation-0"
 
 
 def test_only_the_test_split_is_read(spec, tmp_path):
     train(spec(epochs=1), tmp_path, ignore)
-    evaluate(spec(epochs=1, dataset={"forbidden": ["train", "selection"]}), tmp_path, ignore)
+    evaluate(spec(epochs=1, dataset={"forbidden": ["train", "validation"]}), tmp_path, ignore)
     assert load(tmp_path / "test.npz").ids[0] == "test-0"
 
 

@@ -1,4 +1,4 @@
-"""Final trainings on train and selection clips together."""
+"""Final trainings on train and validation clips together."""
 
 from __future__ import annotations
 
@@ -9,21 +9,20 @@ import numpy as np
 import pytest
 from jobs import evaluate, ignore, train
 
-from study.config.compile import check as check_study
-from study.config.compile import compile_study
+from study.config.compile import compile_study, try_variants
 from study.config.registry import Registry
 from study.config.settings import settings
 from study.config.study import load
 from study.errors import InputError
 from study.records import RunResult, TestResult, from_json
 from study.tasks.clips.data.faces.dataset import Faces
-from study.tasks.clips.training.check import check
+from study.tasks.clips.training.check import try_one_batch
 from study.tasks.clips.training.state import learned
 
 
 @pytest.fixture
 def final(spec):
-    """Return a function that makes the request of a training on train and selection clips."""
+    """Return a function that makes the request of a training on train and validation clips."""
 
     def make(*, is_optimistic=False, **changes):
         dataset = {"name": "both", "per_class": 10, "is_optimistic": is_optimistic}
@@ -42,20 +41,20 @@ def dataset_of(request):
     return Registry(request.modules).build("dataset", request.table("dataset"))
 
 
-def test_the_clips_are_those_of_train_and_then_those_of_selection(final):
+def test_the_clips_are_those_of_train_and_then_those_of_validation(final):
     dataset = dataset_of(final())
-    both, train_clips, selection = (
+    both, train_clips, validation = (
         learned(dataset, None, "train+val"),
         dataset.split("train"),
-        dataset.split("selection"),
+        dataset.split("validation"),
     )
-    assert both.ids == train_clips.ids + selection.ids
-    assert both.sources == train_clips.sources + selection.sources
-    assert both.labels.tolist() == [*train_clips.labels, *selection.labels]
+    assert both.ids == train_clips.ids + validation.ids
+    assert both.sources == train_clips.sources + validation.sources
+    assert both.labels.tolist() == [*train_clips.labels, *validation.labels]
     chosen = np.array([31, 2, 59, 30, 29, 0])
     pixels = both.read(chosen, np.random.default_rng(1))
     for place, index in enumerate(chosen):
-        split, inside = (train_clips, index) if index < 30 else (selection, index - 30)
+        split, inside = (train_clips, index) if index < 30 else (validation, index - 30)
         alone = split.read(np.array([inside]), np.random.default_rng(1))
         assert np.array_equal(pixels[place], alone[0])
 
@@ -70,9 +69,9 @@ def test_nothing_is_selected_and_the_last_epoch_is_kept(final, tmp_path):
     told = []
     train(final(epochs=4), tmp_path, told.append)
     result = result_of(tmp_path)
-    assert (result.status, result.best_epoch, result.selection) == ("finished", 4, {})
-    assert [(epoch.epoch, epoch.selection) for epoch in told] == [(n, {}) for n in (1, 2, 3, 4)]
-    assert not (tmp_path / "selection.npz").exists()
+    assert (result.status, result.best_epoch, result.validation) == ("finished", 4, {})
+    assert [(epoch.epoch, epoch.validation) for epoch in told] == [(n, {}) for n in (1, 2, 3, 4)]
+    assert not (tmp_path / "validation.npz").exists()
     evaluate(final(epochs=4), tmp_path, ignore)
     assert from_json(TestResult, (tmp_path / "test.json").read_bytes()).examples == 30
 
@@ -110,7 +109,7 @@ def test_it_goes_on_after_a_kill_to_the_same_weights(final, tmp_path, ema):
 def test_a_divergence_is_a_result_here_too(final, tmp_path):
     train(final(lr=1e30, warmup_epochs=0.0), tmp_path, ignore)
     result = result_of(tmp_path)
-    assert (result.status, result.best_epoch, result.selection) == ("diverged", 0, {})
+    assert (result.status, result.best_epoch, result.validation) == ("diverged", 0, {})
     assert not (tmp_path / "weights.safetensors").exists()
 
 
@@ -119,14 +118,14 @@ def test_test_clips_are_never_trained_on(final, tmp_path):
     with pytest.raises(InputError, match="train on the test clips"):
         train(request, tmp_path, ignore)
     with pytest.raises(InputError, match="train on the test clips"):
-        check(request)
+        try_one_batch(request)
 
 
 STUDY = """
 title = "t"
 question = "Does it?"
 [base]
-dataset = { name = "faces", train_clips = 28, selection_clips = 14, test_clips = 14 }
+dataset = { name = "faces", train_clips = 28, validation_clips = 14, test_clips = 14 }
 backbone = "conv-tiny"
 [confirm]
 "train.fit" = "train+val"
@@ -141,9 +140,9 @@ reference = { "train.ema" = 0.0 }
 def test_a_study_that_would_train_on_test_clips_in_the_end_is_refused_before_it_begins(tmp_path, monkeypatch):
     (tmp_path / "s.toml").write_text(STUDY)
     study = compile_study(load(tmp_path / "s.toml"), settings(tmp_path), "cpu")
-    check_study(study)
+    try_variants(study)
     monkeypatch.setattr(Faces, "is_optimistic", True)
     with pytest.raises(
         InputError, match=r"s\.toml: variant .*: train\.fit: 'train\+val' would train on the test clips"
     ):
-        check_study(study)
+        try_variants(study)

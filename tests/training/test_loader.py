@@ -70,7 +70,7 @@ def test_a_training_ends_the_same_with_loader_workers(spec, tmp_path, workers):
         train(run, tmp_path / name, lambda epoch: None)
     weights = [(tmp_path / name / "weights.safetensors").read_bytes() for name in ("alone", "helped")]
     assert weights[0] == weights[1]
-    predictions = [load(tmp_path / name / "selection.npz").logits for name in ("alone", "helped")]
+    predictions = [load(tmp_path / name / "validation.npz").logits for name in ("alone", "helped")]
     np.testing.assert_array_equal(*predictions)
 
 

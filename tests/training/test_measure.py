@@ -14,7 +14,7 @@ from study.tasks.clips.data.contract import ClipShape
 from study.tasks.clips.measures.measure import observe
 from study.tasks.clips.nets.ifdd.network import build_network
 
-FACES = {"train_clips": 32, "selection_clips": 14, "test_clips": 70, "clips_per_person": 14, "frames": 8}
+FACES = {"train_clips": 32, "validation_clips": 14, "test_clips": 70, "clips_per_person": 14, "frames": 8}
 
 
 def ifdd(registry, splitter="issm", **parts):

@@ -8,7 +8,7 @@ from scipy import stats
 
 from study.tasks.clips.nets.contract import Output
 from study.tasks.clips.nets.ifdd.losses import CrossEntropyContext
-from study.tasks.clips.training.mixup import Mixing, patched
+from study.tasks.clips.training.mixup import Mixup, patched
 
 CLASSES = 5
 LABELS = torch.tensor([0, 1, 2, 3, 4, 0])
@@ -30,13 +30,13 @@ def replaced(given, mixed):
 
 def test_nothing_is_mixed_unless_asked_for():
     given = clips()
-    for mixing in (Mixing(0, 0, 1.0), Mixing(0.8, 1.0, 0.0)):
+    for mixing in (Mixup(0, 0, 1.0), Mixup(0.8, 1.0, 0.0)):
         mixed, targets = mixing(given, LABELS, CLASSES, 1)
         assert mixed is given
         assert targets is LABELS
 
 
-@pytest.mark.parametrize("mixing", [Mixing(0.8, 0, 1.0), Mixing(0, 1.0, 1.0), Mixing(0.8, 1.0, 1.0)])
+@pytest.mark.parametrize("mixing", [Mixup(0.8, 0, 1.0), Mixup(0, 1.0, 1.0), Mixup(0.8, 1.0, 1.0)])
 def test_targets_are_shares_of_the_two_classes_that_sum_to_one(mixing):
     for seed in range(20):
         _, targets = mixing(clips(), LABELS, CLASSES, seed)
@@ -48,7 +48,7 @@ def test_targets_are_shares_of_the_two_classes_that_sum_to_one(mixing):
 def test_mixup_blends_pixels_as_it_blends_targets():
     given = clips()
     for seed in range(10):
-        mixed, targets = Mixing(0.8, 0, 1.0)(given, LABELS, CLASSES, seed)
+        mixed, targets = Mixup(0.8, 0, 1.0)(given, LABELS, CLASSES, seed)
         kept = kept_of(targets)
         torch.testing.assert_close(mixed, kept * given + (1 - kept) * given.flip(0), rtol=0, atol=1e-6)
 
@@ -56,7 +56,7 @@ def test_mixup_blends_pixels_as_it_blends_targets():
 def test_the_share_of_a_target_is_the_area_that_cutmix_leaves_and_the_box_is_the_same_in_every_frame():
     given = clips()
     for seed in range(20):
-        mixed, targets = Mixing(0, 1.0, 1.0)(given, LABELS, CLASSES, seed)
+        mixed, targets = Mixup(0, 1.0, 1.0)(given, LABELS, CLASSES, seed)
         other = replaced(given, mixed)
         assert (other == other[:1, :1]).all()
         assert kept_of(targets) == pytest.approx(1 - other[0, 0].float().mean().item(), abs=1e-6)
@@ -77,7 +77,7 @@ def test_a_box_is_a_rectangle_of_the_asked_area_and_is_cut_off_at_the_borders():
 
 def test_proportions_follow_the_asked_beta_distribution():
     shares = [
-        kept_of(Mixing(0.8, 0, 1.0)(clips(height=1, width=1), LABELS, CLASSES, n)[1]) for n in range(500)
+        kept_of(Mixup(0.8, 0, 1.0)(clips(height=1, width=1), LABELS, CLASSES, n)[1]) for n in range(500)
     ]
     assert stats.kstest(shares, stats.beta(0.8, 0.8).cdf).pvalue > 0.01
 
@@ -86,7 +86,7 @@ def test_half_of_the_mixed_batches_are_cut_where_both_are_asked_for():
     given = clips(height=8, width=8)
     ways = []
     for seed in range(600):
-        mixed, targets = Mixing(0.8, 1.0, 0.6)(given, LABELS, CLASSES, seed)
+        mixed, targets = Mixup(0.8, 1.0, 0.6)(given, LABELS, CLASSES, seed)
         if targets is not LABELS:
             ways.append(bool((mixed == given).any() or torch.equal(mixed, given.flip(0))))
     assert len(ways) / 600 == pytest.approx(0.6, abs=0.06)  # 3 standard errors
@@ -94,7 +94,7 @@ def test_half_of_the_mixed_batches_are_cut_where_both_are_asked_for():
 
 
 def test_the_seed_decides_and_the_global_generators_have_no_say():
-    given, mixing = clips(), Mixing(0.8, 1.0, 1.0)
+    given, mixing = clips(), Mixup(0.8, 1.0, 1.0)
     torch.manual_seed(1)
     first, targets = mixing(given, LABELS, CLASSES, 3)
     torch.manual_seed(2)
@@ -115,14 +115,14 @@ def test_variants_with_other_alphas_mix_the_same_batches_in_the_same_way():
             found.append(None if targets is LABELS else bool(cut))
         return found
 
-    assert ways(Mixing(0.8, 1.0, 0.5)) == ways(Mixing(1.5, 0.9, 0.5))
+    assert ways(Mixup(0.8, 1.0, 0.5)) == ways(Mixup(1.5, 0.9, 0.5))
 
 
 def test_a_batch_stays_as_it_was_given():
     given = clips()
     before = given.clone()
     for seed in range(4):
-        Mixing(0.8, 1.0, 1.0)(given, LABELS, CLASSES, seed)
+        Mixup(0.8, 1.0, 1.0)(given, LABELS, CLASSES, seed)
     assert torch.equal(given, before)
 
 

@@ -12,7 +12,7 @@ from study.config.registry import Registry
 from study.records import Measurement, Profile, RunResult, TestResult, from_json
 from study.tasks.clips.training.optimizers import torch_optim
 from study.tasks.clips.training.precision import forward
-from study.tasks.clips.training.state import Learner
+from study.tasks.clips.training.state import TrainState
 
 
 @pytest.fixture
@@ -34,13 +34,13 @@ def result_of(folder):
 def learner_of(request):
     registry = Registry(request.modules)
     dataset = registry.build("dataset", request.table("dataset"))
-    return Learner.of(request, registry, dataset, torch.device("cpu"))
+    return TrainState.of(request, registry, dataset, torch.device("cpu"))
 
 
 def test_a_network_that_returns_plain_logits_is_trained_tested_measured_and_profiled(open_spec, tmp_path):
     request = open_spec(epochs=8)
     train(request, tmp_path)
-    assert result_of(tmp_path).selection["war"] > 0.9
+    assert result_of(tmp_path).validation["war"] > 0.9
     evaluate(request, tmp_path)
     tested = from_json(TestResult, (tmp_path / "test.json").read_bytes())
     assert list(tested.metrics) == ["war", "uar", "loss"]
@@ -99,10 +99,10 @@ def test_a_minimized_metric_chooses_the_epoch_with_the_lowest_value(open_spec, t
     )
     train(request, tmp_path)
     result = result_of(tmp_path)
-    values = [epoch.selection["surprise"] for epoch in result.history]
+    values = [epoch.validation["surprise"] for epoch in result.history]
     assert result.best_epoch == values.index(min(values)) + 1 > 1
     assert values == pytest.approx([epoch.diagnostics["loss"] for epoch in result.history], rel=1e-5)
-    assert set(result.selection) == {"war", "uar", "surprise"}
+    assert set(result.validation) == {"war", "uar", "surprise"}
 
 
 def test_accumulated_parts_give_the_gradient_of_the_whole_batch(spec):
@@ -134,7 +134,7 @@ def test_bf16_keeps_weights_and_logits_in_fp32_and_still_learns(open_spec, tmp_p
         output.logits, output.logits.bfloat16().float()
     )  # computed in bf16, widened for the loss
     train(request, tmp_path)
-    assert result_of(tmp_path).selection["war"] > 0.9
+    assert result_of(tmp_path).validation["war"] > 0.9
     evaluate(request, tmp_path)
 
 
@@ -144,6 +144,6 @@ def test_every_precision_learns_and_repeats_itself_on_a_gpu(open_spec, tmp_path,
     request = open_spec(epochs=8, precision=precision, device="cuda")
     for name in "ab":
         train(request, tmp_path / name)
-    assert result_of(tmp_path / "a").selection["war"] > 0.9
+    assert result_of(tmp_path / "a").validation["war"] > 0.9
     weights = [(tmp_path / name / "weights.safetensors").read_bytes() for name in "ab"]
     assert weights[0] == weights[1]

@@ -20,7 +20,7 @@ title = "t"
 question = "Does it?"
 recipe = "{}"
 [base]
-dataset = {{ name = "faces", train_clips = 48, selection_clips = 14, test_clips = 14 }}
+dataset = {{ name = "faces", train_clips = 48, validation_clips = 14, test_clips = 14 }}
 network = {{ name = "ifdd", stages = [2] }}
 backbone = "conv-tiny"
 splitter = "issm"

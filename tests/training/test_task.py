@@ -12,7 +12,7 @@ from study.config.registry import Registry
 from study.errors import InputError
 from study.tasks.clips.task import ENGINE
 
-FACES = {"name": "faces", "train_clips": 28, "selection_clips": 14, "test_clips": 21}
+FACES = {"name": "faces", "train_clips": 28, "validation_clips": 14, "test_clips": 21}
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def test_data_are_described_with_sizes_chance_and_their_limits(task):
     dataset = registry.build("dataset", table)
     labels = dataset.split("test").labels
     assert (info.name, info.digest, info.folds, info.noun) == ("faces", dataset.digest, (), "clip")
-    assert [(s.train, s.selection, s.test, s.trained) for s in info.sizes] == [(28, 14, 21, 42)]
+    assert [(s.train, s.validation, s.test, s.trained) for s in info.sizes] == [(28, 14, 21, 42)]
     assert info.chance["uar"] == 1 / 7
     assert info.chance["war"] == pytest.approx(np.bincount(labels).max() / 21)
     assert (info.chance["top-k"], info.chance["top-k(k=3)"]) == (2 / 7, 3 / 7)

@@ -11,7 +11,7 @@ from study.errors import StudyError
 from study.ledger.predictions import load
 from study.records import Epoch, RunResult, TestResult, from_json
 from study.tasks.clips.training.batches import shuffled
-from study.tasks.clips.training.state import Learner
+from study.tasks.clips.training.state import TrainState
 
 
 def result_of(folder):
@@ -44,14 +44,14 @@ def clips_shown(spec, folder):
 def learner_of(spec):
     registry = Registry(spec.modules)
     dataset = registry.build("dataset", spec.table("dataset"))
-    return Learner.of(spec, registry, dataset, torch.device("cpu"))
+    return TrainState.of(spec, registry, dataset, torch.device("cpu"))
 
 
 def test_a_training_learns_and_leaves_a_whole_record(spec, tmp_path):
     seen: list[Epoch] = []
     result = run(spec(epochs=8), tmp_path, seen.append)
     assert result.status == "finished"
-    assert result.selection["war"] > 0.9
+    assert result.validation["war"] > 0.9
     assert [epoch.epoch for epoch in seen] == [1, 2, 3, 4, 5, 6, 7, 8]
     assert result.history == tuple(seen)
     assert (
@@ -62,17 +62,17 @@ def test_a_training_learns_and_leaves_a_whole_record(spec, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "history.json",
         "result.json",
-        "selection.npz",
+        "validation.npz",
         "weights.safetensors",
     ]
 
 
 def test_the_kept_predictions_are_those_that_the_selection_metrics_tell_of(spec, tmp_path):
     result = run(spec(dataset={"noise": 90.0}), tmp_path)
-    kept = load(tmp_path / "selection.npz")
-    assert kept.ids[:2].tolist() == ["selection-0", "selection-1"]
+    kept = load(tmp_path / "validation.npz")
+    assert kept.ids[:2].tolist() == ["validation-0", "validation-1"]
     assert kept.sources[:2].tolist() == ["person-0", "person-1"]
-    assert (kept.logits.argmax(1) == kept.labels).mean() == pytest.approx(result.selection["war"])
+    assert (kept.logits.argmax(1) == kept.labels).mean() == pytest.approx(result.validation["war"])
 
 
 def test_the_test_split_is_never_read(spec, tmp_path):
@@ -82,11 +82,11 @@ def test_the_test_split_is_never_read(spec, tmp_path):
 @pytest.mark.parametrize("metric", ["war", "uar", "macro-f1"])
 def test_the_epoch_with_the_highest_primary_metric_is_kept(spec, tmp_path, metric):
     result = run(spec(epochs=6, lr=3e-2, dataset={"noise": 90.0}, metric=metric), tmp_path)
-    values = [epoch.selection[metric] for epoch in result.history]
+    values = [epoch.validation[metric] for epoch in result.history]
     assert len(set(values)) > 1
     assert values[result.best_epoch - 1] == max(values)
     assert result.best_epoch == values.index(max(values)) + 1
-    assert result.selection == result.history[result.best_epoch - 1].selection
+    assert result.validation == result.history[result.best_epoch - 1].validation
 
 
 def test_on_ties_the_earliest_epoch_is_kept(spec, tmp_path):
@@ -95,9 +95,9 @@ def test_on_ties_the_earliest_epoch_is_kept(spec, tmp_path):
 
 def test_the_same_request_gives_the_same_numbers_and_weights(spec, tmp_path):
     first, second = run(spec(), tmp_path / "a"), run(spec(), tmp_path / "b")
-    assert first.selection == second.selection
+    assert first.validation == second.validation
     assert [e.train_loss for e in first.history] == [e.train_loss for e in second.history]
-    for name in ("weights.safetensors", "selection.npz"):
+    for name in ("weights.safetensors", "validation.npz"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
 
 
@@ -223,10 +223,10 @@ def test_averaging_leaves_training_alone_and_decides_what_is_selected(spec, tmp_
     plain, averaged = (run(spec(ema=ema), tmp_path / str(ema)) for ema in (0.0, 0.9))
     assert [e.train_loss for e in plain.history] == [e.train_loss for e in averaged.history]
     assert [e.diagnostics["loss"] for e in plain.history] != [e.diagnostics["loss"] for e in averaged.history]
-    evaluated = spec(ema=0.9, dataset={"test_is_selection": True})
+    evaluated = spec(ema=0.9, dataset={"test_is_validation": True})
     evaluate(evaluated, tmp_path / "0.9", ignore)
     tested = from_json(TestResult, (tmp_path / "0.9" / "test.json").read_bytes())
-    assert {name: tested.metrics[name] for name in averaged.selection} == averaged.selection
+    assert {name: tested.metrics[name] for name in averaged.validation} == averaged.validation
 
 
 @pytest.mark.parametrize("clip_norm", [0.0, 1.0])
@@ -234,7 +234,7 @@ def test_a_divergence_is_a_result_and_not_an_exception(spec, tmp_path, clip_norm
     seen = []
     result = run(spec(lr=1e30, warmup_epochs=0.0, clip_norm=clip_norm), tmp_path, seen.append)
     assert result.status == "diverged"
-    assert (result.best_epoch, result.selection, result.has_weights) == (0, {}, False)
+    assert (result.best_epoch, result.validation, result.has_weights) == (0, {}, False)
     assert list(result.history) == seen
     assert not (tmp_path / "weights.safetensors").exists()
 
@@ -275,7 +275,7 @@ def test_shuffled_labels_keep_the_class_counts_and_depend_on_the_seed():
 
 def test_shuffled_labels_leave_nothing_to_learn(spec, tmp_path):
     found = [
-        run(spec(seed=seed, epochs=8, labels="shuffled"), tmp_path / str(seed)).history[-1].selection["war"]
+        run(spec(seed=seed, epochs=8, labels="shuffled"), tmp_path / str(seed)).history[-1].validation["war"]
         for seed in range(8)
     ]
     assert np.mean(found) < 0.6  # 1/3 by chance, the true labels give more than 0.9
@@ -290,5 +290,5 @@ def test_a_gpu_that_is_not_there_is_an_error_and_not_a_cpu(spec, tmp_path, monke
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU that torch can use")
 def test_a_gpu_trains_and_repeats_itself(spec, tmp_path):
     first, second = (run(spec(device="cuda"), tmp_path / name) for name in "ab")
-    assert first.selection == second.selection
+    assert first.validation == second.validation
     assert first.machine.hardware == torch.cuda.get_device_name()

@@ -24,7 +24,7 @@ class Tiny:
     per_class: int
     noise: float
     forbidden: list[str]
-    test_is_selection: bool
+    test_is_validation: bool
 
     classes = ("joy", "fear", "calm")
     shape = ClipShape(1, 2, 4, 4)
@@ -33,7 +33,7 @@ class Tiny:
 
     def split(self, name, fold=None):
         assert name not in self.forbidden, f"the {name} split was read"
-        stream = "selection" if name == "test" and self.test_is_selection else name
+        stream = "validation" if name == "test" and self.test_is_validation else name
         random = np.random.default_rng(seed_of(stream))
         labels = np.repeat(np.arange(3), self.per_class)
         pixels = 128 + self.noise * random.standard_normal((len(labels), *self.shape))
@@ -58,10 +58,10 @@ def tiny(
     per_class: Annotated[int, Range(1), "clips of each class in each split"] = 20,
     noise: Annotated[float, Range(0), "deviation in grey levels"] = 30.0,
     forbidden: Annotated[list[str], "splits that must not be read"] = [],  # noqa: B006
-    test_is_selection: Annotated[bool, "hand out the selection clips as test"] = False,
+    test_is_validation: Annotated[bool, "hand out the validation clips as test"] = False,
 ):
     """Clips with one bright row a class."""
-    return Tiny(per_class, noise, forbidden, test_is_selection)
+    return Tiny(per_class, noise, forbidden, test_is_validation)
 
 
 class TwoLayers(nn.Module):

@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import Any
 
 from study.config.tables import Table, assign, leaves, read_toml
-from study.errors import InputError, listing, nearest
+from study.errors import InputError, nearest, quoted
 
 FOLDER = Path(__file__).parent
 
@@ -28,23 +28,23 @@ class Recipe:
     values: Mapping[str, Any]
 
 
-def recipe(name: Any, where: str, home: Path = Path()) -> Recipe:
+def recipe(name: Any, where: str, root: Path = Path()) -> Recipe:
     """Return a recipe by its name, or by the path of a TOML file.
 
     Args:
         name: A name, or a path that ends in ``.toml``.
         where: File and key, for messages.
-        home: The folder that a path is relative to: that of the study file.
+        root: The folder that a path is relative to: that of the study file.
 
     Raises:
         InputError: No such recipe (the nearest one is named), no such file, or one that is no recipe.
     """
     if isinstance(name, str) and name.endswith(".toml"):
-        return _read(home / Path(name).expanduser())
+        return _read(root / Path(name).expanduser())
     if not isinstance(name, str) or name not in RECIPES:
         near = nearest(name, RECIPES) if isinstance(name, str) else ""
         raise InputError(
-            f"{where}: unknown recipe {name!r}.{near} Allowed: {listing(RECIPES)}, or the path of a TOML file."
+            f"{where}: unknown recipe {name!r}.{near} Allowed: {quoted(RECIPES)}, or the path of a TOML file."
         )
     return RECIPES[name]
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from study.records import DataInfo, Published, PublishedFolds, PublishedResult
+from study.records import DataInfo, PublishedFolds, PublishedResult, PublishedTable
 
 FILE = Path(__file__).with_name("published.toml")
 RESULTS = ("dfew", "ferv39k", "mafw")
@@ -22,13 +22,13 @@ REMARK = (
 )
 
 
-def published(info: DataInfo, classes: int, is_procedural: bool) -> Published | None:
+def published(info: DataInfo, classes: int, is_synthetic: bool) -> PublishedTable | None:
     """Return what was published on a study's data set.
 
     Args:
         info: The data set.
         classes: How many classes it has.
-        is_procedural: Whether a program drew its clips.
+        is_synthetic: Whether a program drew its clips.
 
     Returns:
         None where it is none of the benchmarks: by its name, by its classes (MAFW has another task, of compound
@@ -36,17 +36,17 @@ def published(info: DataInfo, classes: int, is_procedural: bool) -> Published | 
     """
     table = tomllib.loads(FILE.read_text(encoding="utf-8"))
     benchmark = table["benchmarks"].get(info.name)
-    if benchmark is None or is_procedural or classes != benchmark["classes"]:
+    if benchmark is None or is_synthetic or classes != benchmark["classes"]:
         return None
     if any(info.facts.get(name, fact) != fact for name, fact in benchmark.get("facts", {}).items()):
         return None
     rows = [row for row in table["rows"] if info.name in row or not any(key in row for key in RESULTS)]
     first = info.sizes[0]
-    selection = 0 if info.is_optimistic else first.selection
-    return Published(
+    validation = 0 if info.is_optimistic else first.validation
+    return PublishedTable(
         title=benchmark["title"],
         examples=benchmark["clips"],
-        examples_here=first.train + selection + first.test,
+        examples_here=first.train + validation + first.test,
         metrics=tuple(LABELS.values()),
         fold_metric=LABELS["war"],
         remark=REMARK,

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
 
 from study.config.registry import Registry, component
-from study.errors import InputError, listing
+from study.errors import InputError, quoted
 from study.metrics import Metric
 from study.records import DataInfo, Measurement, Profile, RunSpec, SplitSizes
 from study.task import Config, Kind, Run, Select, Sources, Task
@@ -28,8 +28,8 @@ SYNTHETIC = (
     "real faces; run the study on a real data set before you conclude anything about those."
 )
 FINAL = {
-    "train": "trained on the train split, the epoch that is best on the selection split is tested",
-    "train+val": "trained on the train and selection splits for all epochs, the last one is tested (train+val)",
+    "train": "trained on the train split, the epoch that is best on the validation split is tested",
+    "train+val": "trained on the train and validation splits for all epochs, the last one is tested (train+val)",
 }
 """What a repetition's final training is trained on, by ``train.fit``."""
 DEFAULT_K = 2
@@ -165,7 +165,7 @@ class ClipsTask:
             is_optimistic=dataset.is_optimistic,
             skipped=tuple(dataset.skipped),
         )
-        found = published(info, classes=classes, is_procedural=dataset.is_procedural)
+        found = published(info, classes=classes, is_synthetic=dataset.is_synthetic)
         return replace(info, published=found)
 
     def sources(self, config: Config) -> Sources:
@@ -203,9 +203,9 @@ class ClipsTask:
 
     def check(self, run: RunSpec) -> None:
         """Take one step of a run's network on random clips; InputError says what does not fit."""
-        from study.tasks.clips.training.check import check
+        from study.tasks.clips.training.check import try_one_batch
 
-        check(run)
+        try_one_batch(run)
 
     def check_search(self, config: Config, space: Sequence[str], where: str) -> None:
         """Raise InputError where a search would have nothing to judge its trials by.
@@ -217,7 +217,7 @@ class ClipsTask:
         """
         if config["train"]["fit"] == "train+val" or "train.fit" in space:
             raise InputError(
-                f"{where}: train.fit: 'train+val' trains on the selection split, so the search has nothing to judge "
+                f"{where}: train.fit: 'train+val' trains on the validation split, so the search has nothing to judge "
                 "its trials by. Set train.fit = 'train+val' under [confirm] to train on it once the search is over."
             )
 
@@ -238,7 +238,7 @@ class ClipsTask:
                 known = dataset.split("test", next(iter(dataset.folds), None)).truth
                 if missing := set(needed) - set(known):
                     raise InputError(
-                        f"{where}: the measure {name!r} needs a data set whose clips' true {listing(sorted(missing))} "
+                        f"{where}: the measure {name!r} needs a data set whose clips' true {quoted(sorted(missing))} "
                         "is known, such as 'faces'. Leave it out, or measure it in a study on such a data set."
                     )
             module = self.registry.get("measure", name).module
@@ -277,9 +277,9 @@ def _counts(module: str) -> bool:
 
 
 def _sizes(dataset: Dataset, fold: int | None, fit: str) -> SplitSizes:
-    names: tuple[Split, ...] = ("train", "selection", "test")
-    train, selection, test = (len(dataset.split(name, fold).labels) for name in names)
-    return SplitSizes(train, selection, test, trained=train + (selection if fit == "train+val" else 0))
+    names: tuple[Split, ...] = ("train", "validation", "test")
+    train, validation, test = (len(dataset.split(name, fold).labels) for name in names)
+    return SplitSizes(train, validation, test, trained=train + (validation if fit == "train+val" else 0))
 
 
 def _chance(dataset: Dataset) -> dict[str, float]:
@@ -302,5 +302,5 @@ def _warnings(dataset: Dataset) -> Iterator[str]:
         )
     if doubts := dataset.facts.get("doubtful labels"):
         yield f"Labels of the data set may be misspelt, and their clips be in classes of their own: {doubts}"
-    if dataset.is_procedural:
+    if dataset.is_synthetic:
         yield SYNTHETIC

@@ -36,7 +36,7 @@ def watched(run: Run, options: Options) -> Iterator[None]:
     try:
         yield
     finally:
-        places = {options.home_folder.resolve(), options.code.resolve()}
+        places = {options.root_folder.resolve(), options.code.resolve()}
         skipped = {(options.code / name).resolve() for name in (*options.outputs, "reports")}
         skipped |= {run.folder.resolve().parent, *(p / "runs" for p in run.folder.resolve().parents)}
         files = [str(found) for place in places for found in _changed(place, skipped, began)]
@@ -44,7 +44,7 @@ def watched(run: Run, options: Options) -> Iterator[None]:
         _write(path, began, time.time(), files, shared)
         for other, name in shared:
             run.warn(
-                f"{os.path.relpath(name, options.home_folder)} was written by several runs, such as {other}: what one "
+                f"{os.path.relpath(name, options.root_folder)} was written by several runs, such as {other}: what one "
                 "run left may have changed another. Runs must write to run.folder alone."
             )
 

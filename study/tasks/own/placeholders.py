@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from study.errors import InputError, listing, nearest
+from study.errors import InputError, nearest, quoted
 
 GIVEN = ("seed", "fold", "folder", "checkpoint", "weights", "config")
 """Placeholders that the harness fills in; no configuration may have keys of these names."""
@@ -132,7 +132,7 @@ def check_placeholders(
                 allowed = [*keys, *GIVEN]
                 raise InputError(
                     f"{where}: the placeholder {{{key}}} names no key.{nearest(key, allowed)} "
-                    f"Allowed: {listing(allowed)}."
+                    f"Allowed: {quoted(allowed)}."
                 )
             named.add(key)
     if reads_config or "config" in named:

@@ -38,13 +38,13 @@ class Reference:
     Args:
         text: ``module:function``.
         key: The key that names it, such as ``task.function``, for messages.
-        home: Folder in which modules are looked for first.
+        root: Folder in which modules are looked for first.
         parameters: Names of what the function is called with, in order.
     """
 
     text: str
     key: str
-    home: Path
+    root: Path
     parameters: tuple[str, ...]
 
     def __post_init__(self) -> None:
@@ -106,8 +106,8 @@ class Reference:
             UserImportError: The module raises when it is imported.
             InputError: It has no such function, or one with other parameters.
         """
-        if sys.path[:1] != [str(self.home)]:
-            sys.path.insert(0, str(self.home))
+        if sys.path[:1] != [str(self.root)]:
+            sys.path.insert(0, str(self.root))
         try:
             module = importlib.import_module(self.module)
         except (Exception, SystemExit) as error:
@@ -143,18 +143,18 @@ class Reference:
 
     def _source(self) -> Path:
         *folders, last = self.module.split(".")
-        for root in (str(self.home), *sys.path):
+        for root in (str(self.root), *sys.path):
             below = Path(root or ".", *folders)
             for path in (below / f"{last}.py", below / last / "__init__.py"):
                 if path.is_file():
                     return path
         if (installed := module_path(self.module)) is not None:  # as editable installs are
             return installed
-        beside = [path.stem for path in self.home.joinpath(*folders).glob("*.py")]
-        beside += [path.parent.name for path in self.home.joinpath(*folders).glob("*/__init__.py")]
+        beside = [path.stem for path in self.root.joinpath(*folders).glob("*.py")]
+        beside += [path.parent.name for path in self.root.joinpath(*folders).glob("*/__init__.py")]
         near = nearest(last, beside)
         raise InputError(
-            f"{self.key}: no module {self.module!r} below {self.home} or on the Python path.{near}"
+            f"{self.key}: no module {self.module!r} below {self.root} or on the Python path.{near}"
         )
 
     def _wrong(self, what: str, where: str = "") -> InputError:
@@ -170,7 +170,7 @@ def check_imports(references: Iterable[Reference], env: Mapping[str, str]) -> No
     Raises:
         UserImportError: Why one cannot be imported, or is not declared as it must be.
     """
-    asked = [[r.text, r.key, str(r.home), list(r.parameters)] for r in references]
+    asked = [[r.text, r.key, str(r.root), list(r.parameters)] for r in references]
     question = json.dumps([sys.path, asked])
     if question in _LOADABLE:
         return
@@ -202,9 +202,9 @@ sys.path[:] = path
 from study.errors import InputError
 from study.tasks.own.references import Reference
 problems = []
-for text, key, home, parameters in asked:
+for text, key, root, parameters in asked:
     try:
-        Reference(text, key, pathlib.Path(home), tuple(parameters)).load()
+        Reference(text, key, pathlib.Path(root), tuple(parameters)).load()
     except InputError as error:
         problems = [[str(error), getattr(error, "detail", "")]]
         break

@@ -116,9 +116,9 @@ class OwnTask:
             )
         if not self.options.data:
             return DataInfo("not tracked", "", folds=self.folds, chance=chance)
-        home = self.options.home_folder
-        named = dict(matched(self.options.data, home, "task.data"))
-        digests = _digests(named, home / DIGESTS, progress)
+        root = self.options.root_folder
+        named = dict(matched(self.options.data, root, "task.data"))
+        digests = _digests(named, root / DIGESTS, progress)
         size = sum(path.stat().st_size for path in named.values())
         facts = {"Files": f"{len(named)}, {size / 1e6:.3g} MB"}
         return DataInfo("declared data", digest(digests), folds=self.folds, chance=chance, facts=facts)
@@ -295,17 +295,17 @@ def plain(value: Any) -> Any:
     return [plain(below) for below in value] if isinstance(value, list | tuple) else value
 
 
-def matched(patterns: Iterable[str], home: Path, key: str) -> Iterator[tuple[str, Path]]:
+def matched(patterns: Iterable[str], root: Path, key: str) -> Iterator[tuple[str, Path]]:
     """Yield the files that patterns match, a folder standing for all below it, by a name free of this machine."""
     found: dict[str, Path] = {}
     for pattern in patterns:
         parts = Path(pattern).parts
-        fixed = Path(*parts[: _first_magic(parts)]) if Path(pattern).is_absolute() else home
-        matches = sorted(glob.glob(str(home / pattern), recursive=True))  # noqa: PTH207 - absolute ones too
+        fixed = Path(*parts[: _first_magic(parts)]) if Path(pattern).is_absolute() else root
+        matches = sorted(glob.glob(str(root / pattern), recursive=True))  # noqa: PTH207 - absolute ones too
         below = [path for match in matches for path in (Path(match), *sorted(Path(match).rglob("*")))]
         files = [path for path in below if path.is_file()]
         if not files:
-            raise InputError(f"{key}: {pattern!r} matches no file. It is relative to {home}.")
+            raise InputError(f"{key}: {pattern!r} matches no file. It is relative to {root}.")
         found |= {os.path.relpath(path, fixed.parent if fixed.is_file() else fixed): path for path in files}
     yield from sorted(found.items())
 

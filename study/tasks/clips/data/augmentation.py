@@ -18,7 +18,7 @@ from torch import Tensor
 from study.config.registry import Range, component
 from study.errors import InputError
 
-Augment = Callable[[Tensor, torch.Generator], Tensor]
+Transform = Callable[[Tensor, torch.Generator], Tensor]
 
 DRAWN = ("flip", "area", "aspect", "top", "left", "brightness", "contrast", "saturation", "hue")
 """What is drawn for a clip, in this order and whatever the strengths: so variants share their draws."""
@@ -27,7 +27,7 @@ LUMA = (0.299, 0.587, 0.114)
 
 
 @component("augmentation")
-def none() -> Augment:
+def none() -> Transform:
     """Training clips as they are."""
     return unchanged
 
@@ -99,7 +99,7 @@ class Standard:
 
 
 @component("augmentation")
-def standard(*, augment: Standard) -> Augment:
+def standard(*, augment: Standard) -> Transform:
     """Random flip, crop and colour, drawn once a clip; grey clips have no saturation and no hue to change."""
     if augment.scale_low > augment.scale_high:
         raise InputError(

@@ -13,13 +13,13 @@ from typing import Any, Literal
 
 from study.errors import InputError, StudyError
 from study.tasks.clips.data.contract import Dataset, Split
-from study.tasks.clips.data.files.frames import IMAGES, Verdict, find
-from study.tasks.clips.data.files.listing import Entry, Fold, Left, Official
+from study.tasks.clips.data.files.frames import IMAGES, ClipCheck, find
+from study.tasks.clips.data.files.listing import Entry, Fold, Official, SkippedRow
 from study.tasks.clips.data.files.packs import Pack
 from study.tasks.clips.data.sets.recorded import Progress, Raw, Recorded
 
 SCHEMA = 1
-SPLITS: tuple[Split, ...] = ("train", "selection", "test")
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 WIDEST_TABLE = 12
 """Classes that go side by side."""
 NAMED = 5
@@ -63,7 +63,7 @@ class Count:
     split: Split
     clips: int
     official: int | None
-    """Of train, selection clips among them, and of test; None where no official count is known."""
+    """Of train, validation clips among them, and of test; None where no official count is known."""
     classes: Mapping[str, int]
 
 
@@ -125,7 +125,7 @@ class Report:
         return {"schema": SCHEMA, "sound": self.is_sound, **told, **remarks}
 
 
-def check(
+def check_dataset(
     name: str, build: Callable[[bool], Dataset], *, skip_bad: bool = False, progress: Progress | None = None
 ) -> Report:
     """Read all of a data set once and return what is wrong with it, the worst first.
@@ -227,9 +227,9 @@ def _recorded(data: Recorded, skip_bad: bool, progress: Progress | None) -> Repo
     )
 
 
-def _lists(left: Sequence[Left], skip_bad: bool) -> Found:
+def _lists(left: Sequence[SkippedRow], skip_bad: bool) -> Found:
     """Yield what is wrong in lists, one remark for each sort of mistake."""
-    sorts: dict[str, list[Left]] = defaultdict(list)
+    sorts: dict[str, list[SkippedRow]] = defaultdict(list)
     for row in left:
         sorts[re.sub(r"'[^']*'|\S*\d\S*", "…", row.reason)].append(row)
     for rows in sorts.values():
@@ -237,7 +237,7 @@ def _lists(left: Sequence[Left], skip_bad: bool) -> Found:
         yield Remark(not skip_bad, "lists", what, tuple(map(str, rows)))
 
 
-def _unusable(data: Recorded, verdicts: Mapping[str, Verdict], skip_bad: bool) -> Found:
+def _unusable(data: Recorded, verdicts: Mapping[str, ClipCheck], skip_bad: bool) -> Found:
     """Yield what is missing, empty or unreadable."""
     entries = data.listing.entries
     named: dict[Kind, list[str]] = defaultdict(list)
@@ -267,7 +267,7 @@ def _kind_of(path: Path) -> Kind:
         return "unreadable"
 
 
-def _repacked(data: Recorded, packed: Mapping[str, Verdict], progress: Progress | None) -> Found:
+def _repacked(data: Recorded, packed: Mapping[str, ClipCheck], progress: Progress | None) -> Found:
     """Compare a pack with the files it was made from, where they are still there."""
     source, listing = data.source, data.listing
     if not isinstance(source, Pack) or not listing.footage.is_dir():
@@ -284,7 +284,7 @@ def _repacked(data: Recorded, packed: Mapping[str, Verdict], progress: Progress 
         yield Remark(True, "pack", what, tuple(other))
 
 
-def _duplicates(data: Recorded, sound: Mapping[str, Verdict]) -> Found:
+def _duplicates(data: Recorded, sound: Mapping[str, ClipCheck]) -> Found:
     """Yield clips of one content: in train and test, with two labels, or simply twice."""
     same: dict[str, list[str]] = defaultdict(list)
     for i, verdict in sound.items():
@@ -321,7 +321,7 @@ def _official(data: Recorded, skip_bad: bool) -> Found:
         return
     named = []
     for fold, parts in data.listing.folds.items():
-        own = (len(parts["train"]) + len(parts.get("selection", ())), len(parts["test"]))
+        own = (len(parts["train"]) + len(parts.get("validation", ())), len(parts["test"]))
         of = f"fold {fold}: " if fold is not None else ""
         for part, here, theirs in zip(("train", "test"), own, official.clips.get(fold, own), strict=True):
             if here != theirs:
@@ -348,7 +348,7 @@ def _counts(data: Recorded) -> tuple[list[Count], list[Remark]]:
 def _count(data: Dataset, fold: Fold, split: Split) -> Count:
     labels = Counter(data.split(split, fold).labels.tolist())
     official = None
-    if isinstance(data, Recorded) and (known := _known(data)) and split != "selection":
+    if isinstance(data, Recorded) and (known := _known(data)) and split != "validation":
         train, test = known.clips.get(fold, (None, None))
         official = train if split == "train" else test
     classes = {name: labels[label] for label, name in enumerate(data.classes)}
@@ -357,7 +357,7 @@ def _count(data: Dataset, fold: Fold, split: Split) -> Count:
 
 def _known(data: Recorded) -> Official | None:
     """Return the official numbers of clips; clips that a program drew have none."""
-    return None if data.is_procedural else data.listing.official
+    return None if data.is_synthetic else data.listing.official
 
 
 def _classes(data: Recorded, counts: Iterable[Count]) -> Found:
@@ -381,10 +381,10 @@ def _classes(data: Recorded, counts: Iterable[Count]) -> Found:
             if (count.split == "train") == is_mistake
         )
         if named:
-            yield Remark(is_mistake and not data.is_procedural, "classes", what, named)
+            yield Remark(is_mistake and not data.is_synthetic, "classes", what, named)
 
 
-def _frames(data: Recorded, sound: Mapping[str, Verdict]) -> Found:
+def _frames(data: Recorded, sound: Mapping[str, ClipCheck]) -> Found:
     """Yield clips with too few frames, or other numbers than their version has."""
     sampling = data.protocols.sampling
     needed = sampling.span if sampling.kind == "window" else sampling.frames
@@ -392,7 +392,7 @@ def _frames(data: Recorded, sound: Mapping[str, Verdict]) -> Found:
     if short:
         summary = f"{_clips(len(short))} of {len(sound)} with fewer than {needed} frames: {sampling.short_described}"
         yield Remark(False, "short", summary, short)
-    if data.listing.facts.get("version", "").startswith("16f") and not data.is_procedural:
+    if data.listing.facts.get("version", "").startswith("16f") and not data.is_synthetic:
         other = tuple(f"clip {i}: {verdict.frames}" for i, verdict in sound.items() if verdict.frames != 16)
         if other:
             what = (
@@ -401,7 +401,7 @@ def _frames(data: Recorded, sound: Mapping[str, Verdict]) -> Found:
             yield Remark(True, "frames", what, other)
 
 
-def _order(data: Recorded, sound: Mapping[str, Verdict]) -> Found:
+def _order(data: Recorded, sound: Mapping[str, ClipCheck]) -> Found:
     """Yield clips in whose file names the order of frames is not plain; a pack has no such names any more."""
     if not isinstance(data.source, Raw):
         return
@@ -446,7 +446,7 @@ def doubt_of_order(names: Sequence[str]) -> tuple[Literal["twice", "none", "gaps
     return None if absent is None else ("gaps", f"no frame {absent}")
 
 
-def _sizes(data: Recorded, sound: Mapping[str, Verdict]) -> Found:
+def _sizes(data: Recorded, sound: Mapping[str, ClipCheck]) -> Found:
     """Yield what is odd about the frames' widths and heights."""
     mixed = tuple(
         f"clip {i}: {', '.join(f'{w}x{h}' for w, h in verdict.sizes)}"
@@ -467,7 +467,7 @@ def _sizes(data: Recorded, sound: Mapping[str, Verdict]) -> Found:
         yield Remark(False, "sizes", what, tuple(f"clip {i}" for i in wide))
 
 
-def _size_counts(verdicts: Iterable[Verdict]) -> dict[str, int]:
+def _size_counts(verdicts: Iterable[ClipCheck]) -> dict[str, int]:
     counted = Counter(f"{width}x{height}" for verdict in verdicts for width, height in verdict.sizes)
     return dict(counted.most_common())
 
@@ -542,10 +542,10 @@ def _table(report: Report) -> list[str]:
 
 
 def _official_of(count: Count) -> str:
-    """Return a split's official number of clips; train and selection are one list."""
+    """Return a split's official number of clips; train and validation are one list."""
     if count.official is None:
         return ""
-    return f"{count.official} with selection" if count.split == "train" else str(count.official)
+    return f"{count.official} with validation" if count.split == "train" else str(count.official)
 
 
 def _clips(count: int) -> str:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from study.config.registry import Range
 
-Split = Literal["train", "selection", "test"]
+Split = Literal["train", "validation", "test"]
 Pixels = NDArray[np.uint8]
 Frames = Annotated[int, Range(1, 1024), "frames a clip"]
 Channels = Annotated[Literal[1, 3], "1 for grey, 3 for colour"]
@@ -78,12 +78,12 @@ class Dataset(Protocol):
         """Return the digest of what one fold's runs depend on, whatever other folds are asked for."""
 
     @property
-    def is_procedural(self) -> bool:
+    def is_synthetic(self) -> bool:
         """Whether a program drew the clips, so that they are no evidence about real ones."""
 
     @property
     def is_optimistic(self) -> bool:
-        """Whether the selection split is the test split, as in the field's "best epoch on test"."""
+        """Whether the validation split is the test split, as in the field's "best epoch on test"."""
 
     @property
     def facts(self) -> Mapping[str, str]:

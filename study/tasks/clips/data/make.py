@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from study.config.registry import Registry
-from study.errors import InputError, listing, nearest
+from study.errors import InputError, nearest, quoted
 from study.files import write
 from study.tasks.clips.data.contract import Clips
 from study.tasks.clips.data.faces.dataset import Faces
@@ -101,7 +101,7 @@ class Layout:
     """Name of a frame, by its number from 1."""
     video: Callable[[_Clip], str] | None
     lists: Callable[[Sequence[_Clip], int, str], Mapping[str, str]]
-    """From clips, number of folds and ending of the clips' places to paths and contents."""
+    """From clips, number of folds and ending of the clips' indices to paths and contents."""
     has_folds: bool
     parameters: str = ""
     """Parameters, in TOML, with which its reader reads what was written, besides the root."""
@@ -225,7 +225,7 @@ def make(
             wrong, there are fewer people than folds.
     """
     if layout not in LAYOUTS:
-        raise InputError(f"unknown layout {layout!r}.{nearest(layout, LAYOUTS)} Allowed: {listing(LAYOUTS)}.")
+        raise InputError(f"unknown layout {layout!r}.{nearest(layout, LAYOUTS)} Allowed: {quoted(LAYOUTS)}.")
     form = LAYOUTS[layout]
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out} exists and is not an empty folder; name another one.")
@@ -322,7 +322,7 @@ def _write_frames(folder: Path, name: str, frames: NDArray[np.uint8]) -> None:
 
 def _check_video(layout: str, size: int) -> None:
     if LAYOUTS[layout].video is None:
-        having = listing(name for name, form in LAYOUTS.items() if form.video)
+        having = quoted(name for name, form in LAYOUTS.items() if form.video)
         raise InputError(f"the layout {layout!r} has no videos; with them: {having}.")
     if size % 2:
         raise InputError(f"size must be even for videos. Got {size} instead.")

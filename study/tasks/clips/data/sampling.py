@@ -64,7 +64,7 @@ class Sampling:
         return {"even": "frames repeated evenly", "last": "the last frame repeated"}[self.short]
 
     def one(self, count: int, generator: np.random.Generator | None) -> Places:
-        """Return the places, (frames,), of one reading of a clip of `count` frames.
+        """Return the indices, (frames,), of one reading of a clip of `count` frames.
 
         With a generator, which training hands in, at random; with None the reading of a test: the middle frame
         of each segment, or the window in the middle.
@@ -80,7 +80,7 @@ class Sampling:
         return self._window(start)
 
     def judged(self, count: int) -> list[Places]:
-        """Return the places of every temporal reading by which a clip of `count` frames is judged.
+        """Return the indices of every temporal reading by which a clip of `count` frames is judged.
 
         ``1x1``: the one of `one`. ``2x2``: two, of which each is also read mirrored: with uniform sampling the frames
         a quarter and three quarters into each segment, with windows the first and the last window. ``windows``: all
@@ -110,7 +110,7 @@ class Sampling:
 
 
 def uniform(count: int, frames: int, generator: np.random.Generator | None, short: Short = "even") -> Places:
-    """Return the places, (frames,), of one frame from each of `frames` equal segments of `count` frames.
+    """Return the indices, (frames,), of one frame from each of `frames` equal segments of `count` frames.
 
     With a generator, which training hands in, a random frame of each segment; with None the middle one.
     A clip with fewer frames than asked for is repeated, in training too: ``even``, place i reads frame

@@ -12,7 +12,7 @@ from matplotlib import get_data_path
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from study.errors import InputError, listing, nearest
+from study.errors import InputError, nearest, quoted
 from study.files import write
 from study.tasks.clips.data.contract import Clips, Dataset, Pixels, Split
 
@@ -53,7 +53,7 @@ def check_format(out: Path) -> None:
     """Raise InputError where a sheet cannot be written in the format that the file's name asks for."""
     if out.suffix.lower() not in FORMATS:
         raise InputError(
-            f"{out}: unknown format {out.suffix!r}.{nearest(out.suffix.lower(), FORMATS)} Allowed: {listing(FORMATS)}."
+            f"{out}: unknown format {out.suffix!r}.{nearest(out.suffix.lower(), FORMATS)} Allowed: {quoted(FORMATS)}."
         )
 
 
@@ -183,7 +183,7 @@ def _note(dataset: Dataset, clips: Clips, index: int) -> str:
 
 def _foot(dataset: Dataset, curves: tuple[str, ...]) -> list[tuple[str, tuple[int, int, int]]]:
     keys = [(f"— {CURVES[of][0]}", CURVES[of][1]) for of in curves]
-    drawn = [("Drawn by a program: no evidence about real faces.", _FAINT)] if dataset.is_procedural else []
+    drawn = [("Drawn by a program: no evidence about real faces.", _FAINT)] if dataset.is_synthetic else []
     return keys + drawn
 
 

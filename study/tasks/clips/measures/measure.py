@@ -18,7 +18,7 @@ from study.tasks.clips.data.contract import Clips
 from study.tasks.clips.measures.contract import Observed
 from study.tasks.clips.nets.contract import Details
 from study.tasks.clips.training.batches import on_device
-from study.tasks.clips.training.determinism import prepare, watched
+from study.tasks.clips.training.determinism import set_up, watched
 from study.tasks.clips.training.evaluate import trained
 from study.tasks.clips.training.memory import in_memory
 from study.tasks.clips.training.outputs import as_output
@@ -36,7 +36,7 @@ def measure(run: Run, name: str) -> Measurement:
     spec = run.spec
     registry = Registry(spec.modules)
     about = registry.get("measure", name).help
-    device = prepare(spec)
+    device = set_up(spec)
     dataset, network = trained(run)
     clips = dataset.split("test", spec.fold)
     batch_size = spec.config["train"]["batch_size"]

@@ -23,7 +23,7 @@ from study.tasks.clips.profiling.counts import Subject, counted
 from study.tasks.clips.profiling.latency import REPETITIONS, Candidate, latencies
 from study.tasks.clips.profiling.record import Latency, StudyProfile, VariantProfile
 from study.tasks.clips.profiling.table import render
-from study.tasks.clips.training.determinism import prepare
+from study.tasks.clips.training.determinism import set_up
 
 Item = TypeVar("Item")
 
@@ -46,7 +46,7 @@ def profile_study(
     assumed = study.first_point
     runs = {variant.name: variant.run(assumed, study.seed, study.folds[0]) for variant in study.variants}
     spec = study.variants[0].template
-    device = prepare(spec)
+    device = set_up(spec)
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
     counts = {
         name: _counted(f"{study.file}: variant {name!r}", run)

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from study.config.registry import Registry
-from study.records import Part, Profile, RunSpec
+from study.records import PartCost, Profile, RunSpec
 from study.tasks.clips.data.contract import ClipShape, Dataset
 from study.tasks.clips.nets.contract import Loss
 from study.tasks.clips.nets.ifdd.network import build_network
@@ -158,14 +158,14 @@ class _Saved:
         self.tensor = tensor.detach()  # with its graph it would keep itself alive
 
 
-def _parts(trainable: Mapping[str, int], macs: int, by_module: Mapping[str, int]) -> tuple[Part, ...]:
+def _parts(trainable: Mapping[str, int], macs: int, by_module: Mapping[str, int]) -> tuple[PartCost, ...]:
     """Return the share of each child, and of what lies in none; a shared tensor counts for the first."""
     held: Counter[str] = Counter()
     for name, values in trainable.items():
         held[name.partition(".")[0] if "." in name else REST] += values
     rest = macs - sum(by_module.values())
-    parts = [Part(name, held[name], child) for name, child in by_module.items()]
-    return (*parts, Part(REST, held[REST], rest)) if held[REST] or rest else tuple(parts)
+    parts = [PartCost(name, held[name], child) for name, child in by_module.items()]
+    return (*parts, PartCost(REST, held[REST], rest)) if held[REST] or rest else tuple(parts)
 
 
 class _Tensors(nn.Module):

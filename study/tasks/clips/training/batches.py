@@ -21,7 +21,7 @@ from study.tasks.clips.training.pace import Pace
 from study.tasks.clips.training.precision import forward
 from study.tasks.clips.training.settings import Precision
 
-Augment = Callable[[Tensor, torch.Generator], Tensor]
+Transform = Callable[[Tensor, torch.Generator], Tensor]
 """Training clips (B, C, T, H, W) on any device, and a CPU generator to draw from, to changed clips."""
 ReadBatch = Callable[[int], Pixels]
 """Returns the batch of a number, uint8 (B, C, T, H, W), the same in whatever order and process it is asked for."""

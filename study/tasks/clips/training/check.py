@@ -18,7 +18,7 @@ from study.records import RunSpec
 from study.tasks.clips.data.contract import ClipShape, Dataset
 from study.tasks.clips.nets.contract import Loss
 from study.tasks.clips.nets.ifdd.network import build_network
-from study.tasks.clips.training.batches import Augment, on_device
+from study.tasks.clips.training.batches import Transform, on_device
 from study.tasks.clips.training.precision import forward
 from study.tasks.clips.training.settings import Precision, Train, check_settings
 from study.tasks.clips.training.state import optimizer_of, refuse_test_clips, schedule_of
@@ -29,7 +29,7 @@ LONGEST_REASON = 300
 CPU = torch.device("cpu")
 
 
-def check(run: RunSpec) -> None:
+def try_one_batch(run: RunSpec) -> None:
     """Build a run's parts and take one step on random clips, on the CPU.
 
     Raises:
@@ -53,7 +53,7 @@ def _step(run: RunSpec, registry: Registry, config: Train, shape: ClipShape, cla
     with _stage("building the loss"):
         loss: Loss = registry.build("loss", run.table("loss"))
     with _stage("building the augmentation"):
-        augment: Augment = registry.build("augmentation", run.table("augmentation"))
+        augment: Transform = registry.build("augmentation", run.table("augmentation"))
     with _stage("building the optimizer"):
         optimizer = optimizer_of(run, registry, config, network)
     with _stage("building the schedule"):

@@ -17,7 +17,7 @@ from torch import Tensor
 from study.files import write
 from study.ledger.predictions import Predictions
 from study.records import Epoch, Machine, Metrics, RunSpec
-from study.tasks.clips.training.state import Learner, State
+from study.tasks.clips.training.state import State, TrainState
 
 _log = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ class Best:
 
 
 @dataclass(frozen=True)
-class Progress:
+class TrainingProgress:
     """What a training has shown so far."""
 
     history: tuple[Epoch, ...] = ()
@@ -54,7 +54,9 @@ class Progress:
         return self.diverged or len(self.history) >= epochs
 
 
-def save(path: Path, spec: RunSpec, machine: Machine, learner: Learner, progress: Progress) -> None:
+def save(
+    path: Path, spec: RunSpec, machine: Machine, learner: TrainState, progress: TrainingProgress
+) -> None:
     """Keep a training as it is after its last epoch, in one atomic file."""
     best = progress.best
     buffer = io.BytesIO()
@@ -73,8 +75,8 @@ def save(path: Path, spec: RunSpec, machine: Machine, learner: Learner, progress
 
 
 def resumed(
-    path: Path, spec: RunSpec, machine: Machine, build: Callable[[], Learner]
-) -> tuple[Learner, Progress]:
+    path: Path, spec: RunSpec, machine: Machine, build: Callable[[], TrainState]
+) -> tuple[TrainState, TrainingProgress]:
     """Return the learner and the progress of a checkpoint, new ones where there is none to go on from.
 
     One that is damaged, of another run, or of other libraries or hardware is not gone on from, and a warning
@@ -89,14 +91,14 @@ def resumed(
     try:
         data = path.read_bytes()
     except FileNotFoundError:
-        return build(), Progress()
+        return build(), TrainingProgress()
     learner = build()
     try:
         kept = _unpacked(data)
         if kept["origin"] != (now := _origin(spec, machine)):
             odd = [name for name in now if kept["origin"].get(name) != now[name]]
             raise ValueError(f"it was written by another {' and other '.join(odd)}")
-        progress = Progress(
+        progress = TrainingProgress(
             history=tuple(Epoch(**epoch) for epoch in kept["history"]),
             best=kept["best"] and _best(kept["best"]),
             seconds=kept["seconds"],
@@ -105,7 +107,7 @@ def resumed(
         learner.restore(kept["learner"])
     except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
         _log.warning("%s is not gone on from, the training starts anew: %s", path, error)
-        return build(), Progress()
+        return build(), TrainingProgress()
     _log.info("going on after epoch %d", len(progress.history))
     return learner, progress
 

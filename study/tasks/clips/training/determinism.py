@@ -25,7 +25,7 @@ NO_DETERMINISTIC_FORM = re.compile(
 """What torch says of an operator, in its warnings and in its errors."""
 
 
-def prepare(spec: RunSpec) -> torch.device:
+def set_up(spec: RunSpec) -> torch.device:
     """Set this process up for `spec` and return the device to compute on.
 
     Threads, TF32 and deterministic algorithms are settings of the whole process; jobs call it in a process

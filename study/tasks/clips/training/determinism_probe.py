@@ -26,10 +26,10 @@ from study.tasks.clips.data.contract import Clips, Dataset, Pixels
 from study.tasks.clips.task import CHECKPOINT
 from study.tasks.clips.training import checkpoint
 from study.tasks.clips.training.batches import predict, steps_per_epoch
-from study.tasks.clips.training.determinism import prepare, watched
+from study.tasks.clips.training.determinism import set_up, watched
 from study.tasks.clips.training.memory import in_memory
 from study.tasks.clips.training.scores import REPORTED
-from study.tasks.clips.training.state import Learner
+from study.tasks.clips.training.state import TrainState
 from study.tasks.clips.training.train import next_epoch
 
 EPOCHS = 2
@@ -57,16 +57,16 @@ def rehearse(
         steps: How many to take in all, at least 2.
         end: ``killed`` for a process that ends itself in the middle of the second epoch.
     """
-    device = prepare(spec)
+    device = set_up(spec)
     registry = Registry(spec.modules)
     dataset: Dataset = registry.build("dataset", spec.table("dataset"))
     precision = spec.config["train"].get("precision", "fp32")
     spec = replace(spec, config={**spec.config, "train": {**spec.config["train"], "epochs": EPOCHS}})
     batch_size = spec.config["train"]["batch_size"]
     some = math.ceil(int(steps) / EPOCHS) * batch_size
-    judged_on = _some(dataset.split("selection", spec.fold), min(some, 2 * batch_size))[0]
+    judged_on = _some(dataset.split("validation", spec.fold), min(some, 2 * batch_size))[0]
 
-    def build() -> Learner:
+    def build() -> TrainState:
         learner = Watched.of(spec, registry, dataset, device)
         learner.watch(folder, some, is_killed=end == "killed")
         return learner
@@ -87,7 +87,7 @@ def rehearse(
 
 
 @dataclass
-class Watched(Learner):
+class Watched(TrainState):
     """A learner that notes a digest of every tensor of every step."""
 
     folder: Path = Path()
@@ -123,7 +123,7 @@ class Watched(Learner):
 
 
 @dataclass(frozen=True)
-class Parting:
+class Mismatch:
     """Where two rehearsals of one run part, and how far apart they end."""
 
     step: int
@@ -138,7 +138,7 @@ class Parting:
     """Whether the predictions differ by rounding alone."""
 
 
-def parting(one: Path, other: Path) -> Parting | None:
+def parting(one: Path, other: Path) -> Mismatch | None:
     """Return where the rehearsals of two folders part; None where every tensor of every step is the same."""
     ends = [safetensors.torch.load_file(folder / END) for folder in (one, other)]
     said = [end.pop(PREDICTIONS) for end in ends]
@@ -147,7 +147,7 @@ def parting(one: Path, other: Path) -> Parting | None:
         found = len(_notes(one)), "the predictions"
     if found is None:
         return None
-    return Parting(
+    return Mismatch(
         *found,
         weights=largest_difference(*ends)[0],
         predictions=float((said[0] - said[1]).abs().max()),

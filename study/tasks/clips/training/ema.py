@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 
-class Average:
+class ModelEma:
     """A second network, which holds the exponential moving average of the trained one's weights.
 
     After n steps each weight is ``sum_k d^(n - k) w_k / sum_k d^(n - k)`` over its values w_1 … w_n after each step:

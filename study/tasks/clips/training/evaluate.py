@@ -15,7 +15,7 @@ from study.task import Run
 from study.tasks.clips.data.contract import Dataset
 from study.tasks.clips.nets.ifdd.network import build_network
 from study.tasks.clips.training.batches import predict
-from study.tasks.clips.training.determinism import prepare, watched
+from study.tasks.clips.training.determinism import set_up, watched
 from study.tasks.clips.training.memory import in_memory
 from study.tasks.clips.training.scores import LOSS, absent, breakdowns, cross_entropy, metrics_of, scores
 
@@ -31,7 +31,7 @@ def evaluate(run: Run) -> Mapping[str, float]:
         InputError: The data set cannot be read.
     """
     spec = run.spec
-    device = prepare(spec)
+    device = set_up(spec)
     dataset, network = trained(run)
     clips = dataset.split("test", spec.fold)
     if missing := absent(clips.labels, dataset.classes):

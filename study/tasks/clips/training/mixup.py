@@ -14,7 +14,7 @@ CUTMIX_SHARE = 0.5
 
 
 @dataclass(frozen=True)
-class Mixing:
+class Mixup:
     """Each clip of a batch is mixed with the one at the mirrored place, all in the same proportion.
 
     Mixup blends the pixels (Zhang et al. 2018); cutmix puts a box of one clip, the same in every frame, into

@@ -14,7 +14,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from study.config.registry import Range, component
-from study.errors import InputError, listing, nearest
+from study.errors import InputError, nearest, quoted
 
 Parameters = list[nn.Parameter]
 
@@ -61,7 +61,7 @@ def torch_optim(
         if name not in known:
             raise InputError(
                 f"optimizer.options.{name}: {cls} has no argument {name!r}.{nearest(name, known)} "
-                f"Allowed: {listing(known)}."
+                f"Allowed: {quoted(known)}."
             )
     given: dict[str, Any] = {
         key: tuple(value) if isinstance(value, list) else value for key, value in options.items()
@@ -91,7 +91,7 @@ def _class(name: str) -> type[Optimizer]:
     if name not in usable:
         why = "needs a closure, which the training does not give" if name in classes else "is not there"
         raise InputError(
-            f"optimizer.cls: torch.optim.{name} {why}.{nearest(name, usable)} Allowed: {listing(sorted(usable))}."
+            f"optimizer.cls: torch.optim.{name} {why}.{nearest(name, usable)} Allowed: {quoted(sorted(usable))}."
         )
     return classes[name]
 

@@ -21,9 +21,15 @@ from study.tasks.clips.data.contract import Clips, Dataset, Pixels
 from study.tasks.clips.nets.contract import Loss
 from study.tasks.clips.nets.ifdd.network import build_network
 from study.tasks.clips.nets.initial import initialise
-from study.tasks.clips.training.batches import Augment, on_device, shuffled, steps_per_epoch, training_batches
-from study.tasks.clips.training.ema import Average
-from study.tasks.clips.training.mixup import Mixing
+from study.tasks.clips.training.batches import (
+    Transform,
+    on_device,
+    shuffled,
+    steps_per_epoch,
+    training_batches,
+)
+from study.tasks.clips.training.ema import ModelEma
+from study.tasks.clips.training.mixup import Mixup
 from study.tasks.clips.training.pace import Pace
 from study.tasks.clips.training.precision import forward
 from study.tasks.clips.training.schedules import Schedule
@@ -37,17 +43,17 @@ State = dict[str, Any]
 
 
 @dataclass
-class Learner:
+class TrainState:
     """A network in training, with its examples, its loss and its optimizer."""
 
     config: Train
     clips: Clips
     labels: NDArray[np.int64]
     classes: int
-    augment: Augment
-    mix: Mixing
+    augment: Transform
+    mix: Mixup
     network: nn.Module
-    average: Average | None
+    average: ModelEma | None
     loss: Loss
     optimizer: torch.optim.Optimizer
     schedule: Schedule
@@ -93,9 +99,9 @@ class Learner:
             labels=labels,
             classes=len(dataset.classes),
             augment=registry.build("augmentation", spec.table("augmentation")),
-            mix=Mixing(config.mixup, config.cutmix, config.mix_probability),
+            mix=Mixup(config.mixup, config.cutmix, config.mix_probability),
             network=network,
-            average=Average(network, config.ema) if config.ema else None,
+            average=ModelEma(network, config.ema) if config.ema else None,
             loss=loss,
             optimizer=optimizer_of(spec, registry, config, network),
             schedule=schedule_of(spec, registry, config, steps),
@@ -232,20 +238,20 @@ def schedule_of(spec: RunSpec, registry: Registry, config: Train, steps_per_epoc
 
 
 def learned(dataset: Dataset, fold: int | None, fit: Fit) -> Clips:
-    """Return the clips that are trained on: the train split and, for ``train+val``, then the selection split.
+    """Return the clips that are trained on: the train split and, for ``train+val``, then the validation split.
 
     Raises:
-        InputError: The selection split is the test split, which nothing may be trained on.
+        InputError: The validation split is the test split, which nothing may be trained on.
     """
     train = dataset.split("train", fold)
     if fit == "train":
         return train
     refuse_test_clips(dataset, fit)
-    return _joined(train, dataset.split("selection", fold))
+    return _joined(train, dataset.split("validation", fold))
 
 
 def refuse_test_clips(dataset: Dataset, fit: Fit) -> None:
-    """Raise InputError where the selection split that would be trained on is the test split."""
+    """Raise InputError where the validation split that would be trained on is the test split."""
     if fit == "train+val" and dataset.is_optimistic:
         raise InputError(
             "train.fit: 'train+val' would train on the test clips: this data set selects on its test split. "

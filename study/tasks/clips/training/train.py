@@ -18,12 +18,12 @@ from study.task import VALIDATION_PREDICTIONS, Run
 from study.tasks.clips.data.contract import Clips, Dataset
 from study.tasks.clips.training import checkpoint
 from study.tasks.clips.training.batches import predict
-from study.tasks.clips.training.checkpoint import Best, Progress
-from study.tasks.clips.training.determinism import prepare, watched
+from study.tasks.clips.training.checkpoint import Best, TrainingProgress
+from study.tasks.clips.training.determinism import set_up, watched
 from study.tasks.clips.training.memory import in_memory
 from study.tasks.clips.training.scores import LOSS, absent, cross_entropy, metrics_of, scores
 from study.tasks.clips.training.settings import Train
-from study.tasks.clips.training.state import Learner, weights_of
+from study.tasks.clips.training.state import TrainState, weights_of
 
 _log = logging.getLogger(__name__)
 
@@ -42,13 +42,13 @@ def train(run: Run) -> None:
         InputError: The data set cannot be read, or the network returns something else than logits.
     """
     spec = run.spec
-    device = prepare(spec)
+    device = set_up(spec)
     registry = Registry(spec.modules)
     dataset: Dataset = registry.build("dataset", spec.table("dataset"))
     config, metrics = Train(**spec.config["train"]), metrics_of(run)
     with in_memory(f"training in batches of {config.batch_size} clips"), watched(spec) as operators:
         learner, progress = checkpoint.resumed(
-            run.checkpoint, spec, run.machine, lambda: Learner.of(spec, registry, dataset, device)
+            run.checkpoint, spec, run.machine, lambda: TrainState.of(spec, registry, dataset, device)
         )
         validation = _validation(dataset, spec, config)
         operators.update(dict.fromkeys(progress.nondeterministic))
@@ -63,12 +63,12 @@ def train(run: Run) -> None:
 
 
 def next_epoch(
-    learner: Learner,
+    learner: TrainState,
     validation: Clips | None,
     metrics: Sequence[Metric],
     spec: RunSpec,
-    progress: Progress,
-) -> Progress:
+    progress: TrainingProgress,
+) -> TrainingProgress:
     """Train one epoch more and judge it; the best epoch is kept, the earliest on ties.
 
     Without a validation split nothing is judged, and the last epoch is kept.
@@ -101,7 +101,7 @@ def next_epoch(
     return replace(progress, history=(*progress.history, epoch), best=best)
 
 
-def conclude(run: Run, progress: Progress, learner: Learner) -> None:
+def conclude(run: Run, progress: TrainingProgress, learner: TrainState) -> None:
     """Leave weights and predictions of a training that is over, and note its result."""
     best = progress.best
     if progress.diverged or best is None:
@@ -119,7 +119,7 @@ def _validation(dataset: Dataset, spec: RunSpec, config: Train) -> Clips | None:
     """Return the split that epochs are judged on, None where it is trained on."""
     if config.fit == "train+val":
         return None
-    clips = dataset.split("selection", spec.fold)
+    clips = dataset.split("validation", spec.fold)
     if missing := absent(clips.labels, dataset.classes):
-        _log.warning("the selection split has no clip of %s: UAR leaves it out", ", ".join(missing))
+        _log.warning("the validation split has no clip of %s: UAR leaves it out", ", ".join(missing))
     return clips

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from study.hashing import seed_of
-from study.seeds import FACES
+from study.seeds import FACES, SPLITS
 from study.tasks.clips.data.contract import Split
 
 Floats = NDArray[np.float64]
@@ -144,7 +144,8 @@ class _Draws:
 
     def __init__(self, count: int, seed: int, kind: str, split: Split, indexes: NDArray[np.int64]) -> None:
         rows = [
-            np.random.Philox(key=seed_of(FACES, seed, kind, split, int(i))).random_raw(count) for i in indexes
+            np.random.Philox(key=seed_of(FACES, seed, kind, SPLITS[split], int(i))).random_raw(count)
+            for i in indexes
         ]
         raw = np.asarray(rows, dtype=np.uint64).reshape(len(indexes), count)
         self._columns = (raw >> np.uint64(11)).astype(np.float64) * 2.0**-53

@@ -12,10 +12,10 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from study.config.registry import Legacy, Place, Range, component
+from study.config.registry import Legacy, LocalPath, Range, component
 from study.errors import InputError
 from study.hashing import digest, seed_of
-from study.seeds import FACES, GRAIN
+from study.seeds import FACES, GRAIN, SPLITS
 from study.tasks.clips.data.contract import Channels, Clips, ClipShape, Frames, Pixels, Split
 from study.tasks.clips.data.faces.acting import (
     ACTIONS,
@@ -35,7 +35,7 @@ from study.tasks.clips.data.faces.acting import (
     play,
 )
 from study.tasks.clips.data.faces.drawing import Scene, draw
-from study.tasks.clips.data.files.store import Rows
+from study.tasks.clips.data.files.store import CachedRows
 
 GENERATOR = 1
 """Counts up whenever the same parameters would give other clips; named in CHANGELOG.md under Changes numbers."""
@@ -59,13 +59,13 @@ class Faces:
     label_noise: float = 0.0
 
     @property
-    def is_procedural(self) -> bool:
+    def is_synthetic(self) -> bool:
         """They are."""
         return True
 
     @property
     def is_optimistic(self) -> bool:
-        """The selection split is held apart."""
+        """The validation split is held apart."""
         return False
 
     @property
@@ -104,6 +104,7 @@ class Faces:
         """
         parameters = asdict(self)
         del parameters["cache"]
+        parameters["clips"] = {SPLITS[name]: number for name, number in self.clips.items()}
         for table, name in (
             (parameters["strengths"], "occlusion"),
             (parameters, "imbalance"),
@@ -140,7 +141,7 @@ class Faces:
             strengths=self.strengths,
         )
         path = self.cache / f"faces-{self.digest}-{name}.npy" if self.cache else None
-        rows = Rows((len(indexes), *self.shape), lambda i: self._render(name, shown, i), path)
+        rows = CachedRows((len(indexes), *self.shape), lambda i: self._render(name, shown, i), path)
         curves = {"intensity": shown.intensity, "occlusion": shown.front_course[:, :, -1]}
         if self.view == "still":
             peak = shown.peak_frame[:, None]
@@ -193,7 +194,7 @@ def _scene(shown: Play, index: int) -> Scene:
 def _grain(seed: int, split: Split, index: int, shape: tuple[int, ...]) -> NDArray[np.float32]:
     """Return noise of mean 0 and standard deviation 1: sums of four random bytes, near enough to a normal."""
     count = math.prod(shape)
-    key = seed_of(FACES, seed, GRAIN, split, index)
+    key = seed_of(FACES, seed, GRAIN, SPLITS[split], index)
     raw = np.random.Philox(key=key).random_raw((count + 1) // 2)
     pairs = (raw & _EVEN_BYTES) + (raw >> np.uint64(8) & _EVEN_BYTES)
     fours = (pairs & _EVEN_PAIRS) + (pairs >> np.uint64(16) & _EVEN_PAIRS)
@@ -210,7 +211,7 @@ def _rounded(levels: NDArray[np.float32]) -> Pixels:
 def faces(
     *,
     train_clips: Annotated[int, Range(1), "clips to learn from"] = 3000,
-    selection_clips: Annotated[int, Range(1), "clips that choose epochs and hyper-parameters"] = 600,
+    validation_clips: Annotated[int, Range(1), "clips that choose epochs and hyper-parameters"] = 600,
     test_clips: Annotated[int, Range(1), "clips that are read once, at the end"] = 1000,
     clips_per_person: Annotated[int, Range(1), "consecutive clips that show one person"] = 20,
     frames: Frames = 16,
@@ -241,11 +242,11 @@ def faces(
         float, Range(0, 1), Legacy(0.0), "share of training labels that are replaced by another class"
     ] = 0.0,
     view: Annotated[Literal["clip", "still"], "still: the most expressive frame, repeated"] = "clip",
-    cache: Annotated[str, Place(), "folder that keeps rendered clips; empty for none"] = "",
+    cache: Annotated[str, LocalPath(), "folder that keeps rendered clips; empty for none"] = "",
 ) -> Faces:
     """Procedural clips of moving faces, seven emotions, ground truth known; needs no download."""
     return Faces(
-        clips={"train": train_clips, "selection": selection_clips, "test": test_clips},
+        clips={"train": train_clips, "validation": validation_clips, "test": test_clips},
         clips_per_person=clips_per_person,
         shape=ClipShape(channels, frames, size, size),
         seed=seed,

@@ -467,8 +467,8 @@ def _lit(canvas: _Canvas, scene: Scene) -> NDArray[np.float32]:
 
 def _span(wanted: Any) -> slice:
     """Return the least slice that holds every wanted place."""
-    places = np.flatnonzero(wanted)
-    return slice(int(places[0]), int(places[-1]) + 1) if places.size else slice(0, 0)
+    indices = np.flatnonzero(wanted)
+    return slice(int(indices[0]), int(indices[-1]) + 1) if indices.size else slice(0, 0)
 
 
 def _ellipse(x: Plane, y: Plane, width: Plane | float, height: Plane | float) -> Plane:

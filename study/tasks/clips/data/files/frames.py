@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from study.errors import InputError, listing
+from study.errors import InputError, quoted
 from study.hashing import digest
 from study.tasks.clips.data.contract import Pixels
 from study.tasks.clips.data.files.listing import VIDEOS, inside
@@ -46,7 +46,7 @@ class Footage:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class ClipCheck:
     """What reading the whole of a clip showed."""
 
     digest: str
@@ -76,7 +76,7 @@ def find(path: Path, root: Path) -> Footage:
         if not stat.S_ISDIR(status.st_mode):
             if path.suffix.lower() not in VIDEOS:
                 raise InputError(
-                    f"{shown} is neither a folder of frames nor a video ({listing(sorted(VIDEOS))})"
+                    f"{shown} is neither a folder of frames nor a video ({quoted(sorted(VIDEOS))})"
                 )
             if status.st_size == 0:
                 raise InputError(f"{shown} is an empty file")
@@ -92,7 +92,7 @@ def find(path: Path, root: Path) -> Footage:
     except OSError as error:
         raise InputError(f"{shown} cannot be read: {error.strerror}") from None
     if not images:
-        raise InputError(f"no frames ({listing(sorted(IMAGES))}) in {shown}")
+        raise InputError(f"no frames ({quoted(sorted(IMAGES))}) in {shown}")
     for name, is_link in images:
         if is_link:
             inside(path / name, root)
@@ -106,7 +106,7 @@ def by_number(name: str) -> tuple[Any, ...]:
     return (*(int(part) if part.isdecimal() else part for part in parts), name)
 
 
-def inspect(footage: Footage) -> Verdict:
+def inspect(footage: Footage) -> ClipCheck:
     """Read the whole of a clip, every frame decoded once; what is wrong with it is in the verdict.
 
     Raises:
@@ -115,7 +115,7 @@ def inspect(footage: Footage) -> Verdict:
     return _inspect_video(footage) if footage.is_video else _inspect_images(footage)
 
 
-def _inspect_images(footage: Footage) -> Verdict:
+def _inspect_images(footage: Footage) -> ClipCheck:
     contents: list[str] = []
     sizes: dict[tuple[int, int], None] = {}
     for file in footage.files:
@@ -127,12 +127,12 @@ def _inspect_images(footage: Footage) -> Verdict:
                     image.draft("L", (1, 1))  # every coded byte is read, an eighth of the pixels computed
                 image.load()
         except _DAMAGES as error:
-            return Verdict("", 0, (), _unreadable(file, footage.root, error))
+            return ClipCheck("", 0, (), _unreadable(file, footage.root, error))
         contents.append(hashlib.sha256(content).hexdigest())
-    return Verdict(digest(contents), len(contents), tuple(sizes))
+    return ClipCheck(digest(contents), len(contents), tuple(sizes))
 
 
-def _inspect_video(footage: Footage) -> Verdict:
+def _inspect_video(footage: Footage) -> ClipCheck:
     (file,) = footage.files
     try:
         with file.open("rb") as opened:
@@ -141,14 +141,14 @@ def _inspect_video(footage: Footage) -> Verdict:
         if not sizes:
             raise ValueError("it holds no frame")
     except _DAMAGES as error:
-        return Verdict("", 0, (), _unreadable(file, footage.root, error))
-    return Verdict(digest([content]), len(sizes), tuple(dict.fromkeys(sizes)))
+        return ClipCheck("", 0, (), _unreadable(file, footage.root, error))
+    return ClipCheck(digest([content]), len(sizes), tuple(dict.fromkeys(sizes)))
 
 
 def read(
-    footage: Footage, places: Sequence[int] | NDArray[np.int64], channels: int, size: int, decoder: Decoder
+    footage: Footage, indices: Sequence[int] | NDArray[np.int64], channels: int, size: int, decoder: Decoder
 ) -> Pixels:
-    """Return the frames at `places`, (n, C, size, size), resized by Pillow's antialiased bilinear filter.
+    """Return the frames at `indices`, (n, C, size, size), resized by Pillow's antialiased bilinear filter.
 
     ``simplejpeg-scaled`` decodes a JPEG at the least of libjpeg's scales that is not smaller than `size`, and
     resizes from there: faster, and other pixels. Frames that are no JPEGs are decoded by Pillow or PyAV.
@@ -157,9 +157,9 @@ def read(
         InputError: A file cannot be read; it is named below the root.
     """
     if not footage.is_video:
-        return np.stack([_picture(footage, int(p), channels, size, decoder) for p in places])
+        return np.stack([_picture(footage, int(p), channels, size, decoder) for p in indices])
     (file,) = footage.files
-    wanted = {int(place) for place in places}
+    wanted = {int(place) for place in indices}
     found: dict[int, Pixels] = {}
     try:
         for number, picture in enumerate(_video_frames(file, whole=False)):
@@ -171,7 +171,7 @@ def read(
             raise ValueError(f"it ends before frame {max(wanted) + 1}")
     except _DAMAGES as error:
         raise InputError(_unreadable(file, footage.root, error)) from None
-    return np.stack([found[int(place)] for place in places])
+    return np.stack([found[int(place)] for place in indices])
 
 
 def _picture(footage: Footage, place: int, channels: int, size: int, decoder: Decoder) -> Pixels:

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from study.errors import InputError, listing, nearest
+from study.errors import InputError, nearest, quoted
 
-Part = Literal["train", "selection", "test"]
+Part = Literal["train", "validation", "test"]
 VIDEOS = frozenset({".mp4", ".avi", ".mov", ".mkv", ".webm"})
 _LONGEST_ROW_CHARACTERS = 10_000
 Fold = int | None
@@ -39,7 +39,7 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Left:
+class SkippedRow:
     """Something that was left out because it cannot be used."""
 
     where: str
@@ -76,13 +76,13 @@ class Listing:
     """The folder that the entries' paths are below; it need not exist where a pack is read."""
     classes: tuple[str, ...]
     folds: Mapping[Fold, Mapping[Part, tuple[Entry, ...]]]
-    """Always ``train`` and ``test``; ``selection`` where the data set has one of its own."""
+    """Always ``train`` and ``test``; ``validation`` where the data set has one of its own."""
     facts: Mapping[str, str]
     """What a reader of a result must know of the files: version, faces or whole frames, label base."""
     official: Official | None = None
-    left: tuple[Left, ...] = ()
+    left: tuple[SkippedRow, ...] = ()
     """Rows that were left out, where the user asked for that."""
-    is_procedural: bool = False
+    is_synthetic: bool = False
     doubts: tuple[str, ...] = ()
     """What looks like a slip and may be none."""
 
@@ -103,14 +103,14 @@ class Listing:
 
 
 @dataclass
-class Rows:
+class RowFilter:
     """Judges the rows of lists: what is wrong with one is raised, or noted where such rows are to be skipped."""
 
     root: Path
     skip: bool
     fold: Fold = None
     """Whose lists are being read."""
-    left: list[Left] = field(default_factory=list)
+    left: list[SkippedRow] = field(default_factory=list)
 
     def wrong(self, where: str, reason: str, clip: str = "") -> None:
         """Note a row that cannot be used.
@@ -122,13 +122,13 @@ class Rows:
             raise InputError(
                 f"{self.root / where}: {reason.removesuffix('.')}{'.' * (not reason.endswith('?'))}"
             )
-        self.left.append(Left(where, clip, reason, self.fold))
+        self.left.append(SkippedRow(where, clip, reason, self.fold))
 
 
 def unknown(what: str, value: str, clip: str, allowed: Iterable[str]) -> str:
     """Return the reason why a row's label or split cannot be used."""
     allowed = list(allowed)
-    return f"unknown {what} {value!r} of clip {clip}; allowed: {listing(allowed)}.{nearest(value, allowed)}"
+    return f"unknown {what} {value!r} of clip {clip}; allowed: {quoted(allowed)}.{nearest(value, allowed)}"
 
 
 def twice(clip: str, first: str) -> str:
@@ -174,13 +174,13 @@ def inside(path: Path, root: Path) -> None:
         raise InputError(f"{path} leads out of the root, to {real}; copy or mount it inside.")
 
 
-def climbs(name: str) -> bool:
+def escapes_root(name: str) -> bool:
     """Return whether a listed path is anything but the name of something below the root."""
     parts = name.split("/")
     return not name or any(part in {"", ".", ".."} or set(part) & set("\\:\0") for part in parts)
 
 
-def home(root: str, name: str) -> Path:
+def root_folder(root: str, name: str) -> Path:
     """Return the root as a path; InputError where there is no such folder or it may not be read."""
     path = Path(root).expanduser().absolute()
     names_in(path, f"{name}: root")
@@ -198,7 +198,7 @@ def named(given: str, root: Path, where: str) -> Path:
     raise InputError(f"{where}: there is no {given!r}, neither below {str(root)!r} nor by itself.")
 
 
-def drawn(root: Path) -> bool:
+def is_synthetic(root: Path) -> bool:
     """Return whether `study.tasks.clips.data.make` wrote the tree: it leaves a file that says so."""
     try:
         about = json.loads((root / "about.json").read_bytes())
@@ -245,7 +245,7 @@ def _member(folder: Path, name: str) -> Path | None:
         raise InputError(f"{folder / name}: no permission to look into the folder {str(folder)!r}.") from None
     fitting = [other for other in names_in(folder, str(folder)) if _plain(other) == _plain(name)]
     if len(fitting) > 1:
-        raise InputError(f"{folder}: both {listing(fitting).replace(' or ', ' and ')} could be {name!r}.")
+        raise InputError(f"{folder}: both {quoted(fitting).replace(' or ', ' and ')} could be {name!r}.")
     return folder / fitting[0] if fitting else None
 
 
@@ -277,7 +277,7 @@ def not_found(what: str, candidates: Sequence[str], base: Path, name: str) -> st
 
 def looked(candidates: Sequence[str], base: Path) -> str:
     """Return where `find` looked, in words."""
-    others = f", or {listing(candidates[1:])}" if len(candidates) > 1 else ""
+    others = f", or {quoted(candidates[1:])}" if len(candidates) > 1 else ""
     return f"looked for {candidates[0]} in {str(base)!r}{others}"
 
 
@@ -295,8 +295,8 @@ def check_folds(folds: Sequence[int], name: str) -> None:
         )
 
 
-def apart(
-    train: Iterable[Entry], test: Iterable[Entry], rows: Rows, fold: Fold, name: str
+def exclude(
+    train: Iterable[Entry], test: Iterable[Entry], rows: RowFilter, fold: Fold, name: str
 ) -> tuple[Entry, ...]:
     """Return the train entries that are not in the test list.
 

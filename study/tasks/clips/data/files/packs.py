@@ -32,7 +32,7 @@ from study.errors import InputError, StudyError
 from study.files import write, writing
 from study.hashing import digest
 from study.tasks.clips.data.contract import ClipShape, Pixels
-from study.tasks.clips.data.files.frames import Decoder, Verdict
+from study.tasks.clips.data.files.frames import ClipCheck, Decoder
 from study.tasks.clips.data.files.listing import Entry, Listing, some
 from study.tasks.clips.data.sets.recorded import Progress, Raw, Recorded, cores
 
@@ -54,7 +54,7 @@ class Packed:
     """-1 where the clip could not be read and was left out."""
     first: int
     """The row of its first frame."""
-    verdict: Verdict
+    verdict: ClipCheck
     """What its files were, so that a packed data set has the digest of the raw one."""
 
 
@@ -172,7 +172,7 @@ def pack(
 
 
 def _planned(
-    data: Recorded, known: Mapping[str, Verdict], shard_bytes: int
+    data: Recorded, known: Mapping[str, ClipCheck], shard_bytes: int
 ) -> tuple[Manifest, dict[str, list[str]]]:
     """Return the manifest of the pack to be, its checksums empty, and the clips of each shard."""
     most = max(1, shard_bytes // _frame_bytes(data.shape))
@@ -206,7 +206,7 @@ def _planned(
     return manifest, {shard.file: group for shard, group in zip(shards, groups, strict=True)}
 
 
-def _contents(ids: Iterable[str], known: Mapping[str, Verdict]) -> list[list[str]]:
+def _contents(ids: Iterable[str], known: Mapping[str, ClipCheck]) -> list[list[str]]:
     return [[i, known[i].digest] for i in ids]
 
 
@@ -432,7 +432,7 @@ class Pack:
         """What is mapped stays in this process."""
         return {**self.__dict__, "_maps": {}}
 
-    def inspect(self, entries: Sequence[Entry], progress: Progress | None = None) -> list[Verdict]:
+    def inspect(self, entries: Sequence[Entry], progress: Progress | None = None) -> list[ClipCheck]:
         """Return what the clips' files were when they were packed, once every shard matches its checksum.
 
         Raises:
@@ -490,14 +490,14 @@ class Pack:
         """Return how many frames a clip has."""
         return self._clip(entry).verdict.frames
 
-    def read(self, entry: Entry, places: NDArray[np.int64]) -> Pixels:
-        """Return the frames at `places`, (n, C, H, W), not to be written to: neighbours are not even copied."""
+    def read(self, entry: Entry, indices: NDArray[np.int64]) -> Pixels:
+        """Return the frames at `indices`, (n, C, H, W), not to be written to: neighbours are not even copied."""
         clip = self._clip(entry)
         rows = self._rows(clip.shard)
-        start = clip.first + int(places[0])
-        if int(places[-1]) - int(places[0]) == len(places) - 1 and (np.diff(places) == 1).all():
-            return rows[start : start + len(places)]
-        return rows[clip.first + places]
+        start = clip.first + int(indices[0])
+        if int(indices[-1]) - int(indices[0]) == len(indices) - 1 and (np.diff(indices) == 1).all():
+            return rows[start : start + len(indices)]
+        return rows[clip.first + indices]
 
     def _clip(self, entry: Entry) -> Packed:
         clip = self.manifest.clips[entry.id]

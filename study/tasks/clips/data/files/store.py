@@ -21,7 +21,7 @@ _MEMORY_BYTES = 1 << 30
 _SECONDS_BETWEEN_LINES = 5.0
 
 
-class Rows:
+class CachedRows:
     """An array of `shape`, uint8, whose row i is ``make(i)``.
 
     With a `path` the first read makes every row and keeps them in that file, complete or not at all; later

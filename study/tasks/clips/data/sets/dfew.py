@@ -21,25 +21,25 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
-from study.config.registry import Place, component
+from study.config.registry import LocalPath, component
 from study.errors import InputError
 from study.tasks.clips.data.files.listing import (
     Entry,
     Listing,
     Official,
     Part,
-    Rows,
-    apart,
+    RowFilter,
     check_folds,
-    climbs,
-    drawn,
+    escapes_root,
+    exclude,
     find,
-    home,
+    is_synthetic,
     lines,
     looked,
     members,
     not_found,
     padded,
+    root_folder,
     twice,
 )
 from study.tasks.clips.data.sets.recorded import Folds, Recorded, Recording, recorded
@@ -79,7 +79,7 @@ DIGITS = 5
 @component("dataset")
 def dfew(
     *,
-    root: Annotated[str, Place(), "folder that holds Clip/ and EmoLabel_DataSplit/"],
+    root: Annotated[str, LocalPath(), "folder that holds Clip/ and EmoLabel_DataSplit/"],
     folds: Folds = [1, 2, 3, 4, 5],  # noqa: B006
     version: Annotated[Version, "faces interpolated to 16 frames, or all frames, or whole videos"] = "16f",
     label_base: Annotated[LabelBase, "the label of happy in the lists"] = "infer",
@@ -114,12 +114,12 @@ def dfew_listing(
         InputError: A list or folder is missing, the label of the first class cannot be told, a row is wrong and is
             not to be skipped.
     """
-    top = home(root, "dfew")
+    top = root_folder(root, "dfew")
     check_folds(folds, "dfew")
     lists = find(top, [LISTS], top)
     if lists is None:
         raise InputError(_no_lists(top))
-    rows = Rows(top, skip_bad)
+    rows = RowFilter(top, skip_bad)
     found = {
         fold: {part: _rows(_list(lists, part, fold, top), rows, fold) for part in PARTS} for fold in folds
     }
@@ -140,10 +140,10 @@ def dfew_listing(
         }
         rows.fold = fold
         entries[fold] = {
-            "train": apart(made["train"], made["test"], rows, fold, "dfew"),
+            "train": exclude(made["train"], made["test"], rows, fold, "dfew"),
             "test": made["test"],
         }
-    is_procedural = drawn(top)
+    synthetic = is_synthetic(top)
     return Listing(
         name="dfew",
         root=top,
@@ -154,9 +154,9 @@ def dfew_listing(
             "version": DESCRIBED[version],
             "label base": f"{base}: {CLASSES[0]} is {base} in the lists",
         },
-        official=None if is_procedural else OFFICIAL,
+        official=None if synthetic else OFFICIAL,
         left=tuple(rows.left),
-        is_procedural=is_procedural,
+        is_synthetic=synthetic,
     )
 
 
@@ -191,7 +191,7 @@ def _list(lists: Path, part: Part, fold: int, top: Path) -> Path:
     )
 
 
-def _fields(path: Path, rows: Rows, columns: tuple[str, str]) -> Iterator[tuple[str, str, str]]:
+def _fields(path: Path, rows: RowFilter, columns: tuple[str, str]) -> Iterator[tuple[str, str, str]]:
     """Yield place, clip and second field of each row, the header left out; bare integers are padded to five digits."""
     for number, (where, line) in enumerate(lines(path, rows.root)):
         row = next(csv.reader([line]))
@@ -200,7 +200,7 @@ def _fields(path: Path, rows: Rows, columns: tuple[str, str]) -> Iterator[tuple[
             continue
         if len(fields) != 2:
             rows.wrong(where, f"must be {','.join(columns)}. Got {line!r} instead")
-        elif climbs(fields[0]) or "/" in fields[0]:
+        elif escapes_root(fields[0]) or "/" in fields[0]:
             rows.wrong(
                 where, f"{fields[0]!r} is not the name of a clip: it must be one folder inside the root"
             )
@@ -208,7 +208,7 @@ def _fields(path: Path, rows: Rows, columns: tuple[str, str]) -> Iterator[tuple[
             yield where, padded(fields[0], DIGITS), fields[1]
 
 
-def _rows(path: Path, rows: Rows, fold: int) -> dict[str, Row]:
+def _rows(path: Path, rows: RowFilter, fold: int) -> dict[str, Row]:
     listed: dict[str, Row] = {}
     rows.fold = fold
     for where, name, text in _fields(path, rows, ("video_name", "label")):
@@ -227,7 +227,9 @@ def _all_labels(lists: Path, top: Path) -> set[int]:
     """Return the labels in every list of the tree, so that one fold is read as all of them are."""
     listed = sorted(lists.glob("*/set_*.csv"))
     fields = (
-        field for path in listed for field in _fields(path, Rows(top, skip=True), ("video_name", "label"))
+        field
+        for path in listed
+        for field in _fields(path, RowFilter(top, skip=True), ("video_name", "label"))
     )
     return {int(text) for _, _, text in fields if text in set("01234567")}
 
@@ -263,7 +265,7 @@ def _counts(counts: Sequence[int]) -> str:
 
 
 def _sources(
-    lists: Path, top: Path, found: Mapping[int, Mapping[Part, dict[str, Row]]], rows: Rows
+    lists: Path, top: Path, found: Mapping[int, Mapping[Part, dict[str, Row]]], rows: RowFilter
 ) -> Mapping[str, str]:
     """Return id to source, empty where the tree does not tell: each clip is then a source of its own.
 
@@ -273,7 +275,8 @@ def _sources(
     if not path.is_file():
         return {}
     source_of = {
-        name: source for _, name, source in _fields(path, Rows(top, skip=False), ("video_name", "source"))
+        name: source
+        for _, name, source in _fields(path, RowFilter(top, skip=False), ("video_name", "source"))
     }
     for fold, of in found.items():
         rows.fold = fold

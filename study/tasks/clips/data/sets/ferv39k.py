@@ -17,23 +17,23 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
-from study.config.registry import Place, component
+from study.config.registry import LocalPath, component
 from study.errors import InputError
 from study.tasks.clips.data.files.listing import (
     Entry,
     Listing,
     Official,
     Part,
-    Rows,
-    apart,
-    climbs,
-    drawn,
+    RowFilter,
+    escapes_root,
+    exclude,
     find,
-    home,
+    is_synthetic,
     lines,
     looked,
     not_found,
     padded,
+    root_folder,
     twice,
     unknown,
 )
@@ -58,7 +58,7 @@ DIGITS = 4
 @component("dataset")
 def ferv39k(
     *,
-    root: Annotated[str, Place(), "folder that holds 2_ClipsforFaceCrop/ and 4_setups/"],
+    root: Annotated[str, LocalPath(), "folder that holds 2_ClipsforFaceCrop/ and 4_setups/"],
     recording: Recording,
 ) -> Recorded:
     """FERV39k: seven emotions in 22 scenes, one official split, part of train held out."""
@@ -74,13 +74,16 @@ def ferv39k_listing(root: str, *, skip_bad: bool = False, needs_footage: bool = 
     Raises:
         InputError: A list or folder is missing, or a row is wrong and is not to be skipped.
     """
-    top = home(root, "ferv39k")
-    rows = Rows(top, skip_bad)
+    top = root_folder(root, "ferv39k")
+    rows = RowFilter(top, skip_bad)
     test, train = (_entries(_list(top, part), rows) for part in ("test", "train"))
     footage = find(top, FOOTAGE, top)
     if footage is None and needs_footage:
         raise InputError(not_found("face frames", FOOTAGE, top, "ferv39k"))
-    parts: dict[Part, tuple[Entry, ...]] = {"train": apart(train, test, rows, None, "ferv39k"), "test": test}
+    parts: dict[Part, tuple[Entry, ...]] = {
+        "train": exclude(train, test, rows, None, "ferv39k"),
+        "test": test,
+    }
     return Listing(
         name="ferv39k",
         root=top,
@@ -88,9 +91,9 @@ def ferv39k_listing(root: str, *, skip_bad: bool = False, needs_footage: bool = 
         classes=CLASSES,
         folds={None: parts},
         facts={"version": "face frames, original frames", "labels": "class names of the lists"},
-        official=None if drawn(top) else OFFICIAL,
+        official=None if is_synthetic(top) else OFFICIAL,
         left=tuple(rows.left),
-        is_procedural=drawn(top),
+        is_synthetic=is_synthetic(top),
     )
 
 
@@ -107,7 +110,7 @@ def _list(top: Path, part: Part) -> Path:
     raise InputError(not_found(f"{part} list", candidates, top, "ferv39k"))
 
 
-def _entries(path: Path, rows: Rows) -> tuple[Entry, ...]:
+def _entries(path: Path, rows: RowFilter) -> tuple[Entry, ...]:
     found: dict[str, Entry] = {}
     for entry in _rows(path, rows):
         if entry.id in found:
@@ -119,7 +122,7 @@ def _entries(path: Path, rows: Rows) -> tuple[Entry, ...]:
     return tuple(found.values())
 
 
-def _rows(path: Path, rows: Rows) -> Iterator[Entry]:
+def _rows(path: Path, rows: RowFilter) -> Iterator[Entry]:
     for where, line in lines(path, rows.root):
         fields = re.split(r"[\s,]+", line.strip())
         parts = fields[0].rstrip("/").split("/")
@@ -127,7 +130,7 @@ def _rows(path: Path, rows: Rows) -> Iterator[Entry]:
             rows.wrong(
                 where, f"must be Scene/Emotion/clip and the emotion, a space between. Got {line!r} instead"
             )
-        elif climbs("/".join(parts)) or len(parts) != 3:
+        elif escapes_root("/".join(parts)) or len(parts) != 3:
             rows.wrong(
                 where,
                 f"{fields[0]!r} is no clip's place: it must be Scene/Emotion/clip inside the root",

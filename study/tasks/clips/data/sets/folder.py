@@ -5,7 +5,7 @@
     <root>/clips.csv                 header path,label[,source][,split]
     <root>/<path>                    a video, or a folder of JPEG or PNG frames
 
-``source`` is the person or film, so that no split divides one; ``split`` is ``train``, ``selection`` or ``test``.
+``source`` is the person or film, so that no split divides one; ``split`` is ``train``, ``validation`` or ``test``.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
-from study.config.registry import Place, Range, component
-from study.errors import InputError, listing, nearest
+from study.config.registry import LocalPath, Range, component
+from study.errors import InputError, nearest, quoted
 from study.tasks.clips.data.files.listing import (
     VIDEOS,
     Entry,
     Listing,
     Part,
-    Rows,
-    climbs,
-    drawn,
+    RowFilter,
+    escapes_root,
     find,
-    home,
+    is_synthetic,
     lines,
     looked,
     named,
     names_in,
+    root_folder,
     twice,
     unknown,
 )
@@ -43,10 +43,9 @@ TABLES = ("clips.csv", "labels.csv", "list.csv")
 REQUIRED, OPTIONAL = ("path", "label"), ("source", "split")
 SPLITS: Mapping[str, Part] = {
     "train": "train",
-    "selection": "selection",
-    "val": "selection",
-    "validation": "selection",
-    "valid": "selection",
+    "validation": "validation",
+    "val": "validation",
+    "valid": "validation",
     "test": "test",
 }
 
@@ -58,8 +57,10 @@ _RARER = 4
 @component("dataset")
 def clips(
     *,
-    root: Annotated[str, Place(), "folder that holds the clips and the table clips.csv"],
-    table: Annotated[str, Place(), "the table, path,label[,source][,split]; empty: clips.csv in root"] = "",
+    root: Annotated[str, LocalPath(), "folder that holds the clips and the table clips.csv"],
+    table: Annotated[
+        str, LocalPath(), "the table, path,label[,source][,split]; empty: clips.csv in root"
+    ] = "",
     classes: Annotated[list[str], "class names in their order; none: those of the table, sorted"] = [],  # noqa: B006
     test_share: Annotated[
         float, Range(0.05, 0.5), "share that is the test split, where no column says"
@@ -88,11 +89,11 @@ def clips_listing(
     Raises:
         InputError: The table is missing or lacks a column, or a row is wrong and is not to be skipped.
     """
-    top = home(root, "clips")
+    top = root_folder(root, "clips")
     if len(set(classes)) < len(classes):
         raise InputError(f"clips: classes: names one twice. Got {list(classes)!r}.")
     path = _table(top, table)
-    rows = Rows(top, skip_bad)
+    rows = RowFilter(top, skip_bad)
     found = list(_rows(path, rows))
     names = tuple(classes) or tuple(sorted({row.label for row in found}))
     doubts = () if classes else tuple(_slips(found, path))
@@ -104,7 +105,7 @@ def clips_listing(
         else:
             rows.wrong(row.where, unknown("label", row.label, row.path, names), row.path)
     if len(names) < 2:
-        raise InputError(f"{path}: must hold clips of at least two classes. Got {listing(names)}.")
+        raise InputError(f"{path}: must hold clips of at least two classes. Got {quoted(names)}.")
     has_split = any(row.split for row in found)
     parts = _by_column(entries, path) if has_split else _by_chance(entries, test_share, test_seed)
     has_source = any(row.source for row in found)
@@ -121,7 +122,7 @@ def clips_listing(
             "test split": "a column of the table" if has_split else chosen,
         },
         left=tuple(rows.left),
-        is_procedural=drawn(top),
+        is_synthetic=is_synthetic(top),
         doubts=doubts,
     )
 
@@ -140,12 +141,12 @@ def _table(top: Path, given: str) -> Path:
         if found := find(top, TABLES, top):
             return found
         there = [name for name in names_in(top, "clips") if name.lower().endswith(".csv")]
-        hint = f" There is {listing(there)}: name it, table = '…'." if there else ""
+        hint = f" There is {quoted(there)}: name it, table = '…'." if there else ""
         raise InputError(f"clips: root: no table: {looked(TABLES, top)}.{hint}")
     return named(given, top, "clips: table")
 
 
-def _rows(path: Path, rows: Rows) -> Iterator[_Row]:
+def _rows(path: Path, rows: RowFilter) -> Iterator[_Row]:
     columns: list[str] = []
     seen: dict[str, str] = {}
     for where, line in lines(path, rows.root):
@@ -158,7 +159,7 @@ def _rows(path: Path, rows: Rows) -> Iterator[_Row]:
             continue
         row = _Row(where, **dict(zip(columns, fields, strict=True)))
         clip = row.path.removeprefix("./").rstrip("/")
-        if climbs(clip):
+        if escapes_root(clip):
             rows.wrong(where, f"{row.path!r} is not the path of a clip: it must be inside the root")
         elif clip in seen:
             rows.wrong(where, twice(clip, seen[clip]), clip)
@@ -206,7 +207,7 @@ def _columns(header: Sequence[str], path: Path) -> list[str]:
                 f"{path}:1: unknown column {name!r}; the header is path,label and, where known, source, split.{near}"
             )
     if absent := [name for name in REQUIRED if name not in columns]:
-        raise InputError(f"{path}:1: no column {listing(absent)}; the header is path,label[,source][,split].")
+        raise InputError(f"{path}:1: no column {quoted(absent)}; the header is path,label[,source][,split].")
     if len(set(columns)) < len(columns):
         raise InputError(f"{path}:1: names a column twice.")
     return columns
@@ -214,11 +215,11 @@ def _columns(header: Sequence[str], path: Path) -> list[str]:
 
 def _by_column(entries: Sequence[tuple[Entry, str]], path: Path) -> dict[Part, tuple[Entry, ...]]:
     parts: dict[Part, tuple[Entry, ...]] = {}
-    for part in ("train", "selection", "test"):
+    for part in ("train", "validation", "test"):
         chosen = tuple(entry for entry, split in entries if SPLITS[split] == part)
         if chosen:
             parts[part] = chosen
-        elif part != "selection":
+        elif part != "validation":
             raise InputError(f"{path}: no clip has the split {part!r}.")
     return parts
 

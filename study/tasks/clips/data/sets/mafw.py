@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
-from study.config.registry import Place, component
+from study.config.registry import LocalPath, component
 from study.errors import InputError
 from study.tasks.clips.data.files.listing import (
     Entry,
@@ -26,13 +26,12 @@ from study.tasks.clips.data.files.listing import (
     Listing,
     Official,
     Part,
-    Rows,
-    apart,
+    RowFilter,
     check_folds,
-    climbs,
-    drawn,
+    escapes_root,
+    exclude,
     find,
-    home,
+    is_synthetic,
     lines,
     looked,
     members,
@@ -40,6 +39,7 @@ from study.tasks.clips.data.files.listing import (
     names_in,
     not_found,
     padded,
+    root_folder,
     twice,
     unknown,
 )
@@ -100,15 +100,15 @@ DIGITS = 5
 @component("dataset")
 def mafw(
     *,
-    root: Annotated[str, Place(), "folder that holds data/ and the folder of split lists"],
+    root: Annotated[str, LocalPath(), "folder that holds data/ and the folder of split lists"],
     folds: Folds = [1, 2, 3, 4, 5],  # noqa: B006
     labels: Annotated[Labels, "11 emotions, or 43 with their combinations"] = "single",
     captions: Annotated[Captions, "with: the lists of captioned clips, none of them neutral"] = "no",
     version: Annotated[Version, "the official face frames, one's own whole frames, or the videos"] = "faces",
     split_root: Annotated[
-        str, Place(), "folder of the lists, which holds single/; empty to look for it"
+        str, LocalPath(), "folder of the lists, which holds single/; empty to look for it"
     ] = "",
-    clips_root: Annotated[str, Place(), "folder of the clips' folders; empty to look for it"] = "",
+    clips_root: Annotated[str, LocalPath(), "folder of the clips' folders; empty to look for it"] = "",
     recording: Recording,
 ) -> Recorded:
     """MAFW: 11 emotions or 43 with combinations, official folds, part of train held out."""
@@ -145,10 +145,10 @@ def mafw_listing(
     Raises:
         InputError: A list or folder is missing or there are several, or a row is wrong and is not to be skipped.
     """
-    top = home(root, "mafw")
+    top = root_folder(root, "mafw")
     check_folds(folds, "mafw")
     lists = _lists(top, split_root, labels, captions)
-    rows = Rows(top, skip_bad)
+    rows = RowFilter(top, skip_bad)
     found: dict[int, dict[Part, dict[str, Row]]] = {}
     for fold in folds:
         rows.fold = fold
@@ -165,7 +165,7 @@ def mafw_listing(
             for part in PARTS
         )
         rows.fold = fold
-        entries[fold] = {"train": apart(train, test, rows, fold, "mafw"), "test": test}
+        entries[fold] = {"train": exclude(train, test, rows, fold, "mafw"), "test": test}
     return Listing(
         name="mafw",
         root=top,
@@ -176,9 +176,9 @@ def mafw_listing(
             "version": DESCRIBED[version],
             "labels": f"{labels}, {len(classes)} classes, lists {captions} captions",
         },
-        official=None if drawn(top) else OFFICIAL[labels, captions],
+        official=None if is_synthetic(top) else OFFICIAL[labels, captions],
         left=tuple(rows.left),
-        is_procedural=drawn(top),
+        is_synthetic=is_synthetic(top),
     )
 
 
@@ -230,7 +230,7 @@ def _list(lists: Path, part: Part, fold: int, top: Path) -> Path:
     )
 
 
-def _rows(path: Path, rows: Rows, labels: Labels) -> dict[str, Row]:
+def _rows(path: Path, rows: RowFilter, labels: Labels) -> dict[str, Row]:
     listed: dict[str, Row] = {}
     for where, line in lines(path, rows.root):
         fields = line.strip().split("\t") if "\t" in line else line.split()
@@ -238,7 +238,7 @@ def _rows(path: Path, rows: Rows, labels: Labels) -> dict[str, Row]:
             rows.wrong(where, f"must be a clip and its label. Got {line!r} instead")
             continue
         clip, text = fields[0].strip(), fields[1].strip()
-        if climbs(clip) or "/" in clip:
+        if escapes_root(clip) or "/" in clip:
             rows.wrong(where, f"{clip!r} is not the name of a clip: it must be one folder inside the root")
             continue
         name = padded(clip.removesuffix(".mp4"), DIGITS)
@@ -264,7 +264,7 @@ def _label(text: str) -> str | None:
 
 def _compound_classes(lists: Path, top: Path) -> tuple[str, ...]:
     """Return the 11 emotions and all combinations in any list of the tree, so that one fold is read as all are."""
-    rows = Rows(top, skip=True)
+    rows = RowFilter(top, skip=True)
     found = {
         label for path in lists.glob("set_*/*.txt") for label, _ in _rows(path, rows, "compound").values()
     }

@@ -18,13 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
-from study.config.registry import Legacy, Place, Range
+from study.config.registry import Legacy, LocalPath, Range
 from study.errors import InputError
 from study.files import write
 from study.hashing import digest, seed_of
+from study.seeds import HELD_OUT
 from study.tasks.clips.data.contract import Channels, Clips, ClipShape, Frames, Pixels, Split, Views
-from study.tasks.clips.data.files.frames import Decoder, Footage, Verdict, find, inspect, read
-from study.tasks.clips.data.files.listing import Entry, Fold, Left, Listing, some
+from study.tasks.clips.data.files.frames import ClipCheck, Decoder, Footage, find, inspect, read
+from study.tasks.clips.data.files.listing import Entry, Fold, Listing, SkippedRow, some
 from study.tasks.clips.data.sampling import Sampling, SamplingKind, Short, TestViews
 
 _log = logging.getLogger(__name__)
@@ -46,14 +47,14 @@ Progress = Callable[[int, int], None]
 class Source(Protocol):
     """Where frames come from: the files themselves (`Raw`), or a pack of them (`files.packs.open_pack`)."""
 
-    def inspect(self, entries: Sequence[Entry], progress: Progress | None = None) -> list[Verdict]:
+    def inspect(self, entries: Sequence[Entry], progress: Progress | None = None) -> list[ClipCheck]:
         """Return what is known of each clip, everything read once; nothing is raised for a damaged clip."""
 
     def count(self, entry: Entry) -> int:
         """Return how many frames a clip has; InputError names file and row where it cannot be told."""
 
-    def read(self, entry: Entry, places: NDArray[np.int64]) -> Pixels:
-        """Return the frames at `places`, (n, C, H, W); InputError names file and row where that fails."""
+    def read(self, entry: Entry, indices: NDArray[np.int64]) -> Pixels:
+        """Return the frames at `indices`, (n, C, H, W); InputError names file and row where that fails."""
 
 
 Folds = Annotated[list[int], "official folds, all five for a published figure"]
@@ -67,8 +68,8 @@ class Recording:
     frames: Frames = 16
     size: Annotated[int, Range(16, 512), "height and width in pixels, by antialiased bilinear resizing"] = 32
     channels: Channels = 1
-    selection_share: Annotated[float, Range(0.01, 0.5), "share of the train list that chooses epochs"] = 0.15
-    selection_seed: Annotated[int, Range(0), "another seed holds out other clips"] = 0
+    validation_share: Annotated[float, Range(0.01, 0.5), "share of the train list that chooses epochs"] = 0.15
+    validation_seed: Annotated[int, Range(0), "another seed holds out other clips"] = 0
     select_on: Annotated[SelectOn, Legacy("held-out"), "test: optimistic, yields no verdict"] = "held-out"
     sampling: Annotated[SamplingKind, Legacy("uniform"), "a frame of each segment, or a window of frames"] = (
         "uniform"
@@ -80,16 +81,16 @@ class Recording:
     skip_bad: Annotated[bool, Legacy(False), "leave out rows and clips that cannot be used, and say so"] = (
         False
     )
-    cache: Annotated[str, Place(), "folder that keeps what is known of files; empty for none"] = ""
-    pack: Annotated[str, Place(), "a pack of these clips, read in place of their files"] = ""
+    cache: Annotated[str, LocalPath(), "folder that keeps what is known of files; empty for none"] = ""
+    pack: Annotated[str, LocalPath(), "a pack of these clips, read in place of their files"] = ""
 
 
 @dataclass(frozen=True)
 class Protocols:
     """How a recorded data set is divided and read."""
 
-    selection_share: float
-    selection_seed: int
+    validation_share: float
+    validation_seed: int
     select_on: SelectOn
     sampling: Sampling
     skip_bad: bool
@@ -104,7 +105,7 @@ class Recorded:
     shape: ClipShape
     decoder: Decoder
     protocols: Protocols
-    _verdicts: dict[str, Verdict] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _verdicts: dict[str, ClipCheck] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -117,9 +118,9 @@ class Recorded:
         return tuple(fold for fold in self.listing.folds if fold is not None)
 
     @property
-    def is_procedural(self) -> bool:
+    def is_synthetic(self) -> bool:
         """Whether `study.tasks.clips.data.make` wrote the tree."""
-        return self.listing.is_procedural
+        return self.listing.is_synthetic
 
     @property
     def is_optimistic(self) -> bool:
@@ -131,20 +132,20 @@ class Recorded:
         """What the clips are, how they are divided, and how they are read."""
         sampling, protocols = self.protocols.sampling, self.protocols
         if protocols.select_on == "test":
-            selection = "the test split itself: optimistic"
-        elif any("selection" in parts for parts in self.listing.folds.values()):
-            selection = "the data set's own"
+            validation = "the test split itself: optimistic"
+        elif any("validation" in parts for parts in self.listing.folds.values()):
+            validation = "the data set's own"
         else:
-            share = f"{100 * protocols.selection_share:g} % of train"
+            share = f"{100 * protocols.validation_share:g} % of train"
             known = any(entry.source != entry.id for entry in self.listing.entries.values())
             by = "by class and source" if known else "by class, sources not known"
-            selection = f"{share}, {by}, seed {protocols.selection_seed}"
+            validation = f"{share}, {by}, seed {protocols.validation_seed}"
         return {
             **self.listing.facts,
             **({"folds": ", ".join(map(str, self.folds))} if self.folds else {}),
             **({"in both train and test": _shared(self.listing)} if self.listing.shared_sources else {}),
             **({"doubtful labels": " ".join(self.listing.doubts)} if self.listing.doubts else {}),
-            "selection split": selection,
+            "validation split": validation,
             "sampling": sampling.described,
             "test views": sampling.views_described,
             "short clips": sampling.short_described,
@@ -158,7 +159,7 @@ class Recorded:
             return ()
         return tuple(map(str, [*self.listing.left, *self._unusable]))
 
-    def inspect(self, progress: Progress | None = None) -> Mapping[str, Verdict]:
+    def inspect(self, progress: Progress | None = None) -> Mapping[str, ClipCheck]:
         """Return what is known of every listed clip, by its id: everything is read once, in parallel.
 
         Raises:
@@ -172,10 +173,10 @@ class Recorded:
         return self._verdicts
 
     @property
-    def _unusable(self) -> list[Left]:
+    def _unusable(self) -> list[SkippedRow]:
         entries = self.listing.entries
         return [
-            Left(entries[i].where, i, verdict.error)
+            SkippedRow(entries[i].where, i, verdict.error)
             for i, verdict in self.inspect().items()
             if not verdict.is_sound
         ]
@@ -218,7 +219,7 @@ class Recorded:
             }
         )
 
-    def _refusal(self, bad: Sequence[Left]) -> str:
+    def _refusal(self, bad: Sequence[SkippedRow]) -> str:
         name, root, total = self.listing.name, self.listing.root, len(self.listing.entries)
         shown = "; ".join(
             f"{root / left.where}: clip {left.clip}: {left.reason.removesuffix('.')}" for left in bad[:_NAMED]
@@ -249,7 +250,7 @@ class Recorded:
             scenes=scenes if any(scenes) else (),
         )
 
-    def _parts(self, fold: Fold) -> Mapping[Literal["train", "selection", "test"], tuple[Entry, ...]]:
+    def _parts(self, fold: Fold) -> Mapping[Literal["train", "validation", "test"], tuple[Entry, ...]]:
         if fold not in self.listing.folds:
             raise InputError(
                 f"{self.listing.name}: fold {fold!r} is not asked for; folds = {list(self.folds)}."
@@ -259,15 +260,15 @@ class Recorded:
     def _entries(self, name: Split, fold: Fold) -> tuple[Entry, ...]:
         parts = self._parts(fold)
         optimistic = self.protocols.select_on == "test"
-        if name == "test" or (name == "selection" and optimistic):
+        if name == "test" or (name == "validation" and optimistic):
             chosen = parts["test"]
-        elif optimistic or "selection" in parts:
+        elif optimistic or "validation" in parts:
             chosen = parts[name]
         else:
             listed = {entry.id: entry.label for entry in parts["train"]}
             sources = {entry.id: entry.source for entry in parts["train"]}
-            apart = held_out(listed, sources, self.protocols.selection_share, self.protocols.selection_seed)
-            chosen = tuple(e for e in parts["train"] if (e.id in apart) == (name == "selection"))
+            apart = held_out(listed, sources, self.protocols.validation_share, self.protocols.validation_seed)
+            chosen = tuple(e for e in parts["train"] if (e.id in apart) == (name == "validation"))
         if not self.protocols.skip_bad:
             return chosen
         verdicts = self.inspect()
@@ -294,9 +295,9 @@ class Reading:
             return None
         mirrored = (False, True) if self.sampling.views == "2x2" else (False,)
         views = [
-            (clip, places, mirror)
+            (clip, indices, mirror)
             for clip, entry in enumerate(self.entries)
-            for places in self.sampling.judged(self.source.count(entry))
+            for indices in self.sampling.judged(self.source.count(entry))
             for mirror in mirrored
         ]
         return Views(np.array([clip for clip, _, _ in views], dtype=np.int64), partial(self._view, views))
@@ -305,15 +306,15 @@ class Reading:
         self, views: Sequence[tuple[int, NDArray[np.int64], bool]], numbers: NDArray[np.int64]
     ) -> Pixels:
         asked = [views[int(number)] for number in numbers]
-        pixels = self._read([(self.entries[clip], places) for clip, places, _ in asked])
+        pixels = self._read([(self.entries[clip], indices) for clip, indices, _ in asked])
         mirrored = np.array([mirror for _, _, mirror in asked], dtype=bool)
         pixels[mirrored] = pixels[mirrored, ..., ::-1]
         return pixels
 
     def _read(self, asked: Sequence[tuple[Entry, NDArray[np.int64]]]) -> Pixels:
         pixels = np.empty((len(asked), *self.shape), dtype=np.uint8)
-        for number, (entry, places) in enumerate(asked):
-            pixels[number] = self.source.read(entry, places).swapaxes(0, 1)
+        for number, (entry, indices) in enumerate(asked):
+            pixels[number] = self.source.read(entry, indices).swapaxes(0, 1)
         return pixels
 
 
@@ -337,7 +338,7 @@ class Raw:
         """What is known of clips stays in this process."""
         return {**self.__dict__, "_footage": {}, "_counts": {}, "_frames": {}}
 
-    def inspect(self, entries: Sequence[Entry], progress: Progress | None = None) -> list[Verdict]:
+    def inspect(self, entries: Sequence[Entry], progress: Progress | None = None) -> list[ClipCheck]:
         """Return the verdict on each clip; those of files that have not changed come from the cache.
 
         `progress` is told of the clips that have to be read.
@@ -365,19 +366,19 @@ class Raw:
                 self._counts[entry.path] = verdict.frames
         return verdicts
 
-    def _known(self, store: VerdictStore, entry: Entry) -> Verdict | None:
+    def _known(self, store: VerdictStore, entry: Entry) -> ClipCheck | None:
         """Return what can be said of a clip without reading it."""
         try:
             footage = find(self.listing.footage / entry.path, self.listing.root)
         except InputError as error:
-            return Verdict("", 0, (), str(error))
+            return ClipCheck("", 0, (), str(error))
         self._footage[entry.path] = footage
         try:
             return store.get(entry.path, footage.stamp)
         except OSError:  # a link to nothing: reading says so
             return None
 
-    def _verdict(self, store: VerdictStore, entry: Entry) -> Verdict:
+    def _verdict(self, store: VerdictStore, entry: Entry) -> ClipCheck:
         footage = self._footage[entry.path]
         verdict = inspect(footage)
         if verdict.is_sound:
@@ -401,10 +402,10 @@ class Raw:
     def _store(self) -> VerdictStore:
         return VerdictStore(self.listing, self.cache)
 
-    def read(self, entry: Entry, places: NDArray[np.int64]) -> Pixels:
-        """Return the frames at `places`, (n, C, H, W)."""
+    def read(self, entry: Entry, indices: NDArray[np.int64]) -> Pixels:
+        """Return the frames at `indices`, (n, C, H, W)."""
         channels, _, size, _ = self.shape
-        asked = dict.fromkeys(places.tolist())
+        asked = dict.fromkeys(indices.tolist())
         missing = [place for place in asked if (entry.path, place) not in self._frames]
         fresh: dict[int, Pixels] = {}
         if missing:
@@ -415,7 +416,7 @@ class Raw:
             fresh = dict(zip(missing, pictures, strict=True))
             if (len(self._frames) + len(fresh)) * channels * size * size <= self.memory_bytes:
                 self._frames.update({(entry.path, place): picture for place, picture in fresh.items()})
-        return np.stack([fresh[p] if p in fresh else self._frames[entry.path, p] for p in places.tolist()])
+        return np.stack([fresh[p] if p in fresh else self._frames[entry.path, p] for p in indices.tolist()])
 
     def _of(self, entry: Entry) -> Footage:
         if entry.path not in self._footage:
@@ -438,7 +439,7 @@ class VerdictStore:
     def __init__(self, listing: Listing, folder: Path | None) -> None:
         place = digest([os.path.realpath(listing.root), os.path.realpath(listing.footage)])
         self._path = folder / f"{listing.name}-{place}.json" if folder else None
-        self._known: dict[str, tuple[str, Verdict]] = {}
+        self._known: dict[str, tuple[str, ClipCheck]] = {}
         self._new = 0
         if self._path and self._path.is_file():
             try:
@@ -448,12 +449,12 @@ class VerdictStore:
             except (OSError, ValueError, KeyError, TypeError, ValidationError) as error:
                 _log.warning("%s cannot be read, so every clip is read anew: %s", self._path, error)
 
-    def get(self, path: str, stamp: str) -> Verdict | None:
+    def get(self, path: str, stamp: str) -> ClipCheck | None:
         """Return what is known of a clip whose files have this stamp."""
         kept, verdict = self._known.get(path, ("", None))
         return verdict if kept == stamp else None
 
-    def put(self, path: str, stamp: str, verdict: Verdict) -> None:
+    def put(self, path: str, stamp: str, verdict: ClipCheck) -> None:
         """Keep a verdict."""
         self._known[path] = (stamp, verdict)
         self._new += 1
@@ -470,7 +471,7 @@ class VerdictStore:
             _log.warning("%s cannot be written: %s", self._path, error)
 
 
-_STORED = TypeAdapter(dict[str, tuple[str, Verdict]])
+_STORED = TypeAdapter(dict[str, tuple[str, ClipCheck]])
 
 
 def held_out(
@@ -478,7 +479,7 @@ def held_out(
     source_of: Mapping[str, str],
     share: float,
     seed: int,
-    part: str = "selection",
+    part: str = HELD_OUT,
 ) -> frozenset[str]:
     """Return the ids of a list that are held out: whole sources, classes near their share.
 
@@ -516,7 +517,7 @@ def recorded(listing: Listing, recording: Recording) -> Recorded:
         source = Raw(listing, shape, given.decoder, kept)
     sampling = Sampling(given.frames, given.sampling, given.stride, given.short, given.views)
     protocols = Protocols(
-        given.selection_share, given.selection_seed, given.select_on, sampling, given.skip_bad
+        given.validation_share, given.validation_seed, given.select_on, sampling, given.skip_bad
     )
     return Recorded(listing, source, shape, given.decoder, protocols)
 

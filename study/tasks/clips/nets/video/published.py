@@ -27,7 +27,7 @@ HEADS = ("fc.", "head.", "classifier.")
 
 
 @dataclass(frozen=True)
-class Published:
+class PublishedWeights:
     """Weights that torchvision publishes for one of our networks."""
 
     name: str
@@ -63,7 +63,7 @@ def with_weights(
     name: str,
     weights: str,
     width: float,
-    published: Published,
+    published: PublishedWeights,
 ) -> nn.Module:
     """Return ``build(shape)`` with random weights, or with published ones behind their own normalisation.
 

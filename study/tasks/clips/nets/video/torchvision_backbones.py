@@ -19,7 +19,7 @@ from study.errors import InputError
 from study.tasks.clips.data.contract import ClipShape
 from study.tasks.clips.nets.contract import Details, Features, need_size
 from study.tasks.clips.nets.video.backbones import DropPath, MViT, MViTStage, halved
-from study.tasks.clips.nets.video.published import Published, with_weights
+from study.tasks.clips.nets.video.published import PublishedWeights, with_weights
 
 Width = Annotated[float, Range(0.05, 2), "multiplier of all channels; 1 as published"]
 Kinetics = Annotated[Literal["scratch", "kinetics-400"], "random, or torchvision's"]
@@ -48,7 +48,7 @@ def r3d_18(
         "r3d-18",
         weights,
         width,
-        Published("R3D_18_Weights.KINETICS400_V1", {"": "layers."}, "layers.stem"),
+        PublishedWeights("R3D_18_Weights.KINETICS400_V1", {"": "layers."}, "layers.stem"),
     )
 
 
@@ -70,7 +70,7 @@ def mc3_18(
         "mc3-18",
         weights,
         width,
-        Published("MC3_18_Weights.KINETICS400_V1", {"": "layers."}, "layers.stem"),
+        PublishedWeights("MC3_18_Weights.KINETICS400_V1", {"": "layers."}, "layers.stem"),
     )
 
 
@@ -91,7 +91,7 @@ def r2plus1d_18(
         "r2plus1d-18",
         weights,
         width,
-        Published("R2Plus1D_18_Weights.KINETICS400_V1", {"": "layers."}, "layers.stem"),
+        PublishedWeights("R2Plus1D_18_Weights.KINETICS400_V1", {"": "layers."}, "layers.stem"),
     )
 
 
@@ -111,7 +111,7 @@ def s3d(
         "s3d",
         weights,
         width,
-        Published("S3D_Weights.KINETICS400_V1", {"features.": "layers."}, "layers.0"),
+        PublishedWeights("S3D_Weights.KINETICS400_V1", {"features.": "layers."}, "layers.0"),
     )
 
 
@@ -131,7 +131,7 @@ def swin3d_t(
         "swin3d-t",
         weights,
         width,
-        Published("Swin3D_T_Weights.KINETICS400_V1", {"": ""}, "patch_embed"),
+        PublishedWeights("Swin3D_T_Weights.KINETICS400_V1", {"": ""}, "patch_embed"),
     )
 
 
@@ -169,7 +169,7 @@ def mvit_v2_s(
         "mvit-v2-s",
         weights,
         width,
-        Published("MViT_V2_S_Weights.KINETICS400_V1", MVIT_PREFIXES, "stem", size=(16, 224, 224)),
+        PublishedWeights("MViT_V2_S_Weights.KINETICS400_V1", MVIT_PREFIXES, "stem", size=(16, 224, 224)),
     )
 
 
@@ -188,7 +188,7 @@ def resnet_18(
         "resnet-18",
         weights,
         width,
-        Published("ResNet18_Weights.IMAGENET1K_V1", {"": "layers."}, "layers.conv1"),
+        PublishedWeights("ResNet18_Weights.IMAGENET1K_V1", {"": "layers."}, "layers.conv1"),
     )
 
 
