@@ -10,7 +10,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from conductors import PATIENCE_S, STUDY, Conductors, tables
+from support.conductors import PATIENCE_S, STUDY, Conductors, tables
 
 pytestmark = pytest.mark.skipif(
     not sys.platform.startswith("linux"), reason="the tests read /proc and fork conductors"

@@ -9,55 +9,15 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from small_study import small_study
-from text_report import write_text
+from support.lab import FAKE, STUDY, Lab
 
-from study.config.compile import compile_study
-from study.config.settings import settings
-from study.config.study import load
-from study.engine import conductor, jobs, plan
-from study.engine.events import Began, Event, JobEnded, Retried, Started
-from study.engine.jobs import TARGETS
+from study.engine import conductor, jobs
+from study.engine.events import Began, JobEnded, Retried
 from study.errors import StudyError
 from study.executors import base as protocol
 from study.executors.base import Call
 from study.executors.inprocess import InProcess
-from study.ledger.store import Ledger
 from study.records import Failure, from_json
-
-FAKE = {kind: f"study.testing.fake:{kind}" for kind in TARGETS}
-
-STUDY = small_study(epochs=2, seeds=3, trials=3, claim=True)
-
-
-class Lab:
-    """A folder with a study, a ledger and a fake trainer."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.file = folder / "s.toml"
-        self.file.write_text(STUDY)
-        self.ledger = Ledger(folder / "ledger")
-        self.events: list[Event] = []
-
-    def record(self, *changes: str):
-        lab = settings(self.folder)
-        return compile_study(load(self.file, None, changes), lab, "cpu")
-
-    def run(self, *changes: str, targets=FAKE, executor=None, write=write_text):
-        self.events = []
-        return conductor.run(
-            self.record(*changes),
-            self.ledger,
-            executor or InProcess(),
-            self.folder / "reports",
-            self.events.append,
-            targets,
-            write=write,
-        )
-
-    def started(self, kind: str = "train") -> list[plan.Job]:
-        return [event.job for event in self.events if isinstance(event, Started) and event.job.kind == kind]
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from scipy import stats
-from test_conductor import STUDY, Lab
+from support.lab import STUDY, Lab
 
 from study.config.compile import compile_study
 from study.config.settings import settings

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from conductors import folder_in_memory, tables
-from small_study import small_study
+from support.conductors import folder_in_memory, tables
+from support.small_study import small_study
 
 from study.config.compile import compile_study
 from study.config.settings import settings

@@ -9,7 +9,7 @@ from pathlib import Path
 import optuna
 import pytest
 from optuna.trial import TrialState
-from test_conductor import FAKE, STUDY, Lab
+from support.lab import FAKE, STUDY, Lab
 
 from study.engine import conductor
 from study.engine.events import Event

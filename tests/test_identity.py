@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from test_conductor import FAKE, Lab
+from support.lab import FAKE, Lab
 
 import study
 from study import hashing

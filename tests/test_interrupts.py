@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conductors import STUDY
+from support.conductors import STUDY
 
 
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])

@@ -13,7 +13,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from conductors import REAL, STUDY, Conductors, folder_in_memory, tables
+from support.conductors import REAL, STUDY, Conductors, folder_in_memory, tables
 
 pytestmark = pytest.mark.skipif(
     not sys.platform.startswith("linux"), reason="the tests read /proc and fork conductors"

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_plan import World, study
+from support.world import World, study
 
 from study.engine import plan
 from study.records import Failure

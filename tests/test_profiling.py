@@ -358,7 +358,12 @@ def spec_of(network="two-layers", **train):
         "train": {"batch_size": 8, "lr": None, **train},
     }
     return RunSpec(
-        config, seed=0, data_digest="", code_digest="", modules=("tiny_parts",), metric={"name": "war"}
+        config,
+        seed=0,
+        data_digest="",
+        code_digest="",
+        modules=("support.tiny_parts",),
+        metric={"name": "war"},
     )
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_conductor import FAKE, STUDY, Lab
-from test_plan import World, study, template
+from support.lab import FAKE, STUDY, Lab
+from support.world import World, study, template
 
 from study.analysis.analyse import findings
 from study.analysis.findings import Findings

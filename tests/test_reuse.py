@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
-from test_conductor import FAKE, STUDY, Lab
+from support.lab import FAKE, STUDY, Lab
 from typer.testing import CliRunner
 
 import study

@@ -6,10 +6,10 @@ from math import ceil, sqrt
 
 import numpy as np
 import pytest
-from made_evidence import FOLDS, REFERENCE, UAR, WAR, evidence, run_result, shifted, two, variant
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestPower
+from support.evidence import FOLDS, REFERENCE, UAR, WAR, evidence, run_result, shifted, two, variant
 
 from study.analysis.analyse import findings
 from study.analysis.evidence import Confirmation, Evidence

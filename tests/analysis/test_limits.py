@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from made_evidence import FOLDS, MACHINE, REFERENCE, evidence, shifted, two, variant
+from support.evidence import FOLDS, MACHINE, REFERENCE, evidence, shifted, two, variant
 
 from study.analysis.evidence import Evidence
 from study.analysis.limits import warnings

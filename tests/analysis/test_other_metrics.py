@@ -8,8 +8,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from made_evidence import CLASSES, FOLDS, REFERENCE, RMSE, UAR, WAR, evidence, shifted, two, variant
 from scipy import stats
+from support.evidence import CLASSES, FOLDS, REFERENCE, RMSE, UAR, WAR, evidence, shifted, two, variant
 
 from study.analysis.analyse import findings
 from study.analysis.evidence import Evidence

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from small_study import small_study
-from text_report import write_text
+from support.small_study import small_study
+from support.text_report import write_text
 
 from study.analysis.analyse import findings as analyse
 from study.analysis.findings import Findings
@@ -38,7 +38,7 @@ trials = 8
 "train.lr" = { low = 3e-4, high = 1e-2, log = true }
 """
 FAKE = {kind: f"study.testing.fake:{kind}" for kind in TARGETS}
-WITH_BREAKDOWNS = {**FAKE, "evaluate": "broken_down_jobs:evaluate"}
+WITH_BREAKDOWNS = {**FAKE, "evaluate": "support.broken_down_jobs:evaluate"}
 FINAL = '[confirm]\n"train.fit" = "train+val"\n'
 
 
@@ -194,7 +194,7 @@ def test_breakdowns_are_averaged_over_seeds_and_folds(lab: Lab) -> None:
 
 
 def test_tests_without_breakdowns_have_no_table_of_them(lab: Lab) -> None:
-    targets = {**FAKE, "evaluate": "broken_down_jobs:plain"}
+    targets = {**FAKE, "evaluate": "support.broken_down_jobs:plain"}
     found = lab.run(lab.record(), targets)
     assert "## Breakdown" not in lab.report(found.name)
     assert found.variants[0].breakdowns == {}

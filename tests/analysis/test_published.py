@@ -6,7 +6,7 @@ import tomllib
 from dataclasses import replace
 
 import pytest
-from made_evidence import two
+from support.evidence import two
 
 from study.analysis.analyse import findings
 from study.records import DataInfo, PublishedTable, SplitSizes

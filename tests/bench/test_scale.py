@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from conductors import folder_in_memory
-from test_conductor import FAKE, Lab
+from support.conductors import folder_in_memory
+from support.lab import FAKE, Lab
 
 from study.bench.scale import COMMANDS, build, cost_of, shares
 from study.engine import conductor, plan

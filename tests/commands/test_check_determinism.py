@@ -39,7 +39,7 @@ def lab(tmp_path: Path, monkeypatch) -> Path:
     """Return a lab's folder, the working folder, with the careless losses in its study.toml."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(Path(__file__).parent))
-    (tmp_path / "study.toml").write_text('components = ["careless_parts"]\ndevice = "cpu"\n')
+    (tmp_path / "study.toml").write_text('components = ["support.careless_parts"]\ndevice = "cpu"\n')
     return tmp_path
 
 

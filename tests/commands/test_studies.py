@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 from rich.console import Console
-from small_study import small_study
-from text_report import write_text
+from support.small_study import small_study
+from support.text_report import write_text
 from typer.testing import CliRunner
 
 from study.cli import studies as commands

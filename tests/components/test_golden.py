@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import golden
 import numpy as np
 import pytest
 import torch
 from fvcore.nn import FlopCountAnalysis
+from support import golden_files as golden
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 from urllib.error import URLError
 
-import golden
 import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from support import golden_files as golden
 from torch import Tensor, nn
 from torchvision.models.video import mvit_v2_s
 

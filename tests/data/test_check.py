@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from built import dfew
 from click.testing import Result
 from PIL import Image
+from support.trees import dfew
 from typer.testing import CliRunner
 
 from study.cli.app import app

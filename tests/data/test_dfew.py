@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from built import dfew
 from PIL import Image
+from support.trees import dfew
 
 from study.errors import InputError
 from study.tasks.clips.data.contract import Clips

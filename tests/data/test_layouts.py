@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from built import clips, dfew, ferv39k, mafw
 from PIL import Image
+from support.trees import clips, dfew, ferv39k, mafw
 
 from study.errors import InputError
 from study.tasks.clips.data.sets.dfew import dfew_listing

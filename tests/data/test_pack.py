@@ -143,7 +143,7 @@ def test_a_training_on_a_pack_is_the_same_run_with_the_same_weights(
     root, out = trees["dfew"], tmp_path / "OUT"
     data = build("dfew", root)
     small(data, out)
-    registry = Registry(["tiny_parts"])
+    registry = Registry(["support.tiny_parts"])
     indices = {"dataset.root": str(root), "dataset.cache": "", "dataset.pack": ""}
     table = registry.resolve(
         "dataset", {"name": "dfew", "root": str(root), "frames": 4, "size": 24, "channels": 3}, ""
@@ -166,7 +166,7 @@ def test_a_training_on_a_pack_is_the_same_run_with_the_same_weights(
     for name, place, workers in (("raw", "", 0), ("packed", str(out), 0), ("by workers", str(out), 2)):
         run = RunSpec(
             config, 1, data.digest, "code", fold=1, local_paths={**indices, "dataset.pack": place},
-            modules=("tiny_parts",), loader_workers=workers, metric={"name": "war"},
+            modules=("support.tiny_parts",), loader_workers=workers, metric={"name": "war"},
         )  # fmt: skip
         ids.add(run.id)
         train(run, tmp_path / name, lambda epoch: None)

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from built import clips
 from PIL import Image
+from support.trees import clips
 
 from study.errors import InputError
 from study.tasks.clips.data.files.frames import by_number

@@ -21,7 +21,7 @@ PATIENCE_S = 60.0
 
 def task(job: str, folder: Path, key: str = "t") -> Call:
     run = RunSpec(config={}, seed=0, data_digest="", code_digest="")
-    return Call(key, f"jobs_for_workers:{job}", run, folder)
+    return Call(key, f"support.worker_jobs:{job}", run, folder)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 
 import pytest
-from test_conductor import Lab
+from support.lab import Lab
 
 from study.engine import jobs
 

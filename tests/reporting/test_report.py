@@ -13,8 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from example_findings import HOSTILE, damaged, findings, hostile, minimized, twelve
 from markdown_it import MarkdownIt
+from support.example_findings import HOSTILE, damaged, findings, hostile, minimized, twelve
 
 from study.analysis.findings import Cost, Difference, Findings, Interval
 from study.records import PartCost

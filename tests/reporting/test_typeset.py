@@ -8,7 +8,7 @@ import re
 
 import pytest
 import typst
-from example_findings import HOSTILE, findings, hostile
+from support.example_findings import HOSTILE, findings, hostile
 
 from study.reporting.markdown import render
 from study.reporting.typeset import TEMPLATE, literal, markup

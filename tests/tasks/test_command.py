@@ -14,7 +14,7 @@ from textwrap import dedent
 from typing import Any
 
 import pytest
-from own import command_task, run_of
+from support.own_tasks import command_task, run_of
 
 from study.errors import InputError, StudyError
 from study.executors.base import Call, CallEnded
@@ -307,7 +307,7 @@ def workers(monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalWorkers]:
 
 def started(workers: LocalWorkers, folder: Path, job: str, *arguments: str, **fields: Any) -> None:
     spec = RunSpec(config={}, seed=0, data_digest="", code_digest="")
-    workers.submit(replace(Call("t", f"command_jobs:{job}", spec, folder, arguments), **fields))
+    workers.submit(replace(Call("t", f"support.command_jobs:{job}", spec, folder, arguments), **fields))
 
 
 def ended(workers: LocalWorkers) -> CallEnded:
@@ -483,7 +483,7 @@ def test_sigterm_ends_a_command_before_its_process(tmp_path: Path) -> None:
 import sys
 sys.path[:0] = [{str(Path(__file__).parent)!r}, {str(Path(__file__).parents[2])!r}]
 from pathlib import Path
-from command_jobs import endless
+from support.command_jobs import endless
 endless(None, Path({str(tmp_path)!r}), None)
 """
     import subprocess

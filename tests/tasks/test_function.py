@@ -12,7 +12,7 @@ from textwrap import dedent
 from typing import Any
 
 import pytest
-from own import function_task, run_of
+from support.own_tasks import function_task, run_of
 
 from study.errors import InputError, StudyError
 from study.executors.base import Call, CallEnded
@@ -437,7 +437,7 @@ def test_a_failure_of_the_users_code_keeps_its_traceback(home: Path) -> None:
         f"""
         import sys
         sys.path.insert(0, {str(Path(__file__).parent)!r})
-        from own import function_task, run_of
+        from support.own_tasks import function_task, run_of
         def job(spec, folder, on_epoch):
             task = function_task({str(home)!r})
             task.train(run_of(task, folder))

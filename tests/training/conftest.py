@@ -65,7 +65,7 @@ def spec():
             "data",
             "code",
             device=device,
-            modules=("tiny_parts",),
+            modules=("support.tiny_parts",),
             metric={"name": metric},
             epochs_key="train.epochs",
         )

@@ -11,7 +11,7 @@ from study.testing.components import cases, check_component, conform
 
 @pytest.fixture
 def registry():
-    return Registry(["tiny_parts", "open_parts"])
+    return Registry(["support.tiny_parts", "support.open_parts"])
 
 
 OWN = ("optimizer", "schedule", "metric")

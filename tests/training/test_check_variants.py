@@ -22,7 +22,7 @@ def request_of(spec):
         return replace(
             made,
             config={**made.config, "network": network},
-            modules=("tiny_parts", "frail_parts", "open_parts"),
+            modules=("support.tiny_parts", "support.frail_parts", "support.open_parts"),
         )
 
     return make

@@ -10,8 +10,8 @@ from itertools import count
 
 import pytest
 import torch
-from frail_parts import KILLED, attempt
-from jobs import ignore, train
+from support.frail_parts import KILLED, attempt
+from support.training_jobs import ignore, train
 
 from study.records import RunResult, Stopped, from_json, to_json
 from study.tasks.clips.training import train as job
@@ -36,7 +36,9 @@ STEPS_PER_EPOCH = 7
 def processes():
     """Return what starts processes that have torch imported."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["study.tasks.clips.training.train", "torch._dynamo", "jobs"])
+    context.set_forkserver_preload(
+        ["study.tasks.clips.training.train", "torch._dynamo", "support.training_jobs"]
+    )
     return context
 
 
@@ -53,7 +55,7 @@ def hard(spec):
         cutmix=1.0,
         ema=0.9,
     )
-    return replace(request, modules=("tiny_parts", "frail_parts"))
+    return replace(request, modules=("support.tiny_parts", "support.frail_parts"))
 
 
 def numbers(folder):

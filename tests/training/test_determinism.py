@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from jobs import evaluate, ignore, train
+from support.training_jobs import evaluate, ignore, train
 
 from study.errors import StudyError
 from study.records import RunResult, from_json
@@ -21,7 +21,7 @@ def frail(spec):
     """Return a function that makes the request of a training with frail parts."""
 
     def make(**changes):
-        return replace(spec(**changes), modules=("tiny_parts", "frail_parts"))
+        return replace(spec(**changes), modules=("support.tiny_parts", "support.frail_parts"))
 
     return make
 

@@ -65,7 +65,7 @@ def test_two_steps_give_the_numbers_that_this_engine_is_known_by(spec):
         ema=0.9,
         clip_norm=0.5,
     )
-    request = replace(request, modules=("tiny_parts", "frail_parts"))
+    request = replace(request, modules=("support.tiny_parts", "support.frail_parts"))
     registry = Registry(request.modules)
     dataset = registry.build("dataset", request.table("dataset"))
     found = numbers_of(TrainState.of(request, registry, dataset, torch.device("cpu")))

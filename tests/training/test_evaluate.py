@@ -1,5 +1,5 @@
 import pytest
-from jobs import evaluate, ignore, train
+from support.training_jobs import evaluate, ignore, train
 
 from study.errors import StudyError
 from study.ledger.predictions import load

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from jobs import evaluate, ignore, train
+from support.training_jobs import evaluate, ignore, train
 
 from study.config.compile import compile_study, try_variants
 from study.config.registry import Registry
@@ -28,7 +28,7 @@ def final(spec):
         dataset = {"name": "both", "per_class": 10, "is_optimistic": is_optimistic}
         request = spec(fit="train+val", **changes)
         config = {**request.config, "dataset": dataset}
-        return replace(request, config=config, modules=("tiny_parts", "frail_parts"))
+        return replace(request, config=config, modules=("support.tiny_parts", "support.frail_parts"))
 
     return make
 

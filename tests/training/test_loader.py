@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from jobs import train
 from scipy.special import log_softmax, logsumexp
+from support.training_jobs import train
 from torch import nn
 
 from study.errors import InputError

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from jobs import measure, train
+from support.training_jobs import measure, train
 
 from study.config.registry import Registry
 from study.errors import StudyError

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from jobs import evaluate, measure, profile, train
+from support.training_jobs import evaluate, measure, profile, train
 
 from study.config.registry import Registry
 from study.records import Measurement, Profile, RunResult, TestResult, from_json
@@ -22,7 +22,7 @@ def open_spec(spec):
     def make(**changes):
         made = spec(**changes)
         config = {**made.config, "network": {"name": "bare"}}
-        return replace(made, config=config, modules=("tiny_parts", "open_parts"))
+        return replace(made, config=config, modules=("support.tiny_parts", "support.open_parts"))
 
     return make
 

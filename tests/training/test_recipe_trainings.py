@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from jobs import train
+from support.training_jobs import train
 
 from study.config.compile import compile_study
 from study.config.registry import Registry

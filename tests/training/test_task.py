@@ -17,7 +17,7 @@ FACES = {"name": "faces", "train_clips": 28, "validation_clips": 14, "test_clips
 
 @pytest.fixture
 def task():
-    return Registry(["tiny_parts", "open_parts"]).task({"name": "clips"})
+    return Registry(["support.tiny_parts", "support.open_parts"]).task({"name": "clips"})
 
 
 def test_the_task_and_its_metrics_import_no_torch():
@@ -47,7 +47,7 @@ def test_sources_are_networks_data_and_the_users_own_and_never_the_loop(task):
         }
     )
     assert found.modules == (
-        "open_parts",
+        "support.open_parts",
         "study.tasks.clips.data.faces.dataset",
         "study.tasks.clips.nets.ifdd.losses",
     )

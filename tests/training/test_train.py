@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
-from jobs import evaluate, ignore, train
+from support.training_jobs import evaluate, ignore, train
 
 from study.config.registry import Registry
 from study.errors import StudyError

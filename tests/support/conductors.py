@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from small_study import small_study
+from support.small_study import small_study
 
 HERE = Path(__file__).parent
 NEEDED_TORCH = 77
@@ -178,7 +178,11 @@ def _carry_out(record: Any, request: dict[str, Any]) -> None:
     from study.ledger.store import Ledger
 
     faked = request["pace"]["trainer"] == FAKE
-    targets = {kind: f"paced:{kind}" for kind in TARGETS} if faked else {**TARGETS, "train": "paced:train"}
+    targets = (
+        {kind: f"support.paced_jobs:{kind}" for kind in TARGETS}
+        if faked
+        else {**TARGETS, "train": "support.paced_jobs:train"}
+    )
     os.environ["PACE"] = json.dumps(request["pace"])
     said = os.open(f"said-{os.getpid()}.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
@@ -192,7 +196,8 @@ def _carry_out(record: Any, request: dict[str, Any]) -> None:
                 ledger.save(record),
                 ledger,
                 LocalWorkers(
-                    request["workers"], preload=["paced" if faked else "study.tasks.clips.training.train"]
+                    request["workers"],
+                    preload=["support.paced_jobs" if faked else "study.tasks.clips.training.train"],
                 ),
                 lambda event: print(type(event).__name__, getattr(event, "holder", ""), flush=True),
                 targets,

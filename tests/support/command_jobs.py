@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from own import command_task, run_of
-
 from study.tasks.own import processes
+from support.own_tasks import command_task, run_of
 
 ENDLESS = """
 import os, pathlib, subprocess, sys, time

@@ -8,13 +8,13 @@ import os
 from typing import Annotated, Any
 
 import torch
-from tiny_parts import Tiny, TwoLayers
 from torch import nn
 from torch.nn import functional as F
 
 from study.config.registry import Range, component
 from study.tasks.clips.data.contract import Clips
 from study.tasks.clips.nets.contract import Output
+from support.tiny_parts import Tiny, TwoLayers
 
 KILLED = 9
 """The exit code of an attempt that ends itself without a word."""

@@ -1,0 +1,119 @@
+"""A study as the plan sees it, carried out in any order by nothing but arithmetic."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+
+from study.engine import plan
+from study.ledger.record import RunState, StudyRecord, VariantRecord
+from study.metrics import Metric
+from study.records import DataInfo, Failure, Machine, RunResult, RunSpec, SplitSizes
+
+NOTHING = RunState()
+
+
+WAR = Metric("war", "WAR")
+
+
+def template(splitter: str, metric: Metric = WAR) -> RunSpec:
+    config = {"splitter": {"name": splitter}, "train": {"lr": 1e-3, "epochs": 2}}
+    return RunSpec(
+        config=config,
+        seed=0,
+        data_digest="d",
+        code_digest="c",
+        metric={"name": metric.name},
+        direction=metric.direction,
+        epochs_key="train.epochs",
+    )
+
+
+def study(
+    trials: int = 4,
+    seeds: int = 3,
+    variants: int = 2,
+    generation: int = 4,
+    folds=(None,),
+    metric: Metric = WAR,
+) -> StudyRecord:
+    names = [f"v{number}" for number in range(variants)]
+    return StudyRecord(
+        name="s",
+        file="s.toml",
+        title="t",
+        question="q",
+        seed=0,
+        metric=metric.name,
+        rope=1.0,
+        alpha=0.05,
+        variants=tuple(VariantRecord(n, {"splitter": n}, "v0", template(n, metric)) for n in names),
+        claims=(),
+        space={"train.lr": {"low": 1e-4, "high": 1e-2, "log": True}},
+        trials=trials,
+        generation=generation,
+        sampler="random",
+        repetitions=seeds,
+        folds=folds,
+        data=DataInfo("faces", "d", sizes=(SplitSizes(1, 1, 1),)),
+        claims_digest="",
+        metrics=(metric,),
+        has_profile=True,
+    )
+
+
+def result(run: RunSpec, score: float, status: str = "finished") -> RunResult:
+    metrics = {"war": score, "uar": score}
+    return RunResult(run.id, status, 1, metrics, (), 1, 0.0, Machine({}, "", ""))
+
+
+def value_of(run: RunSpec) -> float:
+    return random.Random(run.id).random()
+
+
+class World:
+    """Carries a study out in any order, remembering what was ever asked and started."""
+
+    def __init__(self, asked: StudyRecord, order: random.Random, outcome=lambda run: "finished") -> None:
+        self.study = asked
+        self.order = order
+        self.outcome = outcome
+        self.states: dict[str, RunState] = {}
+        self.started: list[str] = []
+        self.profiled: set[str] = set()
+
+    def state(self, run_id: str) -> RunState:
+        return self.states.get(run_id, NOTHING)
+
+    def step(self) -> plan.Step:
+        return plan.ready(self.study, self.state, frozenset(self.profiled))
+
+    def decide(self, ask: plan.Ask) -> None:
+        lr = random.Random(f"{ask.seed} {ask.history}").uniform(1e-4, 1e-2)
+        self.study = replace(
+            self.study, suggestions={**self.study.suggestions, ask.decision: {"train.lr": lr}}
+        )
+
+    def do(self, job: plan.Job) -> None:
+        self.started.append(job.key)
+        state = self.state(job.run.id)
+        if job.kind == "profile":
+            self.profiled.add(job.variant)
+        elif job.kind == "evaluate":
+            self.states[job.run.id] = replace(state, tested=True)
+        elif (how := self.outcome(job.run)) == "failed":
+            self.states[job.run.id] = RunState(failure=Failure(job.run.id, "train", "why", ""))
+        else:
+            self.states[job.run.id] = RunState(result=result(job.run, value_of(job.run), how))
+
+    def finish(self) -> World:
+        while True:
+            step = self.step()
+            choices = [*step.asks, *step.jobs]
+            if not choices:
+                return self
+            chosen = self.order.choice(choices)
+            if isinstance(chosen, plan.Ask):
+                self.decide(chosen)
+            else:
+                self.do(chosen)
