@@ -18,7 +18,9 @@ from study.config.revisions import CODE, is_junk
 from study.errors import InputError
 from study.files import remove, write
 from study.records import RunSpec
-from study.task import EXAMPLES, TEST_PREDICTIONS, Config, ReportError, Run, Sources
+from study.reported import ReportError
+from study.run import EXAMPLES, TEST_PREDICTIONS, Run
+from study.task import Config, Sources
 from study.tasks.options import Options
 from study.tasks.own.outside import watched
 from study.tasks.own.placeholders import check_placeholders, expanded, keys_in

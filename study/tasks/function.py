@@ -17,7 +17,9 @@ from study.config.registry import component
 from study.errors import InputError
 from study.files import remove
 from study.records import Profile, RunSpec
-from study.task import EXAMPLES, TEST_PREDICTIONS, Config, ReportError, Run, RunStopped, Sources, is_number
+from study.reported import ReportError, is_number
+from study.run import EXAMPLES, TEST_PREDICTIONS, Run, RunStopped
+from study.task import Config, Sources
 from study.tasks.options import Options
 from study.tasks.own.outside import watched
 from study.tasks.own.references import Reference, check_imports
@@ -153,7 +155,7 @@ class FunctionTask(OwnTask):
         begin_attempt(run)
         returned = self._call(self._train, run)
         self._name_unread(run)
-        if run.outcome is None:
+        if run.result is None:
             self._take(returned, run)
         parameters = run.parameters if isinstance(run, FunctionRun) else None
         end_training(run, "task.evaluate" if self._evaluate else "task.evaluate?", parameters)
@@ -198,7 +200,7 @@ class FunctionTask(OwnTask):
                     f"{reference.text} called sys.exit({error.code!r})", traceback.format_exc()
                 ) from error
             except Exception as error:
-                if run.outcome is None:
+                if run.result is None:
                     raise
                 raise RunStopped(
                     "the training framework turned the end of the training into an error"

@@ -14,7 +14,8 @@ from study.errors import StudyError
 from study.files import write
 from study.ledger.store import MEASURED
 from study.records import RunSpec, to_json
-from study.task import CanMeasure, OnEpoch, Run, RunStopped, Task
+from study.run import OnEpoch, Run, RunStopped
+from study.task import CanMeasure, Task
 
 _log = logging.getLogger(__name__)
 

@@ -21,7 +21,8 @@ from study.executors.base import Call, CallEnded
 from study.executors.local import LocalWorkers
 from study.ledger.store import RESULT, TEST_RESULT
 from study.records import RunSpec, Stopped
-from study.task import Diverged, Pruned, ReportError
+from study.reported import ReportError
+from study.run import Diverged, Pruned
 from study.tasks.own.placeholders import expanded
 from study.tasks.own.processes import GRACE_S, ProgramError
 
@@ -280,7 +281,7 @@ def test_pruning_ends_the_command_and_what_it_started(tmp_path: Path) -> None:
     with pytest.raises(Pruned):
         task.train(run)
     run.close()
-    assert isinstance(run.outcome, Stopped)
+    assert isinstance(run.result, Stopped)
     assert not any(is_running(int(pid)) for pid in (run.folder / "pids").read_text().split())
 
 

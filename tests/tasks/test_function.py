@@ -19,7 +19,8 @@ from study.executors.base import Call, CallEnded
 from study.executors.inprocess import InProcess
 from study.ledger.store import HISTORY, PROFILE, RESULT, TEST_RESULT
 from study.records import RunResult, Stopped
-from study.task import Diverged, Pruned, ReportError, RunStopped
+from study.reported import ReportError
+from study.run import Diverged, Pruned, RunStopped
 
 Write = Callable[..., Path]
 
@@ -202,7 +203,7 @@ def test_a_value_that_is_not_finite_ends_the_training_as_diverged(home: Path) ->
     with pytest.raises(Diverged):
         task.train(run)
     run.close()
-    assert isinstance(run.outcome, RunResult)
+    assert isinstance(run.result, RunResult)
     assert result(run)["status"] == "diverged"
 
 
@@ -213,8 +214,8 @@ def test_a_search_gives_a_trial_up(home: Path) -> None:
     with pytest.raises(Pruned):
         task.train(run)
     run.close()
-    assert isinstance(run.outcome, Stopped)
-    assert run.outcome.epoch == 2
+    assert isinstance(run.result, Stopped)
+    assert run.result.epoch == 2
     assert not (run.folder / RESULT).exists()
 
 

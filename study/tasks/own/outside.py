@@ -13,7 +13,7 @@ from typing import Any
 
 from study.config.revisions import is_junk
 from study.files import write
-from study.task import Run
+from study.run import Run
 from study.tasks.options import Options
 
 _log = logging.getLogger(__name__)

@@ -19,16 +19,9 @@ from study.hashing import digest, file_digest
 from study.ledger.store import HISTORY, PROFILE
 from study.metrics import Metric
 from study.records import DataInfo, Epoch, Profile
-from study.task import (
-    EXAMPLES,
-    TEST_PREDICTIONS,
-    Config,
-    Kind,
-    ReportError,
-    Run,
-    Select,
-    check_score,
-)
+from study.reported import ReportError, check_bounds, check_score
+from study.run import EXAMPLES, TEST_PREDICTIONS, Run, Select
+from study.task import Config, Kind
 from study.tasks.options import Options, metrics_of
 from study.tasks.own.references import Reference
 
@@ -217,22 +210,22 @@ def end_training(run: Run, evaluates: str, parameters: int | None = None) -> Non
     Raises:
         ReportError: The primary metric, the test figures or the weights are missing.
     """
-    if run.outcome is not None:
+    if run.result is not None:
         return
     run.finish(parameters=parameters)
     key, is_given = evaluates.removesuffix("?"), not evaluates.endswith("?")
     if is_given and run.test_metrics is not None:
-        run.outcome = None
+        run.result = None
         raise ReportError(
             f"the training reported test figures, but {key} computes them. Report them in one of the two places."
         )
     if is_given and not run.weights.exists():
-        run.outcome = None
+        run.result = None
         beside = sorted(path.name for path in run.folder.glob(f"{run.weights.name}*"))
         hint = f" There is {beside[0]!r}: some functions add a suffix to the name." if beside else ""
         raise ReportError(f"the training left nothing at {run.weights}, which {key} needs.{hint}")
     if not is_given and run.test_metrics is None:
-        run.outcome = None
+        run.result = None
         name = run.spec.metric_name
         raise ReportError(
             f"the training ended without test figures. Either give {key}, which runs on winners alone, or report "
@@ -254,7 +247,7 @@ def checked_test(run: Run, metrics: Mapping[str, float]) -> Mapping[str, float]:
             f"the test reported {sorted(metrics)}, but not the primary metric {name!r}.{nearest(name, metrics)}"
         )
     for key, value in metrics.items():
-        run.check_bounds(f"the test reported {key} = {value!r}", key, value)
+        check_bounds(f"the test reported {key} = {value!r}", value, run.metrics.get(key))
     values = {key: float(value) for key, value in metrics.items()}
     if (kept := run.folder / TEST_PREDICTIONS).is_file():
         from study.ledger.predictions import load
