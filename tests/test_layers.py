@@ -15,6 +15,7 @@ LAYERS = (
     "errors",
     "files",
     "hashing",
+    "nested",
     "seeds",
     "metrics",
     "records",

@@ -1,4 +1,4 @@
-"""The record of the data that a study's runs use, and of published results on them."""
+"""`DataInfo`: the record of the data that a study's runs use, with published results on them."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ class SplitSizes:
     validation: int
     test: int
     trained: int | None = None
-    """Examples that a repetition's final training sees; `train` where it is None."""
+    """Examples that a repetition's training uses; None where that is `train`."""
 
 
 @dataclass(frozen=True)
 class PublishedResult:
-    """What somebody else printed of one method; None or empty where that was not verified."""
+    """The published results of one method; None or empty where a value was not verified."""
 
     method: str
     figures: Mapping[str, float]
-    """By metric, scaled as reports print it."""
+    """Values by metric, scaled as reports print them."""
     backbone: str
     modality: str
     sources: str
@@ -39,23 +39,23 @@ class PublishedResult:
 
 @dataclass(frozen=True)
 class PublishedFolds:
-    """What somebody else printed of single folds."""
+    """The published results of one method by fold."""
 
     method: str
     figures: tuple[float, ...]
-    """Fold by fold, scaled as reports print them."""
+    """Values by fold, scaled as reports print them."""
 
 
 @dataclass(frozen=True)
 class PublishedTable:
-    """Published results on a study's benchmark, for reference: no figure or verdict knows of them."""
+    """Published results on a study's benchmark, for reference: no verdict uses them."""
 
     title: str
     """The benchmark's name."""
     examples: int
-    """In the whole benchmark, by its official lists."""
+    """Examples in the whole benchmark, by its official lists."""
     examples_here: int
-    """In the splits of this study."""
+    """Examples in the splits of this study."""
     metrics: tuple[str, ...]
     """Labels of the columns, as keys of `PublishedResult.figures`."""
     fold_metric: str
@@ -63,38 +63,38 @@ class PublishedTable:
     results: tuple[PublishedResult, ...]
     folds: tuple[PublishedFolds, ...]
     sources: Mapping[str, str]
-    """What the letters stand for."""
+    """References by letter."""
     remark: str = ""
-    """Whole sentences on how far the rows can be compared with each other."""
+    """Sentences on how far the rows can be compared with each other."""
 
 
 @dataclass(frozen=True)
 class DataInfo:
-    """What a study's record and report say of the data that its runs use."""
+    """The data that a study's runs use, as its record and report describe them."""
 
     name: str
     digest: str
-    """Changes with anything that changes an example, a label or a split; empty where the data are not tracked."""
+    """A hash of everything that defines examples, labels and splits; empty where the data are not tracked."""
     digests: Mapping[str, str] = field(default_factory=dict)
     """The digest of each fold's data, by fold number."""
     folds: tuple[int, ...] = ()
-    """Empty where there is one split."""
+    """Fold numbers; empty where there is one split."""
     fold_key: str = ""
-    """The dotted key that lists the folds; the run of one fold lists that one alone."""
+    """The dotted key that lists the folds; the run of one fold lists that fold alone."""
     description: str = ""
     """One example in words, such as its size."""
     sizes: tuple[SplitSizes, ...] = ()
-    """One entry a fold, or one; empty where they are not known."""
+    """One entry for each fold, or one; empty where unknown."""
     noun: str = "example"
-    """What one example is called."""
+    """The name of one example, such as ``clip``."""
     chance: Mapping[str, float] = field(default_factory=dict)
-    """What guessing scores, by metric, in the metric's own unit."""
+    """The expected value of guessing by metric, in the metric's own unit."""
     facts: Mapping[str, str] = field(default_factory=dict)
-    """What else a reader must know of the data, by its name, in the order to print."""
+    """Further facts for reports by name, in the order to print."""
     warnings: tuple[str, ...] = ()
-    """Whole sentences that limit every conclusion from these data."""
+    """Sentences that limit every conclusion from these data."""
     is_optimistic: bool = False
-    """Whether epochs and hyperparameters are chosen on the test split, so that no verdict can rest on it."""
+    """Whether epochs and hyperparameters are chosen on the test split, so that a verdict is impossible."""
     skipped: tuple[str, ...] = ()
-    """What was left out because it could not be read, file and reason, where the study asked for that."""
+    """Unreadable examples that were left out at the study's request: file and reason."""
     published: PublishedTable | None = None

@@ -1,4 +1,4 @@
-"""The record of what a network costs."""
+"""`Profile`: the record of a network's cost."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from study.records.serialization import SCHEMA
 
 LARGEST_DISAGREEMENT = 0.05
-"""Between two counters of operations, beyond which one of them must be wrong."""
+"""The largest relative difference between two counters of operations; beyond it one of them must be wrong."""
 
 
 @dataclass(frozen=True)
 class PartCost:
-    """What one part of a network costs, for one example."""
+    """The cost of one part of a network, for one example."""
 
     name: str
     parameters: int
@@ -22,14 +22,14 @@ class PartCost:
 
 @dataclass(frozen=True)
 class Profile:
-    """What a network costs, for one example."""
+    """The cost of a network, for one example."""
 
     parameters: int
     """Trainable values."""
     macs: int
     """Multiply-accumulates of one forward pass, by fvcore."""
     uncounted: tuple[str, ...]
-    """Operators that the counter knows nothing about."""
+    """Operators that the counter does not support."""
     input_shape: tuple[int, ...]
     """Batch, channels, frames, height, width."""
     unused: int | None = None
@@ -39,7 +39,7 @@ class Profile:
     flops: int | None = None
     """Floating-point operations of one forward pass, by torch's counter: two for each multiply-accumulate."""
     activation_bytes: int | None = None
-    """What one example of a training batch has kept for the backward pass."""
+    """Memory that one example of a training batch needs for the backward pass."""
     parts: tuple[PartCost, ...] = ()
     """The network's own modules, in their order."""
     latency_ms: float | None = None
@@ -48,10 +48,10 @@ class Profile:
 
     @property
     def disagreement(self) -> float | None:
-        """By how much of ``2 x macs`` the FLOPs differ from it; None where there are not both."""
+        """The relative difference of the FLOPs from ``2 x macs``; None where either is missing."""
         return self.flops / (2 * self.macs) - 1 if self.flops is not None and self.macs else None
 
     @property
     def is_doubtful(self) -> bool:
-        """Whether the two counters differ by more than they may."""
+        """Whether the two counters differ by more than `LARGEST_DISAGREEMENT`."""
         return self.disagreement is not None and abs(self.disagreement) > LARGEST_DISAGREEMENT

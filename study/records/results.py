@@ -1,4 +1,4 @@
-"""Records of what came of a run: epochs, the result, the test, measures, or the failure."""
+"""Records that a run writes: epochs, the result, the test result, measurements, or the failure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Status = Literal["finished", "diverged"]
 
 @dataclass(frozen=True)
 class Epoch:
-    """What one epoch of training showed."""
+    """The figures of one epoch."""
 
     epoch: int
     """Counted from 1."""
@@ -30,13 +30,13 @@ class Epoch:
     seconds: float
     """Wall time of training and validation."""
     diagnostics: Metrics = field(default_factory=dict)
-    """Whatever else was reported: values of metrics that the task does not declare."""
+    """All other reported values: those of metrics that the task does not declare."""
     schema: int = SCHEMA
 
 
 @dataclass(frozen=True)
 class Machine:
-    """What a run was computed with: recorded, not part of its identity."""
+    """The library versions and hardware of a run: recorded, but not part of its identity."""
 
     versions: Mapping[str, str]
     hardware: str
@@ -45,36 +45,36 @@ class Machine:
 
 @dataclass(frozen=True)
 class RunResult:
-    """The end of a training that ran to a result; a failed one leaves a `Failure` instead."""
+    """The result of a training; a failed one writes a `Failure` instead."""
 
     run: str
     status: Status
     """``diverged``: a value that must be finite was not; there are no metrics then."""
     best_epoch: int
-    """The epoch that judges the training and is tested; 0 if none."""
+    """The epoch whose metrics are the result and whose weights are tested; 0 if none."""
     validation: Metrics
-    """Metrics of that epoch on the validation split; empty where it was trained on."""
+    """Metrics of that epoch on the validation split; empty where the training includes that split."""
     history: tuple[Epoch, ...]
     parameters: int | None
-    """Trainable values; None where the training does not say."""
+    """Trainable values; None where unknown."""
     seconds: float
     machine: Machine
     has_weights: bool = True
-    """Whether the training left weights to test."""
+    """Whether the training saved weights to test."""
     nondeterministic: tuple[str, ...] = ()
-    """Operators that have no deterministic form on this device and were used."""
+    """Operators that ran without a deterministic implementation on this device."""
     warnings: tuple[str, ...] = ()
-    """Sentences on what the training did that limits its result."""
+    """Sentences on what limits the result."""
     schema: int = SCHEMA
 
 
 @dataclass(frozen=True)
 class Stopped:
-    """A search trial that was given up early: it answers its own search's decision and no other request."""
+    """A pruned search trial: valid for the decision of its own search alone."""
 
     run: str
     rule: Mapping[str, float]
-    """The least gain at the end of an epoch that let the trial go on, by epoch."""
+    """The least gain, by epoch, at which the trial continued."""
     epoch: int
     """The epoch after which it was stopped, from 1."""
     score: float
@@ -84,29 +84,28 @@ class Stopped:
 
     @property
     def file(self) -> str:
-        """The name of its file in the run's folder: one a rule."""
+        """The name of its file in the run's folder, which depends on the rule."""
         return f"stopped-{digest(self.rule)}.json"
 
 
 def stopped(spec: RunSpec, rule: Mapping[str, float], history: Sequence[Epoch]) -> Stopped | None:
-    """Return what `rule` makes of a trial with this history, None where it may go on.
+    """Return the record of a trial that `rule` prunes; None where the trial continues.
 
-    A trial is stopped after the first epoch at or after one named in the rule up to which its best primary
-    metric on the validation split, turned so that higher is better, is below the rule's: whatever came after that
-    epoch is no part of the answer.
+    A trial is stopped after the first epoch, at or after one in the rule, at which the best gain of its primary
+    metric on the validation split so far is below the rule's. Later epochs are left out of the record.
     """
-    best, asked = -math.inf, sorted((int(epoch), least) for epoch, least in rule.items())
+    best, limits = -math.inf, sorted((int(epoch), least) for epoch, least in rule.items())
     for number, entry in enumerate(history, start=1):
         if (value := entry.validation.get(spec.metric_name)) is not None:
             best = max(best, spec.gain(value))
-        while asked and asked[0][0] <= entry.epoch:
-            if best < asked.pop(0)[1] and math.isfinite(best):
+        while limits and limits[0][0] <= entry.epoch:
+            if best < limits.pop(0)[1] and math.isfinite(best):
                 return Stopped(spec.id, rule, entry.epoch, spec.gain(best), tuple(history[:number]))
     return None
 
 
 def best_gain(spec: RunSpec, history: Sequence[Epoch], epoch: int) -> float | None:
-    """Return the best gain that a history had when it first reached `epoch`; None where it never did."""
+    """Return the best gain up to the first epoch at or after `epoch`; None where the history is shorter."""
     best = -math.inf
     for entry in history:
         if (value := entry.validation.get(spec.metric_name)) is not None:
@@ -118,7 +117,7 @@ def best_gain(spec: RunSpec, history: Sequence[Epoch], epoch: int) -> float | No
 
 @dataclass(frozen=True)
 class Breakdown:
-    """One figure for each part of the test split, such as the recall of each class; described, never compared."""
+    """One figure for each part of the test split, such as the recall of each class; reported without a verdict."""
 
     name: str
     """What the rows are, such as ``class``."""
@@ -129,24 +128,24 @@ class Breakdown:
     unit: str = "%"
     scale: float = 100.0
     counts: Mapping[str, int] = field(default_factory=dict)
-    """Examples in each row, where that is worth printing."""
+    """Examples in each row; empty to leave the column out."""
 
 
 @dataclass(frozen=True)
 class TestResult:
-    """What the best epoch's weights score on the test split: written once, read by analysis alone."""
+    """Scores of the tested weights on the test split: written once, read by analysis alone."""
 
-    __test__ = False  # for pytest, which would take it for a class of tests
+    __test__ = False  # keeps pytest from collecting it
 
     run: str
     metrics: Metrics
-    """The declared metrics in their own units, and what else was reported."""
+    """The declared metrics in their own units, and all other reported values."""
     examples: int
-    """Examples in the test split; 0 where that is not known."""
+    """Examples in the test split; 0 where unknown."""
     seconds: float
     breakdowns: tuple[Breakdown, ...] = ()
     seen_in_training: bool = False
-    """Whether the training itself reported these figures, so that its code has seen the test split."""
+    """Whether the training itself reported these figures, so that its code reads the test split."""
     schema: int = SCHEMA
 
 
@@ -155,24 +154,24 @@ class Figure:
     """One figure of a measure."""
 
     value: float | None
-    """None where it is not defined."""
+    """None where it is undefined."""
     chance: float | None
-    """What is expected where there is nothing to be found; None where that is not known."""
+    """The expected value under the null hypothesis; None where unknown."""
     unit: str
     about: str
-    """What the figure is, in words that follow its name."""
+    """A description that follows the name in reports."""
     undefined: str = ""
-    """Why there is no value."""
+    """The reason why the value is undefined."""
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """What a measure found in a run's network on the test split: written once, read by analysis alone."""
+    """The figures of a measure for a run's network on the test split: written once, read by analysis alone."""
 
     run: str
     measure: str
     about: str
-    """The measure in one line."""
+    """A description of the measure in one line."""
     figures: Mapping[str, Figure]
     examples: int
     seconds: float
@@ -181,14 +180,14 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a run or a job ended without a result."""
+    """The reason why a run or a job ended without a result."""
 
     run: str
     job: str
     reason: str
     """One line."""
     detail: str
-    """Traceback, or the last output of a worker that died."""
+    """A traceback, or the last output of a worker that died."""
     environment: Mapping[str, str] = field(default_factory=dict)
-    """What it happened on: host, device, hardware, platform, versions."""
+    """Host, device, hardware, platform and versions."""
     schema: int = SCHEMA

@@ -1,4 +1,4 @@
-"""The record of one training: its configuration, seed and data, and the identity that follows from them."""
+"""`RunSpec`: the record of one training before it starts, and its identity."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from typing import Any, Literal
 
 from study.hashing import digest
 from study.metrics import Direction
+from study.nested import value_at
 from study.records.serialization import SCHEMA
 
 
 def _uncounted(default: Any) -> Any:
-    """Declare a field of a `RunSpec` that changes no number and so is no part of its identity."""
+    """Return a field of a `RunSpec` that changes no number and is left out of its identity."""
     if isinstance(default, Mapping):
         return field(default_factory=dict, metadata={"counts": False})
     return field(default=default, metadata={"counts": False})
@@ -21,7 +22,7 @@ def _uncounted(default: Any) -> Any:
 
 @dataclass(frozen=True)
 class RunSpec:
-    """One training: all that can change its numbers, and where this machine keeps its data."""
+    """One training: everything that can change its numbers, and the paths of its data on this machine."""
 
     config: Mapping[str, Any]
     """Resolved configuration, as nested tables."""
@@ -35,27 +36,27 @@ class RunSpec:
     task: str = "clips"
     """The name of the task."""
     metric: Mapping[str, Any] = field(default_factory=lambda: {"name": ""})
-    """The primary metric, by which epochs are compared: its name, and its parameters where it has some."""
+    """The primary metric, which compares epochs: its name and its parameters."""
     direction: Direction = "maximize"
     counts: Mapping[str, Any] = field(default_factory=dict)
     """What the task adds to the identity, such as the version of its training loop."""
     options: Mapping[str, Any] = _uncounted({})
-    """The study's ``[task]`` table; whatever of it counts is in `counts`."""
+    """The study's ``[task]`` table; the part that counts in the identity is in `counts`."""
     local_paths: Mapping[str, str] = _uncounted({})
-    """Folders and files on this machine, as ``{"dataset.root": …}``: they change no number.
+    """Folders and files on this machine, as ``{"dataset.root": …}``; they change no number.
 
     A file whose content counts is ``PATH#DIGEST``; the digest alone is in the configuration.
     """
     modules: tuple[str, ...] = _uncounted(())
     """The user's component modules, for the worker's registry; their code is in `code_digest`."""
     import_paths: tuple[str, ...] = _uncounted(())
-    """Folders that the worker puts at the front of its module path."""
+    """Folders that the worker adds at the front of its module path."""
     legacy: Mapping[str, Any] = _uncounted({})
-    """Values that are left out of the identity, by dotted key: parameters and tables that were added later."""
+    """Legacy defaults by dotted key: parameters and tables added later are left out of the identity at these values."""
     epochs_key: str = _uncounted("")
-    """The dotted key of the configuration that says how many epochs a training has; empty where none does."""
+    """The dotted key of the configuration that holds the number of epochs; empty where none does."""
     loader_workers: int = _uncounted(0)
-    """Processes that read examples for the training; 0 reads them where it trains."""
+    """Processes of the data loader; 0 loads in the training process."""
     schema: int = _uncounted(SCHEMA)
 
     @cached_property
@@ -67,16 +68,14 @@ class RunSpec:
 
     @cached_property
     def counted(self) -> dict[str, Any]:
-        """The configuration without empty tables and without what stands at its legacy value."""
-        return _counted(self.config, self.legacy)
+        """The configuration without empty tables and without values at their legacy default."""
+        return _without_legacy(self.config, self.legacy)
 
     @property
     def epochs(self) -> int | None:
-        """How many epochs the training asks for, None where the configuration does not say."""
-        found: Any = self.config
-        for key in self.epochs_key.split("."):
-            found = found.get(key) if isinstance(found, Mapping) else None
-        return found if isinstance(found, int) and not isinstance(found, bool) else None
+        """The number of epochs; None where the configuration does not hold it."""
+        number = value_at(self.config, self.epochs_key)
+        return number if isinstance(number, int) and not isinstance(number, bool) else None
 
     @property
     def metric_name(self) -> str:
@@ -84,11 +83,11 @@ class RunSpec:
         return metric_key(self.metric)
 
     def gain(self, value: float) -> float:
-        """Return a value of the primary metric turned so that higher is better."""
+        """Return a value of the primary metric with its sign changed where lower is better."""
         return value if self.direction == "maximize" else -value
 
     def table(self, kind: str) -> dict[str, Any]:
-        """Return one table of the configuration with this machine's local_paths put back."""
+        """Return one table of the configuration with this machine's paths added."""
         prefix = kind + "."
         local_paths = {
             key.removeprefix(prefix): path for key, path in self.local_paths.items() if key.startswith(prefix)
@@ -97,30 +96,31 @@ class RunSpec:
 
     @property
     def tables(self) -> dict[str, dict[str, Any]]:
-        """Every table of the configuration, with this machine's local_paths put back."""
+        """Every table of the configuration, with this machine's paths added."""
         return {kind: self.table(kind) for kind in self.config}
 
 
-def _counted(table: Mapping[str, Any], legacy: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    kept: dict[str, Any] = {}
+def _without_legacy(table: Mapping[str, Any], legacy: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested tables without values at their legacy default and without empty tables."""
+    counted: dict[str, Any] = {}
     for key, value in table.items():
         name = prefix + key
-        if name in legacy and _same(value, legacy[name]):
+        if name in legacy and _is_equal(value, legacy[name]):
             continue
         if isinstance(value, Mapping):
-            if below := _counted(value, legacy, name + "."):
-                kept[key] = below
+            if below := _without_legacy(value, legacy, name + "."):
+                counted[key] = below
         else:
-            kept[key] = value
-    return kept
+            counted[key] = value
+    return counted
 
 
-def _same(value: Any, other: Any) -> bool:
-    """Whether two values are equal, true and 1 told apart."""
+def _is_equal(value: Any, other: Any) -> bool:
+    """Return whether two values are equal; true and 1 are different."""
     return bool(value == other) and isinstance(value, bool) == isinstance(other, bool)
 
 
 def metric_key(metric: Mapping[str, Any]) -> str:
-    """Return the name of a metric's values: its own, followed by its parameters where they are given."""
-    rest = ", ".join(f"{key}={value}" for key, value in metric.items() if key != "name")
-    return f"{metric['name']}({rest})" if rest else str(metric["name"])
+    """Return the key of a metric's values in results: its name, then its parameters in parentheses."""
+    parameters = ", ".join(f"{key}={value}" for key, value in metric.items() if key != "name")
+    return f"{metric['name']}({parameters})" if parameters else str(metric["name"])

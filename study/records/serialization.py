@@ -19,27 +19,27 @@ Record = TypeVar("Record")
 
 
 def to_json(record: Any) -> str:
-    """Return a record as indented JSON, keys in the order of their declaration."""
+    """Return a record as indented JSON, keys in the order of declaration."""
     return json.dumps(asdict(record), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 UPGRADES: dict[tuple[str, int], Callable[[dict[str, Any]], dict[str, Any]]] = {}
-"""``(record, n)`` to the function that turns schema n into n + 1; none where the record did not change.
+"""Functions from schema n to n + 1 by ``(record, n)``; a record that did not change has none.
 
-A field that is added with a default needs no new schema. What is nested in a record is upgraded by its function.
+A new field with a default needs no new schema. The function of a record also upgrades the records nested in it.
 """
 
 
 class TornError(InputError):
-    """A file that ends before its record does, as a crashed disk leaves it."""
+    """Raised for a truncated file, such as after a crash of the disk."""
 
 
 def from_json(kind: type[Record], text: str | bytes, where: str = "") -> Record:
     """Read a record, older schemas upgraded step by step.
 
     Raises:
-        TornError: The text is no JSON: the file was cut short.
-        InputError: The record was written by a newer version or before the first release, or is not such a record.
+        TornError: The text is no JSON: the file is truncated.
+        InputError: The record was written by a newer version or before the first release, or is of another kind.
     """
     try:
         data = json.loads(text)
@@ -62,7 +62,7 @@ def from_json(kind: type[Record], text: str | bytes, where: str = "") -> Record:
 
 
 def upgraded(kind: str, data: dict[str, Any]) -> dict[str, Any]:
-    """Return the JSON of a record of some schema as this version's, step by step."""
+    """Return the JSON of a record in this version's schema, upgraded step by step."""
     while (schema := data.get("schema", SCHEMA)) < SCHEMA:
         upgrade = UPGRADES.get((kind, schema), dict)
         data = {**upgrade(data), "schema": schema + 1}

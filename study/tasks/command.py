@@ -17,6 +17,7 @@ from study.config.registry import component
 from study.config.revisions import CODE, is_junk
 from study.errors import InputError
 from study.files import remove, write
+from study.nested import walk
 from study.records import RunSpec
 from study.reported import ReportError
 from study.run import EXAMPLES, TEST_PREDICTIONS, Run
@@ -32,8 +33,6 @@ from study.tasks.own.training import (
     begin_attempt,
     checked_test,
     end_training,
-    items_of,
-    keys_of,
     matched,
     plain,
 )
@@ -94,10 +93,9 @@ class CommandTask(OwnTask):
         for reference in self.references():
             reference.validate()
         self.preparation()
-        keys = {key for config in configs for key in keys_of(config)}
-        values = {
-            key for config in configs for key, value in items_of(config) if not isinstance(value, Mapping)
-        }
+        items = [item for config in configs for item in walk(config)]
+        keys = {key for key, _ in items}
+        values = {key for key, value in items if not isinstance(value, Mapping)}
         check_placeholders(self._commands, keys, values - {CODE}, self._reads_config)
         for config in configs:
             for key in self._commands:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from study.config.registry import component
 from study.errors import InputError
 from study.files import remove
+from study.nested import flatten
 from study.records import Profile, RunSpec
 from study.reported import ReportError, is_number
 from study.run import EXAMPLES, TEST_PREDICTIONS, Run, RunStopped
@@ -23,7 +24,7 @@ from study.task import Config, Sources
 from study.tasks.options import Options
 from study.tasks.own.outside import watched
 from study.tasks.own.references import Reference, check_imports
-from study.tasks.own.tracked import Tracked, represent_in_yaml, unread
+from study.tasks.own.tracked import Tracked, represent_in_yaml
 from study.tasks.own.training import OwnTask, ProgramError, begin_attempt, checked_test, end_training
 
 if TYPE_CHECKING:
@@ -208,8 +209,9 @@ class FunctionTask(OwnTask):
 
     def _name_unread(self, run: Run) -> None:
         """Warn of keys of the configuration that neither the training nor its profile read."""
-        names = list(unread(run.spec.config, run.read if isinstance(run, FunctionRun) else set()))
-        if names and isinstance(run, FunctionRun):
+        if not isinstance(run, FunctionRun):
+            return
+        if names := [key for key in flatten(run.spec.config) if key not in run.read]:
             shown = ", ".join(names[:MOST_NAMED]) + (" and more" if len(names) > MOST_NAMED else "")
             run.warn(
                 f"{self._train.text} never read {shown}: what varies in such a key makes no difference to the training."

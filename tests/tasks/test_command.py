@@ -482,7 +482,7 @@ def test_sigterm_ends_a_command_before_its_process(tmp_path: Path) -> None:
     """As a batch system ends a worker: whoever sends the signal finds nothing left once the worker is gone."""
     code = f"""
 import sys
-sys.path[:0] = [{str(Path(__file__).parent)!r}, {str(Path(__file__).parents[2])!r}]
+sys.path[:0] = [{str(Path(__file__).parents[1])!r}, {str(Path(__file__).parents[2])!r}]
 from pathlib import Path
 from support.command_jobs import endless
 endless(None, Path({str(tmp_path)!r}), None)

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from study.errors import InputError, nearest, quoted
+from study.nested import value_at
 
 GIVEN = ("seed", "fold", "folder", "checkpoint", "weights", "config")
 """Placeholders that the harness fills in; no configuration may have keys of these names."""
@@ -90,12 +91,7 @@ def _text(value: Any) -> str:
 
 
 def _value(name: str, config: Mapping[str, Any], given: Mapping[str, Any]) -> Any:
-    if name in given:
-        return given[name]
-    found: Any = config
-    for part in name.split("."):
-        found = found.get(part) if isinstance(found, Mapping) else None
-    return found
+    return given[name] if name in given else value_at(config, name)
 
 
 def _is_on(value: Any, name: str, key: str) -> bool:

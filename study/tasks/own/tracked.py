@@ -77,14 +77,5 @@ def represent_in_yaml() -> None:
             writers.add_representer(Tracked, lambda writer, table: writer.represent_dict(table.plain()))
 
 
-def unread(table: Mapping[str, Any], read: set[str], prefix: str = "") -> Iterator[str]:
-    """Yield the dotted keys of the values that were never read."""
-    for key, value in table.items():
-        if isinstance(value, Mapping) and value:
-            yield from unread(value, read, f"{prefix}{key}.")
-        elif prefix + key not in read:
-            yield prefix + key
-
-
 def _copied(value: Any) -> Any:
     return [_copied(item) for item in value] if isinstance(value, list | tuple) else value

@@ -18,6 +18,7 @@ from study.files import remove, write
 from study.hashing import digest, file_digest
 from study.ledger.store import HISTORY, PROFILE
 from study.metrics import Metric
+from study.nested import walk
 from study.records import DataInfo, Epoch, Profile
 from study.reported import ReportError, check_bounds, check_score
 from study.run import EXAMPLES, TEST_PREDICTIONS, Run, Select
@@ -134,7 +135,7 @@ class OwnTask:
 
     def check_keys(self, configs: Sequence[Config]) -> None:
         """Raise InputError where ``task.epochs`` or a legacy key names nothing in any configuration of the study."""
-        keys = {key for config in configs for key in keys_of(config)}
+        keys = {key for config in configs for key, _ in walk(config)}
         wanted = {"task.epochs": self.epochs_key} if self.epochs_key not in ("", "epochs") else {}
         for where, key in wanted.items():
             if key not in keys:
@@ -266,19 +267,6 @@ def checked_test(run: Run, metrics: Mapping[str, float]) -> Mapping[str, float]:
                 f"{name} was reported as {values[name]!r}, but the mean of run.examples is {mean!r}."
             )
     return values
-
-
-def items_of(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the dotted keys of nested tables with their values, those of tables themselves included."""
-    for key, value in config.items():
-        yield prefix + key, value
-        if isinstance(value, Mapping):
-            yield from items_of(value, f"{prefix}{key}.")
-
-
-def keys_of(config: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the dotted keys of nested tables, those of tables themselves included."""
-    return (key for key, _ in items_of(config))
 
 
 def plain(value: Any) -> Any:
