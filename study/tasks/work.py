@@ -84,8 +84,8 @@ def evaluate(spec: RunSpec, folder: Path, on_epoch: OnEpoch) -> None:
 def measure(spec: RunSpec, folder: Path, on_epoch: OnEpoch, key: str) -> None:
     """Take a measure of a tested run, and write it to `folder`; `key` is the measure's name@digest of its code."""
     task, run = open_run(spec, folder)
-    measurement = cast(CanMeasure, task).measure(run, key.partition("@")[0])
-    write(folder / MEASURED.format(key), to_json(measurement))
+    record = cast(CanMeasure, task).measure(run, key.partition("@")[0])
+    write(folder / MEASURED.format(key), to_json(record))
 
 
 def profile(spec: RunSpec, folder: Path, on_epoch: OnEpoch) -> None:
