@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from study.errors import InputError, StudyError
     from study.metrics import Metric
     from study.records import Breakdown, DataInfo, Profile
-    from study.task import Diverged, Kind, Pruned, Run, Sources, Task
+    from study.run import Diverged, Pruned, Run
+    from study.task import Kind, Sources, Task
 
 __version__ = "0.1.0"
 
@@ -45,7 +46,8 @@ _MODULES = {
     "errors": ("InputError", "StudyError"),
     "metrics": ("Metric",),
     "records": ("Breakdown", "DataInfo", "Profile"),
-    "task": ("Diverged", "Kind", "Pruned", "Run", "Sources", "Task"),
+    "run": ("Diverged", "Pruned", "Run"),
+    "task": ("Kind", "Sources", "Task"),
 }
 
 

@@ -228,7 +228,9 @@ class Study:
         return write_report(self.name, self.settings)
 
     def _task(self) -> Any:
-        return _task_of(self.record)
+        from study.config.registry import task_of
+
+        return task_of(self.record.variants[0].template)
 
     def _workers(self, task: Any) -> Executor:
         from study.executors.devices import cpu_cores, cuda_devices, gpu_slots
@@ -265,17 +267,12 @@ def write_report(name: str, settings: Settings) -> Findings:
     return conductor.report(name, ledger, settings.reports, lambda event: None, _computes(record))
 
 
-def _task_of(record: StudyRecord) -> Any:
-    from study.config.registry import Registry
-
-    template = record.variants[0].template
-    return Registry(template.modules, template.task).task(template.options or {"name": template.task})
-
-
 def _computes(record: StudyRecord) -> dict[str, Callable[..., float]]:
     """Return the functions of a study's metrics that can be computed from predictions."""
+    from study.config.registry import task_of
+
     try:
-        task = _task_of(record)
+        task = task_of(record.variants[0].template)
     except InputError:  # the task's module is no longer there: the report does without
         return {}
     names = {metric.name for metric in record.metrics}

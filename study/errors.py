@@ -1,4 +1,4 @@
-"""Errors written for the person who reads them: what was wrong, where, what is allowed."""
+"""Exceptions whose message is shown to the user: what is wrong, where, and what is allowed."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Iterable
 
 
 class StudyError(Exception):
-    """Something the user should read as one message, without a traceback."""
+    """An error that is shown to the user as one message, without a traceback."""
 
     exit_code = 1
 
 
 class InputError(StudyError):
-    """A mistake in what the user gave: a study file, an option, a data root."""
+    """An error in the user's input: a study file, an option, a data folder."""
 
     exit_code = 2
 
@@ -24,7 +24,7 @@ def nearest(name: str, allowed: Iterable[str]) -> str:
     return f" Did you mean {close[0]!r}?" if close else ""
 
 
-def quoted(names: Iterable[str]) -> str:
+def quoted(names: Iterable[object]) -> str:
     """Return the names quoted and joined, as in ``'a', 'b' or 'c'``."""
     quoted = [repr(name) for name in names]
     if len(quoted) < 2:

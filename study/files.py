@@ -1,4 +1,4 @@
-"""Write files whole or not at all, and remove them."""
+"""Write files atomically, and remove files and folders."""
 
 from __future__ import annotations
 
@@ -12,36 +12,35 @@ from typing import IO
 
 
 def write(path: Path, content: bytes | str) -> None:
-    """Write `content` to `path` so that a reader finds the old file or the whole new one, never a part."""
+    """Write `content` to `path` atomically: a reader sees the old file or the whole new one, never a part."""
     with writing(path) as file:
         file.write(content.encode() if isinstance(content, str) else content)
 
 
 @contextmanager
 def writing(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file that becomes `path` once all of it is written.
+    """Open a temporary file that is synced and renamed to `path` when the block ends.
 
-    The bytes go to a file beside the target, are synced, and take its name in one step. The folder is made
-    where it is missing. On any error the target is as before and nothing is left beside it.
+    A missing folder is created. On any error the target is unchanged and the temporary file is removed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    aside = Path(name)
+    temporary = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        aside.chmod(0o644)
-        aside.replace(path)
+        temporary.chmod(0o644)
+        temporary.replace(path)
     except BaseException:
-        aside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
     _sync_folder(path.parent)
 
 
 def remove(path: Path) -> None:
-    """Remove a file, a link or a whole folder; a no-op where there is none."""
+    """Remove a file, a link or a whole folder; do nothing where it does not exist."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
@@ -49,7 +48,7 @@ def remove(path: Path) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make a rename durable; a no-op where folders cannot be opened (Windows)."""
+    """Sync a folder, so that a rename in it survives a crash; do nothing where folders cannot be opened (Windows)."""
     try:
         descriptor = os.open(folder, os.O_RDONLY)
     except OSError:

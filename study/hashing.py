@@ -1,4 +1,4 @@
-"""Digests and seeds: the same value gives the same name on every machine and in every order."""
+"""Digests of values, files and code, and seeds: the same on every machine and in every order."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from study.errors import InputError
 
 HARNESS = "study"
 DECLARATION = "component"
-"""The decorator whose function's keyword-only parameters are declarations."""
+"""The decorator that registers a builder; the builder's keyword-only parameters are declarations."""
 DECLARING = (f"{HARNESS}.config", f"{HARNESS}.errors")
-"""Packages of the harness from which components import what they declare parameters and raise errors with."""
+"""Packages of the harness that components import only to declare parameters and to raise errors."""
 
 
 def canonical_json(value: Any) -> str:
@@ -33,7 +33,7 @@ def digest(value: Any, length: int = 16) -> str:
 
 
 def file_digest(path: Path) -> str:
-    """Return the first 16 hexadecimal digits of a file's SHA-256; InputError where there is no such file."""
+    """Return the first 16 hexadecimal digits of a file's SHA-256; raise InputError where there is no such file."""
     if not path.is_file():
         raise InputError(f"{path}: there is no such file.")
     with path.open("rb") as file:
@@ -53,42 +53,42 @@ def code_digest(parts: Mapping[str, str]) -> str:
 def code_parts(
     modules: Iterable[str], follow: Sequence[str] = (), root: Path | None = None, files: Iterable[Path] = ()
 ) -> dict[str, str]:
-    """Return the digest of every module that `modules` run, and of every file, by name.
+    """Return the digest of every module that `modules` import, and of every file, by name.
 
-    Left out of a module's digest is what changes no number: comments, docstrings, layout, annotations of
-    functions, the arguments of what is raised, and the parameters that a component declares, whose values are
-    part of the configuration, with the imports that declarations need. Imports are followed statically in the
-    user's own modules, packages without ``__init__.py`` and literal ``import_module`` calls included; what a
-    library does is known by its version.
+    A module's digest leaves out what changes no number: comments, docstrings, layout, annotations of functions,
+    the arguments of raised exceptions, and the parameters that a component declares, whose values are part of the
+    configuration, with the imports that declarations need. Imports are followed statically in the user's own
+    modules, packages without ``__init__.py`` and literal ``import_module`` calls included. Libraries are left out:
+    their versions are recorded.
 
     Args:
         modules: Names of modules.
         follow: Packages of the harness inside which imports are followed too.
-        root: Folder in which modules are looked for before the module path.
+        root: Folder that is searched for modules before the module path.
         files: Files whose bytes count; named relative to `root`.
 
     Raises:
-        InputError: A module that is not valid Python, or a file that is not there.
+        InputError: A module that is not valid Python, or a file that does not exist.
     """
-    found: dict[str, str] = {}
-    waiting = list(modules)
-    while waiting:
-        name = waiting.pop()
-        if name in found:
+    digests: dict[str, str] = {}
+    pending = list(modules)
+    while pending:
+        name = pending.pop()
+        if name in digests:
             continue
         path = module_path(name, root)
         if path is None:
             raise InputError(f"no source file for the module {name!r}.")
-        found[name], candidates = _parse(path, name, path.stat().st_mtime_ns)
-        waiting += [module for module in candidates if _counts(module, follow, root)]
+        digests[name], imported = _digest_and_imports(path, name, path.stat().st_mtime_ns)
+        pending += [module for module in imported if _is_followed(module, follow, root)]
     for file in files:
         name = os.path.relpath(file, root) if root else str(file)
-        found[f"file {name}"] = file_digest(file)
-    return found
+        digests[f"file {name}"] = file_digest(file)
+    return digests
 
 
-def _counts(module: str, follow: Sequence[str], root: Path | None) -> bool:
-    """Whether an imported module is part of the user's code, or lies in a package of the harness that counts."""
+def _is_followed(module: str, follow: Sequence[str], root: Path | None) -> bool:
+    """Return whether an imported module is part of the user's code, or lies in a followed package of the harness."""
     if module.partition(".")[0] == HARNESS:
         within = any(module == package or module.startswith(package + ".") for package in follow)
         return within and module_path(module, root) is not None
@@ -96,19 +96,19 @@ def _counts(module: str, follow: Sequence[str], root: Path | None) -> bool:
 
 
 @cache
-def _parse(path: Path, module: str, _: int) -> tuple[str, tuple[str, ...]]:
-    """Return a module's digest and all that it may import; the file's time makes an edit count at once."""
+def _digest_and_imports(path: Path, module: str, modified_ns: int) -> tuple[str, tuple[str, ...]]:
+    """Return a module's digest and all that it may import; `modified_ns` invalidates the cache after an edit."""
     try:
         tree = ast.parse(path.read_text(encoding="utf-8"))
     except SyntaxError as error:
         raise InputError(f"{path}:{error.lineno}: not valid Python: {error.msg}.") from None
     imported = tuple(_imports(tree, module, is_package=path.name == "__init__.py"))
-    _strip(tree)
-    return hashlib.sha256(canonical_json(_dumped(tree)).encode()).hexdigest(), imported
+    _remove_irrelevant_nodes(tree)
+    return hashlib.sha256(canonical_json(_syntax_as_json(tree)).encode()).hexdigest(), imported
 
 
-def _strip(tree: ast.Module) -> None:
-    """Remove from a syntax tree what changes no number."""
+def _remove_irrelevant_nodes(tree: ast.Module) -> None:
+    """Remove the nodes of a syntax tree that change no number, in place."""
     tree.body = [node for node in tree.body if not _is_declaring(node)]
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
@@ -126,27 +126,27 @@ def _strip(tree: ast.Module) -> None:
 
 
 def _is_declaring(node: ast.stmt) -> bool:
-    """Whether a statement imports what components are declared with."""
+    """Return whether a statement imports names that only declarations of components use."""
     module = node.module or "" if isinstance(node, ast.ImportFrom) and not node.level else ""
     return any(module == package or module.startswith(package + ".") for package in DECLARING)
 
 
-def _dumped(value: Any) -> Any:
+def _syntax_as_json(value: Any) -> Any:
     """Return a syntax tree as JSON, the same in every version of Python that has the syntax."""
     if isinstance(value, ast.AST):
-        fields = {name: _dumped(field) for name, field in ast.iter_fields(value)}
+        fields = {name: _syntax_as_json(field) for name, field in ast.iter_fields(value)}
         return [
             type(value).__name__,
             {name: field for name, field in fields.items() if field not in (None, [])},
         ]
     if isinstance(value, list):
-        return [_dumped(item) for item in value]
+        return [_syntax_as_json(item) for item in value]
     return value if value is None else f"{type(value).__name__} {value!r}"
 
 
 def _imports(tree: ast.Module, module: str, *, is_package: bool) -> Iterator[str]:
-    """Yield every name that a module may import as a module, the packages above it included."""
-    yield from _above(module)
+    """Yield every name that a module may import as a module, its parent packages included."""
+    yield from _parent_packages(module)
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             candidates = [alias.name for alias in node.names]
@@ -162,26 +162,27 @@ def _imports(tree: ast.Module, module: str, *, is_package: bool) -> Iterator[str
         else:
             continue
         for name in candidates:
-            yield from (name, *_above(name))
+            yield from (name, *_parent_packages(name))
 
 
 def _is_import_call(node: ast.Call) -> bool:
+    """Return whether a call imports a module by a literal name."""
     name = getattr(node.func, "attr", getattr(node.func, "id", ""))
-    literal = (
+    has_literal = (
         bool(node.args) and isinstance(node.args[0], ast.Constant) and isinstance(node.args[0].value, str)
     )
-    return literal and name in ("import_module", "__import__")
+    return has_literal and name in ("import_module", "__import__")
 
 
-def _above(module: str) -> Iterator[str]:
-    """Yield the packages that a module lies in."""
+def _parent_packages(module: str) -> Iterator[str]:
+    """Yield the packages that contain a module, the outermost first."""
     parts = module.split(".")
     yield from (".".join(parts[:length]) for length in range(1, len(parts)))
 
 
 @cache
 def is_installed(top: str, root: Path | None = None) -> bool:
-    """Whether a top-level module is a library or comes with Python; what cannot be found counts as installed."""
+    """Return whether a top-level module is a library or comes with Python; a missing one counts as installed."""
     location = _location(top, root)
     if location is None:
         return True
@@ -199,7 +200,7 @@ def _location(top: str, root: Path | None) -> Path | None:
         spec = importlib.util.find_spec(top)
     except (ValueError, ImportError):
         spec = None
-    if spec is None:  # a folder without __init__.py comes after every package that is installed
+    if spec is None:  # installed packages take precedence over a folder without __init__.py
         return root / top if root is not None and (root / top).is_dir() else None
     if spec.submodule_search_locations:
         return Path(next(iter(spec.submodule_search_locations)))
@@ -207,13 +208,13 @@ def _location(top: str, root: Path | None) -> Path | None:
 
 
 def module_path(module: str, root: Path | None = None) -> Path | None:
-    """Return the source file of `module` without running it, or None where there is none.
+    """Return the source file of `module` without running it; None where there is none.
 
-    A package without ``__init__.py`` has no file of its own, but its modules have.
+    A package without ``__init__.py`` has no file, but its modules have.
 
     Args:
-        module: Its dotted name.
-        root: Folder that is looked in before the module path.
+        module: The dotted name.
+        root: Folder that is searched before the module path.
     """
     top, *rest = module.split(".")
     location = _location(top, root)
@@ -225,7 +226,7 @@ def module_path(module: str, root: Path | None = None) -> Path | None:
     folders = [location]
     if root is None or location.parent != root:
         with suppress(ValueError, ImportError):
-            spec = importlib.util.find_spec(top)  # of a submodule it would import the modules above
+            spec = importlib.util.find_spec(top)  # for a submodule, find_spec imports its parent packages
             folders = [Path(folder) for folder in (spec and spec.submodule_search_locations) or ()]
     for folder in folders:
         path = folder.joinpath(*rest)

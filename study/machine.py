@@ -1,4 +1,4 @@
-"""What a run was computed with."""
+"""Versions of libraries and hardware of the machine that a run uses."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PACKAGES = (
 
 
 def machine(device: Literal["cpu", "cuda"] = "cpu") -> Machine:
-    """Return the versions that matter and the model of the processor, or of the GPU for ``cuda``."""
+    """Return the versions of `PACKAGES` and the model of the processor, or of the GPU for ``cuda``."""
     versions = {"python": platform.python_version()}
     for name in PACKAGES:
         try:
@@ -40,7 +40,7 @@ def machine(device: Literal["cpu", "cuda"] = "cpu") -> Machine:
 
 
 def _processor() -> str:
-    """Return the processor's model; Linux tells it in a file, other systems by `platform`."""
+    """Return the processor's model: from /proc/cpuinfo on Linux, from `platform` elsewhere."""
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.is_file():
         for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():

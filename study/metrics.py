@@ -1,4 +1,4 @@
-"""A metric: what a training is judged by, and how its values are read and printed."""
+"""`Metric`: the name, direction, bounds, unit and scale of a score."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ class Metric:
     name: str
     """The key under which values are reported and recorded."""
     label: str = ""
-    """What reports call it; the name where it is empty."""
+    """The name in reports; `name` where it is empty."""
     unit: str = "%"
     """The unit of a scaled value; empty for a number without a unit."""
     scale: float = 100.0
-    """What a value is multiplied by for people: 100 turns shares into percentage points."""
+    """The factor between a value and its printed form: 100 turns shares into percentage points."""
     direction: Direction = "maximize"
     """Whether higher or lower values are better."""
     low: float | None = 0.0
-    """The least possible value, None where there is none."""
+    """The least possible value; None where there is no bound."""
     high: float | None = 1.0
-    """The greatest possible value, None where there is none."""
+    """The greatest possible value; None where there is no bound."""
     chance: float | None = None
-    """What guessing scores, None where that is not known."""
+    """The expected value of guessing; None where it is unknown."""
     compute: Callable[..., float] | None = None
     """``compute(labels, scores)`` returns the value for a set of examples, so that the harness can recompute it."""
     about: str = ""
-    """What the metric is, in words that follow its label."""
+    """A description that follows the label in reports."""
     is_proportion: bool = False
-    """Whether the value is the share of examples that are right, so that its sampling error is binomial."""
+    """Whether the value is a share of correct examples, so that its sampling error is binomial."""
 
     @property
     def title(self) -> str:
@@ -44,7 +44,7 @@ class Metric:
 
     @property
     def worst(self) -> float:
-        """The worst possible value; an infinity where that side has no bound."""
+        """The worst possible value; infinite where that side has no bound."""
         if self.direction == "maximize":
             return -math.inf if self.low is None else self.low
         return math.inf if self.high is None else self.high
@@ -55,7 +55,7 @@ class Metric:
         return 1 if self.direction == "maximize" else -1
 
     def gain(self, value: float) -> float:
-        """Return a value turned so that higher is better."""
+        """Return `value` with its sign changed where lower is better, so that higher is better."""
         return value if self.direction == "maximize" else -value
 
     @property
@@ -65,5 +65,5 @@ class Metric:
 
 
 def record_of(metric: Metric) -> dict[str, Any]:
-    """Return what of a metric can be kept as JSON: everything but its function."""
+    """Return the fields of a metric that JSON can hold: all but its function."""
     return {name: value for name, value in vars(metric).items() if name != "compute"}

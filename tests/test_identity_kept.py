@@ -163,8 +163,8 @@ def edit_the_loop(copy: Copy) -> None:
     copy.edit(f"{CLIPS_TASK}/training/pace.py", "LOG_EVERY_S = 10.0", "LOG_EVERY_S = 30.0")
     for name in ("train", "evaluate", "state", "batches", "schedules", "checkpoint"):
         copy.append(f"{CLIPS_TASK}/training/{name}.py", "\nANOTHER = 1\n")
-    for file in ("study/records.py", "study/config/registry.py", "study/engine/plan.py", "study/task.py"):
-        copy.append(file, "\nANOTHER = 1\n")
+    for module in ("records/run", "config/registry", "engine/plan", "task", "run", "reported", "nested"):
+        copy.append(f"study/{module}.py", "\nANOTHER = 1\n")
 
 
 def edit_what_no_run_names(copy: Copy) -> None:

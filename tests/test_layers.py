@@ -15,12 +15,15 @@ LAYERS = (
     "errors",
     "files",
     "hashing",
+    "nested",
     "seeds",
     "metrics",
     "records",
     "machine",
     "statistics",
     "ledger",
+    "reported",
+    "run",
     "task",
     "config",
     "engine",
@@ -43,7 +46,7 @@ LAYERS = (
 """Low to high. A module that is named by itself stands above the rest of its package."""
 
 ALONE = {"statistics"}
-READERS_OF_TEST_RESULTS = {"records", "ledger", "task", "tasks", "analysis", "testing"}
+READERS_OF_TEST_RESULTS = {"records", "ledger", "run", "task", "tasks", "analysis", "testing"}
 
 
 def layer(module: str) -> str:

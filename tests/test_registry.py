@@ -8,7 +8,8 @@ import json
 import pickle
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -38,7 +39,7 @@ def my_split(
 
 
 @pytest.fixture
-def module(tmp_path, monkeypatch) -> Write:
+def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Write]:
     """Return a function that writes a module and returns its name."""
     monkeypatch.syspath_prepend(tmp_path)
     before = set(sys.modules)
@@ -390,7 +391,7 @@ def test_a_users_task_brings_its_own_kinds_and_components(module) -> None:
     assert list(registry.kinds) == ["model", "task"]
     assert registry.names("model") == ["small"]
     assert "my_models" not in sys.modules
-    with_options = registry.task({"name": "my-task", "options": {"a": [1]}})
+    with_options: Any = registry.task({"name": "my-task", "options": {"a": [1]}})
     assert with_options == (registry, {"a": [1]}, None)
 
 

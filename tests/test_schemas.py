@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from study import records
 from study.analysis.analyse import findings
 from study.analysis.gather import gather
 from study.cli import app as cli
@@ -28,6 +27,7 @@ from study.records import (
     Stopped,
     TestResult,
     from_json,
+    serialization,
 )
 from study.reporting.write import machine_readable
 
@@ -156,14 +156,14 @@ def test_a_run_of_a_newer_version_stops_no_plan_of_another_study(home: Path, mon
 @pytest.fixture
 def later(monkeypatch) -> None:
     """A version that is two schemas further: `Failure` had its reason split, then renamed."""
-    monkeypatch.setattr(records, "SCHEMA", SCHEMA + 2)
+    monkeypatch.setattr(serialization, "SCHEMA", SCHEMA + 2)
     monkeypatch.setitem(
-        records.UPGRADES,
+        serialization.UPGRADES,
         ("Failure", SCHEMA),
         lambda old: {**{k: v for k, v in old.items() if k != "why"}, "words": old["why"].split()},
     )
     monkeypatch.setitem(
-        records.UPGRADES,
+        serialization.UPGRADES,
         ("Failure", SCHEMA + 1),
         lambda old: {**{k: v for k, v in old.items() if k != "words"}, "reason": "-".join(old["words"])},
     )

@@ -14,7 +14,7 @@ from study.engine.accept import described
 from study.ledger.record import StudyRecord, VariantRecord
 from study.ledger.store import Ledger, Snapshot
 from study.records import Machine, RunSpec, TestResult
-from study.task import TEST_PREDICTIONS
+from study.run import TEST_PREDICTIONS
 
 UNTRACKED = (
     "The data are not tracked: a changed data file does not change the identity of a run, so old results may be "

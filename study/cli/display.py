@@ -16,12 +16,12 @@ from rich.table import Table
 
 from study.analysis.units import number, unit_of
 from study.config.study import StudySpec
-from study.config.tables import leaves
 from study.engine.cache import TrainingList
 from study.engine.estimate import TimeEstimate, Training
 from study.engine.events import Began, EpochEnded, Event, Found, JobEnded, Retried, Started, Waiting
 from study.engine.plan import Job, rungs, size
 from study.ledger.record import StudyRecord, VariantRecord
+from study.nested import flatten
 from study.records import Epoch
 
 REFRESHES_A_SECOND = 4
@@ -223,7 +223,7 @@ def describe_plan(study: StudyRecord, spec: StudySpec, listing: TrainingList) ->
     """Return what a run of the study would do, in words: its values with their origins, and its runs."""
     lines = [f"{study.name}: {study.question}", "", "Values of the reference, and where each comes from:"]
     reference = next(variant for variant in study.variants if variant.is_reference)
-    flat = leaves(reference.template.config)
+    flat = flatten(reference.template.config)
     width = max(map(len, flat))
     lines += [f"  {key:<{width}}  {value!s:<14} {_origin(key, spec)}" for key, value in flat.items()]
     lines += [
@@ -304,5 +304,5 @@ def _origin(key: str, spec: StudySpec) -> str:
     for path in (f"base.{key}", key, f"base.{kind}"):
         if path in spec.origins:
             named_only = path == f"base.{kind}" != f"base.{key}" and not key.endswith(".name")
-            return "default" if named_only else spec.origins[path]
+            return "default" if named_only else str(spec.origins[path])
     return "default"

@@ -120,11 +120,11 @@ def _described(spec: RunSpec) -> str:
 def _changes(spec: RunSpec, recorded: RunResult, ledger: Ledger) -> Iterator[str]:
     """Yield what is no longer as it was when the run was trained."""
     from study.config.compile import code_of
-    from study.config.registry import Registry
+    from study.config.registry import task_of
     from study.hashing import code_digest
     from study.machine import machine
 
-    task = Registry(spec.modules, spec.task).task(spec.options or {"name": spec.task})
+    task = task_of(spec)
     config = spec.tables if task.kinds else spec.config
     parts = code_of(task.sources(config))
     if (today := code_digest(parts)) != spec.code_digest:

@@ -1,4 +1,4 @@
-"""From a study as it was written to the record of what will be done: every identity known, nothing written."""
+"""Compile a study file to the record of the study: all variants resolved, all identities known, nothing written."""
 
 from __future__ import annotations
 
@@ -10,41 +10,47 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
-from study.config.designs import Variant, claimed, variants
-from study.config.registry import Registry
+from study.config.designs import Variant, claimed_pair, variants_of
+from study.config.registry import Registry, task_of
 from study.config.resolve import Resolver
 from study.config.revisions import CODE, export
 from study.config.settings import Settings
 from study.config.study import StudySpec, dimensions
-from study.config.tables import leaves
 from study.errors import InputError, nearest, quoted
 from study.hashing import HARNESS, code_digest, code_parts, digest
-from study.ledger.record import ClaimRecord, StudyRecord, VariantRecord, assigned
+from study.ledger.record import ClaimRecord, StudyRecord, VariantRecord
 from study.metrics import Metric
+from study.nested import flatten, value_at, with_value
 from study.records import DataInfo, RunSpec
 from study.task import CanCheck, CanDescribe, CanMeasure, Sources, Task
 
 Progress = Callable[[int, int], None]
 
 ROOT, EXPORT, OUTPUTS = "root", "export", "outputs"
-"""Options of a task that the harness sets: where its files are, the revision of the code that runs, what is no code."""
+"""Options of a task that the harness sets: the folder of its files, the exported revision of its code, and output."""
 
 
 def compile_study(
     spec: StudySpec, settings: Settings, device: str, progress: Progress | None = None
 ) -> StudyRecord:
-    """Return the record of what `spec` asks for: every variant resolved, every identity known.
+    """Return the record of the study that `spec` describes.
 
-    Recorded data are read once, unless a cache knows them; `progress` takes how far that is.
+    Args:
+        spec: The study file.
+        settings: The settings of this machine.
+        device: ``cpu`` or ``cuda``.
+        progress: Called with the number of examples read so far and in all, where data are not in the cache yet.
 
     Raises:
-        InputError: Whatever the file names that is not there, before anything is written.
+        InputError: An error in the file, or data, code or components that do not exist.
     """
     return _Compiler(spec, settings, device, progress).record()
 
 
 @dataclass(frozen=True)
 class _Compiler:
+    """Compiles one study."""
+
     spec: StudySpec
     settings: Settings
     device: str
@@ -60,16 +66,17 @@ class _Compiler:
         """The resolved ``[task]`` table."""
         where = f"{self.spec.file}: task"
         options = self.registry.resolve("task", dict(self.spec.task), where)
-        own = {ROOT: str(self.settings.root), OUTPUTS: [str(path) for path in self.outputs]}
-        return {**options, **{key: value for key, value in own.items() if key in options}}
+        internal = {ROOT: str(self.settings.root), OUTPUTS: [str(path) for path in self.outputs]}
+        return {**options, **{key: value for key, value in internal.items() if key in options}}
 
     @property
     def outputs(self) -> tuple[Path, ...]:
-        """Folders and files that the harness itself writes, its own output where that goes to a file included."""
-        return self.settings.ledger, self.settings.reports, *_own_output()
+        """Folders and files that the harness writes, those that its standard output goes to included."""
+        return self.settings.ledger, self.settings.reports, *_standard_output_files()
 
     @cached_property
     def task(self) -> Task:
+        """The task, with the code as it is now."""
         options = self.options
         try:
             return self.registry.task(options)
@@ -78,26 +85,27 @@ class _Compiler:
 
     @property
     def file(self) -> str:
-        """The study's file, relative to the folder of study.toml where it lies below it."""
+        """The study file, relative to the folder of study.toml if it is below it."""
         path, root = Path(self.spec.file).resolve(), self.settings.root
         return str(path.relative_to(root) if path.is_relative_to(root) else path)
 
     def record(self) -> StudyRecord:
+        """Return the record of the study."""
         spec, task = self.spec, self.task
-        primary, config = self.metric()
-        cells = variants(spec, Resolver(spec, task, self.registry, self.settings))
-        self.validate(cells)
-        self.check_confirm(cells)
-        claims = [claimed(claim, spec, cells, f"{spec.file}: claims") for claim in spec.claims]
+        primary, metric_config = self.primary_metric()
+        variants = variants_of(spec, Resolver(spec, task, self.registry, self.settings))
+        self.validate_configs(variants)
+        self.check_confirm(variants)
+        claims = [claimed_pair(claim, spec, variants, f"{spec.file}: claims") for claim in spec.claims]
         records, infos, code = [], [], dict[str, Mapping[str, str]]()
-        for cell in cells:
-            info = self.data(cell)
-            record, parts = self.variant(cell, info, config, primary)
+        for variant in variants:
+            info = self.data_info(variant)
+            record, parts = self.variant_record(variant, info, metric_config, primary)
             records.append(record)
             infos.append(info)
             code[record.template.code_digest] = parts
-        measures = {} if not spec.analysis.measures else self.measures(cells, code)
-        configs = [self.final(cell) for cell in cells]
+        measures = {} if not spec.analysis.measures else self.measures(variants, code)
+        configs = [self.repetition_config(variant) for variant in variants]
         return StudyRecord(
             name=spec.name,
             file=self.file,
@@ -115,7 +123,7 @@ class _Compiler:
             sampler=spec.search.sampler,
             repetitions=spec.repetitions,
             folds=infos[0].folds or (None,),
-            data=_joined(list({digest(asdict(info)): info for info in infos}.values())),
+            data=_merge_infos(list({digest(asdict(info)): info for info in infos}.values())),
             claims_digest=digest([asdict(claim) for claim in spec.claims]),
             root=str(self.settings.root),
             task=str(spec.task["name"]),
@@ -130,22 +138,16 @@ class _Compiler:
             code=code,
         )
 
-    def metric(self) -> tuple[Metric, dict[str, Any]]:
-        """Return the primary metric and what names it in a run."""
+    def primary_metric(self) -> tuple[Metric, dict[str, Any]]:
+        """Return the primary metric and its configuration in a run."""
         given, where = self.spec.analysis.metric, f"{self.spec.file}: analysis.metric"
-        return self.named_metric(given or next(iter(self.task.metrics)), where)
+        return self.metric(given or next(iter(self.task.metrics)), where)
 
-    def named_metric(self, given: str | Mapping[str, Any], where: str) -> tuple[Metric, dict[str, Any]]:
+    def metric(self, given: str | Mapping[str, Any], where: str) -> tuple[Metric, dict[str, Any]]:
+        """Return a metric and its configuration in a run; raise InputError where there is no such metric."""
         if "metric" in self.task.kinds:
             resolved = self.registry.resolve("metric", given, where)
-            metric = self.registry.metric(resolved)
-            declared = self.registry.get("metric", resolved["name"]).parameters
-            own = {
-                key: value
-                for key, value in resolved.items()
-                if key == "name" or value != declared[key].default
-            }
-            return metric, own
+            return self.registry.metric(resolved), self.registry.reduced("metric", resolved)
         if not isinstance(given, str):
             raise InputError(f"{where}: must be the name of a metric. Got {given!r} instead.")
         if given not in self.task.metrics:
@@ -158,46 +160,46 @@ class _Compiler:
     def metrics(self, primary: Metric) -> list[Metric]:
         """Return the study's metrics: the primary one, the task's own, and those that the study describes."""
         named = [
-            self.named_metric(name, f"{self.spec.file}: analysis.metrics")[0]
-            for name in self.spec.analysis.metrics
+            self.metric(name, f"{self.spec.file}: analysis.metrics")[0] for name in self.spec.analysis.metrics
         ]
         standard = getattr(self.task, "standard", tuple(self.task.metrics))
         own = [self.task.metrics[name] for name in standard]
         return list({metric.name: metric for metric in (primary, *own, *named)}.values())
 
-    def final(self, cell: Variant) -> dict[str, Any]:
-        """Return a configuration as its repetitions are trained, local_paths included."""
-        config = dict(cell.config)
+    def repetition_config(self, variant: Variant) -> dict[str, Any]:
+        """Return a variant's configuration in repetitions, paths included, at the first point of the search space."""
+        config = dict(variant.config)
         for key, dimension in dimensions(self.spec).items():
-            config = assigned(config, key, (dimension.choices or [dimension.low])[0])
-        for key, value in (*self.spec.confirm.items(), *cell.local_paths.items()):
-            config = assigned(config, key, value)
+            config = with_value(config, key, (dimension.choices or [dimension.low])[0])
+        for key, value in (*self.spec.confirm.items(), *variant.local_paths.items()):
+            config = with_value(config, key, value)
         return config
 
-    def check_confirm(self, cells: Iterable[Variant]) -> None:
-        """Raise InputError where ``[confirm]`` names what a configuration does not have."""
+    def check_confirm(self, variants: Iterable[Variant]) -> None:
+        """Raise InputError where ``[confirm]`` has a key that no variant has, or a search is impossible."""
         resolver = Resolver(self.spec, self.task, self.registry, self.settings)
         if self.spec.confirm:
-            known = {key for cell in cells for key in leaves(cell.config)}
+            known = {key for variant in variants for key in flatten(variant.config)}
             for key in self.spec.confirm:
                 if key not in known:
                     raise InputError(
                         f"{self.spec.file}: confirm.{key}: no variant has this key.{nearest(key, known)}"
                     )
             resolver.resolve(self.spec.confirm, section="confirm")
-        try_variants = getattr(self.task, "check_search", None)
-        if try_variants is not None and self.spec.search.trials:
-            for cell in cells:
-                try_variants(cell.config, tuple(dimensions(self.spec)), self.spec.file)
+        check_search = getattr(self.task, "check_search", None)
+        if check_search is not None and self.spec.search.trials:
+            for variant in variants:
+                check_search(variant.config, tuple(dimensions(self.spec)), self.spec.file)
 
-    def data(self, cell: Variant) -> DataInfo:
-        config = self.final(cell)
+    def data_info(self, variant: Variant) -> DataInfo:
+        """Return the description of a variant's data; variants with the same data share it."""
+        config = self.repetition_config(variant)
         keys = getattr(self.task, "data_keys", None)
-        needed = config if keys is None else {key: _at(config, key) for key in keys}
-        key = digest([needed, dict(cell.local_paths) if keys else {}])
+        used = config if keys is None else {key: value_at(config, key) for key in keys}
+        key = digest([used, dict(variant.local_paths) if keys else {}])
         if key not in self._infos:
             try:
-                self._infos[key] = self.task_of(cell)[0].data(config, self.progress)
+                self._infos[key] = self.task_and_options(variant)[0].data(config, self.progress)
             except InputError as error:
                 where = "base.dataset: " if "dataset" in config else ""
                 raise InputError(f"{self.spec.file}: {where}{error}") from None
@@ -208,27 +210,29 @@ class _Compiler:
     def _infos(self) -> dict[str, DataInfo]:
         return {}
 
-    def validate(self, cells: tuple[Variant, ...]) -> None:
-        """Let the task check all configurations of the study, by the revision of the code that each names."""
+    def validate_configs(self, variants: tuple[Variant, ...]) -> None:
+        """Validate all configurations of the study by the task, with the revision of the code that each names."""
         by_task: dict[int, tuple[Any, list[dict[str, Any]]]] = {}
-        for cell in cells:
-            task, _ = self.task_of(cell)
+        for variant in variants:
+            task, _ = self.task_and_options(variant)
             if hasattr(task, "validate"):
-                by_task.setdefault(id(task), (task, []))[1].append(_without_code(self.final(cell)))
+                configs = by_task.setdefault(id(task), (task, []))[1]
+                configs.append(_without_code(self.repetition_config(variant)))
         for task, configs in by_task.values():
+            is_exported = task is not self.task
             try:
-                with _found_first(
-                    self.import_paths({EXPORT: str(task.options.code)}) if task is not self.task else ()
+                with _import_first(
+                    self.import_paths({EXPORT: str(task.options.code)}) if is_exported else ()
                 ):
                     task.validate(configs)
             except InputError as error:
                 raise InputError(f"{self.spec.file}: {error}") from None
 
-    def task_of(self, cell: Variant) -> tuple[Task, dict[str, Any]]:
-        """Return the task, and its options, as they are in the revision of the code that a variant names."""
-        if EXPORT not in self.options or CODE not in cell.config:
+    def task_and_options(self, variant: Variant) -> tuple[Task, dict[str, Any]]:
+        """Return the task and its options, with the revision of the code that a variant names."""
+        if EXPORT not in self.options or CODE not in variant.config:
             return self.task, self.options
-        revision = cell.config[CODE]
+        revision = variant.config[CODE]
         if revision not in self._revisions:
             try:
                 store = self.settings.ledger.parent / "code"
@@ -243,15 +247,16 @@ class _Compiler:
     def _revisions(self) -> dict[str, tuple[Task, dict[str, Any]]]:
         return {}
 
-    def variant(
-        self, cell: Variant, info: DataInfo, metric: Mapping[str, Any], primary: Metric
+    def variant_record(
+        self, variant: Variant, info: DataInfo, metric: Mapping[str, Any], primary: Metric
     ) -> tuple[VariantRecord, Mapping[str, str]]:
-        task, options = self.task_of(cell)
-        config = dict(cell.config) if task is self.task else _without_code(cell.config)
-        with _found_first(self.import_paths(options) if task is not self.task else ()):
+        """Return the record of a variant, and the digests of its code by name."""
+        task, options = self.task_and_options(variant)
+        config = dict(variant.config) if task is self.task else _without_code(variant.config)
+        with _import_first(self.import_paths(options) if task is not self.task else ()):
             parts = {**code_of(task.sources(config)), **self.code_of_metric(metric)}
         for key in dimensions(self.spec):
-            config = assigned(config, key, None)
+            config = with_value(config, key, None)
         template = RunSpec(
             config=config,
             seed=0,
@@ -264,60 +269,62 @@ class _Compiler:
             direction=primary.direction,
             counts=dict(task.counts),
             options=options,
-            local_paths=cell.local_paths,
+            local_paths=variant.local_paths,
             modules=self.settings.components,
             import_paths=self.import_paths(options),
-            legacy=cell.legacy,
+            legacy=variant.legacy,
             epochs_key=task.epochs_key,
             loader_workers=self.settings.loader_workers,
         )
-        record = VariantRecord(cell.name, cell.levels, cell.reference, template, info.digests, info.fold_key)
+        record = VariantRecord(
+            variant.name, variant.levels, variant.reference, template, info.digests, info.fold_key
+        )
         return record, parts
 
     def code_of_metric(self, metric: Mapping[str, Any]) -> dict[str, str]:
-        """Return the code of the primary metric where it is a component of the user's own."""
+        """Return the digests of the primary metric's code, by name; empty for a metric of the harness."""
         if "metric" not in self.task.kinds:
             return {}
         module = self.registry.get("metric", metric["name"]).module
         return {} if module.partition(".")[0] == HARNESS else code_parts([module])
 
     def import_paths(self, options: Mapping[str, Any]) -> tuple[str, ...]:
-        """Return where a worker looks for the user's modules: beside the study file, then beside study.toml.
+        """Return the folders that a worker imports the user's modules from: those of the study file and study.toml.
 
-        In a revision of the code, the same folders of it come first.
+        With an exported revision of the code, the same folders inside it come first.
         """
-        root, beside = self.settings.root, Path(self.spec.file).resolve().parent
-        folders = [beside, root]
+        root, folder = self.settings.root, Path(self.spec.file).resolve().parent
+        folders = [folder, root]
         if code := options.get(EXPORT):
-            inside = [Path(code, beside.relative_to(root))] if beside.is_relative_to(root) else []
-            folders = [*inside, Path(code), root]
+            exported = [Path(code, folder.relative_to(root))] if folder.is_relative_to(root) else []
+            folders = [*exported, Path(code), root]
         return tuple(dict.fromkeys(map(str, folders)))
 
-    def measures(self, cells: tuple[Variant, ...], code: dict[str, Mapping[str, str]]) -> dict[str, str]:
-        """Return the digest of each measure's code by its name."""
+    def measures(self, variants: tuple[Variant, ...], code: dict[str, Mapping[str, str]]) -> dict[str, str]:
+        """Return the digest of each measure's code by name; its parts are added to `code`."""
         names, where = self.spec.analysis.measures, f"{self.spec.file}: analysis.measures"
         if twice := [name for name in names if names.count(name) > 1]:
             raise InputError(f"{where}: names {twice[0]!r} twice.")
         if not hasattr(self.task, "measures"):
             raise InputError(f"{where}: the task {self.spec.task['name']!r} has no measures.")
-        found = {}
-        asked = cast(CanMeasure, self.task).measures(names, [self.final(cell) for cell in cells], where)
-        for name, sources in asked.items():
+        digests = {}
+        configs = [self.repetition_config(variant) for variant in variants]
+        for name, sources in cast(CanMeasure, self.task).measures(names, configs, where).items():
             parts = code_of(sources)
-            found[name] = code_digest(parts)
-            code[found[name]] = parts
-        return found
+            digests[name] = code_digest(parts)
+            code[digests[name]] = parts
+        return digests
 
 
 def try_variants(study: StudyRecord) -> None:
-    """Try every variant on one batch, so that what does not fit is said before anything is trained.
+    """Try every variant on one batch, before anything is trained.
 
     Raises:
-        InputError: A variant whose training cannot work, or that would be trained on test examples.
+        InputError: A variant that cannot be trained, or that would be trained on test examples.
     """
     for variant in study.variants:
         run = variant.run({**study.first_point, **study.confirm}, study.seed, study.folds[0])
-        task = Registry(run.modules, run.task).task(run.options or {"name": run.task})
+        task = task_of(run)
         if not hasattr(task, "check"):
             return
         try:
@@ -327,32 +334,33 @@ def try_variants(study: StudyRecord) -> None:
 
 
 @contextmanager
-def _found_first(folders: Iterable[str]) -> Iterator[None]:
-    """Look for modules in `folders` before all others meanwhile: a revision's before the user's own."""
-    before = list(sys.path)
+def _import_first(folders: Iterable[str]) -> Iterator[None]:
+    """Put folders at the front of the module path inside the block."""
+    original = list(sys.path)
     sys.path[:0] = folders
     try:
         yield
     finally:
-        sys.path[:] = before
+        sys.path[:] = original
 
 
 def code_of(sources: Sources) -> dict[str, str]:
-    """Return the digests of the code and files whose content counts, by name."""
+    """Return the digests of modules and files whose content counts, by name."""
     if sources.version is not None:
         return {"version": digest(sources.version)}
     return code_parts(sources.modules, sources.follow, sources.root, sources.files)
 
 
-def _own_output() -> Iterator[Path]:
+def _standard_output_files() -> Iterator[Path]:
+    """Yield the files that standard output and standard error are redirected to."""
     for descriptor in ("1", "2"):
         link = Path("/proc/self/fd", descriptor)
         if link.is_file():
             yield link.resolve()
 
 
-def _joined(infos: list[DataInfo]) -> DataInfo:
-    """Return the first variant's data with whatever the others' add that limits a conclusion."""
+def _merge_infos(infos: list[DataInfo]) -> DataInfo:
+    """Return the first variant's data with the facts, warnings and skipped examples of all variants."""
     facts: dict[str, dict[str, None]] = {}
     for info in infos:
         for name, value in info.facts.items():
@@ -364,13 +372,6 @@ def _joined(infos: list[DataInfo]) -> DataInfo:
         skipped=tuple(dict.fromkeys(line for info in infos for line in info.skipped)),
         is_optimistic=any(info.is_optimistic for info in infos),
     )
-
-
-def _at(config: Mapping[str, Any], key: str) -> Any:
-    found: Any = config
-    for part in key.split("."):
-        found = found.get(part) if isinstance(found, Mapping) else None
-    return found
 
 
 def _without_code(config: Mapping[str, Any]) -> dict[str, Any]:

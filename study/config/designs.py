@@ -1,8 +1,8 @@
-"""From a study's factors to the variants that are trained."""
+"""Designs: the variants of a study from its factors, and the comparisons that its claims name."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -11,6 +11,7 @@ from study.config.resolve import Resolver
 from study.config.study import Claim, Level, StudySpec, dimensions
 from study.errors import InputError, nearest, quoted
 from study.hashing import canonical_json
+from study.nested import flatten, value_at
 
 Cell = dict[str, Level]
 Cells = Callable[[Cell, Mapping[str, tuple[Level, ...]], str], list[Cell]]
@@ -24,12 +25,12 @@ class Variant:
     levels: Mapping[str, str]
     """The level of every factor, as reports print it."""
     reference: str
-    """The name of the variant that this one is compared with: its own where it is a reference."""
+    """The name of the variant that this one is compared with; its own name where it is a reference."""
     config: Mapping[str, Any]
     local_paths: Mapping[str, str]
     """Folders and files on this machine by dotted key."""
     legacy: Mapping[str, Any]
-    """Values at which later-added parameters and kinds do not count, by dotted key."""
+    """Legacy defaults by dotted key: later-added parameters and kinds do not count at these values."""
 
     @property
     def is_reference(self) -> bool:
@@ -37,60 +38,58 @@ class Variant:
         return self.name == self.reference
 
 
-def variants(spec: StudySpec, resolver: Resolver) -> tuple[Variant, ...]:
+def variants_of(spec: StudySpec, resolver: Resolver) -> tuple[Variant, ...]:
     """Return the study's variants: stratum by stratum, the reference first.
 
     Raises:
         InputError: A reference that is not a level, a component or value that does not exist, two variants
-            that are the same configuration, a search dimension that leaves a parameter's range.
+            with the same configuration, a search dimension outside of a parameter's range.
     """
     reference = _reference(spec)
     varied = {factor: levels for factor, levels in spec.factors.items() if factor in reference}
     cells = DESIGNS[spec.design.kind](reference, varied, f"{spec.file}: design")
-    found: dict[str, Variant] = {}
+    by_config: dict[str, Variant] = {}
     for stratum in _strata(spec):
         for cell in cells:
-            whole = {**cell, **stratum}
-            values = {factor: level.value for factor, level in whole.items()}
+            levels = {**cell, **stratum}
+            values = {factor: level.value for factor, level in levels.items()}
             resolved = resolver.resolve(values)
             variant = Variant(
                 name=_name(cell, reference, stratum),
-                levels={factor: whole[factor].text for factor in spec.factors},
+                levels={factor: levels[factor].text for factor in spec.factors},
                 reference=_name(reference, reference, stratum),
                 config=resolved.config,
                 local_paths=resolved.local_paths,
                 legacy=resolved.legacy,
             )
-            twin = found.setdefault(canonical_json(resolved.config), variant)
-            if twin is not variant:
+            first = by_config.setdefault(canonical_json(resolved.config), variant)
+            if first is not variant:
                 raise InputError(
-                    f"{spec.file}: factors: the variants {twin.name!r} and {variant.name!r} resolve to the same "
-                    "configuration, so there is nothing to compare. Remove one of the two levels."
+                    f"{spec.file}: factors: the variants {first.name!r} and {variant.name!r} resolve to the same "
+                    "configuration and cannot be compared. Remove one of the two levels."
                 )
             _check_space(spec, resolver, values)
     if len(cells) < 2:
-        raise InputError(
-            f"{spec.file}: factors: there is one variant only, so nothing to compare. Add a level."
-        )
-    chosen = tuple(found.values())
-    names = [variant.name for variant in chosen]
+        raise InputError(f"{spec.file}: factors: there is only one variant, so no comparison. Add a level.")
+    variants = tuple(by_config.values())
+    names = [variant.name for variant in variants]
     if twice := [name for name in names if names.count(name) > 1]:
         raise InputError(
-            f"{spec.file}: factors: two variants are called {twice[0]!r}; give their levels different labels."
+            f"{spec.file}: factors: two variants have the name {twice[0]!r}; give their levels different labels."
         )
     for number, claim in enumerate(spec.claims):
-        claimed(claim, spec, chosen, f"{spec.file}: claims[{number}]")
-    return chosen
+        claimed_pair(claim, spec, variants, f"{spec.file}: claims[{number}]")
+    return variants
 
 
 def one_factor(reference: Cell, factors: Mapping[str, tuple[Level, ...]], where: str) -> list[Cell]:
-    """Return the reference, then every single change to it, in the order of the factors."""
+    """Return the reference, then the cells that differ from it in one factor, in the order of the factors."""
     changes = [{**reference, factor: level} for factor, levels in factors.items() for level in levels]
     return [reference, *(cell for cell in changes if cell != reference)]
 
 
 def leave_one_out(reference: Cell, factors: Mapping[str, tuple[Level, ...]], where: str) -> list[Cell]:
-    """Return the full network, which is the reference, then the network without each of its parts in turn."""
+    """Return the reference, which is the full network, then the network without each of its parts in turn."""
     for factor, levels in factors.items():
         if len(levels) != 2:
             raise InputError(
@@ -113,91 +112,94 @@ DESIGNS: dict[str, Cells] = {
 }
 
 
-def claimed(
+def claimed_pair(
     claim: Claim, spec: StudySpec, variants: tuple[Variant, ...], where: str
 ) -> tuple[Variant, Variant]:
-    """Return the two variants that a claim compares; one of them is the other one's reference.
+    """Return the two variants that a claim compares; one of them is the reference of the other.
 
-    A factor that a side does not name has its reference's level.
+    A factor that a side leaves out has the reference's level.
 
     Raises:
-        InputError: A side that names no variant or several, or a comparison that the design does not make.
+        InputError: A side that matches no variant or several, or a comparison that is not in the design.
     """
-    that = _select(claim.that, spec, variants, f"{where}.that")
-    beats = _select(claim.beats, spec, variants, f"{where}.beats")
+    that = _variant_of_side(claim.that, spec, variants, f"{where}.that")
+    beats = _variant_of_side(claim.beats, spec, variants, f"{where}.beats")
     if that.is_reference == beats.is_reference or that.reference != beats.reference:
         raise InputError(
             f"{where}: this design compares every variant with its reference; that of {that.name!r} is "
-            f"{that.reference!r}. One side must name it, and the other another variant."
+            f"{that.reference!r}. One side must name the reference, and the other another variant."
         )
     return that, beats
 
 
-def _select(side: Mapping[str, Any], spec: StudySpec, variants: tuple[Variant, ...], where: str) -> Variant:
-    wanted: dict[str, str] = {}
-    for factor, value in _flat_side(side, spec.factors).items():
+def _variant_of_side(
+    side: Mapping[str, Any], spec: StudySpec, variants: tuple[Variant, ...], where: str
+) -> Variant:
+    """Return the only variant with the levels of one side of a claim; raise InputError where there is none."""
+    levels: dict[str, str] = {}
+    for factor, value in _by_factor(side, spec.factors).items():
         if factor not in spec.factors:
-            raise InputError(
-                f"{where}: {factor!r} is no factor of this study.{nearest(factor, spec.factors)} "
-                f"Allowed: {quoted(spec.factors)}."
-            )
-        level = _level_of(value, spec.factors[factor])
-        if level is None:
-            names = [level.text for level in spec.factors[factor]]
-            raise InputError(
-                f"{where}.{factor}: must be one of the factor's levels, {quoted(names)}. "
-                f"Got {value!r} instead.{nearest(Level(value).text, names)}"
-            )
-        wanted[factor] = level.text
+            raise InputError(f"{where}: {_unknown_factor(factor, spec)}")
+        levels[factor] = _require_level(value, spec.factors[factor], f"{where}.{factor}").text
     references = {variant.name: variant.levels for variant in variants if variant.is_reference}
-    found = [v for v in variants if v.levels == {**references[v.reference], **wanted}]
-    if len(found) == 1:
-        return found[0]
+    matching = [v for v in variants if v.levels == {**references[v.reference], **levels}]
+    if len(matching) == 1:
+        return matching[0]
     problem = (
-        f"no variant has {wanted}"
-        if not found
-        else f"{wanted} names several variants; add the factors in 'within'"
+        f"no variant has {levels}"
+        if not matching
+        else f"{levels} matches several variants; add the factors in 'within'"
     )
     raise InputError(f"{where}: {problem}. Variants: {quoted(v.name for v in variants)}.")
 
 
-def _flat_side(side: Mapping[str, Any], factors: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def _by_factor(levels: Mapping[str, Any], factors: Iterable[str]) -> dict[str, Any]:
     """Return levels by factor, whether TOML wrote ``"train.lr"`` or ``train.lr``."""
-    flat: dict[str, Any] = {}
-    for key, value in side.items():
-        name = prefix + key
-        if (
-            isinstance(value, Mapping)
-            and name not in factors
-            and any(f.startswith(name + ".") for f in factors)
-        ):
-            flat |= _flat_side(value, factors, name + ".")
-        else:
-            flat[name] = value
-    return flat
+
+    def is_level(key: str, table: Mapping[str, Any]) -> bool:
+        return key in factors or not any(factor.startswith(key + ".") for factor in factors)
+
+    return flatten(levels, is_level)
 
 
 def _level_of(value: Any, levels: tuple[Level, ...]) -> Level | None:
-    """Return the level that has a value, or a label, None where there is none."""
-    same = [level for level in levels if canonical_json(level.value) == canonical_json(value)]
+    """Return the level that has a value, or a label; None where there is none."""
+    matching = [level for level in levels if canonical_json(level.value) == canonical_json(value)]
     if isinstance(value, str):
-        same += [level for level in levels if level.label == value]
-    return same[0] if same else None
+        matching += [level for level in levels if level.label == value]
+    return matching[0] if matching else None
+
+
+def _require_level(value: Any, levels: tuple[Level, ...], where: str) -> Level:
+    """Return the level that has a value, or a label; raise InputError where there is none."""
+    level = _level_of(value, levels)
+    if level is None:
+        names = [level.text for level in levels]
+        raise InputError(
+            f"{where}: must be one of the factor's levels, {quoted(names)}. "
+            f"Got {value!r} instead.{nearest(Level(value).text, names)}"
+        )
+    return level
+
+
+def _unknown_factor(factor: str, spec: StudySpec) -> str:
+    """Return the message for a name that is no factor."""
+    return (
+        f"{factor!r} is no factor of this study.{nearest(factor, spec.factors)} "
+        f"Allowed: {quoted(spec.factors)}."
+    )
 
 
 def _reference(spec: StudySpec) -> Cell:
+    """Return the reference's level of every factor that is not in `within`; raise InputError where one is missing."""
     where = f"{spec.file}: design.reference"
-    given = _flat_side(spec.design.reference, spec.factors) or _standing(spec)
+    given = _by_factor(spec.design.reference, spec.factors) or _default_reference(spec)
     for factor in (*given, *spec.design.within):
         if factor not in spec.factors:
             key = where + f".{factor}" if factor in given else f"{spec.file}: design.within"
-            raise InputError(
-                f"{key}: {factor!r} is no factor of this study.{nearest(factor, spec.factors)} "
-                f"Allowed: {quoted(spec.factors)}."
-            )
+            raise InputError(f"{key}: {_unknown_factor(factor, spec)}")
     reference: Cell = {}
     for factor, levels in spec.factors.items():
-        names = [level.text for level in levels]
         if factor in spec.design.within:
             if factor in given:
                 raise InputError(
@@ -205,55 +207,48 @@ def _reference(spec: StudySpec) -> Cell:
                 )
             continue
         if factor not in given:
+            names = [level.text for level in levels]
             raise InputError(f"{where}: must name a level of {factor!r}: {quoted(names)}.")
-        level = _level_of(given[factor], levels)
-        if level is None:
-            raise InputError(
-                f"{where}.{factor}: must be one of the factor's levels, {quoted(names)}. "
-                f"Got {given[factor]!r} instead.{nearest(Level(given[factor]).text, names)}"
-            )
-        reference[factor] = level
+        reference[factor] = _require_level(given[factor], levels, f"{where}.{factor}")
     return reference
 
 
-def _standing(spec: StudySpec) -> dict[str, Any]:
-    """Return the level of each factor that ``[base]`` has, or its first one."""
-    found: dict[str, Any] = {}
+def _default_reference(spec: StudySpec) -> dict[str, Any]:
+    """Return the value of each factor that ``[base]`` sets, where that is a level, else of its first level."""
+    values: dict[str, Any] = {}
     for factor, levels in spec.factors.items():
-        value: Any = spec.base
-        for key in factor.split("."):
-            value = value.get(key) if isinstance(value, Mapping) else None
+        value = value_at(spec.base, factor)
         if factor not in spec.design.within:
-            found[factor] = value if _level_of(value, levels) else levels[0].value
-    return found
+            values[factor] = value if _level_of(value, levels) else levels[0].value
+    return values
 
 
 def _strata(spec: StudySpec) -> list[Cell]:
-    """Return every combination of the levels of the factors in `within`; one empty one where there are none."""
+    """Return every combination of the levels of the factors in `within`: one empty combination where it is empty."""
     within = [factor for factor in spec.factors if factor in spec.design.within]
     return [dict(zip(within, levels, strict=True)) for levels in product(*(spec.factors[f] for f in within))]
 
 
 def _name(cell: Cell, reference: Cell, stratum: Cell) -> str:
-    """Name a cell after what sets it apart, its one level or its changes to the reference, and its stratum."""
+    """Return a cell's name: its only level, or its changes to the reference, then its stratum."""
     if len(cell) == 1:
-        own = _named(*next(iter(cell.items())), is_alone=True)
+        own = _level_name(*next(iter(cell.items())), is_only_factor=True)
     else:
-        changes = [_named(factor, level) for factor, level in cell.items() if level != reference[factor]]
+        changes = [_level_name(factor, level) for factor, level in cell.items() if level != reference[factor]]
         own = ", ".join(changes) or "reference"
-    return ", ".join([own, *(_named(factor, level) for factor, level in stratum.items())])
+    return ", ".join([own, *(_level_name(factor, level) for factor, level in stratum.items())])
 
 
-def _named(factor: str, level: Level, is_alone: bool = False) -> str:
-    """Return a level as a part of a variant's name: its label, or with its factor where it says nothing alone."""
+def _level_name(factor: str, level: Level, is_only_factor: bool = False) -> str:
+    """Return a level's label, or its value, with the factor's name where the value is ambiguous without it."""
     if level.label:
         return level.label
-    says_something = is_alone and isinstance(level.value, str | Mapping)
-    return level.text if says_something else f"{factor}={level.text}"
+    is_unambiguous = is_only_factor and isinstance(level.value, str | Mapping)
+    return level.text if is_unambiguous else f"{factor}={level.text}"
 
 
 def _check_space(spec: StudySpec, resolver: Resolver, values: Mapping[str, Any]) -> None:
-    """Resolve the corners of the search space, so that no trial can leave a parameter's range."""
+    """Raise InputError where a bound or choice of the search space is outside of a parameter's range."""
     for key, dimension in dimensions(spec).items():
         for value in dimension.choices or (dimension.low, dimension.high):
             resolver.resolve({**values, key: value}, section="search.space")

@@ -1,4 +1,4 @@
-"""From what a study's author wrote to the full configuration of one training."""
+"""Resolve the values of a study file to the full configuration of one training."""
 
 from __future__ import annotations
 
@@ -8,29 +8,30 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from study.config.registry import Config, Registry, legacy_default
+from study.config.registry import Config, Registry, component_table, legacy_default
 from study.config.settings import Settings
-from study.config.study import StudyKeys, StudySpec
-from study.config.tables import Table, assign, fill, leaves
+from study.config.study import Layer, StudyKeys, StudySpec
+from study.config.tables import Table, assign, fill
 from study.errors import InputError, nearest, quoted
 from study.hashing import file_digest
+from study.nested import flatten
 from study.task import Task
 
 
 @dataclass(frozen=True)
 class Resolved:
-    """The full configuration of one training, with what of it lies on this machine."""
+    """The full configuration of one training, separated into values that count and paths on this machine."""
 
     config: dict[str, Any]
     local_paths: dict[str, str]
     """Folders and files by dotted key, which change no number."""
     legacy: dict[str, Any]
-    """Values at which later-added parameters and kinds do not count, by dotted key."""
+    """Legacy defaults by dotted key: later-added parameters and kinds do not count at these values."""
 
 
 @dataclass(frozen=True)
 class Resolver:
-    """Resolves what a study's author wrote against what its task and the registry allow."""
+    """Resolves the values of a study file against its task and the registry."""
 
     spec: StudySpec
     task: Task
@@ -38,25 +39,25 @@ class Resolver:
     settings: Settings
 
     def resolve(self, values: Mapping[str, Any], section: str = "factors") -> Resolved:
-        """Return the full configuration with levels and hyperparameters, by dotted key, on top of the study's own.
+        """Return the full configuration: the study's shared values, replaced by levels and hyperparameters.
 
         Args:
-            values: By dotted key.
-            section: Where the study's author wrote these values, for messages.
+            values: Levels and hyperparameters by dotted key.
+            section: The section of the study file that holds them, for messages.
 
         Raises:
             InputError: A key, component, parameter or value that does not exist or is not allowed.
         """
         self._check_tables()
         if self.task.kinds or self.task.tables:
-            return self._components(values, section)
-        tree: Table = copy.deepcopy(dict(self.spec.base))
+            return self._resolve_components(values, section)
+        config: Table = copy.deepcopy(dict(self.spec.base))
         for key, value in values.items():
-            assign(tree, key, copy.deepcopy(value), where=f"{self.spec.file}: {section}.{key}")
-        return Resolved(tree, {}, leaves(self.spec.task.get("legacy", {})))
+            assign(config, key, copy.deepcopy(value), where=f"{self.spec.file}: {section}.{key}")
+        return Resolved(config, {}, flatten(self.spec.task.get("legacy", {})))
 
     def _check_tables(self) -> None:
-        """Raise InputError where the file has a table that neither studies nor the task know."""
+        """Raise InputError where the file has a table that is neither a study's nor the task's."""
         known = [*StudyKeys.__dataclass_fields__, "preset", *self.task.tables]
         for key in self.spec.tables:
             if key not in self.task.tables:
@@ -65,49 +66,51 @@ class Resolver:
                     "every variant shares belongs in [base]."
                 )
 
-    def _components(self, values: Mapping[str, Any], section: str) -> Resolved:
+    def _resolve_components(self, values: Mapping[str, Any], section: str) -> Resolved:
+        """Return the full configuration of a task that has kinds of components or tables of settings."""
         spec, registry, kinds = self.spec, self.registry, self.task.kinds
-        tree: Table = {kind.name: kind.default for kind in kinds.values() if kind.default is not None}
-        tree |= {name: {} for name in self.task.tables}
-        tree |= copy.deepcopy(dict(spec.base))
-        written = {key: f"{spec.file}: {key if key in self.task.tables else f'base.{key}'}" for key in tree}
+        tables: Table = {kind.name: kind.default for kind in kinds.values() if kind.default is not None}
+        tables |= {name: {} for name in self.task.tables}
+        tables |= copy.deepcopy(dict(spec.base))
+        where = {key: f"{spec.file}: {key if key in self.task.tables else f'base.{key}'}" for key in tables}
         for key in spec.base:
-            self._check_key(key, written[key])
+            self._check_key(key, where[key])
         for key, value in values.items():
             kind = key.partition(".")[0]
-            written[kind] = f"{spec.file}: {section}.{kind}"
+            where[kind] = f"{spec.file}: {section}.{kind}"
             self._check_key(key, f"{spec.file}: {section}.{key}")
             if "." in key:
-                if kind not in tree:
-                    tree[kind] = self._part_defaults(tree, written).get(kind, {})
-                assign(tree, key, copy.deepcopy(value))
+                if kind not in tables:
+                    tables[kind] = self._default_parts(tables).get(kind, {})
+                assign(tables, key, copy.deepcopy(value))
             else:
-                tree[key] = copy.deepcopy(value)  # another component, which has nothing of the base's
+                tables[key] = copy.deepcopy(value)  # another component inherits nothing from [base]
 
         config: dict[str, Any] = {}
         parts: dict[str, Any] = {}
-        given: set[str] = set()
+        nested: set[str] = set()
+        """Parts that are set inside the table of their component."""
         roots = [kind.name for kind in kinds.values() if kind.default is not None]
         for kind in roots:
-            value, own = self._hoisted(kind, tree[kind], written)
+            value, own = self._separate_parts(kind, tables[kind])
             parts |= own
-            given |= set(own) & set(tree[kind] if isinstance(tree[kind], Mapping) else ())
-            config[kind] = registry.resolve(kind, self._with_local_paths(kind, value), written[kind])
-        for kind in tree:
-            if kind not in (*roots, *parts, *self.task.tables) and not self._is_recipes(kind):
-                raise InputError(self._no_part(kind, config, parts, written))
+            nested |= set(own) & set(tables[kind] if isinstance(tables[kind], Mapping) else ())
+            config[kind] = registry.resolve(kind, self._with_local_paths(kind, value), where[kind])
+        for kind in tables:
+            if kind not in (*roots, *parts, *self.task.tables) and not self._is_from_recipe(kind):
+                raise InputError(self._unused_kind(kind, config, parts, where))
         for kind, default in parts.items():
-            value = default if kind in given else tree.get(kind, default)
+            value = default if kind in nested else tables.get(kind, default)
             config[kind] = registry.resolve(
-                kind, self._with_local_paths(kind, value), written.get(kind, f"{spec.file}: base.{kind}")
+                kind, self._with_local_paths(kind, value), where.get(kind, f"{spec.file}: base.{kind}")
             )
         for name, schema in self.task.tables.items():
-            config[name] = asdict(fill(schema, tree[name], written[name]))
-        return self._split(config)
+            config[name] = asdict(fill(schema, tables[name], where[name]))
+        return self._separate_paths(config)
 
-    def _hoisted(self, kind: str, value: Any, written: Mapping[str, str]) -> tuple[Any, dict[str, Any]]:
-        """Return a component's request without the parts in its table, and its parts with their defaults."""
-        name = value if isinstance(value, str) else value.get("name") if isinstance(value, Mapping) else None
+    def _separate_parts(self, kind: str, value: Any) -> tuple[Any, dict[str, Any]]:
+        """Return a component without the parts in its table, and its parts, defaults included, by kind."""
+        name = (component_table(value) or {}).get("name")
         if not isinstance(name, str) or name not in self.registry.names(kind):
             return value, {}
         parts = dict(self.registry.parts(name, kind))
@@ -116,57 +119,53 @@ class Resolver:
             value = {key: item for key, item in value.items() if key not in parts}
         return value, parts
 
-    def _is_recipes(self, kind: str) -> bool:
-        """Whether all that a kind has comes from the recipe, whose network another one may have replaced."""
-        named = [w for key, w in self.spec.origins.items() if f"{key}.".startswith(f"base.{kind}.")]
-        return bool(named) and all(where.startswith("recipe ") for where in named)
+    def _is_from_recipe(self, kind: str) -> bool:
+        """Return whether only the recipe sets values of a kind: it is ignored where the network has no such part."""
+        prefix = f"base.{kind}."
+        layers = {origin.layer for key, origin in self.spec.origins.items() if f"{key}.".startswith(prefix)}
+        return layers == {Layer.RECIPE}
 
-    def _part_defaults(self, tree: Table, written: Mapping[str, str]) -> dict[str, Any]:
-        """Return the parts of every component that is asked for, each with its default."""
+    def _default_parts(self, tables: Table) -> dict[str, Any]:
+        """Return the parts of every configured component by kind, each with its default."""
         parts: dict[str, Any] = {}
         for kind in self.task.kinds:
-            if kind in tree:
-                parts |= self._hoisted(kind, tree[kind], written)[1]
+            if kind in tables:
+                parts |= self._separate_parts(kind, tables[kind])[1]
         return parts
 
-    def _no_part(
-        self, kind: str, config: Mapping[str, Config], parts: Iterable[str], written: Mapping[str, str]
+    def _unused_kind(
+        self, kind: str, config: Mapping[str, Config], parts: Iterable[str], where: Mapping[str, str]
     ) -> str:
-        named = [(k, config[k]["name"]) for k in config if self.registry.parts(config[k]["name"], k)]
-        of, name = named[0] if named else next((k, c["name"]) for k, c in config.items())
-        has = f"its parts are {quoted(parts)}" if parts else "it is one whole"
-        if not named and "network" in config:
-            of, name = "network", config["network"]["name"]
-        return f"{written[kind]}: the {of} {name!r} has no {kind}; {has}."
+        """Return the message for a kind that no configured component has as a part."""
+        owners = [(of, config[of]["name"]) for of in config if self.registry.parts(config[of]["name"], of)]
+        owner_kind, owner = owners[0] if owners else next((of, c["name"]) for of, c in config.items())
+        allowed = f"its parts are {quoted(parts)}" if parts else "it has no parts"
+        if not owners and "network" in config:
+            owner_kind, owner = "network", config["network"]["name"]
+        return f"{where[kind]}: the {owner_kind} {owner!r} has no {kind}; {allowed}."
 
     def _check_key(self, key: str, where: str) -> None:
-        """Raise InputError where a dotted key begins with nothing that a study can vary."""
+        """Raise InputError where a dotted key does not begin with a kind or table that a study can vary."""
         kind = key.partition(".")[0]
-        known = [
-            name for name, found in self.registry.kinds.items() if found.is_configured and name != "task"
-        ]
-        allowed = [*known, *self.task.tables]
+        configured = [name for name, of in self.registry.kinds.items() if of.is_configured and name != "task"]
+        allowed = [*configured, *self.task.tables]
         if kind not in allowed:
             raise InputError(f"{where}: unknown key.{nearest(kind, allowed)} Allowed: {quoted(allowed)}.")
 
     def _with_local_paths(self, kind: str, value: Any) -> Any:
-        """Add the local_paths that study.toml knows for a component; the study's own win."""
-        table = (
-            {"name": value}
-            if isinstance(value, str)
-            else dict(value)
-            if isinstance(value, Mapping)
-            else value
-        )
-        if not isinstance(table, dict) or table.get("name") not in self.registry.names(kind):
+        """Return a component with the paths that study.toml has for it; the study's own take precedence."""
+        table = component_table(value)
+        if table is None or table.get("name") not in self.registry.names(kind):
             return value
         declared = self.registry.get(kind, table["name"]).parameters
-        known = self.settings.local_paths(table["name"])
-        own = {key: path for key, path in known.items() if key in declared and declared[key].is_local_path}
-        return {**own, **table}
+        paths = self.settings.local_paths(table["name"])
+        return {
+            **{key: path for key, path in paths.items() if key in declared and declared[key].is_local_path},
+            **table,
+        }
 
-    def _split(self, config: Mapping[str, Config]) -> Resolved:
-        """Part the configuration, which counts, from the local_paths on this machine, which do not."""
+    def _separate_paths(self, config: Mapping[str, Config]) -> Resolved:
+        """Separate the configuration, which counts, from the paths on this machine, which do not."""
         counted: dict[str, Any] = {}
         local_paths: dict[str, str] = {}
         legacy: dict[str, Any] = {}

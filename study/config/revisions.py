@@ -1,9 +1,9 @@
-"""Revisions of the user's code, each exported to a folder of its own that a run's code is read and run from.
+"""Export revisions of the user's code, each to a folder that its runs import and execute code from.
 
-A study names them as levels: ``code = ["git:main", "."]``. The folder that `export` returns takes the place of the
-user's own as the task's option ``export``: modules are found there (so it is the first of `RunSpec.import_paths`),
-scripts and ``task.cwd`` are relative to it. ``task.data`` and a function's working folder stay relative to the user's
-``root``, since data are seldom under version control.
+A study names revisions as levels: ``code = ["git:main", "."]``. The folder that `export` returns becomes the task's
+option ``export``: it is the first of `RunSpec.import_paths`, and scripts and ``task.cwd`` are relative to it.
+``task.data`` and a function's working folder stay relative to the user's ``root``, because data are seldom under
+version control.
 """
 
 from __future__ import annotations
@@ -30,14 +30,13 @@ def export(revision: str, root: Path, store: Path, outputs: Iterable[Path] = ())
     """Return the folder below `store` that holds a revision of the code; the user's tree is only read.
 
     Args:
-        revision: ``git:REV`` for a commit, branch or tag; ``.`` for the files as they are now, without those that
-            git ignores.
-        root: The folder of study.toml; of a larger repository, what lies below it.
-        store: Where revisions are kept, each under the hash of its content; one that is there is used again.
-        outputs: Folders that the harness writes, left out of ``.``.
+        revision: ``git:REV`` for a commit, branch or tag; ``.`` for the working tree, without files that git ignores.
+        root: The folder of study.toml; of a larger repository, only this folder is exported.
+        store: The folder of exported revisions, each named by the hash of its content and exported once.
+        outputs: Folders that the harness writes; ``.`` leaves them out.
 
     Raises:
-        InputError: Another form, an unknown revision, no git repository, or no git.
+        InputError: A malformed or unknown revision, no git repository, or no git.
     """
     if revision == WORKING_TREE:
         return _export_files(root, store, [path.resolve() for path in outputs])
@@ -47,23 +46,23 @@ def export(revision: str, root: Path, store: Path, outputs: Iterable[Path] = ())
 
 
 def is_junk(path: Path) -> bool:
-    """Whether a file or folder is never code: hidden, compiled, or an environment."""
+    """Return whether a file or folder is never code: hidden, compiled, or a virtual environment."""
     return path.name.startswith(".") or path.name in _JUNK or (path / "pyvenv.cfg").is_file()
 
 
 def _export_commit(name: str, root: Path, store: Path) -> Path:
     if not _is_in_git(root):
         raise InputError(f"{CODE}: 'git:{name}' needs a git repository, and {root} is in none.")
-    found = _git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
-    if found.returncode and found.stderr.strip():  # such as a repository of another user
-        raise InputError(f"{CODE}: {found.stderr.decode(errors='replace').strip().splitlines()[0]}")
-    if found.returncode:
-        listed = _git(
+    parsed = _git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
+    if parsed.returncode and parsed.stderr.strip():  # such as a repository of another user
+        raise InputError(f"{CODE}: {parsed.stderr.decode(errors='replace').strip().splitlines()[0]}")
+    if parsed.returncode:
+        refs = _git(
             root, "for-each-ref", "--format=%(refname:short)", "refs/heads", "refs/tags", "refs/remotes"
         )
-        names = listed.stdout.decode().split()
-        raise InputError(f"{CODE}: git knows no revision {name!r}.{nearest(name, names)}")
-    commit = found.stdout.decode().strip()
+        names = refs.stdout.decode().split()
+        raise InputError(f"{CODE}: git has no revision {name!r}.{nearest(name, names)}")
+    commit = parsed.stdout.decode().strip()
     prefix = _git(root, "rev-parse", "--show-prefix").stdout.decode().strip()
     tree = _git(root, "rev-parse", "--verify", "--quiet", f"{commit}:{prefix}")
     if tree.returncode:
@@ -77,69 +76,67 @@ def _export_commit(name: str, root: Path, store: Path) -> Path:
         raise InputError(
             f"{CODE}: git cannot export {name!r}: {archive.stderr.decode(errors='replace').strip()}"
         )
-    with tempfile.TemporaryDirectory(dir=_made(store), prefix=".export-") as aside:
+    store.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=store, prefix=".export-") as temporary:
+        exported = Path(temporary) / "tree"
         with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as tar:
-            tar.extractall(Path(aside) / "tree", filter="tar")
-        return _placed(Path(aside) / "tree", target)
+            tar.extractall(exported, filter="tar")
+        return _rename_read_only(exported, target)
 
 
 def _export_files(root: Path, store: Path, outputs: list[Path]) -> Path:
     content = hashlib.sha256()
-    with tempfile.TemporaryDirectory(dir=_made(store), prefix=".export-") as aside:
-        tree = Path(aside) / "tree"
+    store.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=store, prefix=".export-") as temporary:
+        tree = Path(temporary) / "tree"
         tree.mkdir()
-        for path in sorted(_files(root, [*outputs, store.resolve()])):
+        for path in sorted(_code_files(root, [*outputs, store.resolve()])):
             name = path.relative_to(root)
             copied = tree / name
             copied.parent.mkdir(parents=True, exist_ok=True)
             if path.is_symlink():
                 copied.symlink_to(path.readlink())
-                kind, held = "link", os.fsencode(path.readlink())
+                kind, data = "link", os.fsencode(path.readlink())
             else:
                 shutil.copy2(path, copied)
                 kind = "program" if os.access(copied, os.X_OK) else "file"
-                held = copied.read_bytes()
-            for part in (kind.encode(), str(name).encode(), held):
+                data = copied.read_bytes()
+            for part in (kind.encode(), str(name).encode(), data):
                 content.update(f"{len(part)} ".encode() + part)
-        return _placed(tree, store / content.hexdigest()[:16])
+        return _rename_read_only(tree, store / content.hexdigest()[:16])
 
 
-def _files(root: Path, skipped: list[Path]) -> Iterator[Path]:
-    """Yield the files below a folder that are code: what git tracks or would add, else all but hidden ones."""
+def _code_files(root: Path, skipped: list[Path]) -> Iterator[Path]:
+    """Yield the code files below a folder: those that git tracks or would add; without git, all but junk."""
     if _is_in_git(root):
-        listed = _git(root, "ls-files", "-co", "--exclude-standard", "-z").stdout
-        named = [root / os.fsdecode(name) for name in dict.fromkeys(listed.split(b"\0")) if name]
-        found = [path for path in named if path.is_symlink() or path.is_file()]
+        listing = _git(root, "ls-files", "-co", "--exclude-standard", "-z").stdout
+        listed = [root / os.fsdecode(name) for name in dict.fromkeys(listing.split(b"\0")) if name]
+        paths = [path for path in listed if path.is_symlink() or path.is_file()]
     else:
-        found = list(_walked(root))
-    for path in found:
-        place = path.parent.resolve() / path.name
-        if not any(folder == place or folder in place.parents for folder in skipped):
+        paths = list(_files_without_junk(root))
+    for path in paths:
+        resolved = path.parent.resolve() / path.name
+        if not any(folder == resolved or folder in resolved.parents for folder in skipped):
             yield path
 
 
-def _walked(root: Path) -> Iterator[Path]:
+def _files_without_junk(root: Path) -> Iterator[Path]:
     for parent, folders, names in os.walk(root):
         folders[:] = [name for name in folders if not is_junk(Path(parent, name))]
         yield from (Path(parent, name) for name in names if not is_junk(Path(parent, name)))
 
 
-def _placed(tree: Path, target: Path) -> Path:
-    """Give an export its name, its files protected from runs that would write to them."""
+def _rename_read_only(tree: Path, target: Path) -> Path:
+    """Make the files of an export read-only, so that no run changes them, and rename its folder to `target`."""
     for path in tree.rglob("*"):
         if path.is_file() and not path.is_symlink():
             path.chmod(path.stat().st_mode & ~0o222)
     try:
         tree.rename(target)
     except OSError:
-        if not target.is_dir():  # unless another process was faster
+        if not target.is_dir():  # another process may have exported the same revision
             raise
     return target
-
-
-def _made(folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
 
 
 def _is_in_git(root: Path) -> bool:

@@ -1,4 +1,4 @@
-"""study.toml: this machine and this lab. Nothing in it changes a number."""
+"""Settings of this machine and lab, read from study.toml. None of them changes a number."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ from study.errors import InputError
 
 FILE = "study.toml"
 CACHE = ".study/data"
-"""What a component's parameter ``cache`` is where study.toml says nothing: a folder beside the ledger."""
+"""The default of a component's parameter ``cache``: a folder beside the ledger."""
 Keep = Literal["confirmed", "all"]
 
 
 @dataclass(frozen=True)
 class _Keys:
+    """The keys of study.toml with their types and defaults."""
+
     ledger: Annotated[str, "folder of runs and studies"] = ".study/ledger"
     reports: Annotated[str, "folder that reports are written to"] = "reports"
     workers: Annotated[int, Range(1)] | Literal["auto"] = "auto"
@@ -32,33 +34,35 @@ class _Keys:
 
 @dataclass(frozen=True)
 class Settings:
-    """Where things lie on this machine and how much of it a study may use. Paths are absolute."""
+    """Folders on this machine, and how much of the machine a study may use. Paths are absolute."""
 
     root: Path
     ledger: Path
     reports: Path
     workers: int | Literal["auto"]
-    """Runs at a time; ``auto``: `runs_per_gpu` on each GPU, or one on each processor core."""
+    """Parallel runs; ``auto``: `runs_per_gpu` on each GPU, or one on each processor core."""
     runs_per_gpu: int
     device: Literal["auto", "cpu", "cuda"]
     loader_workers: int
-    """Processes a training reads its examples with; 0 for none of their own."""
+    """Processes of a training's data loader; 0 loads in the training process."""
     keep: Keep
-    """Whose weights and predictions stay: those of confirmed runs alone, or those of search trials too."""
+    """Which weights and predictions are kept: those of repetitions alone, or those of search trials too."""
     mlflow: str
-    """The URI of the MLflow store, ``off`` for none."""
+    """The URI of the MLflow store; ``off`` for none."""
     artifacts: Path
+    """The folder of MLflow's artifacts."""
     components: tuple[str, ...]
+    """The user's modules of components."""
     data: dict[str, dict[str, str]]
-    """Places that components name, by the component: ``{"dfew": {"root": …}}``."""
+    """Paths by component and parameter: ``{"dfew": {"root": …}}``."""
 
     def local_paths(self, component: str) -> dict[str, str]:
-        """Return the folders and files that a component has on this machine, by parameter."""
+        """Return the paths of a component on this machine, by parameter."""
         return {"cache": str(self.root / CACHE), **self.data.get(component, {})}
 
 
 def settings(start: Path) -> Settings:
-    """Read the study.toml of `start` or of the nearest folder above it; defaults where there is none."""
+    """Read the study.toml of `start` or of the nearest folder above it; return the defaults where there is none."""
     start = start.resolve()
     root = next((folder for folder in (start, *start.parents) if (folder / FILE).is_file()), start)
     path = root / FILE
@@ -68,7 +72,7 @@ def settings(start: Path) -> Settings:
         raise InputError(
             f"{path}: mlflow: must be 'off' or a URI such as 'sqlite:////folder/x.db'. Got {keys.mlflow!r} instead."
         )
-    given_places = _places(keys.data, f"{path}: data")
+    data = _paths_by_component(keys.data, f"{path}: data")
     store = root / ".study" / "mlflow"
     return Settings(
         root=root,
@@ -82,16 +86,16 @@ def settings(start: Path) -> Settings:
         mlflow=keys.mlflow or f"sqlite:///{store / 'mlflow.db'}",
         artifacts=store / "artifacts",
         components=tuple(keys.components),
-        data={
-            name: {key: str(root / value) for key, value in table.items()}
-            for name, table in given_places.items()
-        },
+        data={name: {key: str(root / value) for key, value in table.items()} for name, table in data.items()},
     )
 
 
-def _places(given: Any, where: str) -> dict[str, dict[str, str]]:
+def _paths_by_component(given: Any, where: str) -> dict[str, dict[str, str]]:
+    """Return the tables of ``[data]``; raise InputError where one is malformed."""
     if not isinstance(given, dict) or not all(isinstance(table, dict) for table in given.values()):
-        raise InputError(f"{where}: must hold one table a data set, such as [data.dfew] with root = '…'.")
+        raise InputError(
+            f"{where}: must hold one table for each data set, such as [data.dfew] with root = '…'."
+        )
     for name, table in given.items():
         for key, value in table.items():
             if not isinstance(value, str):

@@ -1,22 +1,45 @@
-"""A study as its author writes it: every key known, every value of the right type."""
+"""`StudySpec`: read and validate a study file, with its recipe, preset and changes."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from study.config.recipes import compose, recipe
 from study.config.registry import Range
-from study.config.tables import Table, assign, fill, leaves, parse_setting, read_toml
+from study.config.tables import Table, assign, fill, parse_setting, read_toml
 from study.errors import InputError, nearest, quoted
 from study.hashing import canonical_json, digest
+from study.nested import flatten
 
 TASK_KEYS = ("function", "command")
 """Keys of ``[task]`` that name the task where ``name`` is absent."""
 DEFAULT_TASK = "clips"
 MOST_REPETITIONS = 10_000
+
+
+class Layer(StrEnum):
+    """What can set a value of a study, lowest to highest."""
+
+    RECIPE = "recipe"
+    STUDY = "study"
+    PRESET = "preset"
+    SET = "--set"
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a value of a study was set."""
+
+    layer: Layer
+    name: str = ""
+    """The name of the recipe or preset."""
+
+    def __str__(self) -> str:
+        return f"{self.layer} {self.name}".rstrip()
 
 
 @dataclass(frozen=True)
@@ -25,12 +48,12 @@ class Level:
 
     value: Any
     label: str = ""
-    """What reports call it; the value itself where it is empty."""
+    """The name in reports; the value itself where it is empty."""
 
     @property
     def text(self) -> str:
-        """The label, or the value as a reader would write it."""
-        return self.label or written(self.value)
+        """The label, or the formatted value."""
+        return self.label or format_value(self.value)
 
 
 @dataclass(frozen=True)
@@ -39,17 +62,17 @@ class Design:
 
     kind: Literal["one-factor", "leave-one-out", "factorial"] = "one-factor"
     reference: dict[str, Any] = field(default_factory=dict)
-    """The level of every factor that variants are compared with; those in `within` have none.
+    """The level of every factor in the reference; factors in `within` have none.
 
-    Where it names none at all, each factor's is the one that ``[base]`` has, or the first.
+    Where it is empty, the reference has the level that ``[base]`` sets, or the first one.
     """
     within: list[str] = field(default_factory=list)
-    """Factors whose levels are strata: the design is made, and compared, inside each of them."""
+    """Factors whose levels are strata: the design is repeated, and compared, inside each of them."""
 
 
 @dataclass(frozen=True)
 class Dimension:
-    """One searched hyperparameter: a range (of integers where both ends are integers), or choices."""
+    """One searched hyperparameter: a range (of integers where both bounds are integers), or choices."""
 
     low: int | float | None = None
     high: int | float | None = None
@@ -59,40 +82,40 @@ class Dimension:
 
 @dataclass(frozen=True)
 class Search:
-    """Optuna's budget, the same for every variant."""
+    """The search of hyperparameters, with the same budget for every variant."""
 
     trials: Annotated[int, Range(0)] = 0
     generation: Annotated[int, Range(1)] = 4
     sampler: Literal["tpe", "gp", "random"] = "tpe"
     space: dict[str, Any] = field(default_factory=dict)
     pruner: Literal["none", "halving"] = "none"
-    """``halving``: a trial stops after an epoch at which it is not among the best of earlier generations."""
+    """``halving``: a trial stops at a checked epoch where it is not among the best of earlier generations."""
     reduction: Annotated[int, Range(2)] = 3
-    """Of how many trials one goes on, and by which factor the epochs grow at which that is asked."""
+    """One of this many trials continues at a checked epoch; also the ratio between successive checked epochs."""
     first_epoch: Annotated[int, Range(1)] = 1
-    """After which a trial may first be stopped."""
+    """The first checked epoch."""
     storage: str = ""
-    """URL of an Optuna storage that trials are mirrored to for its dashboard; it changes no number."""
+    """URL of an Optuna storage that mirrors the trials for its dashboard; it changes no number."""
 
 
 @dataclass(frozen=True)
 class Analysis:
-    """What is compared, and how large a difference matters."""
+    """The metrics that are compared, and the size of a difference that matters."""
 
     metric: str | dict[str, Any] = ""
     """The primary metric: a name, or a table with its parameters; the task's first where it is empty."""
     metrics: list[str] = field(default_factory=list)
-    """Metrics that are described beside the task's own."""
+    """Further metrics that reports describe, besides the task's own."""
     rope: Annotated[float, Range(0.0)] = 0.5
     """The least difference of interest, in the metric's scaled unit."""
     alpha: Annotated[float, Range(0.001, 0.5)] = 0.05
     measures: list[str] = field(default_factory=list)
-    """Of what the networks' parts do, taken of repetitions; asking for one trains nothing."""
+    """Measures of the repetitions' networks; adding one trains nothing."""
 
 
 @dataclass(frozen=True)
 class Claim:
-    """What the author expects, written before the results are known."""
+    """An expected outcome of a comparison, written before the results are known."""
 
     that: dict[str, Any]
     beats: dict[str, Any]
@@ -100,7 +123,7 @@ class Claim:
 
 @dataclass(frozen=True)
 class StudyKeys:
-    """The keys of a study file; tables of the task's own come beside them."""
+    """The keys of a study file, besides the tables of its task."""
 
     factors: Any
     title: str = ""
@@ -119,7 +142,7 @@ class StudyKeys:
 
 @dataclass(frozen=True)
 class StudySpec:
-    """One question, as it was written; what its task allows is checked when it is compiled."""
+    """The content of a study file; values that depend on the task are checked when the study is compiled."""
 
     name: str
     file: str
@@ -130,74 +153,74 @@ class StudySpec:
     task: Mapping[str, Any]
     """The ``[task]`` table, with ``name``."""
     base: Mapping[str, Any]
-    """What every variant shares: ``[base]`` and the task's own tables, such as ``[train]``."""
+    """Values that all variants share: ``[base]`` and the task's own tables, such as ``[train]``."""
     tables: tuple[str, ...]
-    """The keys of `base` that are tables of their own in the file; only those that the task declares may be."""
+    """The keys of `base` that are top-level tables in the file; the task must declare them."""
     design: Design
     factors: Mapping[str, tuple[Level, ...]]
     search: Search
     confirm: Mapping[str, Any]
-    """Values by dotted key that repetitions have in place of those of trials."""
+    """Values by dotted key that replace those of trials in repetitions."""
     analysis: Analysis
     claims: tuple[Claim, ...]
-    origins: Mapping[str, str]
-    """Where each value came from, by dotted key."""
+    origins: Mapping[str, Origin]
+    """Where each value was set, by dotted key."""
 
 
 def load(path: Path, preset: str | None = None, changes: Sequence[str] = ()) -> StudySpec:
-    """Read a study file; `preset` and `changes` (``key=value``) make another study of it.
+    """Read a study file; `preset` and `changes` (``key=value``) replace some of its values.
 
-    Values compose in one direction: defaults, study.toml's local_paths, the recipe, the study, its preset, `changes`.
+    Later values replace earlier ones: defaults, paths of study.toml, the recipe, the study, its preset, `changes`.
 
     Raises:
-        InputError: Anything in the file that no task allows; the message names the key.
+        InputError: A key or value that no task allows; the message names the key.
     """
     tree = read_toml(path)
     if "profile" in tree and "preset" not in tree:
         raise InputError(f"{path}: profile: is called 'preset' now; write [preset.smoke].")
     presets = tree.pop("preset", {})
     if not isinstance(presets, Mapping) or not all(isinstance(table, Mapping) for table in presets.values()):
-        raise InputError(f"{path}: preset: must hold one table a preset, such as [preset.smoke].")
-    layers: list[tuple[str, Mapping[str, Any]]] = []
+        raise InputError(f"{path}: preset: must hold one table for each preset, such as [preset.smoke].")
+    replacements: list[tuple[Origin, Mapping[str, Any]]] = []
     if preset is not None:
         if preset not in presets:
             allowed = f"Allowed: {quoted(presets)}." if presets else "The study has no presets."
             raise InputError(f"{path}: no preset {preset!r}.{nearest(preset, presets)} {allowed}")
-        layers.append((f"preset {preset}", presets[preset]))
+        replacements.append((Origin(Layer.PRESET, preset), presets[preset]))
     if changes:
-        layers.append(("--set", dict(parse_setting(change) for change in changes)))
+        replacements.append((Origin(Layer.SET), dict(parse_setting(change) for change in changes)))
 
-    origins = dict.fromkeys(leaves(tree), "study")
-    for origin, layer in layers:
-        for key, value in layer.items():
+    origins = dict.fromkeys(flatten(tree), Origin(Layer.STUDY))
+    for origin, values in replacements:
+        for key, value in values.items():
             assign(tree, key, value)
-            origins = {old: where for old, where in origins.items() if not (old + ".").startswith(key + ".")}
-            origins |= dict.fromkeys(leaves({key: value}), origin)
+            origins = {old: of for old, of in origins.items() if not f"{old}.".startswith(f"{key}.")}
+            origins |= dict.fromkeys(flatten({key: value}), origin)
     if "recipe" in tree:
-        tree, given = compose(tree, recipe(tree["recipe"], f"{path}: recipe", path.parent))
-        origins |= dict.fromkeys(given, f"recipe {tree['recipe']}")
-    return _checked(tree, path, name_of(path, preset, changes), origins)
+        tree, inherited = compose(tree, recipe(tree["recipe"], f"{path}: recipe", path.parent))
+        origins |= dict.fromkeys(inherited, Origin(Layer.RECIPE, str(tree["recipe"])))
+    return _spec_from(tree, path, name_of(path, preset, changes), origins)
 
 
 def name_of(path: Path, preset: str | None = None, changes: Sequence[str] = ()) -> str:
-    """Return the name of the study that a file, a preset and changes make: ``issm``, ``issm@smoke``."""
-    marks = [preset] if preset else []
+    """Return the name of a study: its file's, with its preset and a digest of its changes, such as ``issm@smoke``."""
+    suffixes = [preset] if preset else []
     if changes:
-        marks.append(digest(sorted(changes), 6))
-    return "@".join([path.stem, "-".join(marks)]) if marks else path.stem
+        suffixes.append(digest(sorted(changes), 6))
+    return "@".join([path.stem, "-".join(suffixes)]) if suffixes else path.stem
 
 
-def _checked(tree: Table, path: Path, name: str, origins: Mapping[str, str]) -> StudySpec:
+def _spec_from(tree: Table, path: Path, name: str, origins: Mapping[str, Origin]) -> StudySpec:
     where = f"{path}:"
     known = StudyKeys.__dataclass_fields__
-    own = {key: value for key, value in tree.items() if key not in known and isinstance(value, Mapping)}
-    keys = fill(StudyKeys, {key: value for key, value in tree.items() if key not in own}, where)
+    tables = {key: value for key, value in tree.items() if key not in known and isinstance(value, Mapping)}
+    keys = fill(StudyKeys, {key: value for key, value in tree.items() if key not in tables}, where)
     if not isinstance(keys.claims, list):
         raise InputError(f"{where} claims: must be written as [[claims]]. Got {keys.claims!r} instead.")
-    base = _table(keys.base, f"{where} base")
-    _check_values(base | own, f"{where} base")
+    base = _require_table(keys.base, f"{where} base")
+    _check_values(base | tables, f"{where} base")
     factors = _factors(keys.factors, f"{where} factors")
-    for key in own:
+    for key in tables:
         if key in base:
             raise InputError(f"{where} {key}: is written twice, as [{key}] and in [base].")
     spec = StudySpec(
@@ -208,8 +231,8 @@ def _checked(tree: Table, path: Path, name: str, origins: Mapping[str, str]) -> 
         seed=keys.seed,
         repetitions=keys.repetitions,
         task=_task(keys.task, f"{where} task"),
-        base={**base, **own},
-        tables=tuple(own),
+        base={**base, **tables},
+        tables=tuple(tables),
         design=fill(Design, keys.design, f"{where} design"),
         factors=factors,
         search=fill(Search, keys.search, f"{where} search"),
@@ -226,8 +249,8 @@ def _checked(tree: Table, path: Path, name: str, origins: Mapping[str, str]) -> 
 
 
 def _check_values(table: Mapping[str, Any], where: str) -> None:
-    """Raise InputError where a configuration holds what is no finite number, text, list or table."""
-    for key, value in leaves(table).items():
+    """Raise InputError where a configuration holds anything but finite numbers, text, lists and tables."""
+    for key, value in flatten(table).items():
         try:
             canonical_json(value)
         except (ValueError, TypeError):
@@ -236,15 +259,16 @@ def _check_values(table: Mapping[str, Any], where: str) -> None:
             ) from None
 
 
-def _table(given: Any, where: str) -> dict[str, Any]:
+def _require_table(given: Any, where: str) -> dict[str, Any]:
+    """Return a table; raise InputError where the value is none."""
     if not isinstance(given, Mapping):
         raise InputError(f"{where}: must be a table. Got {given!r} instead.")
     return dict(given)
 
 
 def _task(given: Any, where: str) -> dict[str, Any]:
-    """Return the task's table with its name."""
-    table = {"name": given} if isinstance(given, str) else _table(given, where)
+    """Return the ``[task]`` table, with ``name``."""
+    table = {"name": given} if isinstance(given, str) else _require_table(given, where)
     if "name" not in table:
         named = [key for key in TASK_KEYS if key in table]
         if len(named) > 1:
@@ -256,8 +280,8 @@ def _task(given: Any, where: str) -> dict[str, Any]:
 
 
 def _confirm(given: Any, where: str) -> dict[str, Any]:
-    """Return what repetitions have in place of trials' values, by dotted key."""
-    table = leaves(_table(given, where))
+    """Return the values of ``[confirm]`` by dotted key."""
+    table = flatten(_require_table(given, where))
     if "seeds" in table:
         raise InputError(f"{where}.seeds: is called 'repetitions' now, at the top of the file.")
     if "final" in table:
@@ -266,7 +290,7 @@ def _confirm(given: Any, where: str) -> dict[str, Any]:
 
 
 def _check_search(search: Search, where: str) -> None:
-    """Raise InputError where keys of the search do not go together."""
+    """Raise InputError where keys of ``[search]`` contradict each other."""
     if search.pruner != "none" and not search.trials:
         raise InputError(
             f"{where}.pruner: there are no trials to prune; set search.trials, or pruner = 'none'."
@@ -279,27 +303,28 @@ def _check_search(search: Search, where: str) -> None:
 
 
 def _factors(given: Any, where: str) -> dict[str, tuple[Level, ...]]:
+    """Return the levels of each factor by dotted key; raise InputError where one is malformed."""
     if not isinstance(given, Mapping) or not given:
         raise InputError(f"{where}: must hold at least one factor, such as splitter = ['even-odd', 'issm'].")
     factors: dict[str, tuple[Level, ...]] = {}
-    for key, levels in _factor_items(given):
+    for key, levels in flatten(given).items():
         if not isinstance(levels, list) or not levels:
             raise InputError(
                 f"{where}.{key}: must be a list of levels that is not empty. Got {levels!r} instead."
             )
-        found = tuple(_level(level, f"{where}.{key}") for level in levels)
+        parsed = tuple(_level(level, f"{where}.{key}") for level in levels)
         for what, values in (
-            ("a level", [canonical_json(level.value) for level in found]),
-            ("a label", [level.text for level in found]),
+            ("a level", [canonical_json(level.value) for level in parsed]),
+            ("a label", [level.text for level in parsed]),
         ):
             if len(set(values)) < len(values):
                 raise InputError(f"{where}.{key}: names {what} twice: {levels!r}.")
-        factors[key] = found
+        factors[key] = parsed
     return factors
 
 
 def _level(given: Any, where: str) -> Level:
-    """Return a level; ``{ value = …, label = "…" }`` gives it a label."""
+    """Return a level from a value, or from ``{ value = …, label = "…" }``."""
     if isinstance(given, Mapping) and "value" in given and set(given) <= {"value", "label"}:
         label = given.get("label", "")
         if not isinstance(label, str) or (not label.strip() and "label" in given):
@@ -316,26 +341,16 @@ def _level(given: Any, where: str) -> Level:
     return Level(given)
 
 
-def written(value: Any) -> str:
-    """Return a value as a reader would write it: ``issm(frozen=true)``, ``0.001``."""
+def format_value(value: Any) -> str:
+    """Return a value as text for reports: ``issm(frozen=true)``, ``0.001``."""
     if isinstance(value, Mapping):
-        rest = ", ".join(f"{key}={written(item)}" for key, item in value.items() if key != "name")
-        return f"{value.get('name', '')}({rest})" if rest else str(value.get("name", ""))
+        parameters = ", ".join(f"{key}={format_value(item)}" for key, item in value.items() if key != "name")
+        return f"{value.get('name', '')}({parameters})" if parameters else str(value.get("name", ""))
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float):
         return f"{value:g}"
     return str(value)
-
-
-def _factor_items(given: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    """Return factors by dotted key, whether TOML wrote ``"train.lr"`` or ``train.lr``."""
-    items: list[tuple[str, Any]] = []
-    for key, value in given.items():
-        items += (
-            _factor_items(value, f"{prefix}{key}.") if isinstance(value, Mapping) else [(prefix + key, value)]
-        )
-    return items
 
 
 def dimensions(spec: StudySpec) -> dict[str, Dimension]:
@@ -344,8 +359,8 @@ def dimensions(spec: StudySpec) -> dict[str, Dimension]:
     Raises:
         InputError: A dimension that is neither a range nor a list of choices.
     """
-    found: dict[str, Dimension] = {}
-    for key, value in _space_items(spec.search.space):
+    space: dict[str, Dimension] = {}
+    for key, value in flatten(spec.search.space, _is_dimension).items():
         where = f"{spec.file}: search.space.{key}"
         if not isinstance(value, list | Mapping):
             raise InputError(
@@ -360,18 +375,16 @@ def dimensions(spec: StudySpec) -> dict[str, Dimension]:
             raise InputError(f"{where}: must have 'low' and 'high', or 'choices'. Got {value!r} instead.")
         elif not dimension.low < dimension.high or (dimension.log and dimension.low <= 0):
             raise InputError(f"{where}: 'low' must be below 'high', and above 0 where log = true.")
-        found[key] = dimension
-    if found and not spec.search.trials:
+        space[key] = dimension
+    if space and not spec.search.trials:
         raise InputError(f"{spec.file}: search.trials: must be at least 1 where there is a search space.")
-    if spec.search.trials and not found:
-        raise InputError(f"{spec.file}: search.space: must name what the {spec.search.trials} trials search.")
-    return dict(sorted(found.items()))
+    if spec.search.trials and not space:
+        raise InputError(
+            f"{spec.file}: search.space: must have a dimension for the {spec.search.trials} trials to search."
+        )
+    return dict(sorted(space.items()))
 
 
-def _space_items(given: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    """Return dimensions by dotted key, whether TOML wrote ``"train.lr"`` or ``train.lr``."""
-    items: list[tuple[str, Any]] = []
-    for key, value in given.items():
-        nested = isinstance(value, Mapping) and not set(value) & set(Dimension.__dataclass_fields__)
-        items += _space_items(value, f"{prefix}{key}.") if nested else [(prefix + key, value)]
-    return items
+def _is_dimension(key: str, table: Mapping[str, Any]) -> bool:
+    """Return whether a table of the search space is a dimension and not a table of dimensions."""
+    return bool(set(table) & set(Dimension.__dataclass_fields__))

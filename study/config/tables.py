@@ -1,4 +1,4 @@
-"""TOML tables and where their values came from: reading, composing, and checking against a dataclass."""
+"""Read TOML files and ``key=value`` settings, set values in tables, and check tables against dataclasses."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Schema = TypeVar("Schema")
 
 
 def read_toml(path: Path) -> Table:
-    """Return the file as nested tables; InputError where it is missing or is no TOML."""
+    """Return a TOML file as nested tables; raise InputError where it is missing or invalid."""
     try:
         with path.open("rb") as file:
             return tomllib.load(file)
@@ -31,7 +31,7 @@ def read_toml(path: Path) -> Table:
 
 
 def parse_setting(text: str) -> tuple[str, Any]:
-    """Return ``key=value`` of the command line as a dotted key and a TOML value; a bare word is a string."""
+    """Return the dotted key and the TOML value of ``key=value`` on the command line; a bare word is a string."""
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
         raise InputError(f"--set {text!r}: must be key=value, such as train.epochs=3.")
@@ -44,25 +44,25 @@ def parse_setting(text: str) -> tuple[str, Any]:
 
 
 def as_setting(key: str, value: Any) -> str:
-    """Return ``key=value`` as `parse_setting` reads it."""
+    """Return ``key=value`` in the form that `parse_setting` reads."""
     return f"{key}={_toml(value)}"
 
 
 def _toml(value: Any) -> str:
     """Return a value as TOML on one line."""
     if isinstance(value, Mapping):
-        inside = ", ".join(f"{json.dumps(name)} = {_toml(item)}" for name, item in value.items())
-        return "{" + inside + "}"
+        items = ", ".join(f"{json.dumps(name)} = {_toml(item)}" for name, item in value.items())
+        return "{" + items + "}"
     if isinstance(value, list | tuple):
         return "[" + ", ".join(map(_toml, value)) + "]"
     return json.dumps(value, ensure_ascii=False)
 
 
 def assign(tree: Table, key: str, value: Any, where: str = "") -> None:
-    """Put `value` at a dotted `key`, in place; a component given by its name becomes a table on the way.
+    """Set a value at a dotted key, in place; a component given by name becomes a table where a parent must be one.
 
     Raises:
-        InputError: Something on the way is a value; `where` names the key in the message.
+        InputError: A parent of the key is a value; `where` names the key in the message.
     """
     *parents, last = key.split(".")
     for parent in parents:
@@ -80,19 +80,8 @@ def assign(tree: Table, key: str, value: Any, where: str = "") -> None:
         tree[last] = value
 
 
-def leaves(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return nested tables flattened to dotted keys."""
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        if isinstance(value, Mapping) and value:
-            flat |= leaves(value, f"{prefix}{key}.")
-        else:
-            flat[prefix + key] = value
-    return flat
-
-
 def fill(schema: type[Schema], given: Any, where: str) -> Schema:
-    """Return a `schema` dataclass filled from a table, every value checked against its field's annotation.
+    """Return an instance of the dataclass `schema` from a table, each value checked against its field's annotation.
 
     Raises:
         InputError: An unknown key, a missing one, a wrong type or a value out of range.

@@ -11,12 +11,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from study.config.tables import leaves
 from study.engine import plan
 from study.engine.search import suggest
 from study.hashing import canonical_json
 from study.ledger.record import StudyRecord, VariantRecord
 from study.ledger.store import Ledger, Snapshot
+from study.nested import flatten
 from study.records import RunSpec
 
 MOST_TOLD = 3
@@ -207,7 +207,7 @@ def _flat(request: Mapping[str, Any]) -> dict[str, Any]:
     legacy = request.get("legacy", {})
     flat = {name: _plain(request.get(name, default)) for name, default in COUNTED.items()}
     flat |= {name: request[name] for name in ("code_digest", "data_digest")}
-    for key, value in leaves(request["config"]).items():
+    for key, value in flatten(request["config"]).items():
         if key not in legacy or legacy[key] != value:
             flat[key] = _plain(value)
     return flat

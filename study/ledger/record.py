@@ -10,6 +10,7 @@ from typing import Any
 
 from study.hashing import digest
 from study.metrics import Metric
+from study.nested import with_value
 from study.records import SCHEMA, DataInfo, Failure, RunResult, RunSpec, Stopped, stopped
 
 
@@ -52,9 +53,9 @@ class VariantRecord:
         """Return the configuration with the given hyperparameters; whatever they leave alone is the template's."""
         config: Mapping[str, Any] = self.template.config
         for key, value in parameters.items():
-            config = assigned(config, key, value)
+            config = with_value(config, key, value)
         if fold is not None and self.fold_key:
-            config = assigned(config, self.fold_key, [fold])
+            config = with_value(config, self.fold_key, [fold])
         return config
 
     @cached_property
@@ -66,14 +67,6 @@ class VariantRecord:
     def _runs(self) -> dict[tuple[str, int | None, int], RunSpec]:
         """The runs made so far: planning asks for each of them many times, and hashing one is slow."""
         return {}
-
-
-def assigned(table: Mapping[str, Any], key: str, value: Any) -> dict[str, Any]:
-    """Return nested tables with a value at a dotted key; tables that do not change are shared."""
-    first, _, rest = key.partition(".")
-    below = table.get(first)
-    inner = assigned(below if isinstance(below, Mapping) else {}, rest, value) if rest else value
-    return {**table, first: inner}
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The task `command`: any program of the user trains, and writes its figures as lines of JSON."""
+"""The task `command`: a program of the user trains, and writes its figures as lines of JSON."""
 
 from __future__ import annotations
 
@@ -17,23 +17,24 @@ from study.config.registry import component
 from study.config.revisions import CODE, is_junk
 from study.errors import InputError
 from study.files import remove, write
+from study.nested import walk
 from study.records import RunSpec
-from study.task import EXAMPLES, TEST_PREDICTIONS, Config, ReportError, Run, Sources
+from study.reported import ReportError
+from study.run import EXAMPLES, TEST_PREDICTIONS, Run
+from study.task import Config, Sources
 from study.tasks.options import Options
 from study.tasks.own.outside import watched
-from study.tasks.own.placeholders import check_placeholders, expanded, keys_in
-from study.tasks.own.processes import POLL_S, check_end, find, program, search_path
+from study.tasks.own.placeholders import check_placeholders, expand, keys_in
+from study.tasks.own.processes import POLL_S, check_exit_code, find_program, program, search_path
 from study.tasks.own.references import check_imports
 from study.tasks.own.training import (
     LAST_LINES,
     OwnTask,
     begin_attempt,
-    checked_test,
+    deep_copy,
     end_training,
-    items_of,
-    keys_of,
-    matched,
-    plain,
+    matching_files,
+    validated_test,
 )
 
 if TYPE_CHECKING:
@@ -41,8 +42,8 @@ if TYPE_CHECKING:
 
 METRICS, CONFIG, OUTPUT = "metrics.jsonl", "config.json", "output.txt"
 LARGEST_SOURCE_BYTES = 1_000_000
-SHOWN = 120
-"""Characters of a line that a message repeats."""
+QUOTED_CHARACTERS = 120
+"""The most characters of a line that a message repeats."""
 
 
 @component("task")
@@ -70,47 +71,46 @@ class CommandTask(OwnTask):
             self._commands["task.evaluate_command"] = _arguments(evaluate_command, "task.evaluate_command")
         self._reads_config = reads_config
 
-    def _named(self) -> Mapping[str, Any]:
+    def _identity(self) -> Mapping[str, Any]:
         return {
             "command": self._commands["task.command"],
             "evaluate_command": self._commands.get("task.evaluate_command"),
         }
 
     @property
-    def _everything(self) -> Iterator[list[str]]:
+    def _all_commands(self) -> Iterator[list[str]]:
         yield from self._commands.values()
         if isinstance(self.options.prepare, list):
             yield self.options.prepare
 
     def validate(self, configs: Sequence[Config]) -> None:
-        """Check the commands against all configurations of a study; nothing is run.
+        """Check the commands against all configurations of a study, without running them.
 
         Raises:
-            InputError: A program that is not there, a placeholder that names no key, or a key that none uses.
+            InputError: A program that does not exist, a placeholder that is no key, or a key that no placeholder uses.
         """
         self.check_keys(configs)
         for reference in self.references():
             reference.validate()
-        self.preparation()
-        keys = {key for config in configs for key in keys_of(config)}
-        values = {
-            key for config in configs for key, value in items_of(config) if not isinstance(value, Mapping)
-        }
+        self.prepare_command()
+        items = [item for config in configs for item in walk(config)]
+        keys = {key for key, _ in items}
+        values = {key for key, value in items if not isinstance(value, Mapping)}
         check_placeholders(self._commands, keys, values - {CODE}, self._reads_config)
         for config in configs:
             for key in self._commands:
                 self._expand(key, config, {})
         for key, arguments in self._commands.items():
             if not keys_in(arguments[:1]):
-                find(arguments[0], {**os.environ, **self.options.env}, self.options.folder, key)
+                find_program(arguments[0], {**os.environ, **self.options.env}, self.options.folder, key)
 
     def check(self, run: RunSpec) -> None:
-        """Import the metrics' functions; InputError says why one cannot be."""
+        """Import the metrics' functions; raise InputError where one cannot be imported."""
         if references := self.references():
             check_imports(references, self.environment)
 
     def sources(self, config: Config) -> Sources:
-        """Return the Python scripts of the commands, whose imports are followed, else every text file beside them."""
+        """Return the commands' Python scripts, whose imports are followed, or else all text files in their folder."""
         listed = self.listed_sources()
         modules = [reference.module for reference in self.references()]
         root, files = self.options.code, list(listed)
@@ -122,25 +122,25 @@ class CommandTask(OwnTask):
                     modules.append(script.stem)
                 else:
                     files += [path for path in sorted(script.parent.glob("*.py")) if path not in files]
-        modules += [name for arguments in self._everything for name in _modules(arguments)]
+        modules += [name for arguments in self._all_commands for name in _modules(arguments)]
         if not modules:
             folder = scripts[0].parent if scripts else self.options.folder
-            files += [path for path in self._texts(folder) if path not in files]
+            files += [path for path in self._text_files(folder) if path not in files]
         return Sources(
             modules=tuple(dict.fromkeys(modules)), files=tuple(files), root=root, version=self.options.version
         )
 
     def _scripts(self) -> Iterator[Path]:
-        """Yield the files below the code's folder that the commands name, resolved, Python ones and others."""
+        """Yield the resolved paths of files below the code's folder that the commands name."""
         code = self.options.code.resolve()
-        for arguments in self._everything:
+        for arguments in self._all_commands:
             for argument in arguments:
                 path = (self.options.folder / argument).resolve()
                 if argument and not keys_in([argument]) and path.is_file() and code in path.parents:
                     yield path
 
-    def _texts(self, folder: Path) -> Iterator[Path]:
-        """Yield the text files below a folder, without what is no code: outputs, data, studies, hidden files."""
+    def _text_files(self, folder: Path) -> Iterator[Path]:
+        """Yield the text files below a folder, except outputs, data, studies and hidden files."""
         skipped = {(self.options.code / name).resolve() for name in (*self.options.outputs, "reports")}
         skipped |= {path.resolve() for path in self._data_files()}
         for parent, folders, names in os.walk(folder):
@@ -160,47 +160,50 @@ class CommandTask(OwnTask):
 
     def _data_files(self) -> Iterator[Path]:
         with contextlib.suppress(InputError):
-            yield from (path for _, path in matched(self.options.data, self.options.root_folder, "task.data"))
+            yield from (
+                path for _, path in matching_files(self.options.data, self.options.root_folder, "task.data")
+            )
 
     def train(self, run: Run) -> None:
-        """Run the command, and take the figures that it writes as it goes on.
+        """Run the command, and report the figures that it writes while it runs.
 
         Raises:
-            RunStopped: The search gives the trial up, or the training diverged: the command is ended.
+            RunStopped: The search stops the trial, or the training diverged: the command is terminated.
             ProgramError: The command failed.
-            ReportError: What it wrote is not what was promised.
+            ReportError: The command wrote malformed lines or impossible figures.
         """
         begin_attempt(run)
         remove(run.folder / METRICS)
-        self._carry_out("task.command", run)
+        self._run_command("task.command", run)
         key = "task.evaluate_command"
-        end_training(run, key if key in self._commands else f"{key}?")
+        end_training(run, key, has_evaluation=key in self._commands)
 
     def evaluate(self, run: Run) -> Mapping[str, float]:
         """Run the command for the test, and return the figures of its ``{"test": …}`` line.
 
         Raises:
             ProgramError: The command failed.
-            ReportError: It wrote no such line, or figures that cannot be.
+            ReportError: It wrote no such line, or impossible figures.
         """
         key = "task.evaluate_command"
         if key not in self._commands:
             raise InputError(f"{key}: is missing; this command reports its test figures itself.")
         for name in (TEST_PREDICTIONS, EXAMPLES):
             remove(run.folder / name)
-        self._carry_out(key, run)
+        self._run_command(key, run)
         if run.test_metrics is None:
             name = run.spec.metric_name
             raise ReportError(f'{key} ended without a line {{"test": {{"{name}": …}}}} in $STUDY_METRICS.')
-        return checked_test(run, run.test_metrics)
+        return validated_test(run, run.test_metrics)
 
-    def _expand(self, key: str, config: Config, given: Mapping[str, Any]) -> list[str]:
-        return expanded(self._commands[key], config, given, key)
+    def _expand(self, key: str, config: Config, run_values: Mapping[str, Any]) -> list[str]:
+        return expand(self._commands[key], config, run_values, key)
 
-    def _carry_out(self, key: str, run: Run) -> None:
-        config = plain(run.config)
+    def _run_command(self, key: str, run: Run) -> None:
+        """Run a command to its end, and report the lines that it writes."""
+        config = deep_copy(run.config)
         write(run.folder / CONFIG, json.dumps(config, indent=1))
-        given = {
+        run_values = {
             "seed": run.seed,
             "fold": run.fold,
             "folder": str(run.folder.absolute()),
@@ -208,26 +211,29 @@ class CommandTask(OwnTask):
             "weights": str(run.weights.absolute()),
             "config": str((run.folder / CONFIG).absolute()),
         }
-        arguments = self._expand(key, config, given)
-        reader = _Lines(run.folder / METRICS)
+        arguments = self._expand(key, config, run_values)
+        variables = self._variables(run, run_values)
+        reader = _NewLines(run.folder / METRICS)
         with (
             _output(run.folder) as (output, log),
             watched(run, self.options),
-            program(arguments, self.options.folder, self._variables(run, given), output, key) as process,
+            program(arguments, self.options.folder, variables, output, key) as process,
         ):
             began = log.stat().st_size
             while process.poll() is None:
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(POLL_S)
-                _take(reader, run)
-            _take(reader, run)  # a figure that is not finite explains a failure after it
-            check_end(process.returncode, _last_lines(log, began))
-            _take(reader, run, is_over=True)
+                _report_lines(reader, run)
+            _report_lines(
+                reader, run
+            )  # before the exit code: a value that is not finite may explain the failure
+            check_exit_code(process.returncode, _last_lines(log, began))
+            _report_lines(reader, run, has_ended=True)
 
-    def _variables(self, run: Run, given: Mapping[str, Any]) -> dict[str, str]:
+    def _variables(self, run: Run, run_values: Mapping[str, Any]) -> dict[str, str]:
         """Return the whole environment of a command."""
-        own = {f"STUDY_{name.upper()}": str(value) for name, value in given.items() if value is not None}
-        found = {
+        own = {f"STUDY_{name.upper()}": str(value) for name, value in run_values.items() if value is not None}
+        variables = {
             **os.environ,
             "PATH": search_path(os.environ),
             "PYTHONHASHSEED": str(run.seed % 2**32),
@@ -238,54 +244,55 @@ class CommandTask(OwnTask):
             **self.environment,
         }
         if run.device == "cpu":
-            found["CUDA_VISIBLE_DEVICES"] = ""
+            variables["CUDA_VISIBLE_DEVICES"] = ""
         if run.fold is None:
-            found.pop("STUDY_FOLD", None)
-        return found
+            variables.pop("STUDY_FOLD", None)
+        return variables
 
 
-class _Lines:
-    """The lines of a file that another process appends to, from where it ends now."""
+class _NewLines:
+    """The lines that another process appends to a file from now on."""
 
     def __init__(self, path: Path) -> None:
-        self._path, self._place, self._number = path, 0, 0
+        self._path, self._offset, self._number = path, 0, 0
         with contextlib.suppress(FileNotFoundError):
             earlier = path.read_bytes()
-            self._place, self._number = len(earlier), earlier.count(b"\n")
+            self._offset, self._number = len(earlier), earlier.count(b"\n")
 
-    def new(self, is_over: bool) -> Iterator[tuple[int, bytes]]:
-        """Yield each new line with its number from 1; one that is not complete waits unless all `is_over`."""
+    def read(self, has_ended: bool) -> Iterator[tuple[int, bytes]]:
+        """Yield each new line with its number from 1; an incomplete one only after the writer `has_ended`."""
         try:
             with self._path.open("rb") as file:
-                file.seek(self._place)
+                file.seek(self._offset)
                 text = file.read()
         except FileNotFoundError:
             return
         for line in text.splitlines(keepends=True):
-            if not line.endswith(b"\n") and not is_over:
+            if not line.endswith(b"\n") and not has_ended:
                 return
-            self._place += len(line)
+            self._offset += len(line)
             self._number += 1
             if line.strip():
                 yield self._number, line.strip()
 
 
-def _take(lines: _Lines, run: Run, is_over: bool = False) -> None:
-    """Report what a command wrote; ReportError names the line that is wrong."""
-    for number, text in lines.new(is_over):
-        shown = text.decode(errors="replace")
-        shown = shown if len(shown) <= SHOWN else shown[: SHOWN - 1] + "…"
+def _report_lines(lines: _NewLines, run: Run, has_ended: bool = False) -> None:
+    """Report the figures that a command wrote; raise ReportError, with the line's number, for a malformed line."""
+    for number, text in lines.read(has_ended):
+        excerpt = text.decode(errors="replace")
+        if len(excerpt) > QUOTED_CHARACTERS:
+            excerpt = excerpt[: QUOTED_CHARACTERS - 1] + "…"
         try:
             line = json.loads(text)
         except ValueError:
             line = None
         if not isinstance(line, dict):
-            raise ReportError(f"line {number} of {METRICS} is no JSON object: {shown}")
+            raise ReportError(f"line {number} of {METRICS} is no JSON object: {excerpt}")
         test = line.pop("test", None)
         if "epoch" not in line and test is None:
-            raise ReportError(f"line {number} of {METRICS} has neither 'epoch' nor 'test': {shown}")
+            raise ReportError(f"line {number} of {METRICS} has neither 'epoch' nor 'test': {excerpt}")
         if test is not None and not isinstance(test, dict):
-            raise ReportError(f"line {number} of {METRICS}: 'test' must hold an object of figures: {shown}")
+            raise ReportError(f"line {number} of {METRICS}: 'test' must hold an object of figures: {excerpt}")
         try:
             if "epoch" in line:
                 run.report(**line)
@@ -297,7 +304,7 @@ def _take(lines: _Lines, run: Run, is_over: bool = False) -> None:
 
 @contextlib.contextmanager
 def _output(folder: Path) -> Iterator[tuple[int, Path]]:
-    """Yield where a command writes to, and the file that this ends in: the run's log, where this process has one."""
+    """Yield the descriptor and the file of a command's output: the run's log, or else a file in the run's folder."""
     own = os.fstat(1)
     for log in folder.glob("log-*.txt"):
         if os.path.samestat(own, log.stat()):
@@ -325,7 +332,7 @@ def _arguments(given: Any, key: str) -> list[str]:
 
 
 def _modules(arguments: Sequence[str]) -> Iterator[str]:
-    """Yield the modules that Python is asked to run by ``-m``."""
+    """Yield the modules that Python runs by ``-m``."""
     for option, name in pairwise(arguments):
         if option == "-m" and name.replace(".", "_").isidentifier():
             yield name
@@ -342,11 +349,11 @@ def _is_text(path: Path) -> bool:
 
 
 def _is_study(path: Path) -> bool:
-    """Whether a file is study.toml or a study, which is no part of the code that it asks about."""
+    """Return whether a file is study.toml or a study, which is no code."""
     if path.suffix != ".toml":
         return False
     try:
-        found = tomllib.loads(path.read_text(encoding="utf-8"))
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    return path.name == "study.toml" or ("task" in found and "factors" in found)
+    return path.name == "study.toml" or ("task" in table and "factors" in table)

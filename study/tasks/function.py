@@ -16,13 +16,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 from study.config.registry import component
 from study.errors import InputError
 from study.files import remove
+from study.nested import flatten
 from study.records import Profile, RunSpec
-from study.task import EXAMPLES, TEST_PREDICTIONS, Config, ReportError, Run, RunStopped, Sources, is_number
+from study.reported import ReportError, is_number
+from study.run import EXAMPLES, TEST_PREDICTIONS, Run, RunStopped
+from study.task import Config, Sources
 from study.tasks.options import Options
 from study.tasks.own.outside import watched
 from study.tasks.own.references import Reference, check_imports
-from study.tasks.own.tracked import Tracked, represent_in_yaml, unread
-from study.tasks.own.training import OwnTask, ProgramError, begin_attempt, checked_test, end_training
+from study.tasks.own.tracked import Tracked, represent_in_yaml
+from study.tasks.own.training import OwnTask, ProgramError, begin_attempt, end_training, validated_test
 
 if TYPE_CHECKING:
     from torch import nn
@@ -30,13 +33,13 @@ if TYPE_CHECKING:
     from study.config.registry import Registry
 
 PRELOADED = ("numpy", "scipy", "sklearn", "torch", "torchvision")
-"""Libraries that survive a fork: what the user's module imports of them is imported once for all workers."""
+"""Libraries that survive a fork; those that the user's module imports are imported once for all workers."""
 WORKER = ("study.tasks.work", "study.tasks.function", "threadpoolctl")
 WITH_TORCH = ("torch._dynamo", "fvcore.nn", "study.tasks.own.counting")
-"""What the first optimizer and `FunctionRun.profile` import: seconds for every worker."""
-SEEDS = 2**32
-MOST_NAMED = 5
-"""Keys that a warning names."""
+"""Slow imports of the first optimizer and of `FunctionRun.profile`."""
+NUMPY_SEEDS = 2**32
+MOST_UNREAD_KEYS = 5
+"""The most keys that a warning lists."""
 
 
 @component("task")
@@ -54,7 +57,7 @@ def function(
 
 
 class FunctionRun(Run):
-    """A run as a user's function sees it: what every run has, and the profile of a network."""
+    """The run that a user's function gets: a `Run` that can also profile a network."""
 
     parameters: int | None = None
 
@@ -69,23 +72,23 @@ class FunctionRun(Run):
         return Tracked(self.spec.config, self.read)
 
     def profile(self, model: nn.Module, example_input: Any) -> Profile:
-        """Measure a network on one example, keep the result for the report, and return it.
+        """Profile a network on one example, write the profile for the report, and return it.
 
-        What cannot be counted is a warning in the run's log. The time that it takes is no part of the epoch's.
+        Operators that cannot be counted are a warning in the run's log. The epoch's time excludes the profile's.
 
         Args:
-            model: The network; it stays as it is.
-            example_input: A tensor (B, …) on the network's device, or a tuple or dict of what the network takes.
+            model: The network; it is not changed.
+            example_input: A tensor (B, …) on the network's device, or a tuple or dict of the network's arguments.
         """
         from study.tasks.own.counting import count
 
         began = time.perf_counter()
-        found = count(model, example_input)
-        self.keep_profile(found)
-        self.parameters = found.parameters
-        taken = time.perf_counter() - began
-        self._began, self._last = self._began + taken, self._last + taken
-        return found
+        record = count(model, example_input)
+        self.keep_profile(record)
+        self.parameters = record.parameters
+        seconds = time.perf_counter() - began
+        self._began, self._last = self._began + seconds, self._last + seconds
+        return record
 
 
 class FunctionTask(OwnTask):
@@ -100,7 +103,7 @@ class FunctionTask(OwnTask):
             Reference(evaluate, "task.evaluate", options.code, ("config", "run")) if evaluate else None
         )
 
-    def _named(self) -> Mapping[str, Any]:
+    def _identity(self) -> Mapping[str, Any]:
         return {"function": self._train.text, "evaluate": self._evaluate.text if self._evaluate else None}
 
     def references(self) -> tuple[Reference, ...]:
@@ -110,14 +113,14 @@ class FunctionTask(OwnTask):
 
     @property
     def preload(self) -> tuple[str, ...]:  # type: ignore[override]
-        """What workers need, and what the modules of the task's functions import of common libraries."""
+        """Modules of the harness, and the common libraries that the modules of the task's functions import."""
         try:
             trees = [reference.syntax() for reference in self.references()]
         except InputError:
             return ()
-        named = {name for tree in trees for node in ast.walk(tree) for name in _imported(node)}
-        found = sorted(name for name in named if name.partition(".")[0] in PRELOADED)
-        return (*WORKER, *found, *(WITH_TORCH if "torch" in found else ()))
+        imported = {name for tree in trees for node in ast.walk(tree) for name in _imported_modules(node)}
+        libraries = sorted(name for name in imported if name.partition(".")[0] in PRELOADED)
+        return (*WORKER, *libraries, *(WITH_TORCH if "torch" in libraries else ()))
 
     def sources(self, config: Config) -> Sources:
         """Return the functions' modules, whose imports are followed, and the listed files."""
@@ -129,40 +132,40 @@ class FunctionTask(OwnTask):
         )
 
     def validate(self, configs: Sequence[Config]) -> None:
-        """Check what can be checked without importing anything of the user.
+        """Check the task's functions and options, without importing any module of the user.
 
         Raises:
-            InputError: A module or function that is not there, a syntax error, other parameters than promised.
+            InputError: A module or function that does not exist, a syntax error, or wrong parameters.
         """
         self.check_keys(configs)
-        self.preparation()
+        self.prepare_command()
         for reference in self.references():
             reference.validate()
 
     def check(self, run: RunSpec) -> None:
-        """Import every function that the task names; InputError says why one cannot be."""
+        """Import every function that the task names; raise InputError where one cannot be imported."""
         check_imports(self.references(), self.environment)
 
     def train(self, run: Run) -> None:
         """Call the user's function with the configuration, as dicts, and the run.
 
         Raises:
-            RunStopped: The search gives the trial up, or the training diverged.
-            ReportError: What the function reported or returned is not what was promised.
+            RunStopped: The search stops the trial, or the training diverged.
+            ReportError: The function reported or returned something impossible.
         """
         begin_attempt(run)
         returned = self._call(self._train, run)
-        self._name_unread(run)
-        if run.outcome is None:
-            self._take(returned, run)
+        self._warn_of_unread_keys(run)
+        if run.result is None:
+            self._report_returned(returned, run)
         parameters = run.parameters if isinstance(run, FunctionRun) else None
-        end_training(run, "task.evaluate" if self._evaluate else "task.evaluate?", parameters)
+        end_training(run, "task.evaluate", self._evaluate is not None, parameters)
 
     def evaluate(self, run: Run) -> Mapping[str, float]:
-        """Return what the user's function for the test says.
+        """Call the user's function for the test, and return its figures.
 
         Raises:
-            ReportError: It returns neither figures nor the primary metric, or figures that cannot be.
+            ReportError: It returns neither figures nor the primary metric, or impossible figures.
         """
         if self._evaluate is None:
             raise InputError("task.evaluate: is missing; this training reports its test figures itself.")
@@ -175,20 +178,21 @@ class FunctionTask(OwnTask):
             if not is_number(returned):
                 raise ReportError(
                     f"{self._evaluate.text} must return figures, such as {{{run.spec.metric_name!r}: 0.5}}. "
-                    f"Got {_shown(returned)} instead."
+                    f"Got {_excerpt(returned)} instead."
                 )
             returned = {run.spec.metric_name: float(returned)}
-        return checked_test(run, {str(key): value for key, value in returned.items()})
+        return validated_test(run, {str(key): value for key, value in returned.items()})
 
     def _call(self, reference: Reference, run: Run) -> Any:
-        called = reference.load()
+        """Call a function of the user with the configuration and the run, seeded and in its working folder."""
+        function = reference.load()
         represent_in_yaml()
-        if "torch" in self.preload:  # a function may import it when it is called, too late for its seed
+        if "torch" in self.preload:  # an import inside the function would come after the seeding
             importlib.import_module("torch")
-        _seed(run.seed, self.threads)
+        _seed_libraries(run.seed, self.threads)
         with contextlib.chdir(self.options.root_folder / self.options.cwd), watched(run, self.options):
             try:
-                return called(run.config, run)
+                return function(run.config, run)
             except RunStopped:
                 raise
             except SystemExit as error:
@@ -198,45 +202,48 @@ class FunctionTask(OwnTask):
                     f"{reference.text} called sys.exit({error.code!r})", traceback.format_exc()
                 ) from error
             except Exception as error:
-                if run.outcome is None:
+                if run.result is None:
                     raise
                 raise RunStopped(
-                    "the training framework turned the end of the training into an error"
+                    "the training framework raised another error when the training was stopped"
                 ) from error
 
-    def _name_unread(self, run: Run) -> None:
-        """Warn of keys of the configuration that neither the training nor its profile read."""
-        names = list(unread(run.spec.config, run.read if isinstance(run, FunctionRun) else set()))
-        if names and isinstance(run, FunctionRun):
-            shown = ", ".join(names[:MOST_NAMED]) + (" and more" if len(names) > MOST_NAMED else "")
+    def _warn_of_unread_keys(self, run: Run) -> None:
+        """Warn of keys of the configuration that the training did not read."""
+        if not isinstance(run, FunctionRun):
+            return
+        if unread := [key for key in flatten(run.spec.config) if key not in run.read]:
+            more = " and more" if len(unread) > MOST_UNREAD_KEYS else ""
             run.warn(
-                f"{self._train.text} never read {shown}: what varies in such a key makes no difference to the training."
+                f"{self._train.text} never read {', '.join(unread[:MOST_UNREAD_KEYS])}{more}: varying such a key makes "
+                "no difference to the training."
             )
 
-    def _take(self, returned: Any, run: Run) -> None:
-        """Take what a training returned: nothing, or its only figures."""
+    def _report_returned(self, returned: Any, run: Run) -> None:
+        """Report the figures that a training returned as its only epoch; do nothing where it returned None."""
         if returned is None:
             return
         if not isinstance(returned, Mapping):
             raise ReportError(
                 f"{self._train.text} must return nothing, or figures such as {{{run.spec.metric_name!r}: 0.5}} where "
-                f"it reports no epochs. Got {_shown(returned)} instead."
+                f"it reports no epochs. Got {_excerpt(returned)} instead."
             )
         if run.history:
             raise ReportError(
-                f"{self._train.text} returned {_shown(returned)} after it had reported epochs; it must return nothing."
+                f"{self._train.text} returned {_excerpt(returned)} after it had reported epochs; it must return "
+                "nothing."
             )
         with contextlib.suppress(RunStopped):
             run.report(1, **{str(key): value for key, value in returned.items()})
 
 
-def _seed(seed: int, threads: int) -> None:
-    """Seed random, NumPy and, where it is imported, torch; keep to so many threads."""
+def _seed_libraries(seed: int, threads: int) -> None:
+    """Seed random, NumPy and, where it is imported, torch, and limit their threads."""
     import numpy as np
     from threadpoolctl import threadpool_limits
 
     random.seed(seed)
-    np.random.seed(seed % SEEDS)  # noqa: NPY002 - the user's code may draw from it
+    np.random.seed(seed % NUMPY_SEEDS)  # noqa: NPY002 - the user's code may use the global generator
     threadpool_limits(threads)
     if "torch" in sys.modules:
         import torch
@@ -245,8 +252,8 @@ def _seed(seed: int, threads: int) -> None:
         torch.set_num_threads(threads)
 
 
-def _imported(node: ast.AST) -> list[str]:
-    """Return the modules that a statement imports, and their packages."""
+def _imported_modules(node: ast.AST) -> list[str]:
+    """Return the modules that a statement imports, and their top-level packages."""
     if isinstance(node, ast.Import):
         names = [alias.name for alias in node.names]
     else:
@@ -254,6 +261,7 @@ def _imported(node: ast.AST) -> list[str]:
     return [part for name in names for part in (name.partition(".")[0], name)]
 
 
-def _shown(value: Any) -> str:
+def _excerpt(value: Any) -> str:
+    """Return the beginning of a value's text, and its type."""
     text = repr(value)
     return f"{text if len(text) <= 60 else text[:57] + '…'} of type {type(value).__name__}"

@@ -1,4 +1,4 @@
-"""The keys of ``[task]`` that `function` and `command` share, and the metrics that they declare."""
+"""`Options`: the keys of ``[task]`` that the tasks `function` and `command` share, and the metrics declared there."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from study.tasks.own.references import Reference
 
 PERCENT = "%"
 RESERVED = ("epoch", "test")
-"""What a line of metrics.jsonl has besides figures."""
+"""Keys of a line of metrics.jsonl that are no metrics."""
 _METRIC_NAME = re.compile(r"[A-Za-z_][\w.@/-]*")
 _LOWER_IS_BETTER = re.compile(
     r"(^|[^a-z])(loss|err|error|perplexity|ppl|nll|mae|mse|rmse|wer|cer|fid)([^a-z]|$)", re.I
@@ -25,7 +25,7 @@ _LOWER_IS_BETTER = re.compile(
 
 @dataclass(frozen=True)
 class Options:
-    """Keys of ``[task]`` of a user's own training, its function or command left out."""
+    """Keys of ``[task]`` of a user's own training, other than its function or command."""
 
     metric: Annotated[
         str | dict[str, str | float] | None,
@@ -92,22 +92,24 @@ class Options:
 
     @property
     def root_folder(self) -> Path:
-        """What paths of the user are relative to."""
+        """The folder of study.toml, which the user's paths are relative to."""
         return Path(self.root or ".").absolute()
 
     @property
     def code(self) -> Path:
-        """The folder that code is found in: an exported revision, or the user's own."""
+        """The folder of the code: an exported revision, or the user's own."""
         return Path(self.export).absolute() if self.export else self.root_folder
 
     @property
     def folder(self) -> Path:
-        """The folder that a command runs in."""
+        """The working folder of a command."""
         return self.code / self.cwd
 
 
 @dataclass(frozen=True)
-class _Declared:
+class _MetricKeys:
+    """The keys of a metric's table."""
+
     name: Annotated[str, "the key under which values are reported"]
     label: str = ""
     direction: Literal["maximize", "minimize"] = "maximize"
@@ -122,7 +124,7 @@ class _Declared:
 def metrics_of(options: Options) -> dict[str, Metric]:
     """Return the declared metrics by name, the primary one first.
 
-    A metric that gives neither a unit nor a direction of ``minimize`` is a share of 1, printed in per cent.
+    A metric with neither a unit nor ``direction = "minimize"`` is a share of 1, printed in per cent.
 
     Raises:
         InputError: No metric, a metric declared twice, or a wrong key or value.
@@ -131,28 +133,29 @@ def metrics_of(options: Options) -> dict[str, Metric]:
         raise InputError("task.metrics: task.metric is given too; give one of the two.")
     if options.metric is None and not options.metrics:
         raise InputError(
-            "task.metric: is missing. It must be the name of what run.report gives, such as "
+            "task.metric: is missing. It must be a name that run.report gets, such as "
             '"acc", or a table such as { name = "loss", direction = "minimize" }.'
         )
     keyed = (
-        [(f"task.metrics[{place}]", given) for place, given in enumerate(options.metrics)]
+        [(f"task.metrics[{index}]", given) for index, given in enumerate(options.metrics)]
         if options.metrics
         else [("task.metric", options.metric)]
     )
-    found: dict[str, Metric] = {}
+    metrics: dict[str, Metric] = {}
     for key, given in keyed:
         metric = _metric(given, key, options.code)
-        if metric.name in found:
+        if metric.name in metrics:
             raise InputError(f"{key}.name: {metric.name!r} is declared twice.")
-        found[metric.name] = metric
-    return found
+        metrics[metric.name] = metric
+    return metrics
 
 
 def _metric(given: Any, key: str, root: Path) -> Metric:
+    """Return a metric from its name or table; raise InputError for a wrong key or value."""
     table = {"name": given} if isinstance(given, str) else given
     if not isinstance(table, Mapping):
         raise InputError(f"{key}: must be a name or a table with 'name'. Got {given!r} instead.")
-    declared = fill(_Declared, table, key)
+    declared = fill(_MetricKeys, table, key)
     if not _METRIC_NAME.fullmatch(declared.name) or declared.name in RESERVED:
         raise InputError(
             f"{key}.name: must be a name such as 'acc', and neither 'epoch' nor 'test'. Got {declared.name!r} instead."
@@ -195,7 +198,7 @@ def _bound(given: float | str) -> float | None:
 
 @dataclass(frozen=True)
 class Compute:
-    """A metric's function, imported when it is first called."""
+    """A metric's function, whose module is imported at the first call."""
 
     reference: Reference
 

@@ -1,4 +1,4 @@
-"""What a worker calls: one function for each kind of job, the same for every task."""
+"""The functions that workers call: one for each kind of job, the same for every task."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ import time
 from pathlib import Path
 from typing import cast
 
-from study.config.registry import Registry
+from study.config.registry import Registry, task_of
 from study.errors import StudyError
 from study.files import write
 from study.ledger.store import MEASURED
 from study.records import RunSpec, to_json
-from study.task import CanMeasure, OnEpoch, Run, RunStopped, Task
+from study.run import OnEpoch, Run, RunStopped
+from study.task import CanMeasure, Task
 
 _log = logging.getLogger(__name__)
 
@@ -22,19 +23,19 @@ _log = logging.getLogger(__name__)
 def open_run(
     spec: RunSpec, folder: Path, on_epoch: OnEpoch = lambda epoch: None, rule: str = ""
 ) -> tuple[Task, Run]:
-    """Return the task of a run, and the run as its training sees it.
+    """Return the task of a run, and the `Run` for its training.
 
     Args:
         spec: The run.
         folder: Its folder.
         on_epoch: Called after each epoch.
-        rule: The least gain that lets a search trial go on, by epoch, as JSON; empty to train to the end.
+        rule: The least gain at which a search trial continues, by epoch, as JSON; empty to train to the end.
     """
     for path in reversed(spec.import_paths):
         if path not in sys.path:
             sys.path.insert(0, path)
     registry = Registry(spec.modules, spec.task)
-    task = registry.task(spec.options or {"name": spec.task})
+    task = task_of(spec, registry)
     metrics = dict(task.metrics)
     if spec.metric_name not in metrics and "metric" in task.kinds:
         primary = registry.metric(spec.metric)
@@ -55,10 +56,10 @@ def open_run(
 
 
 def train(spec: RunSpec, folder: Path, on_epoch: OnEpoch, rule: str = "") -> None:
-    """Train a run; leave its result, or why the search stopped it, in `folder`.
+    """Train a run, and write its result, or the record of its pruning, to `folder`.
 
     Raises:
-        StudyError: The training cannot be done here, or reported what cannot be.
+        StudyError: The training is impossible on this machine, or reported an impossible value.
     """
     task, run = open_run(spec, folder, on_epoch, rule)
     try:
@@ -69,10 +70,10 @@ def train(spec: RunSpec, folder: Path, on_epoch: OnEpoch, rule: str = "") -> Non
 
 
 def evaluate(spec: RunSpec, folder: Path, on_epoch: OnEpoch) -> None:
-    """Test what a training left in `folder`; leave the test result there. `on_epoch` is never called.
+    """Evaluate the weights in `folder` on the test split, and write the test result there.
 
     Raises:
-        StudyError: The run cannot be tested here, or its test reported what cannot be.
+        StudyError: The test is impossible on this machine, or reported an impossible value.
     """
     began = time.perf_counter()
     task, run = open_run(spec, folder)
@@ -81,16 +82,16 @@ def evaluate(spec: RunSpec, folder: Path, on_epoch: OnEpoch) -> None:
 
 
 def measure(spec: RunSpec, folder: Path, on_epoch: OnEpoch, key: str) -> None:
-    """Take a measure of a tested run; `key` is its name and, behind an @, the digest of its code."""
+    """Take a measure of a tested run, and write it to `folder`; `key` is the measure's name@digest of its code."""
     task, run = open_run(spec, folder)
-    found = cast(CanMeasure, task).measure(run, key.partition("@")[0])
-    write(folder / MEASURED.format(key), to_json(found))
+    record = cast(CanMeasure, task).measure(run, key.partition("@")[0])
+    write(folder / MEASURED.format(key), to_json(record))
 
 
 def profile(spec: RunSpec, folder: Path, on_epoch: OnEpoch) -> None:
-    """Count what a run's network costs; leave the profile in `folder`."""
+    """Profile a run's network, and write the profile to `folder`."""
     task, run = open_run(spec, folder)
-    found = task.profile(run)
-    if found is None:
-        raise StudyError("the task knows nothing of what its network costs.")
-    run.keep_profile(found)
+    record = task.profile(run)
+    if record is None:
+        raise StudyError("the task returned no profile of its network.")
+    run.keep_profile(record)

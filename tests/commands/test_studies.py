@@ -471,7 +471,7 @@ def test_a_file_that_may_be_being_written_is_left(finished: Lab) -> None:
 
 def test_the_files_that_are_freed_are_those_that_trainings_write() -> None:
     from study.ledger.store import CHECKPOINTS, OF_TRIALS
-    from study.task import VALIDATION_PREDICTIONS
+    from study.run import VALIDATION_PREDICTIONS
     from study.tasks.clips.task import ClipsTask
     from study.tasks.function import FunctionTask
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from study.config.designs import Variant, factorial, leave_one_out, one_factor, variants
+from study.config.designs import Variant, factorial, leave_one_out, one_factor, variants_of
 from study.config.registry import Registry
 from study.config.resolve import Resolver
 from study.config.settings import settings
@@ -53,7 +53,7 @@ def designed(tmp_path: Path, text: str) -> tuple[Variant, ...]:
     file = tmp_path / "s.toml"
     file.write_text('title = "t"\nquestion = "q"\n' + text)
     spec, registry = load(file), Registry()
-    return variants(spec, Resolver(spec, registry.task({"name": "clips"}), registry, settings(tmp_path)))
+    return variants_of(spec, Resolver(spec, registry.task({"name": "clips"}), registry, settings(tmp_path)))
 
 
 STRATA = """
@@ -82,7 +82,7 @@ def test_strata_compare_inside_themselves_alone(tmp_path: Path) -> None:
 
 def test_a_claim_in_strata_names_its_stratum(tmp_path: Path) -> None:
     claim = '[[claims]]\nthat = { splitter = "issm" }\nbeats = { splitter = "even-odd" }\n'
-    with pytest.raises(InputError, match="names several variants"):
+    with pytest.raises(InputError, match="matches several variants"):
         designed(tmp_path, STRATA + claim)
     whole = claim.replace(" }", ', "dataset.dilution" = 0.8 }')
     assert len(designed(tmp_path, STRATA + whole)) == 4

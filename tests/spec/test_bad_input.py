@@ -8,7 +8,7 @@ import pytest
 
 from study.config.compile import compile_study
 from study.config.settings import settings
-from study.config.study import load
+from study.config.study import Layer, Origin, load
 from study.errors import InputError
 
 GOOD = """
@@ -89,7 +89,7 @@ def test_the_study_itself_is_good(tmp_path: Path) -> None:
         ('"issm"]', '"even-odd"]', "names a level twice"),
         ('"issm"]', '{ name = "even-odd" }]', "names a label twice"),
         ('"issm"]', '{ value = { name = "even-odd" }, label = "x" }]', "resolve to the same configuration"),
-        ('["even-odd", "issm"]', '["even-odd"]', "nothing to compare"),
+        ('["even-odd", "issm"]', '["even-odd"]', "there is only one variant"),
         (
             '"even-odd" }\n[factors]\nsplitter',
             '"even-odd", spliter = "issm" }\n[factors]\nspliter = ["issm"]\nsplitter',
@@ -126,7 +126,7 @@ def test_the_study_itself_is_good(tmp_path: Path) -> None:
         ('dataset = "faces"', 'dataset = { name = "dfew", root = "/nowhere" }', "/nowhere"),
         ("[design]", "[design", "not valid TOML"),
         ('"issm"]', "1979-05-27]", "a level must be a name, a table, a number or a list"),
-        ("[preset.smoke]", "[preset]\nsmoke = 1\n[other]", "must hold one table a preset"),
+        ("[preset.smoke]", "[preset]\nsmoke = 1\n[other]", "must hold one table for each preset"),
         ("high = 1e-2", "high = inf", "search.space.train.lr.high: must be"),
         ("[search.space]", "[search.other]", "search.other: unknown key"),
     ],
@@ -171,9 +171,9 @@ def test_values_compose_in_one_direction_and_remember_their_origin(tmp_path: Pat
     spec = load(file, "smoke", ["repetitions=7", "base.dataset.size=64"])
     assert (spec.base["train"]["epochs"], spec.repetitions, spec.search.trials) == (1, 7, 2)
     assert spec.base["dataset"] == {"name": "faces", "size": 64}
-    assert spec.origins["train.epochs"] == "preset smoke"
-    assert spec.origins["repetitions"] == "--set"
-    assert spec.origins["search.trials"] == "study"
+    assert spec.origins["train.epochs"] == Origin(Layer.PRESET, "smoke")
+    assert spec.origins["repetitions"] == Origin(Layer.SET)
+    assert spec.origins["search.trials"] == Origin(Layer.STUDY)
     assert spec.name.startswith("s@smoke-")
 
 
@@ -191,7 +191,7 @@ def test_a_place_is_no_part_of_the_configuration(tmp_path: Path) -> None:
     [
         ("worker = 2", "worker: unknown key. Did you mean 'workers'?"),
         ("workers = 0", "workers: must be an integer of at least 1 or 'auto'. Got 0 instead."),
-        ('[data]\ndfew = "/data"', "must hold one table a data set"),
+        ('[data]\ndfew = "/data"', "must hold one table for each data set"),
         ("[data.dfew]\nroot = 3", "data.dfew.root: must be a path in quotes"),
     ],
 )

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from study.config.designs import variants
+from study.config.designs import variants_of
 from study.config.recipes import compose, recipe
 from study.config.registry import Registry
 from study.config.resolve import Resolver
 from study.config.settings import settings
-from study.config.study import load
+from study.config.study import Layer, Origin, load
 from study.errors import InputError
 from study.tasks.clips.nets.ifdd.network import configured
 
@@ -82,7 +82,7 @@ def test_recipes_of_ones_own_start_from_files_beside_them(tmp_path):
     ("text", "says"),
     [
         ('recipe = "ifdd-fxed"', "my_recipe.toml: recipe: unknown recipe 'ifdd-fxed'. Did you mean"),
-        ('recipe = "my_recipe.toml"', "my_recipe.toml: recipe: starts from itself"),
+        ('recipe = "my_recipe.toml"', "my_recipe.toml: recipe: inherits itself"),
         ("recipe = 3", "my_recipe.toml: recipe: must be a name or the path"),
         ("help = 3", "my_recipe.toml: help: must be a string. Got 3"),
         ("help = ", "my_recipe.toml: not valid TOML"),
@@ -178,7 +178,7 @@ def test_a_recipe_holds_the_settings_of_the_release(study, name):
         1,
     )
     assert {shown[name] for name in ("brightness", "contrast", "saturation", "hue")} == {0.4}
-    assert spec.origins["train.lr"] == spec.origins["base.loss.reduction"] == f"recipe {name}"
+    assert spec.origins["train.lr"] == spec.origins["base.loss.reduction"] == Origin(Layer.RECIPE, name)
 
 
 def test_the_recipes_differ_in_the_accidents_alone(study):
@@ -209,14 +209,14 @@ def test_what_the_study_says_wins_and_the_rest_stays_the_recipes(study):
     assert (config["loss"]["context_weight"], config["loss"]["label_smoothing"]) == (1.0, 0.1)
     assert (config["augmentation"]["hue"], config["augmentation"]["contrast"]) == (0.1, 0.4)
     expected = {
-        "train.lr": "study",
-        "train.epochs": "preset short",
-        "train.mixup": "--set",
-        "train.cutmix": "recipe ifdd-released",
-        "base.loss.context_weight": "study",
-        "base.loss.label_smoothing": "recipe ifdd-released",
-        "base.augmentation.hue": "--set",
-        "base.backbone": "study",
+        "train.lr": Origin(Layer.STUDY),
+        "train.epochs": Origin(Layer.PRESET, "short"),
+        "train.mixup": Origin(Layer.SET),
+        "train.cutmix": Origin(Layer.RECIPE, "ifdd-released"),
+        "base.loss.context_weight": Origin(Layer.STUDY),
+        "base.loss.label_smoothing": Origin(Layer.RECIPE, "ifdd-released"),
+        "base.augmentation.hue": Origin(Layer.SET),
+        "base.backbone": Origin(Layer.STUDY),
     }
     assert {key: spec.origins[key] for key in expected} == expected
 
@@ -242,7 +242,7 @@ def test_a_factor_can_fix_one_accident_at_a_time(tmp_path):
             'splitter = ["even-odd", "issm"]', '"loss.reduction" = ["sum", "mean"]'
         )
     )
-    found = variants(spec := load(file), resolver(spec, tmp_path))
+    found = variants_of(spec := load(file), resolver(spec, tmp_path))
     assert [v.config["loss"]["reduction"] for v in found] == ["sum", "mean"]
     assert {v.config["loss"]["label_smoothing"] for v in found} == {0.1}
 
@@ -251,7 +251,7 @@ def test_without_a_recipe_nothing_is_augmented_or_mixed(study):
     spec, config = study('recipe = "ifdd-released"', "")
     assert config["augmentation"] == {"name": "none"}
     assert {config["train"][key] for key in ("mixup", "cutmix", "ema")} == {0}
-    assert not any(origin.startswith("recipe") for origin in spec.origins.values())
+    assert Layer.RECIPE not in {origin.layer for origin in spec.origins.values()}
 
 
 @pytest.mark.parametrize(

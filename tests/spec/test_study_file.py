@@ -10,7 +10,7 @@ import pytest
 
 from study.config.compile import compile_study
 from study.config.settings import settings
-from study.config.study import load
+from study.config.study import Layer, Origin, load
 from study.engine import conductor
 from study.engine.events import Event, Started
 from study.engine.jobs import TARGETS
@@ -142,7 +142,7 @@ splitter = ["even-odd", { value = "issm", label = "ours" }]
 readout = ["mean", { value = "gru", label = "ours" }]
 """
     message = refused(tmp_path, text)
-    assert "two variants are called 'ours'" in message
+    assert "two variants have the name 'ours'" in message
     assert "different labels" in message
 
 
@@ -475,8 +475,8 @@ def test_a_recipe_may_be_a_file_beside_the_study(tmp_path: Path) -> None:
     assert config["backbone"]["width"] == 32
     (tmp_path / "study.toml").write_text("")
     spec = load(tmp_path / "s.toml")
-    assert spec.origins["train.lr"] == "recipe ours.toml"
-    assert spec.origins["train.epochs"] == "study"
+    assert spec.origins["train.lr"] == Origin(Layer.RECIPE, "ours.toml")
+    assert spec.origins["train.epochs"] == Origin(Layer.STUDY)
 
 
 def test_a_recipe_that_is_not_there_is_answered_with_the_nearest(tmp_path: Path) -> None:

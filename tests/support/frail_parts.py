@@ -122,14 +122,14 @@ def attempt(spec, folder, told, *, epoch=0, step=0, write=0, rule="") -> None:
     """
     import jobs
 
-    import study.task
+    import study.run
     from study.ledger import predictions
     from study.tasks.clips.training import checkpoint, train
 
     logging.getLogger("study").setLevel(logging.ERROR)
     torch.set_num_threads(1)
     DEATH["step"] = step
-    writes, real = 0, study.task.write
+    writes, real = 0, study.run.write
 
     def counted(path: Any, content: Any) -> None:
         nonlocal writes
@@ -138,7 +138,7 @@ def attempt(spec, folder, told, *, epoch=0, step=0, write=0, rule="") -> None:
             os._exit(KILLED)
         real(path, content)
 
-    for module in (study.task, train, checkpoint, predictions):
+    for module in (study.run, train, checkpoint, predictions):
         module.write = counted
 
     def report(ended):

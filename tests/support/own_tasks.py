@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from study.records import RunSpec
-from study.task import Run
+from study.run import Run
 from study.tasks.command import CommandTask
 from study.tasks.function import FunctionTask
 from study.tasks.options import Options

@@ -21,9 +21,11 @@ from study.executors.base import Call, CallEnded
 from study.executors.local import LocalWorkers
 from study.ledger.store import RESULT, TEST_RESULT
 from study.records import RunSpec, Stopped
-from study.task import Diverged, Pruned, ReportError
-from study.tasks.own.placeholders import expanded
-from study.tasks.own.processes import GRACE_S, ProgramError
+from study.reported import ReportError
+from study.run import Diverged, Pruned
+from study.tasks.own.placeholders import expand
+from study.tasks.own.processes import GRACE_S
+from study.tasks.own.training import ProgramError
 
 PATIENCE_S = 20.0
 WRITE = """
@@ -80,7 +82,7 @@ def trained(home: Path, text: str, config: dict[str, Any] | None = None, **optio
     ],
 )
 def test_placeholders_become_arguments(arguments: list[str], become: list[str]) -> None:
-    assert expanded(arguments, CONFIG, {"seed": 7, "fold": None, "folder": "/f"}, "task.command") == become
+    assert expand(arguments, CONFIG, {"seed": 7, "fold": None, "folder": "/f"}, "task.command") == become
 
 
 @pytest.mark.parametrize(
@@ -97,7 +99,7 @@ def test_placeholders_become_arguments(arguments: list[str], become: list[str]) 
             r"model\.depth: no placeholder of task\.command uses",
         ),
         (["{--flag?lr}"], {"lr": 1}, "'lr' switches an argument, so it must be true or false. Got 1"),
-        (["{seed}"], {"seed": 1}, "seed: the harness itself fills in"),
+        (["{seed}"], {"seed": 1}, "seed: {seed} is a value of the run"),
         ([], {"epochs": 3}, "epochs: no placeholder"),
     ],
 )
@@ -107,7 +109,10 @@ def test_placeholders_and_keys_must_fit(tmp_path: Path, arguments: list[str], co
 
 
 def test_keys_that_only_some_variants_have_are_known(tmp_path: Path) -> None:
-    configs = [{"model": {"kind": "cnn"}}, {"model": {"kind": "vit", "heads": 4}, "code": "."}]
+    configs: list[dict[str, Any]] = [
+        {"model": {"kind": "cnn"}},
+        {"model": {"kind": "vit", "heads": 4}, "code": "."},
+    ]
     command_task(tmp_path, ["python", "x.py", "{model.kind}", "--heads", "{model.heads}"]).validate(configs)
     command_task(tmp_path, ["python", "x.py", "{model}"]).validate(configs)
     command_task(tmp_path, ["python", "x.py"], reads_config=True).validate(configs)
@@ -119,7 +124,7 @@ def test_keys_that_only_some_variants_have_are_known(tmp_path: Path) -> None:
     ("command", "said"),
     [
         (["pythn3", "x"], "task.command: could not be started: 'pythn3' not found. Did you mean 'python3"),
-        (["./nothing.sh"], "task.command: could not be started: './nothing.sh' is not there"),
+        (["./nothing.sh"], "task.command: could not be started: './nothing.sh' does not exist"),
         ([], "must be a program and its arguments"),
         ("python train.py", "must be a program and its arguments"),
         (["python", 1], "must be a program and its arguments"),
@@ -220,7 +225,7 @@ def test_a_line_that_is_not_complete_waits(tmp_path: Path) -> None:
         ),
         ("line(epoch=1, acc='0.5')", "line 1 of metrics.jsonl: epoch 1 reported acc = '0.5'"),
         ("line(epoch=1, accuracy=0.5)", "never the primary metric 'acc'. Did you mean 'accuracy'"),
-        ("line(epoch=1, acc=0.5)", "either give task.evaluate_command"),
+        ("line(epoch=1, acc=0.5)", "either set task.evaluate_command"),
         ("pass", "without reporting 'acc'"),
     ],
 )
@@ -280,7 +285,7 @@ def test_pruning_ends_the_command_and_what_it_started(tmp_path: Path) -> None:
     with pytest.raises(Pruned):
         task.train(run)
     run.close()
-    assert isinstance(run.outcome, Stopped)
+    assert isinstance(run.result, Stopped)
     assert not any(is_running(int(pid)) for pid in (run.folder / "pids").read_text().split())
 
 
@@ -395,7 +400,7 @@ def test_evaluate_command_runs_on_the_weights_alone(tmp_path: Path) -> None:
     with pytest.raises(ReportError, match="ended without a line"):
         silent.evaluate(run_of(silent, tmp_path / "r"))
     forgetful = command_task(tmp_path, script(tmp_path, "line(epoch=1, acc=0.5)"), test)
-    with pytest.raises(ReportError, match=r"left nothing at .*weights, which task.evaluate_command needs"):
+    with pytest.raises(ReportError, match=r"saved nothing at .*weights, which task.evaluate_command needs"):
         forgetful.train(run_of(forgetful, tmp_path / "other"))
 
 
@@ -481,7 +486,7 @@ def test_sigterm_ends_a_command_before_its_process(tmp_path: Path) -> None:
     """As a batch system ends a worker: whoever sends the signal finds nothing left once the worker is gone."""
     code = f"""
 import sys
-sys.path[:0] = [{str(Path(__file__).parent)!r}, {str(Path(__file__).parents[2])!r}]
+sys.path[:0] = [{str(Path(__file__).parents[1])!r}, {str(Path(__file__).parents[2])!r}]
 from pathlib import Path
 from support.command_jobs import endless
 endless(None, Path({str(tmp_path)!r}), None)

@@ -19,7 +19,10 @@ from study.executors.base import Call, CallEnded
 from study.executors.inprocess import InProcess
 from study.ledger.store import HISTORY, PROFILE, RESULT, TEST_RESULT
 from study.records import RunResult, Stopped
-from study.task import Diverged, Pruned, ReportError, RunStopped
+from study.reported import ReportError
+from study.run import Diverged, Pruned, RunStopped
+from study.tasks.own.references import UserImportError
+from study.tasks.own.training import ProgramError
 
 Write = Callable[..., Path]
 
@@ -142,7 +145,7 @@ def test_returned_figures_stand_for_one_epoch(home: Path) -> None:
         ("pass", r"call run.report\(epoch, acc=…\)"),
         ("run.report(1, acc='high')", "acc = 'high', of type str"),
         ("run.report(1, acc=61.0)", "acc = 61.0, above the highest possible value 1"),
-        ("run.report(1, acc=0.5)", "either give task.evaluate.*run.test"),
+        ("run.report(1, acc=0.5)", "either set task.evaluate.*run.test"),
         ("run.report(1, acc=0.5); run.test(loss=0.5)", "not the primary metric 'acc'"),
         ("run.report(1, acc=0.5); run.test(acc=float('nan'))", "must be a finite number"),
         (
@@ -183,7 +186,7 @@ def test_predictions_are_checked_by_the_metric_of_the_user(home: Path) -> None:
         """
     metric = {"name": "acc", "compute": "mine:share"}
     trained(home, text, {"claimed": 0.5}, metric=metric)
-    with pytest.raises(ReportError, match=r"reported as 1\.0, but its 'compute' finds 0\.5"):
+    with pytest.raises(ReportError, match=r"reported as 1\.0, but its 'compute' returns 0\.5"):
         trained(home, text, {"claimed": 1.0}, metric=metric)
 
 
@@ -202,7 +205,7 @@ def test_a_value_that_is_not_finite_ends_the_training_as_diverged(home: Path) ->
     with pytest.raises(Diverged):
         task.train(run)
     run.close()
-    assert isinstance(run.outcome, RunResult)
+    assert isinstance(run.result, RunResult)
     assert result(run)["status"] == "diverged"
 
 
@@ -213,8 +216,8 @@ def test_a_search_gives_a_trial_up(home: Path) -> None:
     with pytest.raises(Pruned):
         task.train(run)
     run.close()
-    assert isinstance(run.outcome, Stopped)
-    assert run.outcome.epoch == 2
+    assert isinstance(run.result, Stopped)
+    assert run.result.epoch == 2
     assert not (run.folder / RESULT).exists()
 
 
@@ -260,9 +263,9 @@ def test_evaluate_tests_what_the_training_left(home: Path) -> None:
 @pytest.mark.parametrize(
     ("body", "said"),
     [
-        ("run.report(1, acc=0.5)", "left nothing at .*weights, which task.evaluate needs"),
+        ("run.report(1, acc=0.5)", "saved nothing at .*weights, which task.evaluate needs"),
         ("run.report(1, acc=0.5); run.weights.with_suffix('.npy').touch()", "There is 'weights.npy'"),
-        ("run.report(1, acc=0.5); run.weights.touch(); run.test(acc=0.5)", "in one of the two places"),
+        ("run.report(1, acc=0.5); run.weights.touch(); run.test(acc=0.5)", "computes them too"),
     ],
 )
 def test_what_evaluate_needs_is_asked_for_after_the_training(home: Path, body: str, said: str) -> None:
@@ -416,7 +419,7 @@ def test_a_module_that_cannot_be_imported_says_why_and_where(home: Path) -> None
     task = function_task(home)
     task.validate([{}])
     with pytest.raises(
-        InputError, match=r"mine.py:3: ModuleNotFoundError: No module named 'no_such_library'"
+        UserImportError, match=r"mine.py:3: ModuleNotFoundError: No module named 'no_such_library'"
     ) as error:
         task.check(run_of(task, home / "r").spec)
     assert "Traceback" in error.value.detail
@@ -581,7 +584,7 @@ def test_what_prepares_a_study_runs_in_the_users_folder(
     assert (home / "by_command").exists()
     function_task(home, prepare=["python", "-c", "print('downloading')"]).prepare()
     assert "downloading" in capfd.readouterr().err
-    with pytest.raises(StudyError, match=r"task.prepare exited with code 1") as error:
+    with pytest.raises(ProgramError, match=r"task.prepare exited with code 1") as error:
         function_task(home, prepare="mine:broken").prepare()
     assert "OSError: offline" in error.value.detail
     with pytest.raises(InputError, match=r"task\.prepare: could not be started: 'no-such-program' not found"):
@@ -667,7 +670,7 @@ def test_code_of_another_folder_is_never_run_by_mistake(home: Path) -> None:
     trained(home, text)
     write(home, text, "export/mine.py")
     other = function_task(home, export=str(home / "export"))
-    with pytest.raises(InputError, match=r"'mine' is .*, imported before; expected .*export"):
+    with pytest.raises(InputError, match=r"'mine' is already imported from .*; expected .*export"):
         other.train(run_of(other, home / "runs" / "o"))
     del sys.modules["mine"]
     other.train(run_of(other, home / "runs" / "o"))

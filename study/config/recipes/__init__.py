@@ -1,9 +1,9 @@
-"""Recipes: TOML files of values that a study starts from, by name or path: ``recipe = "ifdd-fixed"``.
+"""Recipes: TOML files of values that a study inherits, by name or path: ``recipe = "ifdd-fixed"``.
 
-A recipe holds one line of ``help``, tables as a study writes them, and possibly a ``recipe`` that it starts from.
-It lies above the defaults and below all that the study, its preset and ``--set`` say. A study that names a part of
-the recipe's, such as ``loss.context_weight``, changes that alone; one that names another component of a kind leaves
-out all that the recipe says of the kind.
+A recipe holds one line of ``help``, tables in the form of a study's, and possibly a ``recipe`` that it inherits.
+Its values replace the defaults and are replaced by those of the study, its preset and ``--set``. A study that sets
+one parameter, such as ``loss.context_weight``, replaces that alone; one that names another component of a kind
+replaces all values of the kind.
 """
 
 from __future__ import annotations
@@ -14,15 +14,16 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from study.config.tables import Table, assign, leaves, read_toml
+from study.config.tables import Table, assign, read_toml
 from study.errors import InputError, nearest, quoted
+from study.nested import flatten
 
 FOLDER = Path(__file__).parent
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Values as a study would write them, and one line on what they are."""
+    """Values in the form of a study's, and a description in one line."""
 
     help: str
     values: Mapping[str, Any]
@@ -37,7 +38,7 @@ def recipe(name: Any, where: str, root: Path = Path()) -> Recipe:
         root: The folder that a path is relative to: that of the study file.
 
     Raises:
-        InputError: No such recipe (the nearest one is named), no such file, or one that is no recipe.
+        InputError: No such recipe (the message has the nearest name), no such file, or a malformed one.
     """
     if isinstance(name, str) and name.endswith(".toml"):
         return _read(root / Path(name).expanduser())
@@ -49,65 +50,68 @@ def recipe(name: Any, where: str, root: Path = Path()) -> Recipe:
     return RECIPES[name]
 
 
-def _read(path: Path, above: tuple[Path, ...] = ()) -> Recipe:
-    """Read one recipe file and those that it starts from."""
+def _read(path: Path, heirs: tuple[Path, ...] = ()) -> Recipe:
+    """Read a recipe file and those that it inherits; `heirs` are the files that inherit this one."""
     tree = read_toml(path)
     text = tree.pop("help", "")
     if not isinstance(text, str):
         raise InputError(f"{path}: help: must be a string. Got {text!r} instead.")
-    under = tree.pop("recipe", None)
-    values = _spread(tree)
-    if under is None:
+    parent = tree.pop("recipe", None)
+    values = _expand_dotted_keys(tree)
+    if parent is None:
         return Recipe(text, values)
-    if path.resolve() in above:
-        raise InputError(f"{path}: recipe: starts from itself, by way of {under!r}.")
-    if not isinstance(under, str):
-        raise InputError(f"{path}: recipe: must be a name or the path of a TOML file. Got {under!r} instead.")
-    is_path = under.endswith(".toml")
-    if not is_path and under not in (known := [file.stem for file in _files()]):
-        raise InputError(f"{path}: recipe: unknown recipe {under!r}.{nearest(under, known)}")
-    file = path.parent / under if is_path else FOLDER / f"{under}.toml"
-    return Recipe(text, compose(values, _read(file, (*above, path.resolve())))[0])
+    if path.resolve() in heirs:
+        raise InputError(f"{path}: recipe: inherits itself, through {parent!r}.")
+    if not isinstance(parent, str):
+        raise InputError(
+            f"{path}: recipe: must be a name or the path of a TOML file. Got {parent!r} instead."
+        )
+    is_path = parent.endswith(".toml")
+    if not is_path and parent not in (known := [file.stem for file in _files()]):
+        raise InputError(f"{path}: recipe: unknown recipe {parent!r}.{nearest(parent, known)}")
+    file = path.parent / parent if is_path else FOLDER / f"{parent}.toml"
+    return Recipe(text, compose(values, _read(file, (*heirs, path.resolve())))[0])
 
 
-def _spread(tree: Mapping[str, Any]) -> Table:
-    """Return the tables with dotted keys in quotes written out."""
-    spread: Table = {}
+def _expand_dotted_keys(tree: Mapping[str, Any]) -> Table:
+    """Return tables in which quoted dotted keys, such as ``"train.lr"``, are nested tables."""
+    expanded: Table = {}
     for key, value in tree.items():
         if isinstance(value, Mapping):
-            for inner, below in value.items():
-                assign(spread, f"{key}.{inner}", below)
+            for inner, nested in value.items():
+                assign(expanded, f"{key}.{inner}", nested)
         else:
-            assign(spread, key, value)
-    return spread
+            assign(expanded, key, value)
+    return expanded
 
 
 def _files() -> list[Path]:
     return sorted(FOLDER.glob("*.toml"))
 
 
-def compose(tree: Table, found: Recipe) -> tuple[Table, list[str]]:
-    """Return a study's `tree` with the recipe under it, and the dotted keys of the values that the recipe gave."""
-    whole: Table = {**tree, **{key: _above(tree.get(key, {}), under) for key, under in found.values.items()}}
-    own = leaves(tree)
-    return whole, [key for key in leaves(whole) if key not in own]
+def compose(tree: Table, inherited: Recipe) -> tuple[Table, list[str]]:
+    """Return a study's tables completed by a recipe, and the dotted keys of the values that the recipe sets."""
+    merged = {key: _merge(tree.get(key, {}), value) for key, value in inherited.values.items()}
+    composed: Table = {**tree, **merged}
+    own = flatten(tree)
+    return composed, [key for key in flatten(composed) if key not in own]
 
 
-def _above(own: Any, under: Any) -> Any:
-    """Return what is left of `under` when the study's `own` is put on top of it."""
+def _merge(own: Any, inherited: Any) -> Any:
+    """Return a study's value completed by the recipe's; another component of a kind inherits nothing."""
     if isinstance(own, Mapping) and not own:
-        return under
-    if isinstance(own, Mapping) and isinstance(under, str):
-        under = {"name": under}
-    if not isinstance(under, Mapping):
+        return inherited
+    if isinstance(own, Mapping) and isinstance(inherited, str):
+        inherited = {"name": inherited}
+    if not isinstance(inherited, Mapping):
         return own
-    component = under.get("name")
+    component = inherited.get("name")
     if component is not None and own == component:
-        return under
+        return inherited
     if not isinstance(own, Mapping) or own.get("name", component) != component:
         return own
-    return {**under, **{key: _above(value, under.get(key)) for key, value in own.items()}}
+    return {**inherited, **{key: _merge(value, inherited.get(key)) for key, value in own.items()}}
 
 
 RECIPES: Mapping[str, Recipe] = MappingProxyType({file.stem: _read(file) for file in _files()})
-"""The recipes that come with the harness, by name."""
+"""The recipes of the harness by name."""

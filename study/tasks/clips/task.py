@@ -12,7 +12,8 @@ from study.config.registry import Registry, component
 from study.errors import InputError, quoted
 from study.metrics import Metric
 from study.records import DataInfo, Measurement, Profile, RunSpec, SplitSizes
-from study.task import Config, Kind, Run, Select, Sources, Task
+from study.run import Run, Select
+from study.task import Config, Kind, Sources, Task
 from study.tasks.clips.training.settings import Train
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Programs of the user: each in a session of its own, which ends with the process that started it."""
+"""Run programs of the user, each in its own session, which is killed when the process that started it ends."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from study.tasks.own.training import LAST_LINES, ProgramError
 
 POLL_S = 0.1
 GRACE_S = 4.0
-"""Between the request to end and the kill: less than an executor gives a worker."""
+"""Seconds between SIGTERM and SIGKILL; fewer than an executor grants a worker."""
 _GUARD = """
 import os, signal, sys, time
 group = sys.stdin.buffer.readline()
 if not group or sys.stdin.buffer.read():
     sys.exit()
-for number, patience in ((signal.SIGTERM, float(sys.argv[1])), (signal.SIGKILL, 0.0)):
-    end = time.monotonic() + patience
+for number, grace_s in ((signal.SIGTERM, float(sys.argv[1])), (signal.SIGKILL, 0.0)):
+    end = time.monotonic() + grace_s
     try:
         os.killpg(int(group), number)
         while time.monotonic() < end:
@@ -37,34 +37,34 @@ for number, patience in ((signal.SIGTERM, float(sys.argv[1])), (signal.SIGKILL, 
     except OSError:
         sys.exit()
 """
-"""Waits for the end of its input: kills the group that the first line names, unless there is a second one."""
+"""Waits for the end of its input, then kills the process group in the first line, unless there is a second line."""
 
 
 class _Terminated(BaseException):
-    """SIGTERM came while a program was running."""
+    """Raised on SIGTERM while a program is running."""
 
 
 class _Sigterm:
-    """Turns SIGTERM into an exception, but only while that is safe."""
+    """A handler of SIGTERM that raises an exception, but only while that is enabled."""
 
     def __init__(self) -> None:
-        self.came, self._held = False, True
+        self.received, self._raises = False, False
 
-    def admit(self) -> None:
-        """Raise from now on, at once where the signal came before."""
-        self._held = False
-        if self.came:
+    def enable(self) -> None:
+        """Raise the exception on the signal from now on, and at once if it was received before."""
+        self._raises = True
+        if self.received:
             raise _Terminated
 
-    def hold(self) -> None:
-        """Take note of the signal, and go on."""
-        self._held = True
+    def disable(self) -> None:
+        """Only record the signal from now on."""
+        self._raises = False
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
-        """Answer the signal."""
-        self.came = True
-        if not self._held:
-            self.hold()
+        """Handle the signal."""
+        self.received = True
+        if self._raises:
+            self.disable()
             raise _Terminated
 
 
@@ -72,20 +72,20 @@ class _Sigterm:
 def program(
     arguments: Sequence[str], folder: Path, env: Mapping[str, str], output: int | IO[bytes], key: str
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Start a program and end all processes of its session when the block is left, however this process ends.
+    """Start a program; all processes of its session are killed at the end of the block, or of this process.
 
     Args:
-        arguments: What to run, without a shell.
-        folder: Where it runs.
-        env: Its whole environment.
-        output: Takes what it writes to standard output and standard error.
+        arguments: The program and its arguments; no shell is involved.
+        folder: The working folder.
+        env: The whole environment.
+        output: The file of its standard output and standard error.
         key: The key that names the program, for messages.
 
     Raises:
-        ProgramError: It could not be started.
+        ProgramError: The program could not be started.
     """
-    path = find(arguments[0], env, folder, key)
-    with _guard() as guard, _ended_by_sigterm() as sigterm:
+    path = find_program(arguments[0], env, folder, key)
+    with _guard() as guard, _terminable() as sigterm:
         try:
             process = subprocess.Popen(
                 [path, *arguments[1:]],
@@ -101,15 +101,15 @@ def program(
         guard.write(f"{process.pid}\n".encode())
         guard.flush()
         try:
-            sigterm.admit()
+            sigterm.enable()
             yield process
         finally:
-            sigterm.hold()
-            end_group(process)
+            sigterm.disable()
+            terminate_group(process)
 
 
-def find(name: str, env: Mapping[str, str], folder: Path, key: str) -> str:
-    """Return the path of a program; names are looked for beside the running Python first.
+def find_program(name: str, env: Mapping[str, str], folder: Path, key: str) -> str:
+    """Return the path of a program; the folder of the running Python is searched first.
 
     Raises:
         InputError: There is no such program.
@@ -119,11 +119,10 @@ def find(name: str, env: Mapping[str, str], folder: Path, key: str) -> str:
     else:
         found = shutil.which(name, path=search_path(env))
     if found is None:
-        known = {
-            entry for place in search_path(env).split(os.pathsep) for entry in _names(Path(place or "."))
-        }
-        what = "is not there, or may not be executed" if os.sep in name else "not found"
-        raise InputError(f"{key}: could not be started: {name!r} {what}.{nearest(name, sorted(known))}")
+        folders = search_path(env).split(os.pathsep)
+        programs = {entry for path in folders for entry in _names(Path(path or "."))}
+        problem = "does not exist, or is not executable" if os.sep in name else "not found"
+        raise InputError(f"{key}: could not be started: {name!r} {problem}.{nearest(name, sorted(programs))}")
     return found
 
 
@@ -133,14 +132,15 @@ def search_path(env: Mapping[str, str]) -> str:
 
 
 def _names(folder: Path) -> list[str]:
+    """Return the names in a folder; none where it cannot be read."""
     try:
         return [entry.name for entry in os.scandir(folder)]
     except OSError:
         return []
 
 
-def end_group(process: subprocess.Popen[bytes]) -> None:
-    """End a program and whatever it has left running in its session, kindly first."""
+def terminate_group(process: subprocess.Popen[bytes]) -> None:
+    """Terminate a program, then kill all processes of its session."""
     if process.poll() is None:
         _signal(process.pid, signal.SIGTERM)
         end = time.monotonic() + GRACE_S
@@ -151,13 +151,15 @@ def end_group(process: subprocess.Popen[bytes]) -> None:
 
 
 def _signal(group: int, number: signal.Signals) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS refuses a group of zombies
+    with contextlib.suppress(
+        ProcessLookupError, PermissionError
+    ):  # macOS: no permission for a group of zombies
         os.killpg(group, number)
 
 
 @contextlib.contextmanager
 def _guard() -> Iterator[IO[bytes]]:
-    """Yield the input of a process that waits for this one to end, and then ends the group that it was given."""
+    """Yield the input of a process that waits for this one to end, and then kills the process group in its input."""
     guard = subprocess.Popen(
         [sys.executable, "-I", "-S", "-c", _GUARD, str(GRACE_S)],
         stdin=subprocess.PIPE,
@@ -176,11 +178,11 @@ def _guard() -> Iterator[IO[bytes]]:
 
 
 @contextlib.contextmanager
-def _ended_by_sigterm() -> Iterator[_Sigterm]:
-    """Turn SIGTERM into an exception inside the block and end the process after it, where no handler is installed."""
+def _terminable() -> Iterator[_Sigterm]:
+    """Handle SIGTERM inside the block, and terminate this process after it; keep any handler that is installed."""
     sigterm = _Sigterm()
-    is_free = signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
-    if threading.current_thread() is not threading.main_thread() or not is_free:
+    is_default = signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    if threading.current_thread() is not threading.main_thread() or not is_default:
         yield sigterm
         return
     signal.signal(signal.SIGTERM, sigterm)
@@ -188,40 +190,40 @@ def _ended_by_sigterm() -> Iterator[_Sigterm]:
         yield sigterm
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        if sigterm.came:
+        if sigterm.received:
             os.kill(os.getpid(), signal.SIGTERM)
 
 
-def check_end(code: int, output: str, what: str = "the command") -> None:
-    """Raise ProgramError, with the program's last output, unless it ended well."""
+def check_exit_code(code: int, output: str, what: str = "the command") -> None:
+    """Raise ProgramError, with the program's last output, unless its exit code is 0."""
     if code == 0:
         return
     if code < 0:
-        name = signal.Signals(-code).name
-        hint = ", which is what running out of memory looks like" if name == "SIGKILL" else ""
-        raise ProgramError(f"{what} was killed by {name}{hint}", output)
+        number = signal.Signals(-code)
+        hint = ", possibly because memory ran out" if number is signal.SIGKILL else ""
+        raise ProgramError(f"{what} was killed by {number.name}{hint}", output)
     raise ProgramError(f"{what} exited with code {code}", output)
 
 
 def run_once(arguments: Sequence[str], key: str, folder: Path, env: Mapping[str, str]) -> None:
-    """Run a program to its end, what it writes shown as it comes.
+    """Run a program to its end, and copy its output to standard error while it runs.
 
     Raises:
-        ProgramError: It did not end well; the detail is its last output.
+        ProgramError: The program failed; the detail is its last output.
     """
-    whole = {**os.environ, **env}
-    whole["PATH"] = search_path(whole)
-    written = b""
-    with tempfile.TemporaryFile() as output:
-        with program(arguments, folder, whole, output, key) as process:
-            is_over = False
-            while not is_over:
+    variables = {**os.environ, **env}
+    variables["PATH"] = search_path(variables)
+    output = b""
+    with tempfile.TemporaryFile() as file:
+        with program(arguments, folder, variables, file, key) as process:
+            has_ended = False
+            while not has_ended:
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(POLL_S)
-                is_over = process.poll() is not None
-                while text := os.pread(output.fileno(), 1 << 16, len(written)):
-                    written += text
+                has_ended = process.poll() is not None
+                while text := os.pread(file.fileno(), 1 << 16, len(output)):
+                    output += text
                     sys.stderr.write(text.decode(errors="replace"))
                     sys.stderr.flush()
-        last = written.decode(errors="replace").splitlines()[-LAST_LINES:]
-    check_end(process.returncode, "\n".join(last), key)
+        last = output.decode(errors="replace").splitlines()[-LAST_LINES:]
+    check_exit_code(process.returncode, "\n".join(last), key)

@@ -1,4 +1,4 @@
-"""Functions of the user named as ``module:function``: found and checked without importing them, then loaded."""
+"""Functions of the user named as ``module:function``: validated without importing them, then loaded."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _NAME = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):([A-Za-z_]\w*)")
 
 
 class UserImportError(InputError):
-    """A module of the user that cannot be imported; `detail` is its traceback."""
+    """Raised where a module of the user cannot be imported; `detail` is the traceback."""
 
     def __init__(self, message: str, detail: str) -> None:
         super().__init__(message)
@@ -38,8 +38,8 @@ class Reference:
     Args:
         text: ``module:function``.
         key: The key that names it, such as ``task.function``, for messages.
-        root: Folder in which modules are looked for first.
-        parameters: Names of what the function is called with, in order.
+        root: The first folder that is searched for modules.
+        parameters: The names of the function's arguments, in order.
     """
 
     text: str
@@ -65,32 +65,31 @@ class Reference:
 
     @property
     def signature(self) -> str:
-        """How the function must be declared."""
+        """The declaration that the function must have."""
         return f"def {self.function}({', '.join(self.parameters)})"
 
     def validate(self) -> None:
-        """Find the function in the module's source, and check what it takes; nothing is imported.
+        """Check in the module's source that the function exists with its parameters, without importing anything.
 
         Raises:
             InputError: No such module or function, a syntax error, or other parameters.
         """
         path = self._source()
-        tree = self.syntax()
-        names = dict(_bound(tree.body))
+        names = dict(_bound_names(self.syntax().body))
         if self.function not in names and "*" not in names:
             near = nearest(self.function, [name for name, node in names.items() if node is not None])
             raise InputError(f"{self.key}: {path} has no function {self.function!r}.{near}")
         node = names.get(self.function)
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and not node.decorator_list:
             if isinstance(node, ast.AsyncFunctionDef):
-                raise self._wrong("is an async function", f"{path}:{node.lineno}")
-            if not _takes(node.args, len(self.parameters)):
-                raise self._wrong(f"takes ({ast.unparse(node.args)})", f"{path}:{node.lineno}")
+                raise self._declaration_error("is an async function", f"{path}:{node.lineno}")
+            if not _accepts(node.args, len(self.parameters)):
+                raise self._declaration_error(f"takes ({ast.unparse(node.args)})", f"{path}:{node.lineno}")
         elif isinstance(node, ast.ClassDef):
-            raise self._wrong("is a class", f"{path}:{node.lineno}")
+            raise self._declaration_error("is a class", f"{path}:{node.lineno}")
 
     def syntax(self) -> ast.Module:
-        """Return the module's syntax tree; InputError names file and line of a mistake."""
+        """Return the module's syntax tree; raise InputError, with file and line, for invalid Python."""
         path = self._source()
         try:
             return ast.parse(path.read_bytes())
@@ -112,16 +111,15 @@ class Reference:
             module = importlib.import_module(self.module)
         except (Exception, SystemExit) as error:
             raise UserImportError(
-                f"{self.key}: the module {self.module!r} cannot be imported: {_where(error)}"
+                f"{self.key}: the module {self.module!r} cannot be imported: {_error_location(error)}"
                 f"{type(error).__name__}: {error}",
                 traceback.format_exc(),
             ) from error
-        found, wanted = getattr(module, "__file__", None), self._source()
-        if (
-            found and Path(found).exists() and not wanted.samefile(found)
-        ):  # as of two revisions in one process
+        imported, expected = getattr(module, "__file__", None), self._source()
+        # an earlier import of another revision in the same process
+        if imported and Path(imported).exists() and not expected.samefile(imported):
             raise InputError(
-                f"{self.key}: the module {self.module!r} is {found}, imported before; expected {wanted}."
+                f"{self.key}: the module {self.module!r} is already imported from {imported}; expected {expected}."
             )
         function = getattr(module, self.function, None)
         if function is None:
@@ -130,79 +128,82 @@ class Reference:
                 f"{self.key}: the module {self.module!r} has no function {self.function!r}.{near}"
             )
         if not callable(function):
-            raise self._wrong(f"is of type {type(function).__name__}")
+            raise self._declaration_error(f"is of type {type(function).__name__}")
         try:
             signature = inspect.signature(function)
             signature.bind(*self.parameters)
         except TypeError:
-            raise self._wrong(f"takes {signature}") from None
+            raise self._declaration_error(f"takes {signature}") from None
         except ValueError:  # compiled functions have no signature
             pass
         loaded: Callable[..., Any] = function
         return loaded
 
     def _source(self) -> Path:
-        *folders, last = self.module.split(".")
+        """Return the module's source file; raise InputError where there is none."""
+        *packages, last = self.module.split(".")
         for root in (str(self.root), *sys.path):
-            below = Path(root or ".", *folders)
-            for path in (below / f"{last}.py", below / last / "__init__.py"):
+            folder = Path(root or ".", *packages)
+            for path in (folder / f"{last}.py", folder / last / "__init__.py"):
                 if path.is_file():
                     return path
-        if (installed := module_path(self.module)) is not None:  # as editable installs are
+        if (installed := module_path(self.module)) is not None:  # such as an editable install
             return installed
-        beside = [path.stem for path in self.root.joinpath(*folders).glob("*.py")]
-        beside += [path.parent.name for path in self.root.joinpath(*folders).glob("*/__init__.py")]
-        near = nearest(last, beside)
+        siblings = [path.stem for path in self.root.joinpath(*packages).glob("*.py")]
+        siblings += [path.parent.name for path in self.root.joinpath(*packages).glob("*/__init__.py")]
+        near = nearest(last, siblings)
         raise InputError(
             f"{self.key}: no module {self.module!r} below {self.root} or on the Python path.{near}"
         )
 
-    def _wrong(self, what: str, where: str = "") -> InputError:
-        place = f"{where}: " if where else ""
+    def _declaration_error(self, problem: str, where: str = "") -> InputError:
+        """Return the error for an object that is no function with the parameters."""
+        location = f"{where}: " if where else ""
         return InputError(
-            f"{self.key}: {place}{self.function!r} {what}; it must be declared as `{self.signature}`."
+            f"{self.key}: {location}{self.function!r} {problem}; it must be declared as `{self.signature}`."
         )
 
 
 def check_imports(references: Iterable[Reference], env: Mapping[str, str]) -> None:
-    """Load functions in a process of its own, so that this one keeps free of what they import.
+    """Load functions in a separate process, so that their imports do not affect this one.
 
     Raises:
-        UserImportError: Why one cannot be imported, or is not declared as it must be.
+        UserImportError: A function cannot be imported, or has another declaration.
     """
-    asked = [[r.text, r.key, str(r.root), list(r.parameters)] for r in references]
-    question = json.dumps([sys.path, asked])
-    if question in _LOADABLE:
+    functions = [[r.text, r.key, str(r.root), list(r.parameters)] for r in references]
+    request = json.dumps([sys.path, functions])
+    if request in _LOADABLE:
         return
     with tempfile.TemporaryDirectory() as folder:
-        found = Path(folder, "found")
-        done = subprocess.run(
-            [sys.executable, "-c", _CHECK, str(found)],
-            input=question,
+        answer = Path(folder, "answer")
+        process = subprocess.run(
+            [sys.executable, "-c", _LOAD, str(answer)],
+            input=request,
             env={**os.environ, **env},
             capture_output=True,
             text=True,
             errors="replace",
             check=False,
         )
-        if not found.exists():
-            last = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
-            raise UserImportError(f"{asked[0][1]}: importing {asked[0][0]!r} failed: {last[0]}", done.stderr)
-        for message, detail in json.loads(found.read_text()):
+        if not answer.exists():
+            text, key, *_ = functions[0]
+            last = process.stderr.strip().splitlines()[-1:] or [f"exit code {process.returncode}"]
+            raise UserImportError(f"{key}: importing {text!r} failed: {last[0]}", process.stderr)
+        for message, detail in json.loads(answer.read_text()):
             raise UserImportError(message, detail)
-    _LOADABLE.add(question)
+    _LOADABLE.add(request)
 
 
 _LOADABLE: set[str] = set()
-"""Questions to `check_imports` that were answered well: a study asks the same of each variant."""
-_CHECK = """
+"""Requests of `check_imports` that succeeded: a study repeats the same one for each variant."""
+_LOAD = """
 import json, pathlib, sys
-path, asked = json.load(sys.stdin)
+path, functions = json.load(sys.stdin)
 sys.path[:] = path
 from study.errors import InputError
 from study.tasks.own.references import Reference
 problems = []
-for text, key, root, parameters in asked:
+for text, key, root, parameters in functions:
     try:
         Reference(text, key, pathlib.Path(root), tuple(parameters)).load()
     except InputError as error:
@@ -210,11 +211,11 @@ for text, key, root, parameters in asked:
         break
 pathlib.Path(sys.argv[1]).write_text(json.dumps(problems))
 """
-"""Loads functions; leaves the first problem in the file that it is given."""
+"""Loads functions, and writes the first problem to the file in its argument."""
 
 
-def _bound(body: list[ast.stmt]) -> Iterator[tuple[str, ast.stmt | None]]:
-    """Yield every name that statements of a module bind, functions and classes with their node."""
+def _bound_names(body: list[ast.stmt]) -> Iterator[tuple[str, ast.stmt | None]]:
+    """Yield every name that statements of a module bind, with the node of functions and classes, else None."""
     for node in body:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             yield node.name, node
@@ -225,21 +226,21 @@ def _bound(body: list[ast.stmt]) -> Iterator[tuple[str, ast.stmt | None]]:
             yield from ((name.id, None) for name in names if isinstance(name.ctx, ast.Store))
         else:
             for field in ("body", "orelse", "finalbody"):
-                yield from _bound(getattr(node, field, []))
+                yield from _bound_names(getattr(node, field, []))
             for handler in getattr(node, "handlers", []):
-                yield from _bound(handler.body)
+                yield from _bound_names(handler.body)
 
 
-def _takes(arguments: ast.arguments, count: int) -> bool:
-    """Whether a function can be called with so many positional arguments and nothing else."""
-    places = len(arguments.posonlyargs) + len(arguments.args)
-    needed = places - len(arguments.defaults)
-    enough = count <= places or arguments.vararg is not None
-    return needed <= count and enough and all(default is not None for default in arguments.kw_defaults)
+def _accepts(arguments: ast.arguments, count: int) -> bool:
+    """Return whether a function can be called with `count` positional arguments and no others."""
+    positional = len(arguments.posonlyargs) + len(arguments.args)
+    required = positional - len(arguments.defaults)
+    is_enough = count <= positional or arguments.vararg is not None
+    return required <= count and is_enough and all(default is not None for default in arguments.kw_defaults)
 
 
-def _where(error: BaseException) -> str:
-    """Return ``file:line: `` of the user's last line in an exception's traceback."""
+def _error_location(error: BaseException) -> str:
+    """Return ``file:line: `` of the last line of the user's code in an exception's traceback."""
     if isinstance(error, SyntaxError) and error.filename:
         return f"{error.filename}:{error.lineno}: "
     frames = traceback.extract_tb(error.__traceback__)

@@ -1,4 +1,4 @@
-"""A configuration that notes which of its keys a training reads."""
+"""`Tracked`: a configuration that records which of its keys a training reads."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 
 
 class Tracked(dict[str, Any]):
-    """A dict of a configuration's values; reading one notes its dotted key in `read`.
+    """A dict of a configuration's values that adds the dotted key of each value read to the set `read`.
 
-    Iterating over a table, or copying it, reads all that is in it. What a training writes to it stays its own.
+    Iterating over a table, or copying it, reads all its values. The training may change it.
     """
 
     def __init__(self, table: Mapping[str, Any], read: set[str], prefix: str = "") -> None:
@@ -19,72 +19,66 @@ class Tracked(dict[str, Any]):
         self._read = read
         self._prefix = prefix
         for key, value in table.items():
-            below = Tracked(value, read, f"{prefix}{key}.") if isinstance(value, Mapping) else _copied(value)
-            super().__setitem__(key, below)
+            item = (
+                Tracked(value, read, f"{prefix}{key}.") if isinstance(value, Mapping) else _copy_lists(value)
+            )
+            super().__setitem__(key, item)
 
     def __getitem__(self, key: str) -> Any:
         self._read.add(self._prefix + key)
         return super().__getitem__(key)
 
     def get(self, key: str, default: Any = None) -> Any:
-        """Return a value, and note its key."""
+        """Return a value, and record its key."""
         self._read.add(self._prefix + key)
         return super().get(key, default)
 
     def pop(self, key: str, *default: Any) -> Any:
-        """Remove and return a value, and note its key."""
+        """Remove and return a value, and record its key."""
         self._read.add(self._prefix + key)
         return super().pop(key, *default)
 
-    def __iter__(self) -> Iterator[str]:  # with it, dict(table) and **table come to __getitem__
+    def __iter__(self) -> Iterator[str]:  # makes dict(table) and **table call __getitem__
         return super().__iter__()
 
     def items(self) -> Any:
-        """Return the items, and note every key."""
+        """Return the items, and record every key."""
         self._read |= {self._prefix + key for key in super().__iter__()}
         return super().items()
 
     def values(self) -> Any:
-        """Return the values, and note every key."""
+        """Return the values, and record every key."""
         self._read |= {self._prefix + key for key in super().__iter__()}
         return super().values()
 
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
-        """Return how to pickle it as a dict that needs nothing of the harness, and that torch.load accepts."""
-        return OrderedDict, (), None, None, iter(self.plain().items())
+        """Return a recipe to pickle it as a standard dict, which torch.load accepts without the harness."""
+        return OrderedDict, (), None, None, iter(self.as_dict().items())
 
     def copy(self) -> dict[str, Any]:
-        """Return a plain copy, and note every key."""
-        return self.plain()
+        """Return a copy as standard dicts, and record every key."""
+        return self.as_dict()
 
     def __deepcopy__(self, memo: Any) -> dict[str, Any]:
-        return self.plain()
+        return self.as_dict()
 
     __copy__ = copy
 
-    def plain(self) -> dict[str, Any]:
-        """Return a plain copy, and note every key."""
+    def as_dict(self) -> dict[str, Any]:
+        """Return a copy as standard dicts, and record every key."""
         return {
-            key: value.plain() if isinstance(value, Tracked) else _copied(value)
+            key: value.as_dict() if isinstance(value, Tracked) else _copy_lists(value)
             for key, value in self.items()
         }
 
 
 def represent_in_yaml() -> None:
-    """Let PyYAML, where it is imported, write a configuration as the dict that it is."""
+    """Register `Tracked` with PyYAML, where that is imported, to be written as a dict."""
     if (yaml := sys.modules.get("yaml")) is not None:
-        for writers in (yaml.representer.SafeRepresenter, yaml.representer.Representer):
-            writers.add_representer(Tracked, lambda writer, table: writer.represent_dict(table.plain()))
+        for representer in (yaml.representer.SafeRepresenter, yaml.representer.Representer):
+            representer.add_representer(Tracked, lambda dumper, table: dumper.represent_dict(table.as_dict()))
 
 
-def unread(table: Mapping[str, Any], read: set[str], prefix: str = "") -> Iterator[str]:
-    """Yield the dotted keys of the values that were never read."""
-    for key, value in table.items():
-        if isinstance(value, Mapping) and value:
-            yield from unread(value, read, f"{prefix}{key}.")
-        elif prefix + key not in read:
-            yield prefix + key
-
-
-def _copied(value: Any) -> Any:
-    return [_copied(item) for item in value] if isinstance(value, list | tuple) else value
+def _copy_lists(value: Any) -> Any:
+    """Return a value with its lists and tuples copied to new lists."""
+    return [_copy_lists(item) for item in value] if isinstance(value, list | tuple) else value

@@ -1,4 +1,4 @@
-"""What the tasks `function` and `command` share: a training that is the user's own."""
+"""`OwnTask`: the common base of the tasks `function` and `command`, which train by the user's code."""
 
 from __future__ import annotations
 
@@ -18,26 +18,20 @@ from study.files import remove, write
 from study.hashing import digest, file_digest
 from study.ledger.store import HISTORY, PROFILE
 from study.metrics import Metric
+from study.nested import walk
 from study.records import DataInfo, Epoch, Profile
-from study.task import (
-    EXAMPLES,
-    TEST_PREDICTIONS,
-    Config,
-    Kind,
-    ReportError,
-    Run,
-    Select,
-    check_score,
-)
+from study.reported import ReportError, check_bounds, check_score
+from study.run import EXAMPLES, TEST_PREDICTIONS, Run, Select
+from study.task import Config, Kind
 from study.tasks.options import Options, metrics_of
 from study.tasks.own.references import Reference
 
 _log = logging.getLogger(__name__)
 
 DIGESTS = Path(".study") / "data" / "digests.json"
-"""Digests of data files, below the folder of study.toml."""
+"""The cache of data files' digests, below the folder of study.toml."""
 SETTLED_S = 2.0
-"""A file younger than this may still change within the resolution of its time."""
+"""The age below which a file's digest is not cached: it may change without a new modification time."""
 THREADS = (
     "OMP_NUM_THREADS",
     "MKL_NUM_THREADS",
@@ -49,7 +43,7 @@ LAST_LINES = 30
 
 
 class ProgramError(StudyError):
-    """A program of the user that did not do its work; `detail` is its last output."""
+    """Raised where a program of the user fails; `detail` is its last output."""
 
     def __init__(self, message: str, detail: str = "") -> None:
         super().__init__(message)
@@ -57,7 +51,7 @@ class ProgramError(StudyError):
 
 
 class OwnTask:
-    """What a user's own training has in common, function or command: metrics, data, code, attempts, tests."""
+    """A task whose training is the user's own: its metrics, data, code and options."""
 
     kinds: Mapping[str, Kind] = {}
     tables: Mapping[str, type] = {}
@@ -66,7 +60,7 @@ class OwnTask:
     has_profile = False
     preload: tuple[str, ...] = ()
     run_class: type[Run] = Run
-    """What a worker hands to `train` and `evaluate`."""
+    """The class of the run that `train` and `evaluate` get."""
 
     def __init__(self, options: Options) -> None:
         self.options = options
@@ -82,28 +76,28 @@ class OwnTask:
 
     @property
     def counts(self) -> Mapping[str, Any]:
-        """What the identity names of the task; an option at its default is left out."""
-        found = {
-            **self._named(),
+        """What the task adds to the identity; options at their defaults are left out."""
+        values = {
+            **self._identity(),
             "select": self.select if self.select != "last" else None,
             "env": dict(self.options.env) or None,
             "gpus": self.gpus if self.gpus > 1 else None,
             "cwd": self.options.cwd or None,
         }
-        return {key: value for key, value in found.items() if value is not None}
+        return {key: value for key, value in values.items() if value is not None}
 
-    def _named(self) -> Mapping[str, Any]:
-        """Return what says which training this is."""
+    def _identity(self) -> Mapping[str, Any]:
+        """Return the options that identify the training."""
         raise NotImplementedError
 
     @property
     def environment(self) -> Mapping[str, str]:
-        """Environment variables that a worker sets before it imports anything of the user."""
-        counted = {name: str(self.threads) for name in THREADS}
-        return {**counted, "CUBLAS_WORKSPACE_CONFIG": ":4096:8", **self.options.env}
+        """Environment variables that a worker sets before it imports the user's modules."""
+        threads = {name: str(self.threads) for name in THREADS}
+        return {**threads, "CUBLAS_WORKSPACE_CONFIG": ":4096:8", **self.options.env}
 
     def data(self, config: Config, progress: Callable[[int, int], None] | None = None) -> DataInfo:
-        """Return the digest of the declared data: the content of files, or the version that the user gives.
+        """Return the digest of the declared data: of the content of files, or of ``task.data_version``.
 
         Raises:
             InputError: A pattern that matches no file.
@@ -117,53 +111,55 @@ class OwnTask:
         if not self.options.data:
             return DataInfo("not tracked", "", folds=self.folds, chance=chance)
         root = self.options.root_folder
-        named = dict(matched(self.options.data, root, "task.data"))
-        digests = _digests(named, root / DIGESTS, progress)
-        size = sum(path.stat().st_size for path in named.values())
-        facts = {"Files": f"{len(named)}, {size / 1e6:.3g} MB"}
+        files = dict(matching_files(self.options.data, root, "task.data"))
+        digests = _file_digests(files, root / DIGESTS, progress)
+        size = sum(path.stat().st_size for path in files.values())
+        facts = {"Files": f"{len(files)}, {size / 1e6:.3g} MB"}
         return DataInfo("declared data", digest(digests), folds=self.folds, chance=chance, facts=facts)
 
     def profile(self, run: Run) -> Profile | None:
-        """Return nothing: a training measures its network itself, by `run.profile`."""
+        """Return None: the training profiles its network itself, by `run.profile`."""
         return None
 
     def listed_sources(self) -> tuple[Path, ...]:
-        """Return the files that ``task.sources`` names; InputError where a pattern matches none."""
-        return tuple(path for _, path in matched(self.options.sources, self.options.code, "task.sources"))
+        """Return the files that ``task.sources`` matches; raise InputError where a pattern matches none."""
+        return tuple(
+            path for _, path in matching_files(self.options.sources, self.options.code, "task.sources")
+        )
 
     def references(self) -> tuple[Reference, ...]:
         """Return every function of the user that the task names."""
         computes = (getattr(metric.compute, "reference", None) for metric in self.metrics.values())
-        found = [reference for reference in computes if reference is not None]
+        references = [reference for reference in computes if reference is not None]
         if isinstance(self.options.prepare, str):
-            found.append(Reference(self.options.prepare, "task.prepare", self.options.code, ()))
-        return tuple(found)
+            references.append(Reference(self.options.prepare, "task.prepare", self.options.code, ()))
+        return tuple(references)
 
     def check_keys(self, configs: Sequence[Config]) -> None:
-        """Raise InputError where ``task.epochs`` or a legacy key names nothing in any configuration of the study."""
-        keys = {key for config in configs for key in keys_of(config)}
-        wanted = {"task.epochs": self.epochs_key} if self.epochs_key not in ("", "epochs") else {}
-        for where, key in wanted.items():
-            if key not in keys:
-                raise InputError(f"{where}: no key {key!r} in the configuration.{nearest(key, keys)}")
+        """Raise InputError where ``task.epochs`` is a key that no configuration of the study has."""
+        if (key := self.epochs_key) in ("", "epochs"):
+            return
+        keys = {key for config in configs for key, _ in walk(config)}
+        if key not in keys:
+            raise InputError(f"task.epochs: no key {key!r} in the configuration.{nearest(key, keys)}")
 
     def prepare(self) -> None:
-        """Run what is declared to run once before the study, in a process of its own.
+        """Run ``task.prepare`` in a separate process.
 
         Raises:
-            ProgramError: It did not end well; the detail is its last output.
-            InputError: It cannot be found.
+            ProgramError: The program failed.
+            InputError: The program or function does not exist.
         """
         from study.tasks.own.processes import run_once
 
         if isinstance(self.options.prepare, str):
-            (reference,) = [found for found in self.references() if found.key == "task.prepare"]
+            (reference,) = [one for one in self.references() if one.key == "task.prepare"]
             reference.validate()
         if self.options.prepare:
-            run_once(self.preparation(), "task.prepare", self.options.folder, self.environment)
+            run_once(self.prepare_command(), "task.prepare", self.options.folder, self.environment)
 
-    def preparation(self) -> list[str]:
-        """Return the arguments of the program that prepares the study; none where there is nothing to prepare."""
+    def prepare_command(self) -> list[str]:
+        """Return the command of ``task.prepare``; an empty list where it is not set."""
         import sys
 
         given = self.options.prepare
@@ -181,69 +177,72 @@ class OwnTask:
 
 
 def begin_attempt(run: Run) -> None:
-    """Make a run's folder ready: go on from the checkpoint where that is asked for, else remove what was left.
+    """Prepare a run's folder: resume from the checkpoint where the task does, else remove files of earlier attempts.
 
     Raises:
-        Pruned: The epochs that are gone on from end the trial.
+        Pruned: The search stops the trial after the epochs of earlier attempts.
     """
     run.folder.mkdir(parents=True, exist_ok=True)
     for name in (TEST_PREDICTIONS, EXAMPLES, PROFILE):
         remove(run.folder / name)
     if run.resumes and run.checkpoint.exists():
-        history = _history(run.folder)
-        _log.info("going on from the checkpoint, after %d epochs of earlier attempts", len(history))
+        history = _read_history(run.folder)
+        _log.info("resuming from the checkpoint, after %d epochs of earlier attempts", len(history))
         run.resume(history, sum(epoch.seconds for epoch in history))
         return
     for path in (run.checkpoint, run.weights, run.folder / HISTORY):
         remove(path)
 
 
-def _history(folder: Path) -> tuple[Epoch, ...]:
+def _read_history(folder: Path) -> tuple[Epoch, ...]:
+    """Return the epochs of earlier attempts; none where their file is missing or malformed."""
     try:
         return tuple(Epoch(**entry) for entry in json.loads((folder / HISTORY).read_bytes()))
     except (FileNotFoundError, json.JSONDecodeError, TypeError):
         return ()
 
 
-def end_training(run: Run, evaluates: str, parameters: int | None = None) -> None:
-    """Note a training's result once it is complete.
+def end_training(run: Run, evaluate_key: str, has_evaluation: bool, parameters: int | None = None) -> None:
+    """Set the result of a training that has ended, unless it has one.
 
     Args:
         run: The run.
-        evaluates: The key of ``[task]`` that says who computes the test figures; where it ends in ``?``,
-            it is not given, and the training has to report them itself.
-        parameters: Trainable values of its network, where they are known.
+        evaluate_key: The key of ``[task]`` that names the evaluation.
+        has_evaluation: Whether that key is set; otherwise the training must report the test figures.
+        parameters: Trainable values of the network; None where unknown.
 
     Raises:
         ReportError: The primary metric, the test figures or the weights are missing.
     """
-    if run.outcome is not None:
+    if run.result is not None:
         return
     run.finish(parameters=parameters)
-    key, is_given = evaluates.removesuffix("?"), not evaluates.endswith("?")
-    if is_given and run.test_metrics is not None:
-        run.outcome = None
-        raise ReportError(
-            f"the training reported test figures, but {key} computes them. Report them in one of the two places."
-        )
-    if is_given and not run.weights.exists():
-        run.outcome = None
-        beside = sorted(path.name for path in run.folder.glob(f"{run.weights.name}*"))
-        hint = f" There is {beside[0]!r}: some functions add a suffix to the name." if beside else ""
-        raise ReportError(f"the training left nothing at {run.weights}, which {key} needs.{hint}")
-    if not is_given and run.test_metrics is None:
-        run.outcome = None
-        name = run.spec.metric_name
-        raise ReportError(
-            f"the training ended without test figures. Either give {key}, which runs on winners alone, or report "
-            f'them: run.test({name}=…) in a function, {{"test": {{"{name}": …}}}} as a line of a command.'
-        )
+    if problem := _test_problem(run, evaluate_key, has_evaluation):
+        run.result = None
+        raise ReportError(problem)
     if run.test_metrics is not None:
-        run.test_metrics = checked_test(run, run.test_metrics)
+        run.test_metrics = validated_test(run, run.test_metrics)
 
 
-def checked_test(run: Run, metrics: Mapping[str, float]) -> Mapping[str, float]:
-    """Return test figures that are complete, and agree with the examples or predictions that were kept.
+def _test_problem(run: Run, evaluate_key: str, has_evaluation: bool) -> str:
+    """Return the message for missing or doubled test figures, or missing weights; empty where all is well."""
+    if has_evaluation and run.test_metrics is not None:
+        return f"the training reported test figures, but {evaluate_key} computes them too. Remove one of the two."
+    if has_evaluation and not run.weights.exists():
+        similar = sorted(path.name for path in run.folder.glob(f"{run.weights.name}*"))
+        hint = f" There is {similar[0]!r}: some functions add a suffix to the name." if similar else ""
+        return f"the training saved nothing at {run.weights}, which {evaluate_key} needs.{hint}"
+    if not has_evaluation and run.test_metrics is None:
+        name = run.spec.metric_name
+        return (
+            f"the training ended without test figures. Either set {evaluate_key}, which runs on winners alone, or "
+            f'report them: run.test({name}=…) in a function, {{"test": {{"{name}": …}}}} as a line of a command.'
+        )
+    return ""
+
+
+def validated_test(run: Run, metrics: Mapping[str, float]) -> Mapping[str, float]:
+    """Return test figures that are complete and agree with the run's stored examples or predictions.
 
     Raises:
         ReportError: The primary metric is missing, a value is no finite number, or the figures disagree.
@@ -254,19 +253,19 @@ def checked_test(run: Run, metrics: Mapping[str, float]) -> Mapping[str, float]:
             f"the test reported {sorted(metrics)}, but not the primary metric {name!r}.{nearest(name, metrics)}"
         )
     for key, value in metrics.items():
-        run.check_bounds(f"the test reported {key} = {value!r}", key, value)
+        check_bounds(f"the test reported {key} = {value!r}", value, run.metrics.get(key))
     values = {key: float(value) for key, value in metrics.items()}
-    if (kept := run.folder / TEST_PREDICTIONS).is_file():
+    if (path := run.folder / TEST_PREDICTIONS).is_file():
         from study.ledger.predictions import load
 
-        predictions = load(kept)
+        predictions = load(path)
         for metric in run.metrics.values():
             if metric.name in values:
                 check_score(metric, values[metric.name], predictions.labels, predictions.logits)
-    if (kept := run.folder / EXAMPLES).is_file():
+    if (path := run.folder / EXAMPLES).is_file():
         import numpy as np
 
-        with np.load(kept) as stored:
+        with np.load(path) as stored:
             mean = float(np.mean(stored["values"]))
         if not math.isclose(mean, values[name], rel_tol=1e-6, abs_tol=1e-6):
             raise ReportError(
@@ -275,64 +274,50 @@ def checked_test(run: Run, metrics: Mapping[str, float]) -> Mapping[str, float]:
     return values
 
 
-def items_of(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the dotted keys of nested tables with their values, those of tables themselves included."""
-    for key, value in config.items():
-        yield prefix + key, value
-        if isinstance(value, Mapping):
-            yield from items_of(value, f"{prefix}{key}.")
-
-
-def keys_of(config: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the dotted keys of nested tables, those of tables themselves included."""
-    return (key for key, _ in items_of(config))
-
-
-def plain(value: Any) -> Any:
-    """Return a configuration as dicts and lists of its own, which a training may change."""
+def deep_copy(value: Any) -> Any:
+    """Return a configuration as new dicts and lists, which a training may change."""
     if isinstance(value, Mapping):
-        return {key: plain(below) for key, below in value.items()}
-    return [plain(below) for below in value] if isinstance(value, list | tuple) else value
+        return {key: deep_copy(item) for key, item in value.items()}
+    return [deep_copy(item) for item in value] if isinstance(value, list | tuple) else value
 
 
-def matched(patterns: Iterable[str], root: Path, key: str) -> Iterator[tuple[str, Path]]:
-    """Yield the files that patterns match, a folder standing for all below it, by a name free of this machine."""
-    found: dict[str, Path] = {}
+def matching_files(patterns: Iterable[str], root: Path, key: str) -> Iterator[tuple[str, Path]]:
+    """Yield the files that patterns match, by a name that is the same on every machine; a folder matches its files."""
+    by_name: dict[str, Path] = {}
     for pattern in patterns:
         parts = Path(pattern).parts
-        fixed = Path(*parts[: _first_magic(parts)]) if Path(pattern).is_absolute() else root
+        fixed = Path(*parts[: _first_wildcard(parts)]) if Path(pattern).is_absolute() else root
         matches = sorted(glob.glob(str(root / pattern), recursive=True))  # noqa: PTH207 - absolute ones too
-        below = [path for match in matches for path in (Path(match), *sorted(Path(match).rglob("*")))]
-        files = [path for path in below if path.is_file()]
+        paths = [path for match in matches for path in (Path(match), *sorted(Path(match).rglob("*")))]
+        files = [path for path in paths if path.is_file()]
         if not files:
             raise InputError(f"{key}: {pattern!r} matches no file. It is relative to {root}.")
-        found |= {os.path.relpath(path, fixed.parent if fixed.is_file() else fixed): path for path in files}
-    yield from sorted(found.items())
+        by_name |= {os.path.relpath(path, fixed.parent if fixed.is_file() else fixed): path for path in files}
+    yield from sorted(by_name.items())
 
 
-def _first_magic(parts: Sequence[str]) -> int:
-    return next((place for place, part in enumerate(parts) if glob.has_magic(part)), len(parts))
+def _first_wildcard(parts: Sequence[str]) -> int:
+    return next((index for index, part in enumerate(parts) if glob.has_magic(part)), len(parts))
 
 
-def _digests(
-    named: Mapping[str, Path], cache: Path, progress: Callable[[int, int], None] | None
+def _file_digests(
+    files: Mapping[str, Path], cache: Path, progress: Callable[[int, int], None] | None
 ) -> dict[str, str]:
-    """Return the digest of each file's content by its name; unchanged files are not read again."""
-    known: dict[str, list[Any]] = {}
+    """Return the digest of each file's content by its name; those of unchanged files come from the cache."""
+    cached: dict[str, list[Any]] = {}
     with suppress(OSError, json.JSONDecodeError):
-        known = json.loads(cache.read_bytes())
-    found, fresh = {}, {}
-    for number, (name, path) in enumerate(named.items(), start=1):
+        cached = json.loads(cache.read_bytes())
+    digests, settled = {}, {}
+    for number, (name, path) in enumerate(files.items(), start=1):
         status = path.stat()
         stamp = [status.st_size, status.st_mtime_ns]
-        entry = known.get(str(path))
-        content = entry[2] if entry and entry[:2] == stamp else file_digest(path)
-        found[name] = content
+        entry = cached.get(str(path))
+        digests[name] = entry[2] if entry and entry[:2] == stamp else file_digest(path)
         if time.time() - status.st_mtime > SETTLED_S:
-            fresh[str(path)] = [*stamp, content]
+            settled[str(path)] = [*stamp, digests[name]]
         if progress is not None:
-            progress(number, len(named))
-    if any(known.get(path) != entry for path, entry in fresh.items()):
-        with suppress(OSError):  # the cache saves time and nothing else
-            write(cache, json.dumps(known | fresh))
-    return found
+            progress(number, len(files))
+    if any(cached.get(path) != entry for path, entry in settled.items()):
+        with suppress(OSError):  # the cache only saves time
+            write(cache, json.dumps(cached | settled))
+    return digests

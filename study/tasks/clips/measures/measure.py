@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from study.config.registry import Registry
 from study.records import Measurement
-from study.task import Run
+from study.run import Run
 from study.tasks.clips.data.contract import Clips
 from study.tasks.clips.measures.contract import Observed
 from study.tasks.clips.nets.contract import Details

@@ -11,7 +11,7 @@ from torch import nn
 
 from study.config.registry import Registry
 from study.errors import StudyError
-from study.task import Run
+from study.run import Run
 from study.tasks.clips.data.contract import Dataset
 from study.tasks.clips.nets.ifdd.network import build_network
 from study.tasks.clips.training.batches import predict

@@ -15,7 +15,7 @@ from study.errors import StudyError
 from study.ledger.predictions import Predictions
 from study.metrics import Metric
 from study.records import Breakdown
-from study.task import Run
+from study.run import Run
 from study.tasks.clips.metrics import recalls
 
 REPORTED = ("war", "uar")

@@ -14,7 +14,7 @@ from study.config.registry import Registry
 from study.files import write
 from study.metrics import Metric
 from study.records import Epoch, RunSpec
-from study.task import VALIDATION_PREDICTIONS, Run
+from study.run import VALIDATION_PREDICTIONS, Run
 from study.tasks.clips.data.contract import Clips, Dataset
 from study.tasks.clips.training import checkpoint
 from study.tasks.clips.training.batches import predict

@@ -1,7 +1,7 @@
-"""Components as their source declares them, read without importing their modules.
+"""Read components from the source of their modules, without importing them.
 
-Annotations of a builder's keyword-only parameters are evaluated in a scope that knows the words in `VOCABULARY`,
-names assigned in the module, names imported from other modules, and dataclasses, whose fields become parameters.
+Annotations of a builder's keyword-only parameters may use the names in `ANNOTATION_NAMES`, names that the module
+assigns or imports, and dataclasses, whose fields become parameters.
 """
 
 from __future__ import annotations
@@ -12,32 +12,32 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, get_origin, get_type_hints
 
-from study.config.parameters import VOCABULARY, Parameter, validated
-from study.config.scopes import Dataclass, Scope, Unresolved, scope_of
+from study.config.components.parameters import ANNOTATION_NAMES, Parameter, validated
+from study.config.components.scopes import Dataclass, Scope, Unresolved, scope_of
 from study.errors import InputError, nearest, quoted
 from study.metrics import Metric
 
 ATTRIBUTES: Mapping[str, Mapping[str, Any]] = {
     "metric": {key: hint for key, hint in get_type_hints(Metric).items() if key not in ("name", "compute")}
 }
-"""What a component's decorator may say beside the kind, by kind, with the type of each value."""
+"""Attributes that a component's decorator may have besides the kind: by kind, with the type of each value."""
 
 
 @dataclass(frozen=True)
 class Group:
-    """A parameter of a builder that is a dataclass: built from parameters that carry its fields' names."""
+    """A parameter of a builder that is a dataclass; its fields are parameters of the component."""
 
     name: str
     """The name of the builder's parameter."""
     module: str
-    """Where the dataclass lies."""
+    """The module of the dataclass."""
     dataclass: str
     fields: tuple[str, ...]
     groups: tuple[Group, ...] = ()
     """Fields that are dataclasses themselves."""
 
     def __iter__(self) -> Iterator[str]:
-        """Return every field's name, those of the groups inside included."""
+        """Yield every field's name, those of nested groups included."""
         yield from self.fields
         for group in self.groups:
             yield from group
@@ -45,7 +45,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Component:
-    """A registered part: where its builder lies and which parameters it has."""
+    """A component: the module and name of its builder, and its parameters."""
 
     kind: str
     name: str
@@ -54,7 +54,7 @@ class Component:
     help: str
     parameters: Mapping[str, Parameter]
     attributes: Mapping[str, Any] = field(default_factory=dict)
-    """What its decorator says beside the kind."""
+    """Attributes that the decorator sets besides the kind."""
     context: tuple[str, ...] = ()
     """Names of the builder's positional parameters."""
     groups: tuple[Group, ...] = ()
@@ -66,7 +66,7 @@ def declarations(module: str) -> tuple[Component, ...]:
     """Return the components that a module's source declares, without importing the module.
 
     Raises:
-        InputError: A declaration that cannot be read: file and line are named.
+        InputError: A malformed declaration; the message names file and line.
     """
     scope = scope_of(module)
     if scope is None:
@@ -81,7 +81,7 @@ class _Reader:
     scope: Scope
 
     def components(self) -> Iterator[Component]:
-        """Yield what the module declares."""
+        """Yield the components that the module declares."""
         for node in self.scope.tree.body:
             if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
                 continue
@@ -95,7 +95,7 @@ class _Reader:
             raise InputError(
                 f"{where}: @component marks a function; write one that returns the object it builds."
             )
-        kind, attributes = self._decorated(decorator, where)
+        kind, attributes = self._kind_and_attributes(decorator, where)
         what = f"{where}: the {kind} {node.name!r}"
         doc = ast.get_docstring(node)
         if not doc:
@@ -105,11 +105,11 @@ class _Reader:
         parameters: dict[str, Parameter] = {}
         groups: list[Group] = []
         for arg, default in zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True):
-            found, group = self.parameter(arg.arg, arg.annotation, default, where)
+            declared, group = self.parameter(arg.arg, arg.annotation, default, where)
             groups += [group] if group else []
-            if twice := sorted(set(found) & set(parameters)):
+            if twice := sorted(set(declared) & set(parameters)):
                 raise InputError(f"{where}: parameter {twice[0]!r} is declared twice.")
-            parameters |= found
+            parameters |= declared
         context = tuple(arg.arg for arg in (*node.args.posonlyargs, *node.args.args))
         _check_label(attributes.get("label"), parameters, where)
         return Component(
@@ -125,18 +125,18 @@ class _Reader:
             where=where,
         )
 
-    def _decorated(self, decorator: ast.expr, where: str) -> tuple[str, dict[str, Any]]:
-        """Return the kind and the attributes that a decorator names."""
-        given: dict[str, ast.expr] = {}
+    def _kind_and_attributes(self, decorator: ast.expr, where: str) -> tuple[str, dict[str, Any]]:
+        """Return the kind and the attributes that a decorator sets."""
+        arguments: dict[str, ast.expr] = {}
         if isinstance(decorator, ast.Call):
-            given = {word.arg: word.value for word in decorator.keywords if word.arg}
-            given |= {"kind": decorator.args[0]} if decorator.args else {}
-        kind = given.pop("kind", None)
+            arguments = {keyword.arg: keyword.value for keyword in decorator.keywords if keyword.arg}
+            arguments |= {"kind": decorator.args[0]} if decorator.args else {}
+        kind = arguments.pop("kind", None)
         if not isinstance(kind, ast.Constant) or not isinstance(kind.value, str):
             raise InputError(f'{where}: @component must name a kind in quotes, such as @component("metric").')
         known = ATTRIBUTES.get(kind.value, {})
         attributes: dict[str, Any] = {}
-        for key, node in given.items():
+        for key, node in arguments.items():
             if key not in known:
                 allowed = f" Allowed: {quoted(known)}." if known else ""
                 raise InputError(
@@ -152,7 +152,7 @@ class _Reader:
     def parameter(
         self, name: str, annotation: ast.expr | None, default: ast.expr | None, where: str
     ) -> tuple[dict[str, Parameter], Group | None]:
-        """Return the parameters that one declaration stands for, and the group where it is a dataclass."""
+        """Return the parameters that one argument declares, and the group where it is a dataclass."""
         what = f"{where}: parameter {name!r}"
         if annotation is None:
             raise InputError(
@@ -162,12 +162,12 @@ class _Reader:
             kind = self.scope.evaluate(annotation)
         except Unresolved as error:
             raise InputError(
-                f"{what}: {error}; an annotation may use only {quoted(VOCABULARY)}, names of such annotations "
+                f"{what}: {error}; an annotation may use only {quoted(ANNOTATION_NAMES)}, names of such annotations "
                 "that the module assigns or imports, and dataclasses of such fields."
             ) from None
         if isinstance(kind, Dataclass):
             return self._group(name, kind, default, where)
-        if get_origin(kind) is not Annotated or not (texts := _texts(kind)):
+        if get_origin(kind) is not Annotated or not (texts := _help_texts(kind)):
             raise InputError(f"{what} needs one line of help: Annotated[type, 'what it does'].")
         try:
             value = None if default is None else self.scope.evaluate(default)
@@ -182,14 +182,14 @@ class _Reader:
         return {name: parameter}, None
 
     def _group(
-        self, name: str, found: Dataclass, default: ast.expr | None, where: str
+        self, name: str, group: Dataclass, default: ast.expr | None, where: str
     ) -> tuple[dict[str, Parameter], Group]:
         """Return a dataclass's fields as parameters; a default ``Group(field=value)`` changes fields' defaults."""
-        parameters, own, groups = _Reader(found.scope).members(found.node, f"{where}: parameter {name!r}")
-        for key, node in self._changed(name, found, default, where).items():
+        parameters, own, groups = _Reader(group.scope).members(group.node, f"{where}: parameter {name!r}")
+        for key, node in self._changed_defaults(name, group, default, where).items():
             if key not in parameters:
                 raise InputError(
-                    f"{where}: parameter {name!r}: {found.node.name} has no field {key!r}.{nearest(key, parameters)}"
+                    f"{where}: parameter {name!r}: {group.node.name} has no field {key!r}.{nearest(key, parameters)}"
                 )
             try:
                 value = self.scope.evaluate(node)
@@ -197,12 +197,12 @@ class _Reader:
                 raise InputError(f"{where}: parameter {name!r}: {key} must be a literal.") from None
             value = parameters[key].validated(value, f"{where}: parameter {name!r}: {key}")
             parameters[key] = replace(parameters[key], required=False, default=value)
-        return parameters, Group(name, found.scope.module, found.node.name, own, groups)
+        return parameters, Group(name, group.scope.module, group.node.name, own, groups)
 
     def members(
         self, node: ast.ClassDef, what: str
     ) -> tuple[dict[str, Parameter], tuple[str, ...], tuple[Group, ...]]:
-        """Return all parameters of a dataclass, the names of its plain fields, and the groups among them."""
+        """Return all parameters of a dataclass, the names of its simple fields, and its nested groups."""
         pending = f"class {node.name}"
         if pending in self.scope.pending:
             raise InputError(f"{what}: {node.name} is a field of itself.")
@@ -212,38 +212,42 @@ class _Reader:
             own: list[str] = []
             groups: list[Group] = []
             for scope, name, annotation, value in self.scope.fields(node):
-                below, group = _Reader(scope).parameter(
+                declared, group = _Reader(scope).parameter(
                     name, annotation, value, f"{scope.path}:{annotation.lineno}"
                 )
                 if group:
                     groups.append(group)
                 else:
                     own.append(name)
-                if twice := sorted(set(below) & set(parameters)):
+                if twice := sorted(set(declared) & set(parameters)):
                     raise InputError(f"{what}: {node.name} declares {twice[0]!r} twice.")
-                parameters |= below
+                parameters |= declared
             return parameters, tuple(own), tuple(groups)
         finally:
             self.scope.pending.discard(pending)
 
-    def _changed(
-        self, name: str, found: Dataclass, default: ast.expr | None, where: str
+    def _changed_defaults(
+        self, name: str, group: Dataclass, default: ast.expr | None, where: str
     ) -> dict[str, ast.expr]:
+        """Return the fields that a parameter's default ``Group(field=value)`` sets."""
         if default is None:
             return {}
-        with_names = isinstance(default, ast.Call) and not default.args
         try:
-            if with_names and self.scope.evaluate(default.func) == found:  # type: ignore[attr-defined]
-                return {word.arg or "**": word.value for word in default.keywords}  # type: ignore[attr-defined]
+            if (
+                isinstance(default, ast.Call)
+                and not default.args
+                and self.scope.evaluate(default.func) == group
+            ):
+                return {keyword.arg or "**": keyword.value for keyword in default.keywords}
         except Unresolved:
             pass
         raise InputError(
-            f"{where}: parameter {name!r}: the default must be {found.node.name}(…) with fields by name."
+            f"{where}: parameter {name!r}: the default must be {group.node.name}(…) with fields by name."
         )
 
 
-def _texts(annotation: Any) -> list[str]:
-    return [mark for mark in annotation.__metadata__ if isinstance(mark, str)]
+def _help_texts(annotation: Any) -> list[str]:
+    return [item for item in annotation.__metadata__ if isinstance(item, str)]
 
 
 def _check_label(label: str | None, parameters: Iterable[str], where: str) -> None:

@@ -1,4 +1,4 @@
-"""Names of modules resolved from their source: what an annotation or a literal means, without importing anything."""
+"""Evaluate annotations and literals from a module's source, without importing anything."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from study.config.parameters import MARKS, VOCABULARY
+from study.config.components.parameters import ANNOTATION_NAMES, MARKERS
 from study.errors import InputError, nearest
 from study.hashing import module_path
 
@@ -18,18 +18,18 @@ _CLOSED = (
     "typing_extensions",
     "annotated_types",
     "study.config.registry",
-    "study.config.parameters",
+    "study.config.components.parameters",
 )
-"""Modules whose names are words of the vocabulary or nothing."""
+"""Modules of which only the names in `ANNOTATION_NAMES` can be evaluated."""
 
 
 class Unresolved(Exception):  # noqa: N818 - becomes an InputError that names the parameter
-    """Why an expression has no value that can be known without running code."""
+    """Raised for an expression whose value is unknown without running code; the message is the reason."""
 
 
 @dataclass(frozen=True)
 class Dataclass:
-    """A dataclass as an annotation."""
+    """A dataclass that an annotation names."""
 
     scope: Scope
     node: ast.ClassDef
@@ -37,13 +37,15 @@ class Dataclass:
 
 @dataclass(frozen=True)
 class _Imported:
+    """A name that a module imports."""
+
     module: str
     name: str | None
     """None for the module itself."""
 
 
 class Scope:
-    """The names that a module's top level defines.
+    """The names that a module defines at its top level.
 
     Raises:
         InputError: The file is not valid Python.
@@ -59,6 +61,7 @@ class Scope:
             raise InputError(f"{path}: not valid Python: {error}.") from None
         self.names: dict[str, ast.expr | ast.ClassDef | _Imported] = dict(self._defined(self.tree.body))
         self.pending: set[str] = set()
+        """Names that are being evaluated, to detect cycles."""
 
     def _defined(self, body: Iterable[ast.stmt]) -> Iterator[tuple[str, Any]]:
         for node in body:
@@ -81,6 +84,7 @@ class Scope:
                     yield from self._defined(node.body)
 
     def _base(self, node: ast.ImportFrom) -> str:
+        """Return the absolute name of the module that a statement imports from."""
         if not node.level:
             return node.module or ""
         package = self.module.split(".")
@@ -88,26 +92,26 @@ class Scope:
         return ".".join([*package[:above], *([node.module] if node.module else [])])
 
     def fields(self, node: ast.ClassDef) -> Iterator[tuple[Scope, str, ast.expr, ast.expr | None]]:
-        """Yield the fields of a dataclass, inherited ones first: where, name, annotation, default."""
-        found: dict[str, tuple[Scope, str, ast.expr, ast.expr | None]] = {}
+        """Yield the fields of a dataclass, inherited ones first: scope, name, annotation, default."""
+        fields: dict[str, tuple[Scope, str, ast.expr, ast.expr | None]] = {}
         for base in node.bases:
             try:
                 inherited = self.evaluate(base)
             except Unresolved:
                 continue
             if isinstance(inherited, Dataclass):
-                found |= {entry[1]: entry for entry in inherited.scope.fields(inherited.node)}
-        for line in node.body:
-            if isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name):
-                name = line.target.id
-                found[name] = (self, name, line.annotation, _field_default(line.value))
-        yield from found.values()
+                fields |= {entry[1]: entry for entry in inherited.scope.fields(inherited.node)}
+        for statement in node.body:
+            if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
+                name = statement.target.id
+                fields[name] = (self, name, statement.annotation, _field_default(statement.value))
+        yield from fields.values()
 
     def evaluate(self, node: ast.expr) -> Any:
         """Return the value of an annotation or a literal.
 
         Raises:
-            Unresolved: It is something else.
+            Unresolved: The value is unknown without running code.
         """
         match node:
             case ast.Constant(value=value):
@@ -115,9 +119,9 @@ class Scope:
             case ast.Name(id=name):
                 return self.lookup(name)
             case ast.Attribute(value=ast.Name(id=name), attr=attribute):
-                place = self.names.get(name)
-                if isinstance(place, _Imported):
-                    full = place.module if place.name is None else f"{place.module}.{place.name}"
+                imported = self.names.get(name)
+                if isinstance(imported, _Imported):
+                    full = imported.module if imported.name is None else f"{imported.module}.{imported.name}"
                     return _lookup(_Imported(full, attribute))
             case ast.Tuple(elts=items):
                 return tuple(map(self.evaluate, items))
@@ -134,33 +138,33 @@ class Scope:
                 if isinstance(value, int | float):
                     return -value
             case ast.BinOp(left=left, op=ast.BitOr(), right=right):
-                return _applied(lambda a, b: a | b, self.evaluate(left), self.evaluate(right), node)
+                return _apply(lambda a, b: a | b, self.evaluate(left), self.evaluate(right), node)
             case ast.Subscript(value=base, slice=index):
-                return _applied(lambda a, b: a[b], self.evaluate(base), self.evaluate(index), node)
+                return _apply(lambda a, b: a[b], self.evaluate(base), self.evaluate(index), node)
             case ast.Call(func=func, args=args, keywords=keywords):
                 called = self.evaluate(func)
-                if called in MARKS.values():
+                if called in MARKERS.values():
                     values = [self.evaluate(arg) for arg in args]
-                    named = {word.arg or "": self.evaluate(word.value) for word in keywords}
-                    return _applied(lambda a, b: called(*a, **b), values, named, node)
+                    named = {keyword.arg or "": self.evaluate(keyword.value) for keyword in keywords}
+                    return _apply(lambda a, b: called(*a, **b), values, named, node)
         raise Unresolved(f"{ast.unparse(node)!r} cannot be evaluated")
 
     def lookup(self, name: str) -> Any:
-        """Return what a name of the module stands for."""
-        found = self.names.get(name)
-        if found is None:
-            if name in VOCABULARY:
-                return VOCABULARY[name]
+        """Return the value of a name of the module; raise Unresolved where it is unknown."""
+        definition = self.names.get(name)
+        if definition is None:
+            if name in ANNOTATION_NAMES:
+                return ANNOTATION_NAMES[name]
             raise Unresolved(f"{name!r} is not defined in {self.path}.{nearest(name, self.names)}")
         if name in self.pending:
             raise Unresolved(f"{name!r} of {self.path} is defined by itself")
         self.pending.add(name)
         try:
-            if isinstance(found, _Imported):
-                return _lookup(found)
-            if isinstance(found, ast.ClassDef):
-                return self._dataclass(found)
-            return self.evaluate(found)
+            if isinstance(definition, _Imported):
+                return _lookup(definition)
+            if isinstance(definition, ast.ClassDef):
+                return self._dataclass(definition)
+            return self.evaluate(definition)
         finally:
             self.pending.discard(name)
 
@@ -172,24 +176,25 @@ class Scope:
         raise Unresolved(f"{node.name!r} of {self.path} is no dataclass")
 
 
-def _lookup(found: _Imported) -> Any:
-    module, name = found.module, found.name
+def _lookup(imported: _Imported) -> Any:
+    """Return the value of an imported name; raise Unresolved where it is unknown."""
+    module, name = imported.module, imported.name
     if name is None:
         raise Unresolved(f"{module!r} is a module")
     if module in _CLOSED:
-        if name in VOCABULARY:
-            return VOCABULARY[name]
+        if name in ANNOTATION_NAMES:
+            return ANNOTATION_NAMES[name]
         raise Unresolved(f"{name!r} of {module} is no annotation of a parameter")
     scope = scope_of(module)
     if scope is None:
         raise Unresolved(f"{name!r} is imported from {module!r}, whose source cannot be found")
-    if name not in scope.names and name in VOCABULARY:
-        return VOCABULARY[name]
+    if name not in scope.names and name in ANNOTATION_NAMES:
+        return ANNOTATION_NAMES[name]
     return scope.lookup(name)
 
 
 def scope_of(module: str) -> Scope | None:
-    """Return the scope of a module, None where it has no source file; kept until the file changes."""
+    """Return the scope of a module; None where it has no source file. It is cached until the file changes."""
     path = module_path(module)
     if path is None:
         return None
@@ -202,7 +207,8 @@ def _parsed(module: str, path: Path, state: tuple[int, int]) -> Scope:
     return Scope(module, path)
 
 
-def _applied(operation: Any, left: Any, right: Any, node: ast.expr) -> Any:
+def _apply(operation: Any, left: Any, right: Any, node: ast.expr) -> Any:
+    """Return the result of an operation; raise Unresolved where it fails."""
     try:
         return operation(left, right)
     except Exception as error:
@@ -212,11 +218,11 @@ def _applied(operation: Any, left: Any, right: Any, node: ast.expr) -> Any:
 def _field_default(node: ast.expr | None) -> ast.expr | None:
     """Return the default inside ``field(default=…)`` or ``field(default_factory=lambda: …)``, else the node."""
     if isinstance(node, ast.Call) and getattr(node.func, "id", getattr(node.func, "attr", "")) == "field":
-        given = {word.arg: word.value for word in node.keywords}
-        factory = given.get("default_factory")
+        arguments = {keyword.arg: keyword.value for keyword in node.keywords}
+        factory = arguments.get("default_factory")
         if isinstance(factory, ast.Lambda):
             return factory.body
         if isinstance(factory, ast.Name) and factory.id in ("list", "dict"):
             return ast.List(elts=[]) if factory.id == "list" else ast.Dict(keys=[], values=[])
-        return given.get("default", factory)
+        return arguments.get("default", factory)
     return node

@@ -1,9 +1,8 @@
-"""Parameters of components: the words that annotations use, and the check of a value against one."""
+"""Parameters of components: the markers that annotations use, and the check of a value against an annotation."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
@@ -11,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 from annotated_types import Ge, GroupedMetadata, Le
 from pydantic import TypeAdapter
 
-from study.errors import InputError, nearest
+from study.errors import InputError, nearest, quoted
 
 
 @dataclass(frozen=True)
 class Range(GroupedMetadata):
-    """The least and greatest value that a number may have, both allowed; None where there is no bound."""
+    """Bounds of a number, both inclusive; None where there is no bound."""
 
     low: float | None = None
     high: float | None = None
@@ -30,48 +29,48 @@ class Range(GroupedMetadata):
 
 @dataclass(frozen=True)
 class LocalPath:
-    """Marks a parameter that says where something lies on this machine: it changes no number, so no identity."""
+    """Marks a parameter that is a path on this machine: it changes no number and is left out of identities."""
 
 
 @dataclass(frozen=True)
 class File:
-    """Marks a parameter that names a file: its content counts towards a run's identity, its place does not.
+    """Marks a parameter that names a file: its content counts in a run's identity, its path does not.
 
-    The parameter's default is a word for no file.
+    The default of the parameter means no file.
     """
 
 
 @dataclass(frozen=True)
 class Legacy:
-    """Marks a parameter that was added later: at this value all is as before, so no identity names it."""
+    """Marks a parameter that was added later: at this value, runs are as before and the identity leaves it out."""
 
     value: bool | int | float | str
 
 
 @dataclass(frozen=True)
 class Internal:
-    """Marks a parameter that the harness sets: a study cannot name it, and nothing lists it."""
+    """Marks a parameter that the harness sets: a study cannot set it, and listings leave it out."""
 
 
 if TYPE_CHECKING:
-    Part = Any  # declared with a name, built with a table
+    Part = Any  # its default is a name, its value a table
 else:
 
     class Part:
-        """Marks a parameter as a component of the kind that the parameter is named after."""
+        """Marks a parameter as a component of the kind that has the parameter's name."""
 
 
-MARKS: dict[str, Any] = {
+MARKERS: dict[str, Any] = {
     "Range": Range,
     "LocalPath": LocalPath,
     "File": File,
     "Legacy": Legacy,
     "Internal": Internal,
 }
-VOCABULARY: dict[str, Any] = {
+ANNOTATION_NAMES: dict[str, Any] = {
     "Annotated": Annotated,
     "Literal": Literal,
-    **MARKS,
+    **MARKERS,
     "Part": Part,
     "bool": bool,
     "int": int,
@@ -80,7 +79,7 @@ VOCABULARY: dict[str, Any] = {
     "list": list,
     "dict": dict,
 }
-"""What annotations are made of; ``None`` too."""
+"""Names that annotations of parameters may use, besides ``None``."""
 
 
 @dataclass(frozen=True)
@@ -95,50 +94,53 @@ class Parameter:
 
     @property
     def is_part(self) -> bool:
-        """Whether the parameter names another component, of the kind that it is called after."""
+        """Whether the parameter is another component, of the kind that has the parameter's name."""
         return get_args(self.annotation)[0] is Part
 
     @property
     def is_local_path(self) -> bool:
-        """Whether the parameter is a place on this machine and so left out of a run's identity."""
-        return any(isinstance(mark, LocalPath) for mark in get_args(self.annotation)[1:])
+        """Whether the parameter is a path on this machine and left out of a run's identity."""
+        return self._has_marker(LocalPath)
 
     @property
     def is_file(self) -> bool:
         """Whether the parameter names a file whose content counts."""
-        return any(isinstance(mark, File) for mark in get_args(self.annotation)[1:])
+        return self._has_marker(File)
 
     @property
     def is_internal(self) -> bool:
         """Whether the harness sets the parameter."""
-        return any(isinstance(mark, Internal) for mark in get_args(self.annotation)[1:])
+        return self._has_marker(Internal)
+
+    def _has_marker(self, marker: type) -> bool:
+        return any(isinstance(item, marker) for item in get_args(self.annotation)[1:])
 
     @property
     def legacy_default(self) -> Any:
-        """The value at which a parameter that was added later is left out of a run's identity; None for none."""
+        """The value at which a later-added parameter is left out of a run's identity; None for other parameters."""
         return legacy_default(self.annotation)
 
     def allowed(self) -> str:
-        """Return in words what values are allowed."""
+        """Return a description of the allowed values."""
         return describe(self.annotation)
 
     def validated(self, value: Any, where: str) -> Any:
-        """Return `value` as the declared type, or raise InputError."""
+        """Return `value` as the declared type; raise InputError where it is not allowed."""
         return validated(self.annotation, value, where)
 
 
 def legacy_default(annotation: Any) -> Any:
-    """Return the value of the annotation's `Legacy` mark, None where there is none."""
-    return next((mark.value for mark in get_args(annotation)[1:] if isinstance(mark, Legacy)), None)
+    """Return the value of the annotation's `Legacy` marker; None where there is none."""
+    return next((item.value for item in get_args(annotation)[1:] if isinstance(item, Legacy)), None)
 
 
 def validated(annotation: Any, value: Any, where: str) -> Any:
-    """Return `value` as `annotation`'s type; InputError says what is allowed where it does not fit."""
+    """Return `value` as `annotation`'s type; raise InputError, with the allowed values, where it is not allowed."""
     try:
         if isinstance(value, float) and not math.isfinite(value):
             raise ValueError
         return _adapter(annotation).validate_python(value, strict=True)
-    except ValueError:  # pydantic's errors are of this kind
+    except ValueError:  # the base class of pydantic's errors
         choices = [str(choice) for choice in _choices(annotation)]
         near = nearest(value, choices) if isinstance(value, str) else ""
         raise InputError(f"{where}: must be {describe(annotation)}. Got {value!r} instead.{near}") from None
@@ -156,20 +158,20 @@ def _choices(annotation: Any) -> tuple[Any, ...]:
 
 
 def describe(annotation: Any) -> str:
-    """Return in words what values `annotation` allows."""
-    marks: tuple[Any, ...] = ()
+    """Return a description of the values that `annotation` allows."""
+    markers: tuple[Any, ...] = ()
     if get_origin(annotation) is Annotated:
-        annotation, *rest = get_args(annotation)
-        marks = tuple(rest)
+        annotation, *extras = get_args(annotation)
+        markers = tuple(extras)
     if get_origin(annotation) is Literal:
-        return _values(get_args(annotation))
+        return quoted(get_args(annotation))
     if get_origin(annotation) is list:
         return f"a list, each entry {describe(get_args(annotation)[0])}"
     if get_origin(annotation) is dict:
         return "a table"
     if args := get_args(annotation):  # a union
         return " or ".join(describe(arg) for arg in args)
-    words = {
+    descriptions = {
         bool: "true or false",
         int: "an integer",
         float: "a number",
@@ -179,21 +181,14 @@ def describe(annotation: Any) -> str:
         type(None): "none",
         Part: "a part",
     }
-    text = words.get(annotation, getattr(annotation, "__name__", str(annotation)))
-    for mark in marks:
-        if isinstance(mark, Range):
-            text += _bounds(mark)
-    return text
+    text = descriptions.get(annotation, getattr(annotation, "__name__", str(annotation)))
+    return text + "".join(_bounds(marker) for marker in markers if isinstance(marker, Range))
 
 
-def _values(values: Iterable[Any]) -> str:
-    texts = [repr(value) for value in values]
-    return texts[0] if len(texts) == 1 else ", ".join(texts[:-1]) + " or " + texts[-1]
-
-
-def _bounds(limits: Range) -> str:
-    if limits.low is not None and limits.high is not None:
-        return f" from {limits.low:g} to {limits.high:g}"
-    if limits.low is not None:
-        return f" of at least {limits.low:g}"
-    return f" of at most {limits.high:g}" if limits.high is not None else ""
+def _bounds(bounds: Range) -> str:
+    """Return a phrase for bounds, such as `` from 0 to 1``."""
+    if bounds.low is not None and bounds.high is not None:
+        return f" from {bounds.low:g} to {bounds.high:g}"
+    if bounds.low is not None:
+        return f" of at least {bounds.low:g}"
+    return f" of at most {bounds.high:g}" if bounds.high is not None else ""

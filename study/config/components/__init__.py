@@ -1,0 +1,1 @@
+"""Components as their source declares them: parameters, names, declarations; nothing is imported."""
