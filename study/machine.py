@@ -1,8 +1,9 @@
-"""What a run was computed with."""
+"""The machine that a run is computed on: its cores, and the versions that results depend on."""
 
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import platform
 from pathlib import Path
 from typing import Literal
@@ -37,6 +38,13 @@ def machine(device: Literal["cpu", "cuda"] = "cpu") -> Machine:
     versions["cuda"] = str(torch.version.cuda)
     versions["cudnn"] = str(torch.backends.cudnn.version())  # type: ignore[no-untyped-call]
     return Machine(versions, torch.cuda.get_device_name(), platform.platform())
+
+
+def cpu_cores() -> tuple[int, ...]:
+    """Return the processor cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return tuple(sorted(os.sched_getaffinity(0)))
+    return tuple(range(os.cpu_count() or 1))
 
 
 def _processor() -> str:

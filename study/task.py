@@ -42,6 +42,8 @@ _log = logging.getLogger(__name__)
 Config = Mapping[str, Any]
 Select = Literal["best", "last"]
 OnEpoch = Callable[[Epoch], None]
+Progress = Callable[[int, int], None]
+"""Called with the number of items that are done, and of all items."""
 
 TRAIN_LOSS, LEARNING_RATE = "train_loss", "learning_rate"
 """Diagnostics that reports draw where they are reported."""

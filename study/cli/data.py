@@ -103,7 +103,8 @@ def check(
     import json
 
     from study.cli.display import counting
-    from study.tasks.clips.data.check import check_dataset, described
+    from study.tasks.clips.data.check.checks import check_dataset
+    from study.tasks.clips.data.check.text import described
 
     changes = set_ or []
     with (
@@ -137,7 +138,7 @@ def pack(
     """Decode and resize all frames once, into files that training maps; goes on where it was interrupted."""
     from study.cli.display import counting
     from study.errors import InputError
-    from study.tasks.clips.data.files.packs import pack as write_pack
+    from study.tasks.clips.data.sets.packing import pack as write_pack
     from study.tasks.clips.data.sets.recorded import Recorded
 
     with _resumable():

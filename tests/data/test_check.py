@@ -17,10 +17,12 @@ from typer.testing import CliRunner
 from study.cli.app import app
 from study.config.registry import Registry
 from study.errors import InputError
-from study.tasks.clips.data.check import Report, check_dataset, described, doubt_of_order
+from study.tasks.clips.data.check.checks import check_dataset, doubt_of_order
+from study.tasks.clips.data.check.report import Report
+from study.tasks.clips.data.check.text import described
 from study.tasks.clips.data.contract import Dataset
-from study.tasks.clips.data.files.packs import pack
 from study.tasks.clips.data.make import LAYOUTS, make
+from study.tasks.clips.data.sets.packing import pack
 
 FRAMES = 4
 FOOTAGE = Path("Clip/clip_224x224_16f")

@@ -22,9 +22,10 @@ from study.cli.app import app
 from study.config.registry import Registry
 from study.errors import InputError, StudyError
 from study.records import RunSpec
-from study.tasks.clips.data.files import packs as packing
-from study.tasks.clips.data.files.packs import Made, Pack, open_pack, pack
+from study.tasks.clips.data.files import packs
+from study.tasks.clips.data.files.packs import Pack, open_pack
 from study.tasks.clips.data.make import LAYOUTS, make
+from study.tasks.clips.data.sets.packing import Made, pack
 from study.tasks.clips.data.sets.recorded import Recorded
 from study.tasks.work import train
 
@@ -180,7 +181,7 @@ import time
 from pathlib import Path
 from study.tasks.clips.data.sets.dfew import dfew
 from study.tasks.clips.data.sets.recorded import Recording
-from study.tasks.clips.data.files.packs import pack
+from study.tasks.clips.data.sets.packing import pack
 
 def tell(done, total):
     print(done, flush=True)
@@ -249,10 +250,13 @@ def test_checksums_are_compared_once_where_there_is_a_place_to_remember_them(
     out = tmp_path / "OUT"
     small(build("dfew", tree), out)
     compared: list[str] = []
-    whole = packing._is_whole
-    monkeypatch.setattr(
-        packing, "_is_whole", lambda out, shard: compared.append(shard.file) or whole(out, shard)
-    )
+    matches = packs.is_whole
+
+    def recording(out: Path, shard: packs.Shard) -> bool:
+        compared.append(shard.file)
+        return matches(out, shard)
+
+    monkeypatch.setattr(packs, "is_whole", recording)
     kept = {"pack": str(out), "cache": str(tmp_path / "cache")}
     assert build("dfew", tree, **kept).digest
     assert build("dfew", tree, **kept).digest
@@ -352,7 +356,7 @@ def test_too_little_room_is_told_before_anything_is_written(
     tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = shutil.disk_usage(tmp_path)._replace(free=1000)
-    monkeypatch.setattr(packing.shutil, "disk_usage", lambda path: usage)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
     with pytest.raises(StudyError, match=r"needs 0\.0 GB more") as caught:
         small(build("dfew", tree), tmp_path / "OUT")
     assert caught.value.exit_code == 1
@@ -396,7 +400,7 @@ def test_a_disk_that_is_full_on_the_way_is_one_line_and_loses_nothing(
 ) -> None:
     full = OSError(errno.ENOSPC, "No space left on device")
     with monkeypatch.context() as patch:
-        patch.setattr(packing.os, "fdopen", fails_at(30, full))
+        patch.setattr(os, "fdopen", fails_at(30, full))
         with pytest.raises(
             StudyError, match=r"OUT: No space left on device; whole shards are kept"
         ) as caught:

@@ -17,8 +17,8 @@ from PIL import Image
 from support.trees import clips
 
 from study.errors import InputError
-from study.tasks.clips.data.files.frames import by_number
-from study.tasks.clips.data.sets import recorded
+from study.tasks.clips.data.files import source
+from study.tasks.clips.data.files.frames import ClipCheck, Footage, by_number, inspect
 from study.tasks.clips.data.sets.recorded import Recorded
 
 Tree = Callable[..., Path]
@@ -242,10 +242,12 @@ def test_files_that_have_not_changed_are_not_read_again(
 ) -> None:
     root, cache = tree(), str(tmp_path / "cache")
     read: list[str] = []
-    inspect = recorded.inspect
-    monkeypatch.setattr(
-        recorded, "inspect", lambda footage: read.append(footage.files[0].parent.name) or inspect(footage)
-    )
+
+    def recording(footage: Footage) -> ClipCheck:
+        read.append(footage.files[0].parent.name)
+        return inspect(footage)
+
+    monkeypatch.setattr(source, "inspect", recording)
     told: list[tuple[int, int]] = []
     digest = open_tree(root).digest
     read.clear()
@@ -349,7 +351,7 @@ def test_a_split_can_be_read_in_another_process(tree: Tree) -> None:
 def test_memory_that_is_full_changes_no_pixel(tree: Tree) -> None:
     root = tree()
     data = open_tree(root)
-    full = recorded.Raw(data.listing, data.shape, "pillow", None, memory_bytes=400)
+    full = source.Raw(data.listing, data.shape, "pillow", None, memory_bytes=400)
     entry = data.listing.entries["c8"]
     for indices in (np.array([3, 3, 0]), np.array([0, 3, 15])):
         np.testing.assert_array_equal(full.read(entry, indices), data.source.read(entry, indices))

@@ -22,11 +22,9 @@ from PIL import Image
 from study.config.registry import Registry
 from study.errors import InputError, nearest, quoted
 from study.files import write
+from study.task import Progress
 from study.tasks.clips.data.contract import Clips
 from study.tasks.clips.data.faces.dataset import Faces
-
-Progress = Callable[[int, int], None]
-"""Called with the number of clips written and of all clips."""
 
 _JPEG_QUALITY = 95
 _FRAMES_A_SECOND = 25

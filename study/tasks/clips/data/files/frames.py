@@ -24,6 +24,8 @@ from study.tasks.clips.data.contract import Pixels
 from study.tasks.clips.data.files.listing import VIDEOS, inside
 
 Decoder = Literal["pillow", "simplejpeg", "simplejpeg-scaled"]
+READER = 2
+"""Counts up whenever the same files would give other clips; named in CHANGELOG.md under Changes numbers."""
 IMAGES = frozenset({".jpg", ".jpeg", ".png"})
 _JPEGS = frozenset({".jpg", ".jpeg"})
 _DAMAGES = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)

@@ -2,60 +2,30 @@
 
 from __future__ import annotations
 
-import json
-import logging
-import os
-import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Annotated, Any, Literal, Protocol
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import TypeAdapter, ValidationError
 
 from study.config.registry import Legacy, LocalPath, Range
 from study.errors import InputError
-from study.files import write
 from study.hashing import digest, seed_of
 from study.seeds import HELD_OUT
+from study.task import Progress
 from study.tasks.clips.data.contract import Channels, Clips, ClipShape, Frames, Pixels, Split, Views
-from study.tasks.clips.data.files.frames import ClipCheck, Decoder, Footage, find, inspect, read
+from study.tasks.clips.data.files.frames import READER, ClipCheck, Decoder
 from study.tasks.clips.data.files.listing import Entry, Fold, Listing, SkippedRow, some
+from study.tasks.clips.data.files.packs import open_pack
+from study.tasks.clips.data.files.source import Raw, Source
 from study.tasks.clips.data.sampling import Sampling, SamplingKind, Short, TestViews
 
-_log = logging.getLogger(__name__)
-
-READER = 2
-"""Counts up whenever the same files would give other clips; named in CHANGELOG.md under Changes numbers."""
-_MEMORY_BYTES = 1 << 30
-"""Decoded frames are kept in memory up to this."""
-_SECONDS_BETWEEN_LINES = 5.0
-_CLIPS_AT_ONCE = 2000
-"""Verdicts are written to the cache at least this often."""
 _NAMED = 3
 """Of many clips that cannot be used, so many are explained."""
-
-Progress = Callable[[int, int], None]
-"""Called with the number of clips that are done and of all clips."""
-
-
-class Source(Protocol):
-    """Where frames come from: the files themselves (`Raw`), or a pack of them (`files.packs.open_pack`)."""
-
-    def inspect(self, entries: Sequence[Entry], progress: Progress | None = None) -> list[ClipCheck]:
-        """Return what is known of each clip, everything read once; nothing is raised for a damaged clip."""
-
-    def count(self, entry: Entry) -> int:
-        """Return how many frames a clip has; InputError names file and row where it cannot be told."""
-
-    def read(self, entry: Entry, indices: NDArray[np.int64]) -> Pixels:
-        """Return the frames at `indices`, (n, C, H, W); InputError names file and row where that fails."""
-
 
 Folds = Annotated[list[int], "official folds, all five for a published figure"]
 SelectOn = Literal["held-out", "test"]
@@ -318,162 +288,6 @@ class Reading:
         return pixels
 
 
-@dataclass(frozen=True)
-class Raw:
-    """Frames from the files themselves; what was decoded is kept in memory as far as it fits there."""
-
-    listing: Listing
-    shape: ClipShape
-    decoder: Decoder
-    cache: Path | None
-    """The folder that keeps verdicts."""
-    memory_bytes: int = _MEMORY_BYTES
-    _footage: dict[str, Footage] = field(default_factory=dict, init=False, repr=False, compare=False)
-    _counts: dict[str, int] = field(default_factory=dict, init=False, repr=False, compare=False)
-    _frames: dict[tuple[str, int], Pixels] = field(
-        default_factory=dict, init=False, repr=False, compare=False
-    )
-
-    def __getstate__(self) -> dict[str, Any]:
-        """What is known of clips stays in this process."""
-        return {**self.__dict__, "_footage": {}, "_counts": {}, "_frames": {}}
-
-    def inspect(self, entries: Sequence[Entry], progress: Progress | None = None) -> list[ClipCheck]:
-        """Return the verdict on each clip; those of files that have not changed come from the cache.
-
-        `progress` is told of the clips that have to be read.
-        """
-        store = VerdictStore(self.listing, self.cache)
-        with ThreadPoolExecutor(cores()) as threads:
-            found = dict(zip(entries, threads.map(partial(self._known, store), entries), strict=True))
-            unknown = [entry for entry, verdict in found.items() if verdict is None]
-            told = time.monotonic()
-            try:
-                read = threads.map(partial(self._verdict, store), unknown)
-                for number, (entry, verdict) in enumerate(zip(unknown, read, strict=True), start=1):
-                    found[entry] = verdict
-                    if progress:
-                        progress(number, len(unknown))
-                    elif time.monotonic() - told > _SECONDS_BETWEEN_LINES:
-                        _log.info("%s: %d of %d clips read", self.listing.name, number, len(unknown))
-                        told = time.monotonic()
-                    store.save(at_least=_CLIPS_AT_ONCE)
-            finally:
-                store.save(at_least=1)
-        verdicts = [verdict for verdict in found.values() if verdict is not None]
-        for entry, verdict in zip(found, verdicts, strict=True):
-            if verdict.is_sound:
-                self._counts[entry.path] = verdict.frames
-        return verdicts
-
-    def _known(self, store: VerdictStore, entry: Entry) -> ClipCheck | None:
-        """Return what can be said of a clip without reading it."""
-        try:
-            footage = find(self.listing.footage / entry.path, self.listing.root)
-        except InputError as error:
-            return ClipCheck("", 0, (), str(error))
-        self._footage[entry.path] = footage
-        try:
-            return store.get(entry.path, footage.stamp)
-        except OSError:  # a link to nothing: reading says so
-            return None
-
-    def _verdict(self, store: VerdictStore, entry: Entry) -> ClipCheck:
-        footage = self._footage[entry.path]
-        verdict = inspect(footage)
-        if verdict.is_sound:
-            store.put(entry.path, footage.stamp, verdict)
-        return verdict
-
-    def count(self, entry: Entry) -> int:
-        """Return how many frames a clip has; those of a video are counted once."""
-        if entry.path not in self._counts:
-            footage = self._of(entry)
-            if footage.is_video:
-                verdict = self._known(self._store, entry) or self._verdict(self._store, entry)
-                if not verdict.is_sound:
-                    raise InputError(f"{self._row(entry)}: {verdict.error}.")
-                self._counts[entry.path] = verdict.frames
-            else:
-                self._counts[entry.path] = len(footage.files)
-        return self._counts[entry.path]
-
-    @cached_property
-    def _store(self) -> VerdictStore:
-        return VerdictStore(self.listing, self.cache)
-
-    def read(self, entry: Entry, indices: NDArray[np.int64]) -> Pixels:
-        """Return the frames at `indices`, (n, C, H, W)."""
-        channels, _, size, _ = self.shape
-        asked = dict.fromkeys(indices.tolist())
-        missing = [place for place in asked if (entry.path, place) not in self._frames]
-        fresh: dict[int, Pixels] = {}
-        if missing:
-            try:
-                pictures = read(self._of(entry), missing, channels, size, self.decoder)
-            except InputError as error:
-                raise InputError(f"{self._row(entry)}: {error}.") from None
-            fresh = dict(zip(missing, pictures, strict=True))
-            if (len(self._frames) + len(fresh)) * channels * size * size <= self.memory_bytes:
-                self._frames.update({(entry.path, place): picture for place, picture in fresh.items()})
-        return np.stack([fresh[p] if p in fresh else self._frames[entry.path, p] for p in indices.tolist()])
-
-    def _of(self, entry: Entry) -> Footage:
-        if entry.path not in self._footage:
-            try:
-                self._footage[entry.path] = find(self.listing.footage / entry.path, self.listing.root)
-            except InputError as error:
-                raise InputError(f"{self._row(entry)}: {error}.") from None
-        return self._footage[entry.path]
-
-    def _row(self, entry: Entry) -> str:
-        return f"{self.listing.root / entry.where}: clip {entry.id}"
-
-
-class VerdictStore:
-    """Verdicts on the clips of one tree, in one file, by path and by size and time of modification of their files.
-
-    A file that cannot be read back is as if there were none. Only sound clips are kept.
-    """
-
-    def __init__(self, listing: Listing, folder: Path | None) -> None:
-        place = digest([os.path.realpath(listing.root), os.path.realpath(listing.footage)])
-        self._path = folder / f"{listing.name}-{place}.json" if folder else None
-        self._known: dict[str, tuple[str, ClipCheck]] = {}
-        self._new = 0
-        if self._path and self._path.is_file():
-            try:
-                kept = json.loads(self._path.read_bytes())
-                if kept["reader"] == READER:
-                    self._known = _STORED.validate_python(kept["clips"])
-            except (OSError, ValueError, KeyError, TypeError, ValidationError) as error:
-                _log.warning("%s cannot be read, so every clip is read anew: %s", self._path, error)
-
-    def get(self, path: str, stamp: str) -> ClipCheck | None:
-        """Return what is known of a clip whose files have this stamp."""
-        kept, verdict = self._known.get(path, ("", None))
-        return verdict if kept == stamp else None
-
-    def put(self, path: str, stamp: str, verdict: ClipCheck) -> None:
-        """Keep a verdict."""
-        self._known[path] = (stamp, verdict)
-        self._new += 1
-
-    def save(self, *, at_least: int) -> None:
-        """Write all that is known, if at least so many verdicts are new; a folder that is full is a warning."""
-        if self._path is None or self._new < at_least:
-            return
-        self._new = 0
-        clips = {path: (stamp, asdict(verdict)) for path, (stamp, verdict) in self._known.copy().items()}
-        try:
-            write(self._path, json.dumps({"reader": READER, "clips": clips}))
-        except OSError as error:
-            _log.warning("%s cannot be written: %s", self._path, error)
-
-
-_STORED = TypeAdapter(dict[str, tuple[str, ClipCheck]])
-
-
 def held_out(
     listed: Mapping[str, int],
     source_of: Mapping[str, str],
@@ -510,8 +324,6 @@ def recorded(listing: Listing, recording: Recording) -> Recorded:
     shape = ClipShape(given.channels, given.frames, given.size, given.size)
     kept = Path(given.cache).expanduser() if given.cache else None
     if given.pack:
-        from study.tasks.clips.data.files.packs import open_pack
-
         source: Source = open_pack(Path(given.pack).expanduser(), listing, shape, given.decoder, kept)
     else:
         source = Raw(listing, shape, given.decoder, kept)
@@ -526,10 +338,3 @@ def _shared(listing: Listing) -> str:
     names = sorted({name for shared in listing.shared_sources.values() for name in shared})
     more = ", …" if len(names) > _NAMED else ""
     return f"{len(names)} of the people or films: {', '.join(names[:_NAMED])}{more}"
-
-
-def cores() -> int:
-    """Return how many processor cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -5,124 +5,23 @@ from __future__ import annotations
 import re
 import statistics
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from study.errors import InputError, StudyError
+from study.task import Progress
+from study.tasks.clips.data.check.report import Count, Found, Kind, Remark, Report
+from study.tasks.clips.data.check.text import are, have, left_out, n_clips, n_rows
 from study.tasks.clips.data.contract import Dataset, Split
 from study.tasks.clips.data.files.frames import IMAGES, ClipCheck, find
 from study.tasks.clips.data.files.listing import Entry, Fold, Official, SkippedRow
 from study.tasks.clips.data.files.packs import Pack
-from study.tasks.clips.data.sets.recorded import Progress, Raw, Recorded
+from study.tasks.clips.data.files.source import Raw
+from study.tasks.clips.data.sets.recorded import Recorded
 
-SCHEMA = 1
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
-WIDEST_TABLE = 12
-"""Classes that go side by side."""
-NAMED = 5
-"""Of the clips that a remark is about, so many are named to a person; machines get all of them."""
-Kind = Literal[
-    "lists",
-    "missing",
-    "empty",
-    "unreadable",
-    "pack",
-    "duplicates",
-    "counts",
-    "classes",
-    "frames",
-    "order",
-    "sizes",
-    "short",
-    "sources",
-    "data",
-]
-Found = Iterator["Remark"]
-
-
-@dataclass(frozen=True)
-class Remark:
-    """One thing that a user should know of the data."""
-
-    is_mistake: bool
-    """Training would not be sound; otherwise it is a warning."""
-    kind: Kind
-    summary: str
-    named: tuple[str, ...] = ()
-    """What it is about: list and row, clip, reason."""
-
-
-@dataclass(frozen=True)
-class Count:
-    """The clips of one split."""
-
-    fold: int | None
-    split: Split
-    clips: int
-    official: int | None
-    """Of train, validation clips among them, and of test; None where no official count is known."""
-    classes: Mapping[str, int]
-
-
-@dataclass(frozen=True)
-class Report:
-    """What a check found.
-
-    As JSON (`as_json`) it is an object of
-
-    - ``schema`` (1), ``name``, ``root`` (null for a procedural data set), ``sound``;
-    - ``digest`` of the data and ``digests`` by fold: null and {} where clips cannot be used;
-    - ``facts`` by name, and ``classes`` in the order of the labels;
-    - ``mistakes`` and ``warnings``: lists of objects of ``kind`` (`Kind`), ``summary`` and ``named``, which names every
-      list row and clip;
-    - ``counts``: a list of objects of ``fold``, ``split``, ``clips``, ``official`` and ``classes``;
-    - ``official_classes``: clips of each class in train and test together;
-    - ``frames``: ``clips``, and the ``least``, ``median`` and ``most`` frames of one;
-    - ``sizes``: clips by the ``WIDTHxHEIGHT`` of their frames;
-    - ``skipped``: what was left out.
-    """
-
-    name: str
-    root: str | None
-    digest: str | None
-    digests: Mapping[str, str]
-    facts: Mapping[str, str]
-    classes: tuple[str, ...]
-    remarks: tuple[Remark, ...]
-    counts: tuple[Count, ...]
-    official_classes: Mapping[str, int]
-    frames: Mapping[str, float]
-    sizes: Mapping[str, int]
-    skipped: tuple[str, ...]
-
-    @property
-    def is_sound(self) -> bool:
-        """Whether training would be."""
-        return not self.mistakes
-
-    @property
-    def mistakes(self) -> tuple[Remark, ...]:
-        """What has to be mended."""
-        return tuple(remark for remark in self.remarks if remark.is_mistake)
-
-    @property
-    def warnings(self) -> tuple[Remark, ...]:
-        """What has to be known."""
-        return tuple(remark for remark in self.remarks if not remark.is_mistake)
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the report for machines; its keys are told above."""
-        told = asdict(self)
-        del told["remarks"]
-        plain = {"mistakes": self.mistakes, "warnings": self.warnings}
-        remarks = {
-            name: [{"kind": r.kind, "summary": r.summary, "named": list(r.named)} for r in found]
-            for name, found in plain.items()
-        }
-        return {"schema": SCHEMA, "sound": self.is_sound, **told, **remarks}
 
 
 def check_dataset(
@@ -233,7 +132,7 @@ def _lists(left: Sequence[SkippedRow], skip_bad: bool) -> Found:
     for row in left:
         sorts[re.sub(r"'[^']*'|\S*\d\S*", "…", row.reason)].append(row)
     for rows in sorts.values():
-        what = f"{_rows(len(rows))} of the lists cannot be used{_left_out(skip_bad)}"
+        what = f"{n_rows(len(rows))} of the lists cannot be used{left_out(skip_bad)}"
         yield Remark(not skip_bad, "lists", what, tuple(map(str, rows)))
 
 
@@ -252,7 +151,7 @@ def _unusable(data: Recorded, verdicts: Mapping[str, ClipCheck], skip_bad: bool)
     }
     for kind, what in told.items():
         if clips := named[kind]:
-            summary = f"{_clips(len(clips))} of {len(verdicts)} {_is(len(clips))} {what}{_left_out(skip_bad)}"
+            summary = f"{n_clips(len(clips))} of {len(verdicts)} {are(len(clips))} {what}{left_out(skip_bad)}"
             yield Remark(not skip_bad, kind, summary, tuple(clips))
 
 
@@ -280,7 +179,7 @@ def _repacked(data: Recorded, packed: Mapping[str, ClipCheck], progress: Progres
         if verdict.digest != packed[i].digest
     ]
     if other:
-        what = f"the frames of {_clips(len(other))} are not those that were packed"
+        what = f"the frames of {n_clips(len(other))} are not those that were packed"
         yield Remark(True, "pack", what, tuple(other))
 
 
@@ -390,14 +289,12 @@ def _frames(data: Recorded, sound: Mapping[str, ClipCheck]) -> Found:
     needed = sampling.span if sampling.kind == "window" else sampling.frames
     short = tuple(f"clip {i}: {verdict.frames}" for i, verdict in sound.items() if verdict.frames < needed)
     if short:
-        summary = f"{_clips(len(short))} of {len(sound)} with fewer than {needed} frames: {sampling.short_described}"
+        summary = f"{n_clips(len(short))} of {len(sound)} with fewer than {needed} frames: {sampling.short_described}"
         yield Remark(False, "short", summary, short)
     if data.listing.facts.get("version", "").startswith("16f") and not data.is_synthetic:
         other = tuple(f"clip {i}: {verdict.frames}" for i, verdict in sound.items() if verdict.frames != 16)
         if other:
-            what = (
-                f"{_clips(len(other))} of the version with 16 frames a clip {_has(len(other))} another number"
-            )
+            what = f"{n_clips(len(other))} of the version with 16 frames a clip {have(len(other))} another number"
             yield Remark(True, "frames", what, other)
 
 
@@ -422,7 +319,7 @@ def _order(data: Recorded, sound: Mapping[str, ClipCheck]) -> Found:
     ):
         named = tuple(f"clip {entry.id}: {doubt[1]}" for entry, doubt in doubts if doubt and doubt[0] == sort)
         if named:
-            yield Remark(is_mistake, "order", f"{_clips(len(named))} of {len(sound)} {what}", named)
+            yield Remark(is_mistake, "order", f"{n_clips(len(named))} of {len(sound)} {what}", named)
 
 
 def doubt_of_order(names: Sequence[str]) -> tuple[Literal["twice", "none", "gaps"], str] | None:
@@ -455,15 +352,18 @@ def _sizes(data: Recorded, sound: Mapping[str, ClipCheck]) -> Found:
     )
     if mixed:
         yield Remark(
-            False, "sizes", f"{_clips(len(mixed))} {_has(len(mixed))} frames of several sizes", mixed
+            False,
+            "sizes",
+            f"{n_clips(len(mixed))} {have(len(mixed))} frames of several sizes",
+            mixed,
         )
     sizes = _size_counts(sound.values())
     if len(sizes) > 1:
-        shown = tuple(f"{size}: {_clips(clips)}" for size, clips in sizes.items())
+        shown = tuple(f"{size}: {n_clips(clips)}" for size, clips in sizes.items())
         yield Remark(False, "sizes", "frames have different sizes; all are resized", shown)
     wide = [i for i, verdict in sound.items() if any(w != h for w, h in verdict.sizes)]
     if wide and not data.listing.facts.get("version", "").startswith("video"):
-        what = f"{_clips(len(wide))} of {len(sound)} {_is(len(wide))} not square: whole frames in place of faces?"
+        what = f"{n_clips(len(wide))} of {len(sound)} {are(len(wide))} not square: whole frames in place of faces?"
         yield Remark(False, "sizes", what, tuple(f"clip {i}" for i in wide))
 
 
@@ -481,88 +381,3 @@ def _sources(data: Recorded) -> Found:
     )
     if named:
         yield Remark(False, "sources", "people or films are in both train and test", named)
-
-
-def described(report: Report) -> str:
-    """Return the report for a person: what is wrong first, then what is there."""
-    where = f" in {report.root}" if report.root else ""
-    told = (
-        f"NOT SOUND: {len(report.mistakes)} thing{'s' * (len(report.mistakes) != 1)} to mend"
-        if report.mistakes
-        else "sound"
-    )
-    lines = [f"{report.name}{where}: {told}"]
-    for title, remarks in (("To mend", report.mistakes), ("To know", report.warnings)):
-        if remarks:
-            lines += ["", f"{title}:"]
-        for remark in remarks:
-            lines.append(f"  [{remark.kind}] {remark.summary}")
-            lines += [f"      {name}" for name in remark.named[:NAMED]]
-            if more := len(remark.named) - NAMED:
-                lines += [f"      … and {more} more (--json names all)"] if more > 0 else []
-    lines += ["", *_facts(report), "", *_table(report)]
-    return "\n".join(lines)
-
-
-def _facts(report: Report) -> list[str]:
-    facts = {"digest": report.digest or "none: not all clips can be used", **report.facts}
-    if report.frames:
-        numbers = report.frames
-        facts["frames a clip"] = f"{numbers['least']:g} to {numbers['most']:g}, median {numbers['median']:g}"
-    if report.sizes:
-        shown = list(report.sizes.items())
-        facts["frame sizes"] = ", ".join(f"{size} ({_clips(n)})" for size, n in shown[:NAMED])
-        facts["frame sizes"] += ", …" if len(shown) > NAMED else ""
-    if report.skipped:
-        facts["left out"] = f"{len(report.skipped)} rows and clips"
-    width = max(map(len, facts))
-    return [f"  {name:<{width}}  {fact}" for name, fact in facts.items()]
-
-
-def _table(report: Report) -> list[str]:
-    """Return the numbers of clips of each split of each fold, by class; the longer side goes down the page."""
-    rows = [["", "clips", "official", *report.classes]]
-    for count in report.counts:
-        fold = f"fold {count.fold} " if count.fold is not None else ""
-        numbers = [str(count.classes[name]) for name in report.classes]
-        rows.append([f"{fold}{count.split}", str(count.clips), _official_of(count), *numbers])
-    if report.official_classes:
-        numbers = [str(report.official_classes[name]) for name in report.classes]
-        rows.append(["train and test, official", "", "", *numbers])
-    if not any(row[2] for row in rows[1:]):
-        rows = [[*row[:2], *row[3:]] for row in rows]
-    if len(report.classes) > WIDEST_TABLE:
-        rows = [list(column) for column in zip(*rows, strict=True)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        f"  {row[0]:<{widths[0]}}"
-        + "".join(f"  {cell:>{width}}" for cell, width in zip(row[1:], widths[1:], strict=True))
-        for row in rows
-    ]
-
-
-def _official_of(count: Count) -> str:
-    """Return a split's official number of clips; train and validation are one list."""
-    if count.official is None:
-        return ""
-    return f"{count.official} with validation" if count.split == "train" else str(count.official)
-
-
-def _clips(count: int) -> str:
-    return f"{count} clip{'s' * (count != 1)}"
-
-
-def _rows(count: int) -> str:
-    return f"{count} row{'s' * (count != 1)}"
-
-
-def _is(count: int) -> str:
-    return "is" if count == 1 else "are"
-
-
-def _has(count: int) -> str:
-    return "has" if count == 1 else "have"
-
-
-def _left_out(skip_bad: bool) -> str:
-    return " and left out" if skip_bad else ""
