@@ -1,10 +1,10 @@
-"""Frames decoded and resized once, in files that training maps: the same pixels as from the files they came from.
+"""Reads packs: frames that were decoded and resized once, in files that training maps, with the same pixels.
 
 ::
 
     OUT/shard-00000.npy   uint8 (frames, C, H, W), clip after clip
-    OUT/pack.json         what is in them, with checksums; written last, so that without it there is no pack
-    OUT/unfinished.json   the shards that are done, while a pack is being made
+    OUT/pack.json         their content, with checksums; written last: a folder without it is not a pack
+    OUT/unfinished.json   the shards that are written, while packing is unfinished
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from study.hashing import digest
 from study.machine import cpu_cores
 from study.task import Progress
 from study.tasks.clips.data.contract import ClipShape, Pixels
-from study.tasks.clips.data.files.frames import ClipCheck, Decoder
-from study.tasks.clips.data.files.listing import Entry, Listing, some
+from study.tasks.clips.data.files.frames import ClipVerdict, Decoder
+from study.tasks.clips.data.files.listing import Entry, Listing, some_clips
 
 _log = logging.getLogger(__name__)
 
 FORMAT = 1
-"""Counts up whenever packs of before cannot be read any more, or would hold other pixels."""
+"""Incremented whenever older packs cannot be read any more, or would hold other pixels."""
 MANIFEST, UNFINISHED = "pack.json", "unfinished.json"
 
 
@@ -45,11 +45,11 @@ class Packed:
     """One clip of a pack."""
 
     shard: int
-    """-1 where the clip could not be read and was left out."""
+    """-1 for a clip that was left out because it cannot be read."""
     first: int
-    """The row of its first frame."""
-    verdict: ClipCheck
-    """What its files were, so that a packed data set has the digest of the raw one."""
+    """The row of its first frame in the shard."""
+    verdict: ClipVerdict
+    """The verdict on its files, so that a packed data set has the digest of the raw one."""
 
 
 @dataclass(frozen=True)
@@ -58,26 +58,26 @@ class Shard:
 
     file: str
     key: str
-    """Of what it was made from."""
+    """Digest of the clips that it was made from."""
     frames: int
     sha256: str
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a pack holds and what it was made from."""
+    """The content of a pack and the data set that it was made from."""
 
     data: str
-    """The data set's component."""
+    """The name of the data set's component."""
     version: str
-    """Which of the data set's frames they are, where there are several."""
+    """The version of the data set's frames, if it has several."""
     channels: int
     size: int
     decoder: str
     digest: str
-    """Of the content of every clip's files."""
+    """Digest of the content of every clip's files."""
     clips: Mapping[str, Packed]
-    """By their ids, those that could not be read among them."""
+    """By id, unreadable ones included."""
     shards: tuple[Shard, ...]
     format: int = FORMAT
 
@@ -86,7 +86,7 @@ MANIFESTS = TypeAdapter(Manifest)
 
 
 def frames_version(listing: Listing) -> str:
-    """Return which of the data set's frames a listing names, as a manifest records it."""
+    """Return the version of a listing's frames, as a manifest records it."""
     return listing.facts.get("version", "")
 
 
@@ -100,75 +100,75 @@ def is_whole(out: Path, shard: Shard) -> bool:
 
 
 def read_manifest(out: Path) -> Manifest:
-    """Return what a pack says of itself.
+    """Return the manifest of a pack.
 
     Raises:
-        InputError: There is no pack, it is not finished, or a newer version made it.
+        InputError: The pack is missing, unfinished, or made by a newer version.
     """
     path = out / MANIFEST
     if not path.is_file():
-        why = (
-            "its making was interrupted; the same `study data pack` goes on with it"
+        reason = (
+            "packing was interrupted; the same `study data pack` command resumes it"
             if (out / UNFINISHED).is_file()
-            else f"there is no {MANIFEST} in it"
+            else f"it has no {MANIFEST}"
             if out.is_dir()
-            else "there is no such folder"
+            else "the folder does not exist"
         )
-        raise InputError(f"{out} is no pack: {why}.")
+        raise InputError(f"{out} is not a pack: {reason}.")
     try:
         content = json.loads(path.read_bytes())
         if content["format"] != FORMAT:
             raise InputError(
-                f"{path}: is of format {content['format']}, this version reads {FORMAT}; pack again."
+                f"{path}: has format {content['format']}, this version reads {FORMAT}; pack again."
             )
         return MANIFESTS.validate_python(content)
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}.") from None
     except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: is not what a pack says of itself; pack again. ({error})") from None
+        raise InputError(f"{path}: is not the manifest of a pack; pack again. ({error})") from None
 
 
-def made_with(out: Path) -> dict[str, int | str]:
-    """Return the parameters of a data set that reads this pack.
+def pack_parameters(out: Path) -> dict[str, int | str]:
+    """Return the parameters that a data set needs to read this pack.
 
     Raises:
-        InputError: There is no pack, it is not finished, or a newer version made it.
+        InputError: The pack is missing, unfinished, or made by a newer version.
     """
     manifest = read_manifest(out)
     return {"size": manifest.size, "channels": manifest.channels, "decoder": manifest.decoder}
 
 
-def difference(there: Manifest, asked: Manifest) -> str:
-    """Say in which setting two packs differ, the first one found; empty where in none."""
-    for name, what in (
+def difference(packed: Manifest, requested: Manifest) -> str:
+    """Return the first setting in which two packs differ, in words; empty if there is none."""
+    for name, label in (
         ("data", "data set"),
         ("version", "version of the frames"),
         ("size", "size"),
         ("channels", "channels"),
         ("decoder", "decoder"),
     ):
-        if getattr(there, name) != getattr(asked, name):
-            return f"its {what} is {getattr(there, name)!r}, not {getattr(asked, name)!r}"
+        if getattr(packed, name) != getattr(requested, name):
+            return f"its {label} is {getattr(packed, name)!r}, not {getattr(requested, name)!r}"
     return ""
 
 
 def open_pack(
     out: Path, listing: Listing, shape: ClipShape, decoder: Decoder, cache: Path | None = None
 ) -> Pack:
-    """Return a pack as the place that a data set's frames come from; no frame is read.
+    """Return a pack as the source of a data set's frames; no frame is read.
 
     Args:
         out: The pack's folder.
-        listing: The clips that are asked for; the files they were made from need not be there any more.
-        shape: Of one clip.
-        decoder: How frames would be decoded.
-        cache: The folder that remembers which shards matched their checksums; None to compare them every time.
+        listing: The requested clips; their files need not exist any more.
+        shape: The shape of one clip.
+        decoder: The decoder that the pack must have been made with.
+        cache: The folder that stores which shards matched their checksums; None to compare them every time.
 
     Raises:
-        InputError: There is no such pack, it is of other frames, or files of it are missing.
+        InputError: The pack is missing, holds other frames, or lacks files.
     """
     manifest = read_manifest(out)
-    asked = replace(
+    requested = replace(
         manifest,
         data=listing.name,
         version=frames_version(listing),
@@ -176,22 +176,22 @@ def open_pack(
         size=shape.height,
         decoder=decoder,
     )
-    if mismatch := difference(manifest, asked):
-        raise InputError(f"{listing.name}: pack: {out} is of something else: {mismatch}.")
+    if mismatch := difference(manifest, requested):
+        raise InputError(f"{listing.name}: pack: {out} holds other data: {mismatch}.")
     absent = [i for i in listing.entries if i not in manifest.clips]
     if absent:
         raise InputError(
-            f"{listing.name}: pack: {out} is without {some(absent)} of {len(listing.entries)} listed."
+            f"{listing.name}: pack: {out} lacks {some_clips(absent)} of {len(listing.entries)} listed."
         )
     for shard in manifest.shards:
         if not (out / shard.file).is_file():
-            raise InputError(f"{out}: {shard.file} is missing; `study data pack` makes it again.")
+            raise InputError(f"{out}: {shard.file} is missing; `study data pack` writes it again.")
     return Pack(out, manifest, cache)
 
 
 @dataclass(frozen=True)
 class Pack:
-    """A `study.tasks.clips.data.sets.recorded.Source`: frames of a pack, mapped when they are first read."""
+    """A `study.tasks.clips.data.files.source.Source`: frames of a pack, mapped at the first read."""
 
     out: Path
     manifest: Manifest
@@ -199,24 +199,24 @@ class Pack:
     _maps: dict[int, Pixels] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __getstate__(self) -> dict[str, Any]:
-        """What is mapped stays in this process."""
+        """Leave out the maps of this process."""
         return {**self.__dict__, "_maps": {}}
 
-    def inspect(self, entries: Sequence[Entry], progress: Progress | None = None) -> list[ClipCheck]:
-        """Return what the clips' files were when they were packed, once every shard matches its checksum.
+    def inspect(self, entries: Sequence[Entry], progress: Progress | None = None) -> list[ClipVerdict]:
+        """Return the verdicts on the clips when they were packed, after comparing every shard with its checksum.
 
         Raises:
-            InputError: Shards are damaged; they are named.
+            InputError: Shards are damaged; the message names them.
         """
         if damaged := self.damaged(progress):
             raise InputError(
-                f"{self.out}: {', '.join(damaged)} {'is' if len(damaged) == 1 else 'are'} damaged: what is read is "
-                "not what was written. `study data pack` makes the damaged files again."
+                f"{self.out}: {', '.join(damaged)} {'is' if len(damaged) == 1 else 'are'} damaged: the checksum "
+                "does not match. `study data pack` writes the damaged files again."
             )
         return [self.manifest.clips[entry.id].verdict for entry in entries]
 
     def damaged(self, progress: Progress | None = None) -> list[str]:
-        """Return the files that do not match their checksums; those that did and have not changed are not read."""
+        """Return the files that do not match their checksums; unchanged ones that matched before are not read."""
         known = self._verified()
         stamps = {shard.file: self._stamp(shard) for shard in self.manifest.shards}
         unknown = [s for s in self.manifest.shards if known.get(s.file) != stamps[s.file]]
@@ -224,44 +224,44 @@ class Pack:
         clips = {shard.file: in_shard[number] for number, shard in enumerate(self.manifest.shards)}
         damaged, read = [], 0
         with ThreadPoolExecutor(len(cpu_cores())) as threads:
-            whole = threads.map(lambda shard: is_whole(self.out, shard), unknown)
-            for shard, matches in zip(unknown, whole, strict=True):
+            results = threads.map(lambda shard: is_whole(self.out, shard), unknown)
+            for shard, matches in zip(unknown, results, strict=True):
                 if not matches:
                     damaged.append(shard.file)
                 read += clips[shard.file]
                 if progress:
                     progress(read, sum(clips[s.file] for s in unknown))
-        if self._memory and unknown:
-            kept = {file: stamp for file, stamp in stamps.items() if file not in damaged}
+        if self._verified_path and unknown:
+            verified = {file: stamp for file, stamp in stamps.items() if file not in damaged}
             try:
-                write(self._memory, json.dumps(kept, indent=1))
+                write(self._verified_path, json.dumps(verified, indent=1))
             except OSError as error:
-                _log.warning("%s cannot be written: %s", self._memory, error)
+                _log.warning("%s cannot be written: %s", self._verified_path, error)
         return damaged
 
     @property
-    def _memory(self) -> Path | None:
+    def _verified_path(self) -> Path | None:
         return self.cache / f"pack-{digest(os.path.realpath(self.out))}.json" if self.cache else None
 
     def _verified(self) -> dict[str, str]:
-        if self._memory is None:
+        if self._verified_path is None:
             return {}
         try:
-            found: dict[str, str] = json.loads(self._memory.read_bytes())
+            stamps: dict[str, str] = json.loads(self._verified_path.read_bytes())
         except (OSError, ValueError):
             return {}
-        return found
+        return stamps
 
     def _stamp(self, shard: Shard) -> str:
-        found = (self.out / shard.file).stat()
-        return digest([shard.sha256, found.st_size, found.st_mtime_ns])
+        status = (self.out / shard.file).stat()
+        return digest([shard.sha256, status.st_size, status.st_mtime_ns])
 
     def count(self, entry: Entry) -> int:
-        """Return how many frames a clip has."""
+        """Return the number of frames of a clip."""
         return self._clip(entry).verdict.frames
 
     def read(self, entry: Entry, indices: NDArray[np.int64]) -> Pixels:
-        """Return the frames at `indices`, (n, C, H, W), not to be written to: neighbours are not even copied."""
+        """Return the frames at `indices`, (n, C, H, W), read-only: consecutive frames are a view of the map."""
         clip = self._clip(entry)
         rows = self._rows(clip.shard)
         start = clip.first + int(indices[0])
@@ -285,6 +285,6 @@ class Pack:
                 raise InputError(f"{path} cannot be read: {error}.") from None
             shape = (shard.frames, self.manifest.channels, self.manifest.size, self.manifest.size)
             if mapped.shape != shape or mapped.dtype != np.uint8:
-                raise InputError(f"{path} is damaged; `study data pack` makes it again.")
+                raise InputError(f"{path} is damaged; `study data pack` writes it again.")
             self._maps[number] = np.asarray(mapped)
         return self._maps[number]

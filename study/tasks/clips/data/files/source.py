@@ -1,4 +1,4 @@
-"""Where frames come from: the files themselves, or a pack of them."""
+"""Sources of frames: the protocol, and the files themselves."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from study.errors import InputError
 from study.machine import cpu_cores
 from study.task import Progress
 from study.tasks.clips.data.contract import ClipShape, Pixels
-from study.tasks.clips.data.files.frames import ClipCheck, Decoder, Footage, find, inspect, read
+from study.tasks.clips.data.files.frames import ClipVerdict, Decoder, Footage, find, inspect, read
 from study.tasks.clips.data.files.listing import Entry, Listing
 from study.tasks.clips.data.files.verdicts import VerdictStore
 
@@ -27,32 +27,32 @@ _log = logging.getLogger(__name__)
 _MEMORY_BYTES = 1 << 30
 """Decoded frames are kept in memory up to this."""
 _SECONDS_BETWEEN_LINES = 5.0
-_CLIPS_AT_ONCE = 2000
-"""Verdicts are written to the cache at least this often."""
+_VERDICTS_PER_WRITE = 2000
+"""New verdicts after which the cache is written."""
 
 
 class Source(Protocol):
-    """Where frames come from: the files themselves (`Raw`), or a pack of them (`files.packs.open_pack`)."""
+    """A source of frames: the files themselves (`Raw`), or a pack (`study.tasks.clips.data.files.packs.Pack`)."""
 
-    def inspect(self, entries: Sequence[Entry], progress: Progress | None = None) -> list[ClipCheck]:
-        """Return what is known of each clip, everything read once; nothing is raised for a damaged clip."""
+    def inspect(self, entries: Sequence[Entry], progress: Progress | None = None) -> list[ClipVerdict]:
+        """Return the verdict on each clip, after reading all of it; a damaged clip raises nothing."""
 
     def count(self, entry: Entry) -> int:
-        """Return how many frames a clip has; InputError names file and row where it cannot be told."""
+        """Return the number of frames of a clip; raise InputError with file and row if that fails."""
 
     def read(self, entry: Entry, indices: NDArray[np.int64]) -> Pixels:
-        """Return the frames at `indices`, (n, C, H, W); InputError names file and row where that fails."""
+        """Return the frames at `indices`, (n, C, H, W); raise InputError with file and row if that fails."""
 
 
 @dataclass(frozen=True)
 class Raw:
-    """Frames from the files themselves; what was decoded is kept in memory as far as it fits there."""
+    """Frames from the files themselves; decoded frames are kept in memory up to `memory_bytes`."""
 
     listing: Listing
     shape: ClipShape
     decoder: Decoder
     cache: Path | None
-    """The folder that keeps verdicts."""
+    """The folder that keeps verdicts between processes."""
     memory_bytes: int = _MEMORY_BYTES
     _footage: dict[str, Footage] = field(default_factory=dict, init=False, repr=False, compare=False)
     _counts: dict[str, int] = field(default_factory=dict, init=False, repr=False, compare=False)
@@ -61,29 +61,29 @@ class Raw:
     )
 
     def __getstate__(self) -> dict[str, Any]:
-        """What is known of clips stays in this process."""
+        """Leave out what this process knows of clips."""
         return {**self.__dict__, "_footage": {}, "_counts": {}, "_frames": {}}
 
-    def inspect(self, entries: Sequence[Entry], progress: Progress | None = None) -> list[ClipCheck]:
-        """Return the verdict on each clip; those of files that have not changed come from the cache.
+    def inspect(self, entries: Sequence[Entry], progress: Progress | None = None) -> list[ClipVerdict]:
+        """Return the verdict on each clip, from the cache if its files have not changed.
 
-        `progress` is told of the clips that have to be read.
+        `progress` counts the clips that must be read.
         """
         store = VerdictStore(self.listing, self.cache)
         with ThreadPoolExecutor(len(cpu_cores())) as threads:
             found = dict(zip(entries, threads.map(partial(self._known, store), entries), strict=True))
             unknown = [entry for entry, verdict in found.items() if verdict is None]
-            told = time.monotonic()
+            logged = time.monotonic()
             try:
                 read = threads.map(partial(self._verdict, store), unknown)
                 for number, (entry, verdict) in enumerate(zip(unknown, read, strict=True), start=1):
                     found[entry] = verdict
                     if progress:
                         progress(number, len(unknown))
-                    elif time.monotonic() - told > _SECONDS_BETWEEN_LINES:
+                    elif time.monotonic() - logged > _SECONDS_BETWEEN_LINES:
                         _log.info("%s: %d of %d clips read", self.listing.name, number, len(unknown))
-                        told = time.monotonic()
-                    store.save(at_least=_CLIPS_AT_ONCE)
+                        logged = time.monotonic()
+                    store.save(at_least=_VERDICTS_PER_WRITE)
             finally:
                 store.save(at_least=1)
         verdicts = [verdict for verdict in found.values() if verdict is not None]
@@ -92,19 +92,19 @@ class Raw:
                 self._counts[entry.path] = verdict.frames
         return verdicts
 
-    def _known(self, store: VerdictStore, entry: Entry) -> ClipCheck | None:
-        """Return what can be said of a clip without reading it."""
+    def _known(self, store: VerdictStore, entry: Entry) -> ClipVerdict | None:
+        """Return the verdict on a clip if it is known without reading the clip."""
         try:
             footage = find(self.listing.footage / entry.path, self.listing.root)
         except InputError as error:
-            return ClipCheck("", 0, (), str(error))
+            return ClipVerdict("", 0, (), str(error))
         self._footage[entry.path] = footage
         try:
             return store.get(entry.path, footage.stamp)
-        except OSError:  # a link to nothing: reading says so
+        except OSError:  # a dangling link: reading it gives the verdict
             return None
 
-    def _verdict(self, store: VerdictStore, entry: Entry) -> ClipCheck:
+    def _verdict(self, store: VerdictStore, entry: Entry) -> ClipVerdict:
         footage = self._footage[entry.path]
         verdict = inspect(footage)
         if verdict.is_sound:
@@ -112,13 +112,13 @@ class Raw:
         return verdict
 
     def count(self, entry: Entry) -> int:
-        """Return how many frames a clip has; those of a video are counted once."""
+        """Return the number of frames of a clip; those of a video are counted once."""
         if entry.path not in self._counts:
-            footage = self._of(entry)
+            footage = self._footage_of(entry)
             if footage.is_video:
                 verdict = self._known(self._store, entry) or self._verdict(self._store, entry)
                 if not verdict.is_sound:
-                    raise InputError(f"{self._row(entry)}: {verdict.error}.")
+                    raise InputError(f"{self._position(entry)}: {verdict.error}.")
                 self._counts[entry.path] = verdict.frames
             else:
                 self._counts[entry.path] = len(footage.files)
@@ -131,26 +131,26 @@ class Raw:
     def read(self, entry: Entry, indices: NDArray[np.int64]) -> Pixels:
         """Return the frames at `indices`, (n, C, H, W)."""
         channels, _, size, _ = self.shape
-        asked = dict.fromkeys(indices.tolist())
-        missing = [place for place in asked if (entry.path, place) not in self._frames]
+        wanted = dict.fromkeys(indices.tolist())
+        missing = [index for index in wanted if (entry.path, index) not in self._frames]
         fresh: dict[int, Pixels] = {}
         if missing:
             try:
-                pictures = read(self._of(entry), missing, channels, size, self.decoder)
+                pictures = read(self._footage_of(entry), missing, channels, size, self.decoder)
             except InputError as error:
-                raise InputError(f"{self._row(entry)}: {error}.") from None
+                raise InputError(f"{self._position(entry)}: {error}.") from None
             fresh = dict(zip(missing, pictures, strict=True))
             if (len(self._frames) + len(fresh)) * channels * size * size <= self.memory_bytes:
-                self._frames.update({(entry.path, place): picture for place, picture in fresh.items()})
-        return np.stack([fresh[p] if p in fresh else self._frames[entry.path, p] for p in indices.tolist()])
+                self._frames.update({(entry.path, index): picture for index, picture in fresh.items()})
+        return np.stack([fresh[i] if i in fresh else self._frames[entry.path, i] for i in indices.tolist()])
 
-    def _of(self, entry: Entry) -> Footage:
+    def _footage_of(self, entry: Entry) -> Footage:
         if entry.path not in self._footage:
             try:
                 self._footage[entry.path] = find(self.listing.footage / entry.path, self.listing.root)
             except InputError as error:
-                raise InputError(f"{self._row(entry)}: {error}.") from None
+                raise InputError(f"{self._position(entry)}: {error}.") from None
         return self._footage[entry.path]
 
-    def _row(self, entry: Entry) -> str:
+    def _position(self, entry: Entry) -> str:
         return f"{self.listing.root / entry.where}: clip {entry.id}"
