@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     from study.executors.base import Executor
     from study.ledger.record import StudyRecord
     from study.ledger.store import Ledger
-
-Progress = Callable[[int, int], None]
+    from study.task import Progress
 
 
 def load(
@@ -233,8 +232,9 @@ class Study:
         return task_of(self.record.variants[0].template)
 
     def _workers(self, task: Any) -> Executor:
-        from study.executors.devices import cpu_cores, cuda_devices, gpu_slots
+        from study.executors.devices import cuda_devices, gpu_slots
         from study.executors.local import LocalWorkers
+        from study.machine import cpu_cores
 
         template = self.record.variants[0].template
         devices = cuda_devices() if template.device == "cuda" else ()

@@ -1,8 +1,9 @@
-"""Versions of libraries and hardware of the machine that a run uses."""
+"""The machine that a run uses: its cores, the versions of libraries and the hardware."""
 
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import platform
 from pathlib import Path
 from typing import Literal
@@ -37,6 +38,13 @@ def machine(device: Literal["cpu", "cuda"] = "cpu") -> Machine:
     versions["cuda"] = str(torch.version.cuda)
     versions["cudnn"] = str(torch.backends.cudnn.version())  # type: ignore[no-untyped-call]
     return Machine(versions, torch.cuda.get_device_name(), platform.platform())
+
+
+def cpu_cores() -> tuple[int, ...]:
+    """Return the processor cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return tuple(sorted(os.sched_getaffinity(0)))
+    return tuple(range(os.cpu_count() or 1))
 
 
 def _processor() -> str:

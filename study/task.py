@@ -14,6 +14,8 @@ from study.records import DataInfo, Measurement, Profile, RunSpec
 from study.run import Run, Select
 
 Config = Mapping[str, Any]
+Progress = Callable[[int, int], None]
+"""Called with the number of items that are done, and of all items."""
 
 
 @dataclass(frozen=True)

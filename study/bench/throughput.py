@@ -36,11 +36,13 @@ from torch.utils.data import DataLoader, Dataset
 
 from study.cli.display import counting
 from study.config.registry import Registry
+from study.machine import cpu_cores
 from study.tasks.clips.data.contract import Clips, ClipShape, Pixels
 from study.tasks.clips.data.files.frames import Decoder
 from study.tasks.clips.data.files.listing import Entry, Listing
-from study.tasks.clips.data.files.packs import pack
-from study.tasks.clips.data.sets.recorded import Raw, Reading, Recorded, Recording, Source, recorded
+from study.tasks.clips.data.files.source import Raw, Source
+from study.tasks.clips.data.sets.packing import pack
+from study.tasks.clips.data.sets.recorded import Reading, Recorded, Recording, recorded
 from study.tasks.clips.training.batches import training_batches
 
 FRAMES, STORED_PIXELS, PIXELS, BATCH = 16, 224, 112, 16
@@ -256,7 +258,7 @@ def main(
     print(
         f"\n{clips} clips of {FRAMES} JPEGs, {STORED_PIXELS} pixels, {size_kb:.1f} kB each, read as "
         f"{FRAMES} x {PIXELS} x {PIXELS} x 3 in batches of {BATCH}; "
-        f"{len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()} cores, "
+        f"{len(cpu_cores())} cores, "
         f"{platform.machine()}; median of {rounds} rounds of {seconds:g} s"
     )
     Console(width=max(100, Console().width)).print(table_of(rates))

@@ -81,11 +81,10 @@ def show(
     set_: Changes = None,
 ) -> None:
     """Write a contact sheet: clips of each class over time, as a network is given them."""
-    from study.tasks.clips.data.sheet import check_format
-    from study.tasks.clips.data.sheet import show as draw
+    from study.tasks.clips.data.sheet import check_format, write_sheet
 
     check_format(out)
-    sheet = draw(_dataset(name, root, set_ or []), name, out, rows=n, split=split, fold=fold)
+    sheet = write_sheet(_dataset(name, root, set_ or []), name, out, rows=n, split=split, fold=fold)
     print(f"{out}: {sheet.rows} clips" + (f"; none of {', '.join(sheet.missing)}" if sheet.missing else ""))
 
 
@@ -103,7 +102,8 @@ def check(
     import json
 
     from study.cli.display import counting
-    from study.tasks.clips.data.check import check_dataset, described
+    from study.tasks.clips.data.check.checks import check_dataset
+    from study.tasks.clips.data.check.text import as_json, described
 
     changes = set_ or []
     with (
@@ -117,7 +117,7 @@ def check(
             skip_bad=skip_bad,
             progress=progress,
         )
-    print(json.dumps(report.as_json(), indent=1, ensure_ascii=False) if json_ else described(report))
+    print(json.dumps(as_json(report), indent=1, ensure_ascii=False) if json_ else described(report))
     if not report.is_sound:
         raise typer.Exit(1)
 
@@ -137,7 +137,7 @@ def pack(
     """Decode and resize all frames once, into files that training maps; goes on where it was interrupted."""
     from study.cli.display import counting
     from study.errors import InputError
-    from study.tasks.clips.data.files.packs import pack as write_pack
+    from study.tasks.clips.data.sets.packing import pack as write_pack
     from study.tasks.clips.data.sets.recorded import Recorded
 
     with _resumable():
@@ -174,10 +174,10 @@ def _resumable() -> Iterator[None]:
 
 def _packed(pack: Path, name: str) -> dict[str, object]:
     """Return what study.toml means by naming a pack: none of its settings need be said again."""
-    from study.tasks.clips.data.files.packs import made_with
+    from study.tasks.clips.data.files.packs import pack_parameters
 
     if pack.exists():
-        return {"pack": str(pack), **made_with(pack)}
+        return {"pack": str(pack), **pack_parameters(pack)}
     print(f"{name}: the pack {pack} of study.toml is not there yet; the files are read.", file=sys.stderr)
     return {}
 

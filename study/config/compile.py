@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -22,9 +22,7 @@ from study.ledger.record import ClaimRecord, StudyRecord, VariantRecord
 from study.metrics import Metric
 from study.nested import flatten, value_at, with_value
 from study.records import DataInfo, RunSpec
-from study.task import CanCheck, CanDescribe, CanMeasure, Sources, Task
-
-Progress = Callable[[int, int], None]
+from study.task import CanCheck, CanDescribe, CanMeasure, Progress, Sources, Task
 
 ROOT, EXPORT, OUTPUTS = "root", "export", "outputs"
 """Options of a task that the harness sets: the folder of its files, the exported revision of its code, and output."""

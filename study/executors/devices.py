@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from study.errors import InputError
+from study.machine import cpu_cores
 
 
 def cuda_devices() -> tuple[int, ...]:
@@ -68,13 +69,6 @@ def visible(chosen: Sequence[int]) -> str:
     """Return CUDA_VISIBLE_DEVICES for the chosen devices, which are counted among those visible here."""
     here = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
     return ",".join(here[index] if index < len(here) else str(index) for index in chosen)
-
-
-def cpu_cores() -> tuple[int, ...]:
-    """Return the processor cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return tuple(sorted(os.sched_getaffinity(0)))
-    return tuple(range(os.cpu_count() or 1))
 
 
 def core_share(slot: int, slots: int) -> tuple[int, ...]:

@@ -14,9 +14,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from study.tasks.clips.data.contract import Clips, Dataset, Split
+from study.tasks.clips.data.contract import SPLITS, Clips, Dataset, Split
 
-SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 READ = 4
 """So many clips of each split are read."""
 SEED = 7

@@ -24,8 +24,8 @@ from study.bench.throughput import (
     ours,
     read_all,
 )
-from study.tasks.clips.data.files.packs import pack
-from study.tasks.clips.data.sets.recorded import Raw
+from study.tasks.clips.data.files.source import Raw
+from study.tasks.clips.data.sets.packing import pack
 
 CLIPS = 16
 

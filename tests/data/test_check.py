@@ -1,26 +1,29 @@
-"""What a user must be told of a data set before training on it: each mistake is planted and must be named."""
+"""Checks of a data set before training: each mistake is planted and must be reported."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import Result
 from PIL import Image
 from support.trees import dfew
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from study.cli.app import app
 from study.config.registry import Registry
 from study.errors import InputError
-from study.tasks.clips.data.check import Report, check_dataset, described, doubt_of_order
+from study.tasks.clips.data.check.checks import OrderDoubt, check_dataset, doubt_of_order
+from study.tasks.clips.data.check.report import Item, Remark, RemarkKind, Report
+from study.tasks.clips.data.check.text import described, item_text
 from study.tasks.clips.data.contract import Dataset
-from study.tasks.clips.data.files.packs import pack
 from study.tasks.clips.data.make import LAYOUTS, make
+from study.tasks.clips.data.sets.packing import pack
+from study.tasks.clips.data.sets.recorded import Recorded
 
 FRAMES = 4
 FOOTAGE = Path("Clip/clip_224x224_16f")
@@ -30,11 +33,11 @@ REAL = Path(__file__).parents[3] / "shared" / "data"
 
 @pytest.fixture(scope="module")
 def trees(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    home = tmp_path_factory.mktemp("trees")
+    root = tmp_path_factory.mktemp("trees")
     for layout in LAYOUTS:
         parameters = {"clips_per_person": 7, "frames": FRAMES}
-        make(home / layout, layout=layout, clips=70, size=32, parameters=parameters)
-    return {layout: home / layout for layout in LAYOUTS}
+        make(root / layout, layout=layout, clips=70, size=32, parameters=parameters)
+    return {layout: root / layout for layout in LAYOUTS}
 
 
 @pytest.fixture
@@ -52,6 +55,11 @@ def checked(name: str, root: Path, *, skip_bad: bool = False, **parameters: Any)
         return dataset
 
     return check_dataset(name, build, skip_bad=skip_bad)
+
+
+def names_of(remarks: Iterable[Remark], kind: RemarkKind) -> list[str]:
+    """Return the items of the remarks of one kind, as a person reads them."""
+    return [item_text(kind, item) for remark in remarks if remark.kind == kind for item in remark.items]
 
 
 def clip(tree: Path, name: str) -> Path:
@@ -103,7 +111,7 @@ def truncated(tree: Path) -> str:
     return "00012/3.jpg"
 
 
-def led_out(tree: Path) -> str:
+def link_out_of_the_root(tree: Path) -> str:
     outside = tree.parent / "outside"
     shutil.move(clip(tree, "00013"), outside)
     clip(tree, "00013").symlink_to(outside)
@@ -116,7 +124,7 @@ def unknown_label(tree: Path) -> str:
     return f"set_1.csv:{row}"
 
 
-def climbing(tree: Path) -> str:
+def path_out_of_the_root(tree: Path) -> str:
     add_row(tree, "train", "../../secret,1")
     return "'../../secret'"
 
@@ -134,10 +142,10 @@ def in_both_lists(tree: Path) -> str:
 
 
 def copied_from_test(tree: Path) -> str:
-    learnt, tested = names(tree, "train")[0], names(tree, "test")[0]
-    shutil.rmtree(clip(tree, learnt))
-    shutil.copytree(clip(tree, tested), clip(tree, learnt))
-    return f"clip {learnt} = "
+    trained, tested = names(tree, "train")[0], names(tree, "test")[0]
+    shutil.rmtree(clip(tree, trained))
+    shutil.copytree(clip(tree, tested), clip(tree, trained))
+    return f"clip {trained} = "
 
 
 def same_number_twice(tree: Path) -> str:
@@ -163,98 +171,106 @@ def class_without_training(tree: Path) -> str:
     return "train of fold 1: no clip of disgust"
 
 
-PLANTED: dict[Callable[[Path], str], str] = {
-    missing: "missing",
-    empty: "empty",
-    truncated: "unreadable",
-    led_out: "unreadable",
-    unknown_label: "lists",
-    climbing: "lists",
-    twice_in_a_list: "lists",
-    in_both_lists: "lists",
-    copied_from_test: "duplicates",
-    same_number_twice: "order",
-    without_numbers: "order",
-    not_the_official_data: "counts",
-    class_without_training: "classes",
+PLANTED: dict[Callable[[Path], str], RemarkKind] = {
+    missing: RemarkKind.CLIPS_MISSING,
+    empty: RemarkKind.CLIPS_EMPTY,
+    truncated: RemarkKind.CLIPS_UNREADABLE,
+    link_out_of_the_root: RemarkKind.CLIPS_UNREADABLE,
+    unknown_label: RemarkKind.ROWS_UNUSABLE,
+    path_out_of_the_root: RemarkKind.ROWS_UNUSABLE,
+    twice_in_a_list: RemarkKind.ROWS_UNUSABLE,
+    in_both_lists: RemarkKind.ROWS_UNUSABLE,
+    copied_from_test: RemarkKind.TEST_CLIPS_IN_TRAIN,
+    same_number_twice: RemarkKind.FRAME_NUMBERS_REPEATED,
+    without_numbers: RemarkKind.FRAME_NUMBERS_ABSENT,
+    not_the_official_data: RemarkKind.COUNTS_NOT_OFFICIAL,
+    class_without_training: RemarkKind.CLASSES_NOT_TRAINED,
 }
 
 
 @pytest.mark.parametrize(("plant", "kind"), PLANTED.items(), ids=lambda value: getattr(value, "__name__", ""))
-def test_each_planted_mistake_is_named_with_its_place(
-    tree: Path, plant: Callable[[Path], str], kind: str
+def test_each_planted_mistake_is_named_with_its_position(
+    tree: Path, plant: Callable[[Path], str], kind: RemarkKind
 ) -> None:
-    place = plant(tree)
+    position = plant(tree)
     report = checked("dfew", tree, folds=[1])
     assert not report.is_sound
-    found = [remark for remark in report.mistakes if remark.kind == kind]
-    assert any(place in name for remark in found for name in remark.named), described(report)
-    assert place in described(report)
+    assert any(position in name for name in names_of(report.mistakes, kind)), described(report)
+    assert position in described(report)
 
 
-def test_all_mistakes_are_told_at_once(tree: Path) -> None:
-    together = (missing, empty, truncated, unknown_label, climbing, in_both_lists, same_number_twice)
-    indices = [plant(tree) for plant in together]
+def test_all_mistakes_are_reported_at_once(tree: Path) -> None:
+    together = (
+        missing,
+        empty,
+        truncated,
+        unknown_label,
+        path_out_of_the_root,
+        in_both_lists,
+        same_number_twice,
+    )
+    positions = [plant(tree) for plant in together]
     text = described(checked("dfew", tree, folds=[1]))
-    assert text.splitlines()[0].endswith("NOT SOUND: 7 things to mend")
-    for place in indices:
-        assert place in text
-    assert text.index("To mend") < text.index("digest")
+    assert text.splitlines()[0].endswith("NOT SOUND: 7 things to fix")
+    for position in positions:
+        assert position in text
+    assert text.index("To fix") < text.index("digest")
 
 
-def wide(tree: Path) -> tuple[str, str]:
+def wide(tree: Path) -> tuple[RemarkKind, str]:
     for file in clip(tree, "00021").iterdir():
         Image.new("RGB", (64, 36), (int(file.stem),) * 3).save(file)
-    return "sizes", "clip 00021"
+    return RemarkKind.FRAMES_NOT_SQUARE, "clip 00021"
 
 
-def mixed(tree: Path) -> tuple[str, str]:
+def mixed(tree: Path) -> tuple[RemarkKind, str]:
     Image.new("RGB", (48, 48)).save(clip(tree, "00022") / "2.jpg")
-    return "sizes", "clip 00022: 32x32, 48x48"
+    return RemarkKind.CLIPS_OF_SEVERAL_SIZES, "clip 00022: 32x32, 48x48"
 
 
-def short(tree: Path) -> tuple[str, str]:
+def short(tree: Path) -> tuple[RemarkKind, str]:
     (clip(tree, "00023") / "4.jpg").unlink()
-    return "short", "clip 00023: 3"
+    return RemarkKind.FRAMES_TOO_FEW, "clip 00023: 3"
 
 
-def gaps(tree: Path) -> tuple[str, str]:
+def gaps(tree: Path) -> tuple[RemarkKind, str]:
     (clip(tree, "00024") / "2.jpg").unlink()
-    return "order", "clip 00024: no frame 2"
+    return RemarkKind.FRAME_NUMBERS_WITH_GAPS, "clip 00024: no frame 2"
 
 
-def two_labels(tree: Path) -> tuple[str, str]:
-    one, other = names(tree, "train")[:2]
-    shutil.rmtree(clip(tree, other))
-    shutil.copytree(clip(tree, one), clip(tree, other))
-    return "duplicates", f"clip {one} (happy) = clip {other} (sad)"
+def two_labels(tree: Path) -> tuple[RemarkKind, str]:
+    first, second = names(tree, "train")[:2]
+    shutil.rmtree(clip(tree, second))
+    shutil.copytree(clip(tree, first), clip(tree, second))
+    return RemarkKind.COPIES_WITH_OTHER_LABEL, f"clip {first} (happy) = clip {second} (sad)"
 
 
-def one_person_in_both(tree: Path) -> tuple[str, str]:
+def one_person_in_both(tree: Path) -> tuple[RemarkKind, str]:
     path = tree / LISTS / "sources.csv"
     rows = dict(row.split(",") for row in path.read_text().splitlines()[1:])
     rows[names(tree, "test")[0]] = rows[names(tree, "train")[0]]
     path.write_text("video_name,source\n" + "".join(f"{i},{source}\n" for i, source in rows.items()))
-    return "sources", f"fold 1: {rows[names(tree, 'train')[0]]}"
+    return RemarkKind.SOURCES_SHARED, f"fold 1: {rows[names(tree, 'train')[0]]}"
 
 
 @pytest.mark.parametrize("plant", [wide, mixed, short, gaps, two_labels, one_person_in_both])
 def test_what_is_odd_is_a_warning_and_leaves_training_sound(
-    tree: Path, plant: Callable[[Path], tuple[str, str]]
+    tree: Path, plant: Callable[[Path], tuple[RemarkKind, str]]
 ) -> None:
-    kind, place = plant(tree)
+    kind, position = plant(tree)
     report = checked("dfew", tree, folds=[1])
     assert report.is_sound, described(report)
     assert report.digest
-    found = [remark for remark in report.warnings if remark.kind == kind]
-    assert any(place in name for remark in found for name in remark.named), described(report)
+    assert any(position in name for name in names_of(report.warnings, kind)), described(report)
 
 
 def test_a_version_with_16_frames_has_16_frames(tree: Path) -> None:
-    """Of an official tree; in a drawn one the number of frames is the user's."""
+    """An official tree has 16 frames a clip; in a synthetic one the user chooses the number."""
     (tree / "about.json").unlink()
-    remark = next(r for r in checked("dfew", tree, folds=[1]).mistakes if r.kind == "frames")
-    assert remark.summary.startswith("70 clips of the version with 16 frames")
+    report = checked("dfew", tree, folds=[1])
+    remark = next(r for r in report.mistakes if r.kind == RemarkKind.FRAME_COUNT_WRONG)
+    assert remark.needed_frames == 16
+    assert [item.count for item in remark.items] == [FRAMES] * 70
 
 
 def test_what_is_skipped_on_request_is_no_mistake_and_has_the_digest_of_its_runs(tree: Path) -> None:
@@ -267,21 +283,30 @@ def test_what_is_skipped_on_request_is_no_mistake_and_has_the_digest_of_its_runs
     assert report.digest == data.digest
     assert report.skipped == data.skipped
     assert len(report.skipped) == 3
-    assert {remark.kind for remark in report.warnings} >= {"missing", "unreadable", "lists"}
+    assert {remark.kind for remark in report.warnings} >= {
+        RemarkKind.CLIPS_MISSING,
+        RemarkKind.CLIPS_UNREADABLE,
+        RemarkKind.ROWS_UNUSABLE,
+    }
 
 
-def test_the_order_of_files_is_plain_or_it_is_said_why_not() -> None:
-    plain = (
+def test_the_order_of_frames_is_unambiguous_or_the_reason_is_returned() -> None:
+    unambiguous = (
         [f"{n}.jpg" for n in range(8, 12)],
         ["00017_00001.jpg", "00017_00002.jpg"],
         ["1_1.png", "1_2.png", "2_1.png"],
         ["frame7b.png"],
     )
-    assert [doubt_of_order(files) for files in plain] == [None] * len(plain)
-    assert doubt_of_order(["1.jpg", "1.png"]) == ("twice", "1.jpg and 1.png")
-    assert doubt_of_order(["first.jpg", "last.jpg"]) == ("none", "first.jpg, last.jpg")
-    assert doubt_of_order(["1.jpg", "2_1.jpg"]) == ("none", "1.jpg, 2_1.jpg")
-    assert doubt_of_order(["3.jpg", "5.jpg"]) == ("gaps", "no frame 4")
+    assert [doubt_of_order(files) for files in unambiguous] == [None] * len(unambiguous)
+    repeated, absent = RemarkKind.FRAME_NUMBERS_REPEATED, RemarkKind.FRAME_NUMBERS_ABSENT
+    for kind, files in (
+        (repeated, ("1.jpg", "1.png")),
+        (absent, ("first.jpg", "last.jpg")),
+        (absent, ("1.jpg", "2_1.jpg")),
+    ):
+        assert doubt_of_order(files) == OrderDoubt(kind, Item(files=files))
+    gap = OrderDoubt(RemarkKind.FRAME_NUMBERS_WITH_GAPS, Item(absent_frame=4))
+    assert doubt_of_order(["3.jpg", "5.jpg"]) == gap
 
 
 def test_a_zero_byte_video_is_empty(tmp_path: Path) -> None:
@@ -292,13 +317,14 @@ def test_a_zero_byte_video_is_empty(tmp_path: Path) -> None:
     videos[3].write_bytes(b"")
     videos[5].write_bytes(videos[5].read_bytes()[:500])
     report = checked("clips", tmp_path / "tree")
-    by_kind = {remark.kind: remark.named for remark in report.mistakes}
-    assert videos[3].name in by_kind["empty"][0]
-    assert videos[5].name in by_kind["unreadable"][0]
+    (empty_video,) = names_of(report.mistakes, RemarkKind.CLIPS_EMPTY)
+    (damaged_video,) = names_of(report.mistakes, RemarkKind.CLIPS_UNREADABLE)
+    assert videos[3].name in empty_video
+    assert videos[5].name in damaged_video
 
 
 def test_a_damaged_pack_and_one_of_older_frames_are_found(tree: Path, tmp_path: Path) -> None:
-    def build() -> Dataset:
+    def build() -> Recorded:
         return dfew(root=str(tree), folds=[1], frames=FRAMES)
 
     for out in ("damaged", "older"):
@@ -307,11 +333,11 @@ def test_a_damaged_pack_and_one_of_older_frames_are_found(tree: Path, tmp_path: 
     file.write_bytes(file.read_bytes()[:-1] + b"\xff")
     Image.new("RGB", (32, 32)).save(clip(tree, "00031") / "1.jpg")
     (remark,) = checked("dfew", tree, folds=[1], pack=str(tmp_path / "damaged")).mistakes
-    assert remark.kind == "pack"
-    assert "shard-00000.npy" in remark.summary
+    assert remark.kind == RemarkKind.PACK_DAMAGED
+    assert "shard-00000.npy" in remark.error
     (remark,) = checked("dfew", tree, folds=[1], pack=str(tmp_path / "older")).mistakes
-    assert remark.kind == "pack"
-    assert "clip 00031" in remark.named[0]
+    assert remark.kind == RemarkKind.PACK_OUTDATED
+    assert [item.clip for item in remark.items] == ["00031"]
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="the official split lists are not on this machine")
@@ -323,11 +349,12 @@ def test_official_lists_have_the_official_counts_and_every_missing_clip_is_count
 ) -> None:
     """The lists are whole, the frames are not there."""
     root = Path(shutil.copytree(REAL / {"dfew": "DFEW", "ferv39k": "FERV39k"}[layout], tmp_path / layout))
-    (root / {"dfew": FOOTAGE, "ferv39k": "2_ClipsforFaceCrop"}[layout]).mkdir(parents=True)
-    report = checked(layout, root, **({"folds": [1]} if layout == "dfew" else {}))
+    (root / {"dfew": FOOTAGE, "ferv39k": Path("2_ClipsforFaceCrop")}[layout]).mkdir(parents=True)
+    folds: dict[str, Any] = {"folds": [1]} if layout == "dfew" else {}
+    report = checked(layout, root, **folds)
     (remark,) = report.mistakes
-    assert remark.kind == "missing"
-    assert len(remark.named) == sum(clips)
+    assert remark.kind == RemarkKind.CLIPS_MISSING
+    assert len(remark.items) == sum(clips)
     train, validation, test = report.counts
     assert (train.clips + validation.clips, test.clips) == (train.official, test.official) == clips
 
@@ -338,7 +365,7 @@ def run(*arguments: object) -> Result:
 
 @pytest.fixture(autouse=True)
 def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep what commands remember of files out of this project."""
+    """Keep the caches of commands out of this project."""
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
 
@@ -351,7 +378,7 @@ def test_the_command_ends_with_0_1_or_2(tree: Path) -> None:
     missing(tree)
     unsound = run("dfew", tree, *few)
     assert unsound.exit_code == 1
-    assert "NOT SOUND: 1 thing to mend" in unsound.stdout
+    assert "NOT SOUND: 1 thing to fix" in unsound.stdout
     assert run("dfew", tree, *few, "--skip-bad").exit_code == 0
     for mistake in (("dfew", tree / "nowhere"), ("dfew", tree, "--set", "size=1"), ("dfw", tree), ("dfew",)):
         refused = run(*mistake).exception
@@ -361,24 +388,24 @@ def test_the_command_ends_with_0_1_or_2(tree: Path) -> None:
 
 def test_json_is_one_object_whatever_is_printed_beside_it(tree: Path) -> None:
     missing(tree)
-    told = json.loads(run("dfew", tree, "--set", "folds=[1]", "--json").stdout)
-    assert told["schema"] == 1
-    assert told["sound"] is False
-    assert told["digest"] is None
-    assert [mistake["kind"] for mistake in told["mistakes"]] == ["missing"]
-    assert told["counts"][0]["split"] == "train"
-    assert told["counts"][2]["classes"]["happy"] == 2
-    keys = Report.__doc__ or ""
-    assert all(f"``{key}``" in keys for key in told)
+    report = json.loads(run("dfew", tree, "--set", "folds=[1]", "--json").stdout)
+    assert report["schema"] == 1
+    assert report["sound"] is False
+    assert report["digest"] is None
+    assert [(m["kind"], m["code"]) for m in report["mistakes"]] == [("missing", "clips-missing")]
+    assert report["counts"][0]["split"] == "train"
+    assert report["counts"][2]["classes"]["happy"] == 2
+    fields = {field.name for field in dataclasses.fields(Report)} - {"remarks"}
+    assert set(report) == fields | {"schema", "sound", "mistakes", "warnings"}
 
 
 def test_procedural_clips_have_a_digest_and_counts() -> None:
-    told = json.loads(run("faces", "--json").stdout)
-    assert told["sound"] is True
-    assert told["root"] is None
-    assert [count["clips"] for count in told["counts"]] == [3000, 600, 1000]
+    report = json.loads(run("faces", "--json").stdout)
+    assert report["sound"] is True
+    assert report["root"] is None
+    assert [count["clips"] for count in report["counts"]] == [3000, 600, 1000]
     registry = Registry()
-    assert told["digest"] == registry.build("dataset", registry.resolve("dataset", "faces", "")).digest
+    assert report["digest"] == registry.build("dataset", registry.resolve("dataset", "faces", "")).digest
 
 
 def test_a_class_that_the_official_lists_do_not_have_is_no_mistake(tmp_path: Path) -> None:
@@ -389,10 +416,11 @@ def test_a_class_that_the_official_lists_do_not_have_is_no_mistake(tmp_path: Pat
     bare = next(root.rglob("no_caption"))
     for path in sorted(bare.rglob("*.txt")):
         rows = [row for row in path.read_text().splitlines() if not row.endswith("neutral")]
-        told = path.parents[2] / "with_caption" / path.relative_to(bare)
-        told.parent.mkdir(parents=True, exist_ok=True)
-        told.write_text("".join(f"{row.replace(' ', chr(9))}\t笑\ta smile\n" for row in rows), encoding="gbk")
+        captioned = path.parents[2] / "with_caption" / path.relative_to(bare)
+        captioned.parent.mkdir(parents=True, exist_ok=True)
+        captioned_rows = "".join(f"{row.replace(' ', chr(9))}\t笑\ta smile\n" for row in rows)
+        captioned.write_text(captioned_rows, encoding="gbk")
     report = checked("mafw", root, folds=[1], captions="with")
-    named = [name for remark in report.mistakes if remark.kind == "classes" for name in remark.named]
-    assert "train of fold 1: no clip of contempt" in named
-    assert not any("neutral" in name for name in named)
+    (remark,) = (remark for remark in report.mistakes if remark.kind == RemarkKind.CLASSES_NOT_TRAINED)
+    assert Item(fold=1, split="train", name="contempt") in remark.items
+    assert "neutral" not in {item.name for item in remark.items}

@@ -26,17 +26,17 @@ def trees(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for n in range(66):
         seven, eleven, part = EMOTIONS[n // 3 % 7], CLASSES[n // 3 % 11], ("train", "train", "test")[n % 3]
         scene = f"Action/{seven}/{n:04d}"
-        indices = (
+        folders = (
             f"DFEW/Clip/clip_224x224_16f/{n:05d}",
             f"FERV39k/2_ClipsforFaceCrop/{scene}",
             f"MAFW/data/frames/{n:05d}",
             f"own/{n}",
         )
         pictures = noise.integers(0, 256, (4 + n % 5, 20, 20, 3), dtype=np.uint8)
-        for place in indices:
-            (top / place).mkdir(parents=True)
+        for folder in folders:
+            (top / folder).mkdir(parents=True)
             for number, picture in enumerate(pictures, start=1):
-                Image.fromarray(picture).save(top / place / f"{number}.png", compress_level=1)
+                Image.fromarray(picture).save(top / folder / f"{number}.png", compress_level=1)
         for path, row in (
             (f"DFEW/EmoLabel_DataSplit/{part}(single-labeled)/set_1.csv", f"{n},{n // 3 % 7 + 1}"),
             (f"FERV39k/4_setups/All_scenes/{part}_All.csv", f"{scene} {seven}"),
@@ -65,7 +65,7 @@ CHANGES: tuple[dict[str, Any], ...] = (
 )
 
 
-def test_every_built_in_data_set_is_tried_here() -> None:
+def test_every_built_in_data_set_is_tested() -> None:
     assert sorted(CONFIGS) == Registry().names("dataset")
 
 

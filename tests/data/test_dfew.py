@@ -1,4 +1,4 @@
-"""What would break for a user of DFEW, on small trees and on the official lists."""
+"""DFEW, on small trees and on the official lists."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from support.trees import dfew
 
 from study.errors import InputError
 from study.tasks.clips.data.contract import Clips
-from study.tasks.clips.data.sets.dfew import OFFICIAL_COUNTS
+from study.tasks.clips.data.emotions import DFEW_CLIPS
 from study.tasks.clips.data.sets.recorded import Recorded, held_out
 
 REAL = Path(__file__).parents[3] / "shared" / "data" / "DFEW"
@@ -92,7 +92,7 @@ def test_clips_without_a_single_label_are_skipped(tree: Tree) -> None:
     assert dict(zip(clips.ids, clips.labels.tolist(), strict=True)) == {"00015": 6, "00016": 0}
 
 
-def test_labels_that_may_count_from_0_or_1_are_refused_until_the_user_says(tree: Tree) -> None:
+def test_labels_that_may_count_from_0_or_1_are_refused_until_the_user_chooses(tree: Tree) -> None:
     root = tree()
     write_list(root, "train", {"00001": 1, "00002": 2})
     write_list(root, "test", {"00003": 3})
@@ -125,12 +125,12 @@ def test_long_clips_are_sampled_and_short_ones_repeated(tmp_path: Path) -> None:
     write_clip(tmp_path, "00003", [7], original)
     data = open_tree(tmp_path, version="original", frames=4, validation_share=0.01)
     train = data.split("train", 1)
-    assert levels(train, 0) == [5 * place for place in (6, 18, 30, 42)]
+    assert levels(train, 0) == [5 * index for index in (6, 18, 30, 42)]
     assert levels(train, 1) == [10, 10, 200, 200]
     assert levels(data.split("test", 1)) == [7] * 4
-    drawn = [levels(train, 0, np.random.default_rng(seed)) for seed in range(30)]
-    assert len({tuple(indices) for indices in drawn}) > 20
-    assert all(60 * i <= level < 60 * (i + 1) for indices in drawn for i, level in enumerate(indices))
+    sampled = [levels(train, 0, np.random.default_rng(seed)) for seed in range(30)]
+    assert len({tuple(indices) for indices in sampled}) > 20
+    assert all(60 * i <= level < 60 * (i + 1) for indices in sampled for i, level in enumerate(indices))
 
 
 def test_frames_are_resized_without_aliasing(tmp_path: Path) -> None:
@@ -193,7 +193,7 @@ def test_a_clip_is_the_same_in_every_split_order_and_cache(tree: Tree, tmp_path:
     assert levels(changed)[-1] == levels(fresh)[-2]
 
 
-def test_the_digest_follows_the_content_and_not_the_place(tree: Tree, tmp_path: Path) -> None:
+def test_the_digest_follows_the_content_and_not_the_folder(tree: Tree, tmp_path: Path) -> None:
     first, second = open_tree(tree()), open_tree(tree(name="elsewhere"))
     assert first.digest == second.digest
     assert open_tree(first.listing.root, cache=str(tmp_path / "cache")).digest == first.digest
@@ -220,7 +220,7 @@ def test_a_root_that_does_not_exist_is_named(tmp_path: Path) -> None:
     assert str(tmp_path / "nowhere") in refusal(tmp_path / "nowhere")
 
 
-def test_a_missing_split_list_says_what_was_looked_for_and_where(tree: Tree) -> None:
+def test_a_missing_split_list_names_what_was_searched_and_where(tree: Tree) -> None:
     root = tree()
     shutil.rmtree(root / LISTS / "test(single-labeled)")
     message = refusal(root)
@@ -244,7 +244,7 @@ def test_no_fold_or_one_fold_twice_is_refused(tree: Tree, folds: list[int]) -> N
     assert "at least one fold, none twice" in refusal(tree(), folds=folds)
 
 
-def test_a_fold_that_was_not_asked_for_is_refused(tree: Tree) -> None:
+def test_a_fold_that_was_not_requested_is_refused(tree: Tree) -> None:
     for fold in (None, 2):
         with pytest.raises(InputError, match=r"folds = \[1\]"):
             open_tree(tree(name=f"tree{fold}")).split("train", fold)
@@ -392,7 +392,7 @@ def test_the_official_lists_give_the_official_splits(tmp_path: Path, shift: int)
     tests = [data.split("test", fold) for fold in data.folds]
     assert [len(clips.ids) for clips in tests] == [2341, 2341, 2340, 2339, 2336]
     assert len({i for clips in tests for i in clips.ids}) == 11697
-    assert tuple(np.bincount(np.concatenate([clips.labels for clips in tests]))) == OFFICIAL_COUNTS
+    assert tuple(np.bincount(np.concatenate([clips.labels for clips in tests]))) == DFEW_CLIPS
     train, validation = data.split("train", 1), data.split("validation", 1)
     assert len(train.ids) + len(validation.ids) == 9356
     assert np.bincount(validation.labels).tolist() == [
@@ -404,5 +404,5 @@ def test_the_official_lists_give_the_official_splits(tmp_path: Path, shift: int)
 def test_official_lists_recoded_in_another_order_are_refused(tmp_path: Path) -> None:
     root = official_tree(tmp_path, lambda label: str(8 - int(label)))
     message = refusal(root)
-    assert "recoded in another order" in message
+    assert "The labels were reordered" in message
     assert "happy 902" in message

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from study.config.registry import Registry
 from study.errors import InputError
 from study.tasks.clips.data.contract import Clips
-from study.tasks.clips.data.faces.acting import ACTIONS, EMOTIONS, PROTOTYPES
+from study.tasks.clips.data.emotions import EMOTIONS
+from study.tasks.clips.data.faces.acting import ACTIONS, PROTOTYPES
 from study.tasks.clips.data.faces.dataset import Faces, faces
 
 TRUTH_SHA256 = "0b1e7cc63f9c48033ffb2df4e7e0f67faa606f0333310562d6b4cf00b9e129b4"
@@ -53,7 +54,7 @@ def test_a_clip_does_not_depend_on_the_batch_it_is_read_in() -> None:
         np.testing.assert_array_equal(pixels(data.split("train"), index)[0], together[index])
 
 
-def test_a_clip_does_not_depend_on_how_many_clips_are_asked_for() -> None:
+def test_a_clip_does_not_depend_on_the_number_of_clips() -> None:
     few, many = small(train_clips=8).split("train"), small(train_clips=21).split("train")
     np.testing.assert_array_equal(pixels(few), pixels(many, *range(8)))
     np.testing.assert_array_equal(few.truth["intensity"], many.truth["intensity"][:8])
@@ -139,7 +140,7 @@ def test_classes_come_equally_often_and_in_dfew_order() -> None:
     assert np.bincount(data.split("train").labels).tolist() == [10] * 7
 
 
-def test_prototypes_name_only_action_units_that_are_drawn() -> None:
+def test_prototypes_name_only_action_units_that_are_rendered() -> None:
     assert set(PROTOTYPES) == set(EMOTIONS)
     assert {unit for prototype in PROTOTYPES.values() for unit in prototype} <= set(ACTIONS)
 
@@ -151,7 +152,7 @@ def test_dilution_is_the_share_of_the_clip_without_expression() -> None:
         assert abs(active.mean() - (1 - dilution)) < 0.03
 
 
-def test_without_motion_and_noise_a_neutral_clip_stands_still() -> None:
+def test_without_motion_and_noise_a_neutral_clip_does_not_move() -> None:
     clips = small(motion=0.0, noise=0.0).split("train")
     neutral = np.flatnonzero(clips.labels == EMOTIONS.index("neutral"))
     still = pixels(clips, *neutral)
@@ -205,7 +206,7 @@ def test_a_still_repeats_the_frame_that_shows_most() -> None:
 
 def test_the_digest_follows_every_parameter_but_the_cache(tmp_path: Path) -> None:
     parameters = Registry().get("dataset", "faces").parameters
-    other = {"view": "still", "channels": 3, "size": 40, "frames": 9, "seed": 1, "noise": 1.5}
+    other: dict[str, Any] = {"view": "still", "channels": 3, "size": 40, "frames": 9, "seed": 1, "noise": 1.5}
     digests = {faces().digest, faces(cache=str(tmp_path)).digest}
     assert len(digests) == 1
     for name, parameter in parameters.items():
@@ -222,7 +223,7 @@ def test_a_cached_split_is_identical_to_a_fresh_one_and_is_not_rendered_again(
     fresh = pixels(small().split("test"))
     np.testing.assert_array_equal(pixels(small(cache=str(tmp_path)).split("test")), fresh)
     assert [path.name for path in tmp_path.iterdir()] == [f"faces-{small().digest}-test.npy"]
-    monkeypatch.setattr("study.tasks.clips.data.faces.dataset.draw", None)
+    monkeypatch.setattr("study.tasks.clips.data.faces.dataset.render", None)
     np.testing.assert_array_equal(pixels(small(cache=str(tmp_path)).split("test")), fresh)
 
 
@@ -248,7 +249,7 @@ def test_processes_that_render_at_once_do_not_hurt_each_other(tmp_path: Path) ->
 def test_a_render_that_fails_leaves_nothing_in_the_cache(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("study.tasks.clips.data.faces.dataset.draw", None)
+    monkeypatch.setattr("study.tasks.clips.data.faces.dataset.render", None)
     with pytest.raises(TypeError):
         pixels(small(cache=str(tmp_path)).split("test"))
     assert list(tmp_path.iterdir()) == []

@@ -14,7 +14,7 @@ from scipy.stats import chi2_contingency, chisquare
 
 from study.config.registry import Registry
 from study.tasks.clips.data.contract import Clips, Split
-from study.tasks.clips.data.faces.acting import FRONTS, labels_of, play
+from study.tasks.clips.data.faces.acting import FRONTS, ground_truth, labels_of
 from study.tasks.clips.data.faces.dataset import Faces, faces
 
 DATA = Path(__file__).parents[2] / "study" / "tasks" / "clips" / "data" / "faces"
@@ -82,13 +82,13 @@ def test_clips_and_digests_of_the_first_version_stay(
 
 def test_runs_that_were_recorded_before_are_of_the_same_clips() -> None:
     """What `occlusion`, `imbalance` and `label_noise` are by default changes the digest of no recorded data."""
-    registry, told = Registry(), 0
+    registry, count = Registry(), 0
     for file in EXAMPLES.glob("*/ledger/runs/*/run.json"):
         recorded = json.loads(file.read_text())
         table = registry.resolve("dataset", recorded["config"]["dataset"], "dataset")
         assert registry.build("dataset", table).digest == recorded["data_digest"]
-        told += 1
-    assert told >= 24
+        count += 1
+    assert count >= 24
 
 
 def read(clips: Clips) -> np.ndarray[Any, np.dtype[np.uint8]]:
@@ -114,7 +114,7 @@ def test_each_thing_hides_part_of_the_face_and_moves(channels: int) -> None:
     strengths = small(occlusion=1.0, background=0.0, light=0.0, noise=0.0, motion=0.0).strengths
     sizes: dict[str, Any] = {"train_clips": 60, "clips_per_person": 1, "channels": channels, "size": 48}
     calm: dict[str, Any] = {"background": 0.0, "light": 0.0, "noise": 0.0, "dilution": 0.0, "resting": 0.0}
-    play_of = play(
+    play_of = ground_truth(
         "train",
         np.arange(60),
         labels_of("train", 60, seed=0, imbalance=0.0),
@@ -142,18 +142,20 @@ def test_glasses_and_hair_go_with_the_head() -> None:
     hidden = np.abs(read(clips[1.0]).astype(float) - read(clips[0.0])).mean(axis=1) > 8
     strengths = small(**wild, occlusion=1.0).strengths
     labels = labels_of("train", 40, seed=0, imbalance=0.0)
-    shown = play("train", np.arange(40), labels, seed=0, frames=16, clips_per_person=1, strengths=strengths)
+    shown = ground_truth(
+        "train", np.arange(40), labels, seed=0, frames=16, clips_per_person=1, strengths=strengths
+    )
     columns = np.arange(64)
     for name in ("glasses", "hair"):
         together = []
         for clip in np.flatnonzero(shown.front == FRONTS.index(name)):
             weight = hidden[clip].sum(axis=1) + 1e-9  # (T, W)
-            place = (weight * columns).sum(axis=1) / weight.sum(axis=1)
-            together.append(np.corrcoef(place, shown.poses[clip, :, 0])[0, 1])
+            position = (weight * columns).sum(axis=1) / weight.sum(axis=1)
+            together.append(np.corrcoef(position, shown.poses[clip, :, 0])[0, 1])
         assert np.median(together) > 0.6
 
 
-def test_what_is_in_front_says_nothing_of_the_emotion() -> None:
+def test_occlusion_is_independent_of_the_emotion() -> None:
     clips = faces(train_clips=2800, occlusion=0.5, frames=2).split("train")
     seen = clips.truth["occlusion"].max(axis=1) > 0
     table = np.array(
@@ -210,11 +212,11 @@ def test_wrong_labels_stay_in_training_and_the_true_ones_are_known() -> None:
     true, noisy = (faces(train_clips=2100, frames=1, label_noise=s) for s in (0.0, 0.3))
     for name in ("validation", "test"):
         assert noisy.split(name).labels.tolist() == true.split(name).labels.tolist()
-    told, given = noisy.split("train").truth["label"], noisy.split("train").labels
-    assert told.tolist() == true.split("train").labels.tolist()
-    wrong = told != given
+    true_labels, labels = noisy.split("train").truth["label"], noisy.split("train").labels
+    assert true_labels.tolist() == true.split("train").labels.tolist()
+    wrong = true_labels != labels
     assert abs(wrong.mean() - 0.3) < 4 * np.sqrt(0.3 * 0.7 / 2100)
-    steps = np.bincount((given - told.astype(int))[wrong] % 7, minlength=7)
+    steps = np.bincount((labels - true_labels.astype(int))[wrong] % 7, minlength=7)
     assert steps[0] == 0
     assert chisquare(steps[1:]).pvalue > 0.001
 
@@ -234,20 +236,20 @@ def test_a_wrong_label_does_not_depend_on_the_number_of_clips() -> None:
     assert few.labels.tolist() == many.labels[:15].tolist()
 
 
-def test_what_was_made_worse_is_told_to_the_reader_of_a_result() -> None:
+def test_corruptions_are_among_the_facts_of_a_result() -> None:
     assert faces().facts == {}
     facts = faces(occlusion=0.25, imbalance=1.0, label_noise=0.1).facts
     assert [text.split("%")[0].split()[-1] for text in facts.values()] == ["25", "100", "10"]
 
 
 def test_the_new_strengths_are_reproducible_across_versions() -> None:
-    """If this fails, the same parameters give other clips: raise `GENERATOR` and say so under Changes numbers."""
+    """If this fails, the same parameters give other clips: raise `GENERATOR` and name it under Changes numbers."""
     clips = faces(train_clips=70, occlusion=0.6, imbalance=0.8, label_noise=0.2).split("train")
     assert sha256(clips.truth["occlusion"].astype("<f4").tobytes()) == "5808dee7c21316a3"
     assert sha256(clips.labels.astype("<i8").tobytes()) == "eee2f0fcba1642ff"
 
 
-def test_the_page_names_every_parameter_and_shows_what_is_there() -> None:
+def test_the_page_names_every_parameter_and_its_pictures_exist() -> None:
     page = (DATA / "faces.md").read_text()
     missing = [name for name in Registry().get("dataset", "faces").parameters if f"`{name}" not in page]
     assert set(missing) <= {"train_clips", "validation_clips", "test_clips", "frames", "channels", "seed"}

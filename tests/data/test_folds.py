@@ -1,4 +1,4 @@
-"""What would be trained again, or trained on other data than said, if folds were part of a run's name."""
+"""Folds: a run is identified by its own fold only."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def runs(lab: Path, folds: list[int]) -> dict[tuple[str, int], str]:
     return {(v.name, fold): v.run({}, 1, fold).id for v in record.variants for fold in folds}
 
 
-def test_a_fold_is_the_same_run_whatever_other_folds_are_asked_for(lab: Path) -> None:
+def test_a_fold_is_the_same_run_whatever_other_folds_are_requested(lab: Path) -> None:
     both = runs(lab, [1, 2])
     assert len(set(both.values())) == 4
     for fold in (1, 2):
@@ -78,9 +78,9 @@ def test_a_list_that_changes_in_one_fold_leaves_the_others_their_runs(lab: Path)
     assert {key for key in before if before[key] != after[key]} == {key for key in before if key[1] == 2}
 
 
-def test_the_first_reading_is_told_and_later_ones_are_none(lab: Path) -> None:
-    spec, told = load(lab / "issm.toml"), []
+def test_the_first_reading_reports_progress_and_later_ones_do_not(lab: Path) -> None:
+    spec, calls = load(lab / "issm.toml"), []
     for _ in range(2):
-        compile_study(spec, settings(lab), "cpu", lambda done, total: told.append((done, total)))
-    assert told == [(n, 70) for n in range(1, 71)]
+        compile_study(spec, settings(lab), "cpu", lambda done, total: calls.append((done, total)))
+    assert calls == [(n, 70) for n in range(1, 71)]
     assert len(list((lab / ".study/data").glob("dfew-*.json"))) == 1

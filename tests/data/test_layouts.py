@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from PIL import Image
 from support.trees import clips, dfew, ferv39k, mafw
 
 from study.errors import InputError
+from study.tasks.clips.data.contract import Split
 from study.tasks.clips.data.sets.dfew import dfew_listing
 from study.tasks.clips.data.sets.ferv39k import ferv39k_listing
 from study.tasks.clips.data.sets.mafw import CLASSES, mafw_listing
@@ -48,12 +50,12 @@ def video(path: Path, levels: list[int]) -> None:
         container.mux(stream.encode())
 
 
-def levels(data: Recorded, split: str = "test", index: int = 0, fold: int | None = None) -> list[int]:
+def levels(data: Recorded, split: Split = "test", index: int = 0, fold: int | None = None) -> list[int]:
     read = data.split(split, fold).read(np.array([index]), None)
     return [int(level) for level in read[0, 0, :, 8, 8]]
 
 
-def refusal(build) -> str:  # type: ignore[no-untyped-def]
+def refusal(build: Callable[[], Recorded]) -> str:
     with pytest.raises(InputError) as caught:
         assert build().digest
     assert caught.value.exit_code == 2
@@ -65,9 +67,9 @@ def scenes(tmp_path: Path) -> Path:
     """FERV39k with two scenes, 14 train and 7 test clips of 12 frames; frame t of clip n has the level 10 n + t."""
     root, listed = tmp_path / "FERV39k", []
     for n in range(21):
-        place = f"{('Action', 'School')[n % 2]}/{EMOTIONS[n % 7]}/{n:04d}"
-        frames(root / FERV39K_CLIPS / place, [10 * n + t for t in range(12)])
-        listed.append(f"{place} {EMOTIONS[n % 7]}\n")
+        path = f"{('Action', 'School')[n % 2]}/{EMOTIONS[n % 7]}/{n:04d}"
+        frames(root / FERV39K_CLIPS / path, [10 * n + t for t in range(12)])
+        listed.append(f"{path} {EMOTIONS[n % 7]}\n")
     write(root / SETUPS / "train_All.csv", "".join(listed[:14]))
     write(root / SETUPS / "test_All.csv", "".join(listed[14:]) + "\n")
     return root
@@ -89,7 +91,7 @@ def test_ferv39k_folders_may_be_written_otherwise(scenes: Path) -> None:
     assert levels(ferv39k(root=str(scenes), frames=4)) == [141, 144, 147, 150]
 
 
-def test_ferv39k_says_which_folder_it_missed_and_the_nearest_one(scenes: Path) -> None:
+def test_ferv39k_names_the_missing_folder_and_the_nearest_one(scenes: Path) -> None:
     (scenes / FERV39K_CLIPS).rename(scenes / "3_ClipsforFaceCropp")
     message = refusal(lambda: ferv39k(root=str(scenes)))
     assert "looked for 2_ClipsforFaceCrop" in message
@@ -129,7 +131,7 @@ def test_the_official_lists_of_ferv39k_give_its_official_counts(tmp_path: Path) 
     assert tuple(counts[label] for label in range(7)) == found.official.classes
     assert round(max(counts.values()) / 38935, 3) == 0.250
     assert len({entry.scene for entry in (*train, *test)}) == 22
-    assert not found.left
+    assert not found.skipped_rows
 
 
 @pytest.mark.skipif(not (SHARED / "DFEW").is_dir(), reason="the official lists of DFEW are not there")
@@ -170,7 +172,7 @@ def test_the_lists_of_mafw_are_found_under_their_many_names(mafw_tree: Path, nam
 
 def test_two_folders_of_lists_are_refused_until_one_is_named(mafw_tree: Path) -> None:
     shutil.copytree(mafw_tree / "Train & Test Set", mafw_tree / "split")
-    assert "split_root: must say which lists" in refusal(lambda: open_mafw(mafw_tree))
+    assert "split_root: must name the lists" in refusal(lambda: open_mafw(mafw_tree))
     assert len(open_mafw(mafw_tree, split_root="split").split("test", 1).ids) == 11
     assert len(open_mafw(mafw_tree, split_root=str(mafw_tree / "split")).split("test", 1).ids) == 11
     assert "there is no 'splits'" in refusal(lambda: open_mafw(mafw_tree, split_root="splits"))
@@ -194,7 +196,7 @@ def test_lists_with_captions_do_not_stand_in_silently_for_those_without(mafw_tre
     (mafw_tree / SINGLE).rename(mafw_tree / "Train & Test Set/single/with_caption")
     message = refusal(lambda: open_mafw(mafw_tree))
     assert "captions = 'with'" in message
-    assert "none of them neutral" in message
+    assert "No captioned clip is neutral" in message
 
 
 def test_compound_classes_are_the_same_in_every_fold(mafw_tree: Path) -> None:
@@ -215,7 +217,7 @@ def test_compound_classes_are_the_same_in_every_fold(mafw_tree: Path) -> None:
     assert "no single/no_caption" in refused
 
 
-def test_raw_frames_and_face_frames_are_told_apart(mafw_tree: Path) -> None:
+def test_raw_frames_and_face_frames_are_distinguished(mafw_tree: Path) -> None:
     faces = open_mafw(mafw_tree)
     assert "version = 'faces'" in refusal(lambda: open_mafw(mafw_tree, version="raw"))
     (mafw_tree / "data/frames").rename(mafw_tree / "data/my_frames")
@@ -305,7 +307,9 @@ def test_own_splits_and_class_order_are_kept(own: Path) -> None:
         ),
     ],
 )
-def test_a_table_of_own_clips_that_cannot_be_used_says_why(own: Path, table: str, expected: str) -> None:
+def test_a_table_of_own_clips_that_cannot_be_used_names_the_reason(
+    own: Path, table: str, expected: str
+) -> None:
     write(own / "clips.csv", table)
     assert expected in refusal(lambda: clips(root=str(own)))
 
@@ -322,7 +326,7 @@ def test_a_missing_table_is_named_and_the_one_that_is_there(own: Path) -> None:
     assert "table = " in refusal(lambda: clips(root=str(own)))
 
 
-def test_a_misspelt_label_of_own_clips_is_told_with_its_row_also_in_reports(own: Path) -> None:
+def test_a_misspelt_label_of_own_clips_is_reported_with_its_row_also_in_reports(own: Path) -> None:
     path = own / "clips.csv"
     path.write_text(path.read_text().replace(",yes", ",happy").replace("people/0/0,happy", "people/0/0,hapy"))
     data = clips(root=str(own))
@@ -334,7 +338,9 @@ def test_a_misspelt_label_of_own_clips_is_told_with_its_row_also_in_reports(own:
 def test_labels_of_own_clips_that_differ_in_case_alone_are_no_two_classes(own: Path) -> None:
     path = own / "clips.csv"
     path.write_text(path.read_text().replace("people/0/0,yes", "people/0/0,Yes"))
-    assert f"{path}:3: the label 'yes' is 'Yes' of clips.csv:2" in refusal(lambda: clips(root=str(own)))
+    assert f"{path}:3: the label 'yes' differs only in case from 'Yes' of clips.csv:2" in refusal(
+        lambda: clips(root=str(own))
+    )
     assert clips(root=str(own), classes=["yes", "Yes", "no"]).classes == ("yes", "Yes", "no")
 
 
@@ -346,7 +352,7 @@ def test_people_in_train_and_test_are_named_in_every_report(own: Path) -> None:
     assert data.facts["in both train and test"] == "1 of the people or films: ann"
 
 
-def test_a_file_that_is_no_list_is_told_and_no_traceback(own: Path) -> None:
+def test_a_file_that_is_not_a_list_is_refused_without_a_traceback(own: Path) -> None:
     path = own / "clips.csv"
     path.write_text(path.read_text() + "x" * 200_000 + ",yes,ann\n")
     assert f"{path}:30: is a row of 200008 characters" in refusal(lambda: clips(root=str(own)))

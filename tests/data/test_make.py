@@ -12,7 +12,7 @@ from support.trees import dfew
 
 from study.errors import InputError
 from study.tasks.clips.data.faces.dataset import faces
-from study.tasks.clips.data.make import Made, make
+from study.tasks.clips.data.make import WrittenTree, make
 from study.tasks.clips.data.sets.recorded import Recorded
 
 SMALL: dict[str, Any] = {
@@ -26,7 +26,7 @@ SMALL: dict[str, Any] = {
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("made") / "some" / "OUT"
-    assert make(out, **SMALL) == Made(out, clips=42, frames=5, people=6, folds=3)
+    assert make(out, **SMALL) == WrittenTree(out, clips=42, frames=5, people=6, folds=3)
     return out
 
 
@@ -77,10 +77,10 @@ def test_grey_clips_can_be_written(tmp_path: Path) -> None:
 
 
 def test_progress_ends_at_the_number_of_clips(tmp_path: Path) -> None:
-    told: list[tuple[int, int]] = []
-    make(tmp_path / "OUT", **SMALL, progress=lambda done, total: told.append((done, total)))
-    assert told[-1] == (42, 42)
-    assert told == sorted(told)
+    calls: list[tuple[int, int]] = []
+    make(tmp_path / "OUT", **SMALL, progress=lambda done, total: calls.append((done, total)))
+    assert calls[-1] == (42, 42)
+    assert calls == sorted(calls)
 
 
 def test_an_empty_folder_is_filled(tmp_path: Path) -> None:

@@ -66,13 +66,13 @@ def test_ferv39k_lists_name_scene_class_and_clip_of_folders_that_are_there(trees
     for part in ("train", "test"):
         rows = (root / f"4_setups/All_scenes/{part}_All.csv").read_text().splitlines()
         for row in rows:
-            place, label = row.split(" ")
-            scene, folder, clip = place.split("/")
+            path, label = row.split(" ")
+            scene, folder, clip = path.split("/")
             assert scene in SCENES
             assert label == folder == emotion(int(clip)).capitalize()
             assert len(clip) == 4
             assert in_test(int(clip), 1) == (part == "test")
-            assert len(list((root / "2_ClipsforFaceCrop" / place).glob("*.jpg"))) == FRAMES
+            assert len(list((root / "2_ClipsforFaceCrop" / path).glob("*.jpg"))) == FRAMES
             seen[clip] += 1
     assert len(seen) == CLIPS
     assert set(seen.values()) == {1}
@@ -87,10 +87,10 @@ def test_ferv39k_scenes_are_the_official_ones(shared_lists: Path) -> None:
 
 @pytest.fixture
 def shared_lists() -> Path:
-    place = REPOSITORY.parent / "shared" / "data"
-    if not place.is_dir():
+    folder = REPOSITORY.parent / "shared" / "data"
+    if not folder.is_dir():
         pytest.skip("the official split lists are not on this machine")
-    return place
+    return folder
 
 
 def test_mafw_lists_name_videos_and_its_own_classes(trees: dict[str, Path]) -> None:
@@ -133,15 +133,15 @@ def test_the_csv_of_clips_names_path_label_person_and_split(trees: dict[str, Pat
     }
 
 
-def test_every_layout_says_that_its_clips_are_procedural(trees: dict[str, Path]) -> None:
+def test_every_layout_records_that_its_clips_are_procedural(trees: dict[str, Path]) -> None:
     texts = {(tree / "about.json").read_text() for tree in trees.values()}
     assert len(texts) == 1
     assert "no evidence about real" in texts.pop()
 
 
-def test_pixels_of_png_frames_are_the_ones_that_were_drawn(trees: dict[str, Path]) -> None:
-    drawn = faces(train_clips=CLIPS, channels=3, size=32, frames=FRAMES, clips_per_person=7).split("train")
-    pixels = drawn.read(np.array([41]), None)[0]
+def test_pixels_of_png_frames_are_the_ones_that_were_rendered(trees: dict[str, Path]) -> None:
+    rendered = faces(train_clips=CLIPS, channels=3, size=32, frames=FRAMES, clips_per_person=7).split("train")
+    pixels = rendered.read(np.array([41]), None)[0]
     for frame in range(FRAMES):
         with Image.open(trees["mafw"] / f"data/frames/00042/{frame + 1:05d}.png") as image:
             np.testing.assert_array_equal(np.asarray(image), pixels[:, frame].transpose(1, 2, 0))
@@ -149,7 +149,7 @@ def test_pixels_of_png_frames_are_the_ones_that_were_drawn(trees: dict[str, Path
 
 def test_videos_hold_every_frame_in_its_order(videos: dict[str, Path]) -> None:
     av = pytest.importorskip("av", reason="reading videos needs PyAV, of the extra 'video'")
-    drawn = faces(train_clips=CLIPS, channels=3, size=32, frames=FRAMES, clips_per_person=7).split("train")
+    rendered = faces(train_clips=CLIPS, channels=3, size=32, frames=FRAMES, clips_per_person=7).split("train")
     for layout, path in (
         ("dfew", "Clip/original/42.mp4"),
         ("mafw", "data/clips/00042.mp4"),
@@ -158,7 +158,7 @@ def test_videos_hold_every_frame_in_its_order(videos: dict[str, Path]) -> None:
         with av.open(str(videos[layout] / path)) as container:
             found = [frame.to_ndarray(format="rgb24").astype(float) for frame in container.decode(video=0)]
         assert len(found) == FRAMES
-        expected = drawn.read(np.array([41]), None)[0].transpose(1, 2, 3, 0)
+        expected = rendered.read(np.array([41]), None)[0].transpose(1, 2, 3, 0)
         for frame, picture in zip(expected, found, strict=True):  # colour is kept at half the resolution
             assert np.abs(frame.mean(axis=2) - picture.mean(axis=2)).mean() < 5
 
@@ -187,17 +187,17 @@ def test_its_reader_reads_the_same_clips_from_every_layout(
     assert data.is_synthetic
     assert data.digest
     fold = next(iter(data.folds), None)
-    drawn = faces(train_clips=CLIPS, channels=3, size=32, frames=FRAMES, clips_per_person=7).split("train")
+    rendered = faces(train_clips=CLIPS, channels=3, size=32, frames=FRAMES, clips_per_person=7).split("train")
     named = dict(zip(MAFW, EMOTIONS, strict=True)) if layout == "mafw" else {}
     numbers: list[int] = []
     for split in ("train", "validation", "test"):
         clips = data.split(split, fold)
         read = [int(Path(name).stem) for name in clips.ids]
-        told = [data.classes[label].lower() for label in clips.labels]
-        assert [named.get(name, name) for name in told] == [emotion(number) for number in read]
+        labels = [data.classes[label].lower() for label in clips.labels]
+        assert [named.get(name, name) for name in labels] == [emotion(number) for number in read]
         assert all(in_test(number, 1) == (split == "test") for number in read)
         pixels = clips.read(np.arange(len(read)), None).astype(float).mean(axis=1)
-        expected = drawn.read(np.array(read) - 1, None).astype(float).mean(axis=1)
+        expected = rendered.read(np.array(read) - 1, None).astype(float).mean(axis=1)
         assert np.abs(pixels - expected).mean() < (5 if video else 2)
         numbers += read
     assert sorted(numbers) == list(range(1, CLIPS + 1))
@@ -226,7 +226,7 @@ def test_the_printed_command_can_be_carried_out(
     ("change", "message"),
     [
         ({"layout": "ferv39", "video": False}, "Did you mean 'ferv39k'"),
-        ({"layout": "ferv39k"}, "'ferv39k' has no videos; with them: 'dfew', 'mafw' or 'clips'"),
+        ({"layout": "ferv39k"}, "'ferv39k' has no videos; layouts with videos: 'dfew', 'mafw' or 'clips'"),
         ({"size": 33}, "must be even"),
         ({"parameters": {"label_noise": 0.1}}, "label_noise: must be 0 here"),
     ],

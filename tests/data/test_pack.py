@@ -1,4 +1,4 @@
-"""What would break for a user who trains on a pack in place of the frames it was made from."""
+"""Packs: training on one is the same as training on the frames it was made from."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -22,9 +23,11 @@ from study.cli.app import app
 from study.config.registry import Registry
 from study.errors import InputError, StudyError
 from study.records import RunSpec
-from study.tasks.clips.data.files import packs as packing
-from study.tasks.clips.data.files.packs import Made, Pack, open_pack, pack
+from study.tasks.clips.data.contract import SPLITS
+from study.tasks.clips.data.files import packs
+from study.tasks.clips.data.files.packs import Pack, open_pack
 from study.tasks.clips.data.make import LAYOUTS, make
+from study.tasks.clips.data.sets.packing import PackResult, pack
 from study.tasks.clips.data.sets.recorded import Recorded
 from study.tasks.work import train
 
@@ -42,11 +45,11 @@ FOOTAGE = {
 
 @pytest.fixture(scope="module")
 def trees(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    home = tmp_path_factory.mktemp("trees")
+    root = tmp_path_factory.mktemp("trees")
     for layout in LAYOUTS:
         parameters = {"clips_per_person": 7, "frames": FRAMES}
-        make(home / layout, layout=layout, clips=CLIPS, size=32, parameters=parameters)
-    return {layout: home / layout for layout in LAYOUTS}
+        make(root / layout, layout=layout, clips=CLIPS, size=32, parameters=parameters)
+    return {layout: root / layout for layout in LAYOUTS}
 
 
 @pytest.fixture
@@ -63,25 +66,25 @@ def build(name: str, root: Path, **parameters: Any) -> Recorded:
     return data
 
 
-def small(data: Recorded, out: Path, **options: Any) -> Made:
+def pack_small(data: Recorded, out: Path, **options: Any) -> PackResult:
     """Pack in shards of six clips."""
     return pack(data, out, shard_bytes=6 * FRAMES * FRAME_BYTES, **options)
 
 
-def everything(data: Recorded) -> list[np.ndarray]:
+def everything(data: Recorded) -> list[NDArray[Any]]:
     fold = next(iter(data.folds), None)
-    found = []
-    for name in ("train", "validation", "test"):
-        clips = data.split(name, fold)  # type: ignore[arg-type]
+    found: list[NDArray[Any]] = []
+    for name in SPLITS:
+        clips = data.split(name, fold)
         every = np.arange(len(clips.ids))
         found += [clips.read(every, None), clips.read(every, np.random.default_rng(3)), clips.labels]
         found += [clips.views.read(np.arange(len(clips.views.clip)))] if clips.views else []
     return found
 
 
-def same(one: Recorded, other: Recorded) -> None:
-    assert one.digest == other.digest
-    for a, b in zip(everything(one), everything(other), strict=True):
+def assert_same(first: Recorded, second: Recorded) -> None:
+    assert first.digest == second.digest
+    for a, b in zip(everything(first), everything(second), strict=True):
         np.testing.assert_array_equal(a, b)
 
 
@@ -91,7 +94,7 @@ def test_packed_clips_are_the_raw_ones_also_where_the_frames_are_gone(
 ) -> None:
     root = Path(shutil.copytree(trees[layout], tmp_path / layout))
     raw = build(layout, root)
-    made = small(raw, tmp_path / "OUT")
+    made = pack_small(raw, tmp_path / "OUT")
     assert (made.clips, made.frames, made.kept) == (CLIPS, CLIPS * FRAMES, 0)
     assert made.shards == -(-CLIPS // 6)
     expected = everything(raw)
@@ -122,7 +125,9 @@ def test_one_pack_serves_every_sampling_and_every_fold(
 ) -> None:
     root = trees["dfew"]
     pack(build("dfew", root), tmp_path / "OUT")
-    same(build("dfew", root, **parameters), build("dfew", root, pack=str(tmp_path / "OUT"), **parameters))
+    assert_same(
+        build("dfew", root, **parameters), build("dfew", root, pack=str(tmp_path / "OUT"), **parameters)
+    )
 
 
 @pytest.mark.parametrize("decoder", ["simplejpeg", "simplejpeg-scaled"])
@@ -130,7 +135,7 @@ def test_a_pack_holds_what_its_decoder_makes(trees: dict[str, Path], tmp_path: P
     pytest.importorskip("simplejpeg", reason="the decoder is of the extra 'video'")
     pack(build("dfew", trees["dfew"], decoder=decoder, channels=1), tmp_path / "OUT")
     parameters = {"decoder": decoder, "channels": 1}
-    same(
+    assert_same(
         build("dfew", trees["dfew"], **parameters),
         build("dfew", trees["dfew"], pack=str(tmp_path / "OUT"), **parameters),
     )
@@ -142,9 +147,9 @@ def test_a_training_on_a_pack_is_the_same_run_with_the_same_weights(
     monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "training"))
     root, out = trees["dfew"], tmp_path / "OUT"
     data = build("dfew", root)
-    small(data, out)
+    pack_small(data, out)
     registry = Registry(["support.tiny_parts"])
-    indices = {"dataset.root": str(root), "dataset.cache": "", "dataset.pack": ""}
+    local_paths = {"dataset.root": str(root), "dataset.cache": "", "dataset.pack": ""}
     table = registry.resolve(
         "dataset", {"name": "dfew", "root": str(root), "frames": 4, "size": 24, "channels": 3}, ""
     )
@@ -153,7 +158,7 @@ def test_a_training_on_a_pack_is_the_same_run_with_the_same_weights(
         "mixup": 0.0, "cutmix": 0.0, "mix_probability": 1.0, "ema": 0.0, "stream": 0, "labels": "true",
     }  # fmt: skip
     config = {
-        "dataset": {key: value for key, value in table.items() if f"dataset.{key}" not in indices},
+        "dataset": {key: value for key, value in table.items() if f"dataset.{key}" not in local_paths},
         "network": {"name": "two-layers", "width": 4},
         "loss": {"name": "cross-entropy-context"},
         "augmentation": {"name": "none"},
@@ -163,9 +168,9 @@ def test_a_training_on_a_pack_is_the_same_run_with_the_same_weights(
     }
     weights = {}
     ids = set()
-    for name, place, workers in (("raw", "", 0), ("packed", str(out), 0), ("by workers", str(out), 2)):
+    for name, pack_path, workers in (("raw", "", 0), ("packed", str(out), 0), ("by workers", str(out), 2)):
         run = RunSpec(
-            config, 1, data.digest, "code", fold=1, local_paths={**indices, "dataset.pack": place},
+            config, 1, data.digest, "code", fold=1, local_paths={**local_paths, "dataset.pack": pack_path},
             modules=("support.tiny_parts",), loader_workers=workers, metric={"name": "war"},
         )  # fmt: skip
         ids.add(run.id)
@@ -180,14 +185,14 @@ import time
 from pathlib import Path
 from study.tasks.clips.data.sets.dfew import dfew
 from study.tasks.clips.data.sets.recorded import Recording
-from study.tasks.clips.data.files.packs import pack
+from study.tasks.clips.data.sets.packing import pack
 
-def tell(done, total):
+def report(done, total):
     print(done, flush=True)
     time.sleep(0.01)
 
 data = dfew(root={root!r}, folds=[1], recording=Recording(frames=4, size=24, channels=3))
-pack(data, Path({out!r}), shard_bytes={shard_bytes}, progress=tell)
+pack(data, Path({out!r}), shard_bytes={shard_bytes}, progress=report)
 """
 
 
@@ -196,7 +201,9 @@ def files(out: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("killed_at", [3, 44])
-def test_a_pack_that_was_killed_goes_on_and_ends_the_same(tree: Path, tmp_path: Path, killed_at: int) -> None:
+def test_a_pack_that_was_killed_is_resumed_and_ends_the_same(
+    tree: Path, tmp_path: Path, killed_at: int
+) -> None:
     out = tmp_path / "OUT"
     script = PACKS.format(root=str(tree), out=str(out), shard_bytes=6 * FRAMES * FRAME_BYTES)
     process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
@@ -206,18 +213,18 @@ def test_a_pack_that_was_killed_goes_on_and_ends_the_same(tree: Path, tmp_path: 
             process.send_signal(signal.SIGKILL)
             break
     process.communicate()
-    with pytest.raises(InputError, match=r"is no pack: (its making was interrupted|there is no pack\.json)"):
+    with pytest.raises(InputError, match=r"is not a pack: (packing was interrupted|it has no pack\.json)"):
         build("dfew", tree, pack=str(out))
     times = {path.name: path.stat().st_mtime_ns for path in out.glob("shard-*.npy")}
     seen: list[int] = []
-    made = small(build("dfew", tree), out, progress=lambda done, total: seen.append(done))
+    made = pack_small(build("dfew", tree), out, progress=lambda done, total: seen.append(done))
     assert made.kept >= (killed_at - 1) // 6
     again = {path.name: path.stat().st_mtime_ns for path in out.glob("shard-*.npy")}
     assert sum(again[name] == time for name, time in times.items()) == made.kept
     assert seen == list(range(6 * made.kept + 1, CLIPS + 1))
-    small(build("dfew", tree), tmp_path / "at once")
+    pack_small(build("dfew", tree), tmp_path / "at once")
     assert files(out) == files(tmp_path / "at once")
-    same(build("dfew", tree), build("dfew", tree, pack=str(out)))
+    assert_same(build("dfew", tree), build("dfew", tree, pack=str(out)))
 
 
 def damage(path: Path) -> None:
@@ -227,32 +234,35 @@ def damage(path: Path) -> None:
 
 
 @pytest.mark.parametrize("remembers", [False, True], ids=["no cache", "cache"])
-def test_a_damaged_file_is_found_before_training_and_mended_alone(
+def test_a_damaged_file_is_found_before_training_and_written_again(
     tree: Path, tmp_path: Path, remembers: bool
 ) -> None:
     out = tmp_path / "OUT"
     raw = build("dfew", tree)
-    small(raw, out)
+    pack_small(raw, out)
     cache = {"cache": str(tmp_path / "cache")} if remembers else {}
     assert build("dfew", tree, pack=str(out), **cache).digest == raw.digest
     damage(out / "shard-00002.npy")
     with pytest.raises(InputError, match=r"shard-00002\.npy is damaged"):
         assert build("dfew", tree, pack=str(out), **cache).digest
-    made = small(raw, out)
+    made = pack_small(raw, out)
     assert (made.kept, made.shards) == (11, 12)
-    same(raw, build("dfew", tree, pack=str(out), **cache))
+    assert_same(raw, build("dfew", tree, pack=str(out), **cache))
 
 
-def test_checksums_are_compared_once_where_there_is_a_place_to_remember_them(
+def test_checksums_are_compared_once_where_a_cache_stores_them(
     tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "OUT"
-    small(build("dfew", tree), out)
+    pack_small(build("dfew", tree), out)
     compared: list[str] = []
-    whole = packing._is_whole
-    monkeypatch.setattr(
-        packing, "_is_whole", lambda out, shard: compared.append(shard.file) or whole(out, shard)
-    )
+    matches = packs.is_whole
+
+    def recording(out: Path, shard: packs.Shard) -> bool:
+        compared.append(shard.file)
+        return matches(out, shard)
+
+    monkeypatch.setattr(packs, "is_whole", recording)
     kept = {"pack": str(out), "cache": str(tmp_path / "cache")}
     assert build("dfew", tree, **kept).digest
     assert build("dfew", tree, **kept).digest
@@ -263,7 +273,7 @@ def test_checksums_are_compared_once_where_there_is_a_place_to_remember_them(
 
 
 def test_a_shard_that_is_gone_is_named(tree: Path, tmp_path: Path) -> None:
-    small(build("dfew", tree), tmp_path / "OUT")
+    pack_small(build("dfew", tree), tmp_path / "OUT")
     (tmp_path / "OUT" / "shard-00001.npy").unlink()
     with pytest.raises(InputError, match=r"shard-00001\.npy is missing"):
         build("dfew", tree, pack=str(tmp_path / "OUT"))
@@ -282,7 +292,7 @@ def test_a_shard_that_is_gone_is_named(tree: Path, tmp_path: Path) -> None:
 def test_a_pack_of_something_else_is_refused(
     trees: dict[str, Path], tmp_path: Path, parameters: dict[str, Any], difference: str
 ) -> None:
-    small(build("dfew", trees["dfew"]), tmp_path / "OUT")
+    pack_small(build("dfew", trees["dfew"]), tmp_path / "OUT")
     with pytest.raises(InputError) as caught:
         build("dfew", trees["dfew"], pack=str(tmp_path / "OUT"), **parameters)
     assert difference in str(caught.value)
@@ -290,7 +300,7 @@ def test_a_pack_of_something_else_is_refused(
 
 
 def test_the_pack_of_another_data_set_is_refused(trees: dict[str, Path], tmp_path: Path) -> None:
-    small(build("clips", trees["clips"]), tmp_path / "OUT")
+    pack_small(build("clips", trees["clips"]), tmp_path / "OUT")
     with pytest.raises(InputError, match="its data set is 'clips', not 'dfew'"):
         build("dfew", trees["dfew"], pack=str(tmp_path / "OUT"))
 
@@ -299,42 +309,42 @@ def test_clips_that_the_pack_does_not_have_are_named(tree: Path, tmp_path: Path)
     path = tree / "EmoLabel_DataSplit/test(single-labeled)/set_1.csv"
     rows = path.read_text().splitlines()
     path.write_text("\n".join(rows[:-1]))
-    small(build("dfew", tree), tmp_path / "OUT")
+    pack_small(build("dfew", tree), tmp_path / "OUT")
     path.write_text("\n".join(rows))
-    with pytest.raises(InputError, match=rf"without 1 clip \({rows[-1].split(',')[0]}\)"):
+    with pytest.raises(InputError, match=rf"lacks 1 clip \({rows[-1].split(',')[0]}\)"):
         build("dfew", tree, pack=str(tmp_path / "OUT"))
 
 
 def test_a_pack_is_not_taken_for_one_of_frames_that_have_changed(tree: Path, tmp_path: Path) -> None:
-    """Packing again says so; the digest of what is packed is that of what was packed."""
+    """Packing again is refused; the digest of a pack is that of the frames it was made from."""
     before = build("dfew", tree)
-    small(before, tmp_path / "OUT")
+    pack_small(before, tmp_path / "OUT")
     Image.new("RGB", (32, 32)).save(tree / "Clip/clip_224x224_16f/00009/2.jpg")
     after = build("dfew", tree)
     with pytest.raises(InputError, match=r"holds another pack: 1 clip \(00009\) with other frames"):
-        small(after, tmp_path / "OUT")
+        pack_small(after, tmp_path / "OUT")
     assert build("dfew", tree, pack=str(tmp_path / "OUT")).digest == before.digest != after.digest
 
 
 def test_only_the_clip_that_lost_a_frame_is_named_and_not_those_behind_it(tree: Path, tmp_path: Path) -> None:
-    small(build("dfew", tree), tmp_path / "OUT")
+    pack_small(build("dfew", tree), tmp_path / "OUT")
     (tree / "Clip/clip_224x224_16f/00009/2.jpg").unlink()
     with pytest.raises(InputError, match=r"holds another pack: 1 clip \(00009\) with other frames"):
-        small(build("dfew", tree), tmp_path / "OUT")
+        pack_small(build("dfew", tree), tmp_path / "OUT")
 
 
 def test_a_clip_that_was_skipped_is_skipped_in_the_pack_too(tree: Path, tmp_path: Path) -> None:
     (tree / "Clip/clip_224x224_16f/00003/2.jpg").write_bytes(b"no image")
     with pytest.raises(InputError, match="00003"):
-        small(build("dfew", tree), tmp_path / "OUT")
+        pack_small(build("dfew", tree), tmp_path / "OUT")
     assert not (tmp_path / "OUT").exists()
     raw = build("dfew", tree, skip_bad=True)
-    made = small(raw, tmp_path / "OUT")
+    made = pack_small(raw, tmp_path / "OUT")
     assert made.clips == CLIPS - 1
     assert len(made.skipped) == 1
     packed = build("dfew", tree, skip_bad=True, pack=str(tmp_path / "OUT"))
     assert packed.skipped == raw.skipped
-    same(raw, packed)
+    assert_same(raw, packed)
     with pytest.raises(InputError, match="00003"):
         assert build("dfew", tree, pack=str(tmp_path / "OUT")).digest
 
@@ -344,17 +354,17 @@ def test_a_folder_that_holds_something_else_is_left_alone(tree: Path, tmp_path: 
     out.mkdir()
     (out / "thesis.txt").write_text("years of work")
     with pytest.raises(InputError, match="not an empty folder"):
-        small(build("dfew", tree), out)
+        pack_small(build("dfew", tree), out)
     assert files(out) == {"thesis.txt": b"years of work"}
 
 
-def test_too_little_room_is_told_before_anything_is_written(
+def test_too_little_space_is_reported_before_anything_is_written(
     tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = shutil.disk_usage(tmp_path)._replace(free=1000)
-    monkeypatch.setattr(packing.shutil, "disk_usage", lambda path: usage)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
     with pytest.raises(StudyError, match=r"needs 0\.0 GB more") as caught:
-        small(build("dfew", tree), tmp_path / "OUT")
+        pack_small(build("dfew", tree), tmp_path / "OUT")
     assert caught.value.exit_code == 1
     assert not list((tmp_path / "OUT").iterdir())
 
@@ -396,50 +406,50 @@ def test_a_disk_that_is_full_on_the_way_is_one_line_and_loses_nothing(
 ) -> None:
     full = OSError(errno.ENOSPC, "No space left on device")
     with monkeypatch.context() as patch:
-        patch.setattr(packing.os, "fdopen", fails_at(30, full))
+        patch.setattr(os, "fdopen", fails_at(30, full))
         with pytest.raises(
-            StudyError, match=r"OUT: No space left on device; whole shards are kept"
+            StudyError, match=r"OUT: No space left on device; complete shards are kept"
         ) as caught:
-            small(build("dfew", tree), tmp_path / "OUT")
+            pack_small(build("dfew", tree), tmp_path / "OUT")
     assert caught.value.exit_code == 1
     assert not list((tmp_path / "OUT").glob(".*"))
-    assert small(build("dfew", tree), tmp_path / "OUT").kept > 0
+    assert pack_small(build("dfew", tree), tmp_path / "OUT").kept > 0
 
 
-def test_a_place_that_may_not_be_written_is_a_mistake_in_the_input(
+def test_a_folder_that_is_not_writable_is_an_input_error(
     tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="cannot be written"):
-        small(build("dfew", tree), tmp_path / "file" / "OUT")
+        pack_small(build("dfew", tree), tmp_path / "file" / "OUT")
 
     def refuse(self: Path, **_: Any) -> None:
         raise PermissionError(errno.EACCES, "Permission denied", str(self))
 
     monkeypatch.setattr(Path, "mkdir", refuse)
     with pytest.raises(InputError, match=r"OUT cannot be written: Permission denied"):
-        small(build("dfew", tree), tmp_path / "OUT")
+        pack_small(build("dfew", tree), tmp_path / "OUT")
 
 
 def test_a_pack_of_a_pack_is_refused(tree: Path, tmp_path: Path) -> None:
-    small(build("dfew", tree), tmp_path / "OUT")
+    pack_small(build("dfew", tree), tmp_path / "OUT")
     with pytest.raises(InputError, match="from the frames themselves"):
-        small(build("dfew", tree, pack=str(tmp_path / "OUT")), tmp_path / "other")
+        pack_small(build("dfew", tree, pack=str(tmp_path / "OUT")), tmp_path / "other")
 
 
 def test_a_newer_pack_is_refused(tree: Path, tmp_path: Path) -> None:
-    small(build("dfew", tree), tmp_path / "OUT")
+    pack_small(build("dfew", tree), tmp_path / "OUT")
     manifest = tmp_path / "OUT" / "pack.json"
     manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "format": 99}))
-    with pytest.raises(InputError, match="is of format 99"):
+    with pytest.raises(InputError, match="has format 99"):
         build("dfew", tree, pack=str(tmp_path / "OUT"))
     manifest.write_text("{")
-    with pytest.raises(InputError, match="not what a pack says of itself"):
+    with pytest.raises(InputError, match="not the manifest of a pack"):
         build("dfew", tree, pack=str(tmp_path / "OUT"))
 
 
 def test_neighbouring_frames_are_mapped_and_not_copied(tree: Path, tmp_path: Path) -> None:
-    small(build("dfew", tree), tmp_path / "OUT")
+    pack_small(build("dfew", tree), tmp_path / "OUT")
     data = build("dfew", tree, pack=str(tmp_path / "OUT"))
     assert isinstance(data.source, Pack)
     entry = data.listing.folds[1]["test"][0]
@@ -450,19 +460,19 @@ def test_neighbouring_frames_are_mapped_and_not_copied(tree: Path, tmp_path: Pat
     assert open_pack(tmp_path / "OUT", data.listing, data.shape, "pillow").count(entry) == FRAMES
 
 
-def test_the_command_packs_verifies_and_says_how_to_train(
+def test_the_command_packs_verifies_and_prints_how_to_train(
     trees: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = ["data", "pack", "mafw", str(trees["mafw"]), str(tmp_path / "OUT"), "--set", "size=24"]
-    told = CliRunner().invoke(app, asked).output
-    assert f"{CLIPS} clips, {CLIPS * FRAMES} frames" in told
-    assert f'base.dataset.pack="{tmp_path / "OUT"}"' in told
-    assert "1 there before, and whole" in CliRunner().invoke(app, asked).output
+    arguments = ["data", "pack", "mafw", str(trees["mafw"]), str(tmp_path / "OUT"), "--set", "size=24"]
+    output = CliRunner().invoke(app, arguments).output
+    assert f"{CLIPS} clips, {CLIPS * FRAMES} frames" in output
+    assert f'base.dataset.pack="{tmp_path / "OUT"}"' in output
+    assert "1 there before, and whole" in CliRunner().invoke(app, arguments).output
     (tmp_path / "study.toml").write_text(f'[data.mafw]\npack = "{tmp_path / "OUT"}"\n')
     monkeypatch.chdir(tmp_path)  # where a study reads the pack, the command still reads the frames
-    assert "1 there before, and whole" in CliRunner().invoke(app, asked).output
-    drawn = CliRunner().invoke(app, ["data", "pack", "faces", str(tmp_path), str(tmp_path / "no")])
-    assert isinstance(drawn.exception, InputError)
+    assert "1 there before, and whole" in CliRunner().invoke(app, arguments).output
+    synthetic = CliRunner().invoke(app, ["data", "pack", "faces", str(tmp_path), str(tmp_path / "no")])
+    assert isinstance(synthetic.exception, InputError)
 
 
 def test_a_check_needs_no_setting_of_the_pack_that_study_toml_names(

@@ -1,4 +1,4 @@
-"""What would break for whoever trains on recorded clips: damaged files, silent changes, other protocols than said."""
+"""Recorded data sets: damaged files, changed files, and protocols."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from PIL import Image
 from support.trees import clips
 
 from study.errors import InputError
-from study.tasks.clips.data.files.frames import by_number
-from study.tasks.clips.data.sets import recorded
+from study.tasks.clips.data.files import source
+from study.tasks.clips.data.files.frames import ClipVerdict, Footage, by_number, inspect
 from study.tasks.clips.data.sets.recorded import Recorded
 
 Tree = Callable[..., Path]
@@ -97,7 +97,7 @@ MISTAKES: dict[str, tuple[Callable[[Path], None], str]] = {
         lambda root: replace_row(root, "c9,c,test"),
         "unknown label 'c' of clip c9",
     ),
-    "path that climbs out": (lambda root: replace_row(root, "../c9,b,test"), "must be inside the root"),
+    "path out of the root": (lambda root: replace_row(root, "../c9,b,test"), "must be inside the root"),
     "link that leads out": (outside, "leads out of the root"),
 }
 
@@ -136,7 +136,7 @@ def test_many_bad_clips_are_counted_and_the_first_are_explained(tree: Tree) -> N
     assert "skip_bad = true" in message
 
 
-def test_a_root_that_may_not_be_read_says_so(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreadable_root_is_refused(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
     root = tree()
 
     def denied(self: Path) -> None:
@@ -181,9 +181,7 @@ def test_a_linked_table_that_leads_out_of_the_root_is_refused(tree: Tree) -> Non
     assert "leads out of the root" in refusal(root, skip_bad=True)
 
 
-def test_a_missing_extra_is_named_and_nothing_stands_in_for_it(
-    tree: Tree, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_missing_extra_is_named_and_not_replaced(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
     root = tree(suffix="jpg")
     (root / "c9.mp4").write_bytes(b"something")
     replace_row(root, "c9.mp4,b,test")
@@ -242,27 +240,30 @@ def test_files_that_have_not_changed_are_not_read_again(
 ) -> None:
     root, cache = tree(), str(tmp_path / "cache")
     read: list[str] = []
-    inspect = recorded.inspect
-    monkeypatch.setattr(
-        recorded, "inspect", lambda footage: read.append(footage.files[0].parent.name) or inspect(footage)
-    )
-    told: list[tuple[int, int]] = []
+
+    def recording(footage: Footage) -> ClipVerdict:
+        read.append(footage.files[0].parent.name)
+        return inspect(footage)
+
+    monkeypatch.setattr(source, "inspect", recording)
+    calls: list[tuple[int, int]] = []
     digest = open_tree(root).digest
     read.clear()
     data = open_tree(root, cache=cache)
-    data.inspect(lambda done, total: told.append((done, total)))
+    data.inspect(lambda done, total: calls.append((done, total)))
     assert data.digest == digest
     assert sorted(read) == sorted(f"c{n}" for n in range(12))
-    assert told == [(n, 12) for n in range(1, 13)]
-    read.clear(), told.clear()
+    assert calls == [(n, 12) for n in range(1, 13)]
+    read.clear()
+    calls.clear()
     assert open_tree(root, cache=cache).digest == digest
     assert read == []
     os.utime(root / "c3/2.png", ns=(1, 1))
     again = open_tree(root, cache=cache)
-    again.inspect(lambda done, total: told.append((done, total)))
+    again.inspect(lambda done, total: calls.append((done, total)))
     assert again.digest == digest
     assert read == ["c3"]
-    assert told == [(1, 1)]
+    assert calls == [(1, 1)]
 
 
 @pytest.mark.parametrize(
@@ -349,7 +350,7 @@ def test_a_split_can_be_read_in_another_process(tree: Tree) -> None:
 def test_memory_that_is_full_changes_no_pixel(tree: Tree) -> None:
     root = tree()
     data = open_tree(root)
-    full = recorded.Raw(data.listing, data.shape, "pillow", None, memory_bytes=400)
+    full = source.Raw(data.listing, data.shape, "pillow", None, memory_bytes=400)
     entry = data.listing.entries["c8"]
     for indices in (np.array([3, 3, 0]), np.array([0, 3, 15])):
         np.testing.assert_array_equal(full.read(entry, indices), data.source.read(entry, indices))

@@ -1,4 +1,4 @@
-"""What would break for a user of the frame sampling."""
+"""Frame sampling: which frames of a clip are read."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from study.tasks.clips.data.sampling import Sampling, uniform
 
 
-def test_as_many_frames_as_asked_for_are_all_read_in_order() -> None:
+def test_as_many_frames_as_requested_are_all_read_in_order() -> None:
     assert uniform(16, 16, None).tolist() == list(range(16))
     assert uniform(16, 16, np.random.default_rng(0)).tolist() == list(range(16))
 
@@ -20,10 +20,10 @@ def test_the_test_reads_the_middle_of_every_segment() -> None:
 
 def test_training_reads_every_frame_of_every_segment_and_none_of_another() -> None:
     generator = np.random.default_rng(0)
-    drawn = np.stack([uniform(77, 16, generator) for _ in range(2000)])
+    sampled = np.stack([uniform(77, 16, generator) for _ in range(2000)])
     bounds = [i * 77 // 16 for i in range(17)]
     for i in range(16):
-        assert set(drawn[:, i]) == set(range(bounds[i], bounds[i + 1]))
+        assert set(sampled[:, i]) == set(range(bounds[i], bounds[i + 1]))
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ def test_short_clips_are_repeated_evenly_also_in_training(count: int, indices: l
 
 
 @pytest.mark.parametrize("count", [1, 5, 15, 16, 17, 847])
-def test_places_are_inside_the_clip_and_in_order(count: int) -> None:
+def test_indices_are_inside_the_clip_and_in_order(count: int) -> None:
     for generator in (None, np.random.default_rng(count)):
         indices = uniform(count, 16, generator)
         assert indices.shape == (16,)
@@ -49,24 +49,26 @@ def test_an_empty_clip_is_refused() -> None:
         uniform(0, 16, None)
 
 
-def test_short_clips_repeat_their_last_frame_where_that_is_asked_for() -> None:
+def test_short_clips_repeat_their_last_frame_on_request() -> None:
     assert uniform(2, 5, np.random.default_rng(0), "last").tolist() == [0, 1, 1, 1, 1]
     window = Sampling(4, "window", 3, "last", "1x1")
-    assert window.one(7, np.random.default_rng(0)).tolist() == [0, 3, 6, 6]
-    assert window.judged(7)[0].tolist() == [0, 3, 6, 6]
-    assert Sampling(4, "window", 3, "even", "windows").judged(7)[0].tolist() == [0, 2, 4, 6]
-    assert [p.tolist() for p in Sampling(4, "uniform", 1, "last", "2x2").judged(2)] == [[0, 1, 1, 1]] * 2
+    assert window.indices(7, np.random.default_rng(0)).tolist() == [0, 3, 6, 6]
+    assert window.evaluation_indices(7)[0].tolist() == [0, 3, 6, 6]
+    assert Sampling(4, "window", 3, "even", "windows").evaluation_indices(7)[0].tolist() == [0, 2, 4, 6]
+    assert [
+        indices.tolist() for indices in Sampling(4, "uniform", 1, "last", "2x2").evaluation_indices(2)
+    ] == [[0, 1, 1, 1]] * 2
 
 
 def test_training_draws_every_window_that_fits_and_no_other() -> None:
     sampling, generator = Sampling(4, "window", 2, "even", "1x1"), np.random.default_rng(0)
-    drawn = {tuple(sampling.one(12, generator).tolist()) for _ in range(300)}
-    assert drawn == {(start, start + 2, start + 4, start + 6) for start in range(6)}
+    sampled = {tuple(sampling.indices(12, generator).tolist()) for _ in range(300)}
+    assert sampled == {(start, start + 2, start + 4, start + 6) for start in range(6)}
 
 
 @pytest.mark.parametrize("count", range(1, 60))
 def test_windows_cover_every_frame_that_the_stride_can_and_stay_inside(count: int) -> None:
-    windows = Sampling(4, "window", 3, "last", "windows").judged(count)
+    windows = Sampling(4, "window", 3, "last", "windows").evaluation_indices(count)
     indices = np.stack(windows)
     assert indices.min() >= 0
     assert indices.max() < count
@@ -80,10 +82,12 @@ def test_windows_cover_every_frame_that_the_stride_can_and_stay_inside(count: in
 
 @pytest.mark.parametrize("kind", ["uniform", "window"])
 @pytest.mark.parametrize("views", ["1x1", "2x2"])
-def test_a_test_reads_the_same_places_every_time(kind: str, views: str) -> None:
+def test_evaluation_reads_the_same_frames_every_time(kind: str, views: str) -> None:
     sampling = Sampling(16, kind, 1, "even", views)  # type: ignore[arg-type]
     for count in (1, 8, 16, 17, 77):
-        first, again = sampling.judged(count), sampling.judged(count)
-        assert [p.tolist() for p in first] == [p.tolist() for p in again]
+        first, again = sampling.evaluation_indices(count), sampling.evaluation_indices(count)
+        assert [indices.tolist() for indices in first] == [indices.tolist() for indices in again]
         assert len(first) == (1 if views == "1x1" else 2)
-        assert all((p >= 0).all() and (p < count).all() and p.shape == (16,) for p in first)
+        assert all(
+            (indices >= 0).all() and (indices < count).all() and indices.shape == (16,) for indices in first
+        )

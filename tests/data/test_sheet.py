@@ -16,7 +16,7 @@ from study.cli.app import app
 from study.errors import InputError
 from study.tasks.clips.data.contract import Clips, ClipShape, Pixels, Split
 from study.tasks.clips.data.faces.dataset import faces
-from study.tasks.clips.data.sheet import CURVES, choose, show
+from study.tasks.clips.data.sheet import CURVES, choose, write_sheet
 
 SMALL = ClipShape(1, 5, 20, 30)
 LEVELS = (40, 120, 200)
@@ -24,7 +24,7 @@ LEVELS = (40, 120, 200)
 
 @dataclass(frozen=True)
 class Plain:
-    """A data set of the protocol and nothing else: the clips of a class have one level of grey."""
+    """A minimal data set: the clips of a class have one level of grey."""
 
     shape: ClipShape = SMALL
     labels: tuple[int, ...] = (0, 0, 1, 1, 1, 2)
@@ -36,6 +36,9 @@ class Plain:
     is_optimistic: bool = False
     skipped: tuple[str, ...] = ()
     facts: Mapping[str, str] = field(default_factory=dict)
+
+    def digest_of(self, fold: int | None) -> str:
+        return self.digest
 
     def split(self, name: Split, fold: int | None = None) -> Clips:
         if (fold is None) == bool(self.folds):
@@ -56,7 +59,7 @@ def grey(path: Path) -> NDArray[np.uint8]:
 
 
 def test_every_data_set_can_be_shown_through_its_protocol_alone(tmp_path: Path) -> None:
-    sheet = show(Plain(), "mine", tmp_path / "OUT.png")
+    sheet = write_sheet(Plain(), "mine", tmp_path / "OUT.png")
     assert (sheet.rows, sheet.missing) == (3, ())
     picture = grey(tmp_path / "OUT.png")
     pixels = [int((picture == level).sum()) for level in LEVELS]
@@ -74,7 +77,7 @@ def test_every_data_set_can_be_shown_through_its_protocol_alone(tmp_path: Path) 
 @pytest.mark.parametrize("rows", [1, 3, 6])
 def test_any_shape_of_clips_fits_on_the_sheet(shape: ClipShape, rows: int, tmp_path: Path) -> None:
     truth = {"intensity": np.full((6, shape.frames), 0.7, dtype=np.float32)}
-    assert show(Plain(shape, truth=truth), "mine", tmp_path / "OUT.jpg", rows=rows).rows == rows
+    assert write_sheet(Plain(shape, truth=truth), "mine", tmp_path / "OUT.jpg", rows=rows).rows == rows
     with Image.open(tmp_path / "OUT.jpg") as image:
         assert image.format == "JPEG"
 
@@ -93,22 +96,22 @@ def test_classes_take_turns_and_clips_come_from_all_over_the_split() -> None:
 
 
 def test_a_class_with_few_clips_or_none_is_told_and_shows_none_twice(tmp_path: Path) -> None:
-    sheet = show(Plain(labels=(0, 0, 2)), "mine", tmp_path / "OUT.png", rows=9)
+    sheet = write_sheet(Plain(labels=(0, 0, 2)), "mine", tmp_path / "OUT.png", rows=9)
     assert (sheet.rows, sheet.missing) == (3, ("Überraschung",))
-    assert show(Plain(), "mine", tmp_path / "OUT.png", rows=1).missing == ("Überraschung", "τρίτο")
+    assert write_sheet(Plain(), "mine", tmp_path / "OUT.png", rows=1).missing == ("Überraschung", "τρίτο")
 
 
 def test_the_first_fold_is_shown_or_the_one_asked_for(tmp_path: Path) -> None:
-    show(Plain(folds=(2, 4)), "mine", tmp_path / "first.png")
-    show(Plain(folds=(2, 4)), "mine", tmp_path / "named.png", fold=2)
-    show(Plain(folds=(2, 4)), "mine", tmp_path / "other.png", fold=4)
+    write_sheet(Plain(folds=(2, 4)), "mine", tmp_path / "first.png")
+    write_sheet(Plain(folds=(2, 4)), "mine", tmp_path / "named.png", fold=2)
+    write_sheet(Plain(folds=(2, 4)), "mine", tmp_path / "other.png", fold=4)
     first, named, other = (grey(tmp_path / f"{name}.png") for name in ("first", "named", "other"))
     np.testing.assert_array_equal(first, named)
     assert first.shape != other.shape or (first != other).any()
 
 
 def test_the_intensity_of_faces_is_drawn_below_their_frames(tmp_path: Path) -> None:
-    show(faces(train_clips=14, size=96), "faces", tmp_path / "OUT.png")
+    write_sheet(faces(train_clips=14, size=96), "faces", tmp_path / "OUT.png")
     with Image.open(tmp_path / "OUT.png") as image:
         picture = np.asarray(image.convert("RGB")).astype(int)
     blue = (np.abs(picture - CURVES["intensity"][1]).sum(axis=2) < 30).any(axis=1)
@@ -118,7 +121,7 @@ def test_the_intensity_of_faces_is_drawn_below_their_frames(tmp_path: Path) -> N
 
 def test_a_row_whose_label_is_wrong_says_what_it_shows(tmp_path: Path) -> None:
     for noise in (0.0, 1.0):
-        show(faces(train_clips=14, label_noise=noise), "faces", tmp_path / f"{noise}.png")
+        write_sheet(faces(train_clips=14, label_noise=noise), "faces", tmp_path / f"{noise}.png")
     red = []
     for noise in (0.0, 1.0):
         with Image.open(tmp_path / f"{noise}.png") as image:
@@ -145,13 +148,13 @@ def test_a_sheet_that_fails_leaves_the_old_one_and_nothing_else(
 
     monkeypatch.setattr("os.fsync", full)
     with pytest.raises(OSError, match="no space"):
-        show(Plain(), "mine", tmp_path / "OUT.png")
+        write_sheet(Plain(), "mine", tmp_path / "OUT.png")
     assert [(file.name, file.read_bytes()) for file in tmp_path.iterdir()] == [("OUT.png", b"old")]
 
 
 def test_an_empty_split_is_said_so(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no clip"):
-        show(Plain(labels=()), "mine", tmp_path / "OUT.png")
+        write_sheet(Plain(labels=()), "mine", tmp_path / "OUT.png")
 
 
 def test_the_command_takes_settings_and_writes_the_picture(

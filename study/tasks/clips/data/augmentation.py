@@ -1,8 +1,8 @@
-"""Augmentation of training clips: one draw a clip, the same for all of its frames.
+"""Augments training clips: one random transform for each clip, the same for all of its frames.
 
 A component of the kind ``augmentation`` is a function of float clips (B, C, T, H, W) in [0, 1], on any device,
-and of a CPU generator, to clips of the same shape. It draws from that generator and from no other, on the
-CPU, so that a GPU sees the same draws.
+and of a CPU generator, to clips of the same shape. It uses random numbers of that generator only, on the
+CPU, so that they are the same on a GPU.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from study.errors import InputError
 
 Transform = Callable[[Tensor, torch.Generator], Tensor]
 
-DRAWN = ("flip", "area", "aspect", "top", "left", "brightness", "contrast", "saturation", "hue")
-"""What is drawn for a clip, in this order and whatever the strengths: so variants share their draws."""
+RANDOM_NUMBERS = ("flip", "area", "aspect", "top", "left", "brightness", "contrast", "saturation", "hue")
+"""The random numbers of a clip, in this order whatever the strengths, so that variants share them."""
 LUMA = (0.299, 0.587, 0.114)
 """Shares of red, green and blue in a pixel's grey level (ITU-R BT.601)."""
 
 
 @component("augmentation")
 def none() -> Transform:
-    """Training clips as they are."""
+    """Training clips unchanged."""
     return unchanged
 
 
 def unchanged(clips: Tensor, generator: torch.Generator) -> Tensor:
-    """Return the clips that it is given, and draw nothing."""
+    """Return the clips; use no random number."""
     return clips
 
 
@@ -41,8 +41,8 @@ def unchanged(clips: Tensor, generator: torch.Generator) -> Tensor:
 class Standard:
     """Flip and crop in one resampling, then brightness, contrast, saturation and hue, in this order.
 
-    A crop's share of the area is uniform and its shape log-uniform among those that fit into the image; it is
-    brought back to the clip's size by bilinear interpolation. Colours are changed as torchvision's
+    A crop's share of the area is uniform and its aspect ratio log-uniform among those that fit into the image; it is
+    resized to the clip's size by bilinear interpolation. Colours are changed as torchvision's
     ``ColorJitter`` does, with one mean grey level for all frames of a clip, so that a pixel's new value does
     not depend on the frame that it is in. A strength of 0 leaves every value as it was, bit for bit.
     """
@@ -64,23 +64,23 @@ class Standard:
 
     def __call__(self, clips: Tensor, generator: torch.Generator) -> Tensor:
         """Return augmented clips of the same shape."""
-        shares = torch.rand(len(clips), len(DRAWN), generator=generator)
-        draws = dict(zip(DRAWN, shares.unbind(1), strict=True))
-        clips = self.moved(clips, draws)
+        shares = torch.rand(len(clips), len(RANDOM_NUMBERS), generator=generator)
+        draws = dict(zip(RANDOM_NUMBERS, shares.unbind(1), strict=True))
+        clips = self.crop_and_flip(clips, draws)
         coloured = clips.shape[1] == len(LUMA)
         for name, strength, change in (
             ("brightness", self.brightness, brighten),
-            ("contrast", self.contrast, contrasted),
-            ("saturation", self.saturation if coloured else 0.0, saturated),
+            ("contrast", self.contrast, change_contrast),
+            ("saturation", self.saturation if coloured else 0.0, change_saturation),
         ):
             if strength:
-                clips = change(clips, _a_clip(1 + strength * (2 * draws[name] - 1), clips))
+                clips = change(clips, _per_clip(1 + strength * (2 * draws[name] - 1), clips))
         if self.hue and coloured:
-            clips = turn_hue(clips, _a_clip(self.hue * (2 * draws["hue"] - 1), clips)[:, 0])
+            clips = turn_hue(clips, _per_clip(self.hue * (2 * draws["hue"] - 1), clips)[:, 0])
         return clips
 
-    def moved(self, clips: Tensor, draws: dict[str, Tensor]) -> Tensor:
-        """Return the clips cropped and flipped as `draws`, uniform in [0, 1), say."""
+    def crop_and_flip(self, clips: Tensor, draws: dict[str, Tensor]) -> Tensor:
+        """Return the clips cropped and flipped according to `draws`, uniform in [0, 1)."""
         if self.scale_low == self.scale_high == 1 and not self.flip:
             return clips
         height, width = clips.shape[-2:]
@@ -100,7 +100,7 @@ class Standard:
 
 @component("augmentation")
 def standard(*, augment: Standard) -> Transform:
-    """Random flip, crop and colour, drawn once a clip; grey clips have no saturation and no hue to change."""
+    """Random flip, crop and colour, once for each clip; saturation and hue of grey clips do not change."""
     if augment.scale_low > augment.scale_high:
         raise InputError(
             f"augmentation 'standard': scale_low must be at most scale_high, {augment.scale_high:g}. "
@@ -109,22 +109,22 @@ def standard(*, augment: Standard) -> Transform:
     return augment
 
 
-def _a_clip(values: Tensor, clips: Tensor) -> Tensor:
-    """Return one value a clip, (B, 1, 1, 1, 1), where the clips are."""
+def _per_clip(values: Tensor, clips: Tensor) -> Tensor:
+    """Return one value for each clip, (B, 1, 1, 1, 1), on the device of the clips."""
     return values.to(clips.device).view(-1, 1, 1, 1, 1)
 
 
 def interpolation(start: Tensor, length: Tensor, size: int) -> Tensor:
-    """Return the weights that stretch a stretch of an axis over the whole axis, linearly.
+    """Return the weights that stretch an interval of an axis over the whole axis, linearly.
 
     Args:
-        start: (B,), where the stretch begins, in pixels from the outer edge of the first.
+        start: (B,), the start of the interval, in pixels from the outer edge of the first pixel.
         length: (B,), in pixels, at least 1.
-        size: Of the axis, in pixels.
+        size: The length of the axis, in pixels.
 
     Returns:
         (B, size, size): the share of each old pixel (last axis) in each new one. Pixel centres lie at halves,
-        and nothing outside the stretch is read (``align_corners=False``).
+        and nothing outside the interval is read (``align_corners=False``).
     """
     centres = (torch.arange(size) + 0.5) * (length / size)[:, None] - 0.5
     positions = start[:, None] + torch.minimum(centres.clamp(min=0), length[:, None] - 1)
@@ -132,7 +132,7 @@ def interpolation(start: Tensor, length: Tensor, size: int) -> Tensor:
 
 
 def mirrored(weights: Tensor, flipped: Tensor) -> Tensor:
-    """Return the weights (B, size, size) with the order of the new pixels turned round where `flipped`, (B,)."""
+    """Return the weights (B, size, size) with the new pixels in reverse order where `flipped`, (B,)."""
     return torch.where(flipped[:, None, None], weights.flip(1), weights)
 
 
@@ -153,12 +153,12 @@ def brighten(clips: Tensor, factor: Tensor) -> Tensor:
     return (clips * factor).clamp_(0, 1)
 
 
-def contrasted(clips: Tensor, factor: Tensor) -> Tensor:
+def change_contrast(clips: Tensor, factor: Tensor) -> Tensor:
     """Return the clips with distances from each clip's mean grey level multiplied by `factor`, within [0, 1]."""
     return torch.lerp(grey(clips).mean((1, 2, 3, 4), keepdim=True), clips, factor).clamp_(0, 1)
 
 
-def saturated(clips: Tensor, factor: Tensor) -> Tensor:
+def change_saturation(clips: Tensor, factor: Tensor) -> Tensor:
     """Return RGB clips with distances from each pixel's grey level multiplied by `factor`, within [0, 1]."""
     return torch.lerp(grey(clips), clips, factor).clamp_(0, 1)
 

@@ -1,7 +1,7 @@
-"""Writes procedural faces to disk as a data set that a user could have been given.
+"""Writes procedural faces to disk in the layout of a real data set.
 
 Every layout holds the same clips under the same numbers. Where a layout has one split, its test clips are those
-that fold 1 has in a layout with several. ``about.json`` in the root says that the clips are procedural.
+of fold 1 in a layout with several. ``about.json`` in the root marks the clips as procedural.
 """
 
 from __future__ import annotations
@@ -22,18 +22,17 @@ from PIL import Image
 from study.config.registry import Registry
 from study.errors import InputError, nearest, quoted
 from study.files import write
+from study.task import Progress
 from study.tasks.clips.data.contract import Clips
 from study.tasks.clips.data.faces.dataset import Faces
-
-Progress = Callable[[int, int], None]
-"""Called with the number of clips written and of all clips."""
+from study.tasks.clips.data.files.listing import SYNTHETIC
 
 _JPEG_QUALITY = 95
 _FRAMES_A_SECOND = 25
 _VIDEO_QUALITY = {"crf": "10", "threads": "1"}
 _CLIPS_AT_ONCE = 16
 _CLIPS_PER_PERSON = 7
-"""Each person shows each emotion once, so that also a small set has people enough for its folds."""
+"""Each person shows each emotion once, so that a small set has enough people for its folds, too."""
 
 SCENES = (
     "Action",
@@ -59,24 +58,24 @@ SCENES = (
     "Terror",
     "War",
 )
-"""Of FERV39k; people come from them in turn, which changes nothing in their clips."""
-_IN_MAFW = {"happy": "happiness", "sad": "sadness", "angry": "anger"}
-"""MAFW's names of the emotions that it calls otherwise. Four of its eleven classes do not occur."""
+"""Scenes of FERV39k; people are assigned to them in turn, which does not change their clips."""
+_MAFW_NAMES = {"happy": "happiness", "sad": "sadness", "angry": "anger"}
+"""MAFW's names of emotions where they differ from DFEW's. Four of its eleven classes do not occur."""
 
 
 @dataclass(frozen=True)
-class Made:
-    """What was written."""
+class WrittenTree:
+    """The result of `make`."""
 
     out: Path
     clips: int
     frames: int
-    """Of one clip."""
+    """Frames of one clip."""
     people: int
     folds: int
-    """0 for one split."""
+    """0 if the layout has one split."""
     setting: str = field(default="", compare=False)
-    """What ``--set`` takes to run a study on it."""
+    """The argument of ``--set`` to run a study on it."""
 
 
 @dataclass(frozen=True)
@@ -88,41 +87,41 @@ class _Clip:
     person: str
     scene: str
     fold: int
-    """In whose test list it is, from 1."""
+    """The fold whose test list it is in, from 1."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the frames, the videos and the lists of a data set lie, below its root."""
+    """Paths of the frames, videos and lists of a data set, relative to its root."""
 
     frames: Callable[[_Clip], str]
-    """Folder of a clip's frames."""
+    """Returns the folder of a clip's frames."""
     frame: str
-    """Name of a frame, by its number from 1."""
+    """Format of a frame's file name, from its number, from 1."""
     video: Callable[[_Clip], str] | None
     lists: Callable[[Sequence[_Clip], int, str], Mapping[str, str]]
-    """From clips, number of folds and ending of the clips' indices to paths and contents."""
+    """Returns paths and contents from clips, number of folds and suffix of the clips' paths."""
     has_folds: bool
     parameters: str = ""
     """Parameters, in TOML, with which its reader reads what was written, besides the root."""
     of_video: str = ""
-    """The same, where videos were written."""
+    """The same, if videos were written."""
 
 
-def _parts(clips: Sequence[_Clip], fold: int) -> Iterator[tuple[str, list[_Clip]]]:
+def _fold_splits(clips: Sequence[_Clip], fold: int) -> Iterator[tuple[str, list[_Clip]]]:
     yield "train", [clip for clip in clips if clip.fold != fold]
     yield "test", [clip for clip in clips if clip.fold == fold]
 
 
-def _dfew_lists(clips: Sequence[_Clip], folds: int, ending: str) -> Mapping[str, str]:
-    """Return DFEW's lists, and one that it does not have: the person of each clip."""
+def _dfew_lists(clips: Sequence[_Clip], folds: int, suffix: str) -> Mapping[str, str]:
+    """Return DFEW's lists, and one that DFEW does not have: the person of each clip."""
     root = "EmoLabel_DataSplit"
     sources = "".join(f"{clip.number:05d},{clip.person}\n" for clip in clips)
     return {f"{root}/sources.csv": f"video_name,source\n{sources}"} | {
-        f"{root}/{part}(single-labeled)/set_{fold}.csv": "video_name,label\n"
+        f"{root}/{split}(single-labeled)/set_{fold}.csv": "video_name,label\n"
         + "".join(f"{clip.number:05d},{clip.label + 1}\n" for clip in of)
         for fold in range(1, folds + 1)
-        for part, of in _parts(clips, fold)
+        for split, of in _fold_splits(clips, fold)
     }
 
 
@@ -130,29 +129,29 @@ def _ferv39k_folder(clip: _Clip) -> str:
     return f"{clip.scene}/{clip.emotion.capitalize()}/{clip.number:04d}"
 
 
-def _ferv39k_lists(clips: Sequence[_Clip], folds: int, ending: str) -> Mapping[str, str]:
+def _ferv39k_lists(clips: Sequence[_Clip], folds: int, suffix: str) -> Mapping[str, str]:
     return {
-        f"4_setups/All_scenes/{part}_All.csv": "".join(
+        f"4_setups/All_scenes/{split}_All.csv": "".join(
             f"{_ferv39k_folder(clip)} {clip.emotion.capitalize()}\n" for clip in of
         )
-        for part, of in _parts(clips, 1)
+        for split, of in _fold_splits(clips, 1)
     }
 
 
-def _mafw_lists(clips: Sequence[_Clip], folds: int, ending: str) -> Mapping[str, str]:
+def _mafw_lists(clips: Sequence[_Clip], folds: int, suffix: str) -> Mapping[str, str]:
     return {
-        f"Train & Test Set/single/no_caption/set_{fold}/{part}.txt": "".join(
-            f"{clip.number:05d}.mp4 {_IN_MAFW.get(clip.emotion, clip.emotion)}\n" for clip in of
+        f"Train & Test Set/single/no_caption/set_{fold}/{split}.txt": "".join(
+            f"{clip.number:05d}.mp4 {_MAFW_NAMES.get(clip.emotion, clip.emotion)}\n" for clip in of
         )
         for fold in range(1, folds + 1)
-        for part, of in _parts(clips, fold)
+        for split, of in _fold_splits(clips, fold)
     }
 
 
-def _clips_list(clips: Sequence[_Clip], folds: int, ending: str) -> Mapping[str, str]:
-    part_of = {clip.number: part for part, of in _parts(clips, 1) for clip in of}
+def _clips_list(clips: Sequence[_Clip], folds: int, suffix: str) -> Mapping[str, str]:
+    split_of = {clip.number: split for split, of in _fold_splits(clips, 1) for clip in of}
     rows = [
-        f"clips/{clip.number:05d}{ending},{clip.emotion},{clip.person},{part_of[clip.number]}\n"
+        f"clips/{clip.number:05d}{suffix},{clip.emotion},{clip.person},{split_of[clip.number]}\n"
         for clip in clips
     ]
     return {"clips.csv": "path,label,source,split\n" + "".join(rows)}
@@ -204,7 +203,7 @@ def make(
     video: bool = False,
     parameters: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
-) -> Made:
+) -> WrittenTree:
     """Write procedural clips as frames or videos, with split lists, in the official layout of a data set.
 
     The folds' test lists share no person and together hold every clip. Everything is written beside `out`
@@ -218,7 +217,7 @@ def make(
         folds: How many train and test lists; where the layout has one split, one of so many people is in test.
         video: Write H.264 videos in place of folders of frames.
         parameters: Further parameters of the data set ``faces``.
-        progress: Is told how far it is.
+        progress: Called with the number of clips that are written, and of all clips.
 
     Raises:
         InputError: `out` is in use, the layout is unknown or has no videos, PyAV is not installed, a parameter is
@@ -239,24 +238,24 @@ def make(
         raise InputError(
             "faces.label_noise: must be 0 here: a clip that one fold trains on is tested by another, by its true label."
         )
-    shown = data.split("train")
-    people = list(dict.fromkeys(shown.sources))
+    faces_clips = data.split("train")
+    people = list(dict.fromkeys(faces_clips.sources))
     if not 2 <= folds <= len(people):
         raise InputError(f"folds must be from 2 to the number of people, {len(people)}. Got {folds} instead.")
-    members = _members(shown, data.classes, people, folds)
+    members = _members(faces_clips, data.classes, people, folds)
 
     out.parent.mkdir(parents=True, exist_ok=True)
     aside = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}."))
     try:
-        for clip, frames in _read(shown, members, progress):
+        for clip, frames in _read(faces_clips, members, progress):
             if video and form.video:
                 _write_video(aside / form.video(clip), frames)
             else:
                 _write_frames(aside / form.frames(clip), form.frame, frames)
-        for place, content in form.lists(members, folds, ".mp4" if video else "").items():
-            write(aside / place, content)
+        for path, content in form.lists(members, folds, ".mp4" if video else "").items():
+            write(aside / path, content)
         about = {
-            "made": "procedural faces; no evidence about real ones",
+            "made": SYNTHETIC,
             "digest": data.digest,
             "parameters": config,
         }
@@ -269,7 +268,7 @@ def make(
         shutil.rmtree(aside, ignore_errors=True)
         raise
     further = form.of_video if video else form.parameters
-    return Made(
+    return WrittenTree(
         out=out,
         clips=clips,
         frames=data.shape.frames,
@@ -281,33 +280,33 @@ def make(
 
 
 def _toml(text: str) -> str:
-    """Return a TOML string: literal where that can be, since JSON's escapes are TOML's."""
+    """Return a TOML string; JSON's escapes are valid in TOML."""
     return json.dumps(text, ensure_ascii=False)
 
 
-def _members(shown: Clips, classes: Sequence[str], people: Sequence[str], folds: int) -> list[_Clip]:
-    place_of = {person: place for place, person in enumerate(people)}
+def _members(faces_clips: Clips, classes: Sequence[str], people: Sequence[str], folds: int) -> list[_Clip]:
+    number_of = {person: number for number, person in enumerate(people)}
     return [
         _Clip(
             number=i + 1,
             label=int(label),
             emotion=classes[int(label)],
-            person=shown.sources[i],
-            scene=SCENES[place_of[shown.sources[i]] % len(SCENES)],
-            fold=1 + place_of[shown.sources[i]] % folds,
+            person=faces_clips.sources[i],
+            scene=SCENES[number_of[faces_clips.sources[i]] % len(SCENES)],
+            fold=1 + number_of[faces_clips.sources[i]] % folds,
         )
-        for i, label in enumerate(shown.labels)
+        for i, label in enumerate(faces_clips.labels)
     ]
 
 
 def _read(
-    shown: Clips, members: Sequence[_Clip], progress: Progress | None
+    faces_clips: Clips, members: Sequence[_Clip], progress: Progress | None
 ) -> Iterator[tuple[_Clip, NDArray[np.uint8]]]:
     """Yield each clip and its frames, (T, H, W, C)."""
     total = len(members)
     for start in range(0, total, _CLIPS_AT_ONCE):
         indexes = np.arange(start, min(start + _CLIPS_AT_ONCE, total))
-        for index, clip in zip(indexes.tolist(), shown.read(indexes, None), strict=True):
+        for index, clip in zip(indexes.tolist(), faces_clips.read(indexes, None), strict=True):
             yield members[index], clip.transpose(1, 2, 3, 0)
         if progress:
             progress(min(start + _CLIPS_AT_ONCE, total), total)
@@ -317,13 +316,13 @@ def _write_frames(folder: Path, name: str, frames: NDArray[np.uint8]) -> None:
     folder.mkdir(parents=True)
     for number, frame in enumerate(frames, start=1):
         path = folder / name.format(number)
-        Image.fromarray(frame.squeeze()).save(path, quality=_JPEG_QUALITY)  # which PNG has none of
+        Image.fromarray(frame.squeeze()).save(path, quality=_JPEG_QUALITY)  # ignored for PNG
 
 
 def _check_video(layout: str, size: int) -> None:
     if LAYOUTS[layout].video is None:
-        having = quoted(name for name, form in LAYOUTS.items() if form.video)
-        raise InputError(f"the layout {layout!r} has no videos; with them: {having}.")
+        others = quoted(name for name, form in LAYOUTS.items() if form.video)
+        raise InputError(f"the layout {layout!r} has no videos; layouts with videos: {others}.")
     if size % 2:
         raise InputError(f"size must be even for videos. Got {size} instead.")
     try:

@@ -1,4 +1,4 @@
-"""Contact sheets: what the clips of any data set look like, a row a clip, time from left to right."""
+"""Renders contact sheets of any data set: a row for each clip, time from left to right."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from study.tasks.clips.data.contract import Clips, Dataset, Pixels, Split
 
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
 COLUMNS = 8
-"""Frames shown of a clip, evenly from its first to its last."""
+"""Frames shown of a clip, evenly spaced from its first to its last."""
 
 CURVES = {
     "intensity": ("intensity of the expression, 0 to 1", (31, 97, 168)),
     "occlusion": ("something in front of the face", (200, 92, 20)),
 }
-"""What of a clip's truth is drawn below it: its name, in words, and its colour."""
+"""Ground truth that is plotted below a clip: its label in words, and its colour."""
 _INK, _FAINT, _WRONG, _PAPER, _LINE = (
     (28, 28, 32),
     (118, 120, 128),
@@ -35,29 +35,29 @@ _INK, _FAINT, _WRONG, _PAPER, _LINE = (
 _LEAST_TILE, _MOST_TILE = 96, 160
 _GAP, _BETWEEN, _MARGIN, _CURVE = 3, 12, 16, 30
 _FINER = 4
-"""Curves are drawn so many times larger, then shrunk: that is their antialiasing."""
+"""Curves are plotted so many times larger, then shrunk, as antialiasing."""
 
 Picture = Image.Image
 
 
 @dataclass(frozen=True)
 class Sheet:
-    """What was drawn."""
+    """The content of a contact sheet."""
 
     rows: int
     missing: tuple[str, ...]
-    """Classes of which no clip is shown."""
+    """Classes without a clip on the sheet."""
 
 
 def check_format(out: Path) -> None:
-    """Raise InputError where a sheet cannot be written in the format that the file's name asks for."""
+    """Raise InputError if the suffix of the file names no format of pictures."""
     if out.suffix.lower() not in FORMATS:
         raise InputError(
             f"{out}: unknown format {out.suffix!r}.{nearest(out.suffix.lower(), FORMATS)} Allowed: {quoted(FORMATS)}."
         )
 
 
-def show(
+def write_sheet(
     dataset: Dataset,
     name: str,
     out: Path,
@@ -68,18 +68,18 @@ def show(
 ) -> Sheet:
     """Write a contact sheet of one split: the classes in turn, each by clips from all over the split.
 
-    Pixels are the ones that a network is given, before augmentation; small ones are enlarged without smoothing.
+    Pixels are the input of a network before augmentation; small frames are enlarged without smoothing.
 
     Args:
         dataset: Any data set.
-        name: What to call it.
-        out: A PNG or JPEG file; it is replaced in one step.
-        rows: How many clips; by default one of each class.
-        split: Which split.
-        fold: Which fold, the first one by default.
+        name: The title.
+        out: A PNG or JPEG file; it is replaced atomically.
+        rows: The number of clips; by default one of each class.
+        split: The split.
+        fold: The fold; the first one by default.
 
     Raises:
-        InputError: An unknown format, a fold that there is not, a split without clips, a clip that cannot be read.
+        InputError: The format or the fold is unknown, the split has no clips, or a clip cannot be read.
     """
     check_format(out)
     if fold is None:
@@ -94,19 +94,21 @@ def show(
         f"{frames} frames of {height} × {width} pixels, {'grey' if channels == 1 else 'colour'} · {where}, "
         f"{len(clips.ids)} clips"
     )
-    picture = _drawn(dataset, clips, chosen, name, title)
+    picture = _render(dataset, clips, chosen, name, title)
     content = io.BytesIO()
     picture.save(content, FORMATS[out.suffix.lower()], optimize=True, quality=92)
     try:
         write(out, content.getvalue())
     except (PermissionError, FileExistsError, NotADirectoryError, IsADirectoryError) as error:
         raise InputError(f"{out} cannot be written: {error.strerror}.") from None
-    seen = {int(label) for label in clips.labels[chosen]}
-    return Sheet(len(chosen), tuple(n for label, n in enumerate(dataset.classes) if label not in seen))
+    shown_labels = {int(label) for label in clips.labels[chosen]}
+    return Sheet(
+        len(chosen), tuple(n for label, n in enumerate(dataset.classes) if label not in shown_labels)
+    )
 
 
 def choose(labels: NDArray[np.int64], classes: int, rows: int) -> NDArray[np.int64]:
-    """Return at most `rows` clips, by class: classes in turn, the clips of one evenly spread over the split."""
+    """Return at most `rows` clips, by class: classes in turn, the clips of one class evenly spread over the split."""
     members = [np.flatnonzero(labels == label) for label in range(classes)]
     turns = sorted((turn, label) for label, of in enumerate(members) for turn in range(len(of)))[:rows]
     chosen: list[int] = []
@@ -117,44 +119,44 @@ def choose(labels: NDArray[np.int64], classes: int, rows: int) -> NDArray[np.int
     return np.array(chosen, dtype=np.int64)
 
 
-def _drawn(dataset: Dataset, clips: Clips, chosen: NDArray[np.int64], name: str, title: str) -> Picture:
+def _render(dataset: Dataset, clips: Clips, chosen: NDArray[np.int64], name: str, title: str) -> Picture:
     pixels = clips.read(chosen, None)
     frames = pixels.shape[2]
-    shown = np.unique(np.linspace(0, frames - 1, min(COLUMNS, frames)).round().astype(np.int64))
+    frame_indices = np.unique(np.linspace(0, frames - 1, min(COLUMNS, frames)).round().astype(np.int64))
     curves = {
         of: clips.truth[of][chosen] for of in CURVES if of in clips.truth and clips.truth[of][chosen].any()
     }
-    tiles = [[_tile(clip[:, frame]) for frame in shown] for clip in pixels]
+    tiles = [[_tile(clip[:, frame]) for frame in frame_indices] for clip in pixels]
     wide, high = tiles[0][0].size
 
     plain, small, bold, large = _font(12), _font(10), _font(13, bold=True), _font(17, bold=True)
     names = [dataset.classes[label] for label in clips.labels[chosen]]
-    notes = [_note(dataset, clips, int(index)) for index in chosen]
+    true_classes = [_true_class(dataset, clips, int(index)) for index in chosen]
     ids = [_shortened(clips.ids[index]) for index in chosen]
-    column = 12 + max(
+    text_width = 12 + max(
         72,
         *(math.ceil(bold.getlength(text)) for text in names),
-        *(math.ceil(small.getlength(text)) for text in (*ids, *notes)),
+        *(math.ceil(small.getlength(text)) for text in (*ids, *true_classes)),
     )
-    first = _MARGIN + column
-    strip = len(shown) * (wide + _GAP) - _GAP
+    first = _MARGIN + text_width
+    strip = len(frame_indices) * (wide + _GAP) - _GAP
     step = high + (_GAP + _CURVE if curves else 0) + _BETWEEN
     top = 78
-    foot = _foot(dataset, tuple(curves))
+    legend = _legend(dataset, tuple(curves))
     least = max(
-        plain.getlength(title), sum(plain.getlength(text) + 16 for text, _ in foot), large.getlength(name)
+        plain.getlength(title), sum(plain.getlength(text) + 16 for text, _ in legend), large.getlength(name)
     )
     size = (
         max(first + strip, _MARGIN + math.ceil(least)) + _MARGIN,
-        top + step * len(chosen) + (24 if foot else 0) + _MARGIN // 2,
+        top + step * len(chosen) + (24 if legend else 0) + _MARGIN // 2,
     )
     sheet = Image.new("RGB", size, _PAPER)
     draw = ImageDraw.Draw(sheet)
     draw.text((_MARGIN, 10), name, _INK, large)
     draw.text((_MARGIN, 34), title, _FAINT, plain)
     draw.text((_MARGIN, top - 18), "frame", _FAINT, small)
-    centres = [first + place * (wide + _GAP) + wide / 2 for place in range(len(shown))]
-    for centre, frame in zip(centres, shown, strict=True):
+    centres = [first + column * (wide + _GAP) + wide / 2 for column in range(len(frame_indices))]
+    for centre, frame in zip(centres, frame_indices, strict=True):
         draw.text((centre, top - 18), str(frame + 1), _FAINT, small, anchor="ma")
     for row, of_clip in enumerate(tiles):
         y = top + row * step
@@ -162,33 +164,33 @@ def _drawn(dataset: Dataset, clips: Clips, chosen: NDArray[np.int64], name: str,
             sheet.paste(tile, (round(centre - wide / 2), y))
         draw.text((_MARGIN, y + high / 2 - 16), names[row], _INK, bold)
         draw.text((_MARGIN, y + high / 2 + 2), ids[row], _FAINT, small)
-        draw.text((_MARGIN, y + high / 2 + 16), notes[row], _WRONG, small)
+        draw.text((_MARGIN, y + high / 2 + 16), true_classes[row], _WRONG, small)
         if curves:
             of_row = {of: values[row] for of, values in curves.items()}
-            plot = _plot(of_row, shown, (strip, _CURVE), wide / 2)
+            plot = _plot(of_row, frame_indices, (strip, _CURVE), wide / 2)
             sheet.paste(plot, (first, y + high + _GAP))
     x = float(_MARGIN)
-    for text, colour in foot:
+    for text, colour in legend:
         draw.text((x, top + step * len(chosen) + 4), text, colour, plain)
         x += plain.getlength(text) + 16
     return sheet
 
 
-def _note(dataset: Dataset, clips: Clips, index: int) -> str:
-    """Say which class a clip truly shows where its label is known to be another."""
+def _true_class(dataset: Dataset, clips: Clips, index: int) -> str:
+    """Return the true class of a clip in words if its label is known to be another."""
     if "label" not in clips.truth or int(clips.truth["label"][index]) == clips.labels[index]:
         return ""
     return f"shows {dataset.classes[int(clips.truth['label'][index])]}"
 
 
-def _foot(dataset: Dataset, curves: tuple[str, ...]) -> list[tuple[str, tuple[int, int, int]]]:
+def _legend(dataset: Dataset, curves: tuple[str, ...]) -> list[tuple[str, tuple[int, int, int]]]:
     keys = [(f"— {CURVES[of][0]}", CURVES[of][1]) for of in curves]
-    drawn = [("Drawn by a program: no evidence about real faces.", _FAINT)] if dataset.is_synthetic else []
-    return keys + drawn
+    warning = [("Synthetic: no evidence about real faces.", _FAINT)] if dataset.is_synthetic else []
+    return keys + warning
 
 
 def _tile(frame: Pixels) -> Picture:
-    """Return one frame, (C, H, W), enlarged by a whole number where it is small, shrunk where it is large."""
+    """Return one frame, (C, H, W), enlarged by a whole factor if it is small, shrunk if it is large."""
     planes = np.repeat(frame, 3, axis=0) if len(frame) == 1 else frame
     picture = Image.fromarray(np.ascontiguousarray(planes.transpose(1, 2, 0)))
     side = max(picture.size)
@@ -203,9 +205,12 @@ def _tile(frame: Pixels) -> Picture:
 
 
 def _plot(
-    curves: dict[str, NDArray[np.float32]], shown: NDArray[np.int64], size: tuple[int, int], inset: float
+    curves: dict[str, NDArray[np.float32]],
+    frame_indices: NDArray[np.int64],
+    size: tuple[int, int],
+    inset: float,
 ) -> Picture:
-    """Return curves of values in [0, 1] over time, every frame of the clip, those above dotted."""
+    """Plot values in [0, 1] over all frames of a clip; a dot marks each frame shown above."""
     width, height = size[0] * _FINER, size[1] * _FINER
     plot = Image.new("RGB", (width, height), _PAPER)
     draw = ImageDraw.Draw(plot, "RGBA")
@@ -213,13 +218,15 @@ def _plot(
     draw.line([(0, low), (width, low)], _LINE, _FINER)
     for of, values in curves.items():
         colour = CURVES[of][1]
-        x = np.interp(np.arange(len(values)), shown, np.linspace(inset, width - inset, len(shown)))
+        x = np.interp(
+            np.arange(len(values)), frame_indices, np.linspace(inset, width - inset, len(frame_indices))
+        )
         y = low - (low - high) * values
         points = [(float(a), float(b)) for a, b in zip(x, y, strict=True)]
         if of == next(iter(curves)):
             draw.polygon([(points[0][0], low), *points, (points[-1][0], low)], (*colour, 36))
         draw.line(points, colour, round(1.5 * _FINER), joint="curve")
-        for frame in shown:
+        for frame in frame_indices:
             a, b = points[int(frame)]
             draw.ellipse((a - 2.5 * _FINER, b - 2.5 * _FINER, a + 2.5 * _FINER, b + 2.5 * _FINER), colour)
     return plot.resize(size, Image.Resampling.LANCZOS)

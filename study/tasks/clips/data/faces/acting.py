@@ -1,7 +1,7 @@
-"""What the people of the procedural data set do: who they are, what they show, and when.
+"""Computes the ground truth of the procedural data set: persons, expressions, poses, and their course over time.
 
-Everything here is a function of draws that a counter-based generator makes for one person or one clip, by
-additions, multiplications, divisions and comparisons alone. IEEE arithmetic fixes the result of each of
+Every value is a function of random numbers that a counter-based generator yields for one person or one clip, by
+additions, multiplications, divisions and comparisons only. IEEE arithmetic fixes the result of each of
 these, so the ground truth is the same to the last bit on every machine, in every batch and process.
 """
 
@@ -14,13 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from study.hashing import seed_of
-from study.seeds import FACES, SPLITS
+from study.seeds import FACES
+from study.seeds import SPLITS as SPLIT_SEEDS
 from study.tasks.clips.data.contract import Split
+from study.tasks.clips.data.emotions import DFEW_CLIPS, EMOTIONS
 
 Floats = NDArray[np.float64]
-
-EMOTIONS = ("happy", "sad", "neutral", "angry", "surprise", "disgust", "fear")
-"""In DFEW's order."""
 
 PROTOTYPES: Mapping[str, Mapping[str, float]] = {
     "happy": {"AU6": 0.9, "AU12": 1.0, "AU25": 0.5},
@@ -52,7 +51,7 @@ ACTIONS = (
     "AU26",  # jaw drop
     "AU45",  # blink
 )
-"""The action units (FACS; Ekman, Friesen and Hager, 2002) that a face is drawn from."""
+"""The action units (FACS; Ekman, Friesen and Hager, 2002) that a face is rendered from."""
 
 POSES = ("x", "y", "roll", "yaw", "pitch", "zoom", "gaze")
 """Head position in half pictures, roll in half radians, turns and gaze in [-1, 1], relative growth."""
@@ -80,17 +79,14 @@ PROPORTIONS: Mapping[str, tuple[float, float]] = {
     "beard": (-1.2, 0.6),
     "age": (0.3, 1.0),
 }
-"""Least and greatest value of what makes a person's face their own; lengths in half face heights."""
-
-DFEW_CLIPS = (2445, 1894, 2669, 2173, 1469, 145, 902)
-"""Clips of each emotion in any train list of DFEW together with its test list (Jiang et al., 2020)."""
+"""Least and greatest value of each proportion of a person's face; lengths in half face heights."""
 
 FRONTS = ("glasses", "hair", "hand", "bar")
-"""What may be in front of a face."""
-FRONT_COURSE = ("x", "y", "shown")
-"""Where it is, as an offset in half face heights, and how far it has come, in [0, 1]."""
-FRONT_LOOK = ("place", "size", "tone", "angle", "side", "detail")
-"""What makes one hand or one pair of glasses differ from another."""
+"""Kinds of occlusion in front of a face."""
+FRONT_COURSE = ("x", "y", "visible")
+"""Offset of the occlusion in half face heights, and how far it has come, in [0, 1]."""
+FRONT_LOOK = ("position", "size", "tone", "angle", "side", "detail")
+"""Parameters of the look of an occlusion."""
 
 SCENERY = ("backdrop", "backdrop_slope", "stripe_angle", "stripe_tone", "blob_x", "blob_y", "blob_tone")
 LIGHTING = ("gain", "side", "top", "contrast")
@@ -102,7 +98,7 @@ _LEAST_SHARE = 0.15
 
 @dataclass(frozen=True)
 class Strengths:
-    """How wild the clips are: each in [0, 1], `noise` in grey levels; ``faces.md`` beside this file explains them."""
+    """Strengths of the distractions: each in [0, 1], `noise` in grey levels; ``faces.md`` explains them."""
 
     dilution: float
     motion: float
@@ -114,37 +110,37 @@ class Strengths:
 
 
 @dataclass(frozen=True)
-class Play:
-    """What n clips of T frames show, before anything is drawn."""
+class GroundTruth:
+    """What n clips of T frames show, before rendering."""
 
     intensity: Floats
     """(n, T): the expression's intensity in [0, 1]; 0 throughout for a neutral clip."""
     peak_frame: NDArray[np.int64]
-    """(n,): the frame that shows most; for a neutral clip, where it would have been."""
+    """(n,): the most expressive frame; for a neutral clip, the one at the same point of its course."""
     actions: Floats
-    """(n, T, len(ACTIONS)): what each action unit does, in [0, 1]."""
+    """(n, T, len(ACTIONS)): the intensity of each action unit, in [0, 1]."""
     poses: Floats
     """(n, T, len(POSES))."""
     proportions: Floats
-    """(n, len(PROPORTIONS)): of the person in the clip."""
+    """(n, len(PROPORTIONS)): proportions of the person in the clip."""
     scenery: Floats
     """(n, len(SCENERY)), each in [-1, 1] times the strength of the background."""
     lighting: Floats
     """(n, len(LIGHTING)), each in [-1, 1] times the strength of the light."""
     front: NDArray[np.int64]
-    """(n,): which of `FRONTS` is in front of the face, -1 where nothing is."""
+    """(n,): index into `FRONTS` of the occlusion, -1 for none."""
     front_course: Floats
-    """(n, T, len(FRONT_COURSE)), 0 where nothing is."""
+    """(n, T, len(FRONT_COURSE)), 0 where there is no occlusion."""
     front_look: Floats
     """(n, len(FRONT_LOOK)), in [0, 1)."""
 
 
-class _Draws:
-    """Uniform numbers in [0, 1), one row a clip or person, handed out column by column."""
+class _UniformColumns:
+    """Uniform random numbers in [0, 1), a row for each clip or person, consumed column by column."""
 
     def __init__(self, count: int, seed: int, kind: str, split: Split, indexes: NDArray[np.int64]) -> None:
         rows = [
-            np.random.Philox(key=seed_of(FACES, seed, kind, SPLITS[split], int(i))).random_raw(count)
+            np.random.Philox(key=seed_of(FACES, seed, kind, SPLIT_SEEDS[split], int(i))).random_raw(count)
             for i in indexes
         ]
         raw = np.asarray(rows, dtype=np.uint64).reshape(len(indexes), count)
@@ -154,14 +150,14 @@ class _Draws:
     def next(self, columns: int) -> Floats:
         self._used += columns
         if self._used > self._columns.shape[1]:
-            raise IndexError("more draws asked for than were made")
+            raise IndexError("more random numbers are requested than were generated")
         return self._columns[:, self._used - columns : self._used]
 
     def one(self) -> Floats:
         return self.next(1)[:, 0]
 
 
-def play(
+def ground_truth(
     split: Split,
     indexes: NDArray[np.int64],
     labels: NDArray[np.int64],
@@ -170,11 +166,11 @@ def play(
     frames: int,
     clips_per_person: int,
     strengths: Strengths,
-) -> Play:
-    """Return what the clips `indexes` of a split show; a clip's rows depend on its own index and label alone."""
-    draws = _Draws(160, seed, "clip", split, indexes)
+) -> GroundTruth:
+    """Return the ground truth of the clips `indexes` of a split; a clip's rows depend only on its index and label."""
+    draws = _UniformColumns(160, seed, "clip", split, indexes)
     faces, person_of = np.unique(indexes // clips_per_person, return_inverse=True)
-    people = _Draws(64, seed, "person", split, faces)
+    people = _UniformColumns(64, seed, "person", split, faces)
     time = (np.arange(frames) + 0.5) / frames
 
     curve = _expression_curve(draws, time, strengths.dilution)
@@ -185,12 +181,12 @@ def play(
     own_style, proportions, resting = _people(people)
     prototypes = np.array([[PROTOTYPES[e].get(action, 0.0) for action in ACTIONS] for e in EMOTIONS])
     style = (0.75 + 0.35 * draws.next(len(ACTIONS))) * own_style[person_of]
-    shown = intensity[:, :, None] * (prototypes[labels] * style)[:, None, :]
+    expression = intensity[:, :, None] * (prototypes[labels] * style)[:, None, :]
     at_rest = strengths.resting * (resting[:, 0, None] * prototypes[resting[:, 1].astype(np.int64)])
     moving, poses = _irrelevant_motion(draws, time, strengths.motion)
-    actions = np.clip(at_rest[person_of][:, None, :] + shown + moving, 0.0, 1.0)
-    front, front_course, front_look = _in_front(split, indexes, seed, time, strengths.occlusion)
-    return Play(
+    actions = np.clip(at_rest[person_of][:, None, :] + expression + moving, 0.0, 1.0)
+    front, front_course, front_look = _occlusions(split, indexes, seed, time, strengths.occlusion)
+    return GroundTruth(
         intensity=intensity,
         peak_frame=curve.argmax(axis=1),
         actions=actions,
@@ -207,34 +203,37 @@ def play(
 def labels_of(split: Split, count: int, *, seed: int, imbalance: float) -> NDArray[np.int64]:
     """Return the emotions of a split's first `count` clips.
 
-    Balanced, they come in turn. Otherwise each clip takes the emotion that is furthest behind its share of the clips
-    so far, so that a clip's emotion does not depend on how many follow, and the classes of any number of
-    clips are near their shares. How far each is behind at the start is drawn from the seed and the split.
+    Balanced, they alternate. Otherwise each clip has the emotion that is furthest below its share of the clips
+    so far, so that a clip's emotion does not depend on the number of clips, and the classes of any number of
+    clips are near their shares. The deficits at the start are random, by the seed and the split.
     """
     if imbalance == 0.0:
         return np.arange(count, dtype=np.int64) % len(EMOTIONS)
-    wild = np.array(DFEW_CLIPS) / sum(DFEW_CLIPS)
-    share = (1.0 - imbalance) / len(EMOTIONS) + imbalance * wild
-    behind = _Draws(len(EMOTIONS), seed, "classes", split, np.zeros(1, np.int64)).next(len(EMOTIONS))[0] - 0.5
+    dfew = np.array(DFEW_CLIPS) / sum(DFEW_CLIPS)
+    share = (1.0 - imbalance) / len(EMOTIONS) + imbalance * dfew
+    deficit = (
+        _UniformColumns(len(EMOTIONS), seed, "classes", split, np.zeros(1, np.int64)).next(len(EMOTIONS))[0]
+        - 0.5
+    )
     labels = np.empty(count, dtype=np.int64)
     for clip in range(count):
-        behind = behind + share
-        labels[clip] = behind.argmax()
-        behind[labels[clip]] -= 1.0
+        deficit = deficit + share
+        labels[clip] = deficit.argmax()
+        deficit[labels[clip]] -= 1.0
     return labels
 
 
 def mislabelled(labels: NDArray[np.int64], split: Split, *, seed: int, share: float) -> NDArray[np.int64]:
     """Return `labels` with about a share of them replaced, each by any other emotion, all equally likely."""
-    draws = _Draws(2, seed, "label", split, np.arange(len(labels)))
+    draws = _UniformColumns(2, seed, "label", split, np.arange(len(labels)))
     wrong = draws.one() < share
     others = len(EMOTIONS) - 1
     step = 1 + np.minimum((draws.one() * others).astype(np.int64), others - 1)
     return np.where(wrong, (labels + step) % len(EMOTIONS), labels)
 
 
-def _expression_curve(draws: _Draws, time: Floats, dilution: float) -> Floats:
-    """Onset, apex and offset of each clip's expression, (n, T), its greatest possible value 1."""
+def _expression_curve(draws: _UniformColumns, time: Floats, dilution: float) -> Floats:
+    """Return onset, apex and offset of each clip's expression, (n, T), at most 1."""
     share = np.maximum(_LEAST_SHARE, 1.0 - dilution * (0.7 + 0.6 * draws.one()))
     start = draws.one() * (1.0 - share)
     onset = 0.2 + 0.2 * draws.one()
@@ -245,7 +244,7 @@ def _expression_curve(draws: _Draws, time: Floats, dilution: float) -> Floats:
     return np.minimum(rising, falling)
 
 
-def _people(draws: _Draws) -> tuple[Floats, Floats, Floats]:
+def _people(draws: _UniformColumns) -> tuple[Floats, Floats, Floats]:
     """Return styles (P, A), proportions (P, len(PROPORTIONS)) and resting faces (P, 2): strength, emotion."""
     bounds = np.array(list(PROPORTIONS.values()))
     style = 0.8 + 0.2 * draws.next(len(ACTIONS))
@@ -256,12 +255,12 @@ def _people(draws: _Draws) -> tuple[Floats, Floats, Floats]:
     return style, proportions, np.stack([strength, emotion.astype(np.float64)], axis=1)
 
 
-def _irrelevant_motion(draws: _Draws, time: Floats, motion: float) -> tuple[Floats, Floats]:
-    """Return what a face does that says nothing of the emotion: actions (n, T, A) and poses (n, T, len(POSES))."""
+def _irrelevant_motion(draws: _UniformColumns, time: Floats, motion: float) -> tuple[Floats, Floats]:
+    """Return motion that is independent of the emotion: actions (n, T, A) and poses (n, T, len(POSES))."""
     talkative = motion * _smoothstep(1.5 * draws.one() - 0.25)[:, None]
-    phrase = _smoothstep(2.0 * _wander(draws.next(_KNOTS_OF_HEAD), time) - 0.4)
-    jaw = talkative * phrase * _wander(draws.next(_KNOTS_OF_SPEECH), time)
-    lips = talkative * phrase * _wander(draws.next(_KNOTS_OF_SPEECH), time)
+    phrase = _smoothstep(2.0 * _smooth_curve(draws.next(_KNOTS_OF_HEAD), time) - 0.4)
+    jaw = talkative * phrase * _smooth_curve(draws.next(_KNOTS_OF_SPEECH), time)
+    lips = talkative * phrase * _smooth_curve(draws.next(_KNOTS_OF_SPEECH), time)
     blinking = np.zeros_like(jaw)
     for _ in range(_BLINKS):
         happens = (draws.one() < motion)[:, None]
@@ -281,22 +280,24 @@ def _irrelevant_motion(draws: _Draws, time: Floats, motion: float) -> tuple[Floa
 
     poses = np.zeros((*jaw.shape, len(POSES)))
     reach = {"x": 0.12, "y": 0.10, "roll": 0.12, "yaw": 0.8, "pitch": 0.7, "zoom": 0.08, "gaze": 1.0}
-    for place, pose in enumerate(POSES):
-        poses[:, :, place] = motion * reach[pose] * (2.0 * _wander(draws.next(_KNOTS_OF_HEAD), time) - 1.0)
+    for index, pose in enumerate(POSES):
+        poses[:, :, index] = (
+            motion * reach[pose] * (2.0 * _smooth_curve(draws.next(_KNOTS_OF_HEAD), time) - 1.0)
+        )
     return actions, poses
 
 
-def _in_front(
+def _occlusions(
     split: Split, indexes: NDArray[np.int64], seed: int, time: Floats, occlusion: float
 ) -> tuple[NDArray[np.int64], Floats, Floats]:
-    """Return what is in front of each face (n,), its course (n, T, 3) and its look (n, 6).
+    """Return the occlusion of each face (n,), its course (n, T, 3) and its look (n, 6).
 
-    Draws of its own: more occlusion adds things to clips that had none and changes no other clip.
+    Its random numbers are its own: more occlusion adds some to clips that had none and changes no other clip.
     """
     course = np.zeros((len(indexes), len(time), len(FRONT_COURSE)))
     if occlusion == 0.0:
         return np.full(len(indexes), -1), course, np.zeros((len(indexes), len(FRONT_LOOK)))
-    draws = _Draws(32, seed, "front", split, indexes)
+    draws = _UniformColumns(32, seed, "front", split, indexes)
     happens = draws.one() < occlusion
     kind = (draws.one() * len(FRONTS)).astype(np.int64)
     look = draws.next(len(FRONT_LOOK))
@@ -305,7 +306,7 @@ def _in_front(
     start = draws.one() * (1.0 - span)
     position = (time - start[:, None]) / span[:, None]
     raised = np.minimum(_smoothstep(5.0 * position), _smoothstep(5.0 * (1.0 - position)))
-    x, y = (2.0 * _wander(draws.next(_KNOTS_OF_HEAD), time) - 1.0 for _ in range(2))
+    x, y = (2.0 * _smooth_curve(draws.next(_KNOTS_OF_HEAD), time) - 1.0 for _ in range(2))
     ends = 2.2 * draws.next(2) - 1.1
     passing = ends[:, 0, None] + (ends[:, 1] - ends[:, 0])[:, None] * time
 
@@ -317,13 +318,13 @@ def _in_front(
 
 
 def _smoothstep(value: Floats) -> Floats:
-    """0 below 0, 1 above 1, a cubic between."""
+    """Return 0 below 0, 1 above 1, and a cubic between."""
     inside = np.minimum(1.0, np.maximum(0.0, value))
     return inside * inside * (3.0 - 2.0 * inside)
 
 
-def _wander(knots: Floats, time: Floats) -> Floats:
-    """Return (n, T): a smooth way through the (n, K) knots, which lie evenly over the clip."""
+def _smooth_curve(knots: Floats, time: Floats) -> Floats:
+    """Return (n, T): a smooth curve through the (n, K) knots, which are evenly spaced over the clip."""
     position = time * (knots.shape[1] - 1)
     before = np.minimum(position.astype(np.int64), knots.shape[1] - 2)
     weight = _smoothstep(position - before)

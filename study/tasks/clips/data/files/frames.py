@@ -1,4 +1,4 @@
-"""One clip on disk: a folder of frames or a video. How many frames it has, what they hold, whether they can be read."""
+"""Reads one clip from disk, a folder of frames or a video: its files, a verdict on them, its pixels."""
 
 from __future__ import annotations
 
@@ -21,13 +21,15 @@ from PIL import Image, UnidentifiedImageError
 from study.errors import InputError, quoted
 from study.hashing import digest
 from study.tasks.clips.data.contract import Pixels
-from study.tasks.clips.data.files.listing import VIDEOS, inside
+from study.tasks.clips.data.files.listing import VIDEOS, check_inside
 
 Decoder = Literal["pillow", "simplejpeg", "simplejpeg-scaled"]
+READER = 2
+"""Incremented whenever the same files would give other clips; named in CHANGELOG.md under Changes numbers."""
 IMAGES = frozenset({".jpg", ".jpeg", ".png"})
 _JPEGS = frozenset({".jpg", ".jpeg"})
 _DAMAGES = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
-"""What Pillow, simplejpeg and PyAV raise at a damaged file."""
+"""The errors that Pillow, simplejpeg and PyAV raise for a damaged file."""
 
 
 @dataclass(frozen=True)
@@ -40,22 +42,22 @@ class Footage:
 
     @property
     def stamp(self) -> str:
-        """A digest of the files' names, sizes and times of modification: while it stands, so does the content."""
-        found = [(file.name, file.stat()) for file in self.files]
-        return digest([[name, status.st_size, status.st_mtime_ns] for name, status in found])
+        """A digest of the files' names, sizes and times of modification, which changes if their content may have."""
+        files = [(file.name, file.stat()) for file in self.files]
+        return digest([[name, status.st_size, status.st_mtime_ns] for name, status in files])
 
 
 @dataclass(frozen=True)
-class ClipCheck:
-    """What reading the whole of a clip showed."""
+class ClipVerdict:
+    """The verdict on a clip after all of it was read."""
 
     digest: str
-    """Of the content of its files, in their order; empty where it cannot be read."""
+    """Digest of the content of its files, in their order; empty if it cannot be read."""
     frames: int
     sizes: tuple[tuple[int, int], ...]
-    """Width and height in pixels, each once, in the order in which they come."""
+    """Width and height in pixels, each pair once, in order of appearance."""
     error: str = ""
-    """Why it cannot be used; files are named below the root."""
+    """Why the clip cannot be used; files are named relative to the root."""
 
     @property
     def is_sound(self) -> bool:
@@ -67,19 +69,19 @@ def find(path: Path, root: Path) -> Footage:
     """Return the files of the clip at `path`: a folder of images, or a video.
 
     Raises:
-        InputError: There is no such clip, it has no frames, or something of it leads out of the root.
+        InputError: The clip is missing, has no frames, or leads out of the root.
     """
-    inside(path, root)
-    shown = _shown(path, root)
+    check_inside(path, root)
+    name = _relative_name(path, root)
     try:
         status = path.stat()
         if not stat.S_ISDIR(status.st_mode):
             if path.suffix.lower() not in VIDEOS:
                 raise InputError(
-                    f"{shown} is neither a folder of frames nor a video ({quoted(sorted(VIDEOS))})"
+                    f"{name} is neither a folder of frames nor a video ({quoted(sorted(VIDEOS))})"
                 )
             if status.st_size == 0:
-                raise InputError(f"{shown} is an empty file")
+                raise InputError(f"{name} is an empty file")
             return Footage(root, (path,), is_video=True)
         with os.scandir(path) as found:
             images = [
@@ -88,16 +90,16 @@ def find(path: Path, root: Path) -> Footage:
                 if Path(file.name).suffix.lower() in IMAGES and not file.name.startswith(".")
             ]
     except (FileNotFoundError, NotADirectoryError):
-        raise InputError(f"there is no {shown}") from None
+        raise InputError(f"there is no {name}") from None
     except OSError as error:
-        raise InputError(f"{shown} cannot be read: {error.strerror}") from None
+        raise InputError(f"{name} cannot be read: {error.strerror}") from None
     if not images:
-        raise InputError(f"no frames ({quoted(sorted(IMAGES))}) in {shown}")
-    for name, is_link in images:
+        raise InputError(f"no frames ({quoted(sorted(IMAGES))}) in {name}")
+    for image, is_link in images:
         if is_link:
-            inside(path / name, root)
-    names = sorted((name for name, _ in images), key=by_number)
-    return Footage(root, tuple(path / name for name in names), is_video=False)
+            check_inside(path / image, root)
+    names = sorted((image for image, _ in images), key=by_number)
+    return Footage(root, tuple(path / image for image in names), is_video=False)
 
 
 def by_number(name: str) -> tuple[Any, ...]:
@@ -106,8 +108,8 @@ def by_number(name: str) -> tuple[Any, ...]:
     return (*(int(part) if part.isdecimal() else part for part in parts), name)
 
 
-def inspect(footage: Footage) -> ClipCheck:
-    """Read the whole of a clip, every frame decoded once; what is wrong with it is in the verdict.
+def inspect(footage: Footage) -> ClipVerdict:
+    """Read all of a clip, every frame decoded once, and return the verdict; a damaged file raises nothing.
 
     Raises:
         InputError: It is a video and PyAV is not installed.
@@ -115,7 +117,7 @@ def inspect(footage: Footage) -> ClipCheck:
     return _inspect_video(footage) if footage.is_video else _inspect_images(footage)
 
 
-def _inspect_images(footage: Footage) -> ClipCheck:
+def _inspect_images(footage: Footage) -> ClipVerdict:
     contents: list[str] = []
     sizes: dict[tuple[int, int], None] = {}
     for file in footage.files:
@@ -127,12 +129,12 @@ def _inspect_images(footage: Footage) -> ClipCheck:
                     image.draft("L", (1, 1))  # every coded byte is read, an eighth of the pixels computed
                 image.load()
         except _DAMAGES as error:
-            return ClipCheck("", 0, (), _unreadable(file, footage.root, error))
+            return ClipVerdict("", 0, (), _unreadable_message(file, footage.root, error))
         contents.append(hashlib.sha256(content).hexdigest())
-    return ClipCheck(digest(contents), len(contents), tuple(sizes))
+    return ClipVerdict(digest(contents), len(contents), tuple(sizes))
 
 
-def _inspect_video(footage: Footage) -> ClipCheck:
+def _inspect_video(footage: Footage) -> ClipVerdict:
     (file,) = footage.files
     try:
         with file.open("rb") as opened:
@@ -141,8 +143,8 @@ def _inspect_video(footage: Footage) -> ClipCheck:
         if not sizes:
             raise ValueError("it holds no frame")
     except _DAMAGES as error:
-        return ClipCheck("", 0, (), _unreadable(file, footage.root, error))
-    return ClipCheck(digest([content]), len(sizes), tuple(dict.fromkeys(sizes)))
+        return ClipVerdict("", 0, (), _unreadable_message(file, footage.root, error))
+    return ClipVerdict(digest([content]), len(sizes), tuple(dict.fromkeys(sizes)))
 
 
 def read(
@@ -157,9 +159,11 @@ def read(
         InputError: A file cannot be read; it is named below the root.
     """
     if not footage.is_video:
-        return np.stack([_picture(footage, int(p), channels, size, decoder) for p in indices])
+        return np.stack(
+            [_read_image(footage.files[int(i)], footage.root, channels, size, decoder) for i in indices]
+        )
     (file,) = footage.files
-    wanted = {int(place) for place in indices}
+    wanted = {int(index) for index in indices}
     found: dict[int, Pixels] = {}
     try:
         for number, picture in enumerate(_video_frames(file, whole=False)):
@@ -170,24 +174,23 @@ def read(
         else:
             raise ValueError(f"it ends before frame {max(wanted) + 1}")
     except _DAMAGES as error:
-        raise InputError(_unreadable(file, footage.root, error)) from None
-    return np.stack([found[int(place)] for place in indices])
+        raise InputError(_unreadable_message(file, footage.root, error)) from None
+    return np.stack([found[int(index)] for index in indices])
 
 
-def _picture(footage: Footage, place: int, channels: int, size: int, decoder: Decoder) -> Pixels:
-    file = footage.files[place]
+def _read_image(file: Path, root: Path, channels: int, size: int, decoder: Decoder) -> Pixels:
     try:
         if decoder != "pillow" and file.suffix.lower() in _JPEGS:
             least = {"min_height": size, "min_width": size} if decoder == "simplejpeg-scaled" else {}
             colours = "GRAY" if channels == 1 else "RGB"
-            decoded = _extra("simplejpeg").decode_jpeg(file.read_bytes(), colours, **least)
+            decoded = _import_extra("simplejpeg").decode_jpeg(file.read_bytes(), colours, **least)
             if decoded.shape[:2] == (size, size):  # what resizing would return
                 return np.asarray(decoded, dtype=np.uint8).transpose(2, 0, 1)
             return _resized(Image.fromarray(decoded.squeeze()), channels, size)
         with Image.open(file) as image:
             return _resized(image, channels, size)
     except _DAMAGES as error:
-        raise InputError(_unreadable(file, footage.root, error)) from None
+        raise InputError(_unreadable_message(file, root, error)) from None
 
 
 def _resized(image: Image.Image, channels: int, size: int) -> Pixels:
@@ -198,8 +201,8 @@ def _resized(image: Image.Image, channels: int, size: int) -> Pixels:
 
 
 def _video_frames(file: Path, *, whole: bool) -> Iterator[Image.Image]:
-    """Yield the frames of a video; ValueError where the `whole` of it is asked for and its end is missing."""
-    av = _extra("av")
+    """Yield the frames of a video; raise ValueError if `whole` and its end is missing."""
+    av = _import_extra("av")
     try:
         with av.open(str(file)) as container:
             if not container.streams.video:
@@ -219,21 +222,21 @@ def _video_frames(file: Path, *, whole: bool) -> Iterator[Image.Image]:
 _EXTRAS: Mapping[str, str] = {"av": "reading videos", "simplejpeg": "the decoder 'simplejpeg'"}
 
 
-def _extra(module: str) -> Any:
+def _import_extra(module: str) -> Any:
     try:
         return importlib.import_module(module)
     except ImportError:
         raise InputError(f"{_EXTRAS[module]} needs {module}: pip install 'study[video]'.") from None
 
 
-def _unreadable(file: Path, root: Path, error: Exception) -> str:
+def _unreadable_message(file: Path, root: Path, error: Exception) -> str:
     kind = "a video" if file.suffix.lower() in VIDEOS else "an image"
     if isinstance(error, UnidentifiedImageError):
-        reason = "it is in no format of images"
+        reason = "its format is not that of an image"
     else:
         reason = str(error.strerror or error) if isinstance(error, OSError) else str(error)
-    return f"{_shown(file, root)} cannot be read as {kind}: {reason}"
+    return f"{_relative_name(file, root)} cannot be read as {kind}: {reason}"
 
 
-def _shown(path: Path, root: Path) -> str:
+def _relative_name(path: Path, root: Path) -> str:
     return path.relative_to(root).as_posix()

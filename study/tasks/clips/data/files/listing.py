@@ -1,6 +1,6 @@
-"""What the official lists of a data set on disk say: which clips there are, of which class, in which split.
+"""Reads the lists of a data set on disk: its clips, their classes and their splits.
 
-A layout (`study.tasks.clips.data.sets.dfew` and its like) reads lists and finds folders; it opens no frame.
+A layout (such as `study.tasks.clips.data.sets.dfew`) reads lists and finds folders; it opens no frame.
 """
 
 from __future__ import annotations
@@ -10,14 +10,20 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
-from typing import Literal
+from typing import TypeVar
 
 from study.errors import InputError, nearest, quoted
+from study.tasks.clips.data.contract import Split
 
-Part = Literal["train", "validation", "test"]
+LISTED_SPLITS: tuple[Split, ...] = ("train", "test")
+"""The splits that official lists have."""
+SYNTHETIC = "procedural faces; no evidence about real ones"
+"""The value of ``made`` in the ``about.json`` of a tree of procedural clips: data, not to be reworded."""
 VIDEOS = frozenset({".mp4", ".avi", ".mov", ".mkv", ".webm"})
 _LONGEST_ROW_CHARACTERS = 10_000
+V = TypeVar("V", bound=str)
 Fold = int | None
 """None where a data set has one split."""
 
@@ -32,22 +38,41 @@ class Entry:
     path: str
     """Folder of frames or video, below `Listing.footage`, with forward slashes."""
     where: str
-    """List and row, ``lists/set_1.csv:3``, below the root: for messages, no part of any digest."""
+    """List and row, ``lists/set_1.csv:3``, below the root: for messages, not part of any digest."""
     source: str
-    """The person or film; the id itself where the data set does not tell."""
+    """The person or film; the id itself where the data set has no sources."""
     scene: str = ""
+
+
+class RowProblem(StrEnum):
+    """Why a row of a list, or the clip that it names, cannot be used."""
+
+    MALFORMED = "malformed"
+    BAD_PATH = "bad-path"
+    UNKNOWN_LABEL = "unknown-label"
+    NO_LABEL = "no-label"
+    OTHER_LABEL = "other-label"
+    """The clip lies in the folder of another class."""
+    UNKNOWN_SPLIT = "unknown-split"
+    LISTED_TWICE = "listed-twice"
+    IN_TEST_LIST = "in-test-list"
+    NO_SOURCE = "no-source"
+    UNREADABLE_CLIP = "unreadable-clip"
 
 
 @dataclass(frozen=True)
 class SkippedRow:
-    """Something that was left out because it cannot be used."""
+    """A row or clip that was left out because it cannot be used."""
 
     where: str
     """List and row, below the root."""
     clip: str
+    """Empty where the row names none."""
+    problem: RowProblem
     reason: str
+    """The problem in words."""
     fold: Fold = None
-    """Whose list it is in."""
+    """The fold whose list it is in."""
 
     def __str__(self) -> str:
         return (
@@ -57,12 +82,12 @@ class SkippedRow:
 
 @dataclass(frozen=True)
 class Official:
-    """How many clips the data set has, by its authors."""
+    """The numbers of clips that the authors of a data set give."""
 
     clips: Mapping[Fold, tuple[int, int]]
     """In train and test."""
     classes: tuple[int, ...] = ()
-    """Of each class, train and test together; empty where that is not known."""
+    """Of each class, train and test together; empty where unknown."""
 
 
 @dataclass(frozen=True)
@@ -70,50 +95,54 @@ class Listing:
     """A data set's lists, read and checked."""
 
     name: str
-    """Of its component."""
+    """The name of the data set's component."""
     root: Path
     footage: Path
-    """The folder that the entries' paths are below; it need not exist where a pack is read."""
+    """The folder that the entries' paths are relative to; it need not exist where a pack is read."""
     classes: tuple[str, ...]
-    folds: Mapping[Fold, Mapping[Part, tuple[Entry, ...]]]
+    folds: Mapping[Fold, Mapping[Split, tuple[Entry, ...]]]
     """Always ``train`` and ``test``; ``validation`` where the data set has one of its own."""
     facts: Mapping[str, str]
     """What a reader of a result must know of the files: version, faces or whole frames, label base."""
     official: Official | None = None
-    left: tuple[SkippedRow, ...] = ()
-    """Rows that were left out, where the user asked for that."""
+    skipped_rows: tuple[SkippedRow, ...] = ()
+    """Rows that were left out, as the user requested."""
     is_synthetic: bool = False
     doubts: tuple[str, ...] = ()
-    """What looks like a slip and may be none."""
+    """Labels that look misspelt, each as a question."""
+    frames_per_clip: int | None = None
+    """The number of frames that every clip of this version has; None where it varies."""
+    is_video: bool = False
+    """Whether all clips are videos, whose whole frames need not be square."""
 
     @property
     def entries(self) -> dict[str, Entry]:
         """Every clip of every fold by its id, sorted."""
-        found = {e.id: e for parts in self.folds.values() for entries in parts.values() for e in entries}
+        found = {e.id: e for splits in self.folds.values() for entries in splits.values() for e in entries}
         return dict(sorted(found.items()))
 
     @property
     def shared_sources(self) -> dict[Fold, tuple[str, ...]]:
-        """The people or films that are both learnt from and tested on, by fold; folds without any left out."""
+        """The people or films that are in both train and test, by fold; folds without any are left out."""
         shared = {}
-        for fold, parts in self.folds.items():
-            tested = {entry.source for entry in parts["test"] if entry.source != entry.id}
-            shared[fold] = tested & {e.source for part, of in parts.items() if part != "test" for e in of}
+        for fold, splits in self.folds.items():
+            tested = {entry.source for entry in splits["test"] if entry.source != entry.id}
+            shared[fold] = tested & {e.source for split, of in splits.items() if split != "test" for e in of}
         return {fold: tuple(sorted(names)) for fold, names in shared.items() if names}
 
 
 @dataclass
 class RowFilter:
-    """Judges the rows of lists: what is wrong with one is raised, or noted where such rows are to be skipped."""
+    """Rejects rows that cannot be used: raises, or records the row where such rows are to be skipped."""
 
     root: Path
     skip: bool
     fold: Fold = None
-    """Whose lists are being read."""
-    left: list[SkippedRow] = field(default_factory=list)
+    """The fold whose lists are being read."""
+    skipped_rows: list[SkippedRow] = field(default_factory=list)
 
-    def wrong(self, where: str, reason: str, clip: str = "") -> None:
-        """Note a row that cannot be used.
+    def reject(self, where: str, problem: RowProblem, reason: str, clip: str = "") -> None:
+        """Record a row that cannot be used.
 
         Raises:
             InputError: Rows are not to be skipped; the message begins with file and row.
@@ -122,29 +151,34 @@ class RowFilter:
             raise InputError(
                 f"{self.root / where}: {reason.removesuffix('.')}{'.' * (not reason.endswith('?'))}"
             )
-        self.left.append(SkippedRow(where, clip, reason, self.fold))
+        self.skipped_rows.append(SkippedRow(where, clip, problem, reason, self.fold))
 
 
-def unknown(what: str, value: str, clip: str, allowed: Iterable[str]) -> str:
+def unknown_reason(what: str, value: str, clip: str, allowed: Iterable[str]) -> str:
     """Return the reason why a row's label or split cannot be used."""
     allowed = list(allowed)
     return f"unknown {what} {value!r} of clip {clip}; allowed: {quoted(allowed)}.{nearest(value, allowed)}"
 
 
-def twice(clip: str, first: str) -> str:
+def name_reason(clip: str) -> str:
+    """Return the reason why a row whose clip is not a plain name cannot be used."""
+    return f"{clip!r} is not the name of a clip: it must be one folder inside the root"
+
+
+def twice_reason(clip: str, first: str) -> str:
     """Return the reason why a row that names a clip again cannot be used."""
     return f"clip {clip} is listed twice, first at {first}"
 
 
 def lines(path: Path, root: Path) -> Iterator[tuple[str, str]]:
-    """Yield place (``list:row``, below the root) and text of each line that is not empty.
+    """Yield position (``list:row``, below the root) and text of each line that is not empty.
 
-    UTF-8 is tried first, with or without a mark of the byte order, then GBK.
+    UTF-8 is tried first, with or without a byte order mark, then GBK.
 
     Raises:
         InputError: The file leads out of the root, cannot be read or is no list.
     """
-    inside(path, root)
+    check_inside(path, root)
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -157,18 +191,18 @@ def lines(path: Path, root: Path) -> Iterator[tuple[str, str]]:
             continue
     else:
         raise InputError(f"{path}: is text neither in UTF-8 nor in GBK.")
-    place = path.relative_to(root).as_posix()
+    name = path.relative_to(root).as_posix()
     for number, line in enumerate(re.split(r"\r\n|\n|\r", text), start=1):
         if len(line) > _LONGEST_ROW_CHARACTERS:
             raise InputError(
                 f"{path}:{number}: is a row of {len(line)} characters: this is no list of clips."
             )
         if line.strip():
-            yield f"{place}:{number}", line
+            yield f"{name}:{number}", line
 
 
-def inside(path: Path, root: Path) -> None:
-    """Raise InputError where `path`, its links followed, is not below the root."""
+def check_inside(path: Path, root: Path) -> None:
+    """Raise InputError if `path`, its links followed, is not below the root."""
     real, top = os.path.realpath(path), os.path.realpath(root)
     if real != top and not real.startswith(top.rstrip(os.sep) + os.sep):
         raise InputError(f"{path} leads out of the root, to {real}; copy or mount it inside.")
@@ -181,34 +215,34 @@ def escapes_root(name: str) -> bool:
 
 
 def root_folder(root: str, name: str) -> Path:
-    """Return the root as a path; InputError where there is no such folder or it may not be read."""
+    """Return the root as a path; raise InputError if the folder is missing or unreadable."""
     path = Path(root).expanduser().absolute()
     names_in(path, f"{name}: root")
     return path
 
 
-def named(given: str, root: Path, where: str) -> Path:
-    """Return what the user names, by its path from the root or by its whole path; it must be inside the root."""
-    for path in (root / given, Path(given).expanduser()):
+def path_inside(name: str, root: Path, where: str) -> Path:
+    """Return the path that the user names, relative to the root or absolute; it must be inside the root."""
+    for path in (root / name, Path(name).expanduser()):
         if path.exists():
-            inside(path, root)
+            check_inside(path, root)
             if path.is_relative_to(root):
                 return path
             return root / os.path.relpath(os.path.realpath(path), os.path.realpath(root))
-    raise InputError(f"{where}: there is no {given!r}, neither below {str(root)!r} nor by itself.")
+    raise InputError(f"{where}: there is no {name!r}, neither below {str(root)!r} nor as an absolute path.")
 
 
 def is_synthetic(root: Path) -> bool:
-    """Return whether `study.tasks.clips.data.make` wrote the tree: it leaves a file that says so."""
+    """Return whether `study.tasks.clips.data.make` wrote the tree, by the file that it leaves in the root."""
     try:
         about = json.loads((root / "about.json").read_bytes())
     except (OSError, ValueError):
         return False
-    return isinstance(about, dict) and str(about.get("made")).startswith("procedural")
+    return isinstance(about, dict) and about.get("made") == SYNTHETIC
 
 
 def names_in(folder: Path, where: str) -> list[str]:
-    """Return the names in a folder, sorted; InputError where it is missing or may not be read."""
+    """Return the names in a folder, sorted; raise InputError if it is missing or unreadable."""
     try:
         return sorted(path.name for path in folder.iterdir())
     except PermissionError:
@@ -218,7 +252,7 @@ def names_in(folder: Path, where: str) -> list[str]:
 
 
 def find(base: Path, candidates: Sequence[str], root: Path) -> Path | None:
-    """Return the first of `candidates`, relative paths, that is found below `base`, or None.
+    """Return the first of `candidates`, relative paths, that exists below `base`, or None.
 
     Names are compared without case, spaces and punctuation: ``Train & Test Set`` is ``train_test_set``.
 
@@ -226,12 +260,12 @@ def find(base: Path, candidates: Sequence[str], root: Path) -> Path | None:
         InputError: What was found leads out of the root, or two names beside each other fit one candidate.
     """
     for candidate in candidates:
-        place: Path | None = base
-        for part in candidate.split("/"):
-            place = _member(place, part) if place else None
-        if place is not None:
-            inside(place, root)
-            return place
+        path: Path | None = base
+        for name in candidate.split("/"):
+            path = _member(path, name) if path else None
+        if path is not None:
+            check_inside(path, root)
+            return path
     return None
 
 
@@ -256,63 +290,98 @@ def _plain(name: str) -> str:
 def members(folder: Path, ids: Iterable[str], digits: int) -> dict[str, str]:
     """Return the name in `folder` of each clip, its own id where there is none: ``7.mp4`` or ``7`` is clip 00007."""
     names = names_in(folder, str(folder)) if folder.is_dir() else []
-    there: dict[str, str] = {}
+    name_of: dict[str, str] = {}
     for name in names:
         stem = name[: name.rindex(".")] if Path(name).suffix.lower() in VIDEOS else name
-        there.setdefault(padded(stem, digits), name)
-    return {i: there.get(i, i) for i in ids}
+        name_of.setdefault(padded(stem, digits), name)
+    return {i: name_of.get(i, i) for i in ids}
 
 
 def padded(name: str, digits: int) -> str:
-    """Return a clip's name, a bare integer with all its digits."""
+    """Return a clip's name; an integer is padded with zeros to `digits`."""
     return name.zfill(digits) if name.isdecimal() else name
 
 
-def not_found(what: str, candidates: Sequence[str], base: Path, name: str) -> str:
-    """Return the message for what `find` did not find, with the nearest name that is there."""
-    there = [other for other in names_in(base, name) if not other.startswith(".")]
-    near = nearest(Path(candidates[0]).parts[0], there)
-    return f"{name}: root: no {what}: {looked(candidates, base)}.{near}"
+def not_found_message(what: str, candidates: Sequence[str], base: Path, name: str) -> str:
+    """Return the message for what `find` did not find, with the nearest name that exists."""
+    names = [other for other in names_in(base, name) if not other.startswith(".")]
+    near = nearest(Path(candidates[0]).parts[0], names)
+    return f"{name}: root: no {what}: {searched(candidates, base)}.{near}"
 
 
-def looked(candidates: Sequence[str], base: Path) -> str:
-    """Return where `find` looked, in words."""
+def searched(candidates: Sequence[str], base: Path) -> str:
+    """Return where `find` searched, in words."""
     others = f", or {quoted(candidates[1:])}" if len(candidates) > 1 else ""
     return f"looked for {candidates[0]} in {str(base)!r}{others}"
 
 
-def some(names: Sequence[str]) -> str:
-    """Return how many clips there are, and the first of them."""
-    shown = ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
-    return f"{len(names)} clip{'s' * (len(names) != 1)} ({shown})"
+def footage_folder(
+    root: Path,
+    candidates: Mapping[V, Sequence[str]],
+    version: V,
+    what: str,
+    name: str,
+    *,
+    is_needed: bool,
+) -> Path:
+    """Return the folder of the clips of one version.
+
+    Args:
+        root: The root of the data set.
+        candidates: Folders by version, the official one first.
+        version: The requested version.
+        what: What the folder holds, in words.
+        name: The data set's component.
+        is_needed: Whether the folder must exist; otherwise the official one is returned if there is none.
+
+    Raises:
+        InputError: No folder of this version exists; the message names a version that does.
+    """
+    folder = find(root, candidates[version], root)
+    if folder is not None or not is_needed:
+        return folder or root / candidates[version][0]
+    others = [other for other in candidates if find(root, candidates[other], root)]
+    if not others:
+        raise InputError(not_found_message(what, candidates[version], root, name))
+    raise InputError(
+        f"{name}: root: no {what}: {searched(candidates[version], root)}. "
+        f"There is {candidates[others[0]][0]}: version = {others[0]!r}."
+    )
+
+
+def some_clips(names: Sequence[str]) -> str:
+    """Return the number of clips and the names of the first ones."""
+    first = ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
+    return f"{len(names)} clip{'s' * (len(names) != 1)} ({first})"
 
 
 def check_folds(folds: Sequence[int], name: str) -> None:
-    """Raise InputError where no fold is named, or one twice."""
+    """Raise InputError if no fold is named, or one twice."""
     if not folds or len(set(folds)) < len(folds):
         raise InputError(
             f"{name}: folds: must name at least one fold, none twice. Got {list(folds)!r} instead."
         )
 
 
-def exclude(
+def without_tested(
     train: Iterable[Entry], test: Iterable[Entry], rows: RowFilter, fold: Fold, name: str
 ) -> tuple[Entry, ...]:
     """Return the train entries that are not in the test list.
 
     Raises:
-        InputError: There are some that are, and rows are not to be skipped.
+        InputError: Some are in both lists, and rows are not to be skipped.
     """
     tested = {entry.id: entry for entry in test}
     train = tuple(train)
-    twice = [entry for entry in train if entry.id in tested]
-    if twice and not rows.skip:
-        which = f" fold {fold}:" if fold is not None else ""
-        first = twice[0]
+    in_both = [entry for entry in train if entry.id in tested]
+    if in_both and not rows.skip:
+        of_fold = f" fold {fold}:" if fold is not None else ""
+        first = in_both[0]
         raise InputError(
-            f"{name}:{which} {some([entry.id for entry in twice])} in both the train and the test list: "
+            f"{name}:{of_fold} {some_clips([entry.id for entry in in_both])} in both the train and the test list: "
             f"{first.where} and {tested[first.id].where}."
         )
-    for entry in twice:
-        rows.wrong(entry.where, f"is in the test list too, at {tested[entry.id].where}", entry.id)
+    for entry in in_both:
+        reason = f"is in the test list too, at {tested[entry.id].where}"
+        rows.reject(entry.where, RowProblem.IN_TEST_LIST, reason, entry.id)
     return tuple(entry for entry in train if entry.id not in tested)

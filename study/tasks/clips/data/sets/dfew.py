@@ -1,4 +1,4 @@
-"""DFEW (Jiang et al., 2020) in its official layout, and any data set that is written in the same one.
+"""Reads DFEW (Jiang et al., 2020) in its official layout, and any data set in the same layout.
 
 ::
 
@@ -23,24 +23,29 @@ from typing import Annotated, Literal
 
 from study.config.registry import LocalPath, component
 from study.errors import InputError
+from study.tasks.clips.data.contract import Split
+from study.tasks.clips.data.emotions import DFEW_CLIPS, EMOTIONS
 from study.tasks.clips.data.files.listing import (
+    LISTED_SPLITS,
     Entry,
     Listing,
     Official,
-    Part,
     RowFilter,
+    RowProblem,
     check_folds,
     escapes_root,
-    exclude,
     find,
+    footage_folder,
     is_synthetic,
     lines,
-    looked,
     members,
-    not_found,
+    name_reason,
+    not_found_message,
     padded,
     root_folder,
-    twice,
+    searched,
+    twice_reason,
+    without_tested,
 )
 from study.tasks.clips.data.sets.recorded import Folds, Recorded, Recording, recorded
 
@@ -48,32 +53,23 @@ _log = logging.getLogger(__name__)
 
 Version = Literal["16f", "original", "video"]
 LabelBase = Literal["infer", 0, 1]
-CLASSES = ("happy", "sad", "neutral", "angry", "surprise", "disgust", "fear")
-OFFICIAL_COUNTS = (2445, 1894, 2669, 2173, 1469, 145, 902)
-"""Clips a class in any one train list together with its test list."""
 OFFICIAL = Official(
-    {1: (9356, 2341), 2: (9356, 2341), 3: (9357, 2340), 4: (9358, 2339), 5: (9361, 2336)}, OFFICIAL_COUNTS
+    {1: (9356, 2341), 2: (9356, 2341), 3: (9357, 2340), 4: (9358, 2339), 5: (9361, 2336)}, DFEW_CLIPS
 )
 LISTS = "EmoLabel_DataSplit"
-FOLDERS: Mapping[Version, str] = {
-    "16f": "Clip/clip_224x224_16f",
-    "original": "Clip/clip_224x224",
-    "video": "Clip/original",
-}
 FOOTAGE: Mapping[Version, tuple[str, ...]] = {
-    "16f": (FOLDERS["16f"], "clip_224x224_16f", "Clip/clip_16f"),
-    "original": (FOLDERS["original"], "clip_224x224"),
-    "video": (FOLDERS["video"], "original", "Clip/videos", "videos"),
+    "16f": ("Clip/clip_224x224_16f", "clip_224x224_16f", "Clip/clip_16f"),
+    "original": ("Clip/clip_224x224", "clip_224x224"),
+    "video": ("Clip/original", "original", "Clip/videos", "videos"),
 }
-"""Where the clips of each version may lie, the official place first."""
+"""Where the clips of each version may lie, the official folder first."""
 DESCRIBED: Mapping[Version, str] = {
     "16f": "16f: aligned faces, interpolated to 16 frames",
     "original": "original: aligned faces, original frames",
     "video": "video: whole frames of the original videos",
 }
-PARTS: tuple[Part, ...] = ("train", "test")
 DIGITS = 5
-"""Of a clip's name."""
+"""Of the names of clips."""
 
 
 @component("dataset")
@@ -111,8 +107,8 @@ def dfew_listing(
     """Read the lists of the given folds; no frame is opened.
 
     Raises:
-        InputError: A list or folder is missing, the label of the first class cannot be told, a row is wrong and is
-            not to be skipped.
+        InputError: A list or folder is missing, the label of the first class is ambiguous, or a row cannot be used and
+            is not to be skipped.
     """
     top = root_folder(root, "dfew")
     check_folds(folds, "dfew")
@@ -121,70 +117,73 @@ def dfew_listing(
         raise InputError(_no_lists(top))
     rows = RowFilter(top, skip_bad)
     found = {
-        fold: {part: _rows(_list(lists, part, fold, top), rows, fold) for part in PARTS} for fold in folds
+        fold: {split: _rows(_list_path(lists, split, fold, top), rows, fold) for split in LISTED_SPLITS}
+        for fold in folds
     }
     base = _label_base(found, _all_labels(lists, top), label_base)
-    _log.info("dfew: %s has the label %d in these lists", CLASSES[0], base)
+    _log.info("dfew: %s has the label %d in these lists", EMOTIONS[0], base)
     source_of = _sources(lists, top, found, rows)
-    footage = _footage(top, version, needs_footage)
+    footage = footage_folder(top, FOOTAGE, version, "frames", "dfew", is_needed=needs_footage)
     path_of = members(footage, {i for of in found.values() for listed in of.values() for i in listed}, DIGITS)
-    entries: dict[int | None, dict[Part, tuple[Entry, ...]]] = {}
+    entries: dict[int | None, dict[Split, tuple[Entry, ...]]] = {}
     for fold, of in found.items():
-        made = {
-            part: tuple(
+        split_entries = {
+            split: tuple(
                 Entry(i, label - base, path_of[i], where, source_of.get(i, i))
-                for i, (label, where) in of[part].items()
+                for i, (label, where) in of[split].items()
                 if label >= base
             )
-            for part in PARTS
+            for split in LISTED_SPLITS
         }
         rows.fold = fold
         entries[fold] = {
-            "train": exclude(made["train"], made["test"], rows, fold, "dfew"),
-            "test": made["test"],
+            "train": without_tested(split_entries["train"], split_entries["test"], rows, fold, "dfew"),
+            "test": split_entries["test"],
         }
     synthetic = is_synthetic(top)
     return Listing(
         name="dfew",
         root=top,
         footage=footage,
-        classes=CLASSES,
+        classes=EMOTIONS,
         folds=entries,
         facts={
             "version": DESCRIBED[version],
-            "label base": f"{base}: {CLASSES[0]} is {base} in the lists",
+            "label base": f"{base}: {EMOTIONS[0]} is {base} in the lists",
         },
         official=None if synthetic else OFFICIAL,
-        left=tuple(rows.left),
+        skipped_rows=tuple(rows.skipped_rows),
         is_synthetic=synthetic,
+        frames_per_clip=16 if version == "16f" else None,
+        is_video=version == "video",
     )
 
 
 Row = tuple[int, str]
-"""Label as written, and where."""
+"""Label as written, and position."""
 
 
 def _no_lists(top: Path) -> str:
     first, nested = f"{LISTS}/train(single-labeled)/set_1.csv", top / "DFEW"
     if (nested / LISTS).is_dir():
         hint = f" Did you mean root = {str(nested)!r}?"
-        return f"dfew: root: no split list: {looked([first], top)}.{hint}"
-    return not_found("split list", [first], top, "dfew")
+        return f"dfew: root: no split list: {searched([first], top)}.{hint}"
+    return not_found_message("split list", [first], top, "dfew")
 
 
-def _list(lists: Path, part: Part, fold: int, top: Path) -> Path:
-    folder = find(lists, [f"{part}(single-labeled)", f"{part}(single-labelled)", part], top)
+def _list_path(lists: Path, split: Split, fold: int, top: Path) -> Path:
+    folder = find(lists, [f"{split}(single-labeled)", f"{split}(single-labelled)", split], top)
     path = folder and find(folder, [f"set_{fold}.csv"], top)
     if path is not None:
         return path
-    official = f"{part}(single-labeled)/set_{fold}.csv"
-    there = (
+    official = f"{split}(single-labeled)/set_{fold}.csv"
+    numbers = (
         sorted(int(p.stem[4:]) for p in folder.glob("set_*.csv") if p.stem[4:].isdecimal()) if folder else []
     )
-    if there:
+    if numbers:
         raise InputError(
             f"dfew: folds: no fold {fold}: {lists / official} does not exist; that folder has "
-            f"{', '.join(map(str, there))}."
+            f"{', '.join(map(str, numbers))}."
         )
     raise InputError(
         f"dfew: root: no split list: looked for {lists.relative_to(top) / official} in {str(top)!r}."
@@ -192,18 +191,16 @@ def _list(lists: Path, part: Part, fold: int, top: Path) -> Path:
 
 
 def _fields(path: Path, rows: RowFilter, columns: tuple[str, str]) -> Iterator[tuple[str, str, str]]:
-    """Yield place, clip and second field of each row, the header left out; bare integers are padded to five digits."""
+    """Yield position, clip and second field of each row but the header; integers are padded to five digits."""
     for number, (where, line) in enumerate(lines(path, rows.root)):
         row = next(csv.reader([line]))
         fields = tuple(field.strip() for field in row)
         if not any(fields) or (number == 0 and fields == columns):
             continue
         if len(fields) != 2:
-            rows.wrong(where, f"must be {','.join(columns)}. Got {line!r} instead")
+            rows.reject(where, RowProblem.MALFORMED, f"must be {','.join(columns)}. Got {line!r} instead")
         elif escapes_root(fields[0]) or "/" in fields[0]:
-            rows.wrong(
-                where, f"{fields[0]!r} is not the name of a clip: it must be one folder inside the root"
-            )
+            rows.reject(where, RowProblem.BAD_PATH, name_reason(fields[0]))
         else:
             yield where, padded(fields[0], DIGITS), fields[1]
 
@@ -213,9 +210,10 @@ def _rows(path: Path, rows: RowFilter, fold: int) -> dict[str, Row]:
     rows.fold = fold
     for where, name, text in _fields(path, rows, ("video_name", "label")):
         if text not in {"0", "1", "2", "3", "4", "5", "6", "7"}:
-            rows.wrong(where, f"unknown label {text!r} of clip {name}; allowed: 1 to 7, or 0 to 6", name)
+            reason = f"unknown label {text!r} of clip {name}; allowed: 1 to 7, or 0 to 6"
+            rows.reject(where, RowProblem.UNKNOWN_LABEL, reason, name)
         elif name in listed:
-            rows.wrong(where, twice(name, listed[name][1]), name)
+            rows.reject(where, RowProblem.LISTED_TWICE, twice_reason(name, listed[name][1]), name)
         else:
             listed[name] = (int(text), where)
     if not listed:
@@ -224,7 +222,7 @@ def _rows(path: Path, rows: RowFilter, fold: int) -> dict[str, Row]:
 
 
 def _all_labels(lists: Path, top: Path) -> set[int]:
-    """Return the labels in every list of the tree, so that one fold is read as all of them are."""
+    """Return the labels in every list of the tree, so that a fold is read alike whichever folds are requested."""
     listed = sorted(lists.glob("*/set_*.csv"))
     fields = (
         field
@@ -235,41 +233,41 @@ def _all_labels(lists: Path, top: Path) -> set[int]:
 
 
 def _label_base(
-    found: Mapping[int, Mapping[Part, Mapping[str, Row]]], labels: set[int], asked: LabelBase
+    found: Mapping[int, Mapping[Split, Mapping[str, Row]]], labels: set[int], requested: LabelBase
 ) -> int:
     """Return the label of the first class: 1 in the official lists, 0 in recoded copies."""
-    if asked == "infer":
+    if requested == "infer":
         if not labels & {0, 7}:
             raise InputError(
                 f"dfew: the labels are {sorted(labels)}: with neither 0 nor 7 among them they may count from 0 or "
-                f"from 1. Say which: label_base = 1 if 1 is {CLASSES[0]}, 0 if 1 is {CLASSES[1]}."
+                f"from 1. Set label_base = 1 if 1 is {EMOTIONS[0]}, 0 if 1 is {EMOTIONS[1]}."
             )
         base = 1 if 7 in labels else 0
     else:
-        base = asked
+        base = requested
         if base == 0 and 7 in labels:
             raise InputError("dfew: label_base = 0, but the lists hold the label 7: they count from 1.")
     for fold, of in found.items():
         counts = Counter(label for listed in of.values() for label, _ in listed.values() if label >= base)
-        ordered = tuple(counts[label] for label in range(base, base + len(CLASSES)))
-        if sum(ordered) == sum(OFFICIAL_COUNTS) and ordered != OFFICIAL_COUNTS:
+        ordered = tuple(counts[label] for label in range(base, base + len(EMOTIONS)))
+        if sum(ordered) == sum(DFEW_CLIPS) and ordered != DFEW_CLIPS:
             raise InputError(
                 f"dfew: fold {fold} has as many clips as DFEW, but not its classes: read from {base}, the labels count "
-                f"{_counts(ordered)}; official are {_counts(OFFICIAL_COUNTS)}. They were recoded in another order."
+                f"{_class_counts(ordered)}; official are {_class_counts(DFEW_CLIPS)}. The labels were reordered."
             )
     return base
 
 
-def _counts(counts: Sequence[int]) -> str:
-    return ", ".join(f"{name} {count}" for name, count in zip(CLASSES, counts, strict=True))
+def _class_counts(counts: Sequence[int]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in zip(EMOTIONS, counts, strict=True))
 
 
 def _sources(
-    lists: Path, top: Path, found: Mapping[int, Mapping[Part, dict[str, Row]]], rows: RowFilter
+    lists: Path, top: Path, found: Mapping[int, Mapping[Split, dict[str, Row]]], rows: RowFilter
 ) -> Mapping[str, str]:
-    """Return id to source, empty where the tree does not tell: each clip is then a source of its own.
+    """Return id to source; empty if the tree has no list of sources: each clip is then a source of its own.
 
-    Clips that have none where others do are taken out of the lists.
+    Clips without a source in that list are removed from the lists.
     """
     path = lists / "sources.csv"
     if not path.is_file():
@@ -283,18 +281,6 @@ def _sources(
         for listed in of.values():
             for name in [name for name in listed if not source_of.get(name)]:
                 _, where = listed.pop(name)
-                rows.wrong(where, f"{path.relative_to(top)} names no source of clip {name}", name)
+                reason = f"{path.relative_to(top)} names no source of clip {name}"
+                rows.reject(where, RowProblem.NO_SOURCE, reason, name)
     return source_of
-
-
-def _footage(top: Path, version: Version, needed: bool) -> Path:
-    found = find(top, FOOTAGE[version], top)
-    if found is not None or not needed:
-        return found or top / FOLDERS[version]
-    others = [other for other in FOLDERS if find(top, FOOTAGE[other], top)]
-    if not others:
-        raise InputError(not_found("frames", FOOTAGE[version], top, "dfew"))
-    raise InputError(
-        f"dfew: root: no frames: {looked(FOOTAGE[version], top)}. "
-        f"There is {FOLDERS[others[0]]}: version = {others[0]!r}."
-    )

@@ -1,4 +1,4 @@
-"""FERV39k (Wang et al., 2022) in its official layout: one split, 22 scenes.
+"""Reads FERV39k (Wang et al., 2022) in its official layout: one split, 22 scenes.
 
 ::
 
@@ -7,7 +7,7 @@
     <root>/4_setups/All_scenes/test_All.csv
 
 Folders are found without regard to case and punctuation, and under the other names in `FOOTAGE` and `LISTS`.
-Code bases differ in the integers that they give the classes; here a class is its name.
+Code bases number the classes differently; these lists name them.
 """
 
 from __future__ import annotations
@@ -19,23 +19,24 @@ from typing import Annotated
 
 from study.config.registry import LocalPath, component
 from study.errors import InputError
+from study.tasks.clips.data.contract import Split
 from study.tasks.clips.data.files.listing import (
     Entry,
     Listing,
     Official,
-    Part,
     RowFilter,
+    RowProblem,
     escapes_root,
-    exclude,
     find,
     is_synthetic,
     lines,
-    looked,
-    not_found,
+    not_found_message,
     padded,
     root_folder,
-    twice,
-    unknown,
+    searched,
+    twice_reason,
+    unknown_reason,
+    without_tested,
 )
 from study.tasks.clips.data.sets.recorded import Recorded, Recording, recorded
 
@@ -48,11 +49,11 @@ FOOTAGE = (
     "clips",
     "frames",
 )
-"""Where the scenes' folders may lie, the official place first."""
+"""Where the scenes' folders may lie, the official folder first."""
 LISTS = ("4_setups/All_scenes", "setups/All_scenes", "All_scenes", "4_setups")
-"""Where the two lists may lie, the official place first."""
+"""Where the two lists may lie, the official folder first."""
 DIGITS = 4
-"""Of a clip's name."""
+"""Of the names of clips."""
 
 
 @component("dataset")
@@ -72,16 +73,16 @@ def ferv39k_listing(root: str, *, skip_bad: bool = False, needs_footage: bool = 
     """Read the two lists; no frame is opened.
 
     Raises:
-        InputError: A list or folder is missing, or a row is wrong and is not to be skipped.
+        InputError: A list or folder is missing, or a row cannot be used and is not to be skipped.
     """
     top = root_folder(root, "ferv39k")
     rows = RowFilter(top, skip_bad)
-    test, train = (_entries(_list(top, part), rows) for part in ("test", "train"))
+    test, train = (_entries(_list_path(top, split), rows) for split in ("test", "train"))
     footage = find(top, FOOTAGE, top)
     if footage is None and needs_footage:
-        raise InputError(not_found("face frames", FOOTAGE, top, "ferv39k"))
-    parts: dict[Part, tuple[Entry, ...]] = {
-        "train": exclude(train, test, rows, None, "ferv39k"),
+        raise InputError(not_found_message("face frames", FOOTAGE, top, "ferv39k"))
+    splits: dict[Split, tuple[Entry, ...]] = {
+        "train": without_tested(train, test, rows, None, "ferv39k"),
         "test": test,
     }
     return Listing(
@@ -89,32 +90,34 @@ def ferv39k_listing(root: str, *, skip_bad: bool = False, needs_footage: bool = 
         root=top,
         footage=footage or top / FOOTAGE[0],
         classes=CLASSES,
-        folds={None: parts},
+        folds={None: splits},
         facts={"version": "face frames, original frames", "labels": "class names of the lists"},
         official=None if is_synthetic(top) else OFFICIAL,
-        left=tuple(rows.left),
+        skipped_rows=tuple(rows.skipped_rows),
         is_synthetic=is_synthetic(top),
     )
 
 
-def _list(top: Path, part: Part) -> Path:
-    name = f"{part}_All.csv"
+def _list_path(top: Path, split: Split) -> Path:
+    name = f"{split}_All.csv"
     candidates = [f"{folder}/{name}" for folder in LISTS]
     if found := find(top, candidates, top):
         return found
     nested = top / "FERV39k"
     if find(nested, candidates, top):
         raise InputError(
-            f"ferv39k: root: no {part} list: {looked(candidates, top)}. Did you mean root = {str(nested)!r}?"
+            f"ferv39k: root: no {split} list: {searched(candidates, top)}. Did you mean root = {str(nested)!r}?"
         )
-    raise InputError(not_found(f"{part} list", candidates, top, "ferv39k"))
+    raise InputError(not_found_message(f"{split} list", candidates, top, "ferv39k"))
 
 
 def _entries(path: Path, rows: RowFilter) -> tuple[Entry, ...]:
     found: dict[str, Entry] = {}
     for entry in _rows(path, rows):
         if entry.id in found:
-            rows.wrong(entry.where, twice(entry.id, found[entry.id].where), entry.id)
+            rows.reject(
+                entry.where, RowProblem.LISTED_TWICE, twice_reason(entry.id, found[entry.id].where), entry.id
+            )
         else:
             found[entry.id] = entry
     if not found:
@@ -127,20 +130,17 @@ def _rows(path: Path, rows: RowFilter) -> Iterator[Entry]:
         fields = re.split(r"[\s,]+", line.strip())
         parts = fields[0].rstrip("/").split("/")
         if len(fields) != 2:
-            rows.wrong(
-                where, f"must be Scene/Emotion/clip and the emotion, a space between. Got {line!r} instead"
-            )
+            reason = f"must be Scene/Emotion/clip and the emotion, a space between. Got {line!r} instead"
+            rows.reject(where, RowProblem.MALFORMED, reason)
         elif escapes_root("/".join(parts)) or len(parts) != 3:
-            rows.wrong(
-                where,
-                f"{fields[0]!r} is no clip's place: it must be Scene/Emotion/clip inside the root",
-            )
+            reason = f"{fields[0]!r} is not the path of a clip: it must be Scene/Emotion/clip inside the root"
+            rows.reject(where, RowProblem.BAD_PATH, reason)
         elif fields[1] not in CLASSES:
-            rows.wrong(where, unknown("label", fields[1], fields[0], CLASSES), fields[0])
+            reason = unknown_reason("label", fields[1], fields[0], CLASSES)
+            rows.reject(where, RowProblem.UNKNOWN_LABEL, reason, fields[0])
         elif parts[1] != fields[1]:
-            rows.wrong(
-                where, f"clip {fields[0]} lies in {parts[1]!r} and is labelled {fields[1]!r}", fields[0]
-            )
+            reason = f"clip {fields[0]} lies in {parts[1]!r} and is labelled {fields[1]!r}"
+            rows.reject(where, RowProblem.OTHER_LABEL, reason, fields[0])
         else:
-            place = "/".join([*parts[:2], padded(parts[2], DIGITS)])
-            yield Entry(place, CLASSES.index(fields[1]), place, where, place, scene=parts[0])
+            clip = "/".join([*parts[:2], padded(parts[2], DIGITS)])
+            yield Entry(clip, CLASSES.index(fields[1]), clip, where, clip, scene=parts[0])

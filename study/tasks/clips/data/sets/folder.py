@@ -1,11 +1,11 @@
-"""One's own clips: a folder of videos or of folders of frames, and a table that names them.
+"""Reads a user's own clips: a folder of videos or of folders of frames, and a table that names them.
 
 ::
 
     <root>/clips.csv                 header path,label[,source][,split]
     <root>/<path>                    a video, or a folder of JPEG or PNG frames
 
-``source`` is the person or film, so that no split divides one; ``split`` is ``train``, ``validation`` or ``test``.
+``source`` is the person or film, of which no split takes a part; ``split`` is ``train``, ``validation`` or ``test``.
 """
 
 from __future__ import annotations
@@ -20,38 +20,38 @@ from typing import Annotated
 
 from study.config.registry import LocalPath, Range, component
 from study.errors import InputError, nearest, quoted
+from study.tasks.clips.data.contract import SPLITS, Split
 from study.tasks.clips.data.files.listing import (
     VIDEOS,
     Entry,
     Listing,
-    Part,
     RowFilter,
+    RowProblem,
     escapes_root,
     find,
     is_synthetic,
     lines,
-    looked,
-    named,
     names_in,
+    path_inside,
     root_folder,
-    twice,
-    unknown,
+    searched,
+    twice_reason,
+    unknown_reason,
 )
 from study.tasks.clips.data.sets.recorded import Recorded, Recording, held_out, recorded
 
 TABLES = ("clips.csv", "labels.csv", "list.csv")
 REQUIRED, OPTIONAL = ("path", "label"), ("source", "split")
-SPLITS: Mapping[str, Part] = {
+SPLIT_NAMES: Mapping[str, Split] = {
     "train": "train",
     "validation": "validation",
     "val": "validation",
     "valid": "validation",
     "test": "test",
 }
-
-
+"""Names of the splits in a table."""
 _RARER = 4
-"""A misspelt label is rarer than the right one, by more than this."""
+"""A misspelt label is more than so many times rarer than the right one."""
 
 
 @component("dataset")
@@ -63,12 +63,12 @@ def clips(
     ] = "",
     classes: Annotated[list[str], "class names in their order; none: those of the table, sorted"] = [],  # noqa: B006
     test_share: Annotated[
-        float, Range(0.05, 0.5), "share that is the test split, where no column says"
+        float, Range(0.05, 0.5), "share of clips in the test split, without a column split"
     ] = 0.2,
-    test_seed: Annotated[int, Range(0), "another seed tests other clips, where no column says"] = 0,
+    test_seed: Annotated[int, Range(0), "another seed tests other clips, without a column split"] = 0,
     recording: Recording,
 ) -> Recorded:
-    """One's own videos or folders of frames, by a table of paths and labels."""
+    """A user's own videos or folders of frames, by a table of paths and labels."""
     return recorded(
         clips_listing(root, table, classes, test_share, test_seed, skip_bad=recording.skip_bad),
         recording,
@@ -87,7 +87,7 @@ def clips_listing(
     """Read the table; no clip is opened.
 
     Raises:
-        InputError: The table is missing or lacks a column, or a row is wrong and is not to be skipped.
+        InputError: The table is missing or lacks a column, or a row cannot be used and is not to be skipped.
     """
     top = root_folder(root, "clips")
     if len(set(classes)) < len(classes):
@@ -96,34 +96,37 @@ def clips_listing(
     rows = RowFilter(top, skip_bad)
     found = list(_rows(path, rows))
     names = tuple(classes) or tuple(sorted({row.label for row in found}))
-    doubts = () if classes else tuple(_slips(found, path))
+    doubts = () if classes else tuple(_misspelt_labels(found, path))
     entries: list[tuple[Entry, str]] = []
     for row in found:
         if row.label in names:
             source = row.source or row.path
             entries.append((Entry(row.path, names.index(row.label), row.path, row.where, source), row.split))
         else:
-            rows.wrong(row.where, unknown("label", row.label, row.path, names), row.path)
+            reason = unknown_reason("label", row.label, row.path, names)
+            rows.reject(row.where, RowProblem.UNKNOWN_LABEL, reason, row.path)
     if len(names) < 2:
         raise InputError(f"{path}: must hold clips of at least two classes. Got {quoted(names)}.")
     has_split = any(row.split for row in found)
-    parts = _by_column(entries, path) if has_split else _by_chance(entries, test_share, test_seed)
+    splits = _by_column(entries, path) if has_split else _at_random(entries, test_share, test_seed)
     has_source = any(row.source for row in found)
-    chosen = f"{100 * test_share:g} %, by class{' and source' if has_source else ''}, seed {test_seed}"
+    paths = [entry.path for entry, _ in entries]
+    random_split = f"{100 * test_share:g} %, by class{' and source' if has_source else ''}, seed {test_seed}"
     return Listing(
         name="clips",
         root=top,
         footage=top,
         classes=names,
-        folds={None: parts},
+        folds={None: splits},
         facts={
-            "version": _kinds([entry.path for entry, _ in entries]),
+            "version": _file_kinds(paths),
             "sources": "a column of the table" if has_source else "not known: each clip is one of its own",
-            "test split": "a column of the table" if has_split else chosen,
+            "test split": "a column of the table" if has_split else random_split,
         },
-        left=tuple(rows.left),
+        skipped_rows=tuple(rows.skipped_rows),
         is_synthetic=is_synthetic(top),
         doubts=doubts,
+        is_video=bool(paths) and all(map(_is_video, paths)),
     )
 
 
@@ -136,14 +139,14 @@ class _Row:
     split: str = ""
 
 
-def _table(top: Path, given: str) -> Path:
-    if not given:
+def _table(top: Path, name: str) -> Path:
+    if not name:
         if found := find(top, TABLES, top):
             return found
-        there = [name for name in names_in(top, "clips") if name.lower().endswith(".csv")]
-        hint = f" There is {quoted(there)}: name it, table = '…'." if there else ""
-        raise InputError(f"clips: root: no table: {looked(TABLES, top)}.{hint}")
-    return named(given, top, "clips: table")
+        tables = [other for other in names_in(top, "clips") if other.lower().endswith(".csv")]
+        hint = f" There is {quoted(tables)}: name it, table = '…'." if tables else ""
+        raise InputError(f"clips: root: no table: {searched(TABLES, top)}.{hint}")
+    return path_inside(name, top, "clips: table")
 
 
 def _rows(path: Path, rows: RowFilter) -> Iterator[_Row]:
@@ -155,18 +158,20 @@ def _rows(path: Path, rows: RowFilter) -> Iterator[_Row]:
             columns = _columns(fields, path)
             continue
         if len(fields) != len(columns):
-            rows.wrong(where, f"must be {','.join(columns)}. Got {line!r} instead")
+            rows.reject(where, RowProblem.MALFORMED, f"must be {','.join(columns)}. Got {line!r} instead")
             continue
         row = _Row(where, **dict(zip(columns, fields, strict=True)))
         clip = row.path.removeprefix("./").rstrip("/")
         if escapes_root(clip):
-            rows.wrong(where, f"{row.path!r} is not the path of a clip: it must be inside the root")
+            reason = f"{row.path!r} is not the path of a clip: it must be inside the root"
+            rows.reject(where, RowProblem.BAD_PATH, reason)
         elif clip in seen:
-            rows.wrong(where, twice(clip, seen[clip]), clip)
+            rows.reject(where, RowProblem.LISTED_TWICE, twice_reason(clip, seen[clip]), clip)
         elif not row.label:
-            rows.wrong(where, f"clip {clip} has no label", clip)
-        elif "split" in columns and row.split not in SPLITS:
-            rows.wrong(where, unknown("split", row.split, clip, SPLITS), clip)
+            rows.reject(where, RowProblem.NO_LABEL, f"clip {clip} has no label", clip)
+        elif "split" in columns and row.split not in SPLIT_NAMES:
+            reason = unknown_reason("split", row.split, clip, SPLIT_NAMES)
+            rows.reject(where, RowProblem.UNKNOWN_SPLIT, reason, clip)
         else:
             seen[clip] = where
             yield replace(row, path=clip)
@@ -174,11 +179,11 @@ def _rows(path: Path, rows: RowFilter) -> Iterator[_Row]:
         raise InputError(f"{path}: the table is empty.")
 
 
-def _slips(rows: Sequence[_Row], path: Path) -> Iterator[str]:
-    """Yield labels that look like another one misspelt.
+def _misspelt_labels(rows: Sequence[_Row], path: Path) -> Iterator[str]:
+    """Yield a question for each label that looks like another one misspelt.
 
     Raises:
-        InputError: Two differ in their case alone.
+        InputError: Two labels differ only in case.
     """
     first: dict[str, _Row] = {}
     for row in rows:
@@ -189,8 +194,8 @@ def _slips(rows: Sequence[_Row], path: Path) -> Iterator[str]:
         other = alike.setdefault(row.label.casefold(), row)
         if other is not row:
             raise InputError(
-                f"{path.parent / row.where}: the label {row.label!r} is {other.label!r} of {other.where} in other "
-                "letters; write one of them, or name both as classes."
+                f"{path.parent / row.where}: the label {row.label!r} differs only in case from {other.label!r} of "
+                f"{other.where}; write one of them, or name both as classes."
             )
     for label, count in counts.items():
         others = [other for other in counts if counts[other] > _RARER * count]
@@ -213,20 +218,20 @@ def _columns(header: Sequence[str], path: Path) -> list[str]:
     return columns
 
 
-def _by_column(entries: Sequence[tuple[Entry, str]], path: Path) -> dict[Part, tuple[Entry, ...]]:
-    parts: dict[Part, tuple[Entry, ...]] = {}
-    for part in ("train", "validation", "test"):
-        chosen = tuple(entry for entry, split in entries if SPLITS[split] == part)
+def _by_column(entries: Sequence[tuple[Entry, str]], path: Path) -> dict[Split, tuple[Entry, ...]]:
+    splits: dict[Split, tuple[Entry, ...]] = {}
+    for split in SPLITS:
+        chosen = tuple(entry for entry, name in entries if SPLIT_NAMES[name] == split)
         if chosen:
-            parts[part] = chosen
-        elif part != "validation":
-            raise InputError(f"{path}: no clip has the split {part!r}.")
-    return parts
+            splits[split] = chosen
+        elif split != "validation":
+            raise InputError(f"{path}: no clip has the split {split!r}.")
+    return splits
 
 
-def _by_chance(
+def _at_random(
     entries: Sequence[tuple[Entry, str]], share: float, seed: int
-) -> dict[Part, tuple[Entry, ...]]:
+) -> dict[Split, tuple[Entry, ...]]:
     labels = {entry.id: entry.label for entry, _ in entries}
     tested = held_out(labels, {entry.id: entry.source for entry, _ in entries}, share, seed, "test")
     return {
@@ -235,8 +240,12 @@ def _by_chance(
     }
 
 
-def _kinds(paths: Sequence[str]) -> str:
-    videos = sum(Path(path).suffix.lower() in VIDEOS for path in paths)
+def _file_kinds(paths: Sequence[str]) -> str:
+    videos = sum(map(_is_video, paths))
     if not videos:
         return "folders of frames"
     return "videos" if videos == len(paths) else f"{videos} videos, {len(paths) - videos} folders of frames"
+
+
+def _is_video(path: str) -> bool:
+    return Path(path).suffix.lower() in VIDEOS

@@ -1,4 +1,4 @@
-"""MAFW (Liu et al., 2022) in its official layout: 11 single or 43 compound classes, five folds.
+"""Reads MAFW (Liu et al., 2022) in its official layout: 11 single or 43 compound classes, five folds.
 
 ::
 
@@ -8,8 +8,8 @@
     <root>/<split root>/single/with_caption/set_1/train.txt     00025.mp4, label, Chinese, English, tabs between
     <root>/<split root>/compound/…                               labels such as anger_disgust
 
-The split root has many names: see `SPLIT_ROOTS`. Lists are read as UTF-8 or GBK. The lists with captions leave
-out every neutral clip, for those have none: they are another data set, so they are asked for by name.
+The split root has many names: see `SPLIT_ROOTS`. Lists are read as UTF-8 or GBK. The lists with captions have no
+neutral clip, as these have no caption: they are another data set, so they are requested by name.
 """
 
 from __future__ import annotations
@@ -20,28 +20,32 @@ from typing import Annotated, Literal
 
 from study.config.registry import LocalPath, component
 from study.errors import InputError
+from study.tasks.clips.data.contract import Split
 from study.tasks.clips.data.files.listing import (
+    LISTED_SPLITS,
     Entry,
     Fold,
     Listing,
     Official,
-    Part,
     RowFilter,
+    RowProblem,
     check_folds,
     escapes_root,
-    exclude,
     find,
+    footage_folder,
     is_synthetic,
     lines,
-    looked,
     members,
-    named,
+    name_reason,
     names_in,
-    not_found,
+    not_found_message,
     padded,
+    path_inside,
     root_folder,
-    twice,
-    unknown,
+    searched,
+    twice_reason,
+    unknown_reason,
+    without_tested,
 )
 from study.tasks.clips.data.sets.recorded import Folds, Recorded, Recording, recorded
 
@@ -62,7 +66,7 @@ CLASSES = (
     "disappointment",
 )
 COMPOUND_CLASSES = 43
-"""The 11 and 32 combinations of them."""
+"""The 11 single classes and 32 combinations of them."""
 _SINGLE_COUNTS = (1390, 639, 625, 1242, 1138, 1470, 1072, 236, 916, 262, 182)
 OFFICIAL: Mapping[tuple[Labels, Captions], Official] = {
     ("single", "no"): Official(
@@ -86,15 +90,14 @@ FOOTAGE: Mapping[Version, tuple[str, ...]] = {
     "raw": ("data/raw_frames", "raw_frames", "data/clips_frames", "clips_frames"),
     "video": ("data/clips", "clips", "data/videos", "videos"),
 }
-"""Where the clips of each version may lie, the official place first."""
+"""Where the clips of each version may lie, the official folder first."""
 DESCRIBED: Mapping[Version, str] = {
     "faces": "faces: the official face frames",
     "raw": "raw: whole frames, cut from the videos by the user",
     "video": "video: whole frames of the official videos",
 }
-PARTS: tuple[Part, ...] = ("train", "test")
 DIGITS = 5
-"""Of a clip's name."""
+"""Of the names of clips."""
 
 
 @component("dataset")
@@ -104,7 +107,9 @@ def mafw(
     folds: Folds = [1, 2, 3, 4, 5],  # noqa: B006
     labels: Annotated[Labels, "11 emotions, or 43 with their combinations"] = "single",
     captions: Annotated[Captions, "with: the lists of captioned clips, none of them neutral"] = "no",
-    version: Annotated[Version, "the official face frames, one's own whole frames, or the videos"] = "faces",
+    version: Annotated[
+        Version, "the official face frames, the user's own whole frames, or the videos"
+    ] = "faces",
     split_root: Annotated[
         str, LocalPath(), "folder of the lists, which holds single/; empty to look for it"
     ] = "",
@@ -143,29 +148,36 @@ def mafw_listing(
     """Read the lists of the given folds; no frame is opened.
 
     Raises:
-        InputError: A list or folder is missing or there are several, or a row is wrong and is not to be skipped.
+        InputError: A list or folder is missing or there are several, or a row cannot be used and is not to be skipped.
     """
     top = root_folder(root, "mafw")
     check_folds(folds, "mafw")
-    lists = _lists(top, split_root, labels, captions)
+    lists = _lists_folder(top, split_root, labels, captions)
     rows = RowFilter(top, skip_bad)
-    found: dict[int, dict[Part, dict[str, Row]]] = {}
+    found: dict[int, dict[Split, dict[str, Row]]] = {}
     for fold in folds:
         rows.fold = fold
-        found[fold] = {part: _rows(_list(lists, part, fold, top), rows, labels) for part in PARTS}
+        found[fold] = {
+            split: _rows(_list_path(lists, split, fold, top), rows, labels) for split in LISTED_SPLITS
+        }
     classes = CLASSES if labels == "single" else _compound_classes(lists, top)
-    footage = _footage(top, version, clips_root, needs_footage)
+    footage = (
+        path_inside(clips_root, top, "mafw: clips_root")
+        if clips_root
+        else footage_folder(top, FOOTAGE, version, "clips", "mafw", is_needed=needs_footage)
+    )
     path_of = members(footage, {i for of in found.values() for listed in of.values() for i in listed}, DIGITS)
-    entries: dict[Fold, dict[Part, tuple[Entry, ...]]] = {}
+    entries: dict[Fold, dict[Split, tuple[Entry, ...]]] = {}
     for fold, of in found.items():
         train, test = (
             tuple(
-                Entry(i, classes.index(label), path_of[i], where, i) for i, (label, where) in of[part].items()
+                Entry(i, classes.index(label), path_of[i], where, i)
+                for i, (label, where) in of[split].items()
             )
-            for part in PARTS
+            for split in LISTED_SPLITS
         )
         rows.fold = fold
-        entries[fold] = {"train": exclude(train, test, rows, fold, "mafw"), "test": test}
+        entries[fold] = {"train": without_tested(train, test, rows, fold, "mafw"), "test": test}
     return Listing(
         name="mafw",
         root=top,
@@ -177,54 +189,55 @@ def mafw_listing(
             "labels": f"{labels}, {len(classes)} classes, lists {captions} captions",
         },
         official=None if is_synthetic(top) else OFFICIAL[labels, captions],
-        left=tuple(rows.left),
+        skipped_rows=tuple(rows.skipped_rows),
         is_synthetic=is_synthetic(top),
+        is_video=version == "video",
     )
 
 
 Row = tuple[str, str]
-"""Class and where."""
+"""Class and position."""
 
 
-def _lists(top: Path, split_root: str, labels: Labels, captions: Captions) -> Path:
-    """Return the folder of the folds' folders."""
+def _lists_folder(top: Path, split_root: str, labels: Labels, captions: Captions) -> Path:
+    """Return the folder that holds a folder for each fold."""
     wanted = f"{labels}/{captions}_caption"
     if split_root:
-        roots = [named(split_root, top, "mafw: split_root")]
+        roots = [path_inside(split_root, top, "mafw: split_root")]
     else:
-        roots = [place for name in SPLIT_ROOTS if (place := find(top, [name], top))]
+        roots = [path for name in SPLIT_ROOTS if (path := find(top, [name], top))]
         roots += [top] if find(top, [labels], top) else []
         roots = list(dict.fromkeys(roots))
         if not roots:
             nested = top / "MAFW"
             if nested.is_dir() and any(find(nested, [name], top) for name in SPLIT_ROOTS):
-                where = looked(SPLIT_ROOTS, top)
+                where = searched(SPLIT_ROOTS, top)
                 raise InputError(f"mafw: root: no split lists: {where}. Did you mean root = {str(nested)!r}?")
-            missing = not_found("split lists", SPLIT_ROOTS, top, "mafw")
+            missing = not_found_message("split lists", SPLIT_ROOTS, top, "mafw")
             raise InputError(f"{missing} Name their folder: split_root = '…'.")
-    fitting = [place for base in roots if (place := find(base, [wanted], top))]
+    fitting = [path for base in roots if (path := find(base, [wanted], top))]
     if len(fitting) == 1:
         return fitting[0]
     if fitting:
         raise InputError(
-            f"mafw: split_root: must say which lists: {' and '.join(map(str, fitting))} are both there."
+            f"mafw: split_root: must name the lists: both {' and '.join(map(str, fitting))} exist."
         )
     other: Captions = "with" if captions == "no" else "no"
     if any(find(base, [f"{labels}/{other}_caption"], top) for base in roots):
-        lost = " Captioned clips are none of them neutral." if other == "with" else ""
+        note = " No captioned clip is neutral." if other == "with" else ""
         raise InputError(
-            f"mafw: captions: no {wanted} in {roots[0]}; there is {labels}/{other}_caption: captions = {other!r}.{lost}"
+            f"mafw: captions: no {wanted} in {roots[0]}; there is {labels}/{other}_caption: captions = {other!r}.{note}"
         )
     raise InputError(f"mafw: split_root: no {wanted} in {' or '.join(map(str, roots))}.")
 
 
-def _list(lists: Path, part: Part, fold: int, top: Path) -> Path:
-    if path := find(lists, [f"set_{fold}/{part}.txt"], top):
+def _list_path(lists: Path, split: Split, fold: int, top: Path) -> Path:
+    if path := find(lists, [f"set_{fold}/{split}.txt"], top):
         return path
-    there = [name for name in names_in(lists, "mafw") if name.startswith("set_")]
-    if f"set_{fold}" in there or not there:
-        raise InputError(f"mafw: root: no split list: looked for set_{fold}/{part}.txt in {str(lists)!r}.")
-    numbers = ", ".join(name.removeprefix("set_") for name in there)
+    set_names = [name for name in names_in(lists, "mafw") if name.startswith("set_")]
+    if f"set_{fold}" in set_names or not set_names:
+        raise InputError(f"mafw: root: no split list: looked for set_{fold}/{split}.txt in {str(lists)!r}.")
+    numbers = ", ".join(name.removeprefix("set_") for name in set_names)
     raise InputError(
         f"mafw: folds: no fold {fold}: {lists / f'set_{fold}'} does not exist; that folder has {numbers}."
     )
@@ -235,18 +248,19 @@ def _rows(path: Path, rows: RowFilter, labels: Labels) -> dict[str, Row]:
     for where, line in lines(path, rows.root):
         fields = line.strip().split("\t") if "\t" in line else line.split()
         if len(fields) < 2:
-            rows.wrong(where, f"must be a clip and its label. Got {line!r} instead")
+            rows.reject(where, RowProblem.MALFORMED, f"must be a clip and its label. Got {line!r} instead")
             continue
         clip, text = fields[0].strip(), fields[1].strip()
         if escapes_root(clip) or "/" in clip:
-            rows.wrong(where, f"{clip!r} is not the name of a clip: it must be one folder inside the root")
+            rows.reject(where, RowProblem.BAD_PATH, name_reason(clip))
             continue
         name = padded(clip.removesuffix(".mp4"), DIGITS)
         label = _label(text)
         if label is None or (labels == "single" and label not in CLASSES):
-            rows.wrong(where, unknown("label", text, name, CLASSES), name)
+            reason = unknown_reason("label", text, name, CLASSES)
+            rows.reject(where, RowProblem.UNKNOWN_LABEL, reason, name)
         elif name in listed:
-            rows.wrong(where, twice(name, listed[name][1]), name)
+            rows.reject(where, RowProblem.LISTED_TWICE, twice_reason(name, listed[name][1]), name)
         else:
             listed[name] = (label, where)
     if not listed:
@@ -255,7 +269,7 @@ def _rows(path: Path, rows: RowFilter, labels: Labels) -> dict[str, Row]:
 
 
 def _label(text: str) -> str | None:
-    """Return a class's name, its emotions in the papers' order: ``anger_disgust``; None where one is unknown."""
+    """Return a class's name, its emotions in the paper's order: ``anger_disgust``; None if one is unknown."""
     emotions = set(text.split("_"))
     if not emotions <= set(CLASSES):
         return None
@@ -263,7 +277,7 @@ def _label(text: str) -> str | None:
 
 
 def _compound_classes(lists: Path, top: Path) -> tuple[str, ...]:
-    """Return the 11 emotions and all combinations in any list of the tree, so that one fold is read as all are."""
+    """Return the 11 emotions and all combinations in any list of the tree, whichever folds are requested."""
     rows = RowFilter(top, skip=True)
     found = {
         label for path in lists.glob("set_*/*.txt") for label, _ in _rows(path, rows, "compound").values()
@@ -272,18 +286,3 @@ def _compound_classes(lists: Path, top: Path) -> tuple[str, ...]:
         found - set(CLASSES), key=lambda name: [CLASSES.index(part) for part in name.split("_")]
     )
     return (*CLASSES, *combinations)
-
-
-def _footage(top: Path, version: Version, given: str, needed: bool) -> Path:
-    if given:
-        return named(given, top, "mafw: clips_root")
-    found = find(top, FOOTAGE[version], top)
-    if found is not None or not needed:
-        return found or top / FOOTAGE[version][0]
-    others = [other for other in FOOTAGE if find(top, FOOTAGE[other], top)]
-    if not others:
-        raise InputError(not_found("clips", FOOTAGE[version], top, "mafw"))
-    raise InputError(
-        f"mafw: root: no clips: {looked(FOOTAGE[version], top)}. "
-        f"There is {FOOTAGE[others[0]][0]}: version = {others[0]!r}."
-    )

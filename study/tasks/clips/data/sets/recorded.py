@@ -1,61 +1,31 @@
-"""A data set made of recorded clips: what every layout gives to training once its lists are read."""
+"""The data set of recorded clips that every layout builds from its lists."""
 
 from __future__ import annotations
 
-import json
-import logging
-import os
-import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Annotated, Any, Literal, Protocol
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import TypeAdapter, ValidationError
 
 from study.config.registry import Legacy, LocalPath, Range
 from study.errors import InputError
-from study.files import write
 from study.hashing import digest, seed_of
 from study.seeds import HELD_OUT
+from study.task import Progress
 from study.tasks.clips.data.contract import Channels, Clips, ClipShape, Frames, Pixels, Split, Views
-from study.tasks.clips.data.files.frames import ClipCheck, Decoder, Footage, find, inspect, read
-from study.tasks.clips.data.files.listing import Entry, Fold, Listing, SkippedRow, some
+from study.tasks.clips.data.files.frames import READER, ClipVerdict, Decoder
+from study.tasks.clips.data.files.listing import Entry, Fold, Listing, RowProblem, SkippedRow, some_clips
+from study.tasks.clips.data.files.packs import open_pack
+from study.tasks.clips.data.files.source import Raw, Source
 from study.tasks.clips.data.sampling import Sampling, SamplingKind, Short, TestViews
 
-_log = logging.getLogger(__name__)
-
-READER = 2
-"""Counts up whenever the same files would give other clips; named in CHANGELOG.md under Changes numbers."""
-_MEMORY_BYTES = 1 << 30
-"""Decoded frames are kept in memory up to this."""
-_SECONDS_BETWEEN_LINES = 5.0
-_CLIPS_AT_ONCE = 2000
-"""Verdicts are written to the cache at least this often."""
 _NAMED = 3
-"""Of many clips that cannot be used, so many are explained."""
-
-Progress = Callable[[int, int], None]
-"""Called with the number of clips that are done and of all clips."""
-
-
-class Source(Protocol):
-    """Where frames come from: the files themselves (`Raw`), or a pack of them (`files.packs.open_pack`)."""
-
-    def inspect(self, entries: Sequence[Entry], progress: Progress | None = None) -> list[ClipCheck]:
-        """Return what is known of each clip, everything read once; nothing is raised for a damaged clip."""
-
-    def count(self, entry: Entry) -> int:
-        """Return how many frames a clip has; InputError names file and row where it cannot be told."""
-
-    def read(self, entry: Entry, indices: NDArray[np.int64]) -> Pixels:
-        """Return the frames at `indices`, (n, C, H, W); InputError names file and row where that fails."""
-
+"""Clips that a refusal explains, at most."""
 
 Folds = Annotated[list[int], "official folds, all five for a published figure"]
 SelectOn = Literal["held-out", "test"]
@@ -63,7 +33,7 @@ SelectOn = Literal["held-out", "test"]
 
 @dataclass(frozen=True)
 class Recording:
-    """Parameters that every recorded data set has: how it is divided and read."""
+    """Parameters of every recorded data set: how it is split and read."""
 
     frames: Frames = 16
     size: Annotated[int, Range(16, 512), "height and width in pixels, by antialiased bilinear resizing"] = 32
@@ -78,16 +48,16 @@ class Recording:
     views: Annotated[TestViews, Legacy("1x1"), "readings of a clip that are averaged in test"] = "1x1"
     short: Annotated[Short, Legacy("even"), "which frames a clip with too few of them repeats"] = "even"
     decoder: Annotated[Decoder, Legacy("pillow"), "what decodes JPEG frames"] = "pillow"
-    skip_bad: Annotated[bool, Legacy(False), "leave out rows and clips that cannot be used, and say so"] = (
-        False
-    )
+    skip_bad: Annotated[
+        bool, Legacy(False), "leave out rows and clips that cannot be used, and report them"
+    ] = False
     cache: Annotated[str, LocalPath(), "folder that keeps what is known of files; empty for none"] = ""
     pack: Annotated[str, LocalPath(), "a pack of these clips, read in place of their files"] = ""
 
 
 @dataclass(frozen=True)
 class Protocols:
-    """How a recorded data set is divided and read."""
+    """How a recorded data set is split and read: a part of its digest, by the names of these fields."""
 
     validation_share: float
     validation_seed: int
@@ -98,14 +68,14 @@ class Protocols:
 
 @dataclass(frozen=True)
 class Recorded:
-    """A `study.tasks.clips.data.contract.Dataset` made of a `Listing` and of the place its frames come from."""
+    """A `study.tasks.clips.data.contract.Dataset` of a `Listing` and the source of its frames."""
 
     listing: Listing
     source: Source
     shape: ClipShape
     decoder: Decoder
     protocols: Protocols
-    _verdicts: dict[str, ClipCheck] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _verdicts: dict[str, ClipVerdict] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -114,7 +84,7 @@ class Recorded:
 
     @property
     def folds(self) -> tuple[int, ...]:
-        """The folds that the configuration asks for; empty where the data set has one split."""
+        """The requested folds; empty where the data set has one split."""
         return tuple(fold for fold in self.listing.folds if fold is not None)
 
     @property
@@ -124,16 +94,16 @@ class Recorded:
 
     @property
     def is_optimistic(self) -> bool:
-        """Whether epochs are chosen on the test split."""
+        """Whether the epoch is selected on the test split."""
         return self.protocols.select_on == "test"
 
     @property
     def facts(self) -> Mapping[str, str]:
-        """What the clips are, how they are divided, and how they are read."""
+        """What the clips are, how they are split, and how they are read."""
         sampling, protocols = self.protocols.sampling, self.protocols
         if protocols.select_on == "test":
             validation = "the test split itself: optimistic"
-        elif any("validation" in parts for parts in self.listing.folds.values()):
+        elif any("validation" in splits for splits in self.listing.folds.values()):
             validation = "the data set's own"
         else:
             share = f"{100 * protocols.validation_share:g} % of train"
@@ -143,7 +113,11 @@ class Recorded:
         return {
             **self.listing.facts,
             **({"folds": ", ".join(map(str, self.folds))} if self.folds else {}),
-            **({"in both train and test": _shared(self.listing)} if self.listing.shared_sources else {}),
+            **(
+                {"in both train and test": _shared_sources_text(self.listing)}
+                if self.listing.shared_sources
+                else {}
+            ),
             **({"doubtful labels": " ".join(self.listing.doubts)} if self.listing.doubts else {}),
             "validation split": validation,
             "sampling": sampling.described,
@@ -157,9 +131,9 @@ class Recorded:
         """Every row and clip that was left out, with the reason."""
         if not self.protocols.skip_bad:
             return ()
-        return tuple(map(str, [*self.listing.left, *self._unusable]))
+        return tuple(map(str, [*self.listing.skipped_rows, *self._unusable_clips]))
 
-    def inspect(self, progress: Progress | None = None) -> Mapping[str, ClipCheck]:
+    def inspect(self, progress: Progress | None = None) -> Mapping[str, ClipVerdict]:
         """Return what is known of every listed clip, by its id: everything is read once, in parallel.
 
         Raises:
@@ -173,17 +147,17 @@ class Recorded:
         return self._verdicts
 
     @property
-    def _unusable(self) -> list[SkippedRow]:
+    def _unusable_clips(self) -> list[SkippedRow]:
         entries = self.listing.entries
         return [
-            SkippedRow(entries[i].where, i, verdict.error)
+            SkippedRow(entries[i].where, i, RowProblem.UNREADABLE_CLIP, verdict.error)
             for i, verdict in self.inspect().items()
             if not verdict.is_sound
         ]
 
     @cached_property
     def digest(self) -> str:
-        """The digest of the one fold asked for, or of all of them.
+        """The digest of the one requested fold, or of all of them.
 
         Raises:
             InputError: Clips cannot be used, and are not to be skipped.
@@ -198,13 +172,13 @@ class Recorded:
             InputError: Clips cannot be used, and are not to be skipped.
         """
         verdicts = self.inspect()
-        if not self.protocols.skip_bad and (bad := self._unusable):
-            raise InputError(self._refusal(bad))
+        if not self.protocols.skip_bad and (bad := self._unusable_clips):
+            raise InputError(self._refusal_message(bad))
         content = {
-            part: [[e.id, e.label, e.source, verdicts[e.id].digest] for e in entries]
-            for part, entries in self._parts(fold).items()
+            split: [[e.id, e.label, e.source, verdicts[e.id].digest] for e in entries]
+            for split, entries in self._listed(fold).items()
         }
-        own = {entry.id for entries in self._parts(fold).values() for entry in entries}
+        own = {entry.id for entries in self._listed(fold).values() for entry in entries}
         return digest(
             {
                 "reader": READER,
@@ -212,28 +186,30 @@ class Recorded:
                 "classes": self.classes,
                 "content": content,
                 "skipped": sorted(i for i in own if not verdicts[i].is_sound),
-                "left": [[left.where, left.clip] for left in self.listing.left if left.fold == fold],
+                "left": [[row.where, row.clip] for row in self.listing.skipped_rows if row.fold == fold],
                 "shape": self.shape,
                 "protocols": asdict(replace(self.protocols, skip_bad=False)),
                 "decoder": self.decoder,
             }
         )
 
-    def _refusal(self, bad: Sequence[SkippedRow]) -> str:
+    def _refusal_message(self, bad: Sequence[SkippedRow]) -> str:
         name, root, total = self.listing.name, self.listing.root, len(self.listing.entries)
-        shown = "; ".join(
-            f"{root / left.where}: clip {left.clip}: {left.reason.removesuffix('.')}" for left in bad[:_NAMED]
+        reasons = "; ".join(
+            f"{root / row.where}: clip {row.clip}: {row.reason.removesuffix('.')}" for row in bad[:_NAMED]
         )
         count = (
-            f"{some([left.clip for left in bad])} of {total} listed cannot be used: " if len(bad) > 1 else ""
+            f"{some_clips([row.clip for row in bad])} of {total} listed cannot be used: "
+            if len(bad) > 1
+            else ""
         )
-        return f"{name}: {count}{shown}. skip_bad = true leaves such clips out and says so."
+        return f"{name}: {count}{reasons}. skip_bad = true leaves such clips out and reports them."
 
     def split(self, name: Split, fold: int | None = None) -> Clips:
         """Return one split of a fold, in the order of its list.
 
         Raises:
-            InputError: The configuration does not ask for this fold, or the split is empty.
+            InputError: The fold was not requested, or the split is empty.
         """
         entries = self._entries(name, fold)
         if not entries:
@@ -250,25 +226,29 @@ class Recorded:
             scenes=scenes if any(scenes) else (),
         )
 
-    def _parts(self, fold: Fold) -> Mapping[Literal["train", "validation", "test"], tuple[Entry, ...]]:
+    def _listed(self, fold: Fold) -> Mapping[Split, tuple[Entry, ...]]:
+        """Return the clips of one fold by the lists that name them."""
         if fold not in self.listing.folds:
             raise InputError(
-                f"{self.listing.name}: fold {fold!r} is not asked for; folds = {list(self.folds)}."
+                f"{self.listing.name}: fold {fold!r} was not requested; folds = {list(self.folds)}."
             )
         return self.listing.folds[fold]
 
     def _entries(self, name: Split, fold: Fold) -> tuple[Entry, ...]:
-        parts = self._parts(fold)
+        """Return the clips of one split, those that cannot be used left out if that is requested."""
+        listed = self._listed(fold)
         optimistic = self.protocols.select_on == "test"
         if name == "test" or (name == "validation" and optimistic):
-            chosen = parts["test"]
-        elif optimistic or "validation" in parts:
-            chosen = parts[name]
+            chosen = listed["test"]
+        elif optimistic or "validation" in listed:
+            chosen = listed[name]
         else:
-            listed = {entry.id: entry.label for entry in parts["train"]}
-            sources = {entry.id: entry.source for entry in parts["train"]}
-            apart = held_out(listed, sources, self.protocols.validation_share, self.protocols.validation_seed)
-            chosen = tuple(e for e in parts["train"] if (e.id in apart) == (name == "validation"))
+            labels = {entry.id: entry.label for entry in listed["train"]}
+            sources = {entry.id: entry.source for entry in listed["train"]}
+            validation = held_out(
+                labels, sources, self.protocols.validation_share, self.protocols.validation_seed
+            )
+            chosen = tuple(e for e in listed["train"] if (e.id in validation) == (name == "validation"))
         if not self.protocols.skip_bad:
             return chosen
         verdicts = self.inspect()
@@ -287,249 +267,93 @@ class Reading:
     def clips(self, indexes: NDArray[np.int64], generator: np.random.Generator | None) -> Pixels:
         """Return one reading of each clip, (n, C, T, H, W)."""
         entries = [self.entries[int(index)] for index in indexes]
-        return self._read([(e, self.sampling.one(self.source.count(e), generator)) for e in entries])
+        return self._read([(e, self.sampling.indices(self.source.count(e), generator)) for e in entries])
 
     def views(self) -> Views | None:
-        """Return the readings by which the split is judged; None where that is one a clip."""
+        """Return the readings of the split in evaluation; None for one reading a clip."""
         if self.sampling.views == "1x1":
             return None
         mirrored = (False, True) if self.sampling.views == "2x2" else (False,)
         views = [
             (clip, indices, mirror)
             for clip, entry in enumerate(self.entries)
-            for indices in self.sampling.judged(self.source.count(entry))
+            for indices in self.sampling.evaluation_indices(self.source.count(entry))
             for mirror in mirrored
         ]
-        return Views(np.array([clip for clip, _, _ in views], dtype=np.int64), partial(self._view, views))
+        return Views(
+            np.array([clip for clip, _, _ in views], dtype=np.int64), partial(self._read_views, views)
+        )
 
-    def _view(
+    def _read_views(
         self, views: Sequence[tuple[int, NDArray[np.int64], bool]], numbers: NDArray[np.int64]
     ) -> Pixels:
-        asked = [views[int(number)] for number in numbers]
-        pixels = self._read([(self.entries[clip], indices) for clip, indices, _ in asked])
-        mirrored = np.array([mirror for _, _, mirror in asked], dtype=bool)
+        chosen = [views[int(number)] for number in numbers]
+        pixels = self._read([(self.entries[clip], indices) for clip, indices, _ in chosen])
+        mirrored = np.array([mirror for _, _, mirror in chosen], dtype=bool)
         pixels[mirrored] = pixels[mirrored, ..., ::-1]
         return pixels
 
-    def _read(self, asked: Sequence[tuple[Entry, NDArray[np.int64]]]) -> Pixels:
-        pixels = np.empty((len(asked), *self.shape), dtype=np.uint8)
-        for number, (entry, indices) in enumerate(asked):
+    def _read(self, clips: Sequence[tuple[Entry, NDArray[np.int64]]]) -> Pixels:
+        pixels = np.empty((len(clips), *self.shape), dtype=np.uint8)
+        for number, (entry, indices) in enumerate(clips):
             pixels[number] = self.source.read(entry, indices).swapaxes(0, 1)
         return pixels
 
 
-@dataclass(frozen=True)
-class Raw:
-    """Frames from the files themselves; what was decoded is kept in memory as far as it fits there."""
-
-    listing: Listing
-    shape: ClipShape
-    decoder: Decoder
-    cache: Path | None
-    """The folder that keeps verdicts."""
-    memory_bytes: int = _MEMORY_BYTES
-    _footage: dict[str, Footage] = field(default_factory=dict, init=False, repr=False, compare=False)
-    _counts: dict[str, int] = field(default_factory=dict, init=False, repr=False, compare=False)
-    _frames: dict[tuple[str, int], Pixels] = field(
-        default_factory=dict, init=False, repr=False, compare=False
-    )
-
-    def __getstate__(self) -> dict[str, Any]:
-        """What is known of clips stays in this process."""
-        return {**self.__dict__, "_footage": {}, "_counts": {}, "_frames": {}}
-
-    def inspect(self, entries: Sequence[Entry], progress: Progress | None = None) -> list[ClipCheck]:
-        """Return the verdict on each clip; those of files that have not changed come from the cache.
-
-        `progress` is told of the clips that have to be read.
-        """
-        store = VerdictStore(self.listing, self.cache)
-        with ThreadPoolExecutor(cores()) as threads:
-            found = dict(zip(entries, threads.map(partial(self._known, store), entries), strict=True))
-            unknown = [entry for entry, verdict in found.items() if verdict is None]
-            told = time.monotonic()
-            try:
-                read = threads.map(partial(self._verdict, store), unknown)
-                for number, (entry, verdict) in enumerate(zip(unknown, read, strict=True), start=1):
-                    found[entry] = verdict
-                    if progress:
-                        progress(number, len(unknown))
-                    elif time.monotonic() - told > _SECONDS_BETWEEN_LINES:
-                        _log.info("%s: %d of %d clips read", self.listing.name, number, len(unknown))
-                        told = time.monotonic()
-                    store.save(at_least=_CLIPS_AT_ONCE)
-            finally:
-                store.save(at_least=1)
-        verdicts = [verdict for verdict in found.values() if verdict is not None]
-        for entry, verdict in zip(found, verdicts, strict=True):
-            if verdict.is_sound:
-                self._counts[entry.path] = verdict.frames
-        return verdicts
-
-    def _known(self, store: VerdictStore, entry: Entry) -> ClipCheck | None:
-        """Return what can be said of a clip without reading it."""
-        try:
-            footage = find(self.listing.footage / entry.path, self.listing.root)
-        except InputError as error:
-            return ClipCheck("", 0, (), str(error))
-        self._footage[entry.path] = footage
-        try:
-            return store.get(entry.path, footage.stamp)
-        except OSError:  # a link to nothing: reading says so
-            return None
-
-    def _verdict(self, store: VerdictStore, entry: Entry) -> ClipCheck:
-        footage = self._footage[entry.path]
-        verdict = inspect(footage)
-        if verdict.is_sound:
-            store.put(entry.path, footage.stamp, verdict)
-        return verdict
-
-    def count(self, entry: Entry) -> int:
-        """Return how many frames a clip has; those of a video are counted once."""
-        if entry.path not in self._counts:
-            footage = self._of(entry)
-            if footage.is_video:
-                verdict = self._known(self._store, entry) or self._verdict(self._store, entry)
-                if not verdict.is_sound:
-                    raise InputError(f"{self._row(entry)}: {verdict.error}.")
-                self._counts[entry.path] = verdict.frames
-            else:
-                self._counts[entry.path] = len(footage.files)
-        return self._counts[entry.path]
-
-    @cached_property
-    def _store(self) -> VerdictStore:
-        return VerdictStore(self.listing, self.cache)
-
-    def read(self, entry: Entry, indices: NDArray[np.int64]) -> Pixels:
-        """Return the frames at `indices`, (n, C, H, W)."""
-        channels, _, size, _ = self.shape
-        asked = dict.fromkeys(indices.tolist())
-        missing = [place for place in asked if (entry.path, place) not in self._frames]
-        fresh: dict[int, Pixels] = {}
-        if missing:
-            try:
-                pictures = read(self._of(entry), missing, channels, size, self.decoder)
-            except InputError as error:
-                raise InputError(f"{self._row(entry)}: {error}.") from None
-            fresh = dict(zip(missing, pictures, strict=True))
-            if (len(self._frames) + len(fresh)) * channels * size * size <= self.memory_bytes:
-                self._frames.update({(entry.path, place): picture for place, picture in fresh.items()})
-        return np.stack([fresh[p] if p in fresh else self._frames[entry.path, p] for p in indices.tolist()])
-
-    def _of(self, entry: Entry) -> Footage:
-        if entry.path not in self._footage:
-            try:
-                self._footage[entry.path] = find(self.listing.footage / entry.path, self.listing.root)
-            except InputError as error:
-                raise InputError(f"{self._row(entry)}: {error}.") from None
-        return self._footage[entry.path]
-
-    def _row(self, entry: Entry) -> str:
-        return f"{self.listing.root / entry.where}: clip {entry.id}"
-
-
-class VerdictStore:
-    """Verdicts on the clips of one tree, in one file, by path and by size and time of modification of their files.
-
-    A file that cannot be read back is as if there were none. Only sound clips are kept.
-    """
-
-    def __init__(self, listing: Listing, folder: Path | None) -> None:
-        place = digest([os.path.realpath(listing.root), os.path.realpath(listing.footage)])
-        self._path = folder / f"{listing.name}-{place}.json" if folder else None
-        self._known: dict[str, tuple[str, ClipCheck]] = {}
-        self._new = 0
-        if self._path and self._path.is_file():
-            try:
-                kept = json.loads(self._path.read_bytes())
-                if kept["reader"] == READER:
-                    self._known = _STORED.validate_python(kept["clips"])
-            except (OSError, ValueError, KeyError, TypeError, ValidationError) as error:
-                _log.warning("%s cannot be read, so every clip is read anew: %s", self._path, error)
-
-    def get(self, path: str, stamp: str) -> ClipCheck | None:
-        """Return what is known of a clip whose files have this stamp."""
-        kept, verdict = self._known.get(path, ("", None))
-        return verdict if kept == stamp else None
-
-    def put(self, path: str, stamp: str, verdict: ClipCheck) -> None:
-        """Keep a verdict."""
-        self._known[path] = (stamp, verdict)
-        self._new += 1
-
-    def save(self, *, at_least: int) -> None:
-        """Write all that is known, if at least so many verdicts are new; a folder that is full is a warning."""
-        if self._path is None or self._new < at_least:
-            return
-        self._new = 0
-        clips = {path: (stamp, asdict(verdict)) for path, (stamp, verdict) in self._known.copy().items()}
-        try:
-            write(self._path, json.dumps({"reader": READER, "clips": clips}))
-        except OSError as error:
-            _log.warning("%s cannot be written: %s", self._path, error)
-
-
-_STORED = TypeAdapter(dict[str, tuple[str, ClipCheck]])
-
-
 def held_out(
-    listed: Mapping[str, int],
+    label_of: Mapping[str, int],
     source_of: Mapping[str, str],
     share: float,
     seed: int,
-    part: str = HELD_OUT,
+    name: str = HELD_OUT,
 ) -> frozenset[str]:
-    """Return the ids of a list that are held out: whole sources, classes near their share.
+    """Return the ids of a list that are held out: whole sources, each class near the same share.
 
-    Sources come in an order that depends on `seed`, `part` and on their own names alone. Each is taken if that
-    brings the numbers of held-out clips a class closer, in sum, to ``share`` times the numbers in the list.
+    The order of the sources depends on `seed`, `name` and their own names alone. Each is held out if that
+    brings the numbers of held-out clips per class closer, in sum, to ``share`` times the numbers in the list.
     """
     members: dict[str, list[str]] = {}
-    for i in listed:
+    for i in label_of:
         members.setdefault(source_of.get(i, i), []).append(i)
-    missing = {label: share * count for label, count in Counter(listed.values()).items()}
-    apart: set[str] = set()
-    for source in sorted(members, key=lambda name: seed_of(part, seed, name)):
-        brought = Counter(listed[i] for i in members[source])
-        if sum(abs(missing[c] - n) - abs(missing[c]) for c, n in brought.items()) < 0:
-            apart.update(members[source])
-            for label, count in brought.items():
+    missing = {label: share * count for label, count in Counter(label_of.values()).items()}
+    held: set[str] = set()
+    for source in sorted(members, key=lambda source: seed_of(name, seed, source)):
+        counts = Counter(label_of[i] for i in members[source])
+        if sum(abs(missing[c] - n) - abs(missing[c]) for c, n in counts.items()) < 0:
+            held.update(members[source])
+            for label, count in counts.items():
                 missing[label] -= count
-    return frozenset(apart)
+    return frozenset(held)
 
 
 def recorded(listing: Listing, recording: Recording) -> Recorded:
-    """Return the data set of a listing, read from its files or, where `pack` names one, from a pack of them.
+    """Return the data set of a listing, read from its files, or from the pack that `recording` names.
 
     Raises:
         InputError: The pack is not of these clips.
     """
-    given = recording
-    shape = ClipShape(given.channels, given.frames, given.size, given.size)
-    kept = Path(given.cache).expanduser() if given.cache else None
-    if given.pack:
-        from study.tasks.clips.data.files.packs import open_pack
-
-        source: Source = open_pack(Path(given.pack).expanduser(), listing, shape, given.decoder, kept)
+    shape = ClipShape(recording.channels, recording.frames, recording.size, recording.size)
+    cache = Path(recording.cache).expanduser() if recording.cache else None
+    if recording.pack:
+        source: Source = open_pack(
+            Path(recording.pack).expanduser(), listing, shape, recording.decoder, cache
+        )
     else:
-        source = Raw(listing, shape, given.decoder, kept)
-    sampling = Sampling(given.frames, given.sampling, given.stride, given.short, given.views)
-    protocols = Protocols(
-        given.validation_share, given.validation_seed, given.select_on, sampling, given.skip_bad
+        source = Raw(listing, shape, recording.decoder, cache)
+    sampling = Sampling(
+        recording.frames, recording.sampling, recording.stride, recording.short, recording.views
     )
-    return Recorded(listing, source, shape, given.decoder, protocols)
+    protocols = Protocols(
+        recording.validation_share,
+        recording.validation_seed,
+        recording.select_on,
+        sampling,
+        recording.skip_bad,
+    )
+    return Recorded(listing, source, shape, recording.decoder, protocols)
 
 
-def _shared(listing: Listing) -> str:
+def _shared_sources_text(listing: Listing) -> str:
     names = sorted({name for shared in listing.shared_sources.values() for name in shared})
     more = ", …" if len(names) > _NAMED else ""
     return f"{len(names)} of the people or films: {', '.join(names[:_NAMED])}{more}"
-
-
-def cores() -> int:
-    """Return how many processor cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -1,0 +1,156 @@
+"""Sources of frames: the protocol, and the files themselves."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from study.errors import InputError
+from study.machine import cpu_cores
+from study.task import Progress
+from study.tasks.clips.data.contract import ClipShape, Pixels
+from study.tasks.clips.data.files.frames import ClipVerdict, Decoder, Footage, find, inspect, read
+from study.tasks.clips.data.files.listing import Entry, Listing
+from study.tasks.clips.data.files.verdicts import VerdictStore
+
+_log = logging.getLogger(__name__)
+
+_MEMORY_BYTES = 1 << 30
+"""Decoded frames are kept in memory up to this."""
+_SECONDS_BETWEEN_LINES = 5.0
+_VERDICTS_PER_WRITE = 2000
+"""New verdicts after which the cache is written."""
+
+
+class Source(Protocol):
+    """A source of frames: the files themselves (`Raw`), or a pack (`study.tasks.clips.data.files.packs.Pack`)."""
+
+    def inspect(self, entries: Sequence[Entry], progress: Progress | None = None) -> list[ClipVerdict]:
+        """Return the verdict on each clip, after reading all of it; a damaged clip raises nothing."""
+
+    def count(self, entry: Entry) -> int:
+        """Return the number of frames of a clip; raise InputError with file and row if that fails."""
+
+    def read(self, entry: Entry, indices: NDArray[np.int64]) -> Pixels:
+        """Return the frames at `indices`, (n, C, H, W); raise InputError with file and row if that fails."""
+
+
+@dataclass(frozen=True)
+class Raw:
+    """Frames from the files themselves; decoded frames are kept in memory up to `memory_bytes`."""
+
+    listing: Listing
+    shape: ClipShape
+    decoder: Decoder
+    cache: Path | None
+    """The folder that keeps verdicts between processes."""
+    memory_bytes: int = _MEMORY_BYTES
+    _footage: dict[str, Footage] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _counts: dict[str, int] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _frames: dict[tuple[str, int], Pixels] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what this process knows of clips."""
+        return {**self.__dict__, "_footage": {}, "_counts": {}, "_frames": {}}
+
+    def inspect(self, entries: Sequence[Entry], progress: Progress | None = None) -> list[ClipVerdict]:
+        """Return the verdict on each clip, from the cache if its files have not changed.
+
+        `progress` counts the clips that must be read.
+        """
+        store = VerdictStore(self.listing, self.cache)
+        with ThreadPoolExecutor(len(cpu_cores())) as threads:
+            found = dict(zip(entries, threads.map(partial(self._known, store), entries), strict=True))
+            unknown = [entry for entry, verdict in found.items() if verdict is None]
+            logged = time.monotonic()
+            try:
+                read = threads.map(partial(self._verdict, store), unknown)
+                for number, (entry, verdict) in enumerate(zip(unknown, read, strict=True), start=1):
+                    found[entry] = verdict
+                    if progress:
+                        progress(number, len(unknown))
+                    elif time.monotonic() - logged > _SECONDS_BETWEEN_LINES:
+                        _log.info("%s: %d of %d clips read", self.listing.name, number, len(unknown))
+                        logged = time.monotonic()
+                    store.save(at_least=_VERDICTS_PER_WRITE)
+            finally:
+                store.save(at_least=1)
+        verdicts = [verdict for verdict in found.values() if verdict is not None]
+        for entry, verdict in zip(found, verdicts, strict=True):
+            if verdict.is_sound:
+                self._counts[entry.path] = verdict.frames
+        return verdicts
+
+    def _known(self, store: VerdictStore, entry: Entry) -> ClipVerdict | None:
+        """Return the verdict on a clip if it is known without reading the clip."""
+        try:
+            footage = find(self.listing.footage / entry.path, self.listing.root)
+        except InputError as error:
+            return ClipVerdict("", 0, (), str(error))
+        self._footage[entry.path] = footage
+        try:
+            return store.get(entry.path, footage.stamp)
+        except OSError:  # a dangling link: reading it gives the verdict
+            return None
+
+    def _verdict(self, store: VerdictStore, entry: Entry) -> ClipVerdict:
+        footage = self._footage[entry.path]
+        verdict = inspect(footage)
+        if verdict.is_sound:
+            store.put(entry.path, footage.stamp, verdict)
+        return verdict
+
+    def count(self, entry: Entry) -> int:
+        """Return the number of frames of a clip; those of a video are counted once."""
+        if entry.path not in self._counts:
+            footage = self._footage_of(entry)
+            if footage.is_video:
+                verdict = self._known(self._store, entry) or self._verdict(self._store, entry)
+                if not verdict.is_sound:
+                    raise InputError(f"{self._position(entry)}: {verdict.error}.")
+                self._counts[entry.path] = verdict.frames
+            else:
+                self._counts[entry.path] = len(footage.files)
+        return self._counts[entry.path]
+
+    @cached_property
+    def _store(self) -> VerdictStore:
+        return VerdictStore(self.listing, self.cache)
+
+    def read(self, entry: Entry, indices: NDArray[np.int64]) -> Pixels:
+        """Return the frames at `indices`, (n, C, H, W)."""
+        channels, _, size, _ = self.shape
+        wanted = dict.fromkeys(indices.tolist())
+        missing = [index for index in wanted if (entry.path, index) not in self._frames]
+        fresh: dict[int, Pixels] = {}
+        if missing:
+            try:
+                pictures = read(self._footage_of(entry), missing, channels, size, self.decoder)
+            except InputError as error:
+                raise InputError(f"{self._position(entry)}: {error}.") from None
+            fresh = dict(zip(missing, pictures, strict=True))
+            if (len(self._frames) + len(fresh)) * channels * size * size <= self.memory_bytes:
+                self._frames.update({(entry.path, index): picture for index, picture in fresh.items()})
+        return np.stack([fresh[i] if i in fresh else self._frames[entry.path, i] for i in indices.tolist()])
+
+    def _footage_of(self, entry: Entry) -> Footage:
+        if entry.path not in self._footage:
+            try:
+                self._footage[entry.path] = find(self.listing.footage / entry.path, self.listing.root)
+            except InputError as error:
+                raise InputError(f"{self._position(entry)}: {error}.") from None
+        return self._footage[entry.path]
+
+    def _position(self, entry: Entry) -> str:
+        return f"{self.listing.root / entry.where}: clip {entry.id}"
