@@ -55,7 +55,7 @@ def first_mirror(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subpro
         "    tracker(Began(None, 0, 0))\n"
         "assert os.environ['MLFLOW_DISABLE_TELEMETRY'] == 'true'\n"
     )
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     command = [sys.executable, "-c", code, str(folder)]
     return folder, subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment)
 
