@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from study.errors import StudyError
 from study.executors import base as protocol
 from study.executors.base import Call
 from study.executors.inprocess import InProcess
-from study.records import Failure, from_json
+from study.records import Epoch, Failure, RunSpec, from_json
 
 
 @pytest.fixture
@@ -85,22 +86,24 @@ def test_another_profile_or_setting_is_another_study(lab: Lab) -> None:
     assert (lab.folder / "reports" / name / "report.md").is_file()
 
 
-def test_a_failing_variant_is_reported_and_never_averaged_in_silence(lab: Lab, monkeypatch) -> None:
+def test_a_failing_variant_is_reported_and_never_averaged_in_silence(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import study.testing.fake as fake
 
     real = fake.train
 
-    def train(spec, folder, on_epoch):
+    def train(spec: RunSpec, folder: Path, on_epoch: Callable[[Epoch], None]) -> None:
         if spec.config["splitter"]["name"] == "issm" and spec.config["train"]["lr"] > 0:
             raise RuntimeError("out of luck")
         real(spec, folder, on_epoch)
 
     monkeypatch.setattr(fake, "train", train)
     found = lab.run()
-    failed = [e for e in lab.events if isinstance(e, JobEnded) and e.state.failure]
-    assert len(failed) == 3
-    assert "out of luck" in failed[0].state.failure.reason
-    assert "Traceback" in failed[0].state.failure.detail
+    failures = [e.state.failure for e in lab.events if isinstance(e, JobEnded) and e.state.failure]
+    assert len(failures) == 3
+    assert "out of luck" in failures[0].reason
+    assert "Traceback" in failures[0].detail
     issm = found.variants[1]
     assert issm.difference is None
     assert found.claims[0].verdict == "undecided"
@@ -181,7 +184,9 @@ def test_a_confirmed_run_whose_weights_are_gone_is_trained_again_and_does_not_fa
     assert not jobs.failures(lab.record(), lab.ledger)
 
 
-def test_a_study_ends_though_the_server_of_its_mirror_is_gone(lab: Lab, monkeypatch, caplog) -> None:
+def test_a_study_ends_though_the_server_of_its_mirror_is_gone(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     from study.tracking.mlflow import MlflowMirror
 
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
@@ -238,7 +243,9 @@ def test_a_failure_that_was_written_without_its_environment_can_be_read() -> Non
     assert from_json(Failure, written).environment == {}
 
 
-def test_a_disk_that_is_full_while_a_job_works_fails_no_run(lab: Lab, monkeypatch) -> None:
+def test_a_disk_that_is_full_while_a_job_works_fails_no_run(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device", "checkpoint.pt")
 

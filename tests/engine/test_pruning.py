@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -96,7 +98,7 @@ SHAPES = {
 
 @settings(max_examples=60, deadline=None)
 @given(order=st.randoms(use_true_random=False), **SHAPES)
-def test_the_order_of_finishing_decides_no_pruning(order, **shape) -> None:
+def test_the_order_of_finishing_decides_no_pruning(order: random.Random, **shape: Any) -> None:
     first = PruningWorld(pruning(**shape), random.Random(0)).finish()
     second = PruningWorld(pruning(**shape), order).finish()
     assert first.states == second.states
@@ -106,7 +108,9 @@ def test_the_order_of_finishing_decides_no_pruning(order, **shape) -> None:
 
 @settings(max_examples=40, deadline=None)
 @given(stop=st.integers(0, 40), order=st.randoms(use_true_random=False), **SHAPES)
-def test_resuming_from_any_point_prunes_the_same_trials(stop, order, **shape) -> None:
+def test_resuming_from_any_point_prunes_the_same_trials(
+    stop: int, order: random.Random, **shape: Any
+) -> None:
     whole = PruningWorld(pruning(**shape), random.Random(0)).finish()
     world = PruningWorld(pruning(**shape), order)
     for _ in range(stop):
@@ -123,7 +127,7 @@ def test_resuming_from_any_point_prunes_the_same_trials(stop, order, **shape) ->
 
 @settings(max_examples=60, deadline=None)
 @given(**SHAPES)
-def test_a_trial_goes_on_exactly_if_it_is_among_the_best_of_its_rung(**shape) -> None:
+def test_a_trial_goes_on_exactly_if_it_is_among_the_best_of_its_rung(**shape: Any) -> None:
     """Compared with the definition, trial by trial and rung by rung."""
     asked = pruning(**shape)
     world = PruningWorld(asked, random.Random(0)).finish()
@@ -154,7 +158,7 @@ def test_a_trial_goes_on_exactly_if_it_is_among_the_best_of_its_rung(**shape) ->
 
 @settings(max_examples=40, deadline=None)
 @given(**SHAPES)
-def test_a_pruned_trial_is_never_chosen_and_never_confirmed(**shape) -> None:
+def test_a_pruned_trial_is_never_chosen_and_never_confirmed(**shape: Any) -> None:
     world = PruningWorld(pruning(**shape), random.Random(0)).finish()
     for variant in world.study.variants:
         trials = list(plan.search_trials(world.study, variant, None, world.state))
@@ -178,7 +182,7 @@ def test_pruning_saves_epochs() -> None:
 
 
 @pytest.mark.parametrize("change", [{"pruner": "none"}, {"reduction": 2}, {"first_epoch": 2}])
-def test_a_pruned_run_answers_no_other_request(change) -> None:
+def test_a_pruned_run_answers_no_other_request(change: Mapping[str, Any]) -> None:
     """Another study, or the same one with another rule, asks for those runs anew, and gets them."""
     world, _ = pruned_and_full()
     pruned = {trial.run.id: trial for trial in world.search() if trial.state.pruned}
@@ -241,6 +245,7 @@ def test_a_failed_or_diverged_trial_sets_no_bar() -> None:
     for job in jobs:
         first.do(job)
         state = first.states[job.run.id]
+        assert state.result is not None
         first.states[job.run.id] = RunState(result=replace(state.result, status="diverged"))
     assert all(ask.history and not ask.history[0].pruned_scores for ask in first.step().decisions)
     for ask in first.step().decisions:
@@ -305,7 +310,7 @@ def test_with_a_loss_the_trials_with_the_lowest_losses_go_on() -> None:
         ended = RunResult(job.run.id, "finished", 1, {"loss": loss}, history, 1, 0.0, Machine({}, "", ""))
         world.states[job.run.id] = RunState(result=ended)
     for ask in world.step().decisions:
-        assert sorted(tried.score for tried in ask.history) == [-9.0, -5.0, 1.0]
+        assert sorted(tried.score or 0.0 for tried in ask.history) == [-9.0, -5.0, 1.0]
         world.decide(ask)
     (last,) = [job for job in world.step().jobs if job.kind == "train"]
     assert last.rule == {"1": 1.0}, "one of four goes on: it must do as well as the lowest loss, -1"
@@ -317,10 +322,14 @@ def test_a_trial_that_reports_every_tenth_epoch_is_asked_at_its_first_report_aft
     run, rule = losing(100), {"3": -2.0, "9": -2.0, "27": -1.0}
     poor = reported({10: 3.0, 20: 3.0, 30: 3.0})
     assert stopped(run, rule, poor[:0]) is None, "nothing is known before the first report"
-    assert stopped(run, rule, poor).epoch == 10
+    answer = stopped(run, rule, poor)
+    assert answer is not None
+    assert answer.epoch == 10
     good = reported({10: 1.5, 20: 1.5})
     assert stopped(run, rule, good) is None
-    assert stopped(run, rule, (*good, *reported({30: 1.4}))).epoch == 30
+    answer = stopped(run, rule, (*good, *reported({30: 1.4})))
+    assert answer is not None
+    assert answer.epoch == 30
     assert stopped(run, rule, (*good, *reported({30: 0.9}))) is None
     assert best_gain(run, good, 3) == -1.5, "what it had when it first got there"
     assert best_gain(run, good, 27) is None, "it never did"

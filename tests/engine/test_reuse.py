@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -26,7 +26,7 @@ from study.errors import InputError
 from study.executors.inprocess import InProcess
 from study.hashing import code_digest
 from study.ledger.record import StudyRecord
-from study.records import Epoch
+from study.records import Epoch, RunSpec
 
 SEEDS_ONLY = STUDY.split("[search]")[0]
 
@@ -161,7 +161,9 @@ def test_a_parameter_added_later_is_named_with_its_legacy_default(lab: Lab) -> N
     )
 
 
-def test_unfinished_and_failed_trainings_differ_from_new_ones(lab: Lab, monkeypatch) -> None:
+def test_unfinished_and_failed_trainings_differ_from_new_ones(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import study.testing.fake as fake
 
     lab.file.write_text(SEEDS_ONLY.replace("epochs = 2", "epochs = 5"))
@@ -178,7 +180,7 @@ def test_unfinished_and_failed_trainings_differ_from_new_ones(lab: Lab, monkeypa
         (Status.NEW, 0),
     ]
 
-    def train(spec, folder, on_epoch, rule=""):
+    def train(spec: RunSpec, folder: Path, on_epoch: Callable[[Epoch], None], rule: str = "") -> None:
         raise RuntimeError("out of luck")
 
     monkeypatch.setattr(fake, "train", train)
@@ -236,12 +238,19 @@ def test_the_pruner_is_shown_with_its_epochs_or_with_why_it_does_nothing(lab: La
     )
 
 
-def test_a_large_ledger_is_read_once_and_only_where_something_is_new(lab: Lab, monkeypatch) -> None:
+def test_a_large_ledger_is_read_once_and_only_where_something_is_new(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
     record = lab.record()
     carried_out(lab, record)
     reads: list[str] = []
     real = Path.read_bytes
-    monkeypatch.setattr(Path, "read_bytes", lambda path: reads.append(path.name) or real(path))
+
+    def read_bytes(path: Path) -> bytes:
+        reads.append(path.name)
+        return real(path)
+
+    monkeypatch.setattr(Path, "read_bytes", read_bytes)
     planned(lab, record)
     assert "run.json" not in reads
     lab.file.write_text(
@@ -340,7 +349,7 @@ def mine(features):
 
 
 @pytest.fixture
-def root(tmp_path: Path, monkeypatch) -> Path:
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "study.toml").write_text(
         'components = ["l3_parts"]\nledger = "ledger"\ndevice = "cpu"\nmlflow = "off"\n'
     )
@@ -361,7 +370,7 @@ def command(*words: str) -> str:
     return result.output
 
 
-def test_plan_and_accept_code_from_the_command_line(root: Path, monkeypatch) -> None:
+def test_plan_and_accept_code_from_the_command_line(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lab = Lab(root)
     edit(root, PARTS.format(1))
     lab.file.write_text(STUDY.replace('"issm"', '"mine"'))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from study.metrics import Metric
-from study.records import RunSpec
+from study.records import RunResult, RunSpec
 from study.task import Run
 
 
@@ -26,6 +26,6 @@ def test_the_best_epoch_is_the_best_again_where_a_kill_came_before_its_weights_w
     assert again.report(2, acc=0.7), "the weights of epoch 2 have to be saved"
     assert not again.report(3, acc=0.6)
     again.close()
-    assert again.outcome is not None
+    assert isinstance(again.outcome, RunResult)
     assert again.outcome.best_epoch == 2
     assert [entry.epoch for entry in again.history] == [1, 2, 3]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from study.executors.inprocess import InProcess
 from study.ledger.record import RunState
 from study.ledger.store import Ledger
 from study.metrics import Metric
-from study.records import Epoch, Machine, RunResult
+from study.records import Epoch, Machine, RunResult, RunSpec
 from study.tracking import optuna as dashboard
 
 TRIALS = STUDY.replace("epochs = 2", "epochs = 9").replace(
@@ -107,7 +108,7 @@ def test_the_mirror_changes_nothing_in_the_ledger(lab: Lab, url: str, tmp_path: 
 
 
 def test_a_storage_that_cannot_be_reached_costs_one_warning_and_no_trial(
-    lab: Lab, caplog, tmp_path: Path
+    lab: Lab, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
     with caplog.at_level(logging.WARNING, "study"):
         conduct(lab, f"sqlite:///{tmp_path}/no/such/folder/trials.db")
@@ -136,7 +137,9 @@ def test_a_warning_hides_the_password_of_the_url(
     assert warning.count(url.replace("secret", "…")) == 2
 
 
-def test_a_storage_that_hangs_is_left_behind(lab: Lab, url: str, caplog, monkeypatch) -> None:
+def test_a_storage_that_hangs_is_left_behind(
+    lab: Lab, url: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import threading
 
     for_ever = threading.Event()
@@ -168,12 +171,14 @@ def test_a_minimized_metric_has_its_direction_and_a_diverged_trial_its_worst_val
     assert shown.trials[0].intermediate_values == {1: 3.0}
 
 
-def test_failed_and_diverged_trials_are_shown_as_such(lab: Lab, url: str, monkeypatch) -> None:
+def test_failed_and_diverged_trials_are_shown_as_such(
+    lab: Lab, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import study.testing.fake as fake
 
     real, calls = fake.train, []
 
-    def train(spec, folder, on_epoch, rule=""):
+    def train(spec: RunSpec, folder: Path, on_epoch: Callable[[Epoch], None], rule: str = "") -> None:
         calls.append(spec)
         if len(calls) == 1:
             raise RuntimeError("out of luck")
