@@ -15,7 +15,17 @@ from typing import TYPE_CHECKING, Any, Literal
 from study.errors import nearest, quoted
 from study.files import remove, write
 from study.hashing import seed_of
-from study.ledger.store import HISTORY, PROFILE, RESULT, TEST_RESULT
+from study.ledger.layout import (
+    EXAMPLES,
+    HISTORY,
+    OWN_CHECKPOINT,
+    OWN_WEIGHTS,
+    PROFILE,
+    RESULT,
+    TEST_PREDICTIONS,
+    TEST_RESULT,
+    stopped_file,
+)
 from study.machine import machine
 from study.metrics import Metric
 from study.records import (
@@ -41,7 +51,6 @@ Select = Literal["best", "last"]
 OnEpoch = Callable[[Epoch], None]
 TRAIN_LOSS, LEARNING_RATE = "train_loss", "learning_rate"
 """Diagnostics that reports plot."""
-TEST_PREDICTIONS, VALIDATION_PREDICTIONS, EXAMPLES = "test.npz", "validation.npz", "examples.npz"
 
 
 class RunStopped(Exception):  # noqa: N818 - the end of a training, not an error
@@ -80,8 +89,8 @@ class Run:
         rule: Mapping[str, float] | None = None,
         select: Select = "last",
         resumes: bool = False,
-        weights_name: str = "weights",
-        checkpoint_name: str = "checkpoint",
+        weights_name: str = OWN_WEIGHTS,
+        checkpoint_name: str = OWN_CHECKPOINT,
     ) -> None:
         self.spec = spec
         self.folder = folder
@@ -265,7 +274,7 @@ class Run:
             self.finish()
         result = self.result
         if isinstance(result, Stopped):
-            write(self.folder / result.file, to_json(result))
+            write(self.folder / stopped_file(result.rule), to_json(result))
         elif result is not None:
             if result.status == "finished" and self.test_metrics is not None:
                 self.write_test(self.test_metrics, self.seconds, seen_in_training=True)

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any, Protocol
 
 from study.errors import StudyError
+from study.ledger.layout import OWN_CHECKPOINT, OWN_WEIGHTS
 from study.metrics import Metric
 from study.records import DataInfo, Measurement, Profile, RunSpec
 from study.run import Run, Select
@@ -74,9 +75,9 @@ class Task(Protocol):
     """Whether a training that was killed resumes from `Run.checkpoint`."""
     epochs_key: str = ""
     """The dotted key of the configuration that holds the number of epochs; empty where none does."""
-    weights_name: str = "weights"
+    weights_name: str = OWN_WEIGHTS
     """The file or folder, in a run's folder, that holds the weights that are tested."""
-    checkpoint_name: str = "checkpoint"
+    checkpoint_name: str = OWN_CHECKPOINT
     """The file or folder, in a run's folder, that an unfinished training resumes from."""
     has_profile: bool = False
     """Whether `profile` counts networks in separate jobs."""

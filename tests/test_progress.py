@@ -12,7 +12,15 @@ from study.cli.display import Display, duration
 from study.config.compile import compile_study
 from study.config.settings import settings
 from study.config.study import load
-from study.engine.events import Began, EpochEnded, Found, JobEnded, Retried, Started, Waiting
+from study.engine.events import (
+    EpochEnded,
+    JobEnded,
+    JobRetried,
+    JobStarted,
+    StudyStarted,
+    TrainingFound,
+    Waiting,
+)
 from study.engine.plan import Job
 from study.ledger.locks import Holder
 from study.ledger.record import RunState, StudyRecord
@@ -79,10 +87,10 @@ def test_time_left_is_honest_where_trials_are_pruned(
     """Two trials that were stopped after 10 s say nothing of a seed; two that ended after 100 s say 100 s, not 55."""
     one = replace(study, variants=study.variants[:1])
     with display:
-        display(Began(one, 6, 0))
+        display(StudyStarted(one, 6, 0))
         for number, state in enumerate((pruned, pruned, result, result)):
             trial = job(one, number=number)
-            display(Started(trial))
+            display(JobStarted(trial))
             display(JobEnded(trial, state(trial, 10.0 if state is pruned else 100.0)))
     told = [line.split("about ")[1] for line in screen.getvalue().splitlines() if "left" in line]
     assert told == ["4 min left", "3 min left"], "40 s + 2 x 100 s, then 2 x 100 s; before, nobody knows"
@@ -92,11 +100,11 @@ def test_what_was_found_cached_tells_how_long_the_rest_takes(
     study: StudyRecord, display: Display, screen: io.StringIO
 ) -> None:
     with display:
-        display(Began(study, 12, 0))
+        display(StudyStarted(study, 12, 0))
         for number in range(4):
-            display(Found(job(study, number=number), result(job(study, number=number), 20.0)))
+            display(TrainingFound(job(study, number=number), result(job(study, number=number), 20.0)))
         seed = job(study, "confirm", 0)
-        display(Started(seed))
+        display(JobStarted(seed))
         display(EpochEnded(seed, epoch(2)))
         display(JobEnded(seed, result(seed, 20.0)))
     assert screen.getvalue().splitlines()[-1].strip() == "5 of 12 trainings, about 2 min left"  # 7 x 20 s
@@ -107,8 +115,8 @@ def test_a_training_without_a_selection_split_has_no_score_to_show(
 ) -> None:
     seed = job(study, "confirm")
     with display:
-        display(Began(study, 12, 0))
-        display(Started(seed))
+        display(StudyStarted(study, 12, 0))
+        display(JobStarted(seed))
         display(EpochEnded(seed, epoch(3, validation={})))
         display(JobEnded(seed, result(seed, 20.0, {})))
     said = screen.getvalue()
@@ -124,8 +132,8 @@ def test_a_training_that_tells_no_number_of_epochs_and_no_loss_is_shown_by_its_m
     seed = job(own, "confirm")
     seed = replace(seed, run=replace(seed.run, epochs_key=""))
     with display:
-        display(Began(own, 12, 0))
-        display(Started(seed))
+        display(StudyStarted(own, 12, 0))
+        display(JobStarted(seed))
         display(EpochEnded(seed, Epoch(3, None, None, {"rmse": 2.34567}, 5.0)))
         display(JobEnded(seed, result(seed, 20.0, {"rmse": 2.25})))
     said = screen.getvalue()
@@ -138,8 +146,8 @@ def test_a_run_that_is_trained_again_is_counted_once(
 ) -> None:
     seed = job(study, "confirm")
     with display:
-        display(Began(study, 12, 1))
-        display(Found(seed, result(seed, 20.0)))
+        display(StudyStarted(study, 12, 1))
+        display(TrainingFound(seed, result(seed, 20.0)))
         display(JobEnded(seed, result(seed, 20.0)))
     assert "1 of 12 trainings" in screen.getvalue()
 
@@ -149,9 +157,9 @@ def test_deaths_and_waiting_are_told_where_they_happen(
 ) -> None:
     seed = job(study, "confirm", 1)
     with display:
-        display(Began(study, 12, 0))
-        display(Started(seed))
-        display(Retried(seed, "the worker process was killed by SIGKILL"))
+        display(StudyStarted(study, 12, 0))
+        display(JobStarted(seed))
+        display(JobRetried(seed, "the worker process was killed by SIGKILL"))
         display(Waiting(seed, Holder("lab2", 17, "")))
     said = screen.getvalue()
     assert "DIED    even-odd, seed 2: the worker process was killed by SIGKILL; it is tried once more" in said

@@ -30,7 +30,6 @@ from study.config.settings import settings
 from study.config.study import load
 from study.engine import conductor, jobs
 from study.engine.events import Event, JobEnded
-from study.engine.status import studies
 from study.executors.base import Call
 from study.executors.inprocess import InProcess
 from study.ledger.store import Ledger
@@ -144,7 +143,7 @@ def cost_of(command: tuple[str, ...], folder: Path) -> Cost:
 
 def shares(ledger: Ledger) -> Iterator[str]:
     """Yield, for each session of each study, which share of its wall time was the conductor's own."""
-    for name in studies(ledger):
+    for name in ledger.studies():
         for session in ledger.sessions(name):
             if own := session.get("conductor_seconds"):
                 share = 100 * own / max(session["seconds"], 0.1)

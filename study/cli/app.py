@@ -103,7 +103,7 @@ def _run(
 
 def _accepting(study: Study) -> Study:
     """Return the study with the runs of earlier code that it could keep, and print which."""
-    from study.engine.accept import described
+    from study.engine.accept import describe_accepted
 
     accepting = study.accept_code()
     new = {
@@ -111,7 +111,8 @@ def _accepting(study: Study) -> Study:
         for code, old in accepting.record.accepted_code.items()
         if code not in study.record.accepted_code
     }
-    print("\n".join(described(study.record, study.ledger, new)) or "There are no runs of other code to keep.")
+    sentences = describe_accepted(study.record, study.ledger, new)
+    print("\n".join(sentences) or "There are no runs of other code to keep.")
     return accepting
 
 
@@ -212,10 +213,10 @@ def ui(
     ] = "127.0.0.1",
 ) -> None:
     """Start the MLflow UI on this machine's studies."""
-    from study.tracking import mlflow as tracking
+    from study.tracking.mlflow_ui import serve
 
     settings = read_settings()
-    raise typer.Exit(tracking.ui(settings.mlflow, settings.artifacts, host, port))
+    raise typer.Exit(serve(settings.mlflow, settings.artifacts, host, port))
 
 
 def _conclude(found: Findings, folder: Path) -> None:

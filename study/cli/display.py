@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,15 +15,27 @@ from rich.table import Table
 
 from study.analysis.units import number, unit_of
 from study.config.study import StudySpec
-from study.engine.cache import TrainingList
-from study.engine.estimate import TimeEstimate, Training
-from study.engine.events import Began, EpochEnded, Event, Found, JobEnded, Retried, Started, Waiting
-from study.engine.plan import Job, rungs, size
+from study.engine.accept import file_names
+from study.engine.cache import ABSENT, Difference, DifferenceKind, Status, TrainingList, TrainingStatus
+from study.engine.estimate import RunningTraining, TimeEstimate
+from study.engine.events import (
+    EpochEnded,
+    Event,
+    JobEnded,
+    JobRetried,
+    JobStarted,
+    StudyStarted,
+    TrainingFound,
+    Waiting,
+)
+from study.engine.plan import Job, rungs, training_count
 from study.ledger.record import StudyRecord, VariantRecord
 from study.nested import flatten
 from study.records import Epoch
 
 REFRESHES_A_SECOND = 4
+MOST_DIFFERENCES = 3
+"""The most differences between runs that a plan names."""
 NOUNS = {"search": "trial", "confirm": "seed", "profile": "profile"}
 
 
@@ -65,9 +76,9 @@ class Display:
 
     def __call__(self, event: Event) -> None:
         """Take one event."""
-        if isinstance(event, Began):
+        if isinstance(event, StudyStarted):
             self._begin(event)
-        elif isinstance(event, Started):
+        elif isinstance(event, JobStarted):
             self._running[event.job.key] = (event.job, None)
             self._workers = max(self._workers, len(self._running))
             if event.job.kind == "train":
@@ -78,14 +89,14 @@ class Display:
             self._advance()
         elif isinstance(event, JobEnded):
             self._end(event)
-        elif isinstance(event, Found):
+        elif isinstance(event, TrainingFound):
             self._count(event)
-        elif isinstance(event, Retried):
+        elif isinstance(event, JobRetried):
             self._print(f"DIED    {title(event.job)}: {event.reason}; it is tried once more")
         elif isinstance(event, Waiting):
             self._print(f"waiting for {title(event.job)}, which {event.holder} is doing for another study")
 
-    def _begin(self, event: Began) -> None:
+    def _begin(self, event: StudyStarted) -> None:
         self._study, self._total = event.study, event.total
         self._pace = TimeEstimate(event.study)
         names = ", ".join(variant.name for variant in event.study.variants)
@@ -111,12 +122,12 @@ class Display:
             left = self._time_left()
             self._line(f"        {self._done} of {self._total} trainings{', ' if left else ''}{left}")
 
-    def _count(self, event: Found | JobEnded) -> None:
+    def _count(self, event: TrainingFound | JobEnded) -> None:
         if event.job.key not in self._counted:  # one whose weights were lost is trained twice
             self._counted.add(event.job.key)
             self._done += 1
             if self._pace is not None:
-                self._pace.ended(event.job, event.state)
+                self._pace.training_ended(event.job, event.state)
         self._advance()
 
     def _advance(self) -> None:
@@ -128,12 +139,12 @@ class Display:
             return ""
         trainings = [(job, epoch) for job, epoch in self._running.values() if job.kind == "train"]
         running = [
-            Training(job, epoch.epoch, job.run.epochs, epoch.epoch * epoch.seconds)
+            RunningTraining(job, epoch.epoch, job.run.epochs, epoch.epoch * epoch.seconds)
             if epoch
-            else Training(job, 0, job.run.epochs, 0.0)
+            else RunningTraining(job, 0, job.run.epochs, 0.0)
             for job, epoch in trainings
         ]
-        left = self._pace.left(running, self._workers)
+        left = self._pace.seconds_left(running, self._workers)
         return "" if left is None else f"about {duration(left)} left"
 
     def _score(self, validation: Mapping[str, float]) -> str:
@@ -236,7 +247,7 @@ def describe_plan(study: StudyRecord, spec: StudySpec, listing: TrainingList) ->
     folds = f" x {len(study.folds)} fold(s)" if study.folds != (None,) else ""
     lines += [
         "",
-        f"Trainings: {size(study)} = {len(study.variants)} variants x ({study.trials} search trials + "
+        f"Trainings: {training_count(study)} = {len(study.variants)} variants x ({study.trials} search trials + "
         f"{study.repetitions} seeds){folds}",
         *_search(study),
         *(line for variant in study.variants for line in _trainings(variant, listing)),
@@ -274,22 +285,53 @@ def _trainings(variant: VariantRecord, listing: TrainingList) -> Iterator[str]:
     """Yield what is known of a variant's trainings, those alike in one line."""
     yield f"  {variant.name}"
     own = [listed for listed in listing.decided if listed.job.variant == variant.name]
-    for (fold, purpose, status, reason), alike in groupby(
-        own, lambda listed: (listed.job.run.fold, listed.job.purpose, listed.status, listed.reason)
+    for (fold, purpose, outcome), alike in groupby(
+        own, lambda listed: (listed.job.run.fold, listed.job.purpose, _status_text(listed))
     ):
         numbers = [listed.job.number + 1 for listed in alike]
         which = f"{numbers[0]} to {numbers[-1]}" if len(numbers) > 1 else str(numbers[0])
         where = f"fold {fold}, " if fold is not None else ""
-        outcome = f"{status}: {reason}" if reason else status
         yield f"    {f'{where}{NOUNS[purpose]} {which}':<20} {outcome}"
     for left in listing.undetermined:
         if left.variant == variant.name:
             yield f"    {left.trainings} not yet determined: they follow from the search"
 
 
+def _status_text(training: TrainingStatus) -> str:
+    """Return the status of a training as text, with its differences from the most similar finished run."""
+    differences = [_difference_text(difference) for difference in training.differences]
+    more = len(differences) - MOST_DIFFERENCES
+    reason = "; ".join(differences[:MOST_DIFFERENCES]) + (f", and {more} more" if more > 0 else "")
+    epochs = training.job.run.epochs
+    status = {
+        Status.CACHED: "cached",
+        Status.DIVERGED: "cached: it diverged",
+        Status.PRUNED: f"pruned after epoch {training.epoch}",
+        Status.FAILED: f"failed: {training.failure}",
+        Status.UNFINISHED: f"unfinished, {training.epoch}{f' of {epochs}' if epochs else ''} epochs done",
+        Status.NEW: "new",
+    }[training.status]
+    return f"{status}: {reason}" if reason else status
+
+
+def _difference_text(difference: Difference) -> str:
+    if difference.kind is DifferenceKind.DATA:
+        return "the data differ"
+    if difference.kind is DifferenceKind.CODE:
+        changed = difference.modules
+        return f"code of {file_names(changed)} changed" if changed else "code differs (of unknown files)"
+    value, earlier = (
+        "not there" if value is ABSENT else value for value in (difference.value, difference.earlier)
+    )
+    return f"{difference.key} differs: {value}, was {earlier}"
+
+
 def _totals(listing: TrainingList) -> str:
-    """Count trainings by the first word of their status."""
-    counts = Counter(re.split(r"\W", listed.status)[0] for listed in listing.decided)
+    """Count trainings by their status."""
+    counts = Counter(
+        (Status.CACHED if listed.status is Status.DIVERGED else listed.status).value
+        for listed in listing.decided
+    )
     counts["not yet determined"] = sum(left.trainings for left in listing.undetermined)
     return ", ".join(f"{count} {word}" for word, count in counts.items() if count)
 

@@ -71,7 +71,7 @@ def stop(
     """Have a running study end as Ctrl-C does, on whichever machine it runs; what is finished is kept."""
     ledger = open_ledger(read_settings())
     name = study_name(study, preset, set_ or [], ledger)
-    holder = ledger.ask_to_stop(name)
+    holder = ledger.request_stop(name)
     if holder is None:
         print(f"{name}: nobody runs it.")
         return
@@ -119,9 +119,19 @@ def gc(
 
 
 def _by_reason(found: list[Reclaimable]) -> Iterator[str]:
+    from study.engine.gc import Reason
+
+    names = {
+        Reason.FINISHED_CHECKPOINT: "checkpoints of runs that are finished",
+        Reason.PRUNED_CHECKPOINT: "checkpoints of trials that were pruned",
+        Reason.TRIAL_WEIGHTS: "weights and predictions of search trials",
+        Reason.PARTIAL_FILE: "files that a crash left half-written",
+        Reason.STALE_LOCK: "locks of processes that have ended",
+        Reason.UNREFERENCED_RUN: "runs that no study refers to",
+    }
     reasons = dict.fromkeys(each.reason for each in found)
-    rows = [(reason, [each for each in found if each.reason == reason]) for reason in reasons]
-    width = max(len(reason) for reason in reasons)
+    rows = [(names[reason], [each for each in found if each.reason is reason]) for reason in reasons]
+    width = max(len(name) for name, _ in rows)
     for reason, spares in [*rows, ("together", found)]:
         yield f"{reason:<{width}} {len(spares):7} {_bytes(sum(each.bytes for each in spares)):>10}"
 
@@ -136,14 +146,12 @@ def _bytes(number: float) -> str:
 
 def sync(study: AnyStudy = None, preset: Preset = None, set_: Changes = None) -> None:
     """Rebuild the pages of studies in MLflow from the ledger: what is missing is added, nothing twice."""
-    from study.engine.status import studies
-
     settings = read_settings()
     ledger = open_ledger(settings)
     if study is not None:
         _sync(study_name(study, preset, set_ or [], ledger), ledger, settings)
         return
-    for name in studies(ledger):
+    for name in ledger.studies():
         if holder := ledger.holder(name):
             print(f"{name}: left to {holder}, which runs it and mirrors it meanwhile.")
         else:
@@ -163,7 +171,7 @@ def _sync(name: str, ledger: Ledger, settings: Settings) -> None:
     ):
         study = ledger.study(name)
         events = replay(study, ledger, Path(report))
-        write(settings.mlflow, settings.artifacts, name, _counted(events, plan.size(study), told))
+        write(settings.mlflow, settings.artifacts, name, _counted(events, plan.training_count(study), told))
     print(f"{name}: its pages in MLflow tell what the ledger holds.")
 
 
@@ -185,9 +193,9 @@ def _watch(ledger: Ledger, name: str | None, console: Console) -> None:
 
 
 def _look(ledger: Ledger, name: str | None) -> list[StudyStatus]:
-    from study.engine.status import status, studies
+    from study.engine.status import status
 
-    names = studies(ledger) if name is None else [name]
+    names = ledger.studies() if name is None else [name]
     return [status(ledger.study(name), ledger) for name in names]
 
 

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from study.hashing import digest
 from study.records.run import RunSpec
 from study.records.serialization import SCHEMA
 
@@ -81,11 +80,6 @@ class Stopped:
     """The best primary metric up to that epoch, in its own unit."""
     history: tuple[Epoch, ...]
     schema: int = SCHEMA
-
-    @property
-    def file(self) -> str:
-        """The name of its file in the run's folder, which depends on the rule."""
-        return f"stopped-{digest(self.rule)}.json"
 
 
 def stopped(spec: RunSpec, rule: Mapping[str, float], history: Sequence[Epoch]) -> Stopped | None:

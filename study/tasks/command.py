@@ -17,10 +17,11 @@ from study.config.registry import component
 from study.config.revisions import CODE, is_junk
 from study.errors import InputError
 from study.files import remove, write
+from study.ledger.layout import EXAMPLES, LOG, OWN_CONFIG, OWN_METRICS, OWN_OUTPUT, TEST_PREDICTIONS
 from study.nested import walk
 from study.records import RunSpec
 from study.reported import ReportError
-from study.run import EXAMPLES, TEST_PREDICTIONS, Run
+from study.run import Run
 from study.task import Config, Sources
 from study.tasks.options import Options
 from study.tasks.own.outside import watched
@@ -40,7 +41,6 @@ from study.tasks.own.training import (
 if TYPE_CHECKING:
     from study.config.registry import Registry
 
-METRICS, CONFIG, OUTPUT = "metrics.jsonl", "config.json", "output.txt"
 LARGEST_SOURCE_BYTES = 1_000_000
 QUOTED_CHARACTERS = 120
 """The most characters of a line that a message repeats."""
@@ -173,7 +173,7 @@ class CommandTask(OwnTask):
             ReportError: The command wrote malformed lines or impossible figures.
         """
         begin_attempt(run)
-        remove(run.folder / METRICS)
+        remove(run.folder / OWN_METRICS)
         self._run_command("task.command", run)
         key = "task.evaluate_command"
         end_training(run, key, has_evaluation=key in self._commands)
@@ -202,18 +202,18 @@ class CommandTask(OwnTask):
     def _run_command(self, key: str, run: Run) -> None:
         """Run a command to its end, and report the lines that it writes."""
         config = deep_copy(run.config)
-        write(run.folder / CONFIG, json.dumps(config, indent=1))
+        write(run.folder / OWN_CONFIG, json.dumps(config, indent=1))
         run_values = {
             "seed": run.seed,
             "fold": run.fold,
             "folder": str(run.folder.absolute()),
             "checkpoint": str(run.checkpoint.absolute()),
             "weights": str(run.weights.absolute()),
-            "config": str((run.folder / CONFIG).absolute()),
+            "config": str((run.folder / OWN_CONFIG).absolute()),
         }
         arguments = self._expand(key, config, run_values)
         variables = self._variables(run, run_values)
-        reader = _NewLines(run.folder / METRICS)
+        reader = _NewLines(run.folder / OWN_METRICS)
         with (
             _output(run.folder) as (output, log),
             watched(run, self.options),
@@ -239,7 +239,7 @@ class CommandTask(OwnTask):
             "PYTHONHASHSEED": str(run.seed % 2**32),
             "PYTHONUNBUFFERED": "1",
             **own,
-            "STUDY_METRICS": str((run.folder / METRICS).absolute()),
+            "STUDY_METRICS": str((run.folder / OWN_METRICS).absolute()),
             "STUDY_HOME": str(self.options.root_folder),
             **self.environment,
         }
@@ -287,32 +287,34 @@ def _report_lines(lines: _NewLines, run: Run, has_ended: bool = False) -> None:
         except ValueError:
             line = None
         if not isinstance(line, dict):
-            raise ReportError(f"line {number} of {METRICS} is no JSON object: {excerpt}")
+            raise ReportError(f"line {number} of {OWN_METRICS} is no JSON object: {excerpt}")
         test = line.pop("test", None)
         if "epoch" not in line and test is None:
-            raise ReportError(f"line {number} of {METRICS} has neither 'epoch' nor 'test': {excerpt}")
+            raise ReportError(f"line {number} of {OWN_METRICS} has neither 'epoch' nor 'test': {excerpt}")
         if test is not None and not isinstance(test, dict):
-            raise ReportError(f"line {number} of {METRICS}: 'test' must hold an object of figures: {excerpt}")
+            raise ReportError(
+                f"line {number} of {OWN_METRICS}: 'test' must hold an object of figures: {excerpt}"
+            )
         try:
             if "epoch" in line:
                 run.report(**line)
             if test is not None:
                 run.test(**test)
         except (ReportError, TypeError) as error:
-            raise ReportError(f"line {number} of {METRICS}: {error}") from None
+            raise ReportError(f"line {number} of {OWN_METRICS}: {error}") from None
 
 
 @contextlib.contextmanager
 def _output(folder: Path) -> Iterator[tuple[int, Path]]:
     """Yield the descriptor and the file of a command's output: the run's log, or else a file in the run's folder."""
     own = os.fstat(1)
-    for log in folder.glob("log-*.txt"):
+    for log in folder.glob(LOG.format("*")):
         if os.path.samestat(own, log.stat()):
             sys.stdout.flush()
             yield 1, log
             return
-    with (folder / OUTPUT).open("ab") as file:
-        yield file.fileno(), folder / OUTPUT
+    with (folder / OWN_OUTPUT).open("ab") as file:
+        yield file.fileno(), folder / OWN_OUTPUT
 
 
 def _last_lines(log: Path, began: int) -> str:

@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 from study.config.registry import component
 from study.errors import InputError
 from study.files import remove
+from study.ledger.layout import EXAMPLES, TEST_PREDICTIONS
 from study.nested import flatten
 from study.records import Profile, RunSpec
 from study.reported import ReportError, is_number
-from study.run import EXAMPLES, TEST_PREDICTIONS, Run, RunStopped
+from study.run import Run, RunStopped
 from study.task import Config, Sources
 from study.tasks.options import Options
 from study.tasks.own.outside import watched

@@ -37,4 +37,4 @@ def test_a_run_that_ends_has_its_own_state_read_again_and_no_other(
     record = lab.record(f"repetitions={seeds}")
     with lab.ledger.hold(record.name):
         conductor.carry_out(lab.ledger.save(record), lab.ledger, InProcess(), lab.events.append, FAKE)
-    assert len(reads) <= 12 * plan.size(record)
+    assert len(reads) <= 12 * plan.training_count(record)

@@ -24,7 +24,7 @@ from study.config.compile import compile_study
 from study.config.settings import settings
 from study.config.study import load
 from study.engine import conductor, gc, plan
-from study.engine.events import Event, Started
+from study.engine.events import Event, JobStarted
 from study.engine.jobs import TARGETS
 from study.engine.status import status
 from study.errors import InputError
@@ -144,7 +144,9 @@ def timed(lab: Lab, job: plan.Job, seconds: float) -> None:
 
 @pytest.mark.parametrize("tasks", [0, 1, 3, 8, 100])
 def test_every_training_is_counted_once_wherever_a_study_was_cut(lab: Lab, tasks: int) -> None:
-    trained = sum(isinstance(event, Started) and event.job.kind == "train" for event in lab.run(tasks=tasks))
+    trained = sum(
+        isinstance(event, JobStarted) and event.job.kind == "train" for event in lab.run(tasks=tasks)
+    )
     cut = tasks < 100
     counts = lab.status().counts
     assert counts.total == 2 * (3 + 2)
@@ -160,7 +162,7 @@ def test_status_says_who_runs_a_study_and_in_which_epoch_its_trainings_are(lab: 
     history = [fake.Epoch(number, 1.0, 1e-3, {}, 2.0) for number in (1, 2, 3)]
     write(lab.folder_of(waiting) / "history.json", json.dumps([vars(epoch) for epoch in history]))
     with lab.ledger.hold("s"):
-        assert lab.ledger.claim(lab.folder_of(waiting)) is None
+        assert lab.ledger.acquire(lab.folder_of(waiting)) is None
         said = lab.say("status", "s.toml", "--once")
         whole = lab.say("status")
         lab.ledger.release(lab.folder_of(waiting))
@@ -248,9 +250,9 @@ def test_time_left_is_that_of_the_variants_own_trainings_shared_among_the_worker
         if finished.ledger.state(job.run.id).final:
             own = 100.0 if job.variant == "issm" else 10.0
             timed(finished, job, own if job.purpose == "confirm" else 7.0)
-    finished.ledger.log_session("s", 0, {"workers": 2})
+    finished.ledger.save_session("s", 0, {"workers": 2})
     assert finished.status().seconds_left == (2 * 100 + 2 * 10) / 2
-    finished.ledger.log_session("s", 1, {"workers": 11})
+    finished.ledger.save_session("s", 1, {"workers": 11})
     assert finished.status().seconds_left == pytest.approx(220 / 11)
 
 
@@ -263,8 +265,8 @@ def test_time_left_of_what_runs_counts_the_epochs_that_are_done(finished: Lab) -
         else:
             epochs = [vars(fake.Epoch(1, 1.0, 1e-3, {}, 9.0))]
             write(finished.folder_of(job) / "history.json", json.dumps(epochs))
-            assert finished.ledger.claim(finished.folder_of(job)) is None
-    finished.ledger.log_session("s", 0, {"workers": 8})
+            assert finished.ledger.acquire(finished.folder_of(job)) is None
+    finished.ledger.save_session("s", 0, {"workers": 8})
     assert finished.status().counts.running == 2
     assert finished.status().seconds_left == 30, "no less than the longest of them, however many workers"
     finished.ledger.release_all()
@@ -308,7 +310,7 @@ def test_status_watches_for_as_long_as_somebody_runs_the_study(
 def test_stopping_what_nobody_runs_leaves_nothing_that_stops_the_next_run(finished: Lab) -> None:
     assert finished.say("stop", "s") == "s: nobody runs it.\n"
     finished.file.write_text(STUDY.replace("repetitions = 2", "repetitions = 3"))
-    assert sum(isinstance(event, Started) and event.job.kind == "train" for event in finished.run()) == 2
+    assert sum(isinstance(event, JobStarted) and event.job.kind == "train" for event in finished.run()) == 2
 
 
 def test_a_study_that_is_asked_to_stop_ends_and_stop_waits_for_it(lab: Lab) -> None:
@@ -318,7 +320,7 @@ def test_a_study_that_is_asked_to_stop_ends_and_stop_waits_for_it(lab: Lab) -> N
     def hold() -> None:
         with lab.ledger.hold("s"):
             begun.set()
-            while not lab.ledger.is_asked_to_stop("s"):
+            while not lab.ledger.stop_requested("s"):
                 time.sleep(0.01)
 
     running = threading.Thread(target=hold)
@@ -350,7 +352,7 @@ def old(path: Path) -> Path:
 
 def test_nothing_is_freed_that_a_report_or_a_resumed_study_reads(finished: Lab) -> None:
     before = files(finished.folder / "reports")
-    assert not [event for event in finished.run(write=None) if isinstance(event, Started)]
+    assert not [event for event in finished.run(write=None) if isinstance(event, JobStarted)]
     assert files(finished.folder / "reports") == before, "a project that is copied is the same one"
     for job in finished.trainings():
         write(finished.folder_of(job) / "checkpoint.pt", b"as a crash between result and removal leaves it")
@@ -363,7 +365,7 @@ def test_nothing_is_freed_that_a_report_or_a_resumed_study_reads(finished: Lab) 
     finished.say("report", "s.toml")
     assert files(finished.folder / "reports") == before
     finished.ledger = Ledger(finished.ledger.root)
-    assert not [event for event in finished.run(write=None) if isinstance(event, Started)]
+    assert not [event for event in finished.run(write=None) if isinstance(event, JobStarted)]
     assert files(finished.folder / "reports") == before
     assert finished.say("gc").endswith("nothing to free.\n")
 
@@ -416,7 +418,7 @@ def test_nothing_of_a_held_study_or_a_claimed_run_is_touched(finished: Lab) -> N
         assert finished.say("gc", "--unreferenced", "--yes").endswith("nothing to free.\n")
     assert files(finished.ledger.root) == before
     trial = next(job for job in finished.trainings() if job.purpose == "search")
-    assert finished.ledger.claim(finished.folder_of(trial)) is None
+    assert finished.ledger.acquire(finished.folder_of(trial)) is None
     finished.say("gc", "--yes")
     assert (finished.folder_of(trial) / "weights.safetensors").is_file()
     finished.ledger.release(finished.folder_of(trial))
@@ -447,7 +449,7 @@ def test_checkpoints_of_pruned_trials_go_and_their_study_resumes_without_them(la
     assert list(lab.ledger.root.rglob("checkpoint.pt"))
     assert "checkpoints of trials that were pruned" in lab.say("gc", "--yes")
     assert not list(lab.ledger.root.rglob("checkpoint.pt"))
-    assert not [event for event in lab.run() if isinstance(event, Started)]
+    assert not [event for event in lab.run() if isinstance(event, JobStarted)]
 
 
 def test_locks_and_claims_of_the_dead_go_and_those_of_the_living_stay(finished: Lab) -> None:
@@ -457,7 +459,7 @@ def test_locks_and_claims_of_the_dead_go_and_those_of_the_living_stay(finished: 
     write(living, f"another-host {GONE} x")
     assert reasons(gc.reclaimable(finished.ledger)) == {}, "the study is held, so nothing of it is listed"
     write(living, f"{os.uname().nodename} {GONE} x")
-    assert reasons(gc.reclaimable(finished.ledger))["locks and claims of processes that are gone"] == 2
+    assert reasons(gc.reclaimable(finished.ledger))[gc.Reason.STALE_LOCK] == 2
     finished.say("gc", "--yes")
     assert not dead.exists()
     assert not living.exists()
@@ -470,14 +472,13 @@ def test_a_file_that_may_be_being_written_is_left(finished: Lab) -> None:
 
 
 def test_the_files_that_are_freed_are_those_that_trainings_write() -> None:
-    from study.ledger.store import CHECKPOINTS, OF_TRIALS
-    from study.run import VALIDATION_PREDICTIONS
+    from study.ledger.layout import CHECKPOINTS, TEST_INPUTS, VALIDATION_PREDICTIONS
     from study.tasks.clips.task import ClipsTask
     from study.tasks.function import FunctionTask
 
     for task in (ClipsTask, FunctionTask):
         assert task.checkpoint_name in CHECKPOINTS
-        assert {task.weights_name, VALIDATION_PREDICTIONS} <= set(OF_TRIALS)
+        assert {task.weights_name, VALIDATION_PREDICTIONS} <= set(TEST_INPUTS)
 
 
 # --skip-bad

@@ -12,7 +12,7 @@ from study.records import SCHEMA, Failure, from_json, to_json
 
 @pytest.mark.parametrize("call", ["fsync", "replace"])
 def test_a_write_that_fails_leaves_the_old_file_and_nothing_beside_it(
-    tmp_path: Path, monkeypatch, call
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:
     path = tmp_path / "folder" / "result.json"
     write(path, "old")

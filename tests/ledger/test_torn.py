@@ -25,7 +25,9 @@ def lab(tmp_path: Path) -> Lab:
 
 
 @pytest.mark.parametrize("left", [0.0, 0.5], ids=["empty", "half"])
-def test_torn_files_are_named_and_made_again(lab: Lab, caplog, monkeypatch, left: float) -> None:
+def test_torn_files_are_named_and_made_again(
+    lab: Lab, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, left: float
+) -> None:
     monkeypatch.setattr("study.reporting.write.write", lambda *_: None)
     first = lab.run()
     whole: dict[Path, bytes] = {}
@@ -55,7 +57,7 @@ def test_a_torn_request_is_written_again_before_its_run_is_trained(lab: Lab) -> 
     assert request.read_text() == whole
 
 
-def test_a_torn_history_shows_no_epochs(lab: Lab, caplog) -> None:
+def test_a_torn_history_shows_no_epochs(lab: Lab, caplog: pytest.LogCaptureFixture) -> None:
     run = lab.record().variants[0].run({}, 0, None)
     folder = lab.ledger.run_folder(run)
     folder.mkdir(parents=True)

@@ -20,9 +20,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import study
 from support.small_study import small_study
 
 HERE = Path(__file__).parent
+PACKAGE_ROOT = Path(study.__file__).parents[1]
 NEEDED_TORCH = 77
 FAKE, REAL = "study.testing.fake", "study.tasks.work"
 PATIENCE_S = 60.0
@@ -41,18 +43,18 @@ def folder_in_memory() -> Iterator[Path]:
 class Conductors:
     """Starts, kills and awaits conductors of one study file in one folder."""
 
-    def __init__(self, folder: Path, study: str = STUDY) -> None:
+    def __init__(self, folder: Path, text: str = STUDY) -> None:
         self.folder = folder
         self.ledger = folder / "ledger"
         self.log = folder / "ledger-epochs.txt"
-        (folder / "s.toml").write_text(study)
+        (folder / "s.toml").write_text(text)
         self._server = subprocess.Popen(
             [sys.executable, "-c", "import conductors; conductors.serve()"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
             cwd=folder,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE), str(HERE.parent)])},
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (HERE, HERE.parent, PACKAGE_ROOT)))},
         )
 
     def start(
@@ -80,15 +82,15 @@ class Conductors:
     def is_running(self, process: int) -> bool:
         return self._ask("poll", process=process) == "running"
 
-    def said(self, process: int) -> str:
-        """Return what a conductor has printed and told so far."""
-        file = self.folder / f"said-{process}.txt"
+    def output(self, process: int) -> str:
+        """Return what a conductor has printed so far, events included."""
+        file = self.folder / f"output-{process}.txt"
         return file.read_text() if file.is_file() else ""
 
-    def until_said(self, process: int, what: str, times: int = 1) -> None:
+    def wait_for_output(self, process: int, text: str, times: int = 1) -> None:
         deadline = time.monotonic() + PATIENCE_S
-        while self.said(process).count(what) < times:
-            assert time.monotonic() < deadline, f"never said {what!r}: {self.said(process)}"
+        while self.output(process).count(text) < times:
+            assert time.monotonic() < deadline, f"{text!r} is not in the output: {self.output(process)}"
             time.sleep(0.01)
 
     def workers_of(self, conductor: int) -> list[int]:
@@ -103,10 +105,13 @@ class Conductors:
         return [(line.split()[0], int(line.split()[1])) for line in lines]
 
     def close(self) -> None:
+        assert self._server.stdin is not None
         self._server.stdin.close()
         self._server.wait()
 
     def _ask(self, what: str, **request: Any) -> str:
+        assert self._server.stdin is not None
+        assert self._server.stdout is not None
         self._server.stdin.write(json.dumps({"what": what, **request}) + "\n")
         self._server.stdin.flush()
         return self._server.stdout.readline().strip()
@@ -130,18 +135,21 @@ def tables(ledger: Path) -> dict[str, Any]:
     for pattern in ("runs/*/*.safetensors", "runs/*/*.npz"):
         for file in sorted(ledger.glob(pattern)):
             found[str(file.relative_to(ledger))] = hashlib.sha256(file.read_bytes()).hexdigest()
-    for study in sorted((ledger / "studies").iterdir()):
-        kept = Ledger(ledger)
-        told = _timeless(dataclasses.asdict(findings(gather(kept, kept.study(study.name)))))
-        told["facts"] = {key: fact for key, fact in told["facts"].items() if key not in ("trained", "commit")}
-        found[study.name] = told
+    for name in Ledger(ledger).studies():
+        answer = findings(gather(Ledger(ledger), Ledger(ledger).study(name)))
+        table = _timeless(dataclasses.asdict(answer))
+        table["facts"] = {
+            key: fact for key, fact in table["facts"].items() if key not in ("trained", "commit")
+        }
+        found[name] = table
     return found
 
 
-def _timeless(told: Any) -> Any:
-    if isinstance(told, dict):
-        return {key: _timeless(value) for key, value in told.items() if "seconds" not in str(key)}
-    return [_timeless(value) for value in told] if isinstance(told, list | tuple) else told
+def _timeless(value: Any) -> Any:
+    """Return a nested value without the measured times."""
+    if isinstance(value, dict):
+        return {key: _timeless(below) for key, below in value.items() if "seconds" not in str(key)}
+    return [_timeless(below) for below in value] if isinstance(value, list | tuple) else value
 
 
 def serve() -> None:
@@ -184,10 +192,10 @@ def _carry_out(record: Any, request: dict[str, Any]) -> None:
         else {**TARGETS, "train": "support.paced_jobs:train"}
     )
     os.environ["PACE"] = json.dumps(request["pace"])
-    said = os.open(f"said-{os.getpid()}.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    output = os.open(f"output-{os.getpid()}.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    os.dup2(said, 1)
-    os.dup2(said, 2)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
     code = 1
     try:
         ledger = Ledger(Path(request["ledger"]))

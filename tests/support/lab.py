@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
+from study.analysis.findings import Findings
 from study.config.compile import compile_study
 from study.config.settings import settings
 from study.config.study import load
 from study.engine import conductor, plan
-from study.engine.events import Event, Started
+from study.engine.conductor import Writer
+from study.engine.events import Event, JobStarted
 from study.engine.jobs import TARGETS
+from study.executors.base import Executor
 from study.executors.inprocess import InProcess
+from study.ledger.record import StudyRecord
 from study.ledger.store import Ledger
 from support.small_study import small_study
 from support.text_report import write_text
@@ -30,11 +35,17 @@ class Lab:
         self.ledger = Ledger(folder / "ledger")
         self.events: list[Event] = []
 
-    def record(self, *changes: str):
+    def record(self, *changes: str) -> StudyRecord:
         lab = settings(self.folder)
         return compile_study(load(self.file, None, changes), lab, "cpu")
 
-    def run(self, *changes: str, targets=FAKE, executor=None, write=write_text):
+    def run(
+        self,
+        *changes: str,
+        targets: Mapping[plan.JobKind, str] = FAKE,
+        executor: Executor | None = None,
+        write: Writer | None = write_text,
+    ) -> Findings:
         self.events = []
         return conductor.run(
             self.record(*changes),
@@ -47,4 +58,6 @@ class Lab:
         )
 
     def started(self, kind: str = "train") -> list[plan.Job]:
-        return [event.job for event in self.events if isinstance(event, Started) and event.job.kind == kind]
+        return [
+            event.job for event in self.events if isinstance(event, JobStarted) and event.job.kind == kind
+        ]

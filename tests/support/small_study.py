@@ -1,4 +1,4 @@
-"""The study that most tests carry out: two variants on a few drawn faces."""
+"""The study that most tests carry out: two variants on a few synthetic faces."""
 
 from __future__ import annotations
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Literal, Self
 
 from study.engine import plan
 from study.ledger.record import RunState, StudyRecord, VariantRecord
@@ -11,6 +13,9 @@ from study.metrics import Metric
 from study.records import DataInfo, Failure, Machine, RunResult, RunSpec, SplitSizes
 
 NOTHING = RunState()
+
+Ending = Literal["finished", "diverged", "failed"]
+"""How the training of a run ends."""
 
 
 WAR = Metric("war", "WAR")
@@ -34,7 +39,7 @@ def study(
     seeds: int = 3,
     variants: int = 2,
     generation: int = 4,
-    folds=(None,),
+    folds: tuple[int | None, ...] = (None,),
     metric: Metric = WAR,
 ) -> StudyRecord:
     names = [f"v{number}" for number in range(variants)]
@@ -62,7 +67,7 @@ def study(
     )
 
 
-def result(run: RunSpec, score: float, status: str = "finished") -> RunResult:
+def result(run: RunSpec, score: float, status: Literal["finished", "diverged"] = "finished") -> RunResult:
     metrics = {"war": score, "uar": score}
     return RunResult(run.id, status, 1, metrics, (), 1, 0.0, Machine({}, "", ""))
 
@@ -71,13 +76,22 @@ def value_of(run: RunSpec) -> float:
     return random.Random(run.id).random()
 
 
-class World:
-    """Carries a study out in any order, remembering what was ever asked and started."""
+def always_finished(run: RunSpec) -> Ending:
+    return "finished"
 
-    def __init__(self, asked: StudyRecord, order: random.Random, outcome=lambda run: "finished") -> None:
+
+class World:
+    """Carries a study out in any order, recording every job that was started."""
+
+    def __init__(
+        self,
+        asked: StudyRecord,
+        order: random.Random,
+        ending: Callable[[RunSpec], Ending] = always_finished,
+    ) -> None:
         self.study = asked
         self.order = order
-        self.outcome = outcome
+        self.ending = ending
         self.states: dict[str, RunState] = {}
         self.started: list[str] = []
         self.profiled: set[str] = set()
@@ -88,10 +102,10 @@ class World:
     def step(self) -> plan.Step:
         return plan.ready(self.study, self.state, frozenset(self.profiled))
 
-    def decide(self, ask: plan.Ask) -> None:
-        lr = random.Random(f"{ask.seed} {ask.history}").uniform(1e-4, 1e-2)
+    def decide(self, decision: plan.Decision) -> None:
+        lr = random.Random(f"{decision.seed} {decision.history}").uniform(1e-4, 1e-2)
         self.study = replace(
-            self.study, suggestions={**self.study.suggestions, ask.decision: {"train.lr": lr}}
+            self.study, suggestions={**self.study.suggestions, decision.name: {"train.lr": lr}}
         )
 
     def do(self, job: plan.Job) -> None:
@@ -101,19 +115,19 @@ class World:
             self.profiled.add(job.variant)
         elif job.kind == "evaluate":
             self.states[job.run.id] = replace(state, tested=True)
-        elif (how := self.outcome(job.run)) == "failed":
+        elif (how := self.ending(job.run)) == "failed":
             self.states[job.run.id] = RunState(failure=Failure(job.run.id, "train", "why", ""))
         else:
             self.states[job.run.id] = RunState(result=result(job.run, value_of(job.run), how))
 
-    def finish(self) -> World:
+    def finish(self) -> Self:
         while True:
             step = self.step()
-            choices = [*step.asks, *step.jobs]
+            choices: list[plan.Decision | plan.Job] = [*step.decisions, *step.jobs]
             if not choices:
                 return self
             chosen = self.order.choice(choices)
-            if isinstance(chosen, plan.Ask):
+            if isinstance(chosen, plan.Decision):
                 self.decide(chosen)
             else:
                 self.do(chosen)

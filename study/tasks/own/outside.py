@@ -13,12 +13,12 @@ from typing import Any
 
 from study.config.revisions import is_junk
 from study.files import write
+from study.ledger.layout import OWN_OUTSIDE, RUNS
 from study.run import Run
 from study.tasks.options import Options
 
 _log = logging.getLogger(__name__)
 
-OUTSIDE = "outside.json"
 MOST_FILES, LONGEST_S = 10_000, 0.5
 """Limits of the scan for changed files; a scan that exceeds them finds nothing."""
 
@@ -30,7 +30,7 @@ def watched(run: Run, options: Options) -> Iterator[None]:
     A changed file cannot be attributed while several runs overlap. A warning therefore needs two runs that did not
     overlap, and no third run that overlapped both.
     """
-    path = run.folder / OUTSIDE
+    path = run.folder / OWN_OUTSIDE
     began = time.time()
     _write(path, began, None, [], [])
     try:
@@ -38,7 +38,7 @@ def watched(run: Run, options: Options) -> Iterator[None]:
     finally:
         roots = {options.root_folder.resolve(), options.code.resolve()}
         skipped = {(options.code / name).resolve() for name in (*options.outputs, "reports")}
-        skipped |= {run.folder.resolve().parent, *(p / "runs" for p in run.folder.resolve().parents)}
+        skipped |= {run.folder.resolve().parent, *(p / RUNS for p in run.folder.resolve().parents)}
         files = [str(file) for root in roots for file in _changed_files(root, skipped, began)]
         shared = list(_shared_files(path, began, files)) if files else []
         _write(path, began, time.time(), files, shared)
@@ -76,7 +76,7 @@ def _shared_files(own: Path, began: float, files: list[str]) -> Iterator[tuple[s
     """Yield a run that certainly wrote one of this run's files, and the first such file; at most one pair."""
     others: dict[str, dict[str, Any]] = {}
     end = time.monotonic() + LONGEST_S
-    for path in own.parent.parent.glob(f"*/{OUTSIDE}"):
+    for path in own.parent.parent.glob(f"*/{OWN_OUTSIDE}"):
         if time.monotonic() > end:
             return
         if path != own:

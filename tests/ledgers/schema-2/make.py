@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from study.config.compile import compile_study
@@ -17,6 +18,7 @@ from study.engine import conductor
 from study.engine.jobs import TARGETS
 from study.executors.inprocess import InProcess
 from study.ledger.store import Ledger
+from study.records import Epoch, RunSpec
 from study.testing import fake
 
 HERE = Path(__file__).parent
@@ -32,19 +34,20 @@ def main() -> None:
     trials = 0
     train, measure = fake.train, fake.measure
 
-    def failing_training(spec, folder, on_epoch):
+    def failing_training(spec: RunSpec, folder: Path, on_epoch: Callable[[Epoch], None]) -> None:
         nonlocal trials
         trials += 1
         if trials == FAILING_TRIAL:
             raise RuntimeError("the second trial fails")
         train(spec, folder, on_epoch)
 
-    def failing_measure(spec, folder, on_epoch, key):
+    def failing_measure(spec: RunSpec, folder: Path, on_epoch: Callable[[Epoch], None], key: str) -> None:
         if key.startswith("probes"):
             raise RuntimeError("this measure fails")
         measure(spec, folder, on_epoch, key)
 
-    fake.train, fake.measure = failing_training, failing_measure
+    setattr(fake, "train", failing_training)  # noqa: B010
+    setattr(fake, "measure", failing_measure)  # noqa: B010
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         shutil.copy(study, home)

@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.conductors import folder_in_memory, tables
@@ -19,6 +20,7 @@ from study.engine import conductor
 from study.engine.jobs import TARGETS
 from study.errors import StudyError
 from study.executors.inprocess import InProcess
+from study.ledger.record import StudyRecord
 from study.ledger.store import Ledger
 
 FAKE = {kind: f"study.testing.fake:{kind}" for kind in TARGETS}
@@ -32,7 +34,7 @@ pytestmark = pytest.mark.skipif(
 
 
 @pytest.fixture(scope="module")
-def study(tmp_path_factory: pytest.TempPathFactory):
+def study(tmp_path_factory: pytest.TempPathFactory) -> StudyRecord:
     folder = tmp_path_factory.mktemp("study")
     (folder / "s.toml").write_text(STUDY)
     return compile_study(load(folder / "s.toml"), settings(folder), "cpu")
@@ -45,13 +47,13 @@ def folder() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(study):
+def undisturbed(study: StudyRecord) -> dict[str, Any]:
     with folder_in_memory() as folder:
         carry_out(study, folder)
         return tables(folder)
 
 
-def carry_out(study, root: Path) -> None:
+def carry_out(study: StudyRecord, root: Path) -> None:
     ledger = Ledger(root)
     with ledger.hold(study.name):
         conductor.carry_out(ledger.save(study), ledger, InProcess(), lambda event: None, FAKE)
@@ -92,14 +94,14 @@ def _kind_of(file: object) -> str:
     return re.sub(r"[0-9a-f]{8,}|\d+", "#", kept)
 
 
-def steps_of(study, folder: Path) -> list[str]:
+def steps_of(study: StudyRecord, folder: Path) -> list[str]:
     with pytest.MonkeyPatch.context() as patch:
         steps = Steps(patch)
         carry_out(study, folder)
         return steps.taken
 
 
-def check_crash(study, folder: Path, moment: int, undisturbed) -> None:
+def check_crash(study: StudyRecord, folder: Path, moment: int, undisturbed: dict[str, Any]) -> None:
     """Let a process that carries the study out be gone, without a word, at this moment; then go on."""
     if not (process := os.fork()):
         Steps(pytest.MonkeyPatch(), moment, lambda: os._exit(CRASHED))
@@ -114,7 +116,7 @@ def check_crash(study, folder: Path, moment: int, undisturbed) -> None:
     assert tables(folder) == undisturbed, f"after moment {moment}"
 
 
-def check_full_disk(study, folder: Path, moment: int, undisturbed) -> None:
+def check_full_disk(study: StudyRecord, folder: Path, moment: int, undisturbed: dict[str, Any]) -> None:
     """Let the disk be full at this moment, then no more."""
     with pytest.MonkeyPatch.context() as patch:
         Steps(patch, moment, no_space)
@@ -134,6 +136,7 @@ def no_space() -> None:
     raise OSError(28, "No space left on device")
 
 
+Check = Callable[[StudyRecord, Path, int, dict[str, Any]], None]
 CHECKS = pytest.mark.parametrize(
     ("check", "applies"), [(check_crash, bool), (check_full_disk, can_be_full)], ids=["crash", "full disk"]
 )
@@ -141,7 +144,11 @@ CHECKS = pytest.mark.parametrize(
 
 @CHECKS
 def test_being_cut_off_at_each_kind_of_write_changes_no_table(
-    study, undisturbed, folder, check, applies
+    study: StudyRecord,
+    undisturbed: dict[str, Any],
+    folder: Path,
+    check: Check,
+    applies: Callable[[str], bool],
 ) -> None:
     steps = steps_of(study, folder / "counted")
     for step in dict.fromkeys(filter(applies, steps)):
@@ -152,7 +159,11 @@ def test_being_cut_off_at_each_kind_of_write_changes_no_table(
 @pytest.mark.slow
 @CHECKS
 def test_being_cut_off_at_any_step_of_any_write_changes_no_table(
-    study, undisturbed, folder, check, applies
+    study: StudyRecord,
+    undisturbed: dict[str, Any],
+    folder: Path,
+    check: Check,
+    applies: Callable[[str], bool],
 ) -> None:
     for moment, step in enumerate(steps_of(study, folder / "counted")):
         if applies(step):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
+from typing import Any, Literal
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.world import WAR, World, study, template
+from support.world import WAR, Ending, World, study, template
 
 from study.engine import plan
 from study.engine.search import Tried, suggest
@@ -26,7 +27,14 @@ from study.records import Machine, RunResult, RunSpec
     folds=st.sampled_from([(None,), (1,), (1, 2, 3)]),
     order=st.randoms(use_true_random=False),
 )
-def test_same_tables_whatever_the_order_of_finishing(trials, seeds, variants, generation, folds, order):
+def test_same_tables_whatever_the_order_of_finishing(
+    trials: int,
+    seeds: int,
+    variants: int,
+    generation: int,
+    folds: tuple[int | None, ...],
+    order: random.Random,
+) -> None:
     asked = study(trials, seeds, variants, generation, folds)
     if not trials:
         asked = replace(asked, space={})
@@ -43,27 +51,29 @@ def test_same_tables_whatever_the_order_of_finishing(trials, seeds, variants, ge
     variants=st.integers(2, 4),
     order=st.randoms(use_true_random=False),
 )
-def test_every_variant_gets_the_same_budget_and_nothing_runs_twice(trials, seeds, variants, order):
+def test_every_variant_gets_the_same_budget_and_nothing_runs_twice(
+    trials: int, seeds: int, variants: int, order: random.Random
+) -> None:
     asked = study(trials, seeds, variants)
     if not trials:
         asked = replace(asked, space={})
     world = World(asked, order).finish()
     assert len(world.started) == len(set(world.started))
     trained = [key for key in world.started if key.startswith("train ")]
-    assert len(trained) == variants * (trials + seeds) == plan.size(asked)
+    assert len(trained) == variants * (trials + seeds) == plan.training_count(asked)
     assert len([key for key in world.started if key.startswith("evaluate ")]) == variants * seeds
 
 
 @settings(max_examples=30, deadline=None)
 @given(stop=st.integers(0, 40), order=st.randoms(use_true_random=False))
-def test_resuming_from_any_point_goes_on_where_it_stopped(stop, order):
+def test_resuming_from_any_point_goes_on_where_it_stopped(stop: int, order: random.Random) -> None:
     whole = World(study(6, 3), order).finish()
     world = World(study(6, 3), order)
     for _ in range(stop):
         step = world.step()
-        if not (step.asks or step.jobs):
+        if not (step.decisions or step.jobs):
             break
-        world.decide(step.asks[0]) if step.asks else world.do(step.jobs[0])
+        world.decide(step.decisions[0]) if step.decisions else world.do(step.jobs[0])
     resumed = World(world.study, order)
     resumed.states, resumed.profiled = dict(world.states), set(world.profiled)
     resumed.finish()
@@ -71,21 +81,21 @@ def test_resuming_from_any_point_goes_on_where_it_stopped(stop, order):
     assert resumed.states == whole.states
 
 
-def test_a_trial_never_learns_from_its_own_generation():
+def test_a_trial_never_learns_from_its_own_generation() -> None:
     world = World(study(8, 1, generation=4), random.Random(1))
     seen = []
     while step := world.step():
-        if not (step.asks or step.jobs):
+        if not (step.decisions or step.jobs):
             break
-        for ask in step.asks:
+        for ask in step.decisions:
             seen.append(len(ask.history))
             world.decide(ask)
-        if not step.asks:
+        if not step.decisions:
             world.do(step.jobs[-1])
     assert sorted(seen) == [0] * 8 + [4] * 8
 
 
-def test_more_trials_extend_a_search_and_ask_nothing_again():
+def test_more_trials_extend_a_search_and_ask_nothing_again() -> None:
     short = World(study(3, 1), random.Random(2)).finish()
     longer = World(replace(short.study, trials=8), random.Random(3))
     longer.states, longer.profiled = dict(short.states), set(short.profiled)
@@ -96,62 +106,63 @@ def test_more_trials_extend_a_search_and_ask_nothing_again():
     assert at_once.study.suggestions == longer.study.suggestions
 
 
-def test_confirmation_uses_the_best_trial_and_the_earliest_on_ties(monkeypatch):
-    scores = {}
+def test_confirmation_uses_the_best_trial_and_the_earliest_on_ties(monkeypatch: pytest.MonkeyPatch) -> None:
+    scores: dict[float, float] = {}
 
     def tied(run: RunSpec) -> float:
         return scores.setdefault(run.config["train"]["lr"], 0.7 if len(scores) in (1, 2) else 0.1)
 
-    monkeypatch.setitem(globals(), "value_of", tied)
+    monkeypatch.setattr("support.world.value_of", tied)
     world = World(study(4, 2, variants=1), random.Random(0))
-    while world.step().asks:
-        world.decide(world.step().asks[0])
+    while world.step().decisions:
+        world.decide(world.step().decisions[0])
     variant = world.study.variants[0]
-    runs = list(plan.trials(world.study, variant, None))
+    runs = list(plan.suggested_runs(world.study, variant, None))
     for run in runs:
         world.do(plan.Job("train", run, "v0", "search", 0))
-    confirmed = plan.confirmations(world.study, variant, None, world.state)
+    confirmed = plan.repetition_runs(world.study, variant, None, world.state)
     assert {run.config["train"]["lr"] for run in confirmed} == {runs[1].config["train"]["lr"]}
 
 
-def test_confirmation_seeds_are_fresh_and_paired_across_variants():
+def test_confirmation_seeds_are_fresh_and_paired_across_variants() -> None:
     world = World(study(2, 3), random.Random(0)).finish()
-    arms = [plan.confirmations(world.study, v, None, world.state) for v in world.study.variants]
+    arms = [plan.repetition_runs(world.study, v, None, world.state) for v in world.study.variants]
     assert [run.seed for run in arms[0]] == [run.seed for run in arms[1]]
     assert len({run.seed for run in arms[0]}) == 3
-    searched = {run.seed for v in world.study.variants for run in plan.trials(world.study, v, None)}
+    searched = {run.seed for v in world.study.variants for run in plan.suggested_runs(world.study, v, None)}
     assert not searched & {run.seed for run in arms[0]}
 
 
-def test_test_is_read_for_confirmation_runs_only_and_once():
+def test_test_is_read_for_confirmation_runs_only_and_once() -> None:
     world = World(study(3, 2), random.Random(0)).finish()
-    searched = {run.id for v in world.study.variants for run in plan.trials(world.study, v, None)}
+    searched = {run.id for v in world.study.variants for run in plan.suggested_runs(world.study, v, None)}
     tested = [key.removeprefix("evaluate ") for key in world.started if key.startswith("evaluate ")]
     assert not searched & set(tested)
     assert len(tested) == len(set(tested)) == 4
 
 
-def test_a_diverged_trial_spends_its_budget_and_is_never_chosen():
-    bad = {}
+def test_a_diverged_trial_spends_its_budget_and_is_never_chosen() -> None:
+    outcomes: dict[float, Ending] = {}
 
-    def outcome(run: RunSpec) -> str:
-        return bad.setdefault(run.config["train"]["lr"], "diverged" if len(bad) < 2 else "finished")
+    def ending(run: RunSpec) -> Ending:
+        new: Ending = "diverged" if len(outcomes) < 2 else "finished"
+        return outcomes.setdefault(run.config["train"]["lr"], new)
 
-    world = World(study(4, 1, variants=1), random.Random(5), outcome).finish()
+    world = World(study(4, 1, variants=1), random.Random(5), ending).finish()
     assert len([k for k in world.started if k.startswith("train ")]) == 5
-    chosen = plan.choice(world.study, world.study.variants[0], None, world.state)
+    chosen = plan.chosen_parameters(world.study, world.study.variants[0], None, world.state)
     assert chosen is not None
-    assert bad[chosen["train.lr"]] == "finished"
+    assert outcomes[chosen["train.lr"]] == "finished"
 
 
-def test_one_variant_without_any_usable_trial_stops_nothing_else():
+def test_one_variant_without_any_usable_trial_stops_nothing_else() -> None:
     world = World(
         study(2, 2),
         random.Random(0),
         lambda run: "failed" if run.config["splitter"]["name"] == "v1" else "finished",
     )
     world.finish()
-    assert plan.choice(world.study, world.study.variants[1], None, world.state) is None
+    assert plan.chosen_parameters(world.study, world.study.variants[1], None, world.state) is None
     assert sum(state.tested for state in world.states.values()) == 2
 
 
@@ -167,13 +178,13 @@ def searching(metric: Metric, values: list[float | None]) -> World:
     world = World(
         study(len(values) + 1, 1, variants=1, generation=len(values), metric=metric), random.Random(0)
     )
-    while asks := world.step().asks:
+    while asks := world.step().decisions:
         world.decide(asks[0])
-    runs = list(plan.trials(world.study, world.study.variants[0], None))
+    runs = list(plan.suggested_runs(world.study, world.study.variants[0], None))
     assert len(runs) == len(values)
     for run, value in zip(runs, values, strict=True):
         scores = {} if value is None else {metric.name: value}
-        status = "diverged" if value is None else "finished"
+        status: Literal["finished", "diverged"] = "diverged" if value is None else "finished"
         ended = RunResult(run.id, status, 1, scores, (), 1, 0.0, Machine({}, "", ""))
         world.states[run.id] = RunState(result=ended)
     return world
@@ -190,9 +201,11 @@ def searching(metric: Metric, values: list[float | None]) -> World:
         (ERROR, [0.5, 0.5, 0.6], 0),
     ],
 )
-def test_the_best_trial_is_the_lowest_where_lower_is_better(metric, values, best):
+def test_the_best_trial_is_the_lowest_where_lower_is_better(
+    metric: Metric, values: list[float | None], best: int
+) -> None:
     world = searching(metric, values)
-    runs = list(plan.trials(world.study, world.study.variants[0], None))
+    runs = list(plan.suggested_runs(world.study, world.study.variants[0], None))
     shorter = replace(world.study, trials=len(values))
     world.study = replace(
         shorter,
@@ -201,7 +214,7 @@ def test_the_best_trial_is_the_lowest_where_lower_is_better(metric, values, best
             for n, run in enumerate(runs)
         },
     )
-    chosen = plan.choice(world.study, world.study.variants[0], None, world.state)
+    chosen = plan.chosen_parameters(world.study, world.study.variants[0], None, world.state)
     assert chosen == {"train.lr": runs[best].config["train"]["lr"]}
 
 
@@ -215,13 +228,13 @@ def test_the_best_trial_is_the_lowest_where_lower_is_better(metric, values, best
     ],
 )
 def test_a_sampler_is_given_gains_and_of_a_diverged_trial_the_worst_value_where_there_is_one(
-    metric, values, told
-):
-    (ask,) = searching(metric, values).step().asks
+    metric: Metric, values: list[float | None], told: list[float | None]
+) -> None:
+    (ask,) = searching(metric, values).step().decisions
     assert [tried.score for tried in ask.history] == told
 
 
-def test_a_diverged_trial_without_a_worst_value_counts_as_the_worst_seen():
+def test_a_diverged_trial_without_a_worst_value_counts_as_the_worst_seen() -> None:
     space = {"train.lr": {"low": 1e-4, "high": 1e-2, "log": True}}
     scores = [-7.5, None, 2.0, 1.0] * 3
     history = [Tried({"train.lr": 7e-4 * n}, score) for n, score in enumerate(scores, start=1)]
@@ -233,7 +246,7 @@ def test_a_diverged_trial_without_a_worst_value_counts_as_the_worst_seen():
     assert suggest(space, "random", only, 3) == suggest(space, "random", [replace(only[0], score=0.0)], 3)
 
 
-def test_a_task_that_counts_no_networks_has_no_profile_jobs_and_ends():
+def test_a_task_that_counts_no_networks_has_no_profile_jobs_and_ends() -> None:
     world = World(replace(study(2, 2), has_profile=False), random.Random(0)).finish()
     assert not [key for key in world.started if key.startswith("profile ")]
     assert sum(state.tested for state in world.states.values()) == 4
@@ -241,25 +254,25 @@ def test_a_task_that_counts_no_networks_has_no_profile_jobs_and_ends():
     assert len([key for key in counted.started if key.startswith("profile ")]) == 2
 
 
-def test_repetitions_have_the_values_of_confirm_in_place_of_those_of_trials():
+def test_repetitions_have_the_values_of_confirm_in_place_of_those_of_trials() -> None:
     asked = replace(study(2, 2), confirm={"train.epochs": 9})
     world = World(asked, random.Random(0)).finish()
     variant = world.study.variants[0]
-    trials = plan.trials(world.study, variant, None)
+    trials = plan.suggested_runs(world.study, variant, None)
     assert {run.config["train"]["epochs"] for run in trials} == {2}
-    confirmed = plan.confirmations(world.study, variant, None, world.state)
+    confirmed = plan.repetition_runs(world.study, variant, None, world.state)
     assert {run.config["train"]["epochs"] for run in confirmed} == {9}
 
 
-@pytest.mark.parametrize("what", ["data_digest", "code_digest", "threads"])
-def test_identity_changes_with_what_can_change_numbers(what):
+@pytest.mark.parametrize("change", [{"data_digest": "other"}, {"code_digest": "other"}, {"threads": 2}])
+def test_identity_changes_with_what_can_change_numbers(change: dict[str, Any]) -> None:
     run = template("issm")
-    other = replace(run, **{what: 2 if what == "threads" else "other"})
+    other = replace(run, **change)
     assert other.id != run.id
 
 
-def test_identity_ignores_places_and_the_order_of_keys():
+def test_identity_ignores_paths_and_the_order_of_keys() -> None:
     run = template("issm")
     moved = replace(run, local_paths={"dataset.root": "/elsewhere"}, modules=("mine",))
-    shuffled = replace(run, config=dict(reversed(run.config.items())))
+    shuffled = replace(run, config=dict(reversed(list(run.config.items()))))
     assert run.id == moved.id == shuffled.id

@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 from support.conductors import REAL, STUDY, Conductors, folder_in_memory, tables
 
+from study.engine.events import StudyStarted
+
 pytestmark = pytest.mark.skipif(
     not sys.platform.startswith("linux"), reason="the tests read /proc and fork conductors"
 )
@@ -44,7 +46,7 @@ def storm(lab: Conductors, kills: int, seed: int) -> int:
         conductor = lab.start(draw.choice((1, 2)), LONGEST_EPOCH_S, done, (f"repetitions={seeds}",))
         whom = draw.choice(("conductor", "worker, then conductor", "both"))
         if draw.random() < 0.8:
-            lab.until_said(conductor, "Began")
+            lab.wait_for_output(conductor, StudyStarted.__name__)
         time.sleep(draw.uniform(0.0, 0.4))
         workers = lab.workers_of(conductor)
         if whom != "conductor" and workers:
@@ -58,7 +60,7 @@ def storm(lab: Conductors, kills: int, seed: int) -> int:
             done += 1
         else:
             seeds += 1
-    assert lab.wait(last := lab.start(2, changes=(f"repetitions={seeds}",))) == 0, lab.said(last)
+    assert lab.wait(last := lab.start(2, changes=(f"repetitions={seeds}",))) == 0, lab.output(last)
     return seeds
 
 
@@ -109,12 +111,12 @@ def test_kills_during_real_training_change_no_table_and_repeat_one_epoch_each(fo
     draw = random.Random(3)
     for kill in range(4):
         conductor = lab.start(1 + kill % 2, trainer=REAL)
-        lab.until_said(conductor, "EpochEnded", times=draw.randint(1, 4))
+        lab.wait_for_output(conductor, "EpochEnded", times=draw.randint(1, 4))
         time.sleep(draw.uniform(0.0, 0.5))
         if kill % 2 and (workers := lab.workers_of(conductor)):
             os.kill(workers[0], signal.SIGKILL)
         lab.kill(conductor)
-    assert lab.wait(last := lab.start(2, trainer=REAL)) == 0, lab.said(last)
+    assert lab.wait(last := lab.start(2, trainer=REAL)) == 0, lab.output(last)
     begun = lab.begun()
     assert lab.wait(lab.start(1, trainer=REAL, ledger="calm")) == 0
     lab.close()

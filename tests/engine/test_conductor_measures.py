@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import statistics
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,8 +15,10 @@ from study.config.compile import compile_study
 from study.config.settings import settings
 from study.config.study import load
 from study.engine import jobs
-from study.engine.events import JobEnded, Started
+from study.engine.events import JobEnded, JobStarted
 from study.errors import InputError
+from study.ledger.record import StudyRecord
+from study.records import Epoch, RunSpec
 from study.testing import fake
 
 MEASURES = '[analysis]\nmeasures = ["frames", "probes"]\n[[claims]]'
@@ -31,7 +34,7 @@ def ask(lab: Lab, measures: str = MEASURES) -> None:
 
 
 def started(lab: Lab) -> list[str]:
-    return [event.job.kind for event in lab.events if isinstance(event, Started)]
+    return [event.job.kind for event in lab.events if isinstance(event, JobStarted)]
 
 
 def test_a_study_s_measures_are_in_its_report(lab: Lab) -> None:
@@ -44,6 +47,7 @@ def test_a_study_s_measures_are_in_its_report(lab: Lab) -> None:
         interval = variant.measures["frames/area"]
         half = stats.t.ppf(0.975, 2) * statistics.stdev(values) / 3**0.5
         assert interval.mean == pytest.approx(statistics.fmean(values))
+        assert interval.high is not None
         assert interval.high - interval.mean == pytest.approx(half)
         assert variant.chance == {"frames/area": 0.5, "probes/area": 0.5}
     report = (lab.folder / "reports" / "s" / "report.md").read_text()
@@ -65,10 +69,10 @@ def test_measures_asked_for_after_the_end_train_nothing(lab: Lab) -> None:
     assert not started(lab)
 
 
-def test_a_failed_measure_is_told_and_takes_no_result_away(lab: Lab, monkeypatch) -> None:
+def test_a_failed_measure_is_told_and_takes_no_result_away(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     real = fake.measure
 
-    def measure(spec, folder, on_epoch, key):
+    def measure(spec: RunSpec, folder: Path, on_epoch: Callable[[Epoch], None], key: str) -> None:
         if key.startswith("probes@"):
             raise RuntimeError("out of luck")
         real(spec, folder, on_epoch, key)
@@ -88,7 +92,7 @@ def test_a_failed_measure_is_told_and_takes_no_result_away(lab: Lab, monkeypatch
     lab.run()
     assert not started(lab), "a failed measure is not tried again by itself"
     monkeypatch.setattr(fake, "measure", real)
-    jobs.forget_failures(record, lab.ledger)
+    jobs.remove_failures(record, lab.ledger)
     lab.run()
     assert started(lab) == ["measure"] * 6
     assert not jobs.failures(record, lab.ledger)
@@ -118,7 +122,7 @@ def test_a_mistake_in_the_measures_is_said_before_anything_is_written(
         lab.record()
 
 
-def test_frames_need_a_data_set_that_knows_the_truth(tmp_path: Path, monkeypatch) -> None:
+def test_frames_need_a_data_set_that_knows_the_truth(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "blind_faces.py").write_text(
         "from dataclasses import replace\n"
         "from study.tasks.clips.data.faces.dataset import Faces, faces\n"
@@ -139,7 +143,7 @@ def test_frames_need_a_data_set_that_knows_the_truth(tmp_path: Path, monkeypatch
     )
     lab.file.write_text(blind.replace("[[claims]]", MEASURES))
 
-    def asked():
+    def asked() -> StudyRecord:
         home = settings(tmp_path)
         return compile_study(load(lab.file), home, "cpu")
 

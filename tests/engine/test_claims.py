@@ -1,4 +1,4 @@
-"""Several conductors on one ledger: each run is trained once, and nobody waits for the dead."""
+"""Several conductors on one ledger: each run is trained once, and none waits for a process that has ended."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ import signal
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from support.conductors import PATIENCE_S, STUDY, Conductors, tables
+
+from study.engine.events import JobRetried
 
 pytestmark = pytest.mark.skipif(
     not sys.platform.startswith("linux"), reason="the tests read /proc and fork conductors"
@@ -19,7 +22,7 @@ MORE_SEEDS = ("repetitions=3",)
 
 
 @pytest.fixture
-def lab(tmp_path: Path):
+def lab(tmp_path: Path) -> Iterator[Conductors]:
     conductors = Conductors(tmp_path, STUDY)
     yield conductors
     conductors.close()
@@ -27,7 +30,7 @@ def lab(tmp_path: Path):
 
 def test_two_studies_at_once_train_each_shared_run_once(lab: Conductors) -> None:
     both = [lab.start(workers=2, longest_s=0.05), lab.start(workers=1, longest_s=0.05, changes=MORE_SEEDS)]
-    assert [lab.wait(process) for process in both] == [0, 0], [lab.said(process) for process in both]
+    assert [lab.wait(process) for process in both] == [0, 0], [lab.output(process) for process in both]
     assert set(Counter(lab.begun()).values()) == {1}
     assert len({run for run, _ in lab.begun()}) == 2 * (3 + 3)
     found = tables(lab.ledger)
@@ -37,40 +40,42 @@ def test_two_studies_at_once_train_each_shared_run_once(lab: Conductors) -> None
 
 def test_a_study_that_waits_for_another_says_so_once_and_goes_on_when_that_is_killed(lab: Conductors) -> None:
     first = lab.start(workers=2, longest_s=10.0)
-    lab.until_said(first, "EpochEnded")
+    lab.wait_for_output(first, "EpochEnded")
     second = lab.start(workers=2, changes=MORE_SEEDS)
-    lab.until_said(second, f"Waiting process {first}")
+    lab.wait_for_output(second, f"Waiting process {first}")
     time.sleep(1.2)  # two more looks
-    assert lab.said(second).count("Waiting") == 1
+    assert lab.output(second).count("Waiting") == 1
     lab.kill(first)
     assert lab.wait(second) == 0
-    assert lab.said(second).count("Waiting") == 1
+    assert lab.output(second).count("Waiting") == 1
 
 
-def test_a_second_conductor_is_refused_and_told_who_is_at_work(lab: Conductors) -> None:
+def test_a_second_conductor_is_refused_with_the_holder(lab: Conductors) -> None:
     first = lab.start(longest_s=10.0)
-    lab.until_said(first, "EpochEnded")
+    lab.wait_for_output(first, "EpochEnded")
     second = lab.start()
     assert lab.wait(second) == 1
-    assert f"is being run by process {first} on " in lab.said(second)
+    assert f"is being run by process {first} on " in lab.output(second)
     lab.kill(first)
 
 
-def test_a_study_that_is_asked_to_stop_ends_as_for_ctrl_c_and_can_go_on(lab: Conductors) -> None:
+def test_a_study_that_is_requested_to_stop_ends_as_for_ctrl_c_and_can_go_on(lab: Conductors) -> None:
     from study.ledger.store import Ledger
 
     ledger = Ledger(lab.ledger)
-    assert ledger.ask_to_stop("s") is None, "nobody carries it out"
+    assert ledger.request_stop("s") is None, "no process carries it out"
     first = lab.start(longest_s=0.2)
-    lab.until_said(first, "EpochEnded")
-    assert ledger.ask_to_stop("s").process == first
+    lab.wait_for_output(first, "EpochEnded")
+    holder = ledger.request_stop("s")
+    assert holder is not None
+    assert holder.process == first
     assert lab.wait(first) == 130
     assert lab.wait(lab.start()) == 0, "a request that was answered is no longer one"
 
 
 def test_workers_end_when_their_conductor_is_killed_though_their_training_goes_on(lab: Conductors) -> None:
     first = lab.start(workers=2, longest_s=10 * PATIENCE_S)
-    lab.until_said(first, "EpochEnded")
+    lab.wait_for_output(first, "EpochEnded")
     workers = lab.workers_of(first)
     assert workers
     lab.kill(first)
@@ -80,11 +85,11 @@ def test_workers_end_when_their_conductor_is_killed_though_their_training_goes_o
     assert not [worker for worker in workers if Path(f"/proc/{worker}").exists()]
 
 
-def test_a_worker_that_is_killed_once_costs_a_retry_that_is_told_and_no_failure(lab: Conductors) -> None:
+def test_a_worker_that_is_killed_once_costs_a_reported_retry_and_no_failure(lab: Conductors) -> None:
     first = lab.start(longest_s=0.15)
-    lab.until_said(first, "EpochEnded")
+    lab.wait_for_output(first, "EpochEnded")
     for worker in lab.workers_of(first):
         os.kill(worker, signal.SIGKILL)
     assert lab.wait(first) == 0
-    assert lab.said(first).count("Retried") == 1
+    assert lab.output(first).count(JobRetried.__name__) == 1
     assert not list(lab.ledger.rglob("failure.json"))

@@ -46,21 +46,23 @@ def measured(world: World) -> list[str]:
     folds=st.sampled_from([(None,), (1, 2)]),
     order=st.randoms(use_true_random=False),
 )
-def test_every_tested_confirmation_is_measured_once_and_nothing_else_is(trials, seeds, folds, order):
+def test_every_tested_confirmation_is_measured_once_and_nothing_else_is(
+    trials: int, seeds: int, folds: tuple[int | None, ...], order: random.Random
+) -> None:
     asked = replace(study(trials, seeds, 2, folds=folds), measures=(FRAMES, PROBES))
     world = MeasuringWorld(asked, order).finish()
     confirmed = {
         run.id
         for variant in world.study.variants
         for fold in folds
-        for run in plan.confirmations(world.study, variant, fold, world.state)
+        for run in plan.repetition_runs(world.study, variant, fold, world.state)
     }
     assert sorted(measured(world)) == sorted(
         f"measure {measure} {run}" for run in confirmed for measure in (FRAMES, PROBES)
     )
 
 
-def test_measures_asked_for_later_train_and_test_nothing():
+def test_measures_asked_for_later_train_and_test_nothing() -> None:
     first = World(study(3, 2), random.Random(0)).finish()
     later = MeasuringWorld(replace(first.study, measures=(FRAMES,)), random.Random(1))
     later.states, later.profiled = dict(first.states), set(first.profiled)
@@ -72,13 +74,13 @@ def test_measures_asked_for_later_train_and_test_nothing():
     assert len(measured(changed)) == len(changed.started) == 4, "changed code measures anew"
 
 
-def test_measures_change_no_result_and_no_identity():
+def test_measures_change_no_result_and_no_identity() -> None:
     plain = World(study(3, 2), random.Random(0)).finish()
     world = MeasuringWorld(replace(study(3, 2), measures=(FRAMES,)), random.Random(5)).finish()
     assert {run: replace(state, measured=frozenset()) for run, state in world.states.items()} == plain.states
 
 
-def test_a_diverged_run_is_never_measured():
+def test_a_diverged_run_is_never_measured() -> None:
     world = MeasuringWorld(
         replace(study(0, 2), space={}, measures=(FRAMES,)),
         random.Random(0),
@@ -88,10 +90,10 @@ def test_a_diverged_run_is_never_measured():
 
 
 @pytest.mark.parametrize("failing", [FRAMES, PROBES])
-def test_a_failed_measure_is_not_tried_again_and_stops_no_other(failing):
+def test_a_failed_measure_is_not_tried_again_and_stops_no_other(failing: str) -> None:
     asked = replace(study(0, 2), space={}, measures=(FRAMES, PROBES))
     world = MeasuringWorld(asked, random.Random(0))
-    run = plan.confirmations(asked, asked.variants[0], None, world.state)[0]
+    run = plan.repetition_runs(asked, asked.variants[0], None, world.state)[0]
     world.unlucky = frozenset({f"measure {failing} {run.id}"})
     world.finish()
     assert len(measured(world)) == len(set(measured(world))) == 2 * 2 * 2

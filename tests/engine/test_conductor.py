@@ -6,18 +6,19 @@ import socket
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from support.lab import FAKE, STUDY, Lab
 
 from study.engine import conductor, jobs
-from study.engine.events import Began, JobEnded, Retried
+from study.engine.events import JobEnded, JobRetried, StudyStarted
 from study.errors import StudyError
 from study.executors import base as protocol
 from study.executors.base import Call
 from study.executors.inprocess import InProcess
-from study.records import Failure, from_json
+from study.records import Epoch, Failure, RunSpec, from_json
 
 
 @pytest.fixture
@@ -39,7 +40,7 @@ def test_a_second_run_trains_nothing(lab: Lab) -> None:
     report = (lab.folder / "reports" / "s" / "report.md").read_bytes()
     second = lab.run()
     assert not lab.started() + lab.started("evaluate") + lab.started("profile")
-    began = next(event for event in lab.events if isinstance(event, Began))
+    began = next(event for event in lab.events if isinstance(event, StudyStarted))
     assert (began.cached, began.total) == (12, 12)
     assert second == first
     assert (lab.folder / "reports" / "s" / "report.md").read_bytes() == report
@@ -85,22 +86,24 @@ def test_another_profile_or_setting_is_another_study(lab: Lab) -> None:
     assert (lab.folder / "reports" / name / "report.md").is_file()
 
 
-def test_a_failing_variant_is_reported_and_never_averaged_in_silence(lab: Lab, monkeypatch) -> None:
+def test_a_failing_variant_is_reported_and_never_averaged_in_silence(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import study.testing.fake as fake
 
     real = fake.train
 
-    def train(spec, folder, on_epoch):
+    def train(spec: RunSpec, folder: Path, on_epoch: Callable[[Epoch], None]) -> None:
         if spec.config["splitter"]["name"] == "issm" and spec.config["train"]["lr"] > 0:
             raise RuntimeError("out of luck")
         real(spec, folder, on_epoch)
 
     monkeypatch.setattr(fake, "train", train)
     found = lab.run()
-    failed = [e for e in lab.events if isinstance(e, JobEnded) and e.state.failure]
-    assert len(failed) == 3
-    assert "out of luck" in failed[0].state.failure.reason
-    assert "Traceback" in failed[0].state.failure.detail
+    failures = [e.state.failure for e in lab.events if isinstance(e, JobEnded) and e.state.failure]
+    assert len(failures) == 3
+    assert "out of luck" in failures[0].reason
+    assert "Traceback" in failures[0].detail
     issm = found.variants[1]
     assert issm.difference is None
     assert found.claims[0].verdict == "undecided"
@@ -110,7 +113,7 @@ def test_a_failing_variant_is_reported_and_never_averaged_in_silence(lab: Lab, m
     assert not lab.started(), "a failed run is not tried again by itself"
     monkeypatch.setattr(fake, "train", real)
     record = lab.ledger.with_suggestions(lab.record())
-    assert jobs.forget_failures(record, lab.ledger) == 3
+    assert jobs.remove_failures(record, lab.ledger) == 3
     lab.run()
     assert len(lab.started()) == 3 + 3
 
@@ -140,7 +143,7 @@ def test_a_network_that_cannot_be_counted_is_listed_and_tried_again(lab: Lab) ->
     lab.run(targets={**FAKE, "profile": "study.testing.fake:failing"})
     failed = jobs.failures(lab.record(), lab.ledger)
     assert [job.kind for job, _ in failed] == ["profile", "profile"]
-    jobs.forget_failures(lab.record(), lab.ledger)
+    jobs.remove_failures(lab.record(), lab.ledger)
     lab.run()
     assert len(lab.started("profile")) == 2
     assert not jobs.failures(lab.record(), lab.ledger)
@@ -181,15 +184,17 @@ def test_a_confirmed_run_whose_weights_are_gone_is_trained_again_and_does_not_fa
     assert not jobs.failures(lab.record(), lab.ledger)
 
 
-def test_a_study_ends_though_the_server_of_its_mirror_is_gone(lab: Lab, monkeypatch, caplog) -> None:
-    from study.tracking.mlflow import Mirror
+def test_a_study_ends_though_the_server_of_its_mirror_is_gone(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from study.tracking.mlflow import MlflowMirror
 
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     monkeypatch.setattr("study.reporting.write.write", lambda *_: None)
-    with Mirror("http://127.0.0.1:9", lab.folder, "s", drain_seconds=20.0) as tracker:
+    with MlflowMirror("http://127.0.0.1:9", lab.folder, "s", drain_seconds=20.0) as tracker:
         found = conductor.run(lab.record(), lab.ledger, InProcess(), lab.folder / "reports", tracker, FAKE)
     assert all(len(variant.seeds) == 3 for variant in found.variants)
-    assert "Training goes on" in caplog.text
+    assert "Training continues" in caplog.text
 
 
 class Deadly(InProcess):
@@ -204,7 +209,9 @@ class Deadly(InProcess):
         self.attempts[task.key] += 1
         if task.key.startswith("train") and self.attempts[task.key] <= self.deaths:
             self._events.append(
-                protocol.CallEnded(task, "died", "the worker was killed", "last words", "cuda:1")
+                protocol.CallEnded(
+                    task, protocol.Ending.DIED, "the worker was killed", "last words", "cuda:1"
+                )
             )
         else:
             super().submit(task)
@@ -213,7 +220,7 @@ class Deadly(InProcess):
 def test_a_worker_that_dies_once_costs_a_retry_and_no_failure(lab: Lab) -> None:
     executor = Deadly(1)
     lab.run(executor=executor)
-    assert sum(isinstance(event, Retried) for event in lab.events) == 12
+    assert sum(isinstance(event, JobRetried) for event in lab.events) == 12
     assert not jobs.failures(lab.record(), lab.ledger)
 
 
@@ -236,7 +243,9 @@ def test_a_failure_that_was_written_without_its_environment_can_be_read() -> Non
     assert from_json(Failure, written).environment == {}
 
 
-def test_a_disk_that_is_full_while_a_job_works_fails_no_run(lab: Lab, monkeypatch) -> None:
+def test_a_disk_that_is_full_while_a_job_works_fails_no_run(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device", "checkpoint.pt")
 
