@@ -18,7 +18,7 @@ from support.small_study import small_study
 from support.text_report import write_text
 from typer.testing import CliRunner
 
-from study.cli import studies as commands
+from study.cli import ledger as commands
 from study.cli.app import app
 from study.config.compile import compile_study
 from study.config.settings import settings
