@@ -1,11 +1,11 @@
-"""The command line. Heavy imports stay inside the commands that need them."""
+"""The command line ``study``. Heavy packages are imported inside the commands that need them."""
 
 from __future__ import annotations
 
 import logging
 import os
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,8 +17,11 @@ from study.cli.study import plan, profile, report, run
 from study.cli.weights import weights
 from study.errors import InputError, StudyError, nearest, quoted
 
+if TYPE_CHECKING:
+    from study.config.registry import Component
+
 app = typer.Typer(
-    help="Ablations and benchmarks of trainings: a TOML file asks, a report answers.",
+    help="Ablations and benchmarks of trainings, from a TOML file to a report.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -32,7 +35,9 @@ for command in (run, plan, report, profile, status, stop, gc, sync, reproduce):
 
 
 @app.callback()
-def _main(verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more.")] = False) -> None:
+def _main(
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Print debug messages.")] = False,
+) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
     log = logging.getLogger("study")
@@ -43,7 +48,7 @@ def _main(verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say mor
 
 @app.command(name="list")
 def list_(
-    pattern: Annotated[str, typer.Argument(help="A name or kind to look for; * and ? match anything.")] = "*",
+    pattern: Annotated[str, typer.Argument(help="A name or kind; * and ? match anything.")] = "*",
     task: Annotated[str, typer.Option("--task", help="The task whose components are listed.")] = "clips",
 ) -> None:
     """List the components that a study may name, with their parameters, ranges and defaults; recipes; tasks."""
@@ -56,39 +61,37 @@ def list_(
     settings = read_settings()
     put_on_path(settings.root)
     registry = Registry(settings.components, task)
-    known_recipes = RECIPES
     kinds = list(registry.kinds)
-    known = [*kinds, "recipe", *(component.name for component in registry), *known_recipes]
-    if not any(fnmatch(name, pattern) for name in known):
-        raise InputError(f"nothing is called {pattern!r}.{nearest(pattern, known)} Kinds: {quoted(kinds)}.")
+    names = [*kinds, "recipe", *(component.name for component in registry), *RECIPES]
+    if not any(fnmatch(name, pattern) for name in names):
+        raise InputError(f"nothing is called {pattern!r}.{nearest(pattern, names)} Kinds: {quoted(kinds)}.")
     for kind in kinds:
-        found = [
+        components = [
             c for c in registry if c.kind == kind and (fnmatch(c.name, pattern) or fnmatch(kind, pattern))
         ]
-        if found:
+        if components:
             print(f"\n{kind}")
-        for component in found:
-            print(f"  {component.name:<22} {component.help}")
-            for parameter in component.parameters.values():
-                if parameter.is_internal:
-                    continue
-                default = "required" if parameter.required else f"default {parameter.default!r}"
-                print(f"      {parameter.name:<18} {parameter.allowed()}; {default}: {parameter.help}")
-    chosen = {
-        name: r for name, r in known_recipes.items() if fnmatch(name, pattern) or fnmatch("recipe", pattern)
-    }
-    if chosen:
+        for component in components:
+            _print_component(component)
+    recipes = [name for name in RECIPES if fnmatch(name, pattern) or fnmatch("recipe", pattern)]
+    if recipes:
         print("\nrecipe")
-    for name, recipe in chosen.items():
-        print(f"  {name:<22} {recipe.help}.")
+    for name in recipes:
+        print(f"  {name:<22} {RECIPES[name].help}.")
+
+
+def _print_component(component: Component) -> None:
+    print(f"  {component.name:<22} {component.help}")
+    for parameter in component.parameters.values():
+        if not parameter.is_internal:
+            default = "required" if parameter.required else f"default {parameter.default!r}"
+            print(f"      {parameter.name:<18} {parameter.allowed()}; {default}: {parameter.help}")
 
 
 @app.command()
 def ui(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 5000,
-    host: Annotated[
-        str, typer.Option(help="Address to listen on; loopback unless told otherwise.")
-    ] = "127.0.0.1",
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
 ) -> None:
     """Start the MLflow UI on this machine's studies."""
     from study.tracking import mlflow as tracking
@@ -98,13 +101,13 @@ def ui(
 
 
 def main() -> None:
-    """Run the command line; a mistake ends in one message and an exit code, never in a traceback."""
+    """Run the command line; an error of the user ends in one message and an exit code, never in a traceback."""
     try:
         app()
     except StudyError as error:
         print(f"Error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
-    except BrokenPipeError:  # whoever read our output has gone, as `head` does
+    except BrokenPipeError:  # the reader of the output has exited, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except OSError as error:  # a full disk, a folder that may not be written

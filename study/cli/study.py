@@ -1,8 +1,7 @@
-"""``study run``, ``plan``, ``report`` and ``profile``: what is done with a study's file."""
+"""``study run``, ``plan``, ``report`` and ``profile``: the commands that take a study's file."""
 
 from __future__ import annotations
 
-import shlex
 import signal
 import sys
 from pathlib import Path
@@ -12,7 +11,6 @@ import typer
 from rich.console import Console
 
 from study.cli.context import (
-    INTERRUPTED,
     AcceptCode,
     Changes,
     Preset,
@@ -20,6 +18,7 @@ from study.cli.context import (
     StudyFile,
     compiled,
     read_settings,
+    resumable,
     with_skipping,
 )
 from study.errors import InputError
@@ -30,8 +29,8 @@ if TYPE_CHECKING:
     from study.ledger.record import StudyRecord
     from study.ledger.store import Ledger
 
-LAST_LINES = 30
-"""How many last lines of a failed program's output are printed."""
+OUTPUT_LINES = 30
+"""The number of last lines of a failed program's output that are printed."""
 
 
 def run(
@@ -42,37 +41,18 @@ def run(
     skip_bad: SkipBad = False,
     accept_code: AcceptCode = False,
 ) -> None:
-    """Carry a study out: train what is not trained yet, then write the report."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: what a batch system sends
-    try:
-        _run(study, preset, set_ or [], retry_failed, skip_bad, accept_code)
-    except KeyboardInterrupt:
-        print(
-            "\nInterrupted; whatever was finished is kept. Go on with the same command:\n"
-            f"  {shlex.join(['study', *sys.argv[1:]])}",
-            file=sys.stderr,
-        )
-        raise typer.Exit(INTERRUPTED) from None
+    """Train what is not trained yet, then write the report."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # batch systems send it in place of Ctrl-C
+    with resumable():
+        loaded = compiled(study, preset, with_skipping(skip_bad, study, preset, set_ or []))
+        if accept_code:
+            loaded = _with_accepted_code(loaded)
+        _print_conclusion(loaded.run(retry_failed=retry_failed), loaded.reports)
+        _print_failures(loaded.record, loaded.ledger)
 
 
-def _run(
-    path: Path,
-    preset: str | None,
-    changes: list[str],
-    retry_failed: bool,
-    skip_bad: bool,
-    accept_code: bool,
-) -> None:
-    study = compiled(path, preset, with_skipping(skip_bad, path, preset, changes))
-    if accept_code:
-        study = _accepting(study)
-    found = study.run(retry_failed=retry_failed)
-    _conclude(found, study.reports)
-    _list_failures(study.record, study.ledger)
-
-
-def _accepting(study: Study) -> Study:
-    """Return the study with the runs of earlier code that it could keep, and print which."""
+def _with_accepted_code(study: Study) -> Study:
+    """Return the study with the runs of earlier code that can replace its own, and print which."""
     from study.engine.accept import described
 
     accepting = study.accept_code()
@@ -92,65 +72,71 @@ def plan(
     skip_bad: SkipBad = False,
     accept_code: AcceptCode = False,
     verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="List the code that counts in the identity of runs.")
+        bool,
+        typer.Option("--verbose", "-v", help="List the code that counts in the identity of runs."),
     ] = False,
 ) -> None:
-    """Show what `run` would do and where every value comes from; train nothing."""
-    found = compiled(study, preset, with_skipping(skip_bad, study, preset, set_ or []))
+    """Show what `run` would do and where every value comes from; trains nothing."""
+    loaded = compiled(study, preset, with_skipping(skip_bad, study, preset, set_ or []))
     if accept_code:
-        found = _accepting(found)
-    print(found.plan())
+        loaded = _with_accepted_code(loaded)
+    print(loaded.plan())
     if verbose:
         print("\nCode that counts, with its digest:")
-        for name, digest in sorted({item for parts in found.record.code.values() for item in parts.items()}):
+        for name, digest in sorted({item for parts in loaded.record.code.values() for item in parts.items()}):
             print(f"  {name}  {digest[:16]}")
 
 
 def report(study: StudyFile, preset: Preset = None, set_: Changes = None, skip_bad: SkipBad = False) -> None:
-    """Write the report of a study anew from the ledger; train and measure nothing."""
+    """Write the report of a study again from the ledger; trains and measures nothing."""
     from study.api import write_report
     from study.config.study import name_of
 
     settings = read_settings()
     name = name_of(study, preset, with_skipping(skip_bad, study, preset, set_ or []))
-    _conclude(write_report(name, settings), settings.reports / name)
+    _print_conclusion(write_report(name, settings), settings.reports / name)
 
 
 def profile(study: StudyFile, preset: Preset = None, set_: Changes = None) -> None:
-    """Count and time the network of every variant; train nothing."""
+    """Count parameters and operations of every variant's network and time it; trains nothing."""
     from study.tasks.clips.profiling.command import profile_study
 
-    found = compiled(study, preset, set_ or [])
-    if not found.record.has_profile:
+    loaded = compiled(study, preset, set_ or [])
+    if not loaded.record.has_profile:
         raise InputError(
-            f"{study}: the task {found.record.task!r} knows its networks only while they train: "
+            f"{study}: the task {loaded.record.task!r} knows its networks only while they train: "
             "call run.profile(model, example_input) in the training."
         )
-    profile_study(found.record, found.settings.reports, Console())
+    profile_study(loaded.record, loaded.settings.reports, Console())
 
 
-def _conclude(found: Findings, folder: Path) -> None:
-    """Print the answer, what limits it, and where the report is."""
-    print(f"\n{found.question}\n{found.answer}\n")
-    for warning in found.warnings:
+def _print_conclusion(findings: Findings, folder: Path) -> None:
+    """Print the answer, its limits, and the paths of the report."""
+    print(f"\n{findings.question}\n{findings.answer}\n")
+    for warning in findings.warnings:
         print(f"Warning: {warning}")
     print(f"\nReport: {folder / 'report.md'}\n        {folder / 'report.pdf'}")
 
 
-def _list_failures(record: StudyRecord, ledger: Ledger) -> None:
-    from study.cli.display import title
+def _print_failures(record: StudyRecord, ledger: Ledger) -> None:
+    """Print each failed job with its reason; a program's output once.
+
+    Raises:
+        typer.Exit: A job has failed.
+    """
+    from study.cli.display import format_job
     from study.engine import jobs
 
     failed = jobs.failures(record, ledger)
     if not failed:
         return
     print(f"\n{len(failed)} of the study's runs failed:", file=sys.stderr)
-    shown: set[str] = set()
+    printed: set[str] = set()
     for job, failure in failed:
-        print(f"  {title(job)}: {failure.reason}\n    see {ledger.run_folder(job.run)}", file=sys.stderr)
-        output = "\n".join(f"    | {line}" for line in failure.detail.splitlines()[-LAST_LINES:])
-        if job.run.task == "command" and output and output not in shown:
-            shown.add(output)
+        print(f"  {format_job(job)}: {failure.reason}\n    see {ledger.run_folder(job.run)}", file=sys.stderr)
+        output = "\n".join(f"    | {line}" for line in failure.detail.splitlines()[-OUTPUT_LINES:])
+        if job.run.task == "command" and output and output not in printed:
+            printed.add(output)
             print(output, file=sys.stderr)
     print("Try them again with --retry-failed.", file=sys.stderr)
     raise typer.Exit(1)

@@ -457,10 +457,10 @@ def test_the_command_packs_verifies_and_says_how_to_train(
     told = CliRunner().invoke(app, asked).output
     assert f"{CLIPS} clips, {CLIPS * FRAMES} frames" in told
     assert f'base.dataset.pack="{tmp_path / "OUT"}"' in told
-    assert "1 there before, and whole" in CliRunner().invoke(app, asked).output
+    assert "already complete: 1" in CliRunner().invoke(app, asked).output
     (tmp_path / "study.toml").write_text(f'[data.mafw]\npack = "{tmp_path / "OUT"}"\n')
     monkeypatch.chdir(tmp_path)  # where a study reads the pack, the command still reads the frames
-    assert "1 there before, and whole" in CliRunner().invoke(app, asked).output
+    assert "already complete: 1" in CliRunner().invoke(app, asked).output
     drawn = CliRunner().invoke(app, ["data", "pack", "faces", str(tmp_path), str(tmp_path / "no")])
     assert isinstance(drawn.exception, InputError)
 
