@@ -13,7 +13,7 @@ from study.testing.functions import FUNCTIONS
 
 @dataclass(frozen=True)
 class Line:
-    """The outcome of one check, as a person reads it."""
+    """The result of one check as text."""
 
     text: str
     is_failure: bool = False
@@ -31,53 +31,55 @@ def check_component(name: str, kind: str | None, registry: Registry) -> Iterator
         registry: Where it is registered.
 
     Yields:
-        ``passed  network two-layers: owes its shapes``, or ``FAILED  …: `` and what is wrong; a line that says so
-        where a kind has no suite or a component cannot be built without more parameters.
+        ``passed  network two-layers: is deterministic``, or ``FAILED  …: `` and what is wrong. A kind without a
+        suite, or a component with required parameters, gives one line that says so.
 
     Raises:
         InputError: There is no such component.
     """
-    kinds = [kind] if kind else [of for of in registry.kinds if name in registry.names(of)]
+    kinds = [kind] if kind else [each for each in registry.kinds if name in registry.names(each)]
     if not kinds:
         known = sorted({component.name for component in registry})
         raise InputError(f"unknown component {name!r}.{nearest(name, known)}")
-    for of in kinds:
-        component = registry.get(of, name)
+    for each_kind in kinds:
+        component = registry.get(each_kind, name)
         needed = required_parameters(component)
-        if of == "dataset":
+        if each_kind == "dataset":
             yield from _check_dataset(component, registry)
-        elif of not in (*SUBJECTS, *FUNCTIONS):
-            yield Line(f"{of} {name}: the kind {of!r} has no suite.")
+        elif each_kind not in (*SUBJECTS, *FUNCTIONS):
+            yield Line(f"{each_kind} {name}: the kind {each_kind!r} has no suite.")
         elif needed:
-            yield Line(f"{of} {name}: not checked, as it needs {quoted(needed)}, which has no default.")
+            yield Line(
+                f"{each_kind} {name}: not checked, as it needs {quoted(needed)}, which has no default."
+            )
         else:
             for case in cases_of(component, registry):
-                yield from _lines(case, registry)
+                yield from _check_case(case, registry)
 
 
-def _lines(case: Case, registry: Registry) -> Iterator[Line]:
+def _check_case(case: Case, registry: Registry) -> Iterator[Line]:
     changed = f" with {case.changed} = {case.config[case.changed]!r}" if case.changed else ""
     subject = f"{case.kind} {case.config['name']}{changed}"
-    built = list[tuple[str, Callable[[], None]]]()
-    if reason := _failure(lambda: built.extend(checks(case, registry))):
+    titled = list[tuple[str, Callable[[], None]]]()
+    if reason := _failure_reason(lambda: titled.extend(checks(case, registry))):
         yield Line(f"FAILED  {subject}: it cannot be built: {reason}", is_failure=True)
-    elif not built:
-        yield Line(f"refused {subject}: does not go with the other defaults")
+    elif not titled:
+        yield Line(f"refused {subject}: not valid with the other defaults")
     reasons = set[str]()
-    for title, check in built:
-        reason = _failure(check)
-        if reason not in reasons:  # one fault fails every check that calls the component
-            yield _line(f"{subject}: {title}", reason)
+    for title, check in titled:
+        reason = _failure_reason(check)
+        if reason not in reasons:  # an error in its forward pass fails every check
+            yield _result(f"{subject}: {title}", reason)
         if reason:
             reasons.add(reason)
 
 
-def _line(what: str, reason: str) -> Line:
-    return Line(f"FAILED  {what}: {reason}", is_failure=True) if reason else Line(f"passed  {what}")
+def _result(check: str, reason: str) -> Line:
+    return Line(f"FAILED  {check}: {reason}", is_failure=True) if reason else Line(f"passed  {check}")
 
 
-def _failure(check: Callable[[], object]) -> str:
-    """Return in one line why a check fails, empty where it passes."""
+def _failure_reason(check: Callable[[], object]) -> str:
+    """Return in one line why a check fails, empty if it passes."""
     try:
         check()
     except (AssertionError, StudyError) as error:
@@ -98,5 +100,5 @@ def _check_dataset(component: Component, registry: Registry) -> Iterator[Line]:
         )
         return
     config = registry.resolve("dataset", component.name, component.name)
-    reason = _failure(lambda: conform_dataset(lambda: registry.build("dataset", config)))
-    yield _line(f"{subject}: every split", reason)
+    reason = _failure_reason(lambda: conform_dataset(lambda: registry.build("dataset", config)))
+    yield _result(f"{subject}: every split", reason)
