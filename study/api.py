@@ -48,7 +48,7 @@ def load(
     from study.config.compile import compile_study
     from study.config.settings import settings as read_settings
     from study.config.study import load as read
-    from study.engine.accept import accepted, keep
+    from study.engine.accept import accepted_code, with_accepted_code
     from study.executors.devices import choose_device, cuda_devices
     from study.ledger.store import Ledger
 
@@ -58,7 +58,7 @@ def load(
     device = choose_device(settings.device, () if settings.device == "cpu" else cuda_devices())
     record = compile_study(spec, settings, device, progress)
     ledger = Ledger(settings.ledger)
-    return Study(spec, keep(record, accepted(record, ledger)), settings)
+    return Study(spec, with_accepted_code(record, accepted_code(record, ledger)), settings)
 
 
 def put_on_path(*folders: Path) -> None:
@@ -87,9 +87,9 @@ class Plan:
     @property
     def trainings(self) -> int:
         """How many trainings the study asks for in all."""
-        from study.engine.plan import size
+        from study.engine.plan import training_count
 
-        return size(self.study)
+        return training_count(self.study)
 
     @property
     def cached(self) -> int:
@@ -137,9 +137,10 @@ class Study:
 
     def accept_code(self) -> Study:
         """Return the study with the runs of earlier code that could stand for its own; nothing is written yet."""
-        from study.engine.accept import acceptable, keep
+        from study.engine.accept import acceptable_code, with_accepted_code
 
-        return replace(self, record=keep(self.record, acceptable(self.record, self.ledger)))
+        accepted = acceptable_code(self.record, self.ledger)
+        return replace(self, record=with_accepted_code(self.record, accepted))
 
     def plan(self) -> Plan:
         """Return each training that the study asks for: cached, unfinished or new; nothing is trained."""
@@ -156,9 +157,9 @@ class Study:
         """
         from study.config.compile import try_variants
         from study.engine import jobs
-        from study.engine.plan import size
+        from study.engine.plan import training_count
 
-        if jobs.done(self.record, self.ledger) < size(self.record):
+        if jobs.ended_trainings(self.record, self.ledger) < training_count(self.record):
             try_variants(self.record)
 
     def run(
@@ -184,7 +185,7 @@ class Study:
         from study.tracking.mlflow import mirror
 
         task = self._task()
-        if hasattr(task, "prepare") and jobs.done(self.record, self.ledger) == 0:
+        if hasattr(task, "prepare") and jobs.ended_trainings(self.record, self.ledger) == 0:
             task.prepare()
         with ExitStack() as stack:
             if (
@@ -193,9 +194,9 @@ class Study:
                 executor = stack.enter_context(closing(self._workers(task)))
             self.check()
             self._make_folders()
-            self.ledger.accept(self.record.accepted_code)
+            self.ledger.accept_code(self.record.accepted_code)
             if retry_failed:
-                jobs.forget_failures(self.record, self.ledger)
+                jobs.remove_failures(self.record, self.ledger)
             if listeners is None:
                 from rich.console import Console
 

@@ -204,11 +204,6 @@ class Stopped:
     history: tuple[Epoch, ...]
     schema: int = SCHEMA
 
-    @property
-    def file(self) -> str:
-        """The name of its file in the run's folder: one a rule."""
-        return f"stopped-{digest(self.rule)}.json"
-
 
 def stopped(spec: RunSpec, rule: Mapping[str, float], history: Sequence[Epoch]) -> Stopped | None:
     """Return what `rule` makes of a trial with this history, None where it may go on.

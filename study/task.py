@@ -16,7 +16,17 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 from study.errors import StudyError, nearest, quoted
 from study.files import remove, write
 from study.hashing import seed_of
-from study.ledger.store import HISTORY, PROFILE, RESULT, TEST_RESULT
+from study.ledger.layout import (
+    EXAMPLES,
+    HISTORY,
+    OWN_CHECKPOINT,
+    OWN_WEIGHTS,
+    PROFILE,
+    RESULT,
+    TEST_PREDICTIONS,
+    TEST_RESULT,
+    stopped_file,
+)
 from study.machine import machine
 from study.metrics import Metric
 from study.records import (
@@ -45,7 +55,6 @@ OnEpoch = Callable[[Epoch], None]
 
 TRAIN_LOSS, LEARNING_RATE = "train_loss", "learning_rate"
 """Diagnostics that reports draw where they are reported."""
-TEST_PREDICTIONS, VALIDATION_PREDICTIONS, EXAMPLES = "test.npz", "validation.npz", "examples.npz"
 LARGEST_GAP = 1e-6
 """Between a reported score and what its metric computes from the predictions, absolutely and as a share."""
 
@@ -106,9 +115,9 @@ class Task(Protocol):
     """Whether a training that was killed goes on from `Run.checkpoint`."""
     epochs_key: str = ""
     """The dotted key of the configuration that says how many epochs a training has; empty where none does."""
-    weights_name: str = "weights"
+    weights_name: str = OWN_WEIGHTS
     """The file or folder, in a run's folder, that holds what is tested."""
-    checkpoint_name: str = "checkpoint"
+    checkpoint_name: str = OWN_CHECKPOINT
     """The file or folder, in a run's folder, that an unfinished training goes on from."""
     has_profile: bool = False
     """Whether `profile` counts networks in jobs of their own."""
@@ -204,8 +213,8 @@ class Run:
         rule: Mapping[str, float] | None = None,
         select: Select = "last",
         resumes: bool = False,
-        weights_name: str = "weights",
-        checkpoint_name: str = "checkpoint",
+        weights_name: str = OWN_WEIGHTS,
+        checkpoint_name: str = OWN_CHECKPOINT,
     ) -> None:
         self.spec = spec
         self.folder = folder
@@ -387,7 +396,7 @@ class Run:
             self.finish()
         outcome = self.outcome
         if isinstance(outcome, Stopped):
-            write(self.folder / outcome.file, to_json(outcome))
+            write(self.folder / stopped_file(outcome.rule), to_json(outcome))
         elif outcome is not None:
             if outcome.status == "finished" and self.test_metrics is not None:
                 self.write_test(self.test_metrics, self.seconds, seen_in_training=True)

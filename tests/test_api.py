@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import study
-from study.engine.events import Event, Started
+from study.engine.events import Event, JobStarted
 from study.executors.inprocess import InProcess
 
 ROOT = Path(study.__file__).parents[1]
@@ -106,7 +106,7 @@ def test_a_study_is_run_and_its_findings_are_read(file: Path, capsys: pytest.Cap
     loaded = study.load(file)
     found = loaded.run(executor=InProcess(), listeners=[events.append])
     assert isinstance(found, study.Findings)
-    assert sum(isinstance(event, Started) and event.job.kind == "train" for event in events) == 6
+    assert sum(isinstance(event, JobStarted) and event.job.kind == "train" for event in events) == 6
     assert capsys.readouterr().out == "", "listeners of one's own stand in for the display"
 
     table = found.to_dataframe()
@@ -132,7 +132,7 @@ def test_a_second_run_trains_nothing_and_finds_the_same(file: Path) -> None:
     first = study.load(file).run(executor=InProcess(), listeners=[])
     events: list[Event] = []
     second = study.load(file).run(executor=InProcess(), listeners=[events.append])
-    assert not [event for event in events if isinstance(event, Started)]
+    assert not [event for event in events if isinstance(event, JobStarted)]
     assert second == first
 
 

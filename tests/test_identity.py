@@ -22,7 +22,7 @@ from study.config.settings import settings
 from study.config.study import load
 from study.engine import conductor
 from study.engine import queue as agenda
-from study.engine.events import Started
+from study.engine.events import JobStarted
 from study.executors.inprocess import InProcess
 from study.ledger.record import StudyRecord
 from study.records import RunSpec, from_json
@@ -92,7 +92,7 @@ def trained(lab: Lab, record: StudyRecord) -> list[str]:
     started: list[str] = []
 
     def listen(event: object) -> None:
-        if isinstance(event, Started) and event.job.kind == "train":
+        if isinstance(event, JobStarted) and event.job.kind == "train":
             started.append(event.job.run.id)
 
     conductor.carry_out(lab.ledger.save(record), lab.ledger, InProcess(), listen, FAKE)

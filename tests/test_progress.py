@@ -12,7 +12,15 @@ from study.cli.display import Display, format_duration
 from study.config.compile import compile_study
 from study.config.settings import settings
 from study.config.study import load
-from study.engine.events import Began, EpochEnded, Found, JobEnded, Retried, Started, Waiting
+from study.engine.events import (
+    EpochEnded,
+    JobEnded,
+    JobRetried,
+    JobStarted,
+    StudyStarted,
+    TrainingFound,
+    Waiting,
+)
 from study.engine.plan import Job, Purpose
 from study.ledger.locks import Holder
 from study.ledger.record import RunState, StudyRecord
@@ -79,10 +87,10 @@ def test_pruned_trials_do_not_shorten_the_estimate_of_repetitions(
     """Two trials pruned after 10 s and two finished after 100 s: a repetition takes 100 s, not 55."""
     single = replace(study, variants=study.variants[:1])
     with display:
-        display(Began(single, 6, 0))
+        display(StudyStarted(single, 6, 0))
         for number, state in enumerate((pruned, pruned, result, result)):
             trial = job(single, number=number)
-            display(Started(trial))
+            display(JobStarted(trial))
             display(JobEnded(trial, state(trial, 10.0 if state is pruned else 100.0)))
     estimates = [line.split("about ")[1] for line in screen.getvalue().splitlines() if "left" in line]
     assert estimates == ["4 min left", "3 min left"], "40 s + 2 x 100 s, then 2 x 100 s; no estimate before"
@@ -92,11 +100,11 @@ def test_cached_trainings_count_in_the_estimate(
     study: StudyRecord, display: Display, screen: io.StringIO
 ) -> None:
     with display:
-        display(Began(study, 12, 0))
+        display(StudyStarted(study, 12, 0))
         for number in range(4):
-            display(Found(job(study, number=number), result(job(study, number=number), 20.0)))
+            display(TrainingFound(job(study, number=number), result(job(study, number=number), 20.0)))
         repetition = job(study, "confirm", 0)
-        display(Started(repetition))
+        display(JobStarted(repetition))
         display(EpochEnded(repetition, epoch(2)))
         display(JobEnded(repetition, result(repetition, 20.0)))
     assert screen.getvalue().splitlines()[-1].strip() == "5 of 12 trainings, about 2 min left"  # 7 x 20 s
@@ -107,8 +115,8 @@ def test_a_training_without_a_validation_score_shows_none(
 ) -> None:
     repetition = job(study, "confirm")
     with display:
-        display(Began(study, 12, 0))
-        display(Started(repetition))
+        display(StudyStarted(study, 12, 0))
+        display(JobStarted(repetition))
         display(EpochEnded(repetition, epoch(3, validation={})))
         display(JobEnded(repetition, result(repetition, 20.0, {})))
     output = screen.getvalue()
@@ -124,8 +132,8 @@ def test_a_training_without_a_number_of_epochs_or_a_loss_shows_its_metric(
     repetition = job(other, "confirm")
     repetition = replace(repetition, run=replace(repetition.run, epochs_key=""))
     with display:
-        display(Began(other, 12, 0))
-        display(Started(repetition))
+        display(StudyStarted(other, 12, 0))
+        display(JobStarted(repetition))
         display(EpochEnded(repetition, Epoch(3, None, None, {"rmse": 2.34567}, 5.0)))
         display(JobEnded(repetition, result(repetition, 20.0, {"rmse": 2.25})))
     output = screen.getvalue()
@@ -138,8 +146,8 @@ def test_a_run_that_is_trained_again_is_counted_once(
 ) -> None:
     repetition = job(study, "confirm")
     with display:
-        display(Began(study, 12, 1))
-        display(Found(repetition, result(repetition, 20.0)))
+        display(StudyStarted(study, 12, 1))
+        display(TrainingFound(repetition, result(repetition, 20.0)))
         display(JobEnded(repetition, result(repetition, 20.0)))
     assert "1 of 12 trainings" in screen.getvalue()
 
@@ -149,9 +157,9 @@ def test_killed_workers_and_waiting_are_shown(
 ) -> None:
     repetition = job(study, "confirm", 1)
     with display:
-        display(Began(study, 12, 0))
-        display(Started(repetition))
-        display(Retried(repetition, "the worker process was killed by SIGKILL"))
+        display(StudyStarted(study, 12, 0))
+        display(JobStarted(repetition))
+        display(JobRetried(repetition, "the worker process was killed by SIGKILL"))
         display(Waiting(repetition, Holder("lab2", 17, "")))
     output = screen.getvalue()
     assert (

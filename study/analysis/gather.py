@@ -10,11 +10,11 @@ from typing import Any
 from study.analysis.evidence import Confirmation, Evidence, FoldSize, TrialEvidence, VariantEvidence
 from study.analysis.wording import counted
 from study.engine import plan
-from study.engine.accept import described
+from study.engine.accept import describe_accepted
+from study.ledger.layout import TEST_PREDICTIONS
 from study.ledger.record import StudyRecord, VariantRecord
 from study.ledger.store import Ledger, Snapshot
 from study.records import Machine, RunSpec, TestResult
-from study.task import TEST_PREDICTIONS
 
 UNTRACKED = (
     "The data are not tracked: a changed data file does not change the identity of a run, so old results may be "
@@ -88,14 +88,14 @@ def _variant(
     confirmations: list[Confirmation] = []
     chosen: dict[str, Any] = {}
     for fold in study.folds:
-        for trial in plan.searched(study, variant, fold, state_of):
+        for trial in plan.search_trials(study, variant, fold, state_of):
             if outcome := trial.state.result or trial.state.pruned or trial.state.failure:
                 trials.append(TrialEvidence(trial.parameters, outcome, fold))
-        choice = plan.choice(study, variant, fold, state_of) or {}
+        choice = plan.chosen_parameters(study, variant, fold, state_of) or {}
         chosen |= (
             choice if len(study.folds) == 1 else {f"{key} (fold {fold})": v for key, v in choice.items()}
         )
-        for number, run in enumerate(plan.confirmations(study, variant, fold, state_of)):
+        for number, run in enumerate(plan.repetition_runs(study, variant, fold, state_of)):
             state = state_of(run.id)
             test = _completed(ledger, study, run, computes)
             taken = tuple(found for key in study.measures if (found := ledger.measurement(run, key)))
@@ -116,7 +116,7 @@ def _variant(
                     untaken,
                 )
             )
-    network = plan.profile_of(study, variant, state_of)
+    network = plan.profiled_run(study, variant, state_of)
     return VariantEvidence(
         name=variant.name,
         reference=variant.reference,
@@ -156,7 +156,7 @@ def _warnings(study: StudyRecord, ledger: Ledger) -> Iterator[str]:
     yield from study.data.warnings
     if study.claims_changed:
         yield "The claims were changed after runs of this study had been carried out: they are no predictions."
-    yield from described(study, ledger, study.accepted_code)
+    yield from describe_accepted(study, ledger, study.accepted_code)
 
 
 def _facts(ledger: Ledger, study: StudyRecord, variants: Iterable[VariantEvidence]) -> dict[str, str]:

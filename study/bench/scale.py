@@ -29,7 +29,6 @@ from study.config.settings import settings
 from study.config.study import load
 from study.engine import conductor, jobs
 from study.engine.events import Event, JobEnded
-from study.engine.status import studies
 from study.executors.base import Call
 from study.executors.inprocess import InProcess
 from study.ledger.store import Ledger
@@ -145,7 +144,7 @@ def measure_command(command: tuple[str, ...], folder: Path) -> Cost:
 
 def conductor_shares(ledger: Ledger) -> Iterator[str]:
     """Yield a line for each session of each study with the conductor's share of its wall time."""
-    for name in studies(ledger):
+    for name in ledger.studies():
         for session in ledger.sessions(name):
             if conductor_seconds := session.get("conductor_seconds"):
                 share = 100 * conductor_seconds / max(session["seconds"], 0.1)

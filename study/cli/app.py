@@ -94,10 +94,10 @@ def ui(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
 ) -> None:
     """Start the MLflow UI on this machine's studies."""
-    from study.tracking import mlflow as tracking
+    from study.tracking.mlflow_ui import serve
 
     settings = read_settings()
-    raise typer.Exit(tracking.ui(settings.mlflow, settings.artifacts, host, port))
+    raise typer.Exit(serve(settings.mlflow, settings.artifacts, host, port))
 
 
 def main() -> None:

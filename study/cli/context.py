@@ -68,11 +68,10 @@ def study_name(study: str, preset: str | None, changes: list[str], ledger: Ledge
         InputError: The ledger has no such study.
     """
     from study.config.study import name_of
-    from study.engine.status import studies
     from study.errors import InputError, nearest
 
     name = name_of(Path(study if study.endswith(".toml") else f"{study}.toml"), preset, changes)
-    known = studies(ledger)
+    known = ledger.studies()
     if name not in known:
         raise InputError(
             f"the ledger {ledger.root} has no study {name!r}.{nearest(name, known)} "

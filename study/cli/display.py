@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,11 +16,21 @@ from rich.table import Table
 from study.analysis.units import number, unit_of
 from study.config.study import StudySpec
 from study.config.tables import leaves
-from study.engine.cache import TrainingList, TrainingStatus
-from study.engine.estimate import TimeEstimate, Training
-from study.engine.events import Began, EpochEnded, Event, Found, JobEnded, Retried, Started, Waiting
+from study.engine.accept import file_names
+from study.engine.cache import ABSENT, Difference, DifferenceKind, Status, TrainingList, TrainingStatus
+from study.engine.estimate import RunningTraining, TimeEstimate
+from study.engine.events import (
+    EpochEnded,
+    Event,
+    JobEnded,
+    JobRetried,
+    JobStarted,
+    StudyStarted,
+    TrainingFound,
+    Waiting,
+)
 from study.engine.gc import Reason
-from study.engine.plan import Job, Purpose, rungs, size
+from study.engine.plan import Job, Purpose, rungs, training_count
 from study.ledger.record import StudyRecord, VariantRecord
 from study.records import Epoch
 
@@ -29,14 +38,16 @@ REFRESHES_A_SECOND = 4
 RUN_NOUNS: Mapping[Purpose, str] = {"search": "trial", "confirm": "repetition", "profile": "profile"}
 """The word for one run of each purpose."""
 GC_REASONS: Mapping[Reason, str] = {
-    "checkpoints of runs that are finished": "checkpoints of finished runs",
-    "checkpoints of trials that were pruned": "checkpoints of pruned trials",
-    "weights and predictions of search trials": "weights and predictions of search trials",
-    "files that a crash left half-written": "half-written files of a crash",
-    "locks and claims of processes that are gone": "locks and claims of processes that are gone",
-    "runs that no study refers to": "runs that no study refers to",
+    Reason.FINISHED_CHECKPOINT: "checkpoints of finished runs",
+    Reason.PRUNED_CHECKPOINT: "checkpoints of pruned trials",
+    Reason.TRIAL_WEIGHTS: "weights and predictions of search trials",
+    Reason.PARTIAL_FILE: "half-written files of a crash",
+    Reason.STALE_LOCK: "locks of processes that have ended",
+    Reason.UNREFERENCED_RUN: "runs that no study refers to",
 }
 """The words for each reason why a file can be freed."""
+MAX_DIFFERENCES = 3
+"""The number of differences between runs that a plan lists."""
 
 
 class Display:
@@ -76,9 +87,9 @@ class Display:
 
     def __call__(self, event: Event) -> None:
         """Show one event."""
-        if isinstance(event, Began):
+        if isinstance(event, StudyStarted):
             self._begin(event)
-        elif isinstance(event, Started):
+        elif isinstance(event, JobStarted):
             self._running[event.job.key] = (event.job, None)
             self._workers = max(self._workers, len(self._running))
             if event.job.kind == "train":
@@ -89,14 +100,14 @@ class Display:
             self._advance()
         elif isinstance(event, JobEnded):
             self._end(event)
-        elif isinstance(event, Found):
+        elif isinstance(event, TrainingFound):
             self._count(event)
-        elif isinstance(event, Retried):
+        elif isinstance(event, JobRetried):
             self._print(f"DIED    {format_job(event.job)}: {event.reason}; it is started once more")
         elif isinstance(event, Waiting):
             self._print(f"waiting for {format_job(event.job)}, which {event.holder} runs for another study")
 
-    def _begin(self, event: Began) -> None:
+    def _begin(self, event: StudyStarted) -> None:
         self._study, self._total = event.study, event.total
         self._pace = TimeEstimate(event.study)
         names = ", ".join(variant.name for variant in event.study.variants)
@@ -123,12 +134,12 @@ class Display:
             parts = (f"{self._done} of {self._total} trainings", time_left)
             self._log(f"        {', '.join(part for part in parts if part)}")
 
-    def _count(self, event: Found | JobEnded) -> None:
+    def _count(self, event: TrainingFound | JobEnded) -> None:
         if event.job.key not in self._counted:  # a run whose weights were lost ends twice
             self._counted.add(event.job.key)
             self._done += 1
             if self._pace is not None:
-                self._pace.ended(event.job, event.state)
+                self._pace.training_ended(event.job, event.state)
         self._advance()
 
     def _advance(self) -> None:
@@ -140,12 +151,12 @@ class Display:
             return ""
         trainings = [(job, epoch) for job, epoch in self._running.values() if job.kind == "train"]
         running = [
-            Training(job, epoch.epoch, job.run.epochs, epoch.epoch * epoch.seconds)
+            RunningTraining(job, epoch.epoch, job.run.epochs, epoch.epoch * epoch.seconds)
             if epoch
-            else Training(job, 0, job.run.epochs, 0.0)
+            else RunningTraining(job, 0, job.run.epochs, 0.0)
             for job, epoch in trainings
         ]
-        seconds = self._pace.left(running, self._workers)
+        seconds = self._pace.seconds_left(running, self._workers)
         return "" if seconds is None else f"about {format_duration(seconds)} left"
 
     def _score(self, validation: Mapping[str, float]) -> str:
@@ -268,7 +279,7 @@ def _value_lines(study: StudyRecord, spec: StudySpec) -> Iterator[str]:
 def _size_line(study: StudyRecord) -> str:
     folds = f" x {len(study.folds)} fold(s)" if study.folds != (None,) else ""
     return (
-        f"Trainings: {size(study)} = {len(study.variants)} variants x ({study.trials} search trials + "
+        f"Trainings: {training_count(study)} = {len(study.variants)} variants x ({study.trials} search trials + "
         f"{study.repetitions} repetitions){folds}"
     )
 
@@ -301,27 +312,55 @@ def _training_lines(variant: VariantRecord, listing: TrainingList) -> Iterator[s
     """Yield the state of a variant's trainings, equal neighbours in one line."""
     yield f"  {variant.name}"
     own = [training for training in listing.decided if training.job.variant == variant.name]
-    for (fold, purpose, status, reason), group in groupby(
-        own, lambda training: (training.job.run.fold, training.job.purpose, training.status, training.reason)
+    for (fold, purpose, status), group in groupby(
+        own, lambda training: (training.job.run.fold, training.job.purpose, _format_status(training))
     ):
         numbers = [training.job.number + 1 for training in group]
         span = f"{numbers[0]} to {numbers[-1]}" if len(numbers) > 1 else str(numbers[0])
         label = f"{f'fold {fold}, ' if fold is not None else ''}{RUN_NOUNS[purpose]} {span}"
-        yield f"    {label:<20} {f'{status}: {reason}' if reason else status}"
+        yield f"    {label:<20} {status}"
     for undetermined in listing.undetermined:
         if undetermined.variant == variant.name:
             yield f"    {undetermined.trainings} not yet determined: they follow from the search"
 
 
+def _format_status(training: TrainingStatus) -> str:
+    """Return the status of a training, with its differences from the most similar finished run."""
+    differences = [_format_difference(difference) for difference in training.differences]
+    more = len(differences) - MAX_DIFFERENCES
+    reason = "; ".join(differences[:MAX_DIFFERENCES]) + (f", and {more} more" if more > 0 else "")
+    epochs = training.job.run.epochs
+    status = {
+        Status.CACHED: "cached",
+        Status.DIVERGED: "cached: it diverged",
+        Status.PRUNED: f"pruned after epoch {training.epoch}",
+        Status.FAILED: f"failed: {training.failure}",
+        Status.UNFINISHED: f"unfinished, {training.epoch}{f' of {epochs}' if epochs else ''} epochs done",
+        Status.NEW: "new",
+    }[training.status]
+    return f"{status}: {reason}" if reason else status
+
+
+def _format_difference(difference: Difference) -> str:
+    if difference.kind is DifferenceKind.DATA:
+        return "the data differ"
+    if difference.kind is DifferenceKind.CODE:
+        modules = difference.modules
+        return f"code of {file_names(modules)} changed" if modules else "code differs (of unknown files)"
+    value, earlier = (
+        "not there" if value is ABSENT else value for value in (difference.value, difference.earlier)
+    )
+    return f"{difference.key} differs: {value}, was {earlier}"
+
+
 def _totals(listing: TrainingList) -> str:
-    """Return the number of trainings in each state."""
-    counts = Counter(_state_of(training) for training in listing.decided)
+    """Return the number of trainings in each state; diverged ones count as cached."""
+    counts = Counter(
+        (Status.CACHED if training.status is Status.DIVERGED else training.status).value
+        for training in listing.decided
+    )
     counts["not yet determined"] = sum(undetermined.trainings for undetermined in listing.undetermined)
     return ", ".join(f"{count} {word}" for word, count in counts.items() if count)
-
-
-def _state_of(training: TrainingStatus) -> str:
-    return re.split(r"\W", training.status)[0]
 
 
 def _origin(key: str, spec: StudySpec) -> str:

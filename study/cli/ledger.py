@@ -71,7 +71,7 @@ def stop(
     """Stop a running study as Ctrl-C does, on whichever machine it runs; finished work is kept."""
     ledger = open_ledger(read_settings())
     name = study_name(study, preset, set_ or [], ledger)
-    holder = ledger.ask_to_stop(name)
+    holder = ledger.request_stop(name)
     if holder is None:
         print(f"{name}: not running.")
         return
@@ -140,14 +140,12 @@ def _format_bytes(number: float) -> str:
 
 def sync(study: AnyStudy = None, preset: Preset = None, set_: Changes = None) -> None:
     """Rebuild the MLflow pages of studies from the ledger: add what is missing, nothing twice."""
-    from study.engine.status import studies
-
     settings = read_settings()
     ledger = open_ledger(settings)
     if study is not None:
         _sync(study_name(study, preset, set_ or [], ledger), ledger, settings)
         return
-    for name in studies(ledger):
+    for name in ledger.studies():
         if holder := ledger.holder(name):
             print(f"{name}: skipped; {holder} runs it and mirrors it.")
         else:
@@ -167,7 +165,9 @@ def _sync(name: str, ledger: Ledger, settings: Settings) -> None:
     ):
         study = ledger.study(name)
         events = replay(study, ledger, Path(report))
-        write(settings.mlflow, settings.artifacts, name, _counted(events, plan.size(study), progress))
+        write(
+            settings.mlflow, settings.artifacts, name, _counted(events, plan.training_count(study), progress)
+        )
     print(f"{name}: MLflow has everything that the ledger holds.")
 
 
@@ -190,9 +190,9 @@ def _watch(ledger: Ledger, name: str | None, console: Console) -> None:
 
 
 def _read_statuses(ledger: Ledger, name: str | None) -> list[StudyStatus]:
-    from study.engine.status import status, studies
+    from study.engine.status import status
 
-    names = studies(ledger) if name is None else [name]
+    names = ledger.studies() if name is None else [name]
     return [status(ledger.study(name), ledger) for name in names]
 
 

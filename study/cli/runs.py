@@ -21,6 +21,7 @@ from study.cli.context import (
     read_settings,
 )
 from study.errors import InputError, StudyError, nearest, quoted
+from study.ledger.layout import REQUEST, RESULT, RUNS
 
 if TYPE_CHECKING:
     from study.executors.base import Call, CallEnded, Executor
@@ -77,9 +78,9 @@ def _folder(run: str, ledger: Ledger) -> Path:
     Raises:
         InputError: There is no such run, or there are several.
     """
-    if (Path(run) / "run.json").is_file():
+    if (Path(run) / REQUEST).is_file():
         return Path(run)
-    runs = ledger.root / "runs"
+    runs = ledger.root / RUNS
     known = sorted(path.name for path in runs.iterdir() if path.is_dir()) if runs.is_dir() else []
     found = [name for name in known if name.startswith((run, f"r2-{run}"))] if run else []
     if not found:
@@ -99,10 +100,10 @@ def _recorded(folder: Path) -> tuple[RunSpec, RunResult]:
     """Return what a run's folder says was asked, and what came of it."""
     from study.records import RunResult, RunSpec, from_json
 
-    spec = from_json(RunSpec, (folder / "run.json").read_bytes(), str(folder / "run.json"))
-    if not (folder / "result.json").is_file():
+    spec = from_json(RunSpec, (folder / REQUEST).read_bytes(), str(folder / REQUEST))
+    if not (folder / RESULT).is_file():
         raise InputError(f"{folder}: the run has no result that it could be compared with.")
-    result = from_json(RunResult, (folder / "result.json").read_bytes(), str(folder / "result.json"))
+    result = from_json(RunResult, (folder / RESULT).read_bytes(), str(folder / RESULT))
     if result.run != spec.id:
         raise InputError(f"{folder}: result.json is of {result.run}, but run.json asks for {spec.id}.")
     return spec, result
@@ -128,7 +129,7 @@ def _changes(spec: RunSpec, recorded: RunResult, ledger: Ledger) -> Iterator[str
     config = spec.tables if task.kinds else spec.config
     parts = code_of(task.sources(config))
     if (today := code_digest(parts)) != spec.code_digest:
-        named = _changed(ledger.code(spec.code_digest), parts)
+        named = _changed(ledger.code_modules(spec.code_digest), parts)
         yield f"the code has changed{named}: its digest is {today}, recorded is {spec.code_digest}"
     info = task.data(config)
     if (data := info.digests.get(str(spec.fold), info.digest)) != spec.data_digest:

@@ -53,7 +53,7 @@ def run(
 
 def _with_accepted_code(study: Study) -> Study:
     """Return the study with the runs of earlier code that can replace its own, and print which."""
-    from study.engine.accept import described
+    from study.engine.accept import describe_accepted
 
     accepting = study.accept_code()
     new = {
@@ -61,7 +61,8 @@ def _with_accepted_code(study: Study) -> Study:
         for code, old in accepting.record.accepted_code.items()
         if code not in study.record.accepted_code
     }
-    print("\n".join(described(study.record, study.ledger, new)) or "There are no runs of other code to keep.")
+    sentences = describe_accepted(study.record, study.ledger, new)
+    print("\n".join(sentences) or "There are no runs of other code to keep.")
     return accepting
 
 

@@ -19,7 +19,7 @@ from study.config.study import StudySpec, dimensions
 from study.config.tables import leaves
 from study.errors import InputError, nearest, quoted
 from study.hashing import HARNESS, code_digest, code_parts, digest
-from study.ledger.record import ClaimRecord, StudyRecord, VariantRecord, assigned
+from study.ledger.record import ClaimRecord, StudyRecord, VariantRecord, with_value
 from study.metrics import Metric
 from study.records import DataInfo, RunSpec
 from study.task import CanCheck, CanDescribe, CanMeasure, Sources, Task
@@ -169,9 +169,9 @@ class _Compiler:
         """Return a configuration as its repetitions are trained, local_paths included."""
         config = dict(cell.config)
         for key, dimension in dimensions(self.spec).items():
-            config = assigned(config, key, (dimension.choices or [dimension.low])[0])
+            config = with_value(config, key, (dimension.choices or [dimension.low])[0])
         for key, value in (*self.spec.confirm.items(), *cell.local_paths.items()):
-            config = assigned(config, key, value)
+            config = with_value(config, key, value)
         return config
 
     def check_confirm(self, cells: Iterable[Variant]) -> None:
@@ -251,7 +251,7 @@ class _Compiler:
         with _found_first(self.import_paths(options) if task is not self.task else ()):
             parts = {**code_of(task.sources(config)), **self.code_of_metric(metric)}
         for key in dimensions(self.spec):
-            config = assigned(config, key, None)
+            config = with_value(config, key, None)
         template = RunSpec(
             config=config,
             seed=0,

@@ -1,1 +1,1 @@
-"""What runs next, and what became of it."""
+"""Planning and execution of a study."""

@@ -1,4 +1,4 @@
-"""What of a study the ledger holds, why the rest is not in it, and which older code may stand for today's."""
+"""Compare a study's trainings with the ledger: which are cached, and how the others differ from finished runs."""
 
 from __future__ import annotations
 
@@ -7,48 +7,96 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import MISSING, dataclass, fields, replace
+from enum import Enum, StrEnum
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from study.config.tables import leaves
 from study.engine import plan
 from study.engine.search import suggest
 from study.hashing import canonical_json
+from study.ledger import layout
 from study.ledger.record import StudyRecord, VariantRecord
 from study.ledger.store import Ledger, Snapshot
 from study.records import RunSpec
 
-MOST_TOLD = 3
-"""Differences of a run from its nearest twin, and files of code."""
-
 COUNTED = {
     f.name: f.default for f in fields(RunSpec) if f.metadata.get("counts", True) and f.default is not MISSING
 }
-"""What counts besides the configuration, and the value of a request that was written without it."""
-
-ABSENT = "not there"
+"""Fields that identify a run besides its configuration, with the value of a request that was written without them."""
 
 Request = frozenset[tuple[str, Any]]
-"""What counts of a run but for its seed and fold, by dotted key."""
+"""What identifies a run except its seed and fold, by dotted key."""
+
+
+class Absent(Enum):
+    """The type of `ABSENT`."""
+
+    ABSENT = "absent"
+
+
+ABSENT: Final = Absent.ABSENT
+"""The value of a key that a run does not have."""
+
+
+class Status(StrEnum):
+    """The state of one training in the ledger."""
+
+    CACHED = "cached"
+    DIVERGED = "diverged"
+    """Cached, with a diverged result."""
+    PRUNED = "pruned"
+    FAILED = "failed"
+    UNFINISHED = "unfinished"
+    NEW = "new"
+
+
+class DifferenceKind(StrEnum):
+    """What differs between two runs."""
+
+    VALUE = "value"
+    DATA = "data"
+    CODE = "code"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One difference of a run from the most similar finished run."""
+
+    kind: DifferenceKind
+    key: str = ""
+    """The dotted key of the configuration, or the kind of a component."""
+    value: Any = None
+    """The run's own value; `ABSENT` if it has none."""
+    earlier: Any = None
+    """The value of the finished run; `ABSENT` if it has none."""
+    modules: tuple[str, ...] = ()
+    """The modules that changed; empty if they are not known."""
 
 
 @dataclass(frozen=True)
 class TrainingStatus:
-    """One training that a study asks for."""
+    """One training of a study with its state in the ledger."""
 
     job: plan.Job
-    status: str
-    """``cached``, ``failed: …``, ``pruned after epoch 2``, ``unfinished, …`` or ``new``."""
-    is_done: bool = False
-    """Whether the ledger has its result, or why it was stopped."""
-    reason: str = ""
-    """How it differs from the nearest run that is cached; empty where it is cached itself, or only its seed differs."""
+    status: Status
+    epoch: int = 0
+    """The number of epochs that have ended, if it is pruned or unfinished."""
+    failure: str = ""
+    """Why it failed."""
+    differences: tuple[Difference, ...] = ()
+    """How it differs from the most similar finished run; empty if it is cached or only its seed differs."""
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the ledger has its result, or where it was pruned."""
+        return self.status in (Status.CACHED, Status.DIVERGED, Status.PRUNED)
 
 
 @dataclass(frozen=True)
 class Undetermined:
-    """The trainings of one variant that are decided by the results of others."""
+    """The trainings of one variant that depend on the results of others."""
 
     variant: str
     trainings: int
@@ -56,131 +104,140 @@ class Undetermined:
 
 @dataclass(frozen=True)
 class TrainingList:
-    """All trainings that a study asks for."""
+    """All trainings of a study."""
 
     decided: tuple[TrainingStatus, ...]
     undetermined: tuple[Undetermined, ...]
 
 
 def list_trainings(study: StudyRecord, ledger: Ledger) -> TrainingList:
-    """Return what a study, with its suggestions and its next ones, asks for, and what the ledger holds of it."""
-    finished = Snapshot(ledger)
-    study = _with_next_trials(study, finished)
+    """Return all trainings of a study, with its suggestions and the next ones, and their states in the ledger."""
+    states = Snapshot(ledger)
+    study = _with_next_trials(study, states)
     past = FinishedRuns(study, ledger)
     decided = []
-    for job in plan.trainings(study, finished):
-        why = "" if job.seen(finished).final else past.why_not(job.run, job.purpose)
-        state = job.seen(finished)
-        is_done = state.result is not None or state.pruned is not None
-        decided.append(TrainingStatus(job, _status(job, ledger, finished), is_done, why))
-    known = Counter(listed.job.variant for listed in decided)
-    each = plan.size(study) // len(study.variants)
+    for job in plan.trainings(study, states):
+        status = _status(job, ledger, states)
+        if not job.state_in(states).final:
+            status = replace(status, differences=past.differences(job.run, job.purpose))
+        decided.append(status)
+    known = Counter(training.job.variant for training in decided)
+    each = plan.training_count(study) // len(study.variants)
     undetermined = (
         Undetermined(v.name, each - known[v.name]) for v in study.variants if each > known[v.name]
     )
     return TrainingList(tuple(decided), tuple(undetermined))
 
 
-def _with_next_trials(study: StudyRecord, finished: plan.Finished) -> StudyRecord:
-    """Return the study with what the trials that are due would try, as `run` will ask it; nothing is kept."""
-    while asks := plan.ready(study, finished).asks:
-        tried = {ask.decision: suggest(study.space, study.sampler, ask.history, ask.seed) for ask in asks}
+def _with_next_trials(study: StudyRecord, states: plan.States) -> StudyRecord:
+    """Return the study with the suggestions that `run` would make next; nothing is written."""
+    while decisions := plan.ready(study, states).decisions:
+        tried = {
+            decision.name: suggest(study.space, study.sampler, decision.history, decision.seed)
+            for decision in decisions
+        }
         study = replace(study, suggestions={**study.suggestions, **tried})
     return study
 
 
-def _status(job: plan.Job, ledger: Ledger, finished: plan.Finished) -> str:
-    state = job.seen(finished)
+def _status(job: plan.Job, ledger: Ledger, states: plan.States) -> TrainingStatus:
+    state = job.state_in(states)
     if state.pruned is not None:
-        return f"pruned after epoch {state.pruned.epoch}"
+        return TrainingStatus(job, Status.PRUNED, epoch=state.pruned.epoch)
     if state.result is not None:
-        return "cached" if state.result.status == "finished" else "cached: it diverged"
+        is_finished = state.result.status == "finished"
+        return TrainingStatus(job, Status.CACHED if is_finished else Status.DIVERGED)
     if state.failure is not None:
-        return f"failed: {state.failure.reason}"
+        return TrainingStatus(job, Status.FAILED, failure=state.failure.reason)
     if not ledger.is_begun(job.run):
-        return "new"
-    of = f" of {job.run.epochs}" if job.run.epochs else ""
-    return f"unfinished, {len(ledger.history(job.run))}{of} epochs done"
+        return TrainingStatus(job, Status.NEW)
+    return TrainingStatus(job, Status.UNFINISHED, epoch=len(ledger.history(job.run)))
 
 
 class FinishedRuns:
-    """The ledger's finished runs, compared with those of a study. They are read when the first question comes."""
+    """Compares runs with the finished runs of a ledger, which are read at the first comparison."""
 
     def __init__(self, study: StudyRecord, ledger: Ledger) -> None:
         self._study = study
         self._ledger = ledger
-        self._varied = {*study.space, *study.confirm}
-        self._told: dict[tuple[bool, Request], str] = {}
+        self._searched_keys = {*study.space, *study.confirm}
+        self._differences: dict[tuple[bool, Request], tuple[Difference, ...]] = {}
 
     @cached_property
     def _requests(self) -> dict[bool, dict[Request, list[Path]]]:
-        """Folders of runs by what was asked: whole, and (True) without what varies in this study's search."""
+        """Folders of finished runs by their whole request, and (True) without the keys that the study searches."""
         found: dict[bool, dict[Request, list[Path]]] = {False: defaultdict(list), True: defaultdict(list)}
-        for folder, request in _finished(self._ledger.root / "runs"):
+        for folder, request in _finished(self._ledger.root / layout.RUNS):
             flat = _flat(request)
             found[False][_request(flat)].append(folder)
-            found[True][_request(flat, self._varied)].append(folder)
+            found[True][_request(flat, self._searched_keys)].append(folder)
         return found
 
-    def why_not(self, run: RunSpec, purpose: plan.Purpose) -> str:
-        """Return why a run is not cached: how it differs from its nearest twin; empty where only its seed does.
+    def differences(self, run: RunSpec, purpose: plan.Purpose) -> tuple[Difference, ...]:
+        """Return how a run differs from the most similar finished run; nothing if only its seed does.
 
-        What a search varies is no reason why a trial is new.
+        Searched hyperparameters are no difference between trials.
         """
-        searched = purpose == "search"
-        own = _request(_flat(vars(run)), self._varied if searched else ())
-        if (searched, own) not in self._told:
-            self._told[searched, own] = self._difference(own, self._requests[searched], run.legacy)
-        return self._told[searched, own]
+        is_trial = purpose == "search"
+        own = _request(_flat(vars(run)), self._searched_keys if is_trial else ())
+        if (is_trial, own) not in self._differences:
+            found = self._nearest_differences(own, self._requests[is_trial], run.legacy)
+            self._differences[is_trial, own] = tuple(found)
+        return self._differences[is_trial, own]
 
-    def _difference(
-        self, own: Request, others: Mapping[Request, list[Path]], legacy: Mapping[str, Any]
-    ) -> str:
-        if own in others or not others:
-            return ""
-        twin = min(others, key=lambda other: (len({key for key, _ in own ^ other}), -len(others[other])))
-        told = list(self._differences({**legacy, **dict(own)}, {**legacy, **dict(twin)}))
-        more = f", and {len(told) - MOST_TOLD} more" if len(told) > MOST_TOLD else ""
-        return "; ".join(told[:MOST_TOLD]) + more
+    def _nearest_differences(
+        self, own: Request, finished: Mapping[Request, list[Path]], legacy: Mapping[str, Any]
+    ) -> Iterator[Difference]:
+        if own in finished or not finished:
+            return
+        nearest = min(
+            finished, key=lambda other: (len({key for key, _ in own ^ other}), -len(finished[other]))
+        )
+        yield from self._compare({**legacy, **dict(own)}, {**legacy, **dict(nearest)})
 
-    def _differences(self, own: Mapping[str, Any], twin: Mapping[str, Any]) -> Iterator[str]:
-        """Yield how two requests differ; what merely follows from another difference is left out."""
-        keys = sorted(key for key in {**own, **twin} if own.get(key, ABSENT) != twin.get(key, ABSENT))
+    def _compare(self, own: Mapping[str, Any], nearest: Mapping[str, Any]) -> Iterator[Difference]:
+        """Yield how two requests differ, without what merely follows from another difference."""
+
+        def value_difference(key: str, path: str) -> Difference:
+            values = own.get(path, ABSENT), nearest.get(path, ABSENT)
+            return Difference(DifferenceKind.VALUE, key, *values)
+
+        keys = sorted(key for key in {**own, **nearest} if own.get(key, ABSENT) != nearest.get(key, ABSENT))
         replaced = {key.removesuffix(".name") for key in keys if key.endswith(".name")}
         for kind in sorted(replaced):
-            yield f"{kind} differs: {own.get(f'{kind}.name', ABSENT)}, was {twin.get(f'{kind}.name', ABSENT)}"
+            yield value_difference(kind, f"{kind}.name")
         for key in keys:
-            kind = key.partition(".")[0]
             if key == "code_digest":
-                yield from self._code(own[key], twin[key], bool(replaced))
+                yield from self._code_difference(own[key], nearest[key], bool(replaced))
             elif key == "data_digest":
                 if not any(other.startswith("dataset.") for other in keys):
-                    yield "the data differ"
-            elif kind not in replaced:
-                yield f"{key} differs: {own.get(key, ABSENT)}, was {twin.get(key, ABSENT)}"
+                    yield Difference(DifferenceKind.DATA)
+            elif key.partition(".")[0] not in replaced:
+                yield value_difference(key, key)
 
-    def _code(self, own: str, twin: str, has_other_parts: bool) -> Iterator[str]:
-        """Yield which code changed; parts that were replaced bring modules of their own, which are no change."""
-        changed = changed_modules(self._study, self._ledger, own, twin)
+    def _code_difference(self, own: str, nearest: str, has_other_parts: bool) -> Iterator[Difference]:
+        """Yield the code difference; modules that only one side has follow from other components, if there are any."""
+        changed = changed_modules(self._study, self._ledger, own, nearest)
         if changed is None:
-            yield "code differs (of which files, is not known)"
-        elif files := [name for name, sides in changed.items() if sides == 2 or not has_other_parts]:
-            yield f"code of {named_files(files)} changed"
+            yield Difference(DifferenceKind.CODE)
+        elif modules := tuple(name for name, sides in changed.items() if sides == 2 or not has_other_parts):
+            yield Difference(DifferenceKind.CODE, modules=modules)
 
-    def measures_by_code(self, name: str, kept: Mapping[str, str]) -> Counter[str]:
+    def measures_by_code(self, name: str, accepted: Mapping[str, str]) -> Counter[str]:
         """Return how often a measure was taken of the study's runs, by the digest of the measure's code.
 
         Args:
-            name: Of the measure.
-            kept: Older code whose runs stand for those of today's.
+            name: The name of the measure.
+            accepted: Digests of earlier code whose runs count as the study's, by the digest of today's.
         """
-        found: Counter[str] = Counter()
+        counts: Counter[str] = Counter()
         for variant in self._study.variants:
             code = variant.template.code_digest
-            for folder in self._requests[True].get(self._with_code(variant, kept.get(code, code)), ()):
-                files = folder.glob(f"measure-{name}@*.json")
-                found.update(file.stem.partition("@")[2] for file in files)
-        return found
+            for folder in self._requests[True].get(self._with_code(variant, accepted.get(code, code)), ()):
+                files = (file.name for file in folder.iterdir())
+                keys = layout.fields_in(files, layout.MEASURED)
+                counts.update(key.partition("@")[2] for key in keys if key.startswith(f"{name}@"))
+        return counts
 
     def runs_by_code(self, variant: VariantRecord) -> Counter[str]:
         """Return how many runs differ from the variant's in nothing but code, by the digest of their code."""
@@ -189,32 +246,31 @@ class FinishedRuns:
         return Counter({code: count for code, count in counts.items() if count})
 
     def _with_code(self, variant: VariantRecord, code: str) -> Request:
-        return _request(_flat({**vars(variant.template), "code_digest": code}), self._varied)
+        return _request(_flat({**vars(variant.template), "code_digest": code}), self._searched_keys)
 
 
 def _finished(runs: Path) -> Iterator[tuple[Path, Mapping[str, Any]]]:
-    """Yield the folder and the request of every run with a result; what cannot be read is no twin."""
+    """Yield the folder and the request of every run with a result; unreadable requests are skipped."""
     for folder in sorted(runs.iterdir()) if runs.is_dir() else ():
-        if (folder / "result.json").is_file():
+        if (folder / layout.RESULT).is_file():
             with suppress(OSError, ValueError):
-                request = json.loads((folder / "run.json").read_bytes())
+                request = json.loads((folder / layout.REQUEST).read_bytes())
                 if isinstance(request, dict) and isinstance(request.get("config"), dict):
                     yield folder, request
 
 
 def _flat(request: Mapping[str, Any]) -> dict[str, Any]:
-    """Return all that counts in a request, by dotted key."""
+    """Return all that identifies a run, by dotted key."""
     legacy = request.get("legacy", {})
-    flat = {name: _plain(request.get(name, default)) for name, default in COUNTED.items()}
+    flat = {name: _hashable(request.get(name, default)) for name, default in COUNTED.items()}
     flat |= {name: request[name] for name in ("code_digest", "data_digest")}
     for key, value in leaves(request["config"]).items():
         if key not in legacy or legacy[key] != value:
-            flat[key] = _plain(value)
+            flat[key] = _hashable(value)
     return flat
 
 
-def _plain(value: Any) -> Any:
-    """Return a value that can be compared and hashed."""
+def _hashable(value: Any) -> Any:
     return value if isinstance(value, str | int | float | None) else canonical_json(value)
 
 
@@ -227,20 +283,13 @@ def _request(flat: Mapping[str, Any], left_out: Collection[str] = ()) -> Request
 def changed_modules(study: StudyRecord, ledger: Ledger, new: str, old: str) -> dict[str, int] | None:
     """Return the modules in which two digests of code differ, each with how many of the two have it.
 
-    None where the ledger does not know what one of them is made of.
+    None if the ledger does not have the modules of one of them.
     """
-    after, before = study.code.get(new) or ledger.code(new), ledger.code(old) or study.code.get(old)
+    after = study.code.get(new) or ledger.code_modules(new)
+    before = ledger.code_modules(old) or study.code.get(old)
     if after is None or before is None:
         return None
     modules = sorted({**after, **before})
     return {
         name: (name in after) + (name in before) for name in modules if after.get(name) != before.get(name)
     }
-
-
-def named_files(modules: Collection[str]) -> str:
-    """Return modules as people name files, the first few of them."""
-    names = [f"{module.rpartition('.')[2]}.py" for module in modules]
-    if len(names) > MOST_TOLD:
-        return f"{', '.join(names[:MOST_TOLD])} and {len(names) - MOST_TOLD} more files"
-    return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else names[0]

@@ -1,20 +1,29 @@
-"""Carry a study out: plan what is due, run it, keep what came of it, write the report."""
+"""Carry a study out: plan, start ready jobs, record their results, and write the report."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from study.analysis.findings import Findings
 from study.analysis.gather import gather
 from study.config.settings import Keep
 from study.engine import jobs, plan
-from study.engine.events import Began, Concluded, EpochEnded, JobEnded, Listener, Retried, Started, Waiting
-from study.engine.queue import Queue, known
+from study.engine.events import (
+    EpochEnded,
+    JobEnded,
+    JobRetried,
+    JobStarted,
+    Listener,
+    StudyConcluded,
+    StudyStarted,
+    Waiting,
+)
+from study.engine.queue import Queue, training_states
 from study.errors import StudyError
-from study.executors import base
-from study.executors.base import Executor
+from study.executors.base import Call, CallEnded, CallEpoch, Ending, Executor
 from study.ledger.locks import Holder
 from study.ledger.record import RunState, StudyRecord
 from study.ledger.sessions import Session
@@ -40,7 +49,7 @@ def run(
 
     Raises:
         StudyError: Another conductor holds the study, or the disk is full.
-        KeyboardInterrupt: Ctrl-C, or somebody asked the study to stop.
+        KeyboardInterrupt: Ctrl-C, or another process requested the study to stop.
     """
     with ledger.hold(study.name):
         carry_out(ledger.save(study), ledger, executor, notify, targets, keep, environment)
@@ -56,49 +65,123 @@ def carry_out(
     keep: Keep = "confirmed",
     environment: Mapping[str, str] | None = None,
 ) -> None:
-    """Do whatever is ready until nothing is: the whole study, or what is left of it."""
+    """Run ready jobs until none is left: the whole study, or the rest of it."""
     queue, session = Queue(study, ledger), Session(ledger, study.name, executor.capacity)
-    running: dict[str, plan.Job] = {}
-    died: set[str] = set()
-    waited_for: set[Holder] = set()
-    _greet(queue, notify)
+    conductor = _Conductor(ledger, executor, notify, targets, keep, environment or {}, queue, session)
     try:
-        while True:
-            if ledger.is_asked_to_stop(study.name):
-                raise KeyboardInterrupt
-            for found in queue.update():
-                _drop_weights(found.job, found.state, ledger, keep)
-                notify(found)
-            taken = _start(queue, running, ledger, executor, notify, targets, environment or {})
-            if not running and not taken:
-                if queue.due():
-                    continue
-                return
-            if not running:
-                _wait_for(taken, waited_for, notify)
-            for event in executor.wait(POLL_S) if running else ():
-                job = running[event.call.key]
-                if isinstance(event, base.CallEpoch):
-                    notify(EpochEnded(job, event.epoch))
-                elif event.ending == "disk full":
-                    raise StudyError(f"{event.reason}. Free some space, then go on with the same command.")
-                elif event.ending == "died" and job.key not in died and not jobs.is_done(job, ledger):
-                    died.add(job.key)
-                    notify(Retried(job, event.reason))
-                    executor.submit(event.call)
-                else:
-                    del running[job.key]
-                    state = jobs.settle(job, event, ledger)
-                    ledger.release(event.call.folder)
-                    queue.ended(job)
-                    if job.kind == "train":
-                        session.trained()
-                    _drop_weights(job, state, ledger, keep)
-                    notify(JobEnded(job, state))
+        conductor.work()
     finally:
         executor.close()
         ledger.release_all()
-        session.keep()
+        session.save()
+
+
+@dataclass
+class _Conductor:
+    ledger: Ledger
+    executor: Executor
+    notify: Listener
+    targets: Mapping[plan.JobKind, str]
+    keep: Keep
+    environment: Mapping[str, str]
+    queue: Queue
+    session: Session
+    running: dict[str, plan.Job] = field(default_factory=dict)
+    """Jobs that the executor runs, by key."""
+    retried: set[str] = field(default_factory=set)
+    """Keys of jobs whose worker died once."""
+    waited_for: set[Holder] = field(default_factory=set)
+
+    def work(self) -> None:
+        """Plan, start jobs and record their results until nothing is left to do."""
+        self._report_start()
+        while True:
+            if self.ledger.stop_requested(self.queue.study.name):
+                raise KeyboardInterrupt
+            for training in self.queue.update():
+                self._drop_weights(training.job, training.state)
+                self.notify(training)
+            taken = self._start_jobs()
+            if self.running:
+                for event in self.executor.wait(POLL_S):
+                    self._handle(event)
+            elif taken:
+                self._wait_for_others(taken)
+            elif not self.queue.ready_jobs():
+                return
+
+    def _report_start(self) -> None:
+        states = [state for _, state in training_states(self.queue.study, self.queue.states) if state.final]
+        failed = sum(state.failure is not None for state in states)
+        total = plan.training_count(self.queue.study)
+        self.notify(StudyStarted(self.queue.study, total, len(states) - failed, failed))
+
+    def _start_jobs(self) -> dict[Holder, plan.Job]:
+        """Start the ready jobs that no other conductor does; return one job of each other conductor."""
+        taken: dict[Holder, plan.Job] = {}
+        for job in self._jobs_to_start():
+            folder = jobs.folder(job, self.ledger)
+            if holder := self.ledger.acquire(folder):
+                taken[holder] = job
+            elif not self.queue.is_still_ready(job):
+                self.ledger.release(folder)
+            else:
+                self.executor.submit(jobs.call(job, self.ledger, self.targets, self.environment))
+                self.running[job.key] = job
+                self.notify(JobStarted(job))
+        return taken
+
+    def _jobs_to_start(self) -> Iterator[plan.Job]:
+        for job in self.queue.ready_jobs():
+            if len(self.running) == self.executor.capacity:
+                return
+            if job.key not in self.running:
+                yield job
+
+    def _wait_for_others(self, taken: Mapping[Holder, plan.Job]) -> None:
+        """Wait for other conductors that do all jobs that are left; report each of them once."""
+        for holder, job in taken.items():
+            if holder not in self.waited_for:
+                self.waited_for.add(holder)
+                self.notify(Waiting(job, holder))
+        time.sleep(POLL_S)
+
+    def _handle(self, event: CallEpoch | CallEnded) -> None:
+        job = self.running[event.call.key]
+        if isinstance(event, CallEpoch):
+            self.notify(EpochEnded(job, event.epoch))
+        elif event.ending == Ending.DISK_FULL:
+            raise StudyError(f"{event.reason}. Free some space, then run the same command again.")
+        elif self._is_to_retry(job, event):
+            self._retry(job, event.call, event.reason)
+        else:
+            self._finish(job, event)
+
+    def _is_to_retry(self, job: plan.Job, event: CallEnded) -> bool:
+        died_first = event.ending == Ending.DIED and job.key not in self.retried
+        return died_first and not jobs.is_done(job, self.ledger)
+
+    def _retry(self, job: plan.Job, call: Call, reason: str) -> None:
+        self.retried.add(job.key)
+        self.notify(JobRetried(job, reason))
+        self.executor.submit(call)
+
+    def _finish(self, job: plan.Job, event: CallEnded) -> None:
+        """Record the result or the failure of a job that has ended."""
+        del self.running[job.key]
+        state = jobs.record_end(job, event, self.ledger)
+        self.ledger.release(event.call.folder)
+        self.queue.job_ended(job)
+        if job.kind == "train":
+            self.session.training_ended()
+        self._drop_weights(job, state)
+        self.notify(JobEnded(job, state))
+
+    def _drop_weights(self, job: plan.Job, state: RunState) -> None:
+        """Remove the weights of a search trial with a result, which nothing reads."""
+        has_weights = state.result is not None and state.weights_available
+        if job.purpose == "search" and self.keep != "all" and has_weights:
+            self.ledger.drop_weights(job.run)
 
 
 def report(
@@ -109,70 +192,20 @@ def report(
     computes: Mapping[str, Callable[..., float]] | None = None,
     write: Writer | None = None,
 ) -> Findings:
-    """Draw the findings from the ledger and write the report; nothing is trained or measured.
+    """Compute the findings from the ledger and write the report; trains and measures nothing.
 
     Args:
-        name: Of the study.
-        ledger: Where it was carried out.
+        name: The name of the study.
+        ledger: The ledger with its runs.
         reports: The folder of all reports.
         notify: Takes the event of the conclusion.
-        computes: Functions of metrics, by name, that test results may lack and predictions give.
-        write: Writes the report into a folder; all formats where it is None.
+        computes: Functions of metrics by name, for metrics that test results lack and predictions give.
+        write: Writes the report into a folder; all formats if None.
     """
     from study.analysis.analyse import findings as analyse
     from study.reporting.write import write as write_all
 
     findings = analyse(gather(ledger, ledger.study(name), computes or {}))
     (write or write_all)(findings, reports / name)
-    notify(Concluded(findings, reports / name))
+    notify(StudyConcluded(findings, reports / name))
     return findings
-
-
-def _greet(queue: Queue, notify: Listener) -> None:
-    """Tell what is asked, and how much of it is known to be done."""
-    states = [state for _, state in known(queue.study, queue.state) if state.final]
-    failed = sum(state.failure is not None for state in states)
-    notify(Began(queue.study, plan.size(queue.study), len(states) - failed, failed))
-
-
-def _start(
-    queue: Queue,
-    running: dict[str, plan.Job],
-    ledger: Ledger,
-    executor: Executor,
-    notify: Listener,
-    targets: Mapping[plan.JobKind, str],
-    environment: Mapping[str, str],
-) -> dict[Holder, plan.Job]:
-    """Start what is due and nobody else is doing; return a job of each other conductor that does one of ours."""
-    taken: dict[Holder, plan.Job] = {}
-    for job in queue.due():
-        if len(running) == executor.capacity:
-            break
-        if job.key in running:
-            continue
-        folder = jobs.folder(job, ledger)
-        if holder := ledger.claim(folder):
-            taken[holder] = job
-        elif not queue.is_still_due(job):
-            ledger.release(folder)
-        else:
-            executor.submit(jobs.call(job, ledger, targets, environment))
-            running[job.key] = job
-            notify(Started(job))
-    return taken
-
-
-def _drop_weights(job: plan.Job, state: RunState, ledger: Ledger, keep: Keep) -> None:
-    """Free what no one will read of a search trial, now or after a kill that came in between."""
-    if job.purpose == "search" and keep != "all" and state.result is not None and state.kept:
-        ledger.drop_weights(job.run)
-
-
-def _wait_for(taken: Mapping[Holder, plan.Job], waited_for: set[Holder], notify: Listener) -> None:
-    """Wait for other conductors; say of each once that nothing else is left to do."""
-    for holder, job in taken.items():
-        if holder not in waited_for:
-            waited_for.add(holder)
-            notify(Waiting(job, holder))
-    time.sleep(POLL_S)

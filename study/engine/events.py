@@ -1,4 +1,4 @@
-"""Events of a study that is carried out: what the progress display and the trackers listen to."""
+"""Events of a study that is carried out, for the progress display and the trackers."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from study.records import Epoch
 
 
 @dataclass(frozen=True)
-class Began:
-    """The study is planned: of its `total` trainings, `cached` are done and `failed` have failed before."""
+class StudyStarted:
+    """The study is planned: of its `total` trainings, `cached` have results and `failed` failed earlier."""
 
     study: StudyRecord
     total: int
@@ -24,17 +24,18 @@ class Began:
 
 
 @dataclass(frozen=True)
-class Found:
-    """A run that an earlier session finished, or began; where it has no result, `history` says how far it got."""
+class TrainingFound:
+    """The ledger has a training that an earlier session ended or began."""
 
     job: Job
     state: RunState
     history: tuple[Epoch, ...] = ()
+    """The epochs of a training without a result."""
 
 
 @dataclass(frozen=True)
-class Started:
-    """A worker took a job."""
+class JobStarted:
+    """A worker started a job."""
 
     job: Job
 
@@ -49,15 +50,15 @@ class EpochEnded:
 
 @dataclass(frozen=True)
 class JobEnded:
-    """A job is over; the state says how."""
+    """A job has ended, with the state of its run."""
 
     job: Job
     state: RunState
 
 
 @dataclass(frozen=True)
-class Concluded:
-    """The findings are drawn and the report is written; `over` where nothing of the study is left to do."""
+class StudyConcluded:
+    """The findings are computed and the report is written; `over` if nothing of the study is left to do."""
 
     findings: Findings
     report: Path
@@ -65,8 +66,8 @@ class Concluded:
 
 
 @dataclass(frozen=True)
-class Retried:
-    """The worker of a job died, and the job was given to another, once."""
+class JobRetried:
+    """The worker of a job died, and another one started the job again, once."""
 
     job: Job
     reason: str
@@ -74,11 +75,13 @@ class Retried:
 
 @dataclass(frozen=True)
 class Waiting:
-    """All that is left to do now is being done for another study, such as this job."""
+    """Other conductors do all jobs that are left: `holder` does `job` for another study."""
 
     job: Job
     holder: Holder
 
 
-Event = Began | Found | Started | EpochEnded | JobEnded | Concluded | Retried | Waiting
+Event = (
+    StudyStarted | TrainingFound | JobStarted | EpochEnded | JobEnded | StudyConcluded | JobRetried | Waiting
+)
 Listener = Callable[[Event], None]

@@ -1,36 +1,45 @@
-"""What of a ledger can be freed: nothing that a report or a resumed study would ever read, nothing in use."""
+"""Find and remove what a ledger no longer needs: nothing that a report or a resumed study reads, nothing in use."""
 
 from __future__ import annotations
 
 import re
-import shutil
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
-from typing import Literal
 
 from study.config.settings import Keep
 from study.engine import plan
-from study.engine.status import studies
-from study.ledger.locks import Holder, holder_of, release, take
+from study.files import remove
+from study.ledger import layout
+from study.ledger.locks import holder_of, release, take
 from study.ledger.record import RunState
-from study.ledger.store import CHECKPOINTS, CLAIM, LOCK, OF_TRIALS, Ledger, Snapshot
+from study.ledger.store import Ledger, Snapshot
 
-Reason = Literal[
-    "checkpoints of runs that are finished",
-    "checkpoints of trials that were pruned",
-    "weights and predictions of search trials",
-    "files that a crash left half-written",
-    "locks and claims of processes that are gone",
-    "runs that no study refers to",
-]
 
-ASIDE = re.compile(r"\..+\.[a-z0-9_]{8,12}")
+class Reason(StrEnum):
+    """Why a file or folder can be freed."""
+
+    FINISHED_CHECKPOINT = "finished-checkpoint"
+    """The checkpoint of a run with a result."""
+    PRUNED_CHECKPOINT = "pruned-checkpoint"
+    """The checkpoint of a pruned trial."""
+    TRIAL_WEIGHTS = "trial-weights"
+    """Weights or predictions of a search trial."""
+    PARTIAL_FILE = "partial-file"
+    """A file that a crash left half-written."""
+    STALE_LOCK = "stale-lock"
+    """A lock of a process that has ended."""
+    UNREFERENCED_RUN = "unreferenced-run"
+    """The folder of a run that no study refers to."""
+
+
+PARTIAL = re.compile(r"\..+\.[a-z0-9_]{8,12}")
 """How `study.files.write` names a file until it is whole."""
-ASIDE_AGE_S = 600
-"""A younger one may be being written, by a process that holds nothing yet."""
+PARTIAL_AGE_S = 600
+"""A younger partial file may still be written, by a process that holds no lock yet."""
 
 
 @dataclass(frozen=True)
@@ -46,113 +55,113 @@ def reclaimable(ledger: Ledger, keep: Keep = "confirmed", *, unreferenced: bool 
     """Return what can be freed now.
 
     Args:
-        ledger: What is looked through.
-        keep: Whose weights are to stay.
+        ledger: The ledger to search.
+        keep: Which runs keep their weights.
         unreferenced: List runs that no study of the ledger refers to as well; none while a study is being run,
-            for it may be about to refer to them.
+            which may refer to them soon.
     """
-    asked = _Asked(ledger)
+    references = _References(ledger)
     found: list[Reclaimable] = []
-    for folder in _folders(ledger.root / "runs"):
-        if folder.name in asked.in_use or holder_of(folder / CLAIM):
+    for folder in _folders_in(ledger.root / layout.RUNS):
+        if folder.name in references.in_use or holder_of(folder / layout.CLAIM):
             continue
-        if unreferenced and folder.name not in asked.of and not asked.held:
-            found.append(Reclaimable(folder, "runs that no study refers to", _size(folder)))
+        if unreferenced and folder.name not in references.jobs and not references.held:
+            found.append(Reclaimable(folder, Reason.UNREFERENCED_RUN, _size(folder)))
             continue
+        jobs = references.jobs.get(folder.name, ())
         found += [
             Reclaimable(folder / name, reason, _size(folder / name))
-            for name, reason in _of_run(ledger.state(folder.name), asked.of.get(folder.name, ()), keep)
+            for name, reason in _unneeded_files(ledger.state(folder.name), jobs, keep)
             if (folder / name).exists()
         ]
-        found += _litter(folder)
-    for folder in _folders(ledger.root / "studies"):
-        if folder.name not in asked.held:
-            found += [*_litter(folder), *_litter(folder / "suggestions"), *_litter(folder / "sessions")]
-    if not asked.held:
-        for folder in (*_folders(ledger.root / "profiles"), ledger.root / "code", ledger.root):
-            found += _litter(folder)
+        found += _crash_leftovers(folder)
+    for folder in _folders_in(ledger.root / layout.STUDIES):
+        if folder.name not in references.held:
+            for path in (folder, folder / layout.SUGGESTIONS, folder / layout.SESSIONS):
+                found += _crash_leftovers(path)
+    if not references.held:
+        profiles = _folders_in(ledger.root / layout.PROFILES)
+        for folder in (*profiles, ledger.root / layout.CODE, ledger.root):
+            found += _crash_leftovers(folder)
     return found
 
 
-def free(spares: Iterable[Reclaimable], ledger: Ledger) -> list[Reclaimable]:
-    """Remove what was found, but for what has come into use since; return what was removed."""
-    return [found for found in spares if _freed(found, ledger)]
+def free(items: Iterable[Reclaimable], ledger: Ledger) -> list[Reclaimable]:
+    """Remove the items except those that have come into use since; return the removed ones."""
+    return [item for item in items if _remove(item, ledger)]
 
 
-class _Asked:
-    """What the studies of a ledger ask of its runs."""
+class _References:
+    """The jobs of all studies of a ledger, by run."""
 
     def __init__(self, ledger: Ledger) -> None:
-        names = studies(ledger)
+        names = ledger.studies()
         self.held = {name for name in names if ledger.holder(name)}
+        """Studies that are being run."""
         self.in_use: set[str] = set()
         """Runs of studies that are being run."""
-        self.of: Mapping[str, list[tuple[plan.Job, RunState]]] = defaultdict(list)
-        """What is asked of each run, and how it stands."""
+        self.jobs: Mapping[str, list[tuple[plan.Job, RunState]]] = defaultdict(list)
+        """Jobs by run, each with the state of the run."""
         states = Snapshot(ledger)
         for name in names:
             for job in plan.trainings(ledger.study(name), states):
-                self.of[job.run.id].append((job, job.seen(states)))
+                self.jobs[job.run.id].append((job, job.state_in(states)))
                 if name in self.held:
                     self.in_use.add(job.run.id)
 
 
-def _of_run(
-    state: RunState, asked: Iterable[tuple[plan.Job, RunState]], keep: Keep
+def _unneeded_files(
+    state: RunState, jobs: Iterable[tuple[plan.Job, RunState]], keep: Keep
 ) -> Iterator[tuple[str, Reason]]:
-    """Yield the names of a run's files that nobody will read again."""
-    only_tried = bool(asked) and all(job.purpose == "search" for job, _ in asked)
-    for name in CHECKPOINTS:
+    """Yield the names of a run's files that nothing reads again."""
+    only_trial = bool(jobs) and all(job.purpose == "search" for job, _ in jobs) and keep != "all"
+    for name in layout.CHECKPOINTS:
         if state.result is not None:
-            yield name, "checkpoints of runs that are finished"
-        elif only_tried and keep != "all" and all(seen.pruned is not None for _, seen in asked):
-            yield name, "checkpoints of trials that were pruned"
-    if state.result is not None and only_tried and keep != "all":
-        for name in OF_TRIALS:
-            yield name, "weights and predictions of search trials"
+            yield name, Reason.FINISHED_CHECKPOINT
+        elif only_trial and all(job_state.pruned is not None for _, job_state in jobs):
+            yield name, Reason.PRUNED_CHECKPOINT
+    if state.result is not None and only_trial:
+        for name in layout.TEST_INPUTS:
+            yield name, Reason.TRIAL_WEIGHTS
 
 
-def _litter(folder: Path) -> Iterator[Reclaimable]:
-    """Yield what killed processes left in a folder."""
+def _crash_leftovers(folder: Path) -> Iterator[Reclaimable]:
+    """Yield what killed processes left in a folder: partial files and locks."""
     if not folder.is_dir():
         return
     for path in sorted(folder.iterdir()):
-        if ASIDE.fullmatch(path.name) and time.time() - path.stat().st_mtime > ASIDE_AGE_S:
-            yield Reclaimable(path, "files that a crash left half-written", _size(path))
-        elif re.match(rf"({LOCK}|{CLAIM})(-|$)", path.name) and holder_of(path) is None:
-            yield Reclaimable(path, "locks and claims of processes that are gone", _size(path))
+        if PARTIAL.fullmatch(path.name) and time.time() - path.stat().st_mtime > PARTIAL_AGE_S:
+            yield Reclaimable(path, Reason.PARTIAL_FILE, _size(path))
+        elif re.match(rf"({layout.LOCK}|{layout.CLAIM})(-|$)", path.name) and holder_of(path) is None:
+            yield Reclaimable(path, Reason.STALE_LOCK, _size(path))
 
 
-def _freed(found: Reclaimable, ledger: Ledger) -> bool:
-    """Remove one thing, unless somebody has come to hold it."""
-    path = found.path
-    if found.reason == "locks and claims of processes that are gone":
-        return _taken_and_released(path)
-    if found.reason == "files that a crash left half-written":
-        path.unlink(missing_ok=True)
+def _remove(item: Reclaimable, ledger: Ledger) -> bool:
+    """Remove one item unless a process holds it; return whether it was removed."""
+    if item.reason is Reason.STALE_LOCK:
+        return _take_and_release(item.path)
+    if item.reason is Reason.PARTIAL_FILE:
+        item.path.unlink(missing_ok=True)
         return True
-    whole = found.reason == "runs that no study refers to"
-    folder = path if whole else path.parent
-    if (whole and any(ledger.holder(name) for name in studies(ledger))) or ledger.claim(folder):
+    is_run = item.reason is Reason.UNREFERENCED_RUN
+    folder = item.path if is_run else item.path.parent
+    if (is_run and any(ledger.holder(name) for name in ledger.studies())) or ledger.acquire(folder):
         return False
     try:
-        if whole or path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
+        remove(item.path)
     finally:
         ledger.release(folder)
     return True
 
 
-def _taken_and_released(lock: Path) -> bool:
-    holder: Holder | None = take(lock)
-    if holder is None:
+def _take_and_release(lock: Path) -> bool:
+    is_taken = take(lock) is None
+    if is_taken:
         release(lock)
-    return holder is None
+    return is_taken
 
 
-def _folders(folder: Path) -> list[Path]:
+def _folders_in(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
 
 

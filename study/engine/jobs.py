@@ -1,4 +1,4 @@
-"""Where a job does its work, and what it leaves: a result, or a failure with its reason and environment."""
+"""Prepare the call of a job, and record its result or its failure with reason and environment."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from study.engine import plan
-from study.engine.queue import known
+from study.engine.queue import training_states
 from study.executors.base import Call, CallEnded
 from study.hashing import canonical_json
 from study.ledger.record import RunState, StudyRecord
@@ -39,7 +39,7 @@ def call(
     targets: Mapping[plan.JobKind, str],
     environment: Mapping[str, str] = MappingProxyType({}),
 ) -> Call:
-    """Return what an executor needs to do a job; the run's request is written before."""
+    """Write the run's request and return the call with which an executor does a job."""
     if job.kind != "profile":
         ledger.begin(job.run)
     rule = canonical_json(job.rule) if job.rule else ""
@@ -58,79 +58,88 @@ def call(
 
 
 def is_done(job: plan.Job, ledger: Ledger) -> bool:
-    """Whether what a job is for lies in the ledger."""
-    state = job.seen(ledger.state)
+    """Return whether the ledger has the result of a job."""
+    state = job.state_in(ledger.state)
     return {
-        "train": state.pruned is not None or (state.result is not None and state.kept),
+        "train": state.pruned is not None or (state.result is not None and state.weights_available),
         "evaluate": state.tested,
         "measure": job.measure in state.measured,
         "profile": ledger.profile(job.run) is not None,
     }[job.kind]
 
 
-def settle(job: plan.Job, event: CallEnded, ledger: Ledger) -> RunState:
-    """Return what an ended job left behind; without what it was for, it is a failure with a reason."""
-    state = job.seen(ledger.state)
+def record_end(job: plan.Job, event: CallEnded, ledger: Ledger) -> RunState:
+    """Return the state of an ended job's run; write a failure with its reason if the job left no result."""
+    state = job.state_in(ledger.state)
     if is_done(job, ledger):
-        # the network of a run whose training failed is profiled all the same
+        # a profile succeeds even if the training of its run failed
         return replace(state, failure=None)
     reason = event.reason or "the job returned without writing its result"
     failure = Failure(job.run.id, job.kind, reason, event.detail, _environment(job, event))
-    ledger.fail(folder(job, ledger), failure, job.measure)
+    ledger.save_failure(folder(job, ledger), failure, job.measure)
     return replace(state, failure=failure)
 
 
-def done(study: StudyRecord, ledger: Ledger) -> int:
+def ended_trainings(study: StudyRecord, ledger: Ledger) -> int:
     """Return how many of the study's trainings have ended, well or badly."""
-    return sum(state.final for _, state in known(ledger.with_suggestions(study), Snapshot(ledger)))
+    return sum(state.final for _, state in training_states(ledger.with_suggestions(study), Snapshot(ledger)))
 
 
 def failures(study: StudyRecord, ledger: Ledger) -> list[tuple[plan.Job, Failure]]:
-    """Return every training, measure and profile of the study that ended without a result, with the reason."""
+    """Return every training, test, measure and profile of the study that failed, with the reason."""
     study, states = ledger.with_suggestions(study), Snapshot(ledger)
-    found = [failed for job, state in known(study, states) for failed in _failures(study, job, state)]
-    return found + list(_unprofiled(study, ledger, states))
+    failed_jobs = [
+        failed
+        for job, state in training_states(study, states)
+        for failed in _failures_of_run(study, job, state)
+    ]
+    return failed_jobs + list(_profile_failures(study, ledger, states))
 
 
-def forget_failures(study: StudyRecord, ledger: Ledger) -> int:
-    """Let the study's failed runs be tried again; return how many there are."""
+def remove_failures(study: StudyRecord, ledger: Ledger) -> int:
+    """Let the study's failed runs be tried again; return their number."""
     failed = {job.run.id: job.run for job, _ in failures(study, ledger)}
     for run in failed.values():
-        ledger.forget_failure(run)
+        ledger.remove_failures(run)
     return len(failed)
 
 
-def _failures(study: StudyRecord, job: plan.Job, state: RunState) -> Iterator[tuple[plan.Job, Failure]]:
+def _failures_of_run(
+    study: StudyRecord, job: plan.Job, state: RunState
+) -> Iterator[tuple[plan.Job, Failure]]:
     if state.failure is not None:
         yield job, state.failure
     if job.purpose == "confirm":
         if state.result is not None and state.result.status == "diverged":
             reason = "the training diverged: a value that must be finite was not"
-            yield job, Failure(job.run.id, "train", reason, "", _described(state.result.machine))
+            yield job, Failure(job.run.id, "train", reason, "", _machine_facts(state.result.machine))
         for measure in study.measures:
             if measure in state.unmeasured:
                 yield replace(job, kind="measure", measure=measure), state.unmeasured[measure]
 
 
-def _unprofiled(
-    study: StudyRecord, ledger: Ledger, states: plan.Finished
+def _profile_failures(
+    study: StudyRecord, ledger: Ledger, states: plan.States
 ) -> Iterator[tuple[plan.Job, Failure]]:
     for variant in study.variants if study.has_profile else ():
-        network = plan.profile_of(study, variant, states)
-        failure = ledger.profile_failure(network) if network is not None else None
-        if network is not None and failure is not None:
-            yield plan.Job("profile", network, variant.name, "profile", 0), failure
+        run = plan.profiled_run(study, variant, states)
+        failure = ledger.profile_failure(run) if run is not None else None
+        if run is not None and failure is not None:
+            yield plan.Job("profile", run, variant.name, "profile", 0), failure
 
 
 def _environment(job: plan.Job, event: CallEnded) -> dict[str, str]:
-    place = {"host": socket.gethostname(), "device": event.device or job.run.device}
-    return {**place, **_described(_this_machine())}
+    return {
+        "host": socket.gethostname(),
+        "device": event.device or job.run.device,
+        **_machine_facts(_this_machine()),
+    }
 
 
-def _described(found: Machine) -> dict[str, str]:
-    return {"hardware": found.hardware, "platform": found.platform, **found.versions}
+def _machine_facts(facts: Machine) -> dict[str, str]:
+    return {"hardware": facts.hardware, "platform": facts.platform, **facts.versions}
 
 
 @cache
 def _this_machine() -> Machine:
-    return machine()  # of a GPU the conductor, which imports no torch, knows the number alone
+    return machine()  # without the name of a GPU: the conductor does not import torch

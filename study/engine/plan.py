@@ -1,9 +1,8 @@
-"""What may be done now. Pure: the same study and the same finished runs give the same answer.
+"""Plan which decisions and jobs are ready: a pure function of the study and the states of its runs.
 
-Search, confirmation, resume and cache are one question. A trial may be asked once every trial of the earlier
-generations has ended, and the rule by which it is stopped early is known by then; a variant is confirmed once
-its whole search has; a confirmed run is tested once it is trained, and measured once it is tested. Nothing
-else is remembered anywhere.
+It covers search, repetitions, resuming and caching. What a trial tries, and the rule by which it is pruned, are
+decided once every trial of the earlier generations has ended. The repetitions of a variant start once its whole
+search has ended; a repetition is tested once it is trained, and measured once it is tested. There is no other state.
 """
 
 from __future__ import annotations
@@ -22,17 +21,17 @@ from study.records import Epoch, RunSpec, best_gain
 
 JobKind = Literal["train", "evaluate", "measure", "profile"]
 Purpose = Literal["search", "confirm", "profile"]
-Finished = Callable[[str], RunState]
-"""Returns what is known of a run, by its id; an empty state for one that is new."""
+States = Callable[[str], RunState]
+"""Returns the state of a run by its id; an empty state for a new one."""
 
 _seed = lru_cache(maxsize=4096)(seed_of)
 
 
 @dataclass(frozen=True)
-class Ask:
-    """A decision that is due: what a trial tries, given every earlier generation's trials."""
+class Decision:
+    """A decision that is ready: what a trial tries, given the trials of all earlier generations."""
 
-    decision: str
+    name: str
     history: tuple[Tried, ...]
     seed: int
 
@@ -46,26 +45,26 @@ class Job:
     variant: str
     purpose: Purpose
     number: int
-    """Of the trial or repetition, from 0."""
+    """The number of the trial or repetition, from 0."""
     measure: str = ""
-    """Which measure to take, as `StudyRecord.measures` writes it."""
+    """The measure to take, as `StudyRecord.measures` writes it."""
     rule: Mapping[str, float] = field(default_factory=dict)
-    """The least gain, by epoch, with which a trial goes on."""
+    """The lowest gain, by epoch, with which a trial continues."""
 
     @cached_property
     def key(self) -> str:
-        """What makes two jobs the same work, whoever asked for it."""
+        """The identity of the work: equal for equal jobs of different studies."""
         rule = f"rule-{digest(self.rule)}" if self.rule else ""
         return " ".join(word for word in (self.kind, self.measure, rule, self.run.id) if word)
 
-    def seen(self, finished: Finished) -> RunState:
-        """Return what is known of the job's run, as this job asks for it."""
-        return finished(self.run.id).under(self.run, self.rule)
+    def state_in(self, states: States) -> RunState:
+        """Return the state of the job's run under the job's pruning rule."""
+        return states(self.run.id).under(self.run, self.rule)
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One trial of a search, with what is known of it under the rule by which it may be stopped."""
+    """One trial of a search, with its state under its pruning rule."""
 
     number: int
     run: RunSpec
@@ -76,37 +75,37 @@ class Trial:
 
 @dataclass(frozen=True)
 class Step:
-    """All that may happen now; nothing of either kind means that the study is done, or waits."""
+    """All decisions and jobs that are ready; if there are none, the study has ended or waits for running jobs."""
 
-    asks: tuple[Ask, ...]
+    decisions: tuple[Decision, ...]
     jobs: tuple[Job, ...]
 
 
-def ready(study: StudyRecord, finished: Finished, profiled: frozenset[str] = frozenset()) -> Step:
-    """Return the decisions and jobs whose premises are all final.
+def ready(study: StudyRecord, states: States, profiled: frozenset[str] = frozenset()) -> Step:
+    """Return the decisions and jobs that depend on ended runs only.
 
     Args:
         study: The study's record with the suggestions made so far.
-        finished: What the ledger knows of a run, by its id.
-        profiled: Names of the variants whose network has been counted.
+        states: Returns the state of a run by its id.
+        profiled: Names of the variants whose network has been profiled.
     """
-    asks: list[Ask] = []
+    decisions: list[Decision] = []
     jobs: list[Job] = []
     for variant in study.variants:
         for fold in study.folds:
-            new_asks, new_jobs = _searching(study, variant, fold, finished)
-            asks += new_asks
+            new_decisions, new_jobs = _search_step(study, variant, fold, states)
+            decisions += new_decisions
             jobs += new_jobs
-            jobs += _confirming(study, variant, fold, finished)
+            jobs += _repetition_jobs(study, variant, fold, states)
         if not study.has_profile or variant.name in profiled:
             continue
-        if (network := profile_of(study, variant, finished)) is not None:
+        if (network := profiled_run(study, variant, states)) is not None:
             jobs.append(Job("profile", network, variant.name, "profile", 0))
-    return Step(tuple(asks), tuple(in_turn(jobs)))
+    return Step(tuple(decisions), tuple(prioritized(jobs)))
 
 
-def trials(study: StudyRecord, variant: VariantRecord, fold: int | None) -> Iterator[RunSpec]:
-    """Yield the variant's search trials, in order, as far as they are decided."""
+def suggested_runs(study: StudyRecord, variant: VariantRecord, fold: int | None) -> Iterator[RunSpec]:
+    """Yield the runs of the variant's search trials, in order, as far as they are decided."""
     seed = _seed(seeds.SEARCH, study.seed)
     for number in range(study.trials):
         suggestion = study.suggestions.get(study.decision(variant, fold, number))
@@ -115,36 +114,36 @@ def trials(study: StudyRecord, variant: VariantRecord, fold: int | None) -> Iter
         yield variant.run(suggestion, seed, fold)
 
 
-def searched(
-    study: StudyRecord, variant: VariantRecord, fold: int | None, finished: Finished
+def search_trials(
+    study: StudyRecord, variant: VariantRecord, fold: int | None, states: States
 ) -> Iterator[Trial]:
     """Yield the variant's search trials, in order, as far as they and their rules are decided."""
     reached: dict[int, list[float]] = {}
-    runs = list(trials(study, variant, fold))
+    runs = list(suggested_runs(study, variant, fold))
     for first in range(0, len(runs), study.generation):
         generation = []
         for number, run in enumerate(runs[first : first + study.generation], start=first):
             rule = _rule(study, run, reached)
             parameters = study.suggestions[study.decision(variant, fold, number)]
-            generation.append(Trial(number, run, rule, parameters, finished(run.id).under(run, rule)))
+            generation.append(Trial(number, run, rule, parameters, states(run.id).under(run, rule)))
         yield from generation
         if study.pruner == "none":
             continue
         if not all(trial.state.final for trial in generation):
-            return  # the rules of later generations rest on these
+            return  # the rules of later generations depend on these
         for trial in generation:
             for epoch, gain in _rungs_reached(study, trial.run, trial.state):
                 insort(reached.setdefault(epoch, []), gain)
 
 
 def _rule(study: StudyRecord, run: RunSpec, reached: Mapping[int, Sequence[float]]) -> dict[str, float]:
-    """Return the least gain with which a trial goes on, by epoch: successive halving.
+    """Return the lowest gain with which a trial continues, by epoch: successive halving.
 
-    With its own gain among those of earlier generations' trials that got as far, it must be in the best
+    Together with the earlier generations' trials that reached the epoch, the trial must be in the best
     1/`reduction` of them, and be the best at least (Jamieson and Talwalkar 2016; Li et al. 2020).
 
     Args:
-        study: Says whether and how trials are pruned.
+        study: Holds the settings of the pruner.
         run: The trial.
         reached: Gains of earlier generations' trials by epoch, lowest first.
     """
@@ -169,7 +168,7 @@ def rungs(study: StudyRecord, last: int) -> list[int]:
 
 
 def _rungs_reached(study: StudyRecord, run: RunSpec, state: RunState) -> Iterator[tuple[int, float]]:
-    """Yield the best gain so far at every rung that a trial got to; nothing for one that broke down."""
+    """Yield the best gain so far at every rung that a trial reached; nothing for a failed or diverged one."""
     history: tuple[Epoch, ...] = ()
     if state.pruned is not None:
         history = state.pruned.history
@@ -180,65 +179,65 @@ def _rungs_reached(study: StudyRecord, run: RunSpec, state: RunState) -> Iterato
             yield epoch, best
 
 
-def confirmations(
-    study: StudyRecord, variant: VariantRecord, fold: int | None, finished: Finished
+def repetition_runs(
+    study: StudyRecord, variant: VariantRecord, fold: int | None, states: States
 ) -> list[RunSpec]:
-    """Return the runs that confirm the variant's choice; none before its search has ended or if it chose nothing."""
-    return list(_confirmations(study, variant, fold, finished))
+    """Return the runs of the variant's repetitions; none before its search has ended or if it chose nothing."""
+    return list(_iterate_repetition_runs(study, variant, fold, states))
 
 
-def _confirmations(
-    study: StudyRecord, variant: VariantRecord, fold: int | None, finished: Finished
+def _iterate_repetition_runs(
+    study: StudyRecord, variant: VariantRecord, fold: int | None, states: States
 ) -> Iterator[RunSpec]:
-    parameters = choice(study, variant, fold, finished)
+    parameters = chosen_parameters(study, variant, fold, states)
     if parameters is None:
         return
     for number in range(study.repetitions):
         yield variant.run({**parameters, **study.confirm}, _seed(seeds.REPETITION, study.seed, number), fold)
 
 
-def choice(
-    study: StudyRecord, variant: VariantRecord, fold: int | None, finished: Finished
+def chosen_parameters(
+    study: StudyRecord, variant: VariantRecord, fold: int | None, states: States
 ) -> Mapping[str, Any] | None:
     """Return the hyperparameters that the search chose: the best on validation, the earliest on ties.
 
-    None while the search goes on, and where no trial was trained to its end.
+    None while the search runs, and if no trial was trained to its end.
     """
     if not study.trials:
         return {}
-    ended = list(searched(study, variant, fold, finished))
+    ended = list(search_trials(study, variant, fold, states))
     if len(ended) < study.trials or not all(trial.state.final for trial in ended):
         return None
     usable = [trial for trial in ended if trial.state.is_usable]
     if not usable:
         return None
-    return max(usable, key=lambda trial: cast(float, gain_of(study, trial.state))).parameters
+    return max(usable, key=lambda trial: cast(float, search_gain(study, trial.state))).parameters
 
 
-def profile_of(study: StudyRecord, variant: VariantRecord, finished: Finished) -> RunSpec | None:
-    """Return the run whose network's cost stands for the variant: its first confirmation, once it is known."""
-    return next(_confirmations(study, variant, study.folds[0], finished), None)
+def profiled_run(study: StudyRecord, variant: VariantRecord, states: States) -> RunSpec | None:
+    """Return the run whose network is profiled for the variant: its first repetition; None if it is not decided."""
+    return next(_iterate_repetition_runs(study, variant, study.folds[0], states), None)
 
 
-def trainings(study: StudyRecord, finished: Finished) -> Iterator[Job]:
-    """Yield every training that is decided so far, done or not."""
+def trainings(study: StudyRecord, states: States) -> Iterator[Job]:
+    """Yield every training that is decided so far, ended or not."""
     for variant in study.variants:
         for fold in study.folds:
-            for trial in searched(study, variant, fold, finished):
+            for trial in search_trials(study, variant, fold, states):
                 yield Job("train", trial.run, variant.name, "search", trial.number, rule=trial.rule)
-            for number, run in enumerate(confirmations(study, variant, fold, finished)):
+            for number, run in enumerate(repetition_runs(study, variant, fold, states)):
                 yield Job("train", run, variant.name, "confirm", number)
 
 
-def size(study: StudyRecord) -> int:
-    """Return the number of trainings that the whole study asks for."""
+def training_count(study: StudyRecord) -> int:
+    """Return the number of trainings of the whole study."""
     return len(study.variants) * len(study.folds) * (study.trials + study.repetitions)
 
 
-def _searching(
-    study: StudyRecord, variant: VariantRecord, fold: int | None, finished: Finished
-) -> tuple[list[Ask], list[Job]]:
-    known = list(searched(study, variant, fold, finished))
+def _search_step(
+    study: StudyRecord, variant: VariantRecord, fold: int | None, states: States
+) -> tuple[list[Decision], list[Job]]:
+    known = list(search_trials(study, variant, fold, states))
     jobs = [
         Job("train", trial.run, variant.name, "search", trial.number, rule=trial.rule)
         for trial in known
@@ -249,28 +248,28 @@ def _searching(
     if not all(trial.state.final for trial in known[:first]):
         return [], jobs
     history = tuple(
-        Tried(trial.parameters, gain_of(study, trial.state), dict(_reports(study, trial.run, trial.state)))
+        Tried(trial.parameters, search_gain(study, trial.state), _scores_until_pruned(study, trial))
         for trial in known[:first]
         if trial.state.result is not None or trial.state.pruned is not None
     )
-    asks = [
-        Ask(
+    decisions = [
+        Decision(
             study.decision(variant, fold, number),
             history,
             decision_seed(study.seed, fold, generation, number - first),
         )
         for number in range(len(known), min(first + study.generation, study.trials))
     ]
-    return asks, jobs
+    return decisions, jobs
 
 
-def _confirming(
-    study: StudyRecord, variant: VariantRecord, fold: int | None, finished: Finished
+def _repetition_jobs(
+    study: StudyRecord, variant: VariantRecord, fold: int | None, states: States
 ) -> Iterator[Job]:
-    for number, run in enumerate(confirmations(study, variant, fold, finished)):
-        state = finished(run.id)
-        weights_needed = state.is_usable and state.failure is None and _is_unanswered(study, state)
-        if not state.final or (weights_needed and not state.kept):
+    for number, run in enumerate(repetition_runs(study, variant, fold, states)):
+        state = states(run.id)
+        needs_weights = _needs_weights(study, state)
+        if not state.final or (needs_weights and not state.weights_available):
             yield Job("train", run, variant.name, "confirm", number)
         elif state.is_usable and not state.tested and state.failure is None:
             yield Job("evaluate", run, variant.name, "confirm", number)
@@ -280,13 +279,15 @@ def _confirming(
                     yield Job("measure", run, variant.name, "confirm", number, measure)
 
 
-def _is_unanswered(study: StudyRecord, state: RunState) -> bool:
-    """Whether a confirmed run is still to be tested or measured."""
+def _needs_weights(study: StudyRecord, state: RunState) -> bool:
+    """Return whether a trained repetition is still to be tested or measured, if neither has failed."""
+    if not state.is_usable or state.failure is not None:
+        return False
     return not state.tested or bool(set(study.measures) - set(state.measured) - set(state.unmeasured))
 
 
-def in_turn(jobs: Iterable[Job]) -> Iterator[Job]:
-    """Order jobs so that variants take turns, tests come early, measures and profiles late; drop duplicates."""
+def prioritized(jobs: Iterable[Job]) -> Iterator[Job]:
+    """Yield jobs without duplicates: variants alternate, tests come early, measures and profiles late."""
     rank = {"evaluate": 0, "train": 1, "measure": 2, "profile": 3}
     seen: set[str] = set()
     for job in sorted(jobs, key=lambda job: (rank[job.kind], job.purpose == "confirm", job.number)):
@@ -295,10 +296,10 @@ def in_turn(jobs: Iterable[Job]) -> Iterator[Job]:
             yield job
 
 
-def gain_of(study: StudyRecord, state: RunState) -> float | None:
-    """Return the gain that a search is given for a trial; a diverged one has spent its budget for the worst.
+def search_gain(study: StudyRecord, state: RunState) -> float | None:
+    """Return the gain of a trial for the search; the worst value if it diverged.
 
-    None where a trial diverged and the metric has no worst value.
+    None if it diverged and the metric has no worst value.
     """
     if state.pruned is not None:
         return study.primary.gain(state.pruned.score)
@@ -307,7 +308,6 @@ def gain_of(study: StudyRecord, state: RunState) -> float | None:
     return study.worst_gain
 
 
-def _reports(study: StudyRecord, run: RunSpec, state: RunState) -> Iterator[tuple[int, float]]:
-    """Yield what a trial that was stopped early had reached by then, at each rung."""
-    if state.pruned is not None:
-        yield from _rungs_reached(study, run, state)
+def _scores_until_pruned(study: StudyRecord, trial: Trial) -> dict[int, float]:
+    """Return the best gain so far at each rung that a pruned trial reached; empty for other trials."""
+    return dict(_rungs_reached(study, trial.run, trial.state)) if trial.state.pruned is not None else {}

@@ -1,4 +1,4 @@
-"""Hyperparameter search by Optuna's ask and tell, replayed from the ledger for every decision."""
+"""Hyperparameter search with Optuna: each decision replays the earlier trials from the ledger."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ SIGNIFICANT_DIGITS = 6
 Parameters = Mapping[str, Any]
 
 STARTUP_TRIALS = 10
-"""Trials that Optuna's TPE and GP samplers draw at random before they model anything."""
+"""Random trials of Optuna's TPE and GP samplers before their first model."""
 
 
 @dataclass(frozen=True)
 class Tried:
-    """One trial that has ended: what was tried, and how well it did."""
+    """One trial that has ended, with its parameters and its score."""
 
     parameters: Parameters
     score: float | None
-    """Higher is better; of a trial that was stopped, the best up to there. None for the worst of all."""
-    stopped: Mapping[int, float] = field(default_factory=dict)
-    """Its best score so far by epoch, where it was stopped early; empty where it ran to its end."""
+    """Higher is better; the best so far if the trial was pruned; None ranks it last."""
+    pruned_scores: Mapping[int, float] = field(default_factory=dict)
+    """The best score so far by epoch if the trial was pruned; empty if it ran to its end."""
 
 
 def suggest(
@@ -34,13 +34,13 @@ def suggest(
     history: Sequence[Tried],
     seed: int,
 ) -> Parameters:
-    """Return what to try next; a pure function of its arguments for one version of Optuna.
+    """Return the next parameters to try; a pure function of its arguments for one version of Optuna.
 
     Args:
         space: Dimensions by dotted key, each with ``low``, ``high`` and ``log``, or ``choices``.
         sampler: ``tpe``, ``gp`` or ``random``.
         history: The trials of earlier generations that ended with a score, in order.
-        seed: Of this one decision.
+        seed: The sampler's seed for this decision.
 
     Returns:
         Values by dotted key; numbers rounded to six significant digits.
@@ -53,33 +53,33 @@ def suggest(
     study = optuna.create_study(direction="maximize", sampler=_sampler(sampler, seed))
     worst = min((tried.score for tried in history if tried.score is not None), default=0.0)
     for tried in history:
-        known = tried if tried.score is not None else replace(tried, score=worst)
-        study.add_trial(frozen(known, distributions))
-    asked = study.ask(distributions).params
-    return {key: _rounded(asked[key], space[key]) for key in space}
+        scored = tried if tried.score is not None else replace(tried, score=worst)
+        study.add_trial(as_optuna_trial(scored, distributions))
+    parameters = study.ask(distributions).params
+    return {key: _rounded(parameters[key], space[key]) for key in space}
 
 
-def frozen(tried: Tried, distributions: Mapping[str, Any], **attributes: Any) -> Any:
-    """Return a trial as Optuna keeps it, ``PRUNED`` with what it reported where it was stopped early."""
+def as_optuna_trial(tried: Tried, distributions: Mapping[str, Any], **attributes: Any) -> Any:
+    """Return a trial as an Optuna trial, ``PRUNED`` with its intermediate scores if it was pruned."""
     from optuna.trial import TrialState, create_trial
 
     return create_trial(
         params=dict(tried.parameters),
         distributions=dict(distributions),
         value=tried.score,
-        state=TrialState.PRUNED if tried.stopped else TrialState.COMPLETE,
-        intermediate_values=dict(tried.stopped),
+        state=TrialState.PRUNED if tried.pruned_scores else TrialState.COMPLETE,
+        intermediate_values=dict(tried.pruned_scores),
         user_attrs=attributes,
     )
 
 
-def decision_seed(study_seed: int, fold: int | None, generation: int, place: int) -> int:
+def decision_seed(study_seed: int, fold: int | None, generation: int, index: int) -> int:
     """Return the sampler's seed for one decision.
 
-    The variant is left out: every variant is asked the same first points, so that luck in the search is
+    It does not depend on the variant: every variant tries the same first points, so that luck in the search is
     shared, as the seeds of training are.
     """
-    return seed_of(seeds.SEARCH, study_seed, -1 if fold is None else fold, generation, place) % 2**32
+    return seed_of(seeds.SEARCH, study_seed, -1 if fold is None else fold, generation, index) % 2**32
 
 
 def _sampler(name: str, seed: int) -> Any:
@@ -93,7 +93,7 @@ def _sampler(name: str, seed: int) -> Any:
 
 
 def distributions_of(space: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Return a search space in Optuna's terms."""
+    """Return a search space as Optuna distributions."""
     return {key: _distribution(dimension) for key, dimension in space.items()}
 
 
@@ -109,7 +109,7 @@ def _distribution(dimension: Mapping[str, Any]) -> Any:
 
 
 def _rounded(value: Any, dimension: Mapping[str, Any]) -> Any:
-    """Round a float, kept inside its range, so that its text is its value on every machine."""
+    """Return a float rounded within its range, so that every machine writes it as the same text."""
     if not isinstance(value, float) or dimension.get("choices") is not None:
         return value
     rounded = float(f"{value:.{SIGNIFICANT_DIGITS}g}")

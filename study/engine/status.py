@@ -1,4 +1,4 @@
-"""How far a study has come: a reading of the ledger alone, whatever became of the study's file."""
+"""Report the progress of a study from the ledger alone, without the study's file."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from study.engine import plan
-from study.engine.estimate import TimeEstimate, Training
+from study.engine.estimate import RunningTraining, TimeEstimate
 from study.ledger.locks import Holder
 from study.ledger.record import RunState, StudyRecord, VariantRecord
 from study.ledger.store import Ledger, Snapshot
@@ -14,19 +14,19 @@ from study.ledger.store import Ledger, Snapshot
 
 @dataclass(frozen=True)
 class EndedTraining:
-    """A training that is over."""
+    """A training that has ended."""
 
     job: plan.Job
     state: RunState
 
     @property
     def is_pruned(self) -> bool:
-        """Whether the search gave it up early."""
+        """Whether the search stopped it early."""
         return self.state.pruned is not None
 
     @property
     def has_failed(self) -> bool:
-        """Whether the study lacks what it asked for: a diverged trial is a result, a diverged seed is none."""
+        """Whether it has no usable result: a diverged trial is a result, a diverged repetition is a failure."""
         result = self.state.result
         diverged = result is not None and result.status == "diverged"
         return self.state.failure is not None or (diverged and self.job.purpose == "confirm")
@@ -34,110 +34,108 @@ class EndedTraining:
 
 @dataclass(frozen=True)
 class Counts:
-    """Trainings of a variant or study: each that it asks for is in one of these."""
+    """Trainings of a variant or a study; each is in one of these."""
 
     running: int
     done: int
     failed: int
     pruned: int
     waiting: int
-    """Those that were cut short, and those that a search has yet to decide, included."""
+    """Interrupted trainings and those that a search has yet to decide included."""
 
     @property
     def total(self) -> int:
-        """All that is asked for."""
+        """All trainings of the variant or study."""
         return self.running + self.done + self.failed + self.pruned + self.waiting
 
 
 @dataclass(frozen=True)
 class VariantStatus:
-    """One variant at one moment."""
+    """The progress of one variant."""
 
     name: str
     counts: Counts
-    running: tuple[Training, ...]
+    running: tuple[RunningTraining, ...]
 
 
 @dataclass(frozen=True)
 class StudyStatus:
-    """A study at one moment."""
+    """The progress of one study."""
 
     study: str
     question: str
     variants: tuple[VariantStatus, ...]
     holder: Holder | None
-    """Who runs it; None where nobody does."""
+    """The process that runs it; None if there is none."""
     workers: int | None
-    """Trainings at a time, in the session that runs or ran last; None before one of its trainings has ended."""
+    """Trainings at a time in the latest session; None before one of its trainings has ended."""
     seconds_left: float | None
-    """For all that runs and waits; None where there is nothing to estimate it from."""
+    """For all trainings that run or wait; None if no training has reported a duration."""
 
     @property
     def counts(self) -> Counts:
-        """The variants' together."""
-        every = [variant.counts for variant in self.variants]
+        """The sums over all variants."""
+        all_counts = [variant.counts for variant in self.variants]
         return Counts(
-            running=sum(counts.running for counts in every),
-            done=sum(counts.done for counts in every),
-            failed=sum(counts.failed for counts in every),
-            pruned=sum(counts.pruned for counts in every),
-            waiting=sum(counts.waiting for counts in every),
+            running=sum(counts.running for counts in all_counts),
+            done=sum(counts.done for counts in all_counts),
+            failed=sum(counts.failed for counts in all_counts),
+            pruned=sum(counts.pruned for counts in all_counts),
+            waiting=sum(counts.waiting for counts in all_counts),
         )
 
 
-def studies(ledger: Ledger) -> list[str]:
-    """Return the names of all studies of a ledger, sorted."""
-    return sorted(record.parent.name for record in (ledger.root / "studies").glob("*/study.json"))
-
-
 def status(study: StudyRecord, ledger: Ledger) -> StudyStatus:
-    """Return how far `study` has come; its record is the ledger's, with its suggestions."""
-    finished = Snapshot(ledger)
-    running: list[Training] = []
+    """Return the progress of `study`, a record of the ledger with its suggestions."""
+    states = Snapshot(ledger)
+    running: list[RunningTraining] = []
     ended: list[EndedTraining] = []
-    pace = TimeEstimate(study)
-    for job in plan.trainings(study, finished):
-        state = job.seen(finished)
+    estimate = TimeEstimate(study)
+    for job in plan.trainings(study, states):
+        state = job.state_in(states)
         if state.final:
             ended.append(EndedTraining(job, state))
-            pace.ended(job, state)
-        elif holder := ledger.claimed_by(job.run):
-            running.append(_training(job, holder, ledger))
-    variants = tuple(_variant(study, variant, running, ended, pace) for variant in study.variants)
-    last = [session["workers"] for session in ledger.sessions(study.name)[-1:]]
-    workers = max(len(running), *last) if last else None
+            estimate.training_ended(job, state)
+        elif holder := ledger.run_holder(job.run):
+            running.append(_running_training(job, holder, ledger))
+    variants = tuple(_variant_status(study, variant, running, ended, estimate) for variant in study.variants)
+    last_workers = [session["workers"] for session in ledger.sessions(study.name)[-1:]]
+    workers = max(len(running), *last_workers) if last_workers else None
     return StudyStatus(
         study=study.name,
         question=study.question,
         variants=variants,
         holder=ledger.holder(study.name),
         workers=workers,
-        seconds_left=pace.left(running, workers or max(1, len(running))),
+        seconds_left=estimate.seconds_left(running, workers or max(1, len(running))),
     )
 
 
-def _training(job: plan.Job, holder: Holder, ledger: Ledger) -> Training:
+def _running_training(job: plan.Job, holder: Holder, ledger: Ledger) -> RunningTraining:
     history = ledger.history(job.run)
-    return Training(job, len(history), job.run.epochs, sum(epoch.seconds for epoch in history), holder)
+    seconds = sum(epoch.seconds for epoch in history)
+    return RunningTraining(job, len(history), job.run.epochs, seconds, holder)
 
 
-def _variant(
+def _variant_status(
     study: StudyRecord,
     variant: VariantRecord,
-    running: Sequence[Training],
+    running: Sequence[RunningTraining],
     ended: Sequence[EndedTraining],
-    pace: TimeEstimate,
+    estimate: TimeEstimate,
 ) -> VariantStatus:
-    own = [training for training in running if training.job.variant == variant.name]
-    over = [training for training in ended if training.job.variant == variant.name]
-    failed = sum(training.has_failed for training in over) + pace.never(variant.name)
-    pruned = sum(training.is_pruned for training in over)
+    own_running = [training for training in running if training.job.variant == variant.name]
+    own_ended = [training for training in ended if training.job.variant == variant.name]
+    failed = sum(training.has_failed for training in own_ended) + estimate.unreachable_repetitions(
+        variant.name
+    )
+    pruned = sum(training.is_pruned for training in own_ended)
     counts = Counts(
-        running=len(own),
-        done=sum(not (training.has_failed or training.is_pruned) for training in over),
+        running=len(own_running),
+        done=sum(not (training.has_failed or training.is_pruned) for training in own_ended),
         failed=failed,
         pruned=pruned,
         waiting=0,
     )
     waiting = len(study.folds) * (study.trials + study.repetitions) - counts.total
-    return VariantStatus(variant.name, replace(counts, waiting=waiting), tuple(own))
+    return VariantStatus(variant.name, replace(counts, waiting=waiting), tuple(own_running))

@@ -1,1 +1,1 @@
-"""Who runs jobs, and where."""
+"""Executors: where calls run."""

@@ -1,4 +1,4 @@
-"""What the conductor asks of whoever runs its jobs."""
+"""The protocol of executors, which run the conductor's jobs."""
 
 from __future__ import annotations
 
@@ -6,32 +6,40 @@ import errno
 import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
 from study.errors import StudyError
 from study.records import Epoch, RunSpec
 
-Ending = Literal["returned", "raised", "died", "disk full"]
-"""``died``: the process was gone, without an exception that could be told."""
+
+class Ending(StrEnum):
+    """How a call ended."""
+
+    RETURNED = "returned"
+    RAISED = "raised"
+    DIED = "died"
+    """The process ended without reporting an exception."""
+    DISK_FULL = "disk-full"
 
 
 @dataclass(frozen=True)
 class Call:
-    """A function to call with a run's request, its folder and a function that takes each epoch."""
+    """A function to call with a run, its folder and a function that takes each epoch."""
 
     key: str
-    """Names the call among those that run."""
+    """Identifies the call among the running ones."""
     target: str
     """``module:function``; imported by the worker, never by the executor."""
     run: RunSpec
     folder: Path
     arguments: tuple[str, ...] = ()
-    """What the function is called with besides."""
+    """Further positional arguments."""
     timeout_s: float | None = None
-    """How long it may take; None for no limit."""
+    """The longest time that it may take; None for no limit."""
     devices: int = 1
-    """GPUs that it is given, where the executor has any."""
+    """The number of GPUs that it gets if the executor has any."""
     env: Mapping[str, str] = field(default_factory=dict)
     """Environment variables, set before the target is imported."""
 
@@ -46,50 +54,50 @@ class CallEpoch:
 
 @dataclass(frozen=True)
 class CallEnded:
-    """A call is over; what it left in its folder says how."""
+    """A call has ended; its result is in its folder."""
 
     call: Call
-    ending: Ending = "returned"
+    ending: Ending = Ending.RETURNED
     reason: str = ""
-    """One line on a worker that died or raised."""
+    """Why the worker died or raised, in one line."""
     detail: str = ""
-    """Its traceback, or its last output."""
+    """The traceback, or the last output."""
     device: str = ""
-    """What it was given to compute on, such as ``cuda:1`` or ``cuda:0,1``; empty where it had all that there is."""
+    """The devices that it got, such as ``cuda:1`` or ``cuda:0,1``; empty if it had all of them."""
 
 
 Event = CallEpoch | CallEnded
 
 
 def ending_of(error: BaseException) -> Ending:
-    """Return how a call ended that raised: a full disk is no fault of the call."""
-    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-    return "disk full" if full else "raised"
+    """Return the ending of a call that raised; a full disk is not the fault of the call."""
+    is_disk_full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return Ending.DISK_FULL if is_disk_full else Ending.RAISED
 
 
 def reason_of(error: BaseException) -> str:
-    """Return why a call failed, in one line where the error has one: a message for people stands by itself."""
+    """Return why a call failed: the message of a `StudyError`, else the error's type and message."""
     return str(error) if isinstance(error, StudyError) else f"{type(error).__name__}: {error}"
 
 
 def detail_of(error: BaseException) -> str:
-    """Return what the error says besides, such as a program's last output, else the traceback."""
-    said = getattr(error, "detail", "") if isinstance(error, StudyError) else ""
-    return said or "".join(traceback.format_exception(error))
+    """Return the detail of a `StudyError`, such as a program's last output, else the traceback."""
+    detail = getattr(error, "detail", "") if isinstance(error, StudyError) else ""
+    return detail or "".join(traceback.format_exception(error))
 
 
 class Executor(Protocol):
-    """Runs calls, some at a time; knows nothing of training."""
+    """Runs several calls at a time, independently of what they train."""
 
     @property
     def capacity(self) -> int:
-        """How many calls run at a time."""
+        """The number of calls that run at a time."""
 
     def submit(self, call: Call) -> None:
         """Start a call; called only while fewer than `capacity` are running."""
 
     def wait(self, timeout_s: float) -> Sequence[Event]:
-        """Return what happened, as soon as something does and no later than the time given."""
+        """Return the next events, after `timeout_s` at the latest; empty if there are none."""
 
     def close(self) -> None:
-        """Stop whatever still runs and free what is held."""
+        """Stop all running calls and free all resources."""

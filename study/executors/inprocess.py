@@ -1,4 +1,4 @@
-"""Runs each call at once, in this process: for tests and debuggers."""
+"""Run each call at once in this process, for tests and debuggers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from study.executors.base import Call, CallEnded, CallEpoch, Event, detail_of, e
 
 
 class InProcess:
-    """One call at a time, its exceptions turned into the same events as a worker's; time limits do not apply."""
+    """Runs one call at a time, with the same events as a worker; time limits do not apply."""
 
     capacity = 1
 
@@ -17,7 +17,7 @@ class InProcess:
         self._events: list[Event] = []
 
     def submit(self, call: Call) -> None:
-        """Run the call to its end; its environment stays set."""
+        """Run the call to its end; its environment variables stay set."""
         os.environ.update(call.env)
         module, _, function = call.target.partition(":")
         try:
@@ -34,9 +34,9 @@ class InProcess:
             self._events.append(CallEnded(call))
 
     def wait(self, timeout_s: float) -> list[Event]:
-        """Return the events of the calls submitted since the last call of this function."""
+        """Return the events of the calls submitted since the last `wait`."""
         events, self._events = self._events, []
         return events
 
     def close(self) -> None:
-        """Nothing is left running."""
+        """Do nothing: no call is running."""

@@ -1,4 +1,4 @@
-"""Worker processes on this machine: one process a call, forked from a server that has libraries imported."""
+"""Run each call in a worker process on this machine, forked from a server that has imported the libraries."""
 
 from __future__ import annotations
 
@@ -21,12 +21,13 @@ from pathlib import Path
 
 from study.executors.base import Call, CallEnded, CallEpoch, Ending, Event, detail_of, ending_of, reason_of
 from study.executors.devices import assigned, core_share, visible
+from study.ledger.layout import LOG
 from study.records import Epoch
 
 LAST_OUTPUT_LINES = 30
 GRACE_S = 5.0
 ENVIRONMENT = {"PYTHONHASHSEED": "0", "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
-"""What every worker has from its start, since Python and cuBLAS read it once."""
+"""Variables of every worker from its start, since Python and cuBLAS read them once."""
 
 
 @dataclass
@@ -38,7 +39,7 @@ class _Worker:
     slot: int
     devices: tuple[int, ...]
     deadline: float
-    """By `time.monotonic`: when its time is up, then when it is killed."""
+    """By `time.monotonic`: the time at which it is terminated, then the time at which it is killed."""
     is_overdue: bool = False
     ending: Ending | None = None
     reason: str = ""
@@ -46,15 +47,14 @@ class _Worker:
 
 
 class LocalWorkers:
-    """Up to `capacity` worker processes at a time.
+    """Runs up to `capacity` worker processes at a time.
 
-    Each has its share of the processor cores for itself where there are enough, and one thread a run however
-    many there are.
+    Each has its own share of the processor cores if there are enough; the number of threads does not depend on it.
 
     Args:
         capacity: Processes at a time.
-        devices: CUDA device indexes, counted among those visible here, that the slots take in turn, so that
-            several may share one; empty where runs use the CPU.
+        devices: Indexes into the visible CUDA devices, which the slots use in turn, so that several may share
+            one; empty if runs use the CPU.
         preload: Modules that the fork server imports once for all workers.
     """
 
@@ -62,7 +62,7 @@ class LocalWorkers:
         self.capacity = capacity
         self._devices = tuple(devices)
         self._running: list[_Worker] = []
-        # fork is not safe once torch has threads, and spawn imports torch anew for every run
+        # fork is unsafe once torch has threads, and spawn imports torch anew for every run
         if "forkserver" in multiprocessing.get_all_start_methods():
             self._context: SpawnContext | ForkServerContext = multiprocessing.get_context("forkserver")
             self._context.set_forkserver_preload(["__main__", *preload])
@@ -73,23 +73,23 @@ class LocalWorkers:
     def submit(self, call: Call) -> None:
         """Start a process for the call; its output goes to ``log-<attempt>.txt`` in the call's folder."""
         call.folder.mkdir(parents=True, exist_ok=True)
-        log = call.folder / f"log-{len(list(call.folder.glob('log-*.txt'))) + 1}.txt"
+        log = call.folder / LOG.format(len(list(call.folder.glob(LOG.format("*")))) + 1)
         slot = min(set(range(self.capacity)) - {worker.slot for worker in self._running})
         devices = assigned(slot, call.devices, self._devices)
         env = dict(call.env)
         if self._devices:
             env["CUDA_VISIBLE_DEVICES"] = visible(devices)
-        ours, theirs = self._context.Pipe(duplex=False)
+        own_end, worker_end = self._context.Pipe(duplex=False)
         process = self._context.Process(
-            target=_work, args=(call, log, env, core_share(slot, self.capacity), theirs), name=call.key
+            target=_work, args=(call, log, env, core_share(slot, self.capacity), worker_end), name=call.key
         )
         process.start()
-        theirs.close()
+        worker_end.close()
         deadline = time.monotonic() + (math.inf if call.timeout_s is None else call.timeout_s)
-        self._running.append(_Worker(call, process, ours, log, slot, devices, deadline))
+        self._running.append(_Worker(call, process, own_end, log, slot, devices, deadline))
 
     def wait(self, timeout_s: float) -> list[Event]:
-        """Return the epochs and endings that are in, waiting for the first no longer than `timeout_s`."""
+        """Return new epochs and endings, waiting for the first no longer than `timeout_s`."""
         first = min((worker.deadline for worker in self._running), default=math.inf)
         wait([worker.pipe for worker in self._running], max(0.0, min(timeout_s, first - time.monotonic())))
         events: list[Event] = []
@@ -108,21 +108,25 @@ class LocalWorkers:
         return events
 
     def _end(self, worker: _Worker) -> CallEnded:
-        """Collect a worker whose end of the pipe is closed: it returned, raised or died."""
+        """Remove a worker whose end of the pipe is closed: it returned, raised or died."""
         worker.process.join()
         worker.pipe.close()
         self._running.remove(worker)
         code = worker.process.exitcode
         if worker.is_overdue and code != 0:
             limit = f"it took longer than task.timeout_s = {worker.call.timeout_s:g} s, and was ended"
-            worker.ending, worker.reason, worker.detail = "raised", limit, _last_lines(worker.log)
+            worker.ending, worker.reason, worker.detail = Ending.RAISED, limit, _last_lines(worker.log)
         elif worker.ending is None and code != 0:
-            worker.ending, worker.reason, worker.detail = "died", _died(code), _last_lines(worker.log)
+            worker.ending, worker.reason, worker.detail = (
+                Ending.DIED,
+                _death_reason(code),
+                _last_lines(worker.log),
+            )
         device = f"cuda:{','.join(map(str, worker.devices))}" if worker.devices else ""
-        return CallEnded(worker.call, worker.ending or "returned", worker.reason, worker.detail, device)
+        return CallEnded(worker.call, worker.ending or Ending.RETURNED, worker.reason, worker.detail, device)
 
     def close(self) -> None:
-        """Stop the workers that still run, kindly first."""
+        """Terminate the workers that still run, and kill those that have not ended some seconds later."""
         for worker in self._running:
             worker.process.terminate()
         for worker in self._running:
@@ -135,7 +139,7 @@ class LocalWorkers:
 
 
 def _enforce_limit(worker: _Worker) -> None:
-    """End a worker whose time is up, and kill it where it has not ended some seconds later."""
+    """Terminate a worker whose time is up, and kill it if it has not ended some seconds later."""
     if time.monotonic() < worker.deadline:
         return
     if worker.is_overdue:
@@ -148,7 +152,7 @@ def _enforce_limit(worker: _Worker) -> None:
 
 @contextlib.contextmanager
 def _environment(values: Mapping[str, str]) -> Iterator[None]:
-    """Set environment variables for what is started meanwhile."""
+    """Set environment variables for processes that are started in the context."""
     before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)
     try:
@@ -162,10 +166,10 @@ def _environment(values: Mapping[str, str]) -> Iterator[None]:
 
 
 def _start_server() -> None:
-    """Start the process that workers are forked from; Ctrl-C is the conductor's to answer, so it ignores that."""
+    """Start the process that workers are forked from; it ignores Ctrl-C, which the conductor handles."""
     from multiprocessing import forkserver, resource_tracker
 
-    resource_tracker.ensure_running()  # first, for its start unblocks the signal
+    resource_tracker.ensure_running()  # first, since its start unblocks the signal
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         with _environment(ENVIRONMENT):
@@ -175,9 +179,9 @@ def _start_server() -> None:
 
 
 def _work(call: Call, log: Path, env: Mapping[str, str], cores: Sequence[int], pipe: Connection) -> None:
-    """Do one call in a fresh process, which ends with the conductor's, however that does."""
+    """Run one call in a new process, which ends when the conductor's process does."""
     threading.Thread(target=_end_with_conductor, daemon=True).start()
-    # Ctrl-C is the conductor's to answer; unlike SIG_IGN, a handler is not passed on to programs that are started
+    # the conductor handles Ctrl-C; programs that the worker starts inherit SIG_IGN, but no handler
     signal.signal(signal.SIGINT, lambda *_: None)
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
@@ -195,7 +199,7 @@ def _work(call: Call, log: Path, env: Mapping[str, str], cores: Sequence[int], p
             job = getattr(importlib.import_module(module), function)
             job(call.run, call.folder, pipe.send, *call.arguments)
         except BrokenPipeError:
-            os._exit(1)  # the conductor is gone
+            os._exit(1)  # the conductor has ended
         except BaseException as error:
             detail = detail_of(error)
             print(detail, file=file)
@@ -206,14 +210,14 @@ def _work(call: Call, log: Path, env: Mapping[str, str], cores: Sequence[int], p
 
 
 def _end_with_conductor() -> None:
-    """Leave at once when the conductor is gone: no one receives epochs any more, and another may take over."""
+    """End at once when the conductor does: another conductor may take the run over."""
     conductor = multiprocessing.parent_process()
     if conductor is not None:
         conductor.join()
         os._exit(1)
 
 
-def _died(code: int | None) -> str:
+def _death_reason(code: int | None) -> str:
     if code is not None and code < 0:
         name = signal.Signals(-code).name
         hint = ", which is what running out of memory looks like" if -code == signal.SIGKILL else ""

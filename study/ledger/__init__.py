@@ -1,1 +1,1 @@
-"""What happened, on disk."""
+"""The record of all studies and runs on disk."""

@@ -11,15 +11,15 @@ import numpy as np
 
 from study.errors import InputError
 from study.hashing import file_digest
+from study.ledger.layout import RESULT, TEST_PREDICTIONS, VALIDATION_PREDICTIONS, WEIGHTS
 from study.ledger.predictions import load
-from study.ledger.store import RESULT, WEIGHTS
 from study.records import Epoch, RunResult, from_json
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 TENSORS, USER_WEIGHTS = WEIGHTS
-PREDICTIONS = ("validation.npz", "test.npz")
+PREDICTIONS = (VALIDATION_PREDICTIONS, TEST_PREDICTIONS)
 
 
 @dataclass(frozen=True)

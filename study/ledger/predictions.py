@@ -1,4 +1,4 @@
-"""What was predicted for each test example, kept for the analysis."""
+"""Store the predictions of a split, one row an example."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ class Predictions:
     ids: NDArray[np.str_]
     """(n,)"""
     sources: NDArray[np.str_]
-    """(n,) what each example comes from, such as a person or a film."""
+    """(n,) the source of each example, such as a person or a film."""
     labels: NDArray[Any]
-    """(n,) what is true, such as classes from 0."""
+    """(n,) the true labels, such as classes from 0."""
     logits: NDArray[Any]
-    """(n, K) or (n,) what was predicted."""
+    """(n, K) or (n,) the predicted scores."""
     parts: NDArray[np.str_] = field(default_factory=lambda: np.array([], dtype=np.str_))
-    """(n,) the part of the test split that each example is in, such as a scene; (0,), and not in the file, for none."""
+    """(n,) the part of the split that each example is in, such as a scene; (0,) and not in the file if none."""
 
 
 def save(path: Path, predictions: Predictions) -> None:
@@ -44,7 +44,11 @@ def save(path: Path, predictions: Predictions) -> None:
 
 
 def load(path: Path) -> Predictions:
-    """Read what `save` wrote; InputError where the file is something else."""
+    """Read what `save` wrote.
+
+    Raises:
+        InputError: The file does not hold predictions.
+    """
     try:
         with np.load(path, allow_pickle=False) as stored:
             names = [f.name for f in fields(Predictions) if f.name != "parts" or "parts" in stored]

@@ -1,4 +1,4 @@
-"""A study's record: what was asked, of which variants, and what its search was given to try."""
+"""A study's record: its question, its variants, and what its search tries."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ from study.records import SCHEMA, DataInfo, Failure, RunResult, RunSpec, Stopped
 
 @dataclass(frozen=True)
 class VariantRecord:
-    """One variant, with the run that all its runs are made from."""
+    """One variant, with the template of its runs."""
 
     name: str
     levels: Mapping[str, str]
     """The level of every factor, as reports print it."""
     reference: str
-    """The name of the variant that this one is compared with: its own where it is a reference."""
+    """The name of the variant that this one is compared with; its own name if it is a reference."""
     template: RunSpec
-    """Its configuration, data and code; seed, fold and the searched hyperparameters, None here, come run by run."""
+    """Its configuration, data and code; `run` fills in the seed, the fold and the searched hyperparameters."""
     digests: Mapping[str, str] = field(default_factory=dict)
     """The digest of each fold's data, by fold number."""
     fold_key: str = ""
-    """The dotted key of the configuration that lists the folds; empty where none does."""
+    """The dotted key of the configuration that lists the folds; empty if no key does."""
 
     @property
     def is_reference(self) -> bool:
-        """Whether others are compared with this variant."""
+        """Whether other variants are compared with this one."""
         return self.name == self.reference
 
     def run(self, parameters: Mapping[str, Any], seed: int, fold: int | None) -> RunSpec:
         """Return the run with the given hyperparameters (by dotted key), seed and fold.
 
-        It asks for its own fold alone: the same fold of a study with fewer or more of them is the same run.
+        Its configuration names its own fold only, so that studies of other numbers of folds share the run.
         """
         configured = (repr(parameters), fold)
         if (key := (*configured, seed)) not in self._runs:
@@ -49,36 +49,36 @@ class VariantRecord:
         return self._runs[key]
 
     def _config(self, parameters: Mapping[str, Any], fold: int | None) -> Mapping[str, Any]:
-        """Return the configuration with the given hyperparameters; whatever they leave alone is the template's."""
+        """Return the template's configuration with the given hyperparameters and fold."""
         config: Mapping[str, Any] = self.template.config
         for key, value in parameters.items():
-            config = assigned(config, key, value)
+            config = with_value(config, key, value)
         if fold is not None and self.fold_key:
-            config = assigned(config, self.fold_key, [fold])
+            config = with_value(config, self.fold_key, [fold])
         return config
 
     @cached_property
     def _configs(self) -> dict[tuple[str, int | None], Mapping[str, Any]]:
-        """The configurations made so far, shared by the runs that differ in their seed alone."""
+        """A cache of configurations, shared by the runs that differ only in their seed."""
         return {}
 
     @cached_property
     def _runs(self) -> dict[tuple[str, int | None, int], RunSpec]:
-        """The runs made so far: planning asks for each of them many times, and hashing one is slow."""
+        """A cache of runs: planning reads each of them many times, and hashing one is slow."""
         return {}
 
 
-def assigned(table: Mapping[str, Any], key: str, value: Any) -> dict[str, Any]:
-    """Return nested tables with a value at a dotted key; tables that do not change are shared."""
+def with_value(table: Mapping[str, Any], key: str, value: Any) -> dict[str, Any]:
+    """Return a copy of nested tables with a value at a dotted key; unchanged tables are shared."""
     first, _, rest = key.partition(".")
     below = table.get(first)
-    inner = assigned(below if isinstance(below, Mapping) else {}, rest, value) if rest else value
+    inner = with_value(below if isinstance(below, Mapping) else {}, rest, value) if rest else value
     return {**table, first: inner}
 
 
 @dataclass(frozen=True)
 class ClaimRecord:
-    """A claim, by the names of the two variants that it compares."""
+    """A claim of the study file, as the names of the two variants that it compares."""
 
     that: str
     beats: str
@@ -86,18 +86,18 @@ class ClaimRecord:
 
 @dataclass(frozen=True)
 class StudyRecord:
-    """A study as it is carried out. `suggestions` are kept in files of their own, one a decision."""
+    """A study as it is carried out; the ledger stores its `suggestions` and its `code` in files of their own."""
 
     name: str
     file: str
-    """The study's file, relative to `root` where it lies below it."""
+    """The study's file, relative to `root` if it is below it."""
     title: str
     question: str
     seed: int
     metric: str
     """The key of the primary metric, the first of `metrics`."""
     rope: float
-    """The least difference of interest, in the primary metric's scaled unit."""
+    """The smallest difference of interest, in the primary metric's scaled unit."""
     alpha: float
     variants: tuple[VariantRecord, ...]
     claims: tuple[ClaimRecord, ...]
@@ -108,7 +108,7 @@ class StudyRecord:
     sampler: str
     repetitions: int
     folds: tuple[int | None, ...]
-    """``(None,)`` where there is one split."""
+    """``(None,)`` if there is one split."""
     data: DataInfo
     claims_digest: str
     root: str = ""
@@ -117,11 +117,11 @@ class StudyRecord:
     metrics: tuple[Metric, ...] = ()
     """The study's metrics without their functions, the primary one first."""
     facts: Mapping[str, str] = field(default_factory=dict)
-    """What the task adds to what a reader must know of how the runs were trained."""
+    """Facts about the trainings that the task adds to the report, by name."""
     confirm: Mapping[str, Any] = field(default_factory=dict)
-    """Values by dotted key that repetitions have in place of those of trials."""
+    """Values by dotted key that repetitions have in place of the trials' values."""
     has_profile: bool = False
-    """Whether the task counts networks in jobs of their own."""
+    """Whether the task profiles networks in jobs of their own."""
     claims_changed: bool = False
     """Whether the claims were changed after runs of the study had been carried out."""
     measures: tuple[str, ...] = ()
@@ -129,54 +129,54 @@ class StudyRecord:
     pruner: str = "none"
     """``halving``: a trial is stopped after an epoch at which it is not among the best of earlier generations."""
     reduction: int = 3
-    """At such an epoch one of so many trials goes on, and so many times later it is asked again."""
+    """One in this many trials continues after such an epoch, and the next such epoch is this many times later."""
     first_epoch: int = 1
     """The first such epoch."""
     accepted_code: Mapping[str, str] = field(default_factory=dict)
-    """Digests of today's code to those of earlier code whose runs its author accepted as equal."""
+    """Digests of earlier code whose runs the author accepted as equal, by the digest of today's code."""
     suggestions: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     code: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    """What today's digests of code are made of, digest by module; kept in files of their own, as suggestions are."""
+    """The digests of the modules behind each digest of today's code, by module."""
     schema: int = SCHEMA
 
     @cached_property
     def primary(self) -> Metric:
-        """The metric that epochs, trials and variants are compared by."""
+        """The metric by which epochs, trials and variants are compared."""
         return next((metric for metric in self.metrics if metric.name == self.metric), Metric(self.metric))
 
     @cached_property
     def worst_gain(self) -> float | None:
-        """The gain of a trial that diverged; None where the metric has no worst value."""
+        """The gain of a trial that diverged; None if the metric has no worst value."""
         worst = self.primary.gain(self.primary.worst)
         return worst if math.isfinite(worst) else None
 
     @property
     def first_point(self) -> dict[str, Any]:
-        """The first choice or least value of every search dimension: stands in where nothing was chosen yet."""
+        """The first choice or lowest value of every search dimension, used before the search has chosen."""
         return {key: d["choices"][0] if "choices" in d else d["low"] for key, d in self.space.items()}
 
     def decision(self, variant: VariantRecord, fold: int | None, number: int) -> str:
-        """Return the name of the decision what trial `number` (from 0) tries.
+        """Return the name of the decision about what trial `number` (from 0) tries.
 
-        It holds everything the suggestion depends on but for the earlier trials' results, and those are
-        named by the same things. More trials therefore extend a search and change none of its past.
+        It identifies everything that the suggestion depends on except the earlier trials' results, which are
+        identified by the same things. More trials therefore extend a search and change none of its past.
         """
-        searched = (variant.name, fold)
-        if searched not in self._searches:
-            asked = variant.run({}, self.seed, fold).id
+        search = (variant.name, fold)
+        if search not in self._searches:
+            first_run = variant.run({}, self.seed, fold).id
             pruning = [] if self.pruner == "none" else [[self.pruner, self.reduction, self.first_epoch]]
-            self._searches[searched] = digest([asked, self.space, self.generation, self.sampler, *pruning])
-        return f"{self._searches[searched]}-{number}"
+            self._searches[search] = digest([first_run, self.space, self.generation, self.sampler, *pruning])
+        return f"{self._searches[search]}-{number}"
 
     @cached_property
     def _searches(self) -> dict[tuple[str, int | None], str]:
-        """What names the searches, by variant and fold: planning asks for each of their trials many times."""
+        """A cache of the digests of searches, by variant and fold: planning reads each many times."""
         return {}
 
 
 @dataclass(frozen=True)
 class RunState:
-    """What the ledger holds of one run; nothing of what it scored on test."""
+    """What the ledger holds of one run, without its test scores."""
 
     result: RunResult | None = None
     tested: bool = False
@@ -184,13 +184,13 @@ class RunState:
     measured: frozenset[str] = frozenset()
     """Measures that have been taken, as `StudyRecord.measures` writes them."""
     unmeasured: Mapping[str, Failure] = field(default_factory=dict)
-    """Measures that could not be taken."""
+    """Why measures could not be taken, by measure."""
     stopped: Mapping[str, Stopped] = field(default_factory=dict)
-    """Where rules of pruning stopped it, by the digest of the rule."""
+    """Where pruning rules stopped it, by the digest of the rule."""
     pruned: Stopped | None = None
-    """The answer to a search that asked with a rule, in a state `under` that rule; it has no result then."""
-    kept: bool = True
-    """Whether its weights are still there, where it has a result that left some."""
+    """Where the pruning rule of a search stopped it, in a state `under` that rule; `result` is None then."""
+    weights_available: bool = True
+    """Whether its weights exist; True as well if it has no result or its result left none."""
 
     @property
     def is_usable(self) -> bool:
@@ -203,9 +203,9 @@ class RunState:
         return self.result is not None or self.failure is not None or self.pruned is not None
 
     def under(self, run: RunSpec, rule: Mapping[str, float]) -> RunState:
-        """Return the state of a run as a search sees it that would have stopped it by `rule`.
+        """Return the state of a run for a search that stops trials by `rule`.
 
-        A run that was carried on to its end for others gives the same answer as one that was stopped.
+        A run that another search trained to its end has the same state as one that was stopped.
         """
         if not rule:
             return self

@@ -1,4 +1,4 @@
-"""What one `run` of a study did, kept after every training, so that a kill loses none of it."""
+"""Record what one `run` of a study did, after every training, so that a kill loses none of it."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ class Session:
         self._ledger = ledger
         self._study = study
         self._workers = workers
-        self._begun = datetime.now(UTC)
-        self._clock = time.monotonic()
-        self._busy = time.process_time()
+        self._started_at = datetime.now(UTC)
+        self._clock_start = time.monotonic()
+        self._cpu_start = time.process_time()
         self._trainings = 0
 
-    def trained(self) -> None:
+    def training_ended(self) -> None:
         """Count a training that has ended."""
         self._trainings += 1
-        self.keep()
+        self.save()
 
-    def keep(self) -> None:
-        """Write what has been done so far."""
+    def save(self) -> None:
+        """Write the session so far."""
         if self._trainings:
             session = {
-                "begun": self._begun.isoformat(timespec="seconds"),
-                "seconds": round(time.monotonic() - self._clock, 1),
+                "begun": self._started_at.isoformat(timespec="seconds"),
+                "seconds": round(time.monotonic() - self._clock_start, 1),
                 "trainings": self._trainings,
                 "workers": self._workers,
                 "commit": self._commit,
-                "conductor_seconds": round(time.process_time() - self._busy, 2),
+                "conductor_seconds": round(time.process_time() - self._cpu_start, 2),
             }
-            self._ledger.log_session(self._study, self._number, session)
+            self._ledger.save_session(self._study, self._number, session)
 
     @cached_property
     def _number(self) -> int:
@@ -46,10 +46,10 @@ class Session:
 
     @cached_property
     def _commit(self) -> str:
-        """The commit that the working folder is at, marked where files differ from it."""
+        """The commit of the working folder, with the mark of git if files differ from it."""
         try:
             command = ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
-            told = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)
-            return told.stdout.strip()
+            described = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)
+            return described.stdout.strip()
         except (OSError, subprocess.SubprocessError):
             return "not under version control"

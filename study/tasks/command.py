@@ -17,8 +17,9 @@ from study.config.registry import component
 from study.config.revisions import CODE, is_junk
 from study.errors import InputError
 from study.files import remove, write
+from study.ledger.layout import EXAMPLES, LOG, OWN_CONFIG, OWN_METRICS, OWN_OUTPUT, TEST_PREDICTIONS
 from study.records import RunSpec
-from study.task import EXAMPLES, TEST_PREDICTIONS, Config, ReportError, Run, Sources
+from study.task import Config, ReportError, Run, Sources
 from study.tasks.options import Options
 from study.tasks.own.outside import watched
 from study.tasks.own.placeholders import check_placeholders, expanded, keys_in
@@ -39,7 +40,6 @@ from study.tasks.own.training import (
 if TYPE_CHECKING:
     from study.config.registry import Registry
 
-METRICS, CONFIG, OUTPUT = "metrics.jsonl", "config.json", "output.txt"
 LARGEST_SOURCE_BYTES = 1_000_000
 SHOWN = 120
 """Characters of a line that a message repeats."""
@@ -171,7 +171,7 @@ class CommandTask(OwnTask):
             ReportError: What it wrote is not what was promised.
         """
         begin_attempt(run)
-        remove(run.folder / METRICS)
+        remove(run.folder / OWN_METRICS)
         self._carry_out("task.command", run)
         key = "task.evaluate_command"
         end_training(run, key if key in self._commands else f"{key}?")
@@ -199,17 +199,17 @@ class CommandTask(OwnTask):
 
     def _carry_out(self, key: str, run: Run) -> None:
         config = plain(run.config)
-        write(run.folder / CONFIG, json.dumps(config, indent=1))
+        write(run.folder / OWN_CONFIG, json.dumps(config, indent=1))
         given = {
             "seed": run.seed,
             "fold": run.fold,
             "folder": str(run.folder.absolute()),
             "checkpoint": str(run.checkpoint.absolute()),
             "weights": str(run.weights.absolute()),
-            "config": str((run.folder / CONFIG).absolute()),
+            "config": str((run.folder / OWN_CONFIG).absolute()),
         }
         arguments = self._expand(key, config, given)
-        reader = _Lines(run.folder / METRICS)
+        reader = _Lines(run.folder / OWN_METRICS)
         with (
             _output(run.folder) as (output, log),
             watched(run, self.options),
@@ -233,7 +233,7 @@ class CommandTask(OwnTask):
             "PYTHONHASHSEED": str(run.seed % 2**32),
             "PYTHONUNBUFFERED": "1",
             **own,
-            "STUDY_METRICS": str((run.folder / METRICS).absolute()),
+            "STUDY_METRICS": str((run.folder / OWN_METRICS).absolute()),
             "STUDY_HOME": str(self.options.root_folder),
             **self.environment,
         }
@@ -280,32 +280,34 @@ def _take(lines: _Lines, run: Run, is_over: bool = False) -> None:
         except ValueError:
             line = None
         if not isinstance(line, dict):
-            raise ReportError(f"line {number} of {METRICS} is no JSON object: {shown}")
+            raise ReportError(f"line {number} of {OWN_METRICS} is no JSON object: {shown}")
         test = line.pop("test", None)
         if "epoch" not in line and test is None:
-            raise ReportError(f"line {number} of {METRICS} has neither 'epoch' nor 'test': {shown}")
+            raise ReportError(f"line {number} of {OWN_METRICS} has neither 'epoch' nor 'test': {shown}")
         if test is not None and not isinstance(test, dict):
-            raise ReportError(f"line {number} of {METRICS}: 'test' must hold an object of figures: {shown}")
+            raise ReportError(
+                f"line {number} of {OWN_METRICS}: 'test' must hold an object of figures: {shown}"
+            )
         try:
             if "epoch" in line:
                 run.report(**line)
             if test is not None:
                 run.test(**test)
         except (ReportError, TypeError) as error:
-            raise ReportError(f"line {number} of {METRICS}: {error}") from None
+            raise ReportError(f"line {number} of {OWN_METRICS}: {error}") from None
 
 
 @contextlib.contextmanager
 def _output(folder: Path) -> Iterator[tuple[int, Path]]:
     """Yield where a command writes to, and the file that this ends in: the run's log, where this process has one."""
     own = os.fstat(1)
-    for log in folder.glob("log-*.txt"):
+    for log in folder.glob(LOG.format("*")):
         if os.path.samestat(own, log.stat()):
             sys.stdout.flush()
             yield 1, log
             return
-    with (folder / OUTPUT).open("ab") as file:
-        yield file.fileno(), folder / OUTPUT
+    with (folder / OWN_OUTPUT).open("ab") as file:
+        yield file.fileno(), folder / OWN_OUTPUT
 
 
 def _last_lines(log: Path, began: int) -> str:

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 from study.config.registry import component
 from study.errors import InputError
 from study.files import remove
+from study.ledger.layout import EXAMPLES, TEST_PREDICTIONS
 from study.records import Profile, RunSpec
-from study.task import EXAMPLES, TEST_PREDICTIONS, Config, ReportError, Run, RunStopped, Sources, is_number
+from study.task import Config, ReportError, Run, RunStopped, Sources, is_number
 from study.tasks.options import Options
 from study.tasks.own.outside import watched
 from study.tasks.own.references import Reference, check_imports

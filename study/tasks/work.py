@@ -12,7 +12,7 @@ from typing import cast
 from study.config.registry import Registry
 from study.errors import StudyError
 from study.files import write
-from study.ledger.store import MEASURED
+from study.ledger.layout import MEASURED
 from study.records import RunSpec, to_json
 from study.task import CanMeasure, OnEpoch, Run, RunStopped, Task
 

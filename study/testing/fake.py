@@ -15,6 +15,17 @@ from typing import Any
 
 from study.files import write
 from study.hashing import digest, seed_of
+from study.ledger.layout import (
+    CLIPS_CHECKPOINT,
+    CLIPS_WEIGHTS,
+    HISTORY,
+    MEASURED,
+    PROFILE,
+    RESULT,
+    TEST_RESULT,
+    VALIDATION_PREDICTIONS,
+    stopped_file,
+)
 from study.records import (
     Breakdown,
     Epoch,
@@ -30,7 +41,6 @@ from study.records import (
 )
 
 BEST_LR = 3e-3
-CHECKPOINT = "checkpoint.pt"
 MACHINE = Machine(versions={"fake": "1"}, hardware="none", platform="none")
 
 
@@ -52,18 +62,18 @@ def train(spec: RunSpec, folder: Path, on_epoch: Callable[[Epoch], None], rule: 
         losses = {"loss": 1 - metrics["war"]} if metrics else {}
         history.append(Epoch(len(history) + 1, 2 - share, settings["lr"], metrics, 0.0, losses))
         history_json = json.dumps([asdict(epoch) for epoch in history])
-        write(folder / "history.json", history_json)
+        write(folder / HISTORY, history_json)
         on_epoch(history[-1])
-        write(folder / CHECKPOINT, history_json)
+        write(folder / CLIPS_CHECKPOINT, history_json)
     if pruned:
-        write(folder / pruned.file, to_json(pruned))
+        write(folder / stopped_file(pruned.rule), to_json(pruned))
         return
     diverged = settings["lr"] > 1
     if not diverged:
-        write(folder / "weights.safetensors", spec.id)
-        write(folder / "validation.npz", spec.id)
+        write(folder / CLIPS_WEIGHTS, spec.id)
+        write(folder / VALIDATION_PREDICTIONS, spec.id)
     write(
-        folder / "result.json",
+        folder / RESULT,
         to_json(
             RunResult(
                 run=spec.id,
@@ -78,13 +88,13 @@ def train(spec: RunSpec, folder: Path, on_epoch: Callable[[Epoch], None], rule: 
             )
         ),
     )
-    (folder / CHECKPOINT).unlink(missing_ok=True)
+    (folder / CLIPS_CHECKPOINT).unlink(missing_ok=True)
 
 
 def _epochs_of_checkpoint(folder: Path) -> list[Epoch]:
     """Return the epochs of the checkpoint; none without one."""
     try:
-        return [Epoch(**epoch) for epoch in json.loads((folder / CHECKPOINT).read_bytes())]
+        return [Epoch(**epoch) for epoch in json.loads((folder / CLIPS_CHECKPOINT).read_bytes())]
     except FileNotFoundError:
         return []
 
@@ -93,7 +103,7 @@ def evaluate(spec: RunSpec, folder: Path, on_epoch: Callable[[Epoch], None]) -> 
     """Write a test result a little below the validation score, with a recall of each of two classes."""
     value = score(spec) - 0.02
     recalls = Breakdown("class", "Recall of every class", {"happy": value, "sad": value})
-    write(folder / "test.json", to_json(TestResult(spec.id, _metrics(value), 100, 0.0, (recalls,))))
+    write(folder / TEST_RESULT, to_json(TestResult(spec.id, _metrics(value), 100, 0.0, (recalls,))))
 
 
 def measure(spec: RunSpec, folder: Path, on_epoch: Callable[[Epoch], None], key: str) -> None:
@@ -104,12 +114,12 @@ def measure(spec: RunSpec, folder: Path, on_epoch: Callable[[Epoch], None], key:
         "depth": Figure(None, None, "%", "nothing at all", "the fake network has no depth"),
     }
     measurement = Measurement(spec.id, name, f"The made-up {name}.", figures, 100, 0.0)
-    write(folder / f"measure-{key}.json", to_json(measurement))
+    write(folder / MEASURED.format(key), to_json(measurement))
 
 
 def profile(spec: RunSpec, folder: Path, on_epoch: Callable[[Epoch], None]) -> None:
     """Write a profile that is the same for every network."""
-    write(folder / "profile.json", to_json(Profile(1000, 10_000, (), (1, 1, 16, 32, 32))))
+    write(folder / PROFILE, to_json(Profile(1000, 10_000, (), (1, 1, 16, 32, 32))))
 
 
 def failing(spec: RunSpec, folder: Path, on_epoch: Callable[[Epoch], None]) -> None:

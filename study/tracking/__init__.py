@@ -1,1 +1,1 @@
-"""Mirrors of a study in MLflow and Optuna; nothing is read back."""
+"""Mirrors of a study in MLflow and Optuna; nothing is read back from them."""

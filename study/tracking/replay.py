@@ -1,4 +1,4 @@
-"""A study's events reproduced from its ledger: what a mirror is rebuilt from."""
+"""Reproduce a study's events from its ledger, to rebuild a mirror."""
 
 from __future__ import annotations
 
@@ -6,31 +6,31 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from study.engine import plan
-from study.engine.events import Concluded, Event, Found
+from study.engine.events import Event, StudyConcluded, TrainingFound
 from study.ledger.record import StudyRecord
 from study.ledger.store import Ledger
 
 
 def replay(study: StudyRecord, ledger: Ledger, report: Path) -> Iterator[Event]:
-    """Yield every training that was begun, each once, and what may be concluded from them as they stand.
+    """Yield every training that was begun, each once, and the conclusion from their present results.
 
     Args:
         study: The study's record with its suggestions.
-        ledger: Where it was carried out.
-        report: An empty folder, to which its report is written.
+        ledger: The ledger with its runs.
+        report: An empty folder for its report.
     """
     seen: set[str] = set()
     for job in plan.trainings(study, ledger.state):
-        state = job.seen(ledger.state)
+        state = job.state_in(ledger.state)
         if job.key in seen or not (state.final or ledger.is_begun(job.run)):
             continue
         seen.add(job.key)
-        has_own = state.result is not None or state.pruned is not None
-        yield Found(job, state, () if has_own else ledger.history(job.run))
+        has_history = state.result is not None or state.pruned is not None
+        yield TrainingFound(job, state, () if has_history else ledger.history(job.run))
     yield _conclusion(study, ledger, report)
 
 
-def _conclusion(study: StudyRecord, ledger: Ledger, report: Path) -> Concluded:
+def _conclusion(study: StudyRecord, ledger: Ledger, report: Path) -> StudyConcluded:
     from study.analysis.analyse import findings as analyse
     from study.analysis.gather import gather
     from study.reporting.write import write
@@ -38,4 +38,4 @@ def _conclusion(study: StudyRecord, ledger: Ledger, report: Path) -> Concluded:
     findings = analyse(gather(ledger, study))
     write(findings, report)
     step = plan.ready(study, ledger.state, frozenset(variant.name for variant in study.variants))
-    return Concluded(findings, report, over=not step.asks and not step.jobs)
+    return StudyConcluded(findings, report, over=not step.decisions and not step.jobs)

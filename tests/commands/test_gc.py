@@ -10,12 +10,12 @@ from pathlib import Path
 from support.command_lab import DEAD_PROCESS, STUDY, CommandLab
 
 from study.engine import gc
-from study.engine.events import Started
+from study.engine.events import JobStarted
 from study.files import write
 from study.ledger.store import Ledger
 
 
-def count_by_reason(items: list[gc.Reclaimable]) -> Counter[str]:
+def count_by_reason(items: list[gc.Reclaimable]) -> Counter[gc.Reason]:
     return Counter(item.reason for item in items)
 
 
@@ -29,21 +29,21 @@ def make_old(path: Path) -> None:
 
 def test_gc_keeps_every_file_that_a_report_or_a_resumed_study_reads(finished: CommandLab) -> None:
     before = contents(finished.folder / "reports")
-    assert not [event for event in finished.run(write=None) if isinstance(event, Started)]
+    assert not [event for event in finished.run(write=None) if isinstance(event, JobStarted)]
     assert contents(finished.folder / "reports") == before, "a project that is copied is the same one"
     for job in finished.trainings():
         write(finished.folder_of(job) / "checkpoint.pt", b"as a crash between result and removal leaves it")
         make_old(unfinished_write(finished.folder_of(job)))
     freed = count_by_reason(gc.reclaimable(finished.ledger, unreferenced=True))
     finished.invoke("gc", "--unreferenced", "--yes")
-    assert freed["checkpoints of runs that are finished"] == 10
-    assert freed["weights and predictions of search trials"] == 2 * 3 * 2
+    assert freed[gc.Reason.FINISHED_CHECKPOINT] == 10
+    assert freed[gc.Reason.TRIAL_WEIGHTS] == 2 * 3 * 2
     assert not list(finished.folder.rglob("checkpoint.pt"))
     assert not [path for path in finished.folder.rglob(".*.*") if path.is_file()]
     finished.invoke("report", "s.toml")
     assert contents(finished.folder / "reports") == before
     finished.ledger = Ledger(finished.ledger.root)
-    assert not [event for event in finished.run(write=None) if isinstance(event, Started)]
+    assert not [event for event in finished.run(write=None) if isinstance(event, JobStarted)]
     assert contents(finished.folder / "reports") == before
     assert finished.invoke("gc").endswith("nothing to free.\n")
 
@@ -83,7 +83,7 @@ def test_files_are_only_listed_without_yes(finished: CommandLab) -> None:
 def test_unreferenced_runs_are_freed_on_request_only(finished: CommandLab) -> None:
     finished.file.write_text(STUDY.replace("repetitions = 2", "repetitions = 1"))
     finished.run()
-    assert not count_by_reason(gc.reclaimable(finished.ledger))["runs that no study refers to"]
+    assert not count_by_reason(gc.reclaimable(finished.ledger))[gc.Reason.UNREFERENCED_RUN]
     finished.invoke("gc", "--unreferenced", "--yes")
     finished.ledger = Ledger(finished.ledger.root)
     assert len(list((finished.ledger.root / "runs").iterdir())) == 2 * (3 + 1)
@@ -96,7 +96,7 @@ def test_gc_keeps_the_files_of_running_studies_and_claimed_runs(finished: Comman
         assert finished.invoke("gc", "--unreferenced", "--yes").endswith("nothing to free.\n")
     assert contents(finished.ledger.root) == before
     trial = next(job for job in finished.trainings() if job.purpose == "search")
-    assert finished.ledger.claim(finished.folder_of(trial)) is None
+    assert finished.ledger.acquire(finished.folder_of(trial)) is None
     finished.invoke("gc", "--yes")
     assert (finished.folder_of(trial) / "weights.safetensors").is_file()
     finished.ledger.release(finished.folder_of(trial))
@@ -125,10 +125,10 @@ def test_checkpoints_of_pruned_trials_are_freed_and_their_study_resumes_without_
     lab.file.write_text(STUDY.replace("trials = 3", 'trials = 12\npruner = "halving"'))
     lab.run()
     assert list(lab.ledger.root.rglob("checkpoint.pt"))
-    assert count_by_reason(gc.reclaimable(lab.ledger))["checkpoints of trials that were pruned"]
+    assert count_by_reason(gc.reclaimable(lab.ledger))[gc.Reason.PRUNED_CHECKPOINT]
     lab.invoke("gc", "--yes")
     assert not list(lab.ledger.root.rglob("checkpoint.pt"))
-    assert not [event for event in lab.run() if isinstance(event, Started)]
+    assert not [event for event in lab.run() if isinstance(event, JobStarted)]
 
 
 def test_locks_of_dead_processes_are_freed_and_those_of_running_ones_are_kept(finished: CommandLab) -> None:
@@ -138,9 +138,7 @@ def test_locks_of_dead_processes_are_freed_and_those_of_running_ones_are_kept(fi
     write(living, f"another-host {DEAD_PROCESS} x")
     assert not gc.reclaimable(finished.ledger), "the study is held, so nothing of it is listed"
     write(living, f"{os.uname().nodename} {DEAD_PROCESS} x")
-    assert (
-        count_by_reason(gc.reclaimable(finished.ledger))["locks and claims of processes that are gone"] == 2
-    )
+    assert count_by_reason(gc.reclaimable(finished.ledger))[gc.Reason.STALE_LOCK] == 2
     finished.invoke("gc", "--yes")
     assert not dead.exists()
     assert not living.exists()
@@ -153,11 +151,10 @@ def test_a_recent_temporary_file_is_kept(finished: CommandLab) -> None:
 
 
 def test_the_freed_file_names_are_those_that_trainings_write() -> None:
-    from study.ledger.store import CHECKPOINTS, OF_TRIALS
-    from study.task import VALIDATION_PREDICTIONS
+    from study.ledger.layout import CHECKPOINTS, TEST_INPUTS, VALIDATION_PREDICTIONS
     from study.tasks.clips.task import ClipsTask
     from study.tasks.function import FunctionTask
 
     for task in (ClipsTask, FunctionTask):
         assert task.checkpoint_name in CHECKPOINTS
-        assert {task.weights_name, VALIDATION_PREDICTIONS} <= set(OF_TRIALS)
+        assert {task.weights_name, VALIDATION_PREDICTIONS} <= set(TEST_INPUTS)

@@ -17,7 +17,7 @@ from support.command_lab import DEAD_PROCESS, STUDY, CommandLab
 
 from study.cli import ledger as commands
 from study.engine import gc, plan, status
-from study.engine.events import Started
+from study.engine.events import JobStarted
 from study.engine.status import StudyStatus
 from study.files import write
 from study.ledger.locks import Holder
@@ -36,7 +36,9 @@ def set_duration(lab: CommandLab, job: plan.Job, seconds: float) -> None:
 
 @pytest.mark.parametrize("tasks", [0, 1, 3, 8, 100])
 def test_every_training_is_counted_once_wherever_a_study_was_interrupted(lab: CommandLab, tasks: int) -> None:
-    trained = sum(isinstance(event, Started) and event.job.kind == "train" for event in lab.run(tasks=tasks))
+    trained = sum(
+        isinstance(event, JobStarted) and event.job.kind == "train" for event in lab.run(tasks=tasks)
+    )
     interrupted = tasks < 100
     counts = lab.status().counts
     assert counts.total == 2 * (3 + 2)
@@ -52,7 +54,7 @@ def test_status_names_the_process_that_runs_a_study_and_the_epoch_of_its_trainin
     history = [Epoch(number, 1.0, 1e-3, {}, 2.0) for number in (1, 2, 3)]
     write(lab.folder_of(waiting) / "history.json", json.dumps([vars(epoch) for epoch in history]))
     with lab.ledger.hold("s"):
-        assert lab.ledger.claim(lab.folder_of(waiting)) is None
+        assert lab.ledger.acquire(lab.folder_of(waiting)) is None
         table = lab.invoke("status", "s.toml", "--once")
         overview = lab.invoke("status")
         lab.ledger.release(lab.folder_of(waiting))
@@ -144,9 +146,9 @@ def test_time_left_follows_from_the_trainings_of_each_variant_and_the_workers(
         if finished.ledger.state(job.run.id).final:
             own = 100.0 if job.variant == "issm" else 10.0
             set_duration(finished, job, own if job.purpose == "confirm" else 7.0)
-    finished.ledger.log_session("s", 0, {"workers": 2})
+    finished.ledger.save_session("s", 0, {"workers": 2})
     assert finished.status().seconds_left == (2 * 100 + 2 * 10) / 2
-    finished.ledger.log_session("s", 1, {"workers": 11})
+    finished.ledger.save_session("s", 1, {"workers": 11})
     assert finished.status().seconds_left == pytest.approx(220 / 11)
 
 
@@ -159,8 +161,8 @@ def test_time_left_of_running_trainings_subtracts_finished_epochs(finished: Comm
         else:
             epochs = [vars(Epoch(1, 1.0, 1e-3, {}, 9.0))]
             write(finished.folder_of(job) / "history.json", json.dumps(epochs))
-            assert finished.ledger.claim(finished.folder_of(job)) is None
-    finished.ledger.log_session("s", 0, {"workers": 8})
+            assert finished.ledger.acquire(finished.folder_of(job)) is None
+    finished.ledger.save_session("s", 0, {"workers": 8})
     assert finished.status().counts.running == 2
     assert finished.status().seconds_left == 30, "no less than the longest of them, however many workers"
     finished.ledger.release_all()
@@ -202,7 +204,7 @@ def test_status_on_a_terminal_refreshes_until_the_study_is_no_longer_running(
 def test_stopping_a_study_that_is_not_running_does_not_stop_its_next_run(finished: CommandLab) -> None:
     assert finished.invoke("stop", "s") == "s: not running.\n"
     finished.file.write_text(STUDY.replace("repetitions = 2", "repetitions = 3"))
-    assert sum(isinstance(event, Started) and event.job.kind == "train" for event in finished.run()) == 2
+    assert sum(isinstance(event, JobStarted) and event.job.kind == "train" for event in finished.run()) == 2
 
 
 def test_stop_with_wait_returns_once_the_study_has_stopped(lab: CommandLab) -> None:
@@ -212,7 +214,7 @@ def test_stop_with_wait_returns_once_the_study_has_stopped(lab: CommandLab) -> N
     def hold() -> None:
         with lab.ledger.hold("s"):
             started.set()
-            while not lab.ledger.is_asked_to_stop("s"):
+            while not lab.ledger.stop_requested("s"):
                 time.sleep(0.01)
 
     running = threading.Thread(target=hold)

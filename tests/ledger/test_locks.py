@@ -58,11 +58,11 @@ def test_a_later_process_with_the_same_number_does_not_hold_the_lock_of_an_earli
 def test_a_killed_process_that_nobody_has_collected_holds_nothing(tmp_path: Path) -> None:
     process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     lock = tmp_path / "lock"
-    lock.write_text(f"{HOST} {process.pid} {locks._started(process.pid)}")
+    lock.write_text(f"{HOST} {process.pid} {locks.start_time(process.pid)}")
     assert take(lock).process == process.pid
     process.kill()
     deadline = time.monotonic() + 10
-    while locks._started(process.pid) and time.monotonic() < deadline:
+    while locks.start_time(process.pid) and time.monotonic() < deadline:
         time.sleep(0.01)
     assert take(lock) is None
     process.wait()
@@ -140,6 +140,6 @@ def test_a_disk_without_hard_links_is_named(tmp_path: Path, monkeypatch) -> None
         raise PermissionError(1, "Operation not permitted")
 
     monkeypatch.setattr(os, "link", link)
-    with pytest.raises(StudyError, match="knows no hard links"):
+    with pytest.raises(StudyError, match="hard links"):
         take(tmp_path / "lock")
     assert list(tmp_path.iterdir()) == []

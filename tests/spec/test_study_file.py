@@ -12,7 +12,7 @@ from study.config.compile import compile_study
 from study.config.settings import settings
 from study.config.study import load
 from study.engine import conductor
-from study.engine.events import Event, Started
+from study.engine.events import Event, JobStarted
 from study.engine.jobs import TARGETS
 from study.errors import InputError
 from study.executors.inprocess import InProcess
@@ -192,7 +192,7 @@ trials = 1
     record = compiled(tmp_path, text)
     ledger, events = Ledger(tmp_path / "ledger"), list[Event]()
     conductor.carry_out(ledger.save(record), ledger, InProcess(), events.append, FAKE)
-    jobs = [event.job for event in events if isinstance(event, Started) and event.job.kind == "train"]
+    jobs = [event.job for event in events if isinstance(event, JobStarted) and event.job.kind == "train"]
     asked = [(job.purpose, job.run.config["train"]["fit"], job.run.config["train"]["epochs"]) for job in jobs]
     assert Counter(asked) == {("search", "train", 3): 2, ("confirm", "train+val", 7): 4}
 

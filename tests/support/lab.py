@@ -8,7 +8,7 @@ from study.config.compile import compile_study
 from study.config.settings import settings
 from study.config.study import load
 from study.engine import conductor, plan
-from study.engine.events import Event, Started
+from study.engine.events import Event, JobStarted
 from study.engine.jobs import TARGETS
 from study.executors.inprocess import InProcess
 from study.ledger.store import Ledger
@@ -47,4 +47,6 @@ class Lab:
         )
 
     def started(self, kind: str = "train") -> list[plan.Job]:
-        return [event.job for event in self.events if isinstance(event, Started) and event.job.kind == kind]
+        return [
+            event.job for event in self.events if isinstance(event, JobStarted) and event.job.kind == kind
+        ]

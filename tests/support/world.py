@@ -88,10 +88,10 @@ class World:
     def step(self) -> plan.Step:
         return plan.ready(self.study, self.state, frozenset(self.profiled))
 
-    def decide(self, ask: plan.Ask) -> None:
-        lr = random.Random(f"{ask.seed} {ask.history}").uniform(1e-4, 1e-2)
+    def decide(self, decision: plan.Decision) -> None:
+        lr = random.Random(f"{decision.seed} {decision.history}").uniform(1e-4, 1e-2)
         self.study = replace(
-            self.study, suggestions={**self.study.suggestions, ask.decision: {"train.lr": lr}}
+            self.study, suggestions={**self.study.suggestions, decision.name: {"train.lr": lr}}
         )
 
     def do(self, job: plan.Job) -> None:
@@ -109,11 +109,11 @@ class World:
     def finish(self) -> World:
         while True:
             step = self.step()
-            choices = [*step.asks, *step.jobs]
+            choices = [*step.decisions, *step.jobs]
             if not choices:
                 return self
             chosen = self.order.choice(choices)
-            if isinstance(chosen, plan.Ask):
+            if isinstance(chosen, plan.Decision):
                 self.decide(chosen)
             else:
                 self.do(chosen)

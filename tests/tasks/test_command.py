@@ -19,7 +19,7 @@ from support.own_tasks import command_task, run_of
 from study.errors import InputError, StudyError
 from study.executors.base import Call, CallEnded
 from study.executors.local import LocalWorkers
-from study.ledger.store import RESULT, TEST_RESULT
+from study.ledger.layout import RESULT, TEST_RESULT
 from study.records import RunSpec, Stopped
 from study.task import Diverged, Pruned, ReportError
 from study.tasks.own.placeholders import expanded

@@ -17,7 +17,7 @@ from support.own_tasks import function_task, run_of
 from study.errors import InputError, StudyError
 from study.executors.base import Call, CallEnded
 from study.executors.inprocess import InProcess
-from study.ledger.store import HISTORY, PROFILE, RESULT, TEST_RESULT
+from study.ledger.layout import HISTORY, PROFILE, RESULT, TEST_RESULT
 from study.records import RunResult, Stopped
 from study.task import Diverged, Pruned, ReportError, RunStopped
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from study.config.registry import Registry, component
 from study.errors import InputError, quoted
+from study.ledger.layout import CLIPS_CHECKPOINT, CLIPS_WEIGHTS
 from study.metrics import Metric
 from study.records import DataInfo, Measurement, Profile, RunSpec, SplitSizes
 from study.task import Config, Kind, Run, Select, Sources, Task
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 ENGINE = 1
 """Raised by hand when the training loop changes numbers: counts towards the identity of every run."""
-WEIGHTS, CHECKPOINT = "weights.safetensors", "checkpoint.pt"
 NETS, DATA, MEASURES = "study.tasks.clips.nets", "study.tasks.clips.data", "study.tasks.clips.measures"
 
 SYNTHETIC = (
@@ -110,8 +110,8 @@ class ClipsTask:
     select: Select = "best"
     resumes = True
     epochs_key = "train.epochs"
-    weights_name = WEIGHTS
-    checkpoint_name = CHECKPOINT
+    weights_name = CLIPS_WEIGHTS
+    checkpoint_name = CLIPS_CHECKPOINT
     has_profile = True
     preload: tuple[str, ...] = (
         "study.tasks.clips.training.train",

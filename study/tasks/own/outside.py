@@ -13,12 +13,12 @@ from typing import Any
 
 from study.config.revisions import is_junk
 from study.files import write
+from study.ledger.layout import OWN_OUTSIDE, RUNS
 from study.task import Run
 from study.tasks.options import Options
 
 _log = logging.getLogger(__name__)
 
-OUTSIDE = "outside.json"
 MOST_FILES, LONGEST_S = 10_000, 0.5
 """A search that would take more is given up: then nothing is known."""
 
@@ -30,7 +30,7 @@ def watched(run: Run, options: Options) -> Iterator[None]:
     Which run wrote a file is not known where several ran at a time. So a warning needs two runs that did not overlap,
     and none that overlapped both.
     """
-    path = run.folder / OUTSIDE
+    path = run.folder / OWN_OUTSIDE
     began = time.time()
     _write(path, began, None, [], [])
     try:
@@ -38,7 +38,7 @@ def watched(run: Run, options: Options) -> Iterator[None]:
     finally:
         places = {options.root_folder.resolve(), options.code.resolve()}
         skipped = {(options.code / name).resolve() for name in (*options.outputs, "reports")}
-        skipped |= {run.folder.resolve().parent, *(p / "runs" for p in run.folder.resolve().parents)}
+        skipped |= {run.folder.resolve().parent, *(p / RUNS for p in run.folder.resolve().parents)}
         files = [str(found) for place in places for found in _changed(place, skipped, began)]
         shared = list(_shared(path, began, files)) if files else []
         _write(path, began, time.time(), files, shared)
@@ -75,7 +75,7 @@ def _shared(own: Path, began: float, files: list[str]) -> Iterator[tuple[str, st
     """Yield the runs beside this one that wrote one of its files for certain, and the first such file."""
     others: dict[str, dict[str, Any]] = {}
     end = time.monotonic() + LONGEST_S
-    for path in own.parent.parent.glob(f"*/{OUTSIDE}"):
+    for path in own.parent.parent.glob(f"*/{OWN_OUTSIDE}"):
         if time.monotonic() > end:
             return
         if path != own:

@@ -16,12 +16,17 @@ from typing import Any
 from study.errors import InputError, StudyError, nearest
 from study.files import remove, write
 from study.hashing import digest, file_digest
-from study.ledger.store import HISTORY, PROFILE
+from study.ledger.layout import (
+    EXAMPLES,
+    HISTORY,
+    OWN_CHECKPOINT,
+    OWN_WEIGHTS,
+    PROFILE,
+    TEST_PREDICTIONS,
+)
 from study.metrics import Metric
 from study.records import DataInfo, Epoch, Profile
 from study.task import (
-    EXAMPLES,
-    TEST_PREDICTIONS,
     Config,
     Kind,
     ReportError,
@@ -61,8 +66,8 @@ class OwnTask:
 
     kinds: Mapping[str, Kind] = {}
     tables: Mapping[str, type] = {}
-    weights_name = "weights"
-    checkpoint_name = "checkpoint"
+    weights_name = OWN_WEIGHTS
+    checkpoint_name = OWN_CHECKPOINT
     has_profile = False
     preload: tuple[str, ...] = ()
     run_class: type[Run] = Run

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from study.errors import InputError
 from study.files import write
+from study.ledger.layout import PROFILE
 from study.ledger.record import StudyRecord
 from study.machine import machine
 from study.records import Profile, RunSpec, to_json
@@ -68,7 +69,7 @@ def profile_study(
         machine=machine(spec.device),
     )
     text = render(found)
-    write(reports / study.name / "profile.json", to_json(found))
+    write(reports / study.name / PROFILE, to_json(found))
     write(reports / study.name / "profile.md", text)
     console.print(text, markup=False, highlight=False, soft_wrap=True)
     return found

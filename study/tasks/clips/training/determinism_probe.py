@@ -20,10 +20,10 @@ from torch import Tensor
 from study.config.registry import Registry
 from study.files import write
 from study.ledger.compare import largest_difference
+from study.ledger.layout import CLIPS_CHECKPOINT
 from study.machine import machine
 from study.records import Epoch, RunSpec
 from study.tasks.clips.data.contract import Clips, Dataset, Pixels
-from study.tasks.clips.task import CHECKPOINT
 from study.tasks.clips.training import checkpoint
 from study.tasks.clips.training.batches import predict, steps_per_epoch
 from study.tasks.clips.training.determinism import set_up, watched
@@ -71,7 +71,7 @@ def rehearse(
         learner.watch(folder, some, is_killed=end == "killed")
         return learner
 
-    here, kept = machine(spec.device), folder / CHECKPOINT
+    here, kept = machine(spec.device), folder / CLIPS_CHECKPOINT
     metrics = [*map(registry.metric, REPORTED), registry.metric(spec.metric)]
     with in_memory(f"training in batches of {batch_size} clips"), watched(spec) as operators:
         learner, progress = checkpoint.resumed(kept, spec, here, build)

@@ -12,9 +12,10 @@ import safetensors.torch
 
 from study.config.registry import Registry
 from study.files import write
+from study.ledger.layout import VALIDATION_PREDICTIONS
 from study.metrics import Metric
 from study.records import Epoch, RunSpec
-from study.task import VALIDATION_PREDICTIONS, Run
+from study.task import Run
 from study.tasks.clips.data.contract import Clips, Dataset
 from study.tasks.clips.training import checkpoint
 from study.tasks.clips.training.batches import predict

@@ -50,7 +50,7 @@ def test_every_variant_gets_the_same_budget_and_nothing_runs_twice(trials, seeds
     world = World(asked, order).finish()
     assert len(world.started) == len(set(world.started))
     trained = [key for key in world.started if key.startswith("train ")]
-    assert len(trained) == variants * (trials + seeds) == plan.size(asked)
+    assert len(trained) == variants * (trials + seeds) == plan.training_count(asked)
     assert len([key for key in world.started if key.startswith("evaluate ")]) == variants * seeds
 
 
@@ -61,9 +61,9 @@ def test_resuming_from_any_point_goes_on_where_it_stopped(stop, order):
     world = World(study(6, 3), order)
     for _ in range(stop):
         step = world.step()
-        if not (step.asks or step.jobs):
+        if not (step.decisions or step.jobs):
             break
-        world.decide(step.asks[0]) if step.asks else world.do(step.jobs[0])
+        world.decide(step.decisions[0]) if step.decisions else world.do(step.jobs[0])
     resumed = World(world.study, order)
     resumed.states, resumed.profiled = dict(world.states), set(world.profiled)
     resumed.finish()
@@ -75,12 +75,12 @@ def test_a_trial_never_learns_from_its_own_generation():
     world = World(study(8, 1, generation=4), random.Random(1))
     seen = []
     while step := world.step():
-        if not (step.asks or step.jobs):
+        if not (step.decisions or step.jobs):
             break
-        for ask in step.asks:
+        for ask in step.decisions:
             seen.append(len(ask.history))
             world.decide(ask)
-        if not step.asks:
+        if not step.decisions:
             world.do(step.jobs[-1])
     assert sorted(seen) == [0] * 8 + [4] * 8
 
@@ -102,30 +102,30 @@ def test_confirmation_uses_the_best_trial_and_the_earliest_on_ties(monkeypatch):
     def tied(run: RunSpec) -> float:
         return scores.setdefault(run.config["train"]["lr"], 0.7 if len(scores) in (1, 2) else 0.1)
 
-    monkeypatch.setitem(globals(), "value_of", tied)
+    monkeypatch.setattr("support.world.value_of", tied)
     world = World(study(4, 2, variants=1), random.Random(0))
-    while world.step().asks:
-        world.decide(world.step().asks[0])
+    while world.step().decisions:
+        world.decide(world.step().decisions[0])
     variant = world.study.variants[0]
-    runs = list(plan.trials(world.study, variant, None))
+    runs = list(plan.suggested_runs(world.study, variant, None))
     for run in runs:
         world.do(plan.Job("train", run, "v0", "search", 0))
-    confirmed = plan.confirmations(world.study, variant, None, world.state)
+    confirmed = plan.repetition_runs(world.study, variant, None, world.state)
     assert {run.config["train"]["lr"] for run in confirmed} == {runs[1].config["train"]["lr"]}
 
 
 def test_confirmation_seeds_are_fresh_and_paired_across_variants():
     world = World(study(2, 3), random.Random(0)).finish()
-    arms = [plan.confirmations(world.study, v, None, world.state) for v in world.study.variants]
+    arms = [plan.repetition_runs(world.study, v, None, world.state) for v in world.study.variants]
     assert [run.seed for run in arms[0]] == [run.seed for run in arms[1]]
     assert len({run.seed for run in arms[0]}) == 3
-    searched = {run.seed for v in world.study.variants for run in plan.trials(world.study, v, None)}
+    searched = {run.seed for v in world.study.variants for run in plan.suggested_runs(world.study, v, None)}
     assert not searched & {run.seed for run in arms[0]}
 
 
 def test_test_is_read_for_confirmation_runs_only_and_once():
     world = World(study(3, 2), random.Random(0)).finish()
-    searched = {run.id for v in world.study.variants for run in plan.trials(world.study, v, None)}
+    searched = {run.id for v in world.study.variants for run in plan.suggested_runs(world.study, v, None)}
     tested = [key.removeprefix("evaluate ") for key in world.started if key.startswith("evaluate ")]
     assert not searched & set(tested)
     assert len(tested) == len(set(tested)) == 4
@@ -139,7 +139,7 @@ def test_a_diverged_trial_spends_its_budget_and_is_never_chosen():
 
     world = World(study(4, 1, variants=1), random.Random(5), outcome).finish()
     assert len([k for k in world.started if k.startswith("train ")]) == 5
-    chosen = plan.choice(world.study, world.study.variants[0], None, world.state)
+    chosen = plan.chosen_parameters(world.study, world.study.variants[0], None, world.state)
     assert chosen is not None
     assert bad[chosen["train.lr"]] == "finished"
 
@@ -151,7 +151,7 @@ def test_one_variant_without_any_usable_trial_stops_nothing_else():
         lambda run: "failed" if run.config["splitter"]["name"] == "v1" else "finished",
     )
     world.finish()
-    assert plan.choice(world.study, world.study.variants[1], None, world.state) is None
+    assert plan.chosen_parameters(world.study, world.study.variants[1], None, world.state) is None
     assert sum(state.tested for state in world.states.values()) == 2
 
 
@@ -167,9 +167,9 @@ def searching(metric: Metric, values: list[float | None]) -> World:
     world = World(
         study(len(values) + 1, 1, variants=1, generation=len(values), metric=metric), random.Random(0)
     )
-    while asks := world.step().asks:
+    while asks := world.step().decisions:
         world.decide(asks[0])
-    runs = list(plan.trials(world.study, world.study.variants[0], None))
+    runs = list(plan.suggested_runs(world.study, world.study.variants[0], None))
     assert len(runs) == len(values)
     for run, value in zip(runs, values, strict=True):
         scores = {} if value is None else {metric.name: value}
@@ -192,7 +192,7 @@ def searching(metric: Metric, values: list[float | None]) -> World:
 )
 def test_the_best_trial_is_the_lowest_where_lower_is_better(metric, values, best):
     world = searching(metric, values)
-    runs = list(plan.trials(world.study, world.study.variants[0], None))
+    runs = list(plan.suggested_runs(world.study, world.study.variants[0], None))
     shorter = replace(world.study, trials=len(values))
     world.study = replace(
         shorter,
@@ -201,7 +201,7 @@ def test_the_best_trial_is_the_lowest_where_lower_is_better(metric, values, best
             for n, run in enumerate(runs)
         },
     )
-    chosen = plan.choice(world.study, world.study.variants[0], None, world.state)
+    chosen = plan.chosen_parameters(world.study, world.study.variants[0], None, world.state)
     assert chosen == {"train.lr": runs[best].config["train"]["lr"]}
 
 
@@ -217,7 +217,7 @@ def test_the_best_trial_is_the_lowest_where_lower_is_better(metric, values, best
 def test_a_sampler_is_given_gains_and_of_a_diverged_trial_the_worst_value_where_there_is_one(
     metric, values, told
 ):
-    (ask,) = searching(metric, values).step().asks
+    (ask,) = searching(metric, values).step().decisions
     assert [tried.score for tried in ask.history] == told
 
 
@@ -245,9 +245,9 @@ def test_repetitions_have_the_values_of_confirm_in_place_of_those_of_trials():
     asked = replace(study(2, 2), confirm={"train.epochs": 9})
     world = World(asked, random.Random(0)).finish()
     variant = world.study.variants[0]
-    trials = plan.trials(world.study, variant, None)
+    trials = plan.suggested_runs(world.study, variant, None)
     assert {run.config["train"]["epochs"] for run in trials} == {2}
-    confirmed = plan.confirmations(world.study, variant, None, world.state)
+    confirmed = plan.repetition_runs(world.study, variant, None, world.state)
     assert {run.config["train"]["epochs"] for run in confirmed} == {9}
 
 

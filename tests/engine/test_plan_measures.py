@@ -53,7 +53,7 @@ def test_every_tested_confirmation_is_measured_once_and_nothing_else_is(trials, 
         run.id
         for variant in world.study.variants
         for fold in folds
-        for run in plan.confirmations(world.study, variant, fold, world.state)
+        for run in plan.repetition_runs(world.study, variant, fold, world.state)
     }
     assert sorted(measured(world)) == sorted(
         f"measure {measure} {run}" for run in confirmed for measure in (FRAMES, PROBES)
@@ -91,7 +91,7 @@ def test_a_diverged_run_is_never_measured():
 def test_a_failed_measure_is_not_tried_again_and_stops_no_other(failing):
     asked = replace(study(0, 2), space={}, measures=(FRAMES, PROBES))
     world = MeasuringWorld(asked, random.Random(0))
-    run = plan.confirmations(asked, asked.variants[0], None, world.state)[0]
+    run = plan.repetition_runs(asked, asked.variants[0], None, world.state)[0]
     world.unlucky = frozenset({f"measure {failing} {run.id}"})
     world.finish()
     assert len(measured(world)) == len(set(measured(world))) == 2 * 2 * 2

@@ -111,9 +111,9 @@ def test_a_storage_that_cannot_be_reached_costs_one_warning_and_no_trial(
 ) -> None:
     with caplog.at_level(logging.WARNING, "study"):
         conduct(lab, f"sqlite:///{tmp_path}/no/such/folder/trials.db")
-    warnings = [record.getMessage() for record in caplog.records if record.name == "study.tracking.optuna"]
+    warnings = [record.getMessage() for record in caplog.records if record.name == "study.tracking.mirror"]
     assert len(warnings) == 1
-    assert "Training goes on" in warnings[0]
+    assert "Training continues" in warnings[0]
     started = len(lab.started())
     assert started == 2 * (6 + 3)
     other = Ledger(tmp_path / "other")
@@ -121,23 +121,30 @@ def test_a_storage_that_cannot_be_reached_costs_one_warning_and_no_trial(
     assert files(lab.ledger) == files(other)
 
 
-def test_a_password_in_the_url_is_told_to_nobody(caplog) -> None:
+@pytest.mark.parametrize("url", ["postgresql://me:secret@host/db", "mysql://me:secret@host/db"])
+def test_a_warning_hides_the_password_of_the_url(
+    lab: Lab, url: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(url: str) -> None:
+        raise ConnectionError(f"could not connect to {url}")
+
+    monkeypatch.setattr(dashboard, "TrialStorage", refuse)
     with caplog.at_level(logging.WARNING, "study"):
-        dashboard.TrialMirror("postgresql://me:secret@host/db")._warn("could not connect to me:secret@host")
-        dashboard.TrialMirror("mysql://me:secret@host/db")._warn("refused")
-    assert "secret" not in caplog.records[1].getMessage()
-    assert "mysql://me:…@host/db" in caplog.records[1].getMessage()
+        conduct(lab, url)
+    (warning,) = [record.getMessage() for record in caplog.records if record.name.startswith("study")]
+    assert "secret" not in warning
+    assert warning.count(url.replace("secret", "…")) == 2
 
 
 def test_a_storage_that_hangs_is_left_behind(lab: Lab, url: str, caplog, monkeypatch) -> None:
     import threading
 
     for_ever = threading.Event()
-    monkeypatch.setattr(dashboard, "_Storage", lambda url: for_ever.wait())
+    monkeypatch.setattr(dashboard, "TrialStorage", lambda url: for_ever.wait())
     with caplog.at_level(logging.WARNING, "study"), dashboard.TrialMirror(url, drain_seconds=0.05) as trials:
         conductor.carry_out(lab.ledger.save(lab.record()), lab.ledger, InProcess(), trials, FAKE)
     for_ever.set()
-    assert "not all trials were written within" in caplog.text
+    assert "trials were not written within" in caplog.text
 
 
 @pytest.mark.parametrize(("high", "end"), [(None, TrialState.FAIL), (10.0, TrialState.COMPLETE)])
@@ -151,7 +158,7 @@ def test_a_minimized_metric_has_its_direction_and_a_diverged_trial_its_worst_val
     curve = (Epoch(1, None, None, {"rmse": 3.0}, 1.0), Epoch(2, None, None, {}, 1.0))
     finished = RunState(RunResult(run.id, "finished", 1, {"rmse": 3.0}, curve, None, 2.0, machine))
     diverged = RunState(RunResult(run.id, "diverged", 0, {}, (), None, 2.0, machine))
-    storage = dashboard._Storage(url)
+    storage = dashboard.TrialStorage(url)
     for number, state in enumerate((finished, diverged)):
         storage.add(study, Job("train", run, study.variants[0].name, "search", number), state)
     (name,) = optuna.get_all_study_names(url)

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from support.conductors import PATIENCE_S, STUDY, Conductors, tables
 
+from study.engine.events import JobRetried
+
 pytestmark = pytest.mark.skipif(
     not sys.platform.startswith("linux"), reason="the tests read /proc and fork conductors"
 )
@@ -60,10 +62,10 @@ def test_a_study_that_is_asked_to_stop_ends_as_for_ctrl_c_and_can_go_on(lab: Con
     from study.ledger.store import Ledger
 
     ledger = Ledger(lab.ledger)
-    assert ledger.ask_to_stop("s") is None, "nobody carries it out"
+    assert ledger.request_stop("s") is None, "nobody carries it out"
     first = lab.start(longest_s=0.2)
     lab.until_said(first, "EpochEnded")
-    assert ledger.ask_to_stop("s").process == first
+    assert ledger.request_stop("s").process == first
     assert lab.wait(first) == 130
     assert lab.wait(lab.start()) == 0, "a request that was answered is no longer one"
 
@@ -86,5 +88,5 @@ def test_a_worker_that_is_killed_once_costs_a_retry_that_is_told_and_no_failure(
     for worker in lab.workers_of(first):
         os.kill(worker, signal.SIGKILL)
     assert lab.wait(first) == 0
-    assert lab.said(first).count("Retried") == 1
+    assert lab.said(first).count(JobRetried.__name__) == 1
     assert not list(lab.ledger.rglob("failure.json"))

@@ -23,7 +23,16 @@ from study.config.compile import compile_study
 from study.config.settings import settings
 from study.config.study import load
 from study.engine import conductor, plan
-from study.engine.events import Began, Concluded, EpochEnded, Event, Found, JobEnded, Retried, Started
+from study.engine.events import (
+    EpochEnded,
+    Event,
+    JobEnded,
+    JobRetried,
+    JobStarted,
+    StudyConcluded,
+    StudyStarted,
+    TrainingFound,
+)
 from study.engine.jobs import TARGETS
 from study.engine.plan import Job
 from study.errors import InputError, StudyError
@@ -33,12 +42,15 @@ from study.ledger.record import RunState, StudyRecord
 from study.ledger.store import Ledger
 from study.metrics import Metric
 from study.records import Epoch, Failure, Machine, RunResult, RunSpec, Stopped
-from study.tracking.mlflow import NOTE, Mirror, mirror, sync, ui
+from study.tracking.mlflow import MlflowMirror, mirror, sync
+from study.tracking.mlflow_store import ExperimentStore
+from study.tracking.mlflow_ui import serve
+from study.tracking.mlflow_values import NOTE
 from study.tracking.replay import replay
 
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 FAKE = {kind: f"study.testing.fake:{kind}" for kind in TARGETS}
-BEGAN = Began(cast(StudyRecord, None), 0, 0)
+BEGAN = StudyStarted(cast(StudyRecord, None), 0, 0)
 MACHINE = Machine(versions={"torch": "2.15"}, hardware="CPU", platform="Linux")
 
 
@@ -47,15 +59,15 @@ def first_mirror(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subpro
     """A mirror where no store was before, in a process of its own: making a store takes seconds."""
     folder = tmp_path_factory.mktemp("first")
     code = (
-        "import os, sys; from pathlib import Path; from study.tracking.mlflow import Mirror\n"
+        "import os, sys; from pathlib import Path; from study.tracking.mlflow import MlflowMirror\n"
         "where = Path(sys.argv[1])\n"
         "assert 'mlflow' not in sys.modules\n"
-        "from study.engine.events import Began\n"
-        "with Mirror(f'sqlite:///{where}/deep/mlflow.db', where / 'artifacts', 'first') as tracker:\n"
-        "    tracker(Began(None, 0, 0))\n"
+        "from study.engine.events import StudyStarted\n"
+        "with MlflowMirror(f'sqlite:///{where}/deep/mlflow.db', where / 'artifacts', 'first') as tracker:\n"
+        "    tracker(StudyStarted(None, 0, 0))\n"
         "assert os.environ['MLFLOW_DISABLE_TELEMETRY'] == 'true'\n"
     )
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     command = [sys.executable, "-c", code, str(folder)]
     return folder, subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment)
 
@@ -76,8 +88,8 @@ class Place:
     def uri(self) -> str:
         return f"sqlite:///{self.folder / 'mlflow.db'}"
 
-    def mirror(self, **options: Any) -> Mirror:
-        return Mirror(self.uri, self.folder / "art @ 1#", self.study, **options)
+    def mirror(self, **options: Any) -> MlflowMirror:
+        return MlflowMirror(self.uri, self.folder / "art @ 1#", self.study, **options)
 
     @property
     def client(self) -> Any:
@@ -136,16 +148,16 @@ FAILED = RunState(failure=Failure(SEED.run.id, "train", "worker died", "Tracebac
 UNTESTED = replace(DONE, failure=Failure(SEED.run.id, "evaluate", "no test split", ""))
 
 
-def tell_all(tracker: Mirror) -> None:
+def tell_all(tracker: MlflowMirror) -> None:
     """Tell of a variant's seed and trial from start to end: 12 events."""
     for job in (TRIAL, SEED):
-        tracker(Started(job))
+        tracker(JobStarted(job))
     for each in HISTORY:
         tracker(EpochEnded(TRIAL, each))
         tracker(EpochEnded(SEED, each))
     tracker(JobEnded(TRIAL, RunState(result(TRIAL.run.id, *HISTORY))))
     tracker(JobEnded(SEED, DONE))
-    tracker(Started(TEST))
+    tracker(JobStarted(TEST))
     tracker(JobEnded(TEST, replace(DONE, tested=True)))
 
 
@@ -231,7 +243,7 @@ def test_the_runs_table_is_what_the_ui_opens(place: Place) -> None:
 def test_folds_are_told_apart(place: Place) -> None:
     with place.mirror() as tracker:
         for fold in (1, 2):
-            tracker(Started(replace(SEED, run=spec(11, fold=fold))))
+            tracker(JobStarted(replace(SEED, run=spec(11, fold=fold))))
     assert set(place.runs()) == {"issm", "seed 1, fold 1", "seed 1, fold 2"}
 
 
@@ -265,7 +277,7 @@ def test_curves_and_figures_arrive(place: Place) -> None:
 def test_infinities_are_no_points(place: Place) -> None:
     history = (epoch(1), epoch(2, loss=float("nan")), epoch(3, loss=float("-inf")))
     with place.mirror() as tracker:
-        tracker(Started(TRIAL))
+        tracker(JobStarted(TRIAL))
         for each in history:
             tracker(EpochEnded(TRIAL, each))
         ended = replace(result(TRIAL.run.id, *history), status="diverged", validation={"loss": float("inf")})
@@ -295,13 +307,13 @@ def test_mirroring_again_changes_nothing(place: Place, report: Path) -> None:
 
     with place.mirror() as tracker:
         tell_all(tracker)
-        tracker(Concluded(findings(), report))
+        tracker(StudyConcluded(findings(), report))
     before = dump()
     for _ in range(2):
         with place.mirror() as tracker:
-            tracker(Found(TRIAL, RunState(result(TRIAL.run.id, *HISTORY))))
-            tracker(Found(SEED, replace(DONE, tested=True)))
-            tracker(Concluded(findings(), report))
+            tracker(TrainingFound(TRIAL, RunState(result(TRIAL.run.id, *HISTORY))))
+            tracker(TrainingFound(SEED, replace(DONE, tested=True)))
+            tracker(StudyConcluded(findings(), report))
     assert dump() == before
 
 
@@ -310,7 +322,7 @@ def test_a_study_told_twice_has_every_run_and_point_once(place: Place, report: P
         with place.mirror() as tracker:
             tell_all(tracker)
             tell_all(tracker)
-            tracker(Concluded(findings(), report))
+            tracker(StudyConcluded(findings(), report))
     assert len(place.runs()) == 5
     with sqlite3.connect(place.folder / "mlflow.db") as connection:
         several = "SELECT key FROM metrics GROUP BY run_uuid, key, step HAVING count(*) > 1"
@@ -320,13 +332,13 @@ def test_a_study_told_twice_has_every_run_and_point_once(place: Place, report: P
 
 def test_a_cached_run_brings_its_whole_history(place: Place) -> None:
     with place.mirror() as tracker:
-        tracker(Found(SEED, replace(DONE, tested=True)))
+        tracker(TrainingFound(SEED, replace(DONE, tested=True)))
     assert place.history("seed 1", "validation/war") == [(1, 0.4), (2, 0.6), (3, 0.55)]
 
 
 def test_a_run_left_open_by_a_killed_conductor_is_taken_up(place: Place) -> None:
     with place.mirror() as tracker:
-        tracker(Started(SEED))
+        tracker(JobStarted(SEED))
         tracker(EpochEnded(SEED, HISTORY[0]))
     killed = place.runs()["seed 1"]
     assert killed.info.status == "KILLED"
@@ -342,7 +354,7 @@ def test_a_run_left_open_by_a_killed_conductor_is_taken_up(place: Place) -> None
 
 def test_a_run_left_open_is_not_running_for_ever(place: Place) -> None:
     with place.mirror() as tracker:
-        tracker(Started(SEED))
+        tracker(JobStarted(SEED))
     for run in place.runs().values():
         place.client.update_run(run.info.run_id, status="RUNNING")
     with place.mirror():
@@ -357,7 +369,7 @@ def test_a_run_left_open_is_not_running_for_ever(place: Place) -> None:
 
 def test_a_failure_is_told_and_a_retry_clears_it(place: Place) -> None:
     with place.mirror() as tracker:
-        tracker(Started(SEED))
+        tracker(JobStarted(SEED))
         tracker(EpochEnded(SEED, HISTORY[0]))
         tracker(JobEnded(SEED, FAILED))
     run = place.runs()["seed 1"]
@@ -372,7 +384,7 @@ def test_a_failure_is_told_and_a_retry_clears_it(place: Place) -> None:
 
 
 def test_a_failed_evaluation_stays_failed_until_it_is_repeated(place: Place) -> None:
-    for event in (JobEnded(TEST, UNTESTED), Found(SEED, UNTESTED)):
+    for event in (JobEnded(TEST, UNTESTED), TrainingFound(SEED, UNTESTED)):
         with place.mirror() as tracker:
             tracker(event)
         assert place.runs()["seed 1"].info.status == "FAILED"
@@ -385,7 +397,7 @@ def test_a_failed_evaluation_stays_failed_until_it_is_repeated(place: Place) -> 
 def test_a_network_being_counted_is_no_run(place: Place) -> None:
     count = replace(SEED, kind="profile", purpose="profile")
     with place.mirror() as tracker:
-        tracker(Started(count))
+        tracker(JobStarted(count))
         tracker(JobEnded(count, DONE))
     assert place.runs() == {}
 
@@ -393,7 +405,7 @@ def test_a_network_being_counted_is_no_run(place: Place) -> None:
 def test_conclusions_stand_at_the_summaries_and_the_report_beside_them(place: Place, report: Path) -> None:
     with place.mirror() as tracker:
         tell_all(tracker)
-        tracker(Concluded(findings(**{"train.lr": 0.003}), report))
+        tracker(StudyConcluded(findings(**{"train.lr": 0.003}), report))
     runs = place.runs()
     assert set(runs) == {"even-odd", "issm", "seed 1", "trial 1", "report"}
     metrics = runs["issm"].data.metrics
@@ -417,7 +429,7 @@ def test_a_mean_of_fewer_seeds_than_planned_says_so_in_the_mirror(place: Place, 
     lacking = replace(other, planned=5, difference=None)
     with place.mirror() as tracker:
         tell_all(tracker)
-        tracker(Concluded(replace(told, variants=(reference, lacking)), report))
+        tracker(StudyConcluded(replace(told, variants=(reference, lacking)), report))
     run = place.runs()["issm"]
     assert (run.data.metrics["n"], run.data.metrics["planned"]) == (3, 5)
     assert run.data.tags["study.runs"] == "3 of 5"
@@ -427,9 +439,9 @@ def test_a_mean_of_fewer_seeds_than_planned_says_so_in_the_mirror(place: Place, 
 
 def test_a_later_conclusion_replaces_the_earlier_one(place: Place, report: Path) -> None:
     with place.mirror() as tracker:
-        tracker(Concluded(findings(58.0, **{"train.lr": 0.003}), report))
+        tracker(StudyConcluded(findings(58.0, **{"train.lr": 0.003}), report))
     with place.mirror() as tracker:
-        tracker(Concluded(findings(54.0, **{"train.decay": 0.1}), report))
+        tracker(StudyConcluded(findings(54.0, **{"train.decay": 0.1}), report))
     run = place.runs()["issm"]
     assert run.data.metrics["mean"] == 54.0
     assert run.data.tags["chosen.train.decay"] == "0.1"
@@ -453,7 +465,7 @@ def test_a_store_that_cannot_be_written_costs_two_lines(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "file").write_text("in the way")
-    with Mirror(f"sqlite:///{tmp_path}/file/mlflow.db", tmp_path / "artifacts", "issm") as tracker:
+    with MlflowMirror(f"sqlite:///{tmp_path}/file/mlflow.db", tmp_path / "artifacts", "issm") as tracker:
         tell_all(tracker)
     first, last = warnings_of(caplog)
     assert f"{tmp_path}/file" in first
@@ -482,17 +494,19 @@ def test_one_bad_event_loses_only_itself(place: Place, caplog: pytest.LogCapture
 def test_a_slow_store_blocks_neither_training_nor_the_exit(
     place: Place, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from study.tracking import mlflow as tracking
-
     stuck, release = threading.Event(), threading.Event()
+    write = ExperimentStore.write
 
-    def never(*_: object) -> None:
-        stuck.set()
-        release.wait()
+    def write_or_hang(store: ExperimentStore, now: int, event: Event) -> None:
+        if isinstance(event, EpochEnded):
+            stuck.set()
+            release.wait()
+        else:
+            write(store, now, event)
 
-    monkeypatch.setattr(tracking._Store, "_log_epochs", never)
+    monkeypatch.setattr(ExperimentStore, "write", write_or_hang)
     with place.mirror(capacity=4, drain_seconds=0.2) as tracker:
-        tracker(Started(SEED))
+        tracker(JobStarted(SEED))
         tracker(EpochEnded(SEED, epoch(1)))
         assert stuck.wait(30)
         for number in range(2, 20):
@@ -505,9 +519,9 @@ def test_a_slow_store_blocks_neither_training_nor_the_exit(
 
 def test_switched_off_means_nothing_is_written(tmp_path: Path) -> None:
     with mirror("off", tmp_path, "issm") as tracker:
-        tracker(Started(SEED))
+        tracker(JobStarted(SEED))
     with pytest.raises(InputError, match="mlflow is 'off'"):
-        ui("off", tmp_path)
+        serve("off", tmp_path)
     assert not list(tmp_path.iterdir())
 
 
@@ -527,12 +541,12 @@ def test_a_busy_port_is_named(place: Place) -> None:
         taken.listen()
         port = taken.getsockname()[1]
         with pytest.raises(InputError, match=f"port {port} on 127.0.0.1 cannot be used"):
-            ui(place.uri, place.folder, port=port)
+            serve(place.uri, place.folder, port=port)
 
 
 def test_the_ui_of_a_mirror_that_is_not_there_makes_none(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="nothing has been mirrored"):
-        ui(f"sqlite:///{tmp_path}/mlflow.db", tmp_path)
+        serve(f"sqlite:///{tmp_path}/mlflow.db", tmp_path)
     assert not list(tmp_path.iterdir())
 
 
@@ -665,7 +679,7 @@ def test_whatever_became_of_the_store_the_pages_are_the_same(lab: Lab, template:
         (
             job
             for job in plan.trainings(lab.ledger.study("s"), lab.ledger.state)
-            if job.seen(lab.ledger.state).result
+            if job.state_in(lab.ledger.state).result
         ),
         key=lambda job: job.number,
     )
@@ -700,7 +714,7 @@ def test_a_training_that_failed_half_way_keeps_its_curves(lab: Lab, template: sq
     trial = next(plan.trainings(lab.ledger.study("s"), lab.ledger.state))
     folder = lab.ledger.run_folder(trial.run)
     (folder / "result.json").unlink()
-    lab.ledger.fail(folder, Failure(trial.run.id, "train", "out of luck", "Traceback"))
+    lab.ledger.save_failure(folder, Failure(trial.run.id, "train", "out of luck", "Traceback"))
     lab.ledger = Ledger(lab.ledger.root)
     lab.wipe(template)
     lab.sync()
@@ -728,7 +742,7 @@ def test_the_command_leaves_a_study_that_runs_to_its_conductor(
 def test_a_store_that_cannot_be_reached_is_one_line(lab: Lab) -> None:
     lab.run(tasks=1)
     (lab.folder / "file").write_text("in the way")
-    with pytest.raises(StudyError, match="The ledger is as it was"):
+    with pytest.raises(StudyError, match="The ledger is unchanged"):
         sync(f"sqlite:///{lab.folder}/file/x.db", lab.folder, "s", [])
     with pytest.raises(InputError, match="there is no mirror to rebuild"):
         sync("off", lab.folder, "s", [])
@@ -736,7 +750,7 @@ def test_a_store_that_cannot_be_reached_is_one_line(lab: Lab) -> None:
 
 def test_a_mistake_in_the_telling_is_not_blamed_on_the_store(place: Place) -> None:
     def broken() -> Iterator[Event]:
-        yield Found(SEED, DONE)
+        yield TrainingFound(SEED, DONE)
         raise ValueError("of our own")
 
     with pytest.raises(ValueError, match="of our own"):
@@ -746,27 +760,26 @@ def test_a_mistake_in_the_telling_is_not_blamed_on_the_store(place: Place) -> No
 def test_a_pruned_trial_is_told_as_such_and_a_later_full_run_replaces_it(place: Place) -> None:
     stopped = Stopped(TRIAL.run.id, {"2": 0.9}, 2, 0.6, HISTORY[:2])
     with place.mirror() as tracker:
-        tracker(Started(TRIAL))
+        tracker(JobStarted(TRIAL))
         tracker(JobEnded(TRIAL, RunState(pruned=stopped)))
     run = place.runs()["trial 1"]
     assert (run.info.status, run.data.tags["study.status"]) == ("FINISHED", "pruned")
     assert run.data.metrics["pruned_after_epoch"] == 2
     assert place.history("trial 1", "validation/war") == [(1, 0.4), (2, 0.6)]
     with place.mirror() as tracker:
-        tracker(Found(TRIAL, RunState(result(TRIAL.run.id, *HISTORY))))
+        tracker(TrainingFound(TRIAL, RunState(result(TRIAL.run.id, *HISTORY))))
     run = place.runs()["trial 1"]
     assert run.data.tags["study.status"] == "finished"
     assert place.history("trial 1", "validation/war") == [(1, 0.4), (2, 0.6), (3, 0.55)]
 
 
 def test_a_worker_that_died_is_told_until_its_second_attempt_ends(place: Place) -> None:
-    from study.tracking.mlflow import _Store
 
-    store = _Store(place.uri, place.folder, place.study)
-    store.take(1, Started(SEED))
-    store.take(2, Retried(SEED, "killed by SIGKILL"))
+    store = ExperimentStore(place.uri, place.folder, place.study)
+    store.write(1, JobStarted(SEED))
+    store.write(2, JobRetried(SEED, "killed by SIGKILL"))
     assert place.runs()["seed 1"].data.tags["study.status"] == "running again: killed by SIGKILL"
-    store.take(3, JobEnded(SEED, DONE))
+    store.write(3, JobEnded(SEED, DONE))
     assert place.runs()["seed 1"].data.tags["study.status"] == "finished"
 
 
@@ -774,7 +787,7 @@ def test_many_parameters_and_long_histories_fit_into_what_a_store_takes_at_once(
     many = replace(SEED, run=replace(SEED.run, config={"splitter": {f"p{n:03}": n for n in range(250)}}))
     history = tuple(epoch(number) for number in range(1, 301))
     with place.mirror() as tracker:
-        tracker(Found(many, RunState(result(many.run.id, *history))))
+        tracker(TrainingFound(many, RunState(result(many.run.id, *history))))
     assert len(place.history("seed 1", "validation/war")) == 300
     assert sum(key.startswith("splitter.p") for key in place.runs()["seed 1"].data.params) == 250
 
@@ -793,10 +806,10 @@ def test_a_training_of_the_users_own_is_mirrored_with_what_it_reports(place: Pla
     metrics = (Metric("rmse", "RMSE", unit="mK", scale=1000.0, direction="minimize", high=None),)
     seeds = (SeedScore(1, None, own.id, 1500.0, {"rmse": 1500.0, "other": 3.0}, 1000.0, 2, 2.0),)
     variants = (told.variants[0], replace(told.variants[1], seeds=seeds))
-    concluded = Concluded(replace(told, metric="rmse", metrics=metrics, variants=variants), report)
+    concluded = StudyConcluded(replace(told, metric="rmse", metrics=metrics, variants=variants), report)
     for _ in range(2):
         with place.mirror() as tracker:
-            tracker(Found(job, ended))
+            tracker(TrainingFound(job, ended))
             tracker(concluded)
     run = place.runs()["seed 1"].data
     assert place.history("seed 1", "validation/rmse") == [(1, 2.0), (2, 1.0)]

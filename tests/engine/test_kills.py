@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 from support.conductors import REAL, STUDY, Conductors, folder_in_memory, tables
 
+from study.engine.events import StudyStarted
+
 pytestmark = pytest.mark.skipif(
     not sys.platform.startswith("linux"), reason="the tests read /proc and fork conductors"
 )
@@ -44,7 +46,7 @@ def storm(lab: Conductors, kills: int, seed: int) -> int:
         conductor = lab.start(draw.choice((1, 2)), LONGEST_EPOCH_S, done, (f"repetitions={seeds}",))
         whom = draw.choice(("conductor", "worker, then conductor", "both"))
         if draw.random() < 0.8:
-            lab.until_said(conductor, "Began")
+            lab.until_said(conductor, StudyStarted.__name__)
         time.sleep(draw.uniform(0.0, 0.4))
         workers = lab.workers_of(conductor)
         if whom != "conductor" and workers:

@@ -19,7 +19,7 @@ def test_a_batch_system_ends_a_study_as_ctrl_c_does(tmp_path: Path, ending: sign
     process = subprocess.Popen(
         [sys.executable, "-m", "study", "run", "s.toml"],
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

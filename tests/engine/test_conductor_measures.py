@@ -14,7 +14,7 @@ from study.config.compile import compile_study
 from study.config.settings import settings
 from study.config.study import load
 from study.engine import jobs
-from study.engine.events import JobEnded, Started
+from study.engine.events import JobEnded, JobStarted
 from study.errors import InputError
 from study.testing import fake
 
@@ -31,7 +31,7 @@ def ask(lab: Lab, measures: str = MEASURES) -> None:
 
 
 def started(lab: Lab) -> list[str]:
-    return [event.job.kind for event in lab.events if isinstance(event, Started)]
+    return [event.job.kind for event in lab.events if isinstance(event, JobStarted)]
 
 
 def test_a_study_s_measures_are_in_its_report(lab: Lab) -> None:
@@ -88,7 +88,7 @@ def test_a_failed_measure_is_told_and_takes_no_result_away(lab: Lab, monkeypatch
     lab.run()
     assert not started(lab), "a failed measure is not tried again by itself"
     monkeypatch.setattr(fake, "measure", real)
-    jobs.forget_failures(record, lab.ledger)
+    jobs.remove_failures(record, lab.ledger)
     lab.run()
     assert started(lab) == ["measure"] * 6
     assert not jobs.failures(record, lab.ledger)

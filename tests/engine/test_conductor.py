@@ -12,7 +12,7 @@ import pytest
 from support.lab import FAKE, STUDY, Lab
 
 from study.engine import conductor, jobs
-from study.engine.events import Began, JobEnded, Retried
+from study.engine.events import JobEnded, JobRetried, StudyStarted
 from study.errors import StudyError
 from study.executors import base as protocol
 from study.executors.base import Call
@@ -39,7 +39,7 @@ def test_a_second_run_trains_nothing(lab: Lab) -> None:
     report = (lab.folder / "reports" / "s" / "report.md").read_bytes()
     second = lab.run()
     assert not lab.started() + lab.started("evaluate") + lab.started("profile")
-    began = next(event for event in lab.events if isinstance(event, Began))
+    began = next(event for event in lab.events if isinstance(event, StudyStarted))
     assert (began.cached, began.total) == (12, 12)
     assert second == first
     assert (lab.folder / "reports" / "s" / "report.md").read_bytes() == report
@@ -110,7 +110,7 @@ def test_a_failing_variant_is_reported_and_never_averaged_in_silence(lab: Lab, m
     assert not lab.started(), "a failed run is not tried again by itself"
     monkeypatch.setattr(fake, "train", real)
     record = lab.ledger.with_suggestions(lab.record())
-    assert jobs.forget_failures(record, lab.ledger) == 3
+    assert jobs.remove_failures(record, lab.ledger) == 3
     lab.run()
     assert len(lab.started()) == 3 + 3
 
@@ -140,7 +140,7 @@ def test_a_network_that_cannot_be_counted_is_listed_and_tried_again(lab: Lab) ->
     lab.run(targets={**FAKE, "profile": "study.testing.fake:failing"})
     failed = jobs.failures(lab.record(), lab.ledger)
     assert [job.kind for job, _ in failed] == ["profile", "profile"]
-    jobs.forget_failures(lab.record(), lab.ledger)
+    jobs.remove_failures(lab.record(), lab.ledger)
     lab.run()
     assert len(lab.started("profile")) == 2
     assert not jobs.failures(lab.record(), lab.ledger)
@@ -182,14 +182,14 @@ def test_a_confirmed_run_whose_weights_are_gone_is_trained_again_and_does_not_fa
 
 
 def test_a_study_ends_though_the_server_of_its_mirror_is_gone(lab: Lab, monkeypatch, caplog) -> None:
-    from study.tracking.mlflow import Mirror
+    from study.tracking.mlflow import MlflowMirror
 
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     monkeypatch.setattr("study.reporting.write.write", lambda *_: None)
-    with Mirror("http://127.0.0.1:9", lab.folder, "s", drain_seconds=20.0) as tracker:
+    with MlflowMirror("http://127.0.0.1:9", lab.folder, "s", drain_seconds=20.0) as tracker:
         found = conductor.run(lab.record(), lab.ledger, InProcess(), lab.folder / "reports", tracker, FAKE)
     assert all(len(variant.seeds) == 3 for variant in found.variants)
-    assert "Training goes on" in caplog.text
+    assert "Training continues" in caplog.text
 
 
 class Deadly(InProcess):
@@ -204,7 +204,9 @@ class Deadly(InProcess):
         self.attempts[task.key] += 1
         if task.key.startswith("train") and self.attempts[task.key] <= self.deaths:
             self._events.append(
-                protocol.CallEnded(task, "died", "the worker was killed", "last words", "cuda:1")
+                protocol.CallEnded(
+                    task, protocol.Ending.DIED, "the worker was killed", "last words", "cuda:1"
+                )
             )
         else:
             super().submit(task)
@@ -213,7 +215,7 @@ class Deadly(InProcess):
 def test_a_worker_that_dies_once_costs_a_retry_and_no_failure(lab: Lab) -> None:
     executor = Deadly(1)
     lab.run(executor=executor)
-    assert sum(isinstance(event, Retried) for event in lab.events) == 12
+    assert sum(isinstance(event, JobRetried) for event in lab.events) == 12
     assert not jobs.failures(lab.record(), lab.ledger)
 
 

@@ -1,4 +1,4 @@
-"""What `study plan` says of every training, and runs that are kept after a harmless edit of the code."""
+"""The status of each training in a plan, and the reuse of runs after an edit of the code that changes no number."""
 
 from __future__ import annotations
 
@@ -19,10 +19,9 @@ from study.cli.app import app
 from study.cli.display import format_plan
 from study.config.study import load
 from study.engine import conductor
-from study.engine.accept import acceptable, accepted, keep
-from study.engine.accept import described as told
-from study.engine.cache import list_trainings
-from study.engine.events import Started
+from study.engine.accept import acceptable_code, accepted_code, describe_accepted, with_accepted_code
+from study.engine.cache import Difference, DifferenceKind, Status, list_trainings
+from study.engine.events import JobStarted
 from study.errors import InputError
 from study.executors.inprocess import InProcess
 from study.hashing import code_digest
@@ -41,12 +40,29 @@ def carried_out(lab: Lab, record: StudyRecord) -> list[str]:
     """Carry a study out without its report and return the kinds of the jobs that were started."""
     events: list[object] = []
     conductor.carry_out(lab.ledger.save(record), lab.ledger, InProcess(), events.append, FAKE)
-    return [event.job.kind for event in events if isinstance(event, Started)]
+    return [event.job.kind for event in events if isinstance(event, JobStarted)]
 
 
-def planned(lab: Lab, record: StudyRecord) -> list[tuple[str, str]]:
-    listed = list_trainings(lab.ledger.with_suggestions(record), lab.ledger).decided
-    return [(training.status, training.reason) for training in listed]
+Planned = list[tuple[Status, tuple[Difference, ...]]]
+
+CACHED, NEW = (Status.CACHED, ()), (Status.NEW, ())
+
+
+def planned(lab: Lab, record: StudyRecord) -> Planned:
+    trainings = list_trainings(lab.ledger.with_suggestions(record), lab.ledger).decided
+    return [(training.status, training.differences) for training in trainings]
+
+
+def new(*differences: Difference) -> tuple[Status, tuple[Difference, ...]]:
+    return Status.NEW, differences
+
+
+def changed(key: str, value: object, earlier: object) -> Difference:
+    return Difference(DifferenceKind.VALUE, key, value, earlier)
+
+
+def changed_code(*modules: str) -> Difference:
+    return Difference(DifferenceKind.CODE, modules=modules)
 
 
 def edited(record: StudyRecord, *modules: str) -> StudyRecord:
@@ -74,23 +90,23 @@ def edited(record: StudyRecord, *modules: str) -> StudyRecord:
 def test_a_changed_setting_is_named_with_both_values(lab: Lab) -> None:
     lab.file.write_text(SEEDS_ONLY)
     record = lab.record()
-    assert planned(lab, record) == [("new", "")] * 6
+    assert planned(lab, record) == [NEW] * 6
     carried_out(lab, record)
-    assert planned(lab, record) == [("cached", "")] * 6
-    assert planned(lab, lab.record("train.lr=0.002")) == [("new", "train.lr differs: 0.002, was 0.001")] * 6
+    assert planned(lab, record) == [CACHED] * 6
+    assert planned(lab, lab.record("train.lr=0.002")) == [new(changed("train.lr", 0.002, 0.001))] * 6
 
 
 def test_changed_code_is_named_by_its_file(lab: Lab) -> None:
     lab.file.write_text(SEEDS_ONLY)
     record = lab.record()
     carried_out(lab, record)
-    after = edited(record, "study.tasks.clips.nets.ifdd.splitters")
-    assert planned(lab, after) == [("new", "code of splitters.py changed")] * 6
-    after = edited(record, "study.tasks.clips.nets.ifdd.splitters", "study.tasks.clips.nets.ifdd.network")
-    assert planned(lab, after) == [("new", "code of network.py and splitters.py changed")] * 6
+    network, splitters = "study.tasks.clips.nets.ifdd.network", "study.tasks.clips.nets.ifdd.splitters"
+    assert planned(lab, edited(record, splitters)) == [new(changed_code(splitters))] * 6
+    after = edited(record, splitters, network)
+    assert planned(lab, after) == [new(changed_code(network, splitters))] * 6
     for file in (lab.ledger.root / "code").iterdir():
         file.unlink()
-    assert planned(lab, after)[0] == ("new", "code differs (of which files, is not known)")
+    assert planned(lab, after)[0] == new(changed_code())
 
 
 def test_other_data_are_named_and_a_changed_data_set_only_once(lab: Lab) -> None:
@@ -98,10 +114,9 @@ def test_other_data_are_named_and_a_changed_data_set_only_once(lab: Lab) -> None
     record = lab.record()
     carried_out(lab, record)
     others = tuple(replace(v, template=replace(v.template, data_digest="x")) for v in record.variants)
-    assert planned(lab, replace(record, variants=others))[0] == ("new", "the data differ")
-    assert planned(lab, lab.record("base.dataset.test_clips=21"))[0] == (
-        "new",
-        "dataset.test_clips differs: 21, was 14",
+    assert planned(lab, replace(record, variants=others))[0] == new(Difference(DifferenceKind.DATA))
+    assert planned(lab, lab.record("base.dataset.test_clips=21"))[0] == new(
+        changed("dataset.test_clips", 21, 14)
     )
 
 
@@ -109,42 +124,44 @@ def test_another_component_is_one_difference_and_not_one_for_each_of_its_paramet
     lab.file.write_text(SEEDS_ONLY)
     carried_out(lab, lab.record())
     lab.file.write_text(SEEDS_ONLY.replace('["even-odd", "issm"]', '["even-odd", "top-k"]'))
-    assert (
-        planned(lab, lab.record())
-        == [("cached", "")] * 3 + [("new", "splitter differs: top-k, was even-odd")] * 3
-    )
+    assert planned(lab, lab.record()) == [CACHED] * 3 + [new(changed("splitter", "top-k", "even-odd"))] * 3
 
 
 def test_more_seeds_and_more_trials_need_no_reason(lab: Lab) -> None:
     carried_out(lab, lab.record())
     lab.file.write_text(STUDY.replace("repetitions = 3", "repetitions = 4"))
-    assert planned(lab, lab.record()) == ([("cached", "")] * 6 + [("new", "")]) * 2
+    assert planned(lab, lab.record()) == ([CACHED] * 6 + [NEW]) * 2
 
 
-def test_no_more_than_three_differences_are_told(lab: Lab) -> None:
+def test_a_plan_names_three_differences_and_counts_the_others(lab: Lab) -> None:
     lab.file.write_text(SEEDS_ONLY)
     carried_out(lab, lab.record())
     changes = ["train.lr=0.002", "train.epochs=3", "train.ema=0.5", "train.batch_size=8", "train.mixup=0.1"]
-    assert planned(lab, lab.record(*changes))[0][1] == (
-        "train.batch_size differs: 8, was 32; train.ema differs: 0.5, was 0.0; train.epochs differs: 3, was 2, "
-        "and 2 more"
+    record = lab.record(*changes)
+    assert planned(lab, record)[0] == new(
+        changed("train.batch_size", 8, 32),
+        changed("train.ema", 0.5, 0.0),
+        changed("train.epochs", 3, 2),
+        changed("train.lr", 0.002, 0.001),
+        changed("train.mixup", 0.1, 0.0),
     )
+    text = format_plan(record, load(lab.file), list_trainings(record, lab.ledger))
+    assert "train.epochs differs: 3, was 2, and 2 more" in text
 
 
-def test_a_parameter_added_later_is_told_with_the_value_that_runs_before_it_had(lab: Lab) -> None:
+def test_a_parameter_added_later_is_named_with_its_legacy_default(lab: Lab) -> None:
     lab.file.write_text(SEEDS_ONLY)
     carried_out(lab, lab.record())
     for request in lab.ledger.root.glob("runs/*/run.json"):
         written = json.loads(request.read_text())
         del written["config"]["train"]["fit"], written["legacy"]
         request.write_text(json.dumps(written))
-    assert planned(lab, lab.record("train.fit=train+val"))[0] == (
-        "new",
-        "train.fit differs: train+val, was train",
+    assert planned(lab, lab.record("train.fit=train+val"))[0] == new(
+        changed("train.fit", "train+val", "train")
     )
 
 
-def test_unfinished_and_failed_trainings_are_told_apart_from_new_ones(lab: Lab, monkeypatch) -> None:
+def test_unfinished_and_failed_trainings_differ_from_new_ones(lab: Lab, monkeypatch) -> None:
     import study.testing.fake as fake
 
     lab.file.write_text(SEEDS_ONLY.replace("epochs = 2", "epochs = 5"))
@@ -154,10 +171,11 @@ def test_unfinished_and_failed_trainings_are_told_apart_from_new_ones(lab: Lab, 
     history = [asdict(Epoch(n, 1.0, 1e-3, {"war": 0.5, "uar": 0.5}, 1.0)) for n in (1, 2, 3)]
     (lab.ledger.run_folder(runs[0]) / "history.json").write_text(json.dumps(history))
     lab.ledger.begin(runs[1])
-    assert [status for status, _ in planned(lab, record)][:3] == [
-        "unfinished, 3 of 5 epochs done",
-        "unfinished, 0 of 5 epochs done",
-        "new",
+    trainings = list_trainings(record, lab.ledger).decided
+    assert [(training.status, training.epoch) for training in trainings][:3] == [
+        (Status.UNFINISHED, 3),
+        (Status.UNFINISHED, 0),
+        (Status.NEW, 0),
     ]
 
     def train(spec, folder, on_epoch, rule=""):
@@ -165,19 +183,21 @@ def test_unfinished_and_failed_trainings_are_told_apart_from_new_ones(lab: Lab, 
 
     monkeypatch.setattr(fake, "train", train)
     carried_out(lab, record)
-    assert {status for status, _ in planned(lab, record)} == {"failed: RuntimeError: out of luck"}
+    trainings = list_trainings(record, lab.ledger).decided
+    assert {(training.status, training.failure) for training in trainings} == {
+        (Status.FAILED, "RuntimeError: out of luck")
+    }
 
 
-def test_the_trials_that_come_next_are_told_one_by_one_and_what_follows_from_them_is_counted(
+def test_the_next_trials_are_listed_and_the_trainings_that_depend_on_them_are_counted(
     lab: Lab,
 ) -> None:
     record = lab.record()
     carried_out(lab, record)
     after = edited(record, "study.tasks.clips.nets.ifdd.network")
     found = list_trainings(lab.ledger.with_suggestions(after), lab.ledger)
-    assert [(listed.status, listed.reason) for listed in found.decided] == [
-        ("new", "code of network.py changed")
-    ] * 6
+    code = changed_code("study.tasks.clips.nets.ifdd.network")
+    assert [(training.status, training.differences) for training in found.decided] == [new(code)] * 6
     assert [left.trainings for left in found.undetermined] == [3, 3]
     assert "3 not yet determined: they follow from the search" in format_plan(after, load(lab.file), found)
 
@@ -187,11 +207,11 @@ def test_runs_of_another_study_are_known_to_be_cached_before_this_one_ever_ran(l
     before = sorted(lab.ledger.root.rglob("*"))
     longer = lab.record("repetitions=4")
     assert longer.name != lab.record().name
-    assert planned(lab, longer) == ([("cached", "")] * 6 + [("new", "")]) * 2
+    assert planned(lab, longer) == ([CACHED] * 6 + [NEW]) * 2
     assert sorted(lab.ledger.root.rglob("*")) == before, "plan only shows"
 
 
-def test_trainings_of_one_fate_are_told_in_one_line(lab: Lab) -> None:
+def test_trainings_of_one_status_share_a_line(lab: Lab) -> None:
     carried_out(lab, lab.record())
     lab.file.write_text(STUDY.replace("repetitions = 3", "repetitions = 5"))
     record = lab.ledger.with_suggestions(lab.record())
@@ -244,42 +264,42 @@ def test_accepted_code_keeps_every_run_test_measure_and_profile(lab: Lab) -> Non
         "study.tasks.clips.measures.disentanglement",
     ]
     after = edited(record, *modules)
-    found = acceptable(after, lab.ledger)
+    found = acceptable_code(after, lab.ledger)
     assert found == dict(zip(after.code, record.code, strict=True))
-    kept = keep(after, found)
+    kept = with_accepted_code(after, found)
     assert not carried_out(lab, kept)
     report = findings(gather(lab.ledger, lab.ledger.study("s")))
-    said = [warning for warning in report.warnings if "are taken to change no number" in warning]
-    assert len(said) == len(found) == 2
-    assert any("changes in readouts.py and splitters.py" in warning for warning in said)
+    sentences = [warning for warning in report.warnings if "are taken to change no number" in warning]
+    assert len(sentences) == len(found) == 2
+    assert any("changes in readouts.py and splitters.py" in warning for warning in sentences)
 
 
-def test_code_once_accepted_needs_no_second_word(lab: Lab) -> None:
+def test_code_is_accepted_once_for_all_later_commands(lab: Lab) -> None:
     record = lab.record()
     carried_out(lab, record)
     after = edited(record, "study.tasks.clips.nets.ifdd.network")
-    assert not accepted(after, lab.ledger), "nobody has said so yet"
-    lab.ledger.accept(acceptable(after, lab.ledger))
-    kept = keep(after, accepted(after, lab.ledger))
+    assert not accepted_code(after, lab.ledger), "it has not been accepted yet"
+    lab.ledger.accept_code(acceptable_code(after, lab.ledger))
+    kept = with_accepted_code(after, accepted_code(after, lab.ledger))
     assert not carried_out(lab, kept)
     middle = replace(edited(record, "study.tasks.clips.nets.ifdd.readouts"), repetitions=9)
     carried_out(lab, middle)
-    assert not acceptable(kept, lab.ledger), "it is not accepted a second time, for other code"
+    assert not acceptable_code(kept, lab.ledger), "it is not accepted a second time, for other code"
     later = edited(record, "study.tasks.clips.nets.ifdd.network", "study.tasks.clips.nets.ifdd.readouts")
-    assert not accepted(later, lab.ledger), "the next edit is to be declared anew"
+    assert not accepted_code(later, lab.ledger), "the next edit is to be declared anew"
 
 
 def test_runs_that_differ_in_more_than_code_are_not_kept(lab: Lab) -> None:
     carried_out(lab, lab.record())
     after = edited(lab.record("train.lr=0.002", "train.epochs=3"), "study.tasks.clips.nets.ifdd.network")
-    assert not acceptable(after, lab.ledger)
+    assert not acceptable_code(after, lab.ledger)
 
 
 def test_runs_of_another_study_are_kept_too(lab: Lab) -> None:
     record = lab.record()
     carried_out(lab, record)
     after = replace(edited(record, "study.tasks.clips.nets.ifdd.network"), name="other")
-    kept = keep(after, acceptable(after, lab.ledger))
+    kept = with_accepted_code(after, acceptable_code(after, lab.ledger))
     assert "train" not in carried_out(lab, kept)
 
 
@@ -288,22 +308,24 @@ def test_a_study_begun_anew_by_mistake_can_still_keep_its_older_runs(lab: Lab) -
     carried_out(lab, record)
     after = edited(record, "study.tasks.clips.nets.ifdd.network")
     lab.ledger.save(after)
-    assert acceptable(after, lab.ledger) == dict(zip(after.code, record.code, strict=True))
+    assert acceptable_code(after, lab.ledger) == dict(zip(after.code, record.code, strict=True))
     carried_out(lab, after)
-    assert not acceptable(after, lab.ledger), "today's code has as many runs by now"
+    assert not acceptable_code(after, lab.ledger), "today's code has as many runs by now"
 
 
-def test_one_code_stands_for_one_other_only(lab: Lab) -> None:
-    lab.ledger.accept({"new": "old"})
-    lab.ledger.accept({"new": "old"})
-    assert lab.ledger.accepted() == {"new": "old"}
-    with pytest.raises(InputError, match=r"accepted\.json: code new already stands for the runs of code old"):
-        lab.ledger.accept({"new": "older"})
+def test_code_is_accepted_for_one_earlier_code_only(lab: Lab) -> None:
+    lab.ledger.accept_code({"new": "old"})
+    lab.ledger.accept_code({"new": "old"})
+    assert lab.ledger.accepted_code() == {"new": "old"}
+    with pytest.raises(InputError, match=r"accepted\.json: code new is accepted for the runs of code old"):
+        lab.ledger.accept_code({"new": "older"})
 
 
 def test_an_unknown_change_is_called_so(lab: Lab) -> None:
     record = lab.record()
-    assert "changes that are not known" in next(told(record, lab.ledger, {next(iter(record.code)): "0" * 16}))
+    assert "unknown changes" in next(
+        describe_accepted(record, lab.ledger, {next(iter(record.code)): "0" * 16})
+    )
 
 
 # The command line
@@ -318,7 +340,7 @@ def mine(features):
 
 
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch) -> Path:
+def root(tmp_path: Path, monkeypatch) -> Path:
     (tmp_path / "study.toml").write_text(
         'components = ["l3_parts"]\nledger = "ledger"\ndevice = "cpu"\nmlflow = "off"\n'
     )
@@ -328,44 +350,44 @@ def home(tmp_path: Path, monkeypatch) -> Path:
     return tmp_path
 
 
-def edit(home: Path, text: str) -> None:
-    (home / "l3_parts.py").write_text(text)
+def edit(root: Path, text: str) -> None:
+    (root / "l3_parts.py").write_text(text)
     hashing.is_installed.cache_clear()
 
 
-def say(*words: str) -> str:
-    found = CliRunner().invoke(app, words, catch_exceptions=False)
-    assert found.exit_code == 0, found.output
-    return found.output
+def command(*words: str) -> str:
+    result = CliRunner().invoke(app, words, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.output
 
 
-def test_plan_and_accept_code_from_the_command_line(home: Path, monkeypatch) -> None:
-    lab = Lab(home)
-    edit(home, PARTS.format(1))
+def test_plan_and_accept_code_from_the_command_line(root: Path, monkeypatch) -> None:
+    lab = Lab(root)
+    edit(root, PARTS.format(1))
     lab.file.write_text(STUDY.replace('"issm"', '"mine"'))
     record = study.load(lab.file).record
     carried_out(lab, record)
-    assert "In all: 12 cached\n" in say("plan", "s.toml")
+    assert "In all: 12 cached\n" in command("plan", "s.toml")
 
-    edit(home, "# a word\n" + PARTS.format("1  # another"))
-    assert "In all: 12 cached\n" in say("plan", "s.toml")
+    edit(root, "# a word\n" + PARTS.format("1  # another"))
+    assert "In all: 12 cached\n" in command("plan", "s.toml")
 
-    edit(home, PARTS.format(2))
-    changed = say("plan", "s.toml")
-    assert "new: code of l3_parts.py changed" in changed
-    assert "In all: 6 cached, 3 new, 3 not yet determined" in changed
+    edit(root, PARTS.format(2))
+    output = command("plan", "s.toml")
+    assert "new: code of l3_parts.py changed" in output
+    assert "In all: 6 cached, 3 new, 3 not yet determined" in output
 
     written = {path: path.read_bytes() for path in lab.ledger.root.rglob("*") if path.is_file()}
-    kept = say("plan", "s.toml", "--accept-code")
+    kept = command("plan", "s.toml", "--accept-code")
     assert "changes in l3_parts.py are taken to change no number" in kept
     assert "In all: 12 cached\n" in kept
     assert {path: path.read_bytes() for path in lab.ledger.root.rglob("*") if path.is_file()} == written
-    assert "In all: 6 cached, 3 new, 3 not yet determined" in say("plan", "s.toml"), "plan only shows"
+    assert "In all: 6 cached, 3 new, 3 not yet determined" in command("plan", "s.toml"), "plan only shows"
 
     monkeypatch.setattr("study.executors.local.LocalWorkers", lambda *_: InProcess())
-    said = say("run", "s.toml", "--accept-code")
-    assert "12 of 12 cached" in said
-    assert "changes in l3_parts.py are taken to change no number" in said
-    assert "changes in l3_parts.py are taken" in (home / "reports" / "s" / "report.md").read_text()
-    assert "In all: 12 cached\n" in say("plan", "s.toml")
-    assert "There are no runs of other code to keep." in say("plan", "s.toml", "--accept-code")
+    output = command("run", "s.toml", "--accept-code")
+    assert "12 of 12 cached" in output
+    assert "changes in l3_parts.py are taken to change no number" in output
+    assert "changes in l3_parts.py are taken" in (root / "reports" / "s" / "report.md").read_text()
+    assert "In all: 12 cached\n" in command("plan", "s.toml")
+    assert "There are no runs of other code to keep." in command("plan", "s.toml", "--accept-code")

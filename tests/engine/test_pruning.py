@@ -16,9 +16,11 @@ from study.analysis.analyse import findings
 from study.analysis.findings import Findings
 from study.analysis.gather import gather
 from study.engine import conductor, plan
-from study.engine.search import Tried, distributions_of, frozen, suggest
+from study.engine.search import Tried, as_optuna_trial, distributions_of, suggest
 from study.errors import InputError
 from study.executors.inprocess import InProcess
+from study.hashing import digest
+from study.ledger.layout import stopped_file
 from study.ledger.record import RunState, StudyRecord, VariantRecord
 from study.metrics import Metric
 from study.records import Epoch, Machine, RunResult, RunSpec, Stopped, best_gain, from_json, stopped
@@ -71,7 +73,7 @@ class PruningWorld(World):
         given_up = stopped(job.run, job.rule, history)
         if given_up is not None:
             self.epochs += given_up.epoch
-            kept = {**state.stopped, given_up.file.removeprefix("stopped-").removesuffix(".json"): given_up}
+            kept = {**state.stopped, digest(given_up.rule): given_up}
             self.states[job.run.id] = replace(state, stopped=kept)
             return
         self.epochs += EPOCHS
@@ -80,7 +82,7 @@ class PruningWorld(World):
         self.states[job.run.id] = replace(state, result=result)
 
     def search(self) -> list[plan.Trial]:
-        return [t for v in self.study.variants for t in plan.searched(self.study, v, None, self.state)]
+        return [t for v in self.study.variants for t in plan.search_trials(self.study, v, None, self.state)]
 
 
 SHAPES = {
@@ -109,9 +111,9 @@ def test_resuming_from_any_point_prunes_the_same_trials(stop, order, **shape) ->
     world = PruningWorld(pruning(**shape), order)
     for _ in range(stop):
         step = world.step()
-        if not (step.asks or step.jobs):
+        if not (step.decisions or step.jobs):
             break
-        world.decide(step.asks[0]) if step.asks else world.do(order.choice(step.jobs))
+        world.decide(step.decisions[0]) if step.decisions else world.do(order.choice(step.jobs))
     resumed = PruningWorld(world.study, order)
     resumed.states, resumed.profiled = dict(world.states), set(world.profiled)
     resumed.finish()
@@ -127,7 +129,7 @@ def test_a_trial_goes_on_exactly_if_it_is_among_the_best_of_its_rung(**shape) ->
     world = PruningWorld(asked, random.Random(0)).finish()
     rungs = [e for e in (asked.first_epoch * asked.reduction**k for k in range(5)) if e < EPOCHS]
     for variant in world.study.variants:
-        trials = list(plan.searched(world.study, variant, None, world.state))
+        trials = list(plan.search_trials(world.study, variant, None, world.state))
         lived = {t.number: t.state.pruned.epoch if t.state.pruned else EPOCHS for t in trials}
         for trial in trials:
             history = history_of(trial.run)
@@ -155,9 +157,9 @@ def test_a_trial_goes_on_exactly_if_it_is_among_the_best_of_its_rung(**shape) ->
 def test_a_pruned_trial_is_never_chosen_and_never_confirmed(**shape) -> None:
     world = PruningWorld(pruning(**shape), random.Random(0)).finish()
     for variant in world.study.variants:
-        trials = list(plan.searched(world.study, variant, None, world.state))
+        trials = list(plan.search_trials(world.study, variant, None, world.state))
         ended = [t for t in trials if t.state.result is not None]
-        chosen = plan.choice(world.study, variant, None, world.state)
+        chosen = plan.chosen_parameters(world.study, variant, None, world.state)
         winner = max(ended, key=lambda t: best(history_of(t.run), EPOCHS))
         assert chosen == winner.parameters
     assert sum(state.tested for state in world.states.values()) == len(world.study.variants)
@@ -233,15 +235,15 @@ def test_more_trials_prune_none_of_those_before_anew() -> None:
 def test_a_failed_or_diverged_trial_sets_no_bar() -> None:
     asked = pruning(6, 3)
     first = PruningWorld(asked, random.Random(0))
-    for ask in first.step().asks:
+    for ask in first.step().decisions:
         first.decide(ask)
     jobs = first.step().jobs
     for job in jobs:
         first.do(job)
         state = first.states[job.run.id]
         first.states[job.run.id] = RunState(result=replace(state.result, status="diverged"))
-    assert all(ask.history and not ask.history[0].stopped for ask in first.step().asks)
-    for ask in first.step().asks:
+    assert all(ask.history and not ask.history[0].pruned_scores for ask in first.step().decisions)
+    for ask in first.step().decisions:
         first.decide(ask)
     assert all(not job.rule for job in first.step().jobs)
 
@@ -296,13 +298,13 @@ def test_with_a_loss_the_trials_with_the_lowest_losses_go_on() -> None:
         study(4, 1, variants=1, generation=3, metric=LOSS), pruner="halving", reduction=3, first_epoch=1
     )
     world = PruningWorld(asked, random.Random(0))
-    while asks := world.step().asks:
+    while asks := world.step().decisions:
         world.decide(asks[0])
     for job, loss in zip(world.step().jobs, losses, strict=True):
         history = reported({1: loss, 2: loss + 1})
         ended = RunResult(job.run.id, "finished", 1, {"loss": loss}, history, 1, 0.0, Machine({}, "", ""))
         world.states[job.run.id] = RunState(result=ended)
-    for ask in world.step().asks:
+    for ask in world.step().decisions:
         assert sorted(tried.score for tried in ask.history) == [-9.0, -5.0, 1.0]
         world.decide(ask)
     (last,) = [job for job in world.step().jobs if job.kind == "train"]
@@ -330,12 +332,12 @@ def test_a_trial_that_reports_every_tenth_epoch_is_asked_at_its_first_report_aft
 def test_the_sampler_hears_of_pruned_trials_as_optuna_tells_them() -> None:
     world, _ = pruned_and_full()
     asked = replace(world.study, trials=15)
-    history = plan.ready(asked, world.state).asks[0].history
+    history = plan.ready(asked, world.state).decisions[0].history
     told = {tried.parameters["train.lr"]: tried for tried in history}
     space = distributions_of(asked.space)
     for trial in world.search():
         tried = told[trial.parameters["train.lr"]]
-        kept = frozen(tried, space)
+        kept = as_optuna_trial(tried, space)
         if trial.state.pruned is None:
             assert (kept.state.name, kept.intermediate_values) == ("COMPLETE", {})
         else:
@@ -385,7 +387,7 @@ def test_a_pruned_study_ends_in_a_report_and_is_cached(lab: Lab) -> None:
     assert len(files) == statuses.count("pruned")
     for file in files:
         record = from_json(Stopped, file.read_bytes())
-        assert record.file == file.name
+        assert stopped_file(record.rule) == file.name
         assert record.score < record.rule[str(record.epoch)]
         assert not (file.parent / "result.json").exists()
     lab.events.clear()

@@ -1,0 +1,84 @@
+"""Metrics, parameters and tags as MLflow takes them."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from study.analysis.findings import VariantFinding
+from study.records import Epoch
+
+EPOCH_SECONDS = "epoch_seconds"
+"""The curve that has a point for every epoch."""
+NOTE = "mlflow.note.content"
+"""The tag that the UI shows, as Markdown, above a run or an experiment."""
+PARAMETER_LIMIT = 6000
+"""Characters; MLflow cuts longer values silently."""
+TAG_LIMIT = 8000
+NAME_LIMIT = 250
+
+
+def curves(epoch: Epoch) -> dict[str, float]:
+    """Return the metrics of one epoch."""
+    values = {f"validation/{name}": value for name, value in epoch.validation.items()}
+    values |= {f"diagnostics/{name}": value for name, value in epoch.diagnostics.items()}
+    if epoch.train_loss is not None:
+        values["train/loss"] = epoch.train_loss
+    if epoch.learning_rate is not None:
+        values["learning_rate"] = epoch.learning_rate
+    return values | {EPOCH_SECONDS: epoch.seconds}
+
+
+def summary_metrics(variant: VariantFinding) -> dict[str, float]:
+    """Return the metrics of a variant's summary run, scores scaled."""
+    metrics: dict[str, float | None] = {
+        "n": len(variant.seeds),
+        "planned": variant.planned,
+        "parameters": variant.parameters,
+        "macs": variant.macs,
+        "train_seconds": variant.train_seconds,
+    }
+    if score := variant.score:
+        metrics |= {"mean": score.mean, "interval_low": score.low, "interval_high": score.high}
+    if variant.difference:
+        gap = variant.difference.interval
+        metrics |= {"difference": gap.mean, "difference_low": gap.low, "difference_high": gap.high}
+    return {key: value for key, value in metrics.items() if value is not None}
+
+
+def summary_tags(variant: VariantFinding) -> dict[str, str]:
+    """Return the tags of a variant's summary run: verdict, sentence, levels and chosen hyperparameters."""
+    difference = variant.difference
+    verdict = difference.verdict if difference else "reference" if variant.is_reference else "none"
+    sentence = difference.sentence if difference else "The reference." if variant.is_reference else ""
+    runs = f"{len(variant.seeds)} of {variant.planned}"
+    if len(variant.seeds) != variant.planned:
+        sentence = f"{sentence} Results of {runs} confirmation runs: a mean is of those alone.".strip()
+    levels = {f"level.{entity_name(factor)}": cut(level) for factor, level in variant.levels.items()}
+    chosen = {f"chosen.{key}": value for key, value in flat(variant.chosen).items()}
+    return {"study.verdict": verdict, "study.runs": runs, NOTE: cut(sentence), **levels, **chosen}
+
+
+def flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Return nested tables as ``{"train.lr": "0.001"}``, with names and lengths that MLflow accepts."""
+    texts: dict[str, str] = {}
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            texts |= flat(value, f"{prefix}{key}.")
+        else:
+            text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+            texts[entity_name(f"{prefix}{key}")] = cut(text, PARAMETER_LIMIT)
+    return texts
+
+
+def entity_name(name: str) -> str:
+    """Return a name that MLflow accepts: word characters, dots, dashes, spaces, and slashes as in a path."""
+    parts = re.sub(r"[^\w\-. /]", "_", name).split("/")
+    return "/".join(part for part in parts if part not in ("", ".", ".."))[:NAME_LIMIT].strip("./") or "_"
+
+
+def cut(text: str, limit: int = TAG_LIMIT) -> str:
+    """Return the text, shortened to `limit` characters."""
+    return text if len(text) <= limit else text[: limit - 1] + "…"
