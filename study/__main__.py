@@ -1,4 +1,4 @@
-"""``python -m study``."""
+"""Runs the command line as ``python -m study``."""
 
 from study.cli.app import main
 

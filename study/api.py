@@ -96,9 +96,9 @@ class Plan:
         return sum(listed.is_done for listed in self.listing.decided)
 
     def __str__(self) -> str:
-        from study.cli.display import describe_plan
+        from study.cli.display import format_plan
 
-        return describe_plan(self.study, self.spec, self.listing)
+        return format_plan(self.study, self.spec, self.listing)
 
     def __repr__(self) -> str:
         return str(self)

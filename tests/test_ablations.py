@@ -1,4 +1,4 @@
-"""The studies that users copy: every one can be planned, and every variant of every one can be trained."""
+"""The studies in ablations/: every preset can be planned and every variant trained."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ TINY = (
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    """Settings of a lab that has a data set in DFEW's layout, tiny, and keeps rendered clips."""
-    home = tmp_path_factory.mktemp("lab")
-    make(home / "DFEW", clips=70, size=32, folds=5)
-    (home / "study.toml").write_text('[data.dfew]\nroot = "DFEW"\n')
-    return settings(home)
+    """Return settings with a tiny data set in DFEW's layout."""
+    root = tmp_path_factory.mktemp("lab")
+    make(root / "DFEW", clips=70, size=32, folds=5)
+    (root / "study.toml").write_text('[data.dfew]\nroot = "DFEW"\n')
+    return settings(root)
 
 
-def planned(
+def compile_preset(
     path: Path, lab: Settings, preset: str | None = None, changes: tuple[str, ...] = ()
 ) -> StudyRecord:
     return compile_study(load(path, preset, changes), lab, "cpu")
@@ -46,7 +46,7 @@ def test_every_study_and_each_of_its_presets_can_be_planned(path: Path, lab: Set
     presets = tomllib.loads(path.read_text()).get("preset", {})
     assert {"smoke", "full"} <= set(presets) or path.stem == "honesty"
     for preset in (None, *presets):
-        record = planned(path, lab, preset)
+        record = compile_preset(path, lab, preset)
         assert record.question.endswith("?")
         assert len(record.variants) >= 2
         assert record.name == (f"{path.stem}@{preset}" if preset else path.stem)
@@ -61,7 +61,7 @@ def first_runs(record: StudyRecord) -> Iterator[RunSpec]:
 def test_every_variant_trains_two_steps(path: Path, lab: Settings) -> None:
     from study.tasks.work import train
 
-    record = planned(path, lab, "smoke", TINY)
+    record = compile_preset(path, lab, "smoke", TINY)
     for run in first_runs(record):
         folder = lab.ledger / "runs" / run.id  # studies share variants, and so their runs
         if not (folder / "result.json").is_file():

@@ -1,4 +1,4 @@
-"""What a person is told while a study runs."""
+"""The progress display of a running study."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from study.cli.display import Display, duration
+from study.cli.display import Display, format_duration
 from study.config.compile import compile_study
 from study.config.settings import settings
 from study.config.study import load
@@ -21,7 +21,7 @@ from study.engine.events import (
     TrainingFound,
     Waiting,
 )
-from study.engine.plan import Job
+from study.engine.plan import Job, Purpose
 from study.ledger.locks import Holder
 from study.ledger.record import RunState, StudyRecord
 from study.metrics import Metric
@@ -56,12 +56,12 @@ def display(screen: io.StringIO) -> Display:
     return Display(Console(file=screen, width=200))
 
 
-def job(study: StudyRecord, purpose: str = "search", number: int = 0, variant: int = 0) -> Job:
-    chosen = study.variants[variant]
+def job(study: StudyRecord, purpose: Purpose = "search", number: int = 0, variant: int = 0) -> Job:
+    record = study.variants[variant]
     return Job(
         "train",
-        chosen.run({"train.lr": 0.1}, number + 100 * (purpose == "confirm"), None),
-        chosen.name,
+        record.run({"train.lr": 0.1}, number + 100 * (purpose == "confirm"), None),
+        record.name,
         purpose,
         number,
     )
@@ -72,103 +72,106 @@ def epoch(number: int, seconds: float = 5.0, validation: dict[str, float] | None
 
 
 def result(job: Job, seconds: float, validation: dict[str, float] | None = None) -> RunState:
-    chosen = {"war": 0.5} if validation is None else validation
+    scores = {"war": 0.5} if validation is None else validation
     machine = Machine({}, "", "")
-    return RunState(RunResult(job.run.id, "finished", 4, chosen, (epoch(4),), 1, seconds, machine))
+    return RunState(RunResult(job.run.id, "finished", 4, scores, (epoch(4),), 1, seconds, machine))
 
 
 def pruned(job: Job, seconds: float) -> RunState:
     return RunState(pruned=Stopped(job.run.id, {"1": 0.9}, 1, 0.5, (epoch(1, seconds),)))
 
 
-def test_time_left_is_honest_where_trials_are_pruned(
+def test_pruned_trials_do_not_shorten_the_estimate_of_repetitions(
     study: StudyRecord, display: Display, screen: io.StringIO
 ) -> None:
-    """Two trials that were stopped after 10 s say nothing of a seed; two that ended after 100 s say 100 s, not 55."""
-    one = replace(study, variants=study.variants[:1])
+    """Two trials pruned after 10 s and two finished after 100 s: a repetition takes 100 s, not 55."""
+    single = replace(study, variants=study.variants[:1])
     with display:
-        display(StudyStarted(one, 6, 0))
+        display(StudyStarted(single, 6, 0))
         for number, state in enumerate((pruned, pruned, result, result)):
-            trial = job(one, number=number)
+            trial = job(single, number=number)
             display(JobStarted(trial))
             display(JobEnded(trial, state(trial, 10.0 if state is pruned else 100.0)))
-    told = [line.split("about ")[1] for line in screen.getvalue().splitlines() if "left" in line]
-    assert told == ["4 min left", "3 min left"], "40 s + 2 x 100 s, then 2 x 100 s; before, nobody knows"
+    estimates = [line.split("about ")[1] for line in screen.getvalue().splitlines() if "left" in line]
+    assert estimates == ["4 min left", "3 min left"], "40 s + 2 x 100 s, then 2 x 100 s; no estimate before"
 
 
-def test_what_was_found_cached_tells_how_long_the_rest_takes(
+def test_cached_trainings_count_in_the_estimate(
     study: StudyRecord, display: Display, screen: io.StringIO
 ) -> None:
     with display:
         display(StudyStarted(study, 12, 0))
         for number in range(4):
             display(TrainingFound(job(study, number=number), result(job(study, number=number), 20.0)))
-        seed = job(study, "confirm", 0)
-        display(JobStarted(seed))
-        display(EpochEnded(seed, epoch(2)))
-        display(JobEnded(seed, result(seed, 20.0)))
+        repetition = job(study, "confirm", 0)
+        display(JobStarted(repetition))
+        display(EpochEnded(repetition, epoch(2)))
+        display(JobEnded(repetition, result(repetition, 20.0)))
     assert screen.getvalue().splitlines()[-1].strip() == "5 of 12 trainings, about 2 min left"  # 7 x 20 s
 
 
-def test_a_training_without_a_selection_split_has_no_score_to_show(
+def test_a_training_without_a_validation_score_shows_none(
     study: StudyRecord, display: Display, screen: io.StringIO
 ) -> None:
-    seed = job(study, "confirm")
+    repetition = job(study, "confirm")
     with display:
         display(StudyStarted(study, 12, 0))
-        display(JobStarted(seed))
-        display(EpochEnded(seed, epoch(3, validation={})))
-        display(JobEnded(seed, result(seed, 20.0, {})))
-    said = screen.getvalue()
-    assert "epoch   even-odd, seed 1  epoch 3/4  loss 1.250\n" in said
-    assert "done    even-odd, seed 1  at epoch 4 (20 s)\n" in said
+        display(JobStarted(repetition))
+        display(EpochEnded(repetition, epoch(3, validation={})))
+        display(JobEnded(repetition, result(repetition, 20.0, {})))
+    output = screen.getvalue()
+    assert "epoch   even-odd, repetition 1  epoch 3/4  loss 1.250\n" in output
+    assert "done    even-odd, repetition 1  at epoch 4 (20 s)\n" in output
 
 
-def test_a_training_that_tells_no_number_of_epochs_and_no_loss_is_shown_by_its_metric(
+def test_a_training_without_a_number_of_epochs_or_a_loss_shows_its_metric(
     study: StudyRecord, display: Display, screen: io.StringIO
 ) -> None:
     metric = Metric("rmse", "RMSE", unit="K", scale=1.0, direction="minimize", high=None)
-    own = replace(study, metric="rmse", metrics=(metric,))
-    seed = job(own, "confirm")
-    seed = replace(seed, run=replace(seed.run, epochs_key=""))
+    other = replace(study, metric="rmse", metrics=(metric,))
+    repetition = job(other, "confirm")
+    repetition = replace(repetition, run=replace(repetition.run, epochs_key=""))
     with display:
-        display(StudyStarted(own, 12, 0))
-        display(JobStarted(seed))
-        display(EpochEnded(seed, Epoch(3, None, None, {"rmse": 2.34567}, 5.0)))
-        display(JobEnded(seed, result(seed, 20.0, {"rmse": 2.25})))
-    said = screen.getvalue()
-    assert "epoch   even-odd, seed 1  epoch 3  RMSE 2.346 K\n" in said
-    assert "done    even-odd, seed 1  RMSE 2.25 K at epoch 4 (20 s)\n" in said
+        display(StudyStarted(other, 12, 0))
+        display(JobStarted(repetition))
+        display(EpochEnded(repetition, Epoch(3, None, None, {"rmse": 2.34567}, 5.0)))
+        display(JobEnded(repetition, result(repetition, 20.0, {"rmse": 2.25})))
+    output = screen.getvalue()
+    assert "epoch   even-odd, repetition 1  epoch 3  RMSE 2.346 K\n" in output
+    assert "done    even-odd, repetition 1  RMSE 2.25 K at epoch 4 (20 s)\n" in output
 
 
 def test_a_run_that_is_trained_again_is_counted_once(
     study: StudyRecord, display: Display, screen: io.StringIO
 ) -> None:
-    seed = job(study, "confirm")
+    repetition = job(study, "confirm")
     with display:
         display(StudyStarted(study, 12, 1))
-        display(TrainingFound(seed, result(seed, 20.0)))
-        display(JobEnded(seed, result(seed, 20.0)))
+        display(TrainingFound(repetition, result(repetition, 20.0)))
+        display(JobEnded(repetition, result(repetition, 20.0)))
     assert "1 of 12 trainings" in screen.getvalue()
 
 
-def test_deaths_and_waiting_are_told_where_they_happen(
+def test_killed_workers_and_waiting_are_shown(
     study: StudyRecord, display: Display, screen: io.StringIO
 ) -> None:
-    seed = job(study, "confirm", 1)
+    repetition = job(study, "confirm", 1)
     with display:
         display(StudyStarted(study, 12, 0))
-        display(JobStarted(seed))
-        display(JobRetried(seed, "the worker process was killed by SIGKILL"))
-        display(Waiting(seed, Holder("lab2", 17, "")))
-    said = screen.getvalue()
-    assert "DIED    even-odd, seed 2: the worker process was killed by SIGKILL; it is tried once more" in said
-    assert "waiting for even-odd, seed 2, which process 17 on lab2 is doing for another study" in said
+        display(JobStarted(repetition))
+        display(JobRetried(repetition, "the worker process was killed by SIGKILL"))
+        display(Waiting(repetition, Holder("lab2", 17, "")))
+    output = screen.getvalue()
+    assert (
+        "DIED    even-odd, repetition 2: the worker process was killed by SIGKILL; it is started once more"
+        in output
+    )
+    assert "waiting for even-odd, repetition 2, which process 17 on lab2 runs for another study" in output
 
 
 @pytest.mark.parametrize(
-    ("seconds", "told"),
+    ("seconds", "text"),
     [(0.4, "0 s"), (89, "89 s"), (150, "2 min"), (5400, "2 h"), (47 * 3600, "47 h"), (10 * 86400, "10 days")],
 )
-def test_times_are_told_in_a_unit_that_fits(seconds: float, told: str) -> None:
-    assert duration(seconds) == told
+def test_durations_are_formatted_in_a_suitable_unit(seconds: float, text: str) -> None:
+    assert format_duration(seconds) == text

@@ -9,7 +9,7 @@ TEST, VALIDATION, BATCH = 500, 300, 32
 
 
 class Net(nn.Module):
-    """Blocks of convolution, batch normalisation where asked, and ReLU; the mean over the image; a linear layer."""
+    """Blocks of convolution, optional batch normalisation, and ReLU; the mean over the image; a linear layer."""
 
     def __init__(self, depth, batch_norm, width=24):
         super().__init__()
@@ -34,16 +34,16 @@ def digits(device):
 
 
 def accuracy(labels, logits):
-    """Return the share of (n,) labels at which the greatest of (n, 10) logits stands."""
+    """Return the share of (n,) labels that have the largest of (n, 10) logits."""
     return float((logits.argmax(1) == labels).mean())
 
 
 def train(config, run):
-    """Train on digits that the seed draws; keep the weights of the best epoch on others."""
+    """Train on a random part of the digits; keep the weights of the best epoch on a validation part."""
     images, labels = digits(run.device)
-    draw = torch.Generator().manual_seed(run.seed_for("split"))
-    drawn = torch.randperm(len(images) - TEST, generator=draw)
-    validation, drawn = drawn[:VALIDATION], drawn[VALIDATION:][: config["examples"]]
+    generator = torch.Generator().manual_seed(run.seed_for("split"))
+    indices = torch.randperm(len(images) - TEST, generator=generator)
+    validation, training = indices[:VALIDATION], indices[VALIDATION:][: config["examples"]]
 
     model = Net(**config["model"]).to(run.device)
     optimizer = torch.optim.Adam(model.parameters(), lr=config["lr"])
@@ -59,7 +59,7 @@ def train(config, run):
     for epoch in range(first, config["epochs"] + 1):
         order = torch.Generator().manual_seed(run.seed_for("order", epoch))
         model.train()
-        for batch in drawn[torch.randperm(len(drawn), generator=order)].split(BATCH):
+        for batch in training[torch.randperm(len(training), generator=order)].split(BATCH):
             optimizer.zero_grad()
             loss = F.cross_entropy(model(images[batch]), labels[batch])
             loss.backward()
@@ -72,7 +72,7 @@ def train(config, run):
 
 
 def test(config, run):
-    """Return the accuracy of the best epoch on the test digits, and keep what was predicted."""
+    """Return the accuracy of the best epoch on the test digits, and record the predictions."""
     images, labels = digits(run.device)
     model = Net(**config["model"]).to(run.device)
     model.load_state_dict(torch.load(run.weights, weights_only=True))

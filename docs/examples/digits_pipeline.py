@@ -9,14 +9,14 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-TEST = 500  # the last digits of the file, by writers that train and validation hold none of
+TEST = 500  # the last digits of the file, by writers that are not in train and validation
 
 
 def train(config, run):
-    """Fit on digits that the seed draws, report the accuracy on others, keep the pipeline."""
+    """Fit on a random part of the digits, report the accuracy on a validation part, save the pipeline."""
     images, labels = load_digits(return_X_y=True)
-    drawn = np.random.default_rng(run.seed).permutation(len(images) - TEST)
-    fit, validation = drawn[: config["examples"]], drawn[-400:]
+    indices = np.random.default_rng(run.seed).permutation(len(images) - TEST)
+    fit, validation = indices[: config["examples"]], indices[-400:]
     steps = [StandardScaler()] if config["scale"] else []
     model = make_pipeline(*steps, KNeighborsClassifier(config["neighbors"]))
     model.fit(images[fit], labels[fit])
@@ -25,9 +25,9 @@ def train(config, run):
 
 
 def test(config, run):
-    """Return the accuracy on the test digits, and keep which of them were right."""
+    """Return the accuracy on the test digits, and record which predictions are correct."""
     images, labels = load_digits(return_X_y=True)
-    right = joblib.load(run.weights).predict(images[-TEST:]) == labels[-TEST:]
-    run.examples([f"digit {i}" for i in range(len(labels) - TEST, len(labels))], right.astype(float))
-    assert "torch" not in sys.modules  # nothing here needs it
-    return {"acc": right.mean()}
+    correct = joblib.load(run.weights).predict(images[-TEST:]) == labels[-TEST:]
+    run.examples([f"digit {i}" for i in range(len(labels) - TEST, len(labels))], correct.astype(float))
+    assert "torch" not in sys.modules  # the harness does not need it either
+    return {"acc": correct.mean()}

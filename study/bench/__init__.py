@@ -1,1 +1,1 @@
-"""Benchmarks that stay in the repository."""
+"""Benchmarks of the data loaders and of large ledgers."""

@@ -1,11 +1,10 @@
-"""What a large ledger costs: ``python -m study.bench.scale``.
+"""Benchmark of large ledgers: ``python -m study.bench.scale``.
 
-Carries a study out with the fake trainer, in process, at two sizes: a tenth of the runs asked for, and all of
-them. It prints what the conductor itself took for a run, its jobs' time left out, and then, each in a process
-of its own, how long `plan`, `status` and `report` take on that ledger and how much memory they need at most.
+Runs a study with the fake trainer, in process, at two sizes: a tenth of the requested number of runs, and all of
+them. Prints the time of the conductor itself for one run, without its jobs, and the time and peak memory of `plan`,
+`status` and `report` on that ledger, each in a process of its own.
 
-With ``--session LEDGER`` it prints instead which share of the wall time of each study's sessions in that ledger
-was the conductor's own.
+With ``--session LEDGER`` it prints instead the conductor's share of the wall time of each session in that ledger.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from study.cli.display import counting
+from study.cli.display import progress_bar
 from study.config.compile import compile_study
 from study.config.settings import settings
 from study.config.study import load
@@ -35,8 +34,8 @@ from study.executors.inprocess import InProcess
 from study.ledger.store import Ledger
 
 VARIANTS = 10
-TRIALS_SHARE = 5
-"""One of so many runs is a search trial."""
+RUNS_PER_TRIAL = 5
+"""One run in this many is a search trial."""
 AIM_MS = 50.0
 COMMANDS = {
     "plan": ("plan", "s.toml"),
@@ -50,12 +49,12 @@ process = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL)
 _, status, used = os.wait4(process.pid, 0)
 print(os.waitstatus_to_exitcode(status), time.perf_counter() - began, used.ru_maxrss)
 """
-"""Starts a command and prints its exit code, seconds and peak memory: the peak that a system tells of a process is at
-least that of the process which started it."""
+"""Starts a command and prints its exit code, seconds and peak memory. It must be a small process, because the peak
+memory reported for a process is at least that of the process that started it."""
 STUDY = """
 title = "A large study"
 question = "What does a large ledger cost?"
-repetitions = {seeds}
+repetitions = {repetitions}
 [base.dataset]
 name = "faces"
 train_clips = 70
@@ -76,8 +75,8 @@ sampler = "random"
 """
 
 
-class Timed(InProcess):
-    """Keeps what its jobs take apart from what everything else does."""
+class TimedExecutor(InProcess):
+    """Measures the time of its jobs."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -92,41 +91,43 @@ class Timed(InProcess):
 
 @dataclass(frozen=True)
 class Cost:
-    """What one command took."""
+    """The time and peak memory of one command."""
 
     seconds: float
     peak_mb: float
 
 
-def build(folder: Path, runs: int) -> float:
-    """Carry a study of so many runs out in `folder`; return what the conductor took for one, in milliseconds."""
-    each = runs // VARIANTS
-    trials = each // TRIALS_SHARE
+def build_ledger(folder: Path, runs: int) -> float:
+    """Run a study with a number of runs in a new folder; return the conductor's time for one run in milliseconds."""
+    runs_per_variant = runs // VARIANTS
+    trials = runs_per_variant // RUNS_PER_TRIAL
     levels = ", ".join(str(number / 1000) for number in range(VARIANTS))
     folder.mkdir()
-    (folder / "s.toml").write_text(STUDY.format(levels=levels, trials=trials, seeds=each - trials))
+    (folder / "s.toml").write_text(
+        STUDY.format(levels=levels, trials=trials, repetitions=runs_per_variant - trials)
+    )
     (folder / "study.toml").write_text('mlflow = "off"\n')
     lab = settings(folder)
     record = compile_study(load(folder / "s.toml"), lab, "cpu")
-    ledger, executor = Ledger(lab.ledger), Timed()
+    ledger, executor = Ledger(lab.ledger), TimedExecutor()
     fake = {kind: f"study.testing.fake:{kind}" for kind in jobs.TARGETS}
     trained = 0
     began = time.perf_counter()
-    with counting(f"{runs} runs", "trained") as tell, ledger.hold(record.name):
+    with progress_bar(f"{runs} runs", "trained") as progress, ledger.hold(record.name):
 
         def count(event: Event) -> None:
             nonlocal trained
             if isinstance(event, JobEnded) and event.job.kind == "train":
                 trained += 1
-                tell(trained, runs)
+                progress(trained, runs)
 
         conductor.carry_out(ledger.save(record), ledger, executor, count, fake)
     return 1000 * (time.perf_counter() - began - executor.seconds) / trained
 
 
-def cost_of(command: tuple[str, ...], folder: Path) -> Cost:
-    """Run one command of the command line and return what it took."""
-    told = subprocess.run(
+def measure_command(command: tuple[str, ...], folder: Path) -> Cost:
+    """Run one command of the command line and return its time and peak memory."""
+    process = subprocess.run(
         [sys.executable, "-c", SMALL_PARENT, sys.executable, "-m", "study", *command],
         cwd=folder,
         stdout=subprocess.PIPE,
@@ -134,34 +135,32 @@ def cost_of(command: tuple[str, ...], folder: Path) -> Cost:
         check=False,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )
-    exit_code, seconds, peak = told.stdout.split()
+    exit_code, seconds, peak = process.stdout.split()
     if exit_code != "0":
         raise typer.Exit(int(exit_code))
     per_mb = 1024**2 if sys.platform == "darwin" else 1024
     return Cost(float(seconds), int(peak) / per_mb)
 
 
-def shares(ledger: Ledger) -> Iterator[str]:
-    """Yield, for each session of each study, which share of its wall time was the conductor's own."""
+def conductor_shares(ledger: Ledger) -> Iterator[str]:
+    """Yield a line for each session of each study with the conductor's share of its wall time."""
     for name in ledger.studies():
         for session in ledger.sessions(name):
-            if own := session.get("conductor_seconds"):
-                share = 100 * own / max(session["seconds"], 0.1)
+            if conductor_seconds := session.get("conductor_seconds"):
+                share = 100 * conductor_seconds / max(session["seconds"], 0.1)
                 yield (
                     f"{name}, {session['begun']}: {session['trainings']} trainings in {session['seconds']:.1f} s, "
-                    f"of which the conductor worked {own:.2f} s: {share:.2f} %"
+                    f"of which the conductor took {conductor_seconds:.2f} s: {share:.2f} %"
                 )
 
 
 def main(
     runs: Annotated[int, typer.Option(min=10 * VARIANTS, help="Runs of the larger ledger.")] = 10_000,
-    session: Annotated[Path | None, typer.Option(help="A ledger whose sessions are told instead.")] = None,
+    session: Annotated[Path | None, typer.Option(help="A ledger whose sessions are listed instead.")] = None,
 ) -> None:
-    """Measure what a ledger of many runs costs the conductor, `plan`, `status` and `report`."""
+    """Measure the time of the conductor, `plan`, `status` and `report` on a ledger of many runs."""
     if session is not None:
-        print(
-            "\n".join(shares(Ledger(session))) or "No session of this ledger has kept the conductor's time."
-        )
+        print("\n".join(conductor_shares(Ledger(session))) or "No session has recorded the conductor's time.")
         return
     table = Table("runs", "conductor, ms a run", *(f"{name}, s" for name in COMMANDS))
     for name in COMMANDS:
@@ -169,16 +168,16 @@ def main(
     with tempfile.TemporaryDirectory(prefix="scale-") as root:
         for number in (runs // 10, runs):
             folder = Path(root, str(number))
-            own = build(folder, number)
-            costs = [cost_of(command, folder) for command in COMMANDS.values()]
+            conductor_ms = build_ledger(folder, number)
+            costs = [measure_command(command, folder) for command in COMMANDS.values()]
             table.add_row(
                 str(number),
-                f"{own:.1f}",
+                f"{conductor_ms:.1f}",
                 *(f"{cost.seconds:.1f}" for cost in costs),
                 *(f"{cost.peak_mb:.0f}" for cost in costs),
             )
     Console(width=max(110, Console().width)).print(table)
-    print(f"Aim: the conductor under {AIM_MS:g} ms a run. It was at {own:.1f} ms with {runs} runs.")
+    print(f"Aim: the conductor under {AIM_MS:g} ms a run. It took {conductor_ms:.1f} ms with {runs} runs.")
 
 
 if __name__ == "__main__":

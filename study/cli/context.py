@@ -1,9 +1,11 @@
-"""What every command begins with: this machine's settings, its ledger, the components, the study asked for."""
+"""Shared by the commands: option types, this machine's settings, its ledger, the components, the study."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import ExitStack
+import shlex
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
     from study.ledger.store import Ledger
 
 INTERRUPTED = 130
-"""The exit code of a command that Ctrl-C ended."""
+"""The exit code of a command that Ctrl-C interrupted."""
 
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="The study's TOML file.")]
 StudyName = Annotated[
@@ -40,30 +42,30 @@ SKIPPING = "base.dataset.skip_bad=true"
 
 
 def read_settings() -> Settings:
-    """Return what the nearest study.toml says of this machine."""
+    """Return the settings of the nearest study.toml."""
     from study.config.settings import settings
 
     return settings(Path.cwd())
 
 
 def open_ledger(settings: Settings) -> Ledger:
-    """Return this machine's ledger; nothing is written."""
+    """Return this machine's ledger; writes nothing."""
     from study.ledger.store import Ledger
 
     return Ledger(settings.ledger)
 
 
 def study_name(study: str, preset: str | None, changes: list[str], ledger: Ledger) -> str:
-    """Return the name that the ledger has a study under, whether or not its file is still there.
+    """Return the name of a study in the ledger; its file need not exist any more.
 
     Args:
         study: The study's file, or its name.
-        preset: Names another study of the same file, as `changes` do.
-        changes: ``key=value`` each.
-        ledger: Has carried the study out.
+        preset: A preset of the file, which is a study of its own.
+        changes: Changed values, ``key=value`` each, which make another study too.
+        ledger: Where the study is looked up.
 
     Raises:
-        InputError: It never has.
+        InputError: The ledger has no such study.
     """
     from study.config.study import name_of
     from study.errors import InputError, nearest
@@ -73,16 +75,16 @@ def study_name(study: str, preset: str | None, changes: list[str], ledger: Ledge
     if name not in known:
         raise InputError(
             f"the ledger {ledger.root} has no study {name!r}.{nearest(name, known)} "
-            "A study is in it once `study run` has begun it; `study status` lists them."
+            "A study is added when `study run` starts it; `study status` lists them."
         )
     return name
 
 
 def with_skipping(skip_bad: bool, study: Path, preset: str | None, changes: list[str]) -> list[str]:
-    """Return the changes to a study, ``--skip-bad`` among them where it is given.
+    """Return the changes to a study, with that of ``--skip-bad`` if the option is set.
 
     Raises:
-        InputError: The study's data set has no examples that could be left out.
+        InputError: The study's data set does not support skipping.
     """
     from study.config.registry import Registry
     from study.config.study import load
@@ -95,7 +97,7 @@ def with_skipping(skip_bad: bool, study: Path, preset: str | None, changes: list
         spec = load(study, preset, changes)
         registry = Registry(settings.components, str(spec.task["name"]))
         if "dataset" not in registry.kinds:
-            raise InputError("--skip-bad: the study's task has no data sets that could leave anything out.")
+            raise InputError("--skip-bad: the study's task has no data sets.")
         dataset = spec.base.get("dataset", registry.kinds["dataset"].default)
         name = dataset if isinstance(dataset, str) else dataset.get("name", "")
         if "dataset" in spec.factors:
@@ -104,14 +106,14 @@ def with_skipping(skip_bad: bool, study: Path, preset: str | None, changes: list
             )
         if name in registry.names("dataset") and "skip_bad" not in registry.get("dataset", name).parameters:
             raise InputError(
-                f"--skip-bad: the clips of the data set {name!r} are not read from recorded files, so that "
-                "none can be left out. Leave the option out."
+                f"--skip-bad: the clips of the data set {name!r} are not read from recorded files, so none can be "
+                "skipped. Leave the option out."
             )
     return [*changes, SKIPPING]
 
 
 def open_registry(settings: Settings) -> Registry:
-    """Return the components that a study of the built-in task may name here."""
+    """Return the components that a study of the built-in task may name on this machine."""
     from study.api import put_on_path
     from study.config.registry import Registry
 
@@ -120,22 +122,36 @@ def open_registry(settings: Settings) -> Registry:
 
 
 def compiled(study: Path, preset: str | None, changes: list[str]) -> Study:
-    """Return the study as it would be carried out; nothing is written."""
+    """Compile a study, with a progress bar while its data set is read; writes nothing."""
     from study.api import load
 
     with ExitStack() as stack:
-        return load(study, preset, changes, progress=_reading(stack))
+        return load(study, preset, changes, progress=_reading_progress(stack))
 
 
-def _reading(stack: ExitStack) -> Callable[[int, int], None]:
-    """Return what shows how many examples have been read, from the first one on."""
-    from study.cli.display import counting
+def _reading_progress(stack: ExitStack) -> Callable[[int, int], None]:
+    """Return a callback that shows a progress bar from its first call on."""
+    from study.cli.display import progress_bar
 
-    bar: list[Callable[[int, int], None]] = []
+    bars: list[Callable[[int, int], None]] = []
 
     def show(done: int, total: int) -> None:
-        if not bar:
-            bar.append(stack.enter_context(counting("Reading the data set once", "clips")))
-        bar[0](done, total)
+        if not bars:
+            bars.append(stack.enter_context(progress_bar("Reading the data set once", "clips")))
+        bars[0](done, total)
 
     return show
+
+
+@contextmanager
+def resumable() -> Iterator[None]:
+    """On Ctrl-C, print the command that continues the work and exit with `INTERRUPTED`."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        command = shlex.join(["study", *sys.argv[1:]])
+        print(
+            f"\nInterrupted; finished work is kept. Continue with the same command:\n  {command}",
+            file=sys.stderr,
+        )
+        raise typer.Exit(INTERRUPTED) from None

@@ -5,13 +5,12 @@ from __future__ import annotations
 import contextlib
 import shlex
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from study.cli.context import INTERRUPTED, Changes, open_registry, read_settings
+from study.cli.context import Changes, open_registry, read_settings, resumable
 
 if TYPE_CHECKING:
     from study.tasks.clips.data.contract import Dataset
@@ -20,9 +19,9 @@ data = typer.Typer(help="Data sets: make, check, pack and show them.", no_args_i
 
 DataName = Annotated[str, typer.Argument(metavar="NAME", help="The data set.")]
 Root = Annotated[
-    Path | None, typer.Argument(metavar="ROOT", help="Where it lies, if study.toml does not say.")
+    Path | None, typer.Argument(metavar="ROOT", help="Its folder, if study.toml does not name it.")
 ]
-SKIP = "skip_bad=true"
+SKIP_BAD = "skip_bad=true"
 
 
 @data.command()
@@ -34,19 +33,21 @@ def make(
     layout: Annotated[
         Literal["dfew", "ferv39k", "mafw", "clips"], typer.Option(help="The layout to write.")
     ] = "dfew",
-    clips: Annotated[int, typer.Option(min=70, help="Clips in all.")] = 700,
-    size: Annotated[int, typer.Option(min=32, max=224, help="Pixels on a side.")] = 64,
-    folds: Annotated[int, typer.Option(min=2, max=10, help="Train and test lists.")] = 5,
+    clips: Annotated[int, typer.Option(min=70, help="Number of clips.")] = 700,
+    size: Annotated[int, typer.Option(min=32, max=224, help="Height and width in pixels.")] = 64,
+    folds: Annotated[
+        int, typer.Option(min=2, max=10, help="Number of folds, with a train and a test list each.")
+    ] = 5,
     video: Annotated[bool, typer.Option("--video", help="Videos in place of frames; needs PyAV.")] = False,
     set_: Changes = None,
 ) -> None:
-    """Write a procedural data set as files, in the layout of a real one."""
-    from study.cli.display import counting
+    """Write a synthetic data set as files, in the layout of a real one."""
+    from study.cli.display import progress_bar
     from study.config.tables import parse_setting
     from study.tasks.clips.data.make import make as write_clips
 
     parameters = dict(parse_setting(change) for change in set_ or [])
-    with counting(f"Writing {name}", "clips") as progress:
+    with progress_bar(f"Writing {name}", "clips") as progress:
         made = write_clips(
             out,
             layout=layout,
@@ -69,18 +70,16 @@ def make(
 @data.command()
 def show(
     name: Annotated[str, typer.Argument(help="The data set.")],
-    out: Annotated[Path, typer.Argument(metavar="OUT.png", help="The picture to write, .png or .jpg.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT.png", help="The image to write, .png or .jpg.")],
     n: Annotated[
         int | None, typer.Option("--n", min=1, max=200, help="Clips to show; one of each class if left out.")
     ] = None,
-    root: Annotated[
-        Path | None, typer.Option(help="Where the data set lies, if study.toml does not say.")
-    ] = None,
+    root: Annotated[Path | None, typer.Option(help="Its folder, if study.toml does not name it.")] = None,
     split: Annotated[Literal["train", "validation", "test"], typer.Option(help="The split.")] = "train",
     fold: Annotated[int | None, typer.Option(help="The fold; the first if left out.")] = None,
     set_: Changes = None,
 ) -> None:
-    """Write a contact sheet: clips of each class over time, as a network is given them."""
+    """Write a contact sheet: clips of each class over time, as a network receives them."""
     from study.tasks.clips.data.sheet import check_format, write_sheet
 
     check_format(out)
@@ -94,26 +93,26 @@ def check(
     root: Root = None,
     set_: Changes = None,
     skip_bad: Annotated[
-        bool, typer.Option("--skip-bad", help="Clips and rows that cannot be used will be left out.")
+        bool, typer.Option("--skip-bad", help="Accept clips and rows that cannot be used: runs skip them.")
     ] = False,
-    json_: Annotated[bool, typer.Option("--json", help="For machines: one JSON object.")] = False,
+    json_: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Read all of a data set once and say what is wrong with it; exit code 0 only if training would be sound."""
+    """Read a whole data set once and list what is wrong with it; exit code 0 only if it can be trained on."""
     import json
 
-    from study.cli.display import counting
+    from study.cli.display import progress_bar
     from study.tasks.clips.data.check.checks import check_dataset
     from study.tasks.clips.data.check.text import as_json, described
 
     changes = set_ or []
     with (
-        _resumable(),
+        resumable(),
         contextlib.redirect_stdout(sys.stderr),
-        counting(f"Reading {name}", "clips") as progress,
+        progress_bar(f"Reading {name}", "clips") as progress,
     ):
         report = check_dataset(
             name,
-            lambda skip: _dataset(name, root, [*changes, SKIP] if skip else changes),
+            lambda skip: _dataset(name, root, [*changes, SKIP_BAD] if skip else changes),
             skip_bad=skip_bad,
             progress=progress,
         )
@@ -125,81 +124,68 @@ def check(
 @data.command()
 def pack(
     name: DataName,
-    root: Annotated[Path, typer.Argument(metavar="ROOT", help="Where the data set lies.")],
+    root: Annotated[Path, typer.Argument(metavar="ROOT", help="The data set's folder.")],
     out: Annotated[
         Path, typer.Argument(metavar="OUT", help="A new folder, or the same pack, finished or not.")
     ],
     set_: Changes = None,
     skip_bad: Annotated[
-        bool, typer.Option("--skip-bad", help="Leave out clips and rows that cannot be used.")
+        bool, typer.Option("--skip-bad", help="Skip clips and rows that cannot be used.")
     ] = False,
 ) -> None:
-    """Decode and resize all frames once, into files that training maps; goes on where it was interrupted."""
-    from study.cli.display import counting
+    """Decode and resize all frames once, into memory-mapped files; an interrupted pack is continued."""
+    from study.cli.display import progress_bar
     from study.errors import InputError
     from study.tasks.clips.data.sets.packing import pack as write_pack
     from study.tasks.clips.data.sets.recorded import Recorded
 
-    with _resumable():
-        dataset = _dataset(name, root, [*(set_ or []), *([SKIP] if skip_bad else [])])
+    with resumable():
+        dataset = _dataset(name, root, [*(set_ or []), *([SKIP_BAD] if skip_bad else [])])
         if not isinstance(dataset, Recorded):
-            raise InputError(f"{name}: a program draws its clips; there are no frames to pack.")
-        with counting("Reading", "clips") as progress:
+            raise InputError(f"{name}: its clips are rendered; there are no frames to pack.")
+        with progress_bar("Reading", "clips") as progress:
             dataset.inspect(progress)
-        with counting("Packing", "clips") as progress:
+        with progress_bar("Packing", "clips") as progress:
             made = write_pack(dataset, out, progress=progress)
-    kept = f" ({made.kept} there before, and whole)" if made.kept else ""
+    kept = f" (already complete: {made.kept})" if made.kept else ""
     print(
         f"{made.out}: {made.clips} clips, {made.frames} frames, {made.bytes / 1e6:,.0f} MB in {made.shards} "
         f"files{kept}."
     )
     if made.skipped:
-        print(f"{len(made.skipped)} rows and clips were left out; `study data check` names them.")
+        print(f"{len(made.skipped)} rows and clips were skipped; `study data check` names them.")
     print(f"Train on it with\n  --set 'base.dataset.pack=\"{made.out}\"'")
 
 
-@contextlib.contextmanager
-def _resumable() -> Iterator[None]:
-    """Answer Ctrl-C with the way to go on."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        again = shlex.join(["study", *sys.argv[1:]])
-        print(
-            f"\nInterrupted; whatever was finished is kept. Go on with the same command:\n  {again}",
-            file=sys.stderr,
-        )
-        raise typer.Exit(INTERRUPTED) from None
-
-
-def _packed(pack: Path, name: str) -> dict[str, object]:
-    """Return what study.toml means by naming a pack: none of its settings need be said again."""
+def _pack_settings(pack: Path, name: str) -> dict[str, object]:
+    """Return the settings of the pack that study.toml names, so that they need not be repeated there."""
     from study.tasks.clips.data.files.packs import pack_parameters
 
     if pack.exists():
         return {"pack": str(pack), **pack_parameters(pack)}
-    print(f"{name}: the pack {pack} of study.toml is not there yet; the files are read.", file=sys.stderr)
+    print(f"{name}: the pack {pack} of study.toml does not exist yet; the files are read.", file=sys.stderr)
     return {}
 
 
 def _dataset(name: str, root: Path | None, changes: list[str]) -> Dataset:
-    """Return a data set by its name, with what study.toml says of it and what the command line changes."""
+    """Build a data set by its name, with the settings of study.toml and the changes of the command line."""
     from study.config.tables import parse_setting
 
     settings = read_settings()
     registry = open_registry(settings)
     declared = registry.get("dataset", name).parameters
-    known: dict[str, object] = {
+    configured: dict[str, object] = {
         key: value for key, value in settings.data.get(name, {}).items() if key in declared
     }
     if "root" not in declared:
-        known.pop("cache", None)  # a few clips are drawn sooner than a whole split is
-    given = {"root": str(root)} if root else {}
-    pack = str(known.pop("pack", ""))
-    if pack and not root:  # else the files at that root are meant
-        known = {**_packed(Path(pack).expanduser(), name), **known}
+        configured.pop("cache", None)  # a cache renders whole splits, and a command may need a few clips only
+    pack = str(configured.pop("pack", ""))
+    if root:
+        configured["root"] = str(root)
+    elif pack:  # with a root given, its files are read
+        configured = {**_pack_settings(Path(pack).expanduser(), name), **configured}
     config = registry.resolve(
-        "dataset", {"name": name, **known, **given, **dict(parse_setting(change) for change in changes)}, name
+        "dataset", {"name": name, **configured, **dict(parse_setting(change) for change in changes)}, name
     )
     dataset: Dataset = registry.build("dataset", config)
     return dataset

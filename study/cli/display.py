@@ -1,4 +1,4 @@
-"""What a person sees while a study runs: a live table on a terminal, plain lines elsewhere."""
+"""Shows progress, jobs and plans as text: a live table on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -28,19 +28,29 @@ from study.engine.events import (
     TrainingFound,
     Waiting,
 )
-from study.engine.plan import Job, rungs, training_count
+from study.engine.gc import Reason
+from study.engine.plan import Job, Purpose, rungs, training_count
 from study.ledger.record import StudyRecord, VariantRecord
-from study.nested import flatten
 from study.records import Epoch
 
 REFRESHES_A_SECOND = 4
-MOST_DIFFERENCES = 3
-"""The most differences between runs that a plan names."""
-NOUNS = {"search": "trial", "confirm": "seed", "profile": "profile"}
+RUN_NOUNS: Mapping[Purpose, str] = {"search": "trial", "confirm": "repetition", "profile": "profile"}
+"""The word for one run of each purpose."""
+GC_REASONS: Mapping[Reason, str] = {
+    Reason.FINISHED_CHECKPOINT: "checkpoints of finished runs",
+    Reason.PRUNED_CHECKPOINT: "checkpoints of pruned trials",
+    Reason.TRIAL_WEIGHTS: "weights and predictions of search trials",
+    Reason.PARTIAL_FILE: "half-written files of a crash",
+    Reason.STALE_LOCK: "locks of processes that have ended",
+    Reason.UNREFERENCED_RUN: "runs that no study refers to",
+}
+"""The words for each reason why a file can be freed."""
+MAX_DIFFERENCES = 3
+"""The number of differences between runs that a plan lists."""
 
 
 class Display:
-    """Listens to a study and shows it; used as a context manager around the run."""
+    """Shows the events of a running study; used as a context manager around the run."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -75,26 +85,26 @@ class Display:
             self._live.stop()
 
     def __call__(self, event: Event) -> None:
-        """Take one event."""
+        """Show one event."""
         if isinstance(event, StudyStarted):
             self._begin(event)
         elif isinstance(event, JobStarted):
             self._running[event.job.key] = (event.job, None)
             self._workers = max(self._workers, len(self._running))
             if event.job.kind == "train":
-                self._line(f"start   {title(event.job)}")
+                self._log(f"start   {format_job(event.job)}")
         elif isinstance(event, EpochEnded):
             self._running[event.job.key] = (event.job, event.epoch)
-            self._line(f"epoch   {title(event.job)}  {self._progress_of(event.job, event.epoch)}")
+            self._log(f"epoch   {format_job(event.job)}  {self._progress_of(event.job, event.epoch)}")
             self._advance()
         elif isinstance(event, JobEnded):
             self._end(event)
         elif isinstance(event, TrainingFound):
             self._count(event)
         elif isinstance(event, JobRetried):
-            self._print(f"DIED    {title(event.job)}: {event.reason}; it is tried once more")
+            self._print(f"DIED    {format_job(event.job)}: {event.reason}; it is started once more")
         elif isinstance(event, Waiting):
-            self._print(f"waiting for {title(event.job)}, which {event.holder} is doing for another study")
+            self._print(f"waiting for {format_job(event.job)}, which {event.holder} runs for another study")
 
     def _begin(self, event: StudyStarted) -> None:
         self._study, self._total = event.study, event.total
@@ -109,21 +119,22 @@ class Display:
     def _end(self, event: JobEnded) -> None:
         self._running.pop(event.job.key, None)
         if event.state.failure is not None:
-            self._print(f"FAILED  {title(event.job)}: {event.state.failure.reason}")
+            self._print(f"FAILED  {format_job(event.job)}: {event.state.failure.reason}")
         elif event.state.pruned is not None:
-            self._line(f"pruned  {title(event.job)}  after epoch {event.state.pruned.epoch}")
+            self._log(f"pruned  {format_job(event.job)}  after epoch {event.state.pruned.epoch}")
         elif event.job.kind == "train" and event.state.result is not None:
             result = event.state.result
             score = f"{self._score(result.validation)} at epoch {result.best_epoch}".strip()
-            how = "diverged" if result.status == "diverged" else score
-            self._line(f"done    {title(event.job)}  {how} ({result.seconds:.0f} s)")
+            summary = "diverged" if result.status == "diverged" else score
+            self._log(f"done    {format_job(event.job)}  {summary} ({result.seconds:.0f} s)")
         if event.job.kind == "train":
             self._count(event)
-            left = self._time_left()
-            self._line(f"        {self._done} of {self._total} trainings{', ' if left else ''}{left}")
+            time_left = self._time_left()
+            parts = (f"{self._done} of {self._total} trainings", time_left)
+            self._log(f"        {', '.join(part for part in parts if part)}")
 
     def _count(self, event: TrainingFound | JobEnded) -> None:
-        if event.job.key not in self._counted:  # one whose weights were lost is trained twice
+        if event.job.key not in self._counted:  # a run whose weights were lost ends twice
             self._counted.add(event.job.key)
             self._done += 1
             if self._pace is not None:
@@ -144,11 +155,11 @@ class Display:
             else RunningTraining(job, 0, job.run.epochs, 0.0)
             for job, epoch in trainings
         ]
-        left = self._pace.seconds_left(running, self._workers)
-        return "" if left is None else f"about {duration(left)} left"
+        seconds = self._pace.seconds_left(running, self._workers)
+        return "" if seconds is None else f"about {format_duration(seconds)} left"
 
     def _score(self, validation: Mapping[str, float]) -> str:
-        """Return the score on the validation split; nothing where it was not reported."""
+        """Return the primary metric on the validation split, empty if it was not reported."""
         metric = self._study.primary if self._study else None
         if metric is None or metric.name not in validation:
             return ""
@@ -159,20 +170,20 @@ class Display:
     def _progress_of(self, job: Job, epoch: Epoch | None) -> str:
         total = "" if job.run.epochs is None else f"/{job.run.epochs}"
         if epoch is None:
-            return f"epoch 0{total}" if total else "begun"
+            return f"epoch 0{total}" if total else "started"
         loss = "" if epoch.train_loss is None else f"loss {epoch.train_loss:.3f}"
-        shown = (f"epoch {epoch.epoch}{total}", loss, self._score(epoch.validation))
-        return "  ".join(text for text in shown if text)
+        parts = (f"epoch {epoch.epoch}{total}", loss, self._score(epoch.validation))
+        return "  ".join(part for part in parts if part)
 
     def _render(self) -> Group:
         table = Table.grid(padding=(0, 2))
         for job, epoch in self._running.values():
-            state = self._progress_of(job, epoch) if job.kind == "train" else what(job)
-            table.add_row("  " + job.variant, f"{NOUNS[job.purpose]} {job.number + 1}", state)
+            state = self._progress_of(job, epoch) if job.kind == "train" else _format_work(job)
+            table.add_row("  " + job.variant, f"{RUN_NOUNS[job.purpose]} {job.number + 1}", state)
         return Group(self._bar, table)
 
-    def _line(self, text: str) -> None:
-        """Print what the live table shows anyway only where there is no such table."""
+    def _log(self, text: str) -> None:
+        """Print a line unless the live table shows the same."""
         if not self._console.is_terminal:
             self._print(text)
 
@@ -181,84 +192,99 @@ class Display:
 
 
 @contextmanager
-def counting(what: str, unit: str) -> Iterator[Callable[[int, int], None]]:
-    """Show a bar for one long task; yields a function that takes how much is done and how much there is.
+def progress_bar(description: str, unit: str) -> Iterator[Callable[[int, int], None]]:
+    """Show a progress bar; yields a function that takes the number of units done and their total.
 
-    Without a terminal the bar is a line at every tenth.
+    If the output is no terminal, prints one line for each tenth instead.
     """
     console = Console()
     if not console.is_terminal:
-        shown = -1
-
-        def tell(done: int, total: int) -> None:
-            nonlocal shown
-            tenth = 10 * done // max(total, 1)
-            if tenth != shown:  # less than before where one more task begins
-                shown = tenth
-                print(f"{what}: {done} of {total} {unit}", flush=True)
-
-        yield tell
+        yield _progress_lines(description, unit)
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn(unit))
     with Progress(*columns, TimeElapsedColumn(), console=console) as bar:
-        task = bar.add_task(what, total=None)
+        task = bar.add_task(description, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
-def duration(seconds: float) -> str:
-    """Return a time in the unit that a person would use, such as ``12 min``."""
-    for unit, length, most in (("s", 1, 90), ("min", 60, 90), ("h", 3600, 48)):
-        if seconds < most * length:
+def _progress_lines(description: str, unit: str) -> Callable[[int, int], None]:
+    last_tenth = -1
+
+    def show(done: int, total: int) -> None:
+        nonlocal last_tenth
+        tenth = 10 * done // max(total, 1)
+        if tenth != last_tenth:  # it falls if a second task begins
+            last_tenth = tenth
+            print(f"{description}: {done} of {total} {unit}", flush=True)
+
+    return show
+
+
+def format_duration(seconds: float) -> str:
+    """Return a time rounded to a suitable unit, such as ``12 min``."""
+    for unit, length, limit in (("s", 1, 90), ("min", 60, 90), ("h", 3600, 48)):
+        if seconds < limit * length:
             return f"{seconds / length:.0f} {unit}"
     return f"{seconds / 86400:.0f} days"
 
 
-def title(job: Job) -> str:
-    """Return a job's name for people, such as ``issm, seed 3``."""
-    measure = f", {what(job)}" if job.kind == "measure" else ""
-    return f"{job.variant}, {turn(job)}{measure}"
+def format_job(job: Job) -> str:
+    """Return the label of a job, such as ``issm, repetition 3``."""
+    work = f", {_format_work(job)}" if job.kind == "measure" else ""
+    return f"{job.variant}, {format_run_number(job)}{work}"
 
 
-def turn(job: Job) -> str:
-    """Return which of its variant's runs a job is of, such as ``fold 2, seed 3``."""
+def format_run_number(job: Job) -> str:
+    """Return which run of its variant a job belongs to, such as ``fold 2, repetition 3``."""
     fold = f"fold {job.run.fold}, " if job.run.fold is not None else ""
-    return f"{fold}{NOUNS[job.purpose]} {job.number + 1}"
+    return f"{fold}{RUN_NOUNS[job.purpose]} {job.number + 1}"
 
 
-def what(job: Job) -> str:
-    """Return the kind of work that a job is, such as ``train`` or ``measure frames``."""
+def _format_work(job: Job) -> str:
+    """Return the kind of a job, with the measure's name, such as ``measure frames``."""
     return f"{job.kind} {job.measure.partition('@')[0]}".strip()
 
 
-def describe_plan(study: StudyRecord, spec: StudySpec, listing: TrainingList) -> str:
-    """Return what a run of the study would do, in words: its values with their origins, and its runs."""
-    lines = [f"{study.name}: {study.question}", "", "Values of the reference, and where each comes from:"]
-    reference = next(variant for variant in study.variants if variant.is_reference)
-    flat = flatten(reference.template.config)
-    width = max(map(len, flat))
-    lines += [f"  {key:<{width}}  {value!s:<14} {_origin(key, spec)}" for key, value in flat.items()]
-    lines += [
-        f"  {key:<{width}}  {path:<14} this machine" for key, path in reference.template.local_paths.items()
-    ]
-    lines += ["", "Variants:"]
-    lines += [
-        f"  {variant.name}{' (reference)' if variant.is_reference else ''}" for variant in study.variants
-    ]
-    folds = f" x {len(study.folds)} fold(s)" if study.folds != (None,) else ""
-    lines += [
+def format_plan(study: StudyRecord, spec: StudySpec, listing: TrainingList) -> str:
+    """Return the text of ``study plan``: values with their origins, variants, and the state of each training."""
+    lines = [
+        f"{study.name}: {study.question}",
         "",
-        f"Trainings: {training_count(study)} = {len(study.variants)} variants x ({study.trials} search trials + "
-        f"{study.repetitions} seeds){folds}",
-        *_search(study),
-        *(line for variant in study.variants for line in _trainings(variant, listing)),
+        "Values of the reference, and where each comes from:",
+        *_value_lines(study, spec),
+        "",
+        "Variants:",
+        *(f"  {variant.name}{' (reference)' if variant.is_reference else ''}" for variant in study.variants),
+        "",
+        _size_line(study),
+        *_search_lines(study),
+        *(line for variant in study.variants for line in _training_lines(variant, listing)),
         f"In all: {_totals(listing)}",
-        "Nothing is tried here; `run` tries each variant before it trains any.",
+        "Nothing was trained; `run` tries each variant on one batch before it trains any.",
     ]
     return "\n".join(lines)
 
 
-def _search(study: StudyRecord) -> Iterator[str]:
-    """Yield how the search goes about its trials, and which of them may be stopped early."""
+def _value_lines(study: StudyRecord, spec: StudySpec) -> Iterator[str]:
+    reference = next(variant for variant in study.variants if variant.is_reference)
+    values = flatten(reference.template.config)
+    width = max(map(len, values))
+    for key, value in values.items():
+        yield f"  {key:<{width}}  {value!s:<14} {_origin(key, spec)}"
+    for key, path in reference.template.local_paths.items():
+        yield f"  {key:<{width}}  {path:<14} this machine"
+
+
+def _size_line(study: StudyRecord) -> str:
+    folds = f" x {len(study.folds)} fold(s)" if study.folds != (None,) else ""
+    return (
+        f"Trainings: {training_count(study)} = {len(study.variants)} variants x ({study.trials} search trials + "
+        f"{study.repetitions} repetitions){folds}"
+    )
+
+
+def _search_lines(study: StudyRecord) -> Iterator[str]:
+    """Yield the settings of the search, and which of its trials may be pruned."""
     if not study.trials:
         return
     yield f"  Search: sampler {study.sampler}, generations of {study.generation}, pruner {study.pruner}"
@@ -266,42 +292,42 @@ def _search(study: StudyRecord) -> Iterator[str]:
         return
     epochs = study.variants[0].run(study.first_point, study.seed, study.folds[0]).epochs
     if epochs is None:
-        yield "    which epochs are compared is decided as trainings report them: their number is not configured"
+        yield "    the epochs to compare are chosen as trainings report them: their number is not configured"
         return
-    epochs_asked = rungs(study, epochs - 1)
+    compared_epochs = rungs(study, epochs - 1)
     if study.trials <= study.generation:
         yield "    nothing is pruned: the first generation never is, and there is no second"
-    elif not epochs_asked:
+    elif not compared_epochs:
         yield f"    nothing is pruned: search.first_epoch is {study.first_epoch}, and there are {epochs} epochs"
     else:
-        after = ", ".join(map(str, epochs_asked))
         yield (
-            f"    from trial {study.generation + 1} on, a trial goes on after epoch {after} if it is in the best "
-            f"1/{study.reduction} of the trials of earlier generations that got as far"
+            f"    from trial {study.generation + 1} on, a trial continues after epoch "
+            f"{', '.join(map(str, compared_epochs))} if it is in the best 1/{study.reduction} of the trials of "
+            "earlier generations that reached it"
         )
 
 
-def _trainings(variant: VariantRecord, listing: TrainingList) -> Iterator[str]:
-    """Yield what is known of a variant's trainings, those alike in one line."""
+def _training_lines(variant: VariantRecord, listing: TrainingList) -> Iterator[str]:
+    """Yield the state of a variant's trainings, equal neighbours in one line."""
     yield f"  {variant.name}"
-    own = [listed for listed in listing.decided if listed.job.variant == variant.name]
-    for (fold, purpose, outcome), alike in groupby(
-        own, lambda listed: (listed.job.run.fold, listed.job.purpose, _status_text(listed))
+    own = [training for training in listing.decided if training.job.variant == variant.name]
+    for (fold, purpose, status), group in groupby(
+        own, lambda training: (training.job.run.fold, training.job.purpose, _format_status(training))
     ):
-        numbers = [listed.job.number + 1 for listed in alike]
-        which = f"{numbers[0]} to {numbers[-1]}" if len(numbers) > 1 else str(numbers[0])
-        where = f"fold {fold}, " if fold is not None else ""
-        yield f"    {f'{where}{NOUNS[purpose]} {which}':<20} {outcome}"
-    for left in listing.undetermined:
-        if left.variant == variant.name:
-            yield f"    {left.trainings} not yet determined: they follow from the search"
+        numbers = [training.job.number + 1 for training in group]
+        span = f"{numbers[0]} to {numbers[-1]}" if len(numbers) > 1 else str(numbers[0])
+        label = f"{f'fold {fold}, ' if fold is not None else ''}{RUN_NOUNS[purpose]} {span}"
+        yield f"    {label:<20} {status}"
+    for undetermined in listing.undetermined:
+        if undetermined.variant == variant.name:
+            yield f"    {undetermined.trainings} not yet determined: they follow from the search"
 
 
-def _status_text(training: TrainingStatus) -> str:
-    """Return the status of a training as text, with its differences from the most similar finished run."""
-    differences = [_difference_text(difference) for difference in training.differences]
-    more = len(differences) - MOST_DIFFERENCES
-    reason = "; ".join(differences[:MOST_DIFFERENCES]) + (f", and {more} more" if more > 0 else "")
+def _format_status(training: TrainingStatus) -> str:
+    """Return the status of a training, with its differences from the most similar finished run."""
+    differences = [_format_difference(difference) for difference in training.differences]
+    more = len(differences) - MAX_DIFFERENCES
+    reason = "; ".join(differences[:MAX_DIFFERENCES]) + (f", and {more} more" if more > 0 else "")
     epochs = training.job.run.epochs
     status = {
         Status.CACHED: "cached",
@@ -314,12 +340,12 @@ def _status_text(training: TrainingStatus) -> str:
     return f"{status}: {reason}" if reason else status
 
 
-def _difference_text(difference: Difference) -> str:
+def _format_difference(difference: Difference) -> str:
     if difference.kind is DifferenceKind.DATA:
         return "the data differ"
     if difference.kind is DifferenceKind.CODE:
-        changed = difference.modules
-        return f"code of {file_names(changed)} changed" if changed else "code differs (of unknown files)"
+        modules = difference.modules
+        return f"code of {file_names(modules)} changed" if modules else "code differs (of unknown files)"
     value, earlier = (
         "not there" if value is ABSENT else value for value in (difference.value, difference.earlier)
     )
@@ -327,17 +353,17 @@ def _difference_text(difference: Difference) -> str:
 
 
 def _totals(listing: TrainingList) -> str:
-    """Count trainings by their status."""
+    """Return the number of trainings in each state; diverged ones count as cached."""
     counts = Counter(
-        (Status.CACHED if listed.status is Status.DIVERGED else listed.status).value
-        for listed in listing.decided
+        (Status.CACHED if training.status is Status.DIVERGED else training.status).value
+        for training in listing.decided
     )
-    counts["not yet determined"] = sum(left.trainings for left in listing.undetermined)
+    counts["not yet determined"] = sum(undetermined.trainings for undetermined in listing.undetermined)
     return ", ".join(f"{count} {word}" for word, count in counts.items() if count)
 
 
 def _origin(key: str, spec: StudySpec) -> str:
-    """Say where a resolved value was written."""
+    """Return where a resolved value was written."""
     kind = key.partition(".")[0]
     if any(factor in (kind, key) for factor in spec.factors):
         return "design.reference"

@@ -184,7 +184,7 @@ def component(
     kind: Annotated[str | None, typer.Option("--kind", help="Its kind, where several have the name.")] = None,
 ) -> None:
     """Run the conformance suite on a component of yours; exit code 1 where something fails."""
-    from study.testing.components import check_component
+    from study.testing.report import check_component
 
     failed = False
     for line in check_component(name, kind, open_registry(read_settings())):

@@ -1,4 +1,4 @@
-"""``study weights``: take the authors' weights in, give ours back."""
+"""``study weights``: import released weights, export trained ones."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-weights = typer.Typer(help="Weights of IFDD: take the authors' in, give ours back.", no_args_is_help=True)
+weights = typer.Typer(help="Weights of IFDD: import the authors', export trained ones.", no_args_is_help=True)
 
 Source = Annotated[Path, typer.Argument(help="The file to read.")]
 Target = Annotated[Path, typer.Argument(metavar="OUT", help="The file to write; it must not exist.")]
@@ -15,7 +15,7 @@ Target = Annotated[Path, typer.Argument(metavar="OUT", help="The file to write; 
 
 @weights.command(name="import")
 def import_(released: Source, out: Target) -> None:
-    """Take in a checkpoint of the authors' IFDD, in any of its configurations."""
+    """Import a checkpoint of the authors' IFDD, in any of its configurations."""
     from study.tasks.clips.nets.ifdd.exchange import import_released
 
     print(import_released(released, out))
@@ -33,10 +33,10 @@ def export(path: Source, out: Target) -> None:
 def kinetics(
     out: Target,
     path: Annotated[
-        Path | None, typer.Option("--from", help="torchvision's file; downloaded where not given.")
+        Path | None, typer.Option("--from", help="torchvision's file; downloaded if left out.")
     ] = None,
 ) -> None:
-    """Take in torchvision's Kinetics-400 weights of mvit_v2_s for the backbone mfvit-xs."""
+    """Import torchvision's Kinetics-400 weights of mvit_v2_s for the backbone mfvit-xs."""
     from study.tasks.clips.nets.ifdd.exchange import import_kinetics
 
     print(import_kinetics(out, path))

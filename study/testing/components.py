@@ -1,6 +1,6 @@
-"""Conformance suites of components: what every part of a kind must do, checked on whatever the registry lists.
+"""Conformance suites of components: checks that every component of a kind must pass.
 
-Use it on one's own components like this::
+To check components of your own in a test::
 
     registry = Registry(["my_lab.splitters"])
 
@@ -8,8 +8,7 @@ Use it on one's own components like this::
     def test_component(case):
         conform(case, registry)
 
-A component that owns parameters which no gradient reaches names them in an attribute `unused`, a collection
-of parameter names. `check_component` is what ``study check component NAME`` runs.
+A component with parameters that receive no gradient lists their names in an attribute `unused`.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from study.config.registry import Component, Config, Parameter, Range, Registry
-from study.errors import InputError, StudyError, nearest, quoted
+from study.errors import InputError
 from study.tasks.clips.data.contract import ClipShape
 from study.tasks.clips.nets.contract import Features, Groups, GroupShapes, Lifted, Output
 from study.tasks.clips.nets.ifdd.network import build_network
@@ -34,12 +33,12 @@ from study.testing.functions import FUNCTIONS
 BATCH = 3
 CLASSES = 7
 CLIP_SHAPES = (ClipShape(1, 16, 32, 32), ClipShape(3, 16, 112, 112), ClipShape(3, 16, 224, 224))
-"""Tried in this order: the first that a network or backbone does not refuse."""
+"""Input shapes in order of preference: the first that a network or backbone accepts is used."""
 FEATURES = Features(channels=16, frames=8, height=3, width=5)
 GROUP = FEATURES._replace(frames=4)
 WIDTH = 0.25
-LONGEST_RANGE = 4
-"""Whole numbers within a range of this length are all tried."""
+MAX_RANGE = 4
+"""Every integer of a range up to this length is a case."""
 GPU_TOLERANCE = 1e-4
 
 Tensors = dict[str, Tensor]
@@ -47,7 +46,7 @@ Tensors = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class Case:
-    """A component with its defaults, or with one parameter set to another value."""
+    """A configuration to check: a component with its defaults, or with one parameter changed."""
 
     kind: str
     config: Config
@@ -60,7 +59,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Subject:
-    """A built component: how to call it, on what, and the shapes that it owes."""
+    """A built component with example inputs, a function that calls it, and the expected shapes of its outputs."""
 
     part: Any
     inputs: tuple[Tensor, ...]
@@ -73,7 +72,7 @@ class Subject:
 
     @property
     def parameters(self) -> dict[str, nn.Parameter]:
-        """The component's parameters that are to be trained."""
+        """The component's trainable parameters by name."""
         if not isinstance(self.part, nn.Module):
             return {}
         return {
@@ -82,159 +81,73 @@ class Subject:
 
 
 def cases(registry: Registry) -> list[Case]:
-    """Return every component that has a suite: with its defaults, then with each parameter changed alone.
+    """Return the cases of every component that has a suite.
 
-    Changed are choices, switches and short ranges of whole numbers. Data sets, and components with parameters
-    that have no default, are left out.
+    Data sets, and components with parameters that have no default, are left out.
     """
     return [
         case
         for component in registry
-        if component.kind in (*_SUBJECTS, *FUNCTIONS) and not _required(component)
+        if component.kind in (*SUBJECTS, *FUNCTIONS) and not required_parameters(component)
         for case in cases_of(component, registry)
     ]
 
 
 def cases_of(component: Component, registry: Registry) -> list[Case]:
-    """Return the cases of one component: with its defaults, then with each parameter changed alone."""
-    config = registry.resolve(component.kind, _narrow(component), component.name)
-    changed = [Case(component.kind, config | {name: value}, name) for name, value in _changes(component)]
+    """Return the cases of a component: with its defaults, then with each parameter changed alone.
+
+    Choices, switches and short integer ranges are changed.
+    """
+    config = registry.resolve(component.kind, _narrow_config(component), component.name)
+    changed = [
+        Case(component.kind, config | {name: value}, name) for name, value in _changed_values(component)
+    ]
     return [Case(component.kind, config), *changed]
 
 
-def _required(component: Component) -> list[str]:
+def required_parameters(component: Component) -> list[str]:
+    """Return the names of a component's parameters that have no default."""
     return [name for name, parameter in component.parameters.items() if parameter.required]
 
 
-def _narrow(component: Component) -> Config:
-    """Return a component's request with a width that is a multiple taken at `WIDTH`: full width tells no more."""
+def _narrow_config(component: Component) -> Config:
+    """Return a component's configuration, with a width multiplier reduced to `WIDTH` to save time."""
     width = component.parameters.get("width")
     return {"name": component.name} | ({"width": WIDTH} if width and isinstance(width.default, float) else {})
 
 
 def conform(case: Case, registry: Registry) -> None:
-    """Raise AssertionError, which says what is wrong, unless the component keeps all that is asked of it."""
+    """Check one case; raises AssertionError with the first violation."""
     for _, check in checks(case, registry):
         check()
 
 
 def checks(case: Case, registry: Registry) -> Iterator[tuple[str, Callable[[], None]]]:
-    """Yield the checks of a case's kind, each with what it checks; nothing for a value that is refused.
+    """Yield the title and the function of each check of a case; none if the component rejects the changed value.
 
     Raises:
         InputError: The component cannot be built with its defaults.
     """
     try:
         if case.kind in FUNCTIONS:
-            found = [(_title(check), check) for check in FUNCTIONS[case.kind](registry, case.config)]
+            titled = [(_title(check), check) for check in FUNCTIONS[case.kind](registry, case.config)]
         else:
             subject = build(case, registry)
-            found = [(_title(check), partial(check, subject)) for check in CHECKS]
+            titled = [(_title(check), partial(check, subject)) for check in CHECKS]
     except InputError:
-        if case.changed:  # the value does not go with the other defaults, and the message says so
+        if case.changed:  # the value may be invalid with the other defaults
             return
         raise
-    yield from found
+    yield from titled
 
 
 def _title(check: Callable[..., Any]) -> str:
     return check.__name__.replace("_", " ")
 
 
-@dataclass(frozen=True)
-class Line:
-    """The outcome of one check, as a person reads it."""
-
-    text: str
-    is_failure: bool = False
-
-    def __str__(self) -> str:
-        return self.text
-
-
-def check_component(name: str, kind: str | None, registry: Registry) -> Iterator[Line]:
-    """Run the conformance suite of a component on all of its cases; yield one line for each check.
-
-    Args:
-        name: The component's name.
-        kind: Its kind; None for every kind that has a component of the name.
-        registry: Where it is registered.
-
-    Yields:
-        ``passed  network two-layers: owes its shapes``, or ``FAILED  …: `` and what is wrong; a line that says so
-        where a kind has no suite or a component cannot be built without more parameters.
-
-    Raises:
-        InputError: There is no such component.
-    """
-    kinds = [kind] if kind else [of for of in registry.kinds if name in registry.names(of)]
-    if not kinds:
-        known = sorted({component.name for component in registry})
-        raise InputError(f"unknown component {name!r}.{nearest(name, known)}")
-    for of in kinds:
-        component = registry.get(of, name)
-        needed = _required(component)
-        if of == "dataset":
-            yield from _check_dataset(component, registry)
-        elif of not in (*_SUBJECTS, *FUNCTIONS):
-            yield Line(f"{of} {name}: the kind {of!r} has no suite.")
-        elif needed:
-            yield Line(f"{of} {name}: not checked, as it needs {quoted(needed)}, which has no default.")
-        else:
-            for case in cases_of(component, registry):
-                yield from _lines(case, registry)
-
-
-def _lines(case: Case, registry: Registry) -> Iterator[Line]:
-    changed = f" with {case.changed} = {case.config[case.changed]!r}" if case.changed else ""
-    subject = f"{case.kind} {case.config['name']}{changed}"
-    built = list[tuple[str, Callable[[], None]]]()
-    if reason := _failure(lambda: built.extend(checks(case, registry))):
-        yield Line(f"FAILED  {subject}: it cannot be built: {reason}", is_failure=True)
-    elif not built:
-        yield Line(f"refused {subject}: does not go with the other defaults")
-    reasons = set[str]()
-    for title, check in built:
-        reason = _failure(check)
-        if reason not in reasons:  # one fault fails every check that calls the component
-            yield _line(f"{subject}: {title}", reason)
-        if reason:
-            reasons.add(reason)
-
-
-def _line(what: str, reason: str) -> Line:
-    return Line(f"FAILED  {what}: {reason}", is_failure=True) if reason else Line(f"passed  {what}")
-
-
-def _failure(check: Callable[[], object]) -> str:
-    """Return in one line why a check fails, empty where it passes."""
-    try:
-        check()
-    except (AssertionError, StudyError) as error:
-        return " ".join(str(error).split()) or type(error).__name__
-    except Exception as error:
-        return f"{type(error).__name__}: {' '.join(str(error).split())}"
-    return ""
-
-
-def _check_dataset(component: Component, registry: Registry) -> Iterator[Line]:
-    from study.testing.datasets import conform as conform_dataset
-
-    subject = f"dataset {component.name}"
-    if needed := _required(component):
-        yield Line(
-            f"{subject}: not checked, as it needs {quoted(needed)}, which has no default; check it in a test by "
-            "study.testing.datasets.conform."
-        )
-        return
-    config = registry.resolve("dataset", component.name, component.name)
-    reason = _failure(lambda: conform_dataset(lambda: registry.build("dataset", config)))
-    yield _line(f"{subject}: every split", reason)
-
-
 def conform_on_gpu(case: Case, registry: Registry) -> None:
-    """Raise AssertionError unless the component computes on a GPU what it does on the CPU, in full fp32."""
-    if case.kind in FUNCTIONS:  # computes nothing of its own on a device
+    """Check that a GPU gives the outputs of the CPU in full fp32; raises AssertionError otherwise."""
+    if case.kind in FUNCTIONS:  # these compute nothing on a device
         return
     try:
         subject = build(case, registry)
@@ -252,8 +165,8 @@ def conform_on_gpu(case: Case, registry: Registry) -> None:
         torch.testing.assert_close(found[name].cpu(), tensor, rtol=GPU_TOLERANCE, atol=GPU_TOLERANCE * scale)
 
 
-def owes_its_shapes(subject: Subject) -> None:
-    """Outputs have the shapes that the contract or the component itself declares, and are finite."""
+def outputs_have_declared_shapes(subject: Subject) -> None:
+    """Check that outputs are finite and have the shapes that the contract or the component declares."""
     with torch.no_grad():
         outputs = subject()
     shapes = {name: tuple(tensor.shape) for name, tensor in outputs.items()}
@@ -263,25 +176,25 @@ def owes_its_shapes(subject: Subject) -> None:
 
 
 def is_deterministic(subject: Subject) -> None:
-    """In evaluation, the same input gives the same output bit for bit and leaves no trace."""
+    """Check that two evaluations of one input give the same output bit for bit."""
     with torch.no_grad():
         first, second = subject(), subject()
     for name, tensor in first.items():
         assert torch.equal(tensor, second[name]), f"{name} differs between two evaluations of one input"
 
 
-def keeps_clips_apart(subject: Subject) -> None:
-    """In evaluation, what is said of a clip does not depend on the clips beside it."""
+def is_independent_of_the_batch(subject: Subject) -> None:
+    """Check that the output of a clip in evaluation mode does not depend on the other clips of its batch."""
     with torch.no_grad():
-        together = subject()
+        batched = subject()
         alone = subject.call(subject.part, *(tensor[:1] for tensor in subject.inputs))
-    for name, tensor in together.items():
+    for name, tensor in batched.items():
         if tensor.ndim:
             torch.testing.assert_close(alone[name], tensor[:1], rtol=1e-4, atol=1e-5)
 
 
 def trains_every_parameter(subject: Subject) -> None:
-    """A gradient that is finite and not zero reaches every parameter that is not declared `unused`."""
+    """Check that every parameter that is not `unused` receives a finite gradient that is not zero."""
     inputs = tuple(
         tensor.requires_grad_() if tensor.is_floating_point() else tensor for tensor in subject.inputs
     )
@@ -301,15 +214,20 @@ def trains_every_parameter(subject: Subject) -> None:
     assert any(tensor.grad is not None for tensor in inputs), "no gradient reaches the input"
 
 
-CHECKS = (owes_its_shapes, is_deterministic, keeps_clips_apart, trains_every_parameter)
-"""Of every component that computes with tensors."""
+CHECKS = (
+    outputs_have_declared_shapes,
+    is_deterministic,
+    is_independent_of_the_batch,
+    trains_every_parameter,
+)
+"""The checks of every component that computes with tensors."""
 
 
 def build(case: Case, registry: Registry) -> Subject:
-    """Build the case's component in evaluation mode, on random inputs, the global random state left alone."""
+    """Build a case's component in evaluation mode with random inputs; the global random state does not change."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(0)
-        subject = _SUBJECTS[case.kind](registry, case.config)
+        subject = SUBJECTS[case.kind](registry, case.config)
     if isinstance(subject.part, nn.Module):
         subject.part.eval()
     return subject
@@ -343,8 +261,8 @@ def _splitter(registry: Registry, config: Config) -> Subject:
     return Subject(
         part,
         (torch.randn(BATCH, *FEATURES),),
-        lambda splitter, clip: _groups(splitter(clip)),
-        _owed(part.groups),
+        lambda splitter, clip: _named_groups(splitter(clip)),
+        _batch_shapes(part.groups),
     )
 
 
@@ -355,13 +273,13 @@ def _lifting(registry: Registry, config: Config) -> Subject:
     def call(lifting: Any, static: Tensor, dynamic: Tensor, clip: Tensor) -> Tensors:
         lifted: Lifted = lifting(Groups(static, dynamic), clip)
         residual = {} if lifted.context_residual is None else {"context residual": lifted.context_residual}
-        return _groups(lifted.groups) | residual
+        return _named_groups(lifted.groups) | residual
 
     inputs = (torch.randn(BATCH, *GROUP), torch.randn(BATCH, *GROUP), torch.randn(BATCH, *FEATURES))
     with torch.no_grad():
-        constrained = "context residual" in call(part, *inputs)
-    owed = _owed(shapes) | ({"context residual": (BATCH, *GROUP)} if constrained else {})
-    return Subject(part, inputs, call, owed)
+        has_residual = "context residual" in call(part, *inputs)
+    expected = _batch_shapes(shapes) | ({"context residual": (BATCH, *GROUP)} if has_residual else {})
+    return Subject(part, inputs, call, expected)
 
 
 def _readout(registry: Registry, config: Config) -> Subject:
@@ -402,7 +320,7 @@ def _augmentation(registry: Registry, config: Config) -> Subject:
     return Subject(part, (torch.rand(BATCH, *shape),), call, {"clips": (BATCH, *shape)})
 
 
-_SUBJECTS: Mapping[str, Callable[[Registry, Config], Subject]] = {
+SUBJECTS: Mapping[str, Callable[[Registry, Config], Subject]] = {
     "network": _network,
     "backbone": _backbone,
     "splitter": _splitter,
@@ -414,7 +332,8 @@ _SUBJECTS: Mapping[str, Callable[[Registry, Config], Subject]] = {
 }
 
 
-def _changes(component: Component) -> Iterator[tuple[str, Any]]:
+def _changed_values(component: Component) -> Iterator[tuple[str, Any]]:
+    """Yield the name of each parameter that is no part with each value to try."""
     for name, parameter in component.parameters.items():
         if not parameter.is_part and not parameter.required:
             yield from ((name, value) for value in _values(parameter) if value != parameter.default)
@@ -429,13 +348,14 @@ def _values(parameter: Parameter) -> tuple[Any, ...]:
     for mark in marks:
         if isinstance(mark, Range) and annotation is int and mark.low is not None and mark.high is not None:
             values = range(int(mark.low), int(mark.high) + 1)
-            return tuple(values) if len(values) <= LONGEST_RANGE + 1 else ()
+            return tuple(values) if len(values) <= MAX_RANGE + 1 else ()
     return ()
 
 
 def _first_accepted(make: Callable[[ClipShape], Any]) -> tuple[Any, ClipShape]:
-    *others, last = CLIP_SHAPES
-    for shape in others:
+    """Return what `make` builds for the first of `CLIP_SHAPES` that it accepts, and that shape."""
+    *preferred, last = CLIP_SHAPES
+    for shape in preferred:
         try:
             return make(shape), shape
         except InputError:
@@ -443,16 +363,17 @@ def _first_accepted(make: Callable[[ClipShape], Any]) -> tuple[Any, ClipShape]:
     return make(last), last
 
 
-def _groups(groups: Groups) -> Tensors:
+def _named_groups(groups: Groups) -> Tensors:
     return {name: group for name, group in groups._asdict().items() if group is not None}
 
 
-def _owed(shapes: GroupShapes) -> dict[str, tuple[int, ...]]:
+def _batch_shapes(shapes: GroupShapes) -> dict[str, tuple[int, ...]]:
     return {name: (BATCH, *shape) for name, shape in shapes._asdict().items() if shape is not None}
 
 
 @contextmanager
 def _full_precision() -> Iterator[None]:
+    """Switch TF32 off."""
     before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     try:

@@ -1,7 +1,7 @@
-"""A trainer that trains nothing: schedulers, ledgers and conductors are tested against it in milliseconds.
+"""A fake trainer that writes results in milliseconds, to test the conductor, ledgers and schedulers.
 
-Its scores are a smooth function of the learning rate, a small effect of the variant and a seeded scatter, so
-that searches have something to find and paired seeds correlate. It imports no torch.
+Its scores are a smooth function of the learning rate, plus a small effect of the variant and seeded noise, so that a
+search has an optimum and paired repetitions correlate. It imports no torch.
 """
 
 from __future__ import annotations
@@ -45,28 +45,28 @@ MACHINE = Machine(versions={"fake": "1"}, hardware="none", platform="none")
 
 
 def train(spec: RunSpec, folder: Path, on_epoch: Callable[[Epoch], None], rule: str = "") -> None:
-    """Write a result that depends on the request alone; diverges above a learning rate of 1.
+    """Write a result that depends on the run's specification alone; diverges above a learning rate of 1.
 
-    With a rule of pruning, as JSON, it may end in a `Stopped` instead. Killed, it goes on after the last epoch
-    that its checkpoint has.
+    With a pruning rule, as JSON, it may write a `Stopped` instead. After a kill it continues from the last epoch of
+    its checkpoint.
     """
-    least = json.loads(rule or "{}")
+    thresholds = json.loads(rule or "{}")
     settings = spec.config["train"]
-    history = _resumed(folder)
+    history = _epochs_of_checkpoint(folder)
     while (
-        not (given_up := stopped(spec, least, history) if least else None)
+        not (pruned := stopped(spec, thresholds, history) if thresholds else None)
         and len(history) < settings["epochs"]
     ):
         share = (len(history) + 1) / settings["epochs"]
         metrics = {} if settings.get("fit") == "train+val" else _metrics(share * score(spec))
         losses = {"loss": 1 - metrics["war"]} if metrics else {}
         history.append(Epoch(len(history) + 1, 2 - share, settings["lr"], metrics, 0.0, losses))
-        so_far = json.dumps([asdict(epoch) for epoch in history])
-        write(folder / HISTORY, so_far)
+        history_json = json.dumps([asdict(epoch) for epoch in history])
+        write(folder / HISTORY, history_json)
         on_epoch(history[-1])
-        write(folder / CLIPS_CHECKPOINT, so_far)
-    if given_up:
-        write(folder / stopped_file(given_up.rule), to_json(given_up))
+        write(folder / CLIPS_CHECKPOINT, history_json)
+    if pruned:
+        write(folder / stopped_file(pruned.rule), to_json(pruned))
         return
     diverged = settings["lr"] > 1
     if not diverged:
@@ -91,8 +91,8 @@ def train(spec: RunSpec, folder: Path, on_epoch: Callable[[Epoch], None], rule: 
     (folder / CLIPS_CHECKPOINT).unlink(missing_ok=True)
 
 
-def _resumed(folder: Path) -> list[Epoch]:
-    """Return the epochs after which an attempt that was killed goes on."""
+def _epochs_of_checkpoint(folder: Path) -> list[Epoch]:
+    """Return the epochs of the checkpoint; none without one."""
     try:
         return [Epoch(**epoch) for epoch in json.loads((folder / CLIPS_CHECKPOINT).read_bytes())]
     except FileNotFoundError:
@@ -107,14 +107,14 @@ def evaluate(spec: RunSpec, folder: Path, on_epoch: Callable[[Epoch], None]) -> 
 
 
 def measure(spec: RunSpec, folder: Path, on_epoch: Callable[[Epoch], None], key: str) -> None:
-    """Write a measurement of one figure that is defined and one that is not."""
+    """Write a measurement with one defined and one undefined figure."""
     name = key.partition("@")[0]
     figures = {
         "area": Figure(score(spec), 0.5, "0 to 1", "a made-up share"),
         "depth": Figure(None, None, "%", "nothing at all", "the fake network has no depth"),
     }
-    found = Measurement(spec.id, name, f"The made-up {name}.", figures, 100, 0.0)
-    write(folder / MEASURED.format(key), to_json(found))
+    measurement = Measurement(spec.id, name, f"The made-up {name}.", figures, 100, 0.0)
+    write(folder / MEASURED.format(key), to_json(measurement))
 
 
 def profile(spec: RunSpec, folder: Path, on_epoch: Callable[[Epoch], None]) -> None:
@@ -123,18 +123,18 @@ def profile(spec: RunSpec, folder: Path, on_epoch: Callable[[Epoch], None]) -> N
 
 
 def failing(spec: RunSpec, folder: Path, on_epoch: Callable[[Epoch], None]) -> None:
-    """Raise, as a job with a mistake in it does."""
-    raise RuntimeError("the fake trainer was told to fail")
+    """Raise an error, as a job with a bug does."""
+    raise RuntimeError("the fake trainer fails on purpose")
 
 
 def score(spec: RunSpec) -> float:
     """Return the fake accuracy in [0, 1]."""
     parts: Mapping[str, Any] = {k: v for k, v in spec.config.items() if k not in ("train", "dataset")}
     effect = int(digest(parts, 4), 16) / 0xFFFF * 0.05
-    scatter = (seed_of(spec.seed, spec.fold or 0) / 2**63 - 0.5) * 0.1
-    own = (seed_of(spec.id) / 2**63 - 0.5) * 0.02
-    searched = -0.05 * math.log10(max(spec.config["train"]["lr"], 1e-12) / BEST_LR) ** 2
-    return min(1.0, max(0.0, 0.6 + effect + scatter + own + searched))
+    noise = (seed_of(spec.seed, spec.fold or 0) / 2**63 - 0.5) * 0.1
+    run_noise = (seed_of(spec.id) / 2**63 - 0.5) * 0.02
+    penalty = -0.05 * math.log10(max(spec.config["train"]["lr"], 1e-12) / BEST_LR) ** 2
+    return min(1.0, max(0.0, 0.6 + effect + noise + run_noise + penalty))
 
 
 def _metrics(value: float) -> dict[str, float]:

@@ -13,78 +13,80 @@ from torch import nn
 
 from study.config.registry import Config, Registry
 
-EXAMPLES_A_STEP, CLASSES = 3, 7
+EXAMPLES_PER_STEP, CLASSES = 3, 7
 EXAMPLES = 50
-"""That a metric is computed for."""
+"""The number of examples that a metric is computed for."""
 
 Checks = tuple[Callable[[], None], ...]
 
 
 def _optimizer(registry: Registry, config: Config) -> Checks:
-    def stepped(network: nn.Module, optimizer: torch.optim.Optimizer, steps: int) -> None:
+    def run_steps(network: nn.Module, optimizer: torch.optim.Optimizer, steps: int) -> None:
         for step in range(steps):
-            inputs = torch.randn(EXAMPLES_A_STEP, 4, generator=torch.Generator().manual_seed(step))
+            inputs = torch.randn(EXAMPLES_PER_STEP, 4, generator=torch.Generator().manual_seed(step))
             optimizer.zero_grad()
             network(inputs).square().sum().backward()
             optimizer.step()
 
-    def made(network: nn.Module) -> torch.optim.Optimizer:
-        found = registry.build("optimizer", config, list(network.parameters()), 1e-2, 0.0)
-        assert isinstance(found, torch.optim.Optimizer), (
-            f"it is no torch.optim.Optimizer but {type(found).__name__}"
+    def build(network: nn.Module) -> torch.optim.Optimizer:
+        optimizer = registry.build("optimizer", config, list(network.parameters()), 1e-2, 0.0)
+        assert isinstance(optimizer, torch.optim.Optimizer), (
+            f"it is no torch.optim.Optimizer but {type(optimizer).__name__}"
         )
-        return found
+        return optimizer
 
     def network() -> nn.Module:
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(0)
             return nn.Sequential(nn.Linear(4, 3), nn.Tanh(), nn.Linear(3, 2))
 
-    made(network())
+    build(network())
 
     def steps_every_parameter() -> None:
         net = network()
         before = copy.deepcopy(net.state_dict())
-        stepped(net, made(net), 2)
+        run_steps(net, build(net), 2)
         for name, value in net.state_dict().items():
             assert value.isfinite().all(), f"{name} is not finite after two steps"
             assert not torch.equal(value, before[name]), f"{name} did not change in two steps"
 
     def resumes_from_its_state() -> None:
         net = network()
-        optimizer = made(net)
-        stepped(net, optimizer, 2)
-        again = copy.deepcopy(net)
-        resumed = made(again)
+        optimizer = build(net)
+        run_steps(net, optimizer, 2)
+        net_copy = copy.deepcopy(net)
+        resumed = build(net_copy)
         resumed.load_state_dict(copy.deepcopy(optimizer.state_dict()))
-        stepped(net, optimizer, 2)
-        stepped(again, resumed, 2)
+        run_steps(net, optimizer, 2)
+        run_steps(net_copy, resumed, 2)
         for name, value in net.state_dict().items():
-            assert torch.equal(value, again.state_dict()[name]), f"{name} differs after state_dict was loaded"
+            assert torch.equal(value, net_copy.state_dict()[name]), (
+                f"{name} differs after state_dict was loaded"
+            )
 
     return steps_every_parameter, resumes_from_its_state
 
 
 def _schedule(registry: Registry, config: Config) -> Checks:
     epochs, steps_per_epoch = 5, 7
-    built = [
+    schedules = [
         registry.build("schedule", config, 0.1, epochs, warmup, steps_per_epoch) for warmup in (0.0, 1.5, 9.0)
     ]
 
-    def has_rates_for_every_step() -> None:
-        for schedule in built:
+    def has_a_rate_for_every_step() -> None:
+        for schedule in schedules:
             for step in range(epochs * steps_per_epoch):
                 rate = schedule.rate(step)
                 assert math.isfinite(rate), f"the rate of step {step} is {rate!r}"
                 assert rate >= 0, f"the rate of step {step} is {rate!r}, below 0"
 
     def depends_on_the_step_alone() -> None:
-        for schedule in built:
+        for schedule in schedules:
             first = [schedule.rate(step) for step in range(epochs * steps_per_epoch)]
             again = [schedule.rate(step) for step in reversed(range(epochs * steps_per_epoch))]
-            assert first == again[::-1], "a step has another rate when it is asked for again"
+            assert first == again[::-1], "a step has another rate when it is computed again"
 
-    return has_rates_for_every_step, depends_on_the_step_alone
+    return has_a_rate_for_every_step, depends_on_the_step_alone
 
 
 def _metric(registry: Registry, config: Config) -> Checks:
@@ -92,7 +94,7 @@ def _metric(registry: Registry, config: Config) -> Checks:
     random = np.random.default_rng(0)
     labels = random.integers(0, CLASSES, EXAMPLES)
     logits = random.standard_normal((EXAMPLES, CLASSES)).astype(np.float32)
-    right = np.eye(CLASSES, dtype=np.float32)[labels]
+    correct = np.eye(CLASSES, dtype=np.float32)[labels]
 
     def value(labels: Any, logits: Any) -> float:
         assert metric.compute is not None, "it has no function"
@@ -101,33 +103,38 @@ def _metric(registry: Registry, config: Config) -> Checks:
     def is_finite_and_within_its_bounds() -> None:
         low = -math.inf if metric.low is None else metric.low
         high = math.inf if metric.high is None else metric.high
-        for given, scores in ((labels, logits), (labels, right), (labels, -right), (labels[:1], logits[:1])):
-            found = value(given, scores)
-            assert math.isfinite(found), f"it is {found!r} for {len(given)} examples"
-            assert low <= found <= high, f"it is {found!r}, outside [{low}, {high}]"
+        for targets, scores in (
+            (labels, logits),
+            (labels, correct),
+            (labels, -correct),
+            (labels[:1], logits[:1]),
+        ):
+            result = value(targets, scores)
+            assert math.isfinite(result), f"it is {result!r} for {len(targets)} examples"
+            assert low <= result <= high, f"it is {result!r}, outside [{low}, {high}]"
 
     def ignores_the_order_of_examples() -> None:
         order = random.permutation(EXAMPLES)
         first, second = value(labels, logits), value(labels[order], logits[order])
         assert math.isclose(first, second, rel_tol=1e-9, abs_tol=1e-12), f"{first!r} becomes {second!r}"
 
-    def prefers_right_predictions() -> None:
-        best, worst = value(labels, right), value(labels, -right)
+    def scores_correct_predictions_highest() -> None:
+        best, worst = value(labels, correct), value(labels, -correct)
         assert metric.gain(best) >= metric.gain(worst), (
-            f"{best!r} for right predictions, {worst!r} for wrong ones"
+            f"{best!r} for correct predictions, {worst!r} for wrong ones"
         )
 
-    def leaves_its_arguments_alone() -> None:
-        given = labels.copy(), logits.copy()
-        value(*given)
-        assert np.array_equal(given[0], labels), "it changes the labels"
-        assert np.array_equal(given[1], logits), "it changes the logits"
+    def does_not_change_its_arguments() -> None:
+        arguments = labels.copy(), logits.copy()
+        value(*arguments)
+        assert np.array_equal(arguments[0], labels), "it changes the labels"
+        assert np.array_equal(arguments[1], logits), "it changes the logits"
 
     return (
         is_finite_and_within_its_bounds,
         ignores_the_order_of_examples,
-        prefers_right_predictions,
-        leaves_its_arguments_alone,
+        scores_correct_predictions_highest,
+        does_not_change_its_arguments,
     )
 
 
@@ -136,4 +143,4 @@ FUNCTIONS: Mapping[str, Callable[[Registry, Config], Checks]] = {
     "schedule": _schedule,
     "metric": _metric,
 }
-"""By kind: what makes the checks of a configuration."""
+"""Returns the checks of a configuration, by kind."""

@@ -1,4 +1,4 @@
-"""What the commands print and how they end: presets, plans, listings, exit codes, and nothing heavy imported."""
+"""The command line: presets, plans, listings, exit codes and imports."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ def train(config, run):
 
 
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The working folder: a study of a function of the user."""
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the working folder, with a study of a Python function."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
     (tmp_path / "study.toml").write_text('mlflow = "off"\nworkers = 1\n')
@@ -52,62 +52,62 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def say(*words: str) -> str:
+def invoke(*words: str) -> str:
     result = CliRunner().invoke(app, list(words), catch_exceptions=False)
     assert result.exit_code == 0, result.output
     return result.output
 
 
 def command(*words: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    """Give a command as a user's shell does."""
-    return fresh("-m", "study", *words, folder=folder)
+    """Run a command in a process of its own."""
+    return python("-m", "study", *words, folder=folder)
 
 
-def fresh(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    """Run Python in a process that has imported nothing."""
+def python(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run Python in a process of its own."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     return subprocess.run(
         [sys.executable, *arguments], capture_output=True, text=True, cwd=folder, check=False, env=environment
     )
 
 
-def test_a_plan_lists_variants_by_their_labels_and_trains_nothing(home: Path) -> None:
-    said = say("plan", "s.toml")
-    assert "attention=false" in said
-    assert "+ attention" in said
-    assert "4 new" in said
-    assert not (home / ".study" / "ledger").exists()
+def test_plan_lists_variants_by_their_labels_and_trains_nothing(project: Path) -> None:
+    output = invoke("plan", "s.toml")
+    assert "attention=false" in output
+    assert "+ attention" in output
+    assert "4 new" in output
+    assert not (project / ".study" / "ledger").exists()
 
 
-def test_a_plan_of_a_preset_is_that_of_another_study(home: Path) -> None:
-    said = say("plan", "s.toml", "--preset", "more")
-    assert "8 new" in said
+def test_a_preset_changes_the_plan(project: Path) -> None:
+    output = invoke("plan", "s.toml", "--preset", "more")
+    assert "8 new" in output
     with pytest.raises(InputError, match=r"no preset 'mroe'\. Did you mean 'more'\?"):
         CliRunner().invoke(app, ["plan", "s.toml", "--preset", "mroe"], catch_exceptions=False)
 
 
-def test_a_verbose_plan_lists_the_code_that_counts(home: Path) -> None:
-    (home / "helper.py").write_text("GAIN = 1\n")
-    (home / "mine.py").write_text("import helper\n" + TRAINING)
-    quiet, verbose = say("plan", "s.toml"), say("plan", "s.toml", "--verbose")
+def test_a_verbose_plan_lists_the_code_that_counts(project: Path) -> None:
+    (project / "helper.py").write_text("GAIN = 1\n")
+    (project / "mine.py").write_text("import helper\n" + TRAINING)
+    quiet, verbose = invoke("plan", "s.toml"), invoke("plan", "s.toml", "--verbose")
     assert "helper" not in quiet
     counted = {line.split()[0] for line in verbose.split("Code that counts")[1].splitlines()[1:] if line}
     assert {"mine", "helper"} <= {Path(name).stem for name in counted}
     assert not any(name.startswith("study.") for name in counted), "the harness itself never counts"
 
 
-def test_run_trains_reports_and_tells_where_the_report_is(home: Path) -> None:
-    done = command("run", "s.toml", folder=home)
+def test_run_trains_and_prints_the_path_of_the_report(project: Path) -> None:
+    done = command("run", "s.toml", folder=project)
     assert done.returncode == 0, done.stderr
     assert "Does attention help?" in done.stdout
-    assert str(home / "reports" / "s" / "report.md") in done.stdout
-    assert (home / "reports" / "s" / "report.md").is_file()
-    assert "4 cached" in say("plan", "s.toml")
-    assert "4 of 4 done" in say("status")
+    assert str(project / "reports" / "s" / "report.md") in done.stdout
+    assert (project / "reports" / "s" / "report.md").is_file()
+    assert "4 cached" in invoke("plan", "s.toml")
+    assert "4 of 4 done" in invoke("status")
 
 
-def test_a_run_that_fails_ends_in_exit_code_1_with_its_reason_and_no_traceback(home: Path) -> None:
-    done = command("run", "s.toml", "--set", "base.broken=true", folder=home)
+def test_a_failed_run_ends_in_exit_code_1_with_its_reason_and_no_traceback(project: Path) -> None:
+    done = command("run", "s.toml", "--set", "base.broken=true", folder=project)
     assert done.returncode == 1
     assert "2 of the study's runs failed" in done.stderr
     assert "out of luck" in done.stderr
@@ -116,7 +116,7 @@ def test_a_run_that_fails_ends_in_exit_code_1_with_its_reason_and_no_traceback(h
 
 
 @pytest.mark.parametrize(
-    ("words", "says"),
+    ("words", "phrase"),
     [
         (("plan", "t.toml"), "no such file. Did you mean 's.toml'?"),
         (("plan", "s.toml", "--set", "repetitions=0"), "repetitions: must be an integer from 1"),
@@ -128,17 +128,19 @@ def test_a_run_that_fails_ends_in_exit_code_1_with_its_reason_and_no_traceback(h
         (("run", "s.toml", "--skip-bad"), "has no data sets"),
     ],
 )
-def test_a_mistake_is_one_message_and_exit_code_2(home: Path, words: tuple[str, ...], says: str) -> None:
-    done = command(*words, folder=home)
+def test_an_input_error_is_one_message_and_exit_code_2(
+    project: Path, words: tuple[str, ...], phrase: str
+) -> None:
+    done = command(*words, folder=project)
     assert done.returncode == 2
     assert done.stderr.startswith("Error: ")
-    assert says in done.stderr
+    assert phrase in done.stderr
     assert "Traceback" not in done.stderr
-    assert not (home / ".study" / "ledger").exists()
+    assert not (project / ".study" / "ledger").exists()
 
 
-def test_list_names_components_of_every_kind_with_their_parameters(home: Path) -> None:
-    said = say("list")
+def test_list_names_components_of_every_kind_with_their_parameters(project: Path) -> None:
+    output = invoke("list")
     for kind, name in (
         ("optimizer", "adamw"),
         ("schedule", "cosine"),
@@ -147,30 +149,30 @@ def test_list_names_components_of_every_kind_with_their_parameters(home: Path) -
         ("task", "command"),
         ("recipe", "ifdd-fixed"),
     ):
-        section = said.split(f"\n{kind}\n")[1].split("\n\n")[0]
+        section = output.split(f"\n{kind}\n")[1].split("\n\n")[0]
         assert f"  {name} " in section, kind
-    assert "momentum" in say("list", "sgd")
-    assert "issm" not in say("list", "optimizer")
+    assert "momentum" in invoke("list", "sgd")
+    assert "issm" not in invoke("list", "optimizer")
 
 
 @pytest.mark.parametrize("words", [("--help",), ("list",), ("plan", "s.toml"), ("run", "--help")])
-def test_what_trains_nothing_imports_no_torch(home: Path, words: tuple[str, ...]) -> None:
+def test_commands_that_train_nothing_import_no_heavy_packages(project: Path, words: tuple[str, ...]) -> None:
     code = (
         "import sys; from study.cli.app import app;"
         f"app({list(words)!r}, standalone_mode=False);"
         "print(sorted({'torch', 'mlflow', 'optuna', 'matplotlib', 'scipy', 'mine'} & set(sys.modules)))"
     )
-    done = fresh("-c", code, folder=home)
+    done = python("-c", code, folder=project)
     assert done.stdout.splitlines()[-1] == "[]", done.stderr
 
 
-@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="where the output goes is read from /proc")
-def test_output_that_is_kept_in_the_project_is_not_taken_for_a_file_that_runs_write(home: Path) -> None:
-    (home / "mine.py").write_text(TRAINING + '    open("shared.txt", "a").write("x")\n')
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="the target of the output is read from /proc")
+def test_a_log_of_the_output_is_not_reported_as_a_file_that_runs_write(project: Path) -> None:
+    (project / "mine.py").write_text(TRAINING + '    open("shared.txt", "a").write("x")\n')
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    with (home / "log.txt").open("w") as log:
+    with (project / "log.txt").open("w") as log:
         words = [sys.executable, "-m", "study", "run", "s.toml"]
-        subprocess.run(words, stdout=log, stderr=log, cwd=home, check=True, env=environment)
-    printed = (home / "log.txt").read_text()
+        subprocess.run(words, stdout=log, stderr=log, cwd=project, check=True, env=environment)
+    printed = (project / "log.txt").read_text()
     assert "shared.txt was written by several runs" in printed
     assert "log.txt was written" not in printed

@@ -56,9 +56,9 @@ class Broken(nn.Linear):
 @pytest.mark.parametrize(
     ("promise", "check", "message"),
     [
-        ("shapes", suite.owes_its_shapes, "shapes: expected"),
+        ("shapes", suite.outputs_have_declared_shapes, "shapes: expected"),
         ("deterministic", suite.is_deterministic, "differs between two evaluations"),
-        ("apart", suite.keeps_clips_apart, "not close"),
+        ("apart", suite.is_independent_of_the_batch, "not close"),
         ("gradient", suite.trains_every_parameter, "no gradient reaches weight"),
     ],
 )

@@ -467,10 +467,10 @@ def test_the_command_packs_verifies_and_prints_how_to_train(
     output = CliRunner().invoke(app, arguments).output
     assert f"{CLIPS} clips, {CLIPS * FRAMES} frames" in output
     assert f'base.dataset.pack="{tmp_path / "OUT"}"' in output
-    assert "1 there before, and whole" in CliRunner().invoke(app, arguments).output
+    assert "already complete: 1" in CliRunner().invoke(app, arguments).output
     (tmp_path / "study.toml").write_text(f'[data.mafw]\npack = "{tmp_path / "OUT"}"\n')
     monkeypatch.chdir(tmp_path)  # where a study reads the pack, the command still reads the frames
-    assert "1 there before, and whole" in CliRunner().invoke(app, arguments).output
+    assert "already complete: 1" in CliRunner().invoke(app, arguments).output
     synthetic = CliRunner().invoke(app, ["data", "pack", "faces", str(tmp_path), str(tmp_path / "no")])
     assert isinstance(synthetic.exception, InputError)
 

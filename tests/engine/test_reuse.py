@@ -16,7 +16,7 @@ from study import hashing
 from study.analysis.analyse import findings
 from study.analysis.gather import gather
 from study.cli.app import app
-from study.cli.display import describe_plan
+from study.cli.display import format_plan
 from study.config.study import load
 from study.engine import conductor
 from study.engine.accept import acceptable_code, accepted_code, describe_accepted, with_accepted_code
@@ -145,7 +145,7 @@ def test_a_plan_names_three_differences_and_counts_the_others(lab: Lab) -> None:
         changed("train.lr", 0.002, 0.001),
         changed("train.mixup", 0.1, 0.0),
     )
-    text = describe_plan(record, load(lab.file), list_trainings(record, lab.ledger))
+    text = format_plan(record, load(lab.file), list_trainings(record, lab.ledger))
     assert "train.epochs differs: 3, was 2, and 2 more" in text
 
 
@@ -201,7 +201,7 @@ def test_the_next_trials_are_listed_and_the_trainings_that_depend_on_them_are_co
     code = changed_code("study.tasks.clips.nets.ifdd.network")
     assert [(training.status, training.differences) for training in found.decided] == [new(code)] * 6
     assert [left.trainings for left in found.undetermined] == [3, 3]
-    assert "3 not yet determined: they follow from the search" in describe_plan(after, load(lab.file), found)
+    assert "3 not yet determined: they follow from the search" in format_plan(after, load(lab.file), found)
 
 
 def test_runs_of_another_study_are_known_to_be_cached_before_this_one_ever_ran(lab: Lab) -> None:
@@ -217,19 +217,19 @@ def test_trainings_of_one_status_share_a_line(lab: Lab) -> None:
     carried_out(lab, lab.record())
     lab.file.write_text(STUDY.replace("repetitions = 3", "repetitions = 5"))
     record = lab.ledger.with_suggestions(lab.record())
-    text = describe_plan(record, load(lab.file), list_trainings(record, lab.ledger))
+    text = format_plan(record, load(lab.file), list_trainings(record, lab.ledger))
     lines = [" ".join(line.split()) for line in text.splitlines()]
-    assert lines.count("trial 1 to 3 cached") == lines.count("seed 1 to 3 cached") == 2
-    assert lines.count("seed 4 to 5 new") == 2
+    assert lines.count("trial 1 to 3 cached") == lines.count("repetition 1 to 3 cached") == 2
+    assert lines.count("repetition 4 to 5 new") == 2
     assert "In all: 12 cached, 4 new" in lines
 
 
 def test_the_pruner_is_shown_with_its_epochs_or_with_why_it_does_nothing(lab: Lab) -> None:
     def text(*changes: str) -> str:
         record = lab.record('search.pruner="halving"', *changes)
-        return describe_plan(record, load(lab.file, None, changes), list_trainings(record, lab.ledger))
+        return format_plan(record, load(lab.file, None, changes), list_trainings(record, lab.ledger))
 
-    assert "from trial 3 on, a trial goes on after epoch 1, 2, 4 if it is in the best 1/2" in text(
+    assert "from trial 3 on, a trial continues after epoch 1, 2, 4 if it is in the best 1/2" in text(
         "search.generation=2", "search.reduction=2", "train.epochs=8"
     )
     assert "nothing is pruned: the first generation never is" in text()

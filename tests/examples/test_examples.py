@@ -1,4 +1,4 @@
-"""The examples of trainings that are not built in run as they are printed, and each study gets its verdict."""
+"""The examples of the guide: each study runs and gets a verdict."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 REPOSITORY = Path(__file__).parents[2]
 EXAMPLES = REPOSITORY / "docs" / "examples"
 RESULTS = ".study/ledger/runs/*/result.json"
-MOST_LINES = 25
+MAX_LINES = 25
 VERDICTS = {"supported", "refuted", "undecided"}
 
 
@@ -32,29 +32,29 @@ def run_example(name: str, folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def findings(name: str, folder: Path) -> dict[str, Any]:
-    """Return the findings of an example that is run in a folder."""
-    assert len((EXAMPLES / f"{name}.toml").read_text().splitlines()) <= MOST_LINES
+def run_findings(name: str, folder: Path) -> dict[str, Any]:
+    """Run an example in a folder and return its findings."""
+    assert len((EXAMPLES / f"{name}.toml").read_text().splitlines()) <= MAX_LINES
     done = run_example(name, folder)
     assert done.returncode == 0, done.stdout + done.stderr
     found: dict[str, Any] = json.loads((folder / "reports" / name / "findings.json").read_text())
     return found
 
 
-def test_a_scikit_learn_pipeline_gets_a_verdict_without_torch_and_trains_nothing_again(
+def test_a_scikit_learn_pipeline_gets_a_verdict_without_torch_and_is_cached(
     tmp_path: Path,
 ) -> None:
-    (tmp_path / "torch.py").write_text("raise ImportError('nothing here needs torch')\n")
-    [claim] = findings("digits_pipeline", tmp_path)["claims"]
+    (tmp_path / "torch.py").write_text("raise ImportError('torch is not needed')\n")
+    [claim] = run_findings("digits_pipeline", tmp_path)["claims"]
     assert claim["verdict"] in VERDICTS
     results = {file: file.stat().st_mtime_ns for file in tmp_path.glob(RESULTS)}
     assert len(results) == 2 * 5
-    findings("digits_pipeline", tmp_path)
+    run_findings("digits_pipeline", tmp_path)
     assert {file: file.stat().st_mtime_ns for file in tmp_path.glob(RESULTS)} == results
 
 
 def test_a_pytorch_loop_gets_a_verdict_costs_and_leaves_no_checkpoint(tmp_path: Path) -> None:
-    [claim] = findings("digits_cnn", tmp_path)["claims"]
+    [claim] = run_findings("digits_cnn", tmp_path)["claims"]
     assert claim["verdict"] in VERDICTS
     results = [json.loads(file.read_text()) for file in tmp_path.glob(RESULTS)]
     assert len(results) == 3 * (2 + 5)
@@ -65,9 +65,9 @@ def test_a_pytorch_loop_gets_a_verdict_costs_and_leaves_no_checkpoint(tmp_path: 
     assert not list(tmp_path.glob(".study/ledger/runs/*/checkpoint"))
 
 
-def test_a_script_that_knows_of_no_harness_gets_a_verdict(tmp_path: Path) -> None:
-    found = findings("digits_script", tmp_path)
-    [claim] = found["claims"]
+def test_a_plain_script_gets_a_verdict(tmp_path: Path) -> None:
+    findings = run_findings("digits_script", tmp_path)
+    [claim] = findings["claims"]
     assert claim["verdict"] in VERDICTS
     assert len(list(tmp_path.glob(RESULTS))) == 2 * 5
-    assert found["warnings"], "its training code has seen the test split"
+    assert findings["warnings"], "its training code has seen the test split"

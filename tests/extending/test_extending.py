@@ -16,7 +16,7 @@ import study
 from study.config.registry import Registry
 from study.executors.inprocess import InProcess
 from study.ledger.predictions import load as predictions
-from study.testing.components import check_component
+from study.testing.report import check_component
 
 HERE = Path(__file__).parent
 CLIPS = """

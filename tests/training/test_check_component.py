@@ -6,7 +6,8 @@ import pytest
 
 from study.config.registry import Registry
 from study.errors import InputError
-from study.testing.components import cases, check_component, conform
+from study.testing.components import cases, conform
+from study.testing.report import check_component
 
 
 @pytest.fixture

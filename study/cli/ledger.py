@@ -1,0 +1,250 @@
+"""``study status``, ``stop``, ``gc`` and ``sync``: look after the studies and runs in the ledger."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from study.cli.context import (
+    INTERRUPTED,
+    Changes,
+    Preset,
+    StudyName,
+    open_ledger,
+    read_settings,
+    study_name,
+)
+
+if TYPE_CHECKING:
+    from study.config.settings import Settings
+    from study.engine.events import Event
+    from study.engine.gc import Reclaimable
+    from study.engine.status import StudyStatus
+    from study.ledger.store import Ledger
+
+AnyStudy = Annotated[
+    str | None,
+    typer.Argument(metavar="STUDY", help="A study's TOML file, or its name in the ledger; all if left out."),
+]
+
+REFRESH_S = 1.0
+STOP_POLL_S = 0.2
+IDLE_FACTOR = 4
+"""The pause between two refreshes is at least this many times as long as a refresh takes."""
+
+
+def status(
+    study: AnyStudy = None,
+    preset: Preset = None,
+    set_: Changes = None,
+    once: Annotated[bool, typer.Option("--once", help="Print once and exit, also on a terminal.")] = False,
+) -> None:
+    """Show the progress of studies from the ledger alone; on a terminal, refresh it while one is running."""
+    ledger = open_ledger(read_settings())
+    name = None if study is None else study_name(study, preset, set_ or [], ledger)
+    console = Console()
+    if once or not console.is_terminal:
+        print(_format_statuses(_read_statuses(ledger, name), name))
+        return
+    try:
+        _watch(ledger, name, console)
+    except KeyboardInterrupt:
+        print()
+
+
+def stop(
+    study: StudyName,
+    preset: Preset = None,
+    set_: Changes = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Return once it has stopped.")] = False,
+) -> None:
+    """Stop a running study as Ctrl-C does, on whichever machine it runs; finished work is kept."""
+    ledger = open_ledger(read_settings())
+    name = study_name(study, preset, set_ or [], ledger)
+    holder = ledger.request_stop(name)
+    if holder is None:
+        print(f"{name}: not running.")
+        return
+    print(f"{name}: stop requested from {holder}.")
+    if not wait:
+        return
+    console = Console()
+    try:
+        with console.status("waiting until it has stopped") if console.is_terminal else nullcontext():
+            while ledger.holder(name) == holder:
+                time.sleep(STOP_POLL_S)
+    except KeyboardInterrupt:
+        print(f"\n{name}: stop requested; it has not stopped yet.")
+        raise typer.Exit(INTERRUPTED) from None
+    print(f"{name}: stopped; the same `study run` continues it.")
+
+
+def gc(
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Free the files; without it, they are only listed.")
+    ] = False,
+    unreferenced: Annotated[
+        bool, typer.Option("--unreferenced", help="Include runs that no study of the ledger refers to.")
+    ] = False,
+) -> None:
+    """List files in the ledger that no report and no resumed study reads, and free them."""
+    from study.engine.gc import free, reclaimable
+
+    settings = read_settings()
+    ledger = open_ledger(settings)
+    items = reclaimable(ledger, settings.keep, unreferenced=unreferenced)
+    if not items:
+        print(f"{ledger.root}: nothing to free.")
+        return
+    print(f"{ledger.root}: can be freed")
+    for line in _sizes_by_reason(items):
+        print(f"  {line}")
+    if not yes and not (sys.stdin.isatty() and input("Type 'free' to free them: ").strip() == "free"):
+        print("Nothing was freed." if sys.stdin.isatty() else "Nothing was freed; --yes frees them.")
+        return
+    freed = free(items, ledger)
+    print(f"Freed {_format_bytes(sum(item.bytes for item in freed))}.")
+    if in_use := len(items) - len(freed):
+        print(f"{in_use} came into use in the meantime and were kept.")
+
+
+def _sizes_by_reason(items: list[Reclaimable]) -> Iterator[str]:
+    """Yield one line a reason, with the number and size of its files, and a line with the totals."""
+    from study.cli.display import GC_REASONS
+
+    groups: dict[str, list[Reclaimable]] = {}
+    for item in items:
+        groups.setdefault(GC_REASONS[item.reason], []).append(item)
+    width = max(len(words) for words in groups)
+    for words, group in [*groups.items(), ("together", items)]:
+        yield f"{words:<{width}} {len(group):7} {_format_bytes(sum(item.bytes for item in group)):>10}"
+
+
+def _format_bytes(number: float) -> str:
+    for unit in ("B", "kB", "MB", "GB"):
+        if number < 1000:
+            return f"{number:.3g} {unit}"
+        number /= 1000
+    return f"{number:.3g} TB"
+
+
+def sync(study: AnyStudy = None, preset: Preset = None, set_: Changes = None) -> None:
+    """Rebuild the MLflow pages of studies from the ledger: add what is missing, nothing twice."""
+    settings = read_settings()
+    ledger = open_ledger(settings)
+    if study is not None:
+        _sync(study_name(study, preset, set_ or [], ledger), ledger, settings)
+        return
+    for name in ledger.studies():
+        if holder := ledger.holder(name):
+            print(f"{name}: skipped; {holder} runs it and mirrors it.")
+        else:
+            _sync(name, ledger, settings)
+
+
+def _sync(name: str, ledger: Ledger, settings: Settings) -> None:
+    from study.cli.display import progress_bar
+    from study.engine import plan
+    from study.tracking.mlflow import sync as write
+    from study.tracking.replay import replay
+
+    with (
+        ledger.hold(name),  # or two processes would write the same pages
+        TemporaryDirectory() as report,
+        progress_bar(f"Mirroring {name}", "trainings") as progress,
+    ):
+        study = ledger.study(name)
+        events = replay(study, ledger, Path(report))
+        write(
+            settings.mlflow, settings.artifacts, name, _counted(events, plan.training_count(study), progress)
+        )
+    print(f"{name}: MLflow has everything that the ledger holds.")
+
+
+def _counted(events: Iterable[Event], total: int, progress: Callable[[int, int], None]) -> Iterator[Event]:
+    for number, event in enumerate(events):
+        yield event
+        progress(min(number + 1, total), total)
+
+
+def _watch(ledger: Ledger, name: str | None, console: Console) -> None:
+    """Show the status until none of the studies is running."""
+    with Live(console=console, auto_refresh=False) as live:
+        while True:
+            began = time.monotonic()
+            statuses = _read_statuses(ledger, name)
+            live.update(Text(_format_statuses(statuses, name)), refresh=True)
+            if not any(status.holder for status in statuses):
+                return
+            time.sleep(max(REFRESH_S, IDLE_FACTOR * (time.monotonic() - began)))
+
+
+def _read_statuses(ledger: Ledger, name: str | None) -> list[StudyStatus]:
+    from study.engine.status import status
+
+    names = ledger.studies() if name is None else [name]
+    return [status(ledger.study(name), ledger) for name in names]
+
+
+def _format_statuses(statuses: list[StudyStatus], name: str | None) -> str:
+    """Return a table of variants if one study is named, else one line a study."""
+    return "\n".join(_variant_table(statuses[0]) if name is not None else _study_lines(statuses))
+
+
+def _study_lines(statuses: list[StudyStatus]) -> Iterator[str]:
+    if not statuses:
+        yield "The ledger has no study yet."
+    width = max((len(status.study) for status in statuses), default=0)
+    for status in statuses:
+        counts = status.counts
+        optional = {"running": counts.running, "failed": counts.failed, "pruned": counts.pruned}
+        cells = [f"{counts.done} of {counts.total} done"]
+        cells += [f"{number} {word}" for word, number in optional.items() if number]
+        yield f"{status.study:<{width}}  {', '.join(cells)}; {_format_activity(status)}"
+
+
+def _variant_table(status: StudyStatus) -> Iterator[str]:
+    from study.cli.display import format_run_number
+
+    yield f"{status.study}: {status.question}"
+    activity = _format_activity(status)
+    yield f"{activity[0].upper()}{activity[1:]}."
+    width = max(len("variant"), *(len(variant.name) for variant in status.variants))
+    yield f"{'variant':<{width}}  running   done  failed  pruned  waiting"
+    for variant in status.variants:
+        c = variant.counts
+        yield f"{variant.name:<{width}}  {c.running:7}{c.done:7}{c.failed:8}{c.pruned:8}{c.waiting:9}"
+        for training in variant.running:
+            elsewhere = "" if training.holder == status.holder else f", by {training.holder}"
+            number = format_run_number(training.job)
+            yield f"  {number}: epoch {training.epoch} of {training.epochs}{elsewhere}"
+    if status.counts.failed:
+        yield "`study run` with --retry-failed tries failed runs again."
+
+
+def _format_activity(status: StudyStatus) -> str:
+    """Return which process runs the study, and the time or the number of trainings left."""
+    from study.cli.display import format_duration
+
+    counts = status.counts
+    unfinished = counts.running + counts.waiting
+    has_estimate = unfinished and status.seconds_left is not None
+    time_left = f", about {format_duration(status.seconds_left or 0)}" if has_estimate else ""
+    number = status.workers
+    workers = f" with {number} worker{'s' if number > 1 else ''}" if number else ""
+    if status.holder is not None:
+        return f"{status.holder} runs it{workers}" + (f"{time_left} left" if time_left else "")
+    if not unfinished:
+        return "not running; every training has ended"
+    trainings = f"{unfinished} training{'s' if unfinished > 1 else ''} left"
+    return f"not running; {trainings}" + (f"{time_left}{workers}" if time_left else "")

@@ -1,0 +1,143 @@
+"""``study run``, ``plan``, ``report`` and ``profile``: the commands that take a study's file."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from study.cli.context import (
+    AcceptCode,
+    Changes,
+    Preset,
+    SkipBad,
+    StudyFile,
+    compiled,
+    read_settings,
+    resumable,
+    with_skipping,
+)
+from study.errors import InputError
+
+if TYPE_CHECKING:
+    from study.analysis.findings import Findings
+    from study.api import Study
+    from study.ledger.record import StudyRecord
+    from study.ledger.store import Ledger
+
+OUTPUT_LINES = 30
+"""The number of last lines of a failed program's output that are printed."""
+
+
+def run(
+    study: StudyFile,
+    preset: Preset = None,
+    set_: Changes = None,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try failed runs again.")] = False,
+    skip_bad: SkipBad = False,
+    accept_code: AcceptCode = False,
+) -> None:
+    """Train what is not trained yet, then write the report."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # batch systems send it in place of Ctrl-C
+    with resumable():
+        loaded = compiled(study, preset, with_skipping(skip_bad, study, preset, set_ or []))
+        if accept_code:
+            loaded = _with_accepted_code(loaded)
+        _print_conclusion(loaded.run(retry_failed=retry_failed), loaded.reports)
+        _print_failures(loaded.record, loaded.ledger)
+
+
+def _with_accepted_code(study: Study) -> Study:
+    """Return the study with the runs of earlier code that can replace its own, and print which."""
+    from study.engine.accept import describe_accepted
+
+    accepting = study.accept_code()
+    new = {
+        code: old
+        for code, old in accepting.record.accepted_code.items()
+        if code not in study.record.accepted_code
+    }
+    sentences = describe_accepted(study.record, study.ledger, new)
+    print("\n".join(sentences) or "There are no runs of other code to keep.")
+    return accepting
+
+
+def plan(
+    study: StudyFile,
+    preset: Preset = None,
+    set_: Changes = None,
+    skip_bad: SkipBad = False,
+    accept_code: AcceptCode = False,
+    verbose: Annotated[
+        bool,
+        typer.Option("--verbose", "-v", help="List the code that counts in the identity of runs."),
+    ] = False,
+) -> None:
+    """Show what `run` would do and where every value comes from; trains nothing."""
+    loaded = compiled(study, preset, with_skipping(skip_bad, study, preset, set_ or []))
+    if accept_code:
+        loaded = _with_accepted_code(loaded)
+    print(loaded.plan())
+    if verbose:
+        print("\nCode that counts, with its digest:")
+        for name, digest in sorted({item for parts in loaded.record.code.values() for item in parts.items()}):
+            print(f"  {name}  {digest[:16]}")
+
+
+def report(study: StudyFile, preset: Preset = None, set_: Changes = None, skip_bad: SkipBad = False) -> None:
+    """Write the report of a study again from the ledger; trains and measures nothing."""
+    from study.api import write_report
+    from study.config.study import name_of
+
+    settings = read_settings()
+    name = name_of(study, preset, with_skipping(skip_bad, study, preset, set_ or []))
+    _print_conclusion(write_report(name, settings), settings.reports / name)
+
+
+def profile(study: StudyFile, preset: Preset = None, set_: Changes = None) -> None:
+    """Count parameters and operations of every variant's network and time it; trains nothing."""
+    from study.tasks.clips.profiling.command import profile_study
+
+    loaded = compiled(study, preset, set_ or [])
+    if not loaded.record.has_profile:
+        raise InputError(
+            f"{study}: the task {loaded.record.task!r} knows its networks only while they train: "
+            "call run.profile(model, example_input) in the training."
+        )
+    profile_study(loaded.record, loaded.settings.reports, Console())
+
+
+def _print_conclusion(findings: Findings, folder: Path) -> None:
+    """Print the answer, its limits, and the paths of the report."""
+    print(f"\n{findings.question}\n{findings.answer}\n")
+    for warning in findings.warnings:
+        print(f"Warning: {warning}")
+    print(f"\nReport: {folder / 'report.md'}\n        {folder / 'report.pdf'}")
+
+
+def _print_failures(record: StudyRecord, ledger: Ledger) -> None:
+    """Print each failed job with its reason; a program's output once.
+
+    Raises:
+        typer.Exit: A job has failed.
+    """
+    from study.cli.display import format_job
+    from study.engine import jobs
+
+    failed = jobs.failures(record, ledger)
+    if not failed:
+        return
+    print(f"\n{len(failed)} of the study's runs failed:", file=sys.stderr)
+    printed: set[str] = set()
+    for job, failure in failed:
+        print(f"  {format_job(job)}: {failure.reason}\n    see {ledger.run_folder(job.run)}", file=sys.stderr)
+        output = "\n".join(f"    | {line}" for line in failure.detail.splitlines()[-OUTPUT_LINES:])
+        if job.run.task == "command" and output and output not in printed:
+            printed.add(output)
+            print(output, file=sys.stderr)
+    print("Try them again with --retry-failed.", file=sys.stderr)
+    raise typer.Exit(1)
