@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 PRELOADED = ("numpy", "scipy", "sklearn", "torch", "torchvision")
 """Libraries that survive a fork: what the user's module imports of them is imported once for all workers."""
 WORKER = ("study.tasks.work", "study.tasks.function", "threadpoolctl")
-WITH_TORCH = ("torch._dynamo", "fvcore.nn", "study.tasks.own.counting")
+WITH_TORCH = ("torch._dynamo", "fvcore.nn", "study.tasks.own.profiling")
 """What the first optimizer and `FunctionRun.profile` import: seconds for every worker."""
 SEEDS = 2**32
 MOST_NAMED = 5
@@ -77,7 +77,7 @@ class FunctionRun(Run):
             model: The network; it stays as it is.
             example_input: A tensor (B, …) on the network's device, or a tuple or dict of what the network takes.
         """
-        from study.tasks.own.counting import count
+        from study.tasks.own.profiling import count
 
         began = time.perf_counter()
         found = count(model, example_input)

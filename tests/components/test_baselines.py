@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from study.errors import InputError
 from study.tasks.clips.data.contract import ClipShape
 from study.tasks.clips.nets.ifdd.network import build_network
-from study.tasks.clips.nets.video import published
+from study.tasks.clips.nets.video import torchvision_weights
 from study.tasks.clips.nets.video.torchvision_backbones import MVIT_PREFIXES
 
 Build = Callable[..., Any]
@@ -137,7 +137,7 @@ def test_published_weights_give_torchvision_s_features_behind_their_normalisatio
     name: str, network: Build, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     theirs = original(name)
-    monkeypatch.setattr(published, "fetched", lambda entry, asked: theirs.state_dict())
+    monkeypatch.setattr(torchvision_weights, "fetched", lambda entry, asked: theirs.state_dict())
     ours = network({"name": name, "weights": "kinetics-400"}, shape=GREY)
     clips = torch.rand(2, *GREY)
     mean, std = (IMAGENET_MEAN, IMAGENET_STD) if name == "swin3d-t" else (KINETICS_MEAN, KINETICS_STD)
@@ -150,7 +150,7 @@ def test_published_weights_of_a_frame_network_give_torchvision_s_features_in_eve
     registry: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     theirs = original("resnet-18")
-    monkeypatch.setattr(published, "fetched", lambda entry, asked: theirs.state_dict())
+    monkeypatch.setattr(torchvision_weights, "fetched", lambda entry, asked: theirs.state_dict())
     config = registry.resolve("backbone", {"name": "resnet-18", "weights": "imagenet-1k"}, "backbone")
     ours = registry.build("backbone", config, RGB).eval()
     clips = torch.rand(2, *RGB)
@@ -174,7 +174,7 @@ def test_mvit_is_read_from_its_class_token_as_torchvision_s_is(
         lambda **options: any_size(**{**options, "spatial_size": (64, 64)}),
     )
     theirs = original("mvit-v2-s")
-    ours.backbone.trunk.load_state_dict(published.renamed(theirs.state_dict(), MVIT_PREFIXES))
+    ours.backbone.trunk.load_state_dict(torchvision_weights.renamed(theirs.state_dict(), MVIT_PREFIXES))
     clips = torch.rand(2, *shape)
     with torch.no_grad():
         expected = theirs(clips)
@@ -186,7 +186,7 @@ def test_published_mvit_weights_fit_at_their_own_size(
 ) -> None:
     with torch.device("meta"):
         state = torchvision.models.get_model("mvit_v2_s").state_dict()
-        monkeypatch.setattr(published, "fetched", lambda entry, asked: state)
+        monkeypatch.setattr(torchvision_weights, "fetched", lambda entry, asked: state)
         config = resolved({"name": "mvit-v2-s", "weights": "kinetics-400"})
         net = built(registry, config, ClipShape(1, 16, 224, 224))
         assert net(torch.empty(1, 1, 16, 224, 224)).logits.shape == (1, 7)
@@ -211,7 +211,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cache:
 def test_weights_in_a_local_file_are_loaded_by_the_name_torchvision_gives_it(
     cache: Cache, network: Build, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(published, "check_hash", lambda file: None)
+    monkeypatch.setattr(torchvision_weights, "check_hash", lambda file: None)
     ours = network({"name": "s3d", "weights": "kinetics-400"}, shape=RGB)
     clips = torch.rand(2, *RGB)
     with torch.no_grad():
@@ -230,7 +230,7 @@ def test_local_file_with_other_contents_than_torchvision_publishes_is_refused(
 def test_file_whose_name_ends_in_its_hash_is_accepted(tmp_path: Path) -> None:
     file = tmp_path / "net-9f86d081.pth"  # SHA-256 of b"test"
     file.write_bytes(b"test")
-    published.check_hash(file)
+    torchvision_weights.check_hash(file)
 
 
 def test_weights_that_cannot_be_fetched_are_an_error_that_says_how_to_get_them(

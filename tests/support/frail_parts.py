@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from study.config.registry import Range, component
+from study.tasks import work
 from study.tasks.clips.data.contract import Clips
 from study.tasks.clips.nets.contract import Output
 from support.tiny_parts import Tiny, TwoLayers
@@ -120,8 +121,6 @@ def attempt(spec, folder, told, *, epoch=0, step=0, write=0, rule="") -> None:
 
     Every epoch that is reported adds a line to the file `told`.
     """
-    import jobs
-
     import study.task
     from study.ledger import predictions
     from study.tasks.clips.training import checkpoint, train
@@ -147,4 +146,4 @@ def attempt(spec, folder, told, *, epoch=0, step=0, write=0, rule="") -> None:
         if ended.epoch == epoch:
             os._exit(KILLED)
 
-    jobs.train(spec, folder, report, rule)
+    work.train(spec, folder, report, rule)

@@ -17,7 +17,7 @@ def good(spec, folder: Path, on_epoch) -> None:
     for number in (1, 2):
         on_epoch(Epoch(number, 0.5, 0.1, {"war": 0.5}, 0.0))
     print("said by the job")
-    logging.getLogger("study.tasks.clips.training.pace").info("told by the job")
+    logging.getLogger("study.tasks.clips.training.step_logger").info("told by the job")
     (folder / "done").write_text(str(os.getpid()))
 
 

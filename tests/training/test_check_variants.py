@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from study.errors import InputError
-from study.tasks.clips.training.check import try_one_batch
+from study.tasks.clips.training.try_one_batch import try_one_batch
 
 
 @pytest.fixture

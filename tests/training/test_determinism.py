@@ -11,7 +11,7 @@ from support.training_jobs import evaluate, ignore, train
 
 from study.errors import StudyError
 from study.records import RunResult, from_json
-from study.tasks.clips.training import pace
+from study.tasks.clips.training import step_logger
 from study.tasks.clips.training.determinism import set_up, watched
 from study.tasks.clips.training.memory import in_memory
 
@@ -157,7 +157,7 @@ def test_a_long_epoch_tells_how_far_it_is(spec, tmp_path, monkeypatch, caplog):
     caplog.set_level("INFO", "study")
     train(spec(epochs=1), tmp_path / "short", ignore)
     assert "steps" not in caplog.text
-    monkeypatch.setattr(pace, "LOG_EVERY_S", 0.0)
+    monkeypatch.setattr(step_logger, "LOG_EVERY_S", 0.0)
     train(spec(epochs=1), tmp_path / "long", ignore)
     assert "epoch 1 of 1: 3 of 7 steps, loss " in caplog.text
     assert "predicting: 2 of 8 steps, about " in caplog.text

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from support import tiny_parts
 from support.training_jobs import evaluate, ignore, train
 
 from study.config.compile import compile_study, try_variants
@@ -16,8 +17,8 @@ from study.config.study import load
 from study.errors import InputError
 from study.records import RunResult, TestResult, from_json
 from study.tasks.clips.data.faces.dataset import Faces
-from study.tasks.clips.training.check import try_one_batch
 from study.tasks.clips.training.state import learned
+from study.tasks.clips.training.try_one_batch import try_one_batch
 
 
 @pytest.fixture
@@ -77,8 +78,6 @@ def test_nothing_is_selected_and_the_last_epoch_is_kept(final, tmp_path):
 
 
 def test_an_epoch_takes_the_steps_of_all_clips(final, tmp_path):
-    import tiny_parts
-
     tiny_parts.SEEN[True].clear()
     tiny_parts.SEEN[False].clear()
     train(final(epochs=2), tmp_path, ignore)

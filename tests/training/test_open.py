@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from support import tiny_parts
 from support.training_jobs import evaluate, measure, profile, train
 
 from study.config.registry import Registry
@@ -117,8 +118,6 @@ def test_accumulated_parts_give_the_gradient_of_the_whole_batch(spec):
 
 
 def test_each_part_of_an_accumulated_batch_passes_the_network_alone(spec):
-    import tiny_parts
-
     tiny_parts.SEEN[True].clear()
     learner_of(spec(epochs=1, accumulate=4)).epoch(1)
     assert [len(batch) for batch in tiny_parts.SEEN[True]] == [2] * 4 * 7

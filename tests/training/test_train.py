@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from support import tiny_parts
 from support.training_jobs import evaluate, ignore, train
 
 from study.config.registry import Registry
@@ -24,8 +25,6 @@ def run(spec, folder, on_epoch=ignore):
 
 
 def orders_of(spec, folder):
-    import tiny_parts
-
     tiny_parts.ORDERS.clear()
     train(spec, folder, ignore)
     return list(tiny_parts.ORDERS)
@@ -33,8 +32,6 @@ def orders_of(spec, folder):
 
 def clips_shown(spec, folder):
     """Return the clips that the network was shown in training and out of it, each (n, C, T, H, W)."""
-    import tiny_parts
-
     for shown in tiny_parts.SEEN.values():
         shown.clear()
     train(spec, folder, ignore)

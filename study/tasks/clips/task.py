@@ -203,7 +203,7 @@ class ClipsTask:
 
     def check(self, run: RunSpec) -> None:
         """Take one step of a run's network on random clips; InputError says what does not fit."""
-        from study.tasks.clips.training.check import try_one_batch
+        from study.tasks.clips.training.try_one_batch import try_one_batch
 
         try_one_batch(run)
 

@@ -22,7 +22,7 @@ from study.tasks.clips.training.determinism import set_up, watched
 from study.tasks.clips.training.evaluate import trained
 from study.tasks.clips.training.memory import in_memory
 from study.tasks.clips.training.outputs import as_output
-from study.tasks.clips.training.pace import Pace
+from study.tasks.clips.training.step_logger import StepLogger
 
 
 def measure(run: Run, name: str) -> Measurement:
@@ -57,7 +57,7 @@ def observe(network: nn.Module, clips: Clips, batch_size: int, device: torch.dev
     notes = takes_details(network)
     everything = np.arange(len(clips.labels))
     batches: list[dict[str, Tensor]] = []
-    pace = Pace("measuring", steps=math.ceil(len(everything) / batch_size))
+    pace = StepLogger("measuring", steps=math.ceil(len(everything) / batch_size))
     with torch.inference_mode():
         for start in range(0, len(everything), batch_size):
             details: Details = {}

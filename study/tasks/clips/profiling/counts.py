@@ -25,8 +25,8 @@ from study.records import PartCost, Profile, RunSpec
 from study.tasks.clips.data.contract import ClipShape, Dataset
 from study.tasks.clips.nets.contract import Loss
 from study.tasks.clips.nets.ifdd.network import build_network
-from study.tasks.clips.profiling.operators import HANDLES, is_negligible
 from study.tasks.clips.training.outputs import as_output
+from study.tasks.operators import HANDLES, is_negligible
 
 _log = logging.getLogger(__name__)
 

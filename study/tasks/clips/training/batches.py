@@ -17,9 +17,9 @@ from torch.utils.data import DataLoader, Dataset
 from study.errors import InputError, StudyError
 from study.ledger.predictions import Predictions
 from study.tasks.clips.data.contract import Clips, Pixels
-from study.tasks.clips.training.pace import Pace
 from study.tasks.clips.training.precision import forward
 from study.tasks.clips.training.settings import Precision
+from study.tasks.clips.training.step_logger import StepLogger
 
 Transform = Callable[[Tensor, torch.Generator], Tensor]
 """Training clips (B, C, T, H, W) on any device, and a CPU generator to draw from, to changed clips."""
@@ -92,7 +92,7 @@ def predict(
         return clips.read(parts[number], None) if views is None else views.read(parts[number])
 
     found: list[Tensor] = []
-    pace = Pace("predicting", len(parts))
+    pace = StepLogger("predicting", len(parts))
     with torch.inference_mode():
         for pixels in _batches(read, len(parts), workers):
             found.append(forward(network, on_device(pixels, device), precision).logits.cpu())

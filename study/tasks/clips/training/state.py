@@ -30,10 +30,10 @@ from study.tasks.clips.training.batches import (
 )
 from study.tasks.clips.training.ema import ModelEma
 from study.tasks.clips.training.mixup import Mixup
-from study.tasks.clips.training.pace import Pace
 from study.tasks.clips.training.precision import forward
 from study.tasks.clips.training.schedules import Schedule
 from study.tasks.clips.training.settings import Fit, Train, check_settings
+from study.tasks.clips.training.step_logger import StepLogger
 
 NUMPY_SEEDS = 2**32
 """How many the old global generator of NumPy takes."""
@@ -132,7 +132,7 @@ class TrainState:
             self.clips, self.labels, self.config.batch_size, (order, sampling), self.loader_workers
         )
         losses: list[float] = []
-        pace = Pace(
+        pace = StepLogger(
             f"epoch {number} of {self.config.epochs}",
             steps_per_epoch(len(self.labels), self.config.batch_size),
         )

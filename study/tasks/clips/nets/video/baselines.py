@@ -20,6 +20,7 @@ from study.tasks.clips.nets.video import torchvision_backbones as backbones
 from study.tasks.clips.nets.video.backbones import DropPath
 from study.tasks.clips.nets.video.temporal import Layers
 from study.tasks.clips.nets.video.torchvision_backbones import ImageNet, Kinetics, NormMomentum, Width
+from study.tasks.clips.nets.video.torchvision_networks import ClassToken
 
 HeadPart = Annotated[Part, "feature vector to logits"]
 
@@ -154,7 +155,7 @@ def mvit_v2_s(
 ) -> nn.Module:
     """Multiscale Vision Transformer v2, small (Li et al., CVPR 2022), read from its class token."""
     trunk: Any = backbones.mvit_v2_s(shape, width=width, weights=weights, drop_path=drop_path)
-    return whole(backbones.ClassToken(trunk), mean, classes, build, head)
+    return whole(ClassToken(trunk), mean, classes, build, head)
 
 
 @component("network")

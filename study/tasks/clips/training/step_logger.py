@@ -10,7 +10,7 @@ _log = logging.getLogger(__name__)
 LOG_EVERY_S = 10.0
 
 
-class Pace:
+class StepLogger:
     """Logs how far a long piece of work is, no more often than every ten seconds.
 
     Args:

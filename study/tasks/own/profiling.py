@@ -95,7 +95,7 @@ def _macs(
 ) -> tuple[int, tuple[str, ...]]:
     from fvcore.nn import FlopCountAnalysis
 
-    from study.tasks.clips.profiling.operators import HANDLES, is_negligible
+    from study.tasks.operators import HANDLES, is_negligible
 
     wrapped = _Positional(model, tuple(named))
     with torch.no_grad():
