@@ -24,7 +24,7 @@ from study.tasks.clips.nets.contract import Output
 from study.tasks.clips.nets.ifdd.network import build_network
 from study.tasks.clips.profiling import command, latency
 from study.tasks.clips.profiling.command import profile_study
-from study.tasks.clips.profiling.counts import Subject, count
+from study.tasks.clips.profiling.counts import Subject, profile_network
 from study.tasks.clips.profiling.latency import Candidate, latencies
 from study.tasks.clips.profiling.table import render
 from study.tasks.work import profile
@@ -70,7 +70,7 @@ def counts_of(of, loss=sum_of_logits, **used):
     def build():
         return Lone(of, **{name: module() for name, module in used.items()})
 
-    return count(Subject(build, lambda: loss, SHAPE))
+    return profile_network(Subject(build, lambda: loss, SHAPE))
 
 
 def test_a_convolution_costs_its_kernel_for_every_value_that_it_makes():
@@ -256,7 +256,7 @@ def test_what_the_loss_does_not_ask_for_is_unused(weight, idle):
     config["network"] = registry.resolve("network", "ifdd", "network")
     loss = {"name": "cross-entropy-context", "context_weight": weight}
     shape = ClipShape(1, 8, 16, 16)
-    found = count(
+    found = profile_network(
         Subject(
             lambda: build_network(registry, config, shape, 7), lambda: registry.build("loss", loss), shape
         )
@@ -333,7 +333,7 @@ def test_the_released_network_costs_what_was_measured_on_the_authors(tmp_path):
     registry = Registry()
     config = compile_study(load(tmp_path / "s.toml"), settings(tmp_path), "cpu").variants[0].template.config
     loss = config["loss"]
-    found = count(
+    found = profile_network(
         Subject(lambda: build_network(registry, config, FULL, 7), lambda: registry.build("loss", loss), FULL)
     )
     assert found.parameters == 37_532_498

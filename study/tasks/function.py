@@ -77,10 +77,10 @@ class FunctionRun(Run):
             model: The network; it stays as it is.
             example_input: A tensor (B, …) on the network's device, or a tuple or dict of what the network takes.
         """
-        from study.tasks.own.profiling import count
+        from study.tasks.own.profiling import profile_model
 
         began = time.perf_counter()
-        found = count(model, example_input)
+        found = profile_model(model, example_input)
         self.keep_profile(found)
         self.parameters = found.parameters
         taken = time.perf_counter() - began

@@ -137,7 +137,7 @@ def test_published_weights_give_torchvision_s_features_behind_their_normalisatio
     name: str, network: Build, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     theirs = original(name)
-    monkeypatch.setattr(torchvision_weights, "fetched", lambda entry, asked: theirs.state_dict())
+    monkeypatch.setattr(torchvision_weights, "download", lambda entry, where: theirs.state_dict())
     ours = network({"name": name, "weights": "kinetics-400"}, shape=GREY)
     clips = torch.rand(2, *GREY)
     mean, std = (IMAGENET_MEAN, IMAGENET_STD) if name == "swin3d-t" else (KINETICS_MEAN, KINETICS_STD)
@@ -150,7 +150,7 @@ def test_published_weights_of_a_frame_network_give_torchvision_s_features_in_eve
     registry: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     theirs = original("resnet-18")
-    monkeypatch.setattr(torchvision_weights, "fetched", lambda entry, asked: theirs.state_dict())
+    monkeypatch.setattr(torchvision_weights, "download", lambda entry, where: theirs.state_dict())
     config = registry.resolve("backbone", {"name": "resnet-18", "weights": "imagenet-1k"}, "backbone")
     ours = registry.build("backbone", config, RGB).eval()
     clips = torch.rand(2, *RGB)
@@ -174,7 +174,7 @@ def test_mvit_is_read_from_its_class_token_as_torchvision_s_is(
         lambda **options: any_size(**{**options, "spatial_size": (64, 64)}),
     )
     theirs = original("mvit-v2-s")
-    ours.backbone.trunk.load_state_dict(torchvision_weights.renamed(theirs.state_dict(), MVIT_PREFIXES))
+    ours.backbone.trunk.load_state_dict(torchvision_weights.rename(theirs.state_dict(), MVIT_PREFIXES))
     clips = torch.rand(2, *shape)
     with torch.no_grad():
         expected = theirs(clips)
@@ -186,7 +186,7 @@ def test_published_mvit_weights_fit_at_their_own_size(
 ) -> None:
     with torch.device("meta"):
         state = torchvision.models.get_model("mvit_v2_s").state_dict()
-        monkeypatch.setattr(torchvision_weights, "fetched", lambda entry, asked: state)
+        monkeypatch.setattr(torchvision_weights, "download", lambda entry, where: state)
         config = resolved({"name": "mvit-v2-s", "weights": "kinetics-400"})
         net = built(registry, config, ClipShape(1, 16, 224, 224))
         assert net(torch.empty(1, 1, 16, 224, 224)).logits.shape == (1, 7)

@@ -149,7 +149,7 @@ def truncated(data, request):
 def flipped(data, request):
     """Change one bit of a tensor, which torch reads without a word."""
     place = data.index(
-        torch.load(io.BytesIO(data))["learner"]["network"]["state"]["head.weight"].numpy().tobytes()
+        torch.load(io.BytesIO(data))["state"]["network"]["state"]["head.weight"].numpy().tobytes()
     )
     return data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
 
@@ -167,7 +167,7 @@ def of_another_format(data, request):
 
 
 def of_another_network(data, request):
-    return changed(data, lambda kept: kept["learner"]["network"]["state"].pop("head.weight"))
+    return changed(data, lambda kept: kept["state"]["network"]["state"].pop("head.weight"))
 
 
 def without_history(data, request):
@@ -201,7 +201,7 @@ def test_a_checkpoint_that_is_not_this_training_s_is_ignored_with_a_warning(hard
     file = tmp_path / "damaged" / "checkpoint.pt"
     file.write_bytes(damage(file.read_bytes(), hard))
     assert epochs_of(hard, tmp_path / "damaged") == [1, 2, 3, 4]
-    assert "checkpoint.pt is not gone on from, the training starts anew" in caplog.text
+    assert "checkpoint.pt is ignored, the training starts from the beginning" in caplog.text
     assert numbers(tmp_path / "damaged") == numbers(tmp_path / "undisturbed")
 
 
@@ -216,7 +216,7 @@ def test_history_past_the_checkpoint_is_dropped(hard, tmp_path, monkeypatch):
     interrupted(hard, folder, after=3)
     (folder / "checkpoint.pt").write_bytes(earlier)
     with monkeypatch.context() as patch:
-        patch.setattr(job, "next_epoch", stop)
+        patch.setattr(job, "run_epoch", stop)
         with pytest.raises(KeyboardInterrupt):
             train(hard, folder, ignore)
     assert [epoch["epoch"] for epoch in json.loads((folder / "history.json").read_text())] == [1]
@@ -241,8 +241,8 @@ def test_a_divergence_leaves_no_checkpoint(spec, tmp_path):
 def test_a_training_that_is_killed_and_then_diverges_ends_like_an_undisturbed_one(
     spec, tmp_path, monkeypatch
 ):
-    epoch = TrainState.epoch
-    monkeypatch.setattr(TrainState, "epoch", lambda self, n: epoch(self, n) if n < 3 else float("nan"))
+    train_epoch = job.train_epoch
+    monkeypatch.setattr(job, "train_epoch", lambda state, n: train_epoch(state, n) if n < 3 else float("nan"))
     train(spec(), tmp_path / "undisturbed", ignore)
     interrupted(spec(), tmp_path / "killed", after=2)
     train(spec(), tmp_path / "killed", ignore)
@@ -250,7 +250,7 @@ def test_a_training_that_is_killed_and_then_diverges_ends_like_an_undisturbed_on
     assert not (tmp_path / "killed" / "checkpoint.pt").exists()
 
 
-def test_a_learner_goes_on_at_any_step_with_every_generator_where_it_was(hard):
+def test_a_restored_state_continues_with_every_random_generator_restored(hard):
     import random
 
     import numpy as np
@@ -263,21 +263,21 @@ def test_a_learner_goes_on_at_any_step_with_every_generator_where_it_was(hard):
     def build():
         return TrainState.of(hard, registry, dataset, torch.device("cpu"))
 
-    def draws():
+    def random_numbers():
         return torch.rand(3).tolist(), random.random(), np.random.random()  # noqa: NPY002
 
-    learner = build()
-    learner.epoch(1)
-    draws()
+    state = build()
+    job.train_epoch(state, 1)
+    random_numbers()
     buffer = io.BytesIO()
-    torch.save(learner.state(), buffer)
-    expected = learner.epoch(2), draws()
-    other = build()
-    other.epoch(3)
-    other.restore(torch.load(io.BytesIO(buffer.getvalue()), weights_only=True))
-    assert (other.epoch(2), draws()) == expected
-    for one, another in zip(learner.judged.parameters(), other.judged.parameters(), strict=True):
-        assert torch.equal(one, another)
+    torch.save(state.state_dict(), buffer)
+    expected = job.train_epoch(state, 2), random_numbers()
+    restored = build()
+    job.train_epoch(restored, 3)
+    restored.load_state_dict(torch.load(io.BytesIO(buffer.getvalue()), weights_only=True))
+    assert (job.train_epoch(restored, 2), random_numbers()) == expected
+    for weight, other in zip(state.eval_model.parameters(), restored.eval_model.parameters(), strict=True):
+        assert torch.equal(weight, other)
 
 
 def test_a_trial_below_its_rule_is_given_up_and_a_full_request_goes_on_from_there(hard, tmp_path):

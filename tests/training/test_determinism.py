@@ -1,4 +1,4 @@
-"""What is said of operators without a deterministic form, and of memory that runs out."""
+"""Operators without a deterministic form, memory that runs out, and progress in the log."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from support.training_jobs import evaluate, ignore, train
 from study.errors import StudyError
 from study.records import RunResult, from_json
 from study.tasks.clips.training import step_logger
-from study.tasks.clips.training.determinism import set_up, watched
-from study.tasks.clips.training.memory import in_memory
+from study.tasks.clips.training.determinism import nondeterministic_operators, set_up
+from study.tasks.clips.training.memory import explain_out_of_memory
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def test_strict_trains_what_is_deterministic_to_the_same_numbers(spec, tmp_path)
     assert results[0] == results[1] == results[2]
 
 
-def test_off_asks_for_no_determinism_and_hears_no_warnings(frail, tmp_path):
+def test_off_requests_no_determinism_and_collects_no_warnings(frail, tmp_path):
     train(frail(loss={"name": "putting"}, determinism="off"), tmp_path, ignore)
     assert operators(tmp_path) == ()
     assert not torch.are_deterministic_algorithms_enabled()
@@ -86,10 +86,14 @@ def test_a_job_leaves_no_setting_of_an_earlier_one_in_its_process(spec):
 
 
 def test_other_warnings_and_errors_pass(spec):
-    with pytest.warns(UserWarning, match="something else"), watched(spec()) as found:
+    with pytest.warns(UserWarning, match="something else"), nondeterministic_operators(spec()) as found:
         warnings.warn("something else", UserWarning, stacklevel=1)
     assert not found
-    with pytest.raises(RuntimeError, match=r"^shapes do not fit$"), watched(spec()), in_memory("working"):
+    with (
+        pytest.raises(RuntimeError, match=r"^shapes do not fit$"),
+        nondeterministic_operators(spec()),
+        explain_out_of_memory("working"),
+    ):
         raise RuntimeError("shapes do not fit")
 
 
@@ -113,8 +117,8 @@ def test_other_warnings_and_errors_pass(spec):
         ),
     ],
 )
-def test_what_torch_says_on_a_gpu_is_understood(spec, message, operator):
-    with watched(spec()) as found:
+def test_messages_of_torch_on_a_gpu_are_parsed(spec, message, operator):
+    with nondeterministic_operators(spec()) as found:
         for _ in range(2):
             warnings.warn(message, UserWarning, stacklevel=1)
     assert list(found) == [operator]
@@ -127,22 +131,22 @@ def test_an_operator_without_a_deterministic_form_on_a_gpu_is_named(spec):
     request = spec(device="cuda")
     set_up(request)
     clips = torch.rand(1, 1, 4, 8, 8, device="cuda", requires_grad=True)
-    with watched(request) as found:
+    with nondeterministic_operators(request) as found:
         torch.nn.functional.avg_pool3d(clips, 2).sum().backward()  # type: ignore[no-untyped-call]
     assert list(found) == ["avg_pool3d_backward_cuda"]
 
 
-@pytest.mark.parametrize(("own", "whose"), [(False, "The GPU"), (True, "This machine")])
-def test_memory_that_runs_out_names_the_batch_size_and_what_to_change(frail, tmp_path, own, whose):
-    request = frail(network={"name": "greedy", "own_memory": own, "width": 16}, batch_size=8)
+@pytest.mark.parametrize(("is_host_memory", "owner"), [(False, "The GPU"), (True, "This machine")])
+def test_memory_that_runs_out_names_the_batch_size_and_what_to_change(frail, tmp_path, is_host_memory, owner):
+    request = frail(network={"name": "greedy", "own_memory": is_host_memory, "width": 16}, batch_size=8)
     del request.config["network"]["width"]
     with pytest.raises(
-        StudyError, match=rf"{whose} ran out of memory training in batches of 8.*train\.batch_size"
+        StudyError, match=rf"{owner} ran out of memory training in batches of 8.*train\.batch_size"
     ):
         train(request, tmp_path, ignore)
 
 
-def test_memory_that_runs_out_in_the_test_is_told_likewise(spec, tmp_path, monkeypatch):
+def test_memory_that_runs_out_in_the_test_names_the_batch_size(spec, tmp_path, monkeypatch):
     train(spec(epochs=1), tmp_path, ignore)
 
     def no_memory(*_):
@@ -153,7 +157,7 @@ def test_memory_that_runs_out_in_the_test_is_told_likewise(spec, tmp_path, monke
         evaluate(spec(epochs=1), tmp_path, ignore)
 
 
-def test_a_long_epoch_tells_how_far_it_is(spec, tmp_path, monkeypatch, caplog):
+def test_a_long_epoch_logs_its_progress(spec, tmp_path, monkeypatch, caplog):
     caplog.set_level("INFO", "study")
     train(spec(epochs=1), tmp_path / "short", ignore)
     assert "steps" not in caplog.text

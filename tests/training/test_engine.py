@@ -6,6 +6,7 @@ The values were computed by the loop of commit df05289, the last one before `ENG
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ import torch
 from study.config.registry import Registry
 from study.tasks.clips.task import ENGINE
 from study.tasks.clips.training.state import TrainState
+from study.tasks.clips.training.train import train_epoch
 
 STORED = {
     1: {
@@ -33,21 +35,16 @@ def _float64():
     torch.set_default_dtype(torch.float32)
 
 
-def numbers_of(learner):
+def numbers_of(state: TrainState) -> dict[str, Any]:
     """Return what the two steps of an epoch show."""
-    losses, take = [], learner.step
-
-    def step(clips, targets):
-        losses.append(take(clips, targets))
-        return losses[-1]
-
-    learner.step = step
-    learner.epoch(1)
+    losses: list[float] = []
+    state.on_step = lambda clips, targets, loss: losses.append(loss)
+    train_epoch(state, 1)
     return {
         "losses": losses,
-        "weights": learner.network.head.bias.tolist(),
-        "averaged": learner.judged.head.bias.tolist(),
-        "rate": learner.rate,
+        "weights": state.network.head.bias.tolist(),
+        "averaged": state.eval_model.head.bias.tolist(),
+        "rate": state.learning_rate,
     }
 
 

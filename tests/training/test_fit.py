@@ -17,7 +17,7 @@ from study.config.study import load
 from study.errors import InputError
 from study.records import RunResult, TestResult, from_json
 from study.tasks.clips.data.faces.dataset import Faces
-from study.tasks.clips.training.state import learned
+from study.tasks.clips.training.state import clips_to_train_on
 from study.tasks.clips.training.try_one_batch import try_one_batch
 
 
@@ -45,7 +45,7 @@ def dataset_of(request):
 def test_the_clips_are_those_of_train_and_then_those_of_validation(final):
     dataset = dataset_of(final())
     both, train_clips, validation = (
-        learned(dataset, None, "train+val"),
+        clips_to_train_on(dataset, None, "train+val"),
         dataset.split("train"),
         dataset.split("validation"),
     )
@@ -54,24 +54,24 @@ def test_the_clips_are_those_of_train_and_then_those_of_validation(final):
     assert both.labels.tolist() == [*train_clips.labels, *validation.labels]
     chosen = np.array([31, 2, 59, 30, 29, 0])
     pixels = both.read(chosen, np.random.default_rng(1))
-    for place, index in enumerate(chosen):
+    for row, index in enumerate(chosen):
         split, inside = (train_clips, index) if index < 30 else (validation, index - 30)
         alone = split.read(np.array([inside]), np.random.default_rng(1))
-        assert np.array_equal(pixels[place], alone[0])
+        assert np.array_equal(pixels[row], alone[0])
 
 
 @pytest.mark.parametrize("chosen", [[3, 1], [40, 35]])
 def test_a_batch_may_come_from_one_split_alone(final, chosen):
-    both = learned(dataset_of(final()), None, "train+val")
+    both = clips_to_train_on(dataset_of(final()), None, "train+val")
     assert len(both.read(np.array(chosen), np.random.default_rng(1))) == 2
 
 
 def test_nothing_is_selected_and_the_last_epoch_is_kept(final, tmp_path):
-    told = []
-    train(final(epochs=4), tmp_path, told.append)
+    epochs = []
+    train(final(epochs=4), tmp_path, epochs.append)
     result = result_of(tmp_path)
     assert (result.status, result.best_epoch, result.validation) == ("finished", 4, {})
-    assert [(epoch.epoch, epoch.validation) for epoch in told] == [(n, {}) for n in (1, 2, 3, 4)]
+    assert [(epoch.epoch, epoch.validation) for epoch in epochs] == [(n, {}) for n in (1, 2, 3, 4)]
     assert not (tmp_path / "validation.npz").exists()
     evaluate(final(epochs=4), tmp_path, ignore)
     assert from_json(TestResult, (tmp_path / "test.json").read_bytes()).examples == 30

@@ -14,6 +14,7 @@ from study.records import Measurement, Profile, RunResult, TestResult, from_json
 from study.tasks.clips.training.optimizers import torch_optim
 from study.tasks.clips.training.precision import forward
 from study.tasks.clips.training.state import TrainState
+from study.tasks.clips.training.train import train_epoch
 
 
 @pytest.fixture
@@ -32,7 +33,7 @@ def result_of(folder):
     return from_json(RunResult, (folder / "result.json").read_bytes())
 
 
-def learner_of(request):
+def state_of(request):
     registry = Registry(request.modules)
     dataset = registry.build("dataset", request.table("dataset"))
     return TrainState.of(request, registry, dataset, torch.device("cpu"))
@@ -88,10 +89,10 @@ def test_options_of_an_optimizer_reach_torch():
 
 
 def test_rates_of_parameter_groups_keep_their_proportions(open_spec):
-    learner = learner_of(open_spec(optimizer={"name": "signs", "shrink": 0.5}, lr=0.5))
-    learner.epoch(1)
-    expected = 0.5 * learner.schedule.rate(learner.steps_done - 1)
-    assert {group["lr"] for group in learner.optimizer.param_groups} == {expected}
+    state = state_of(open_spec(optimizer={"name": "signs", "shrink": 0.5}, lr=0.5))
+    train_epoch(state, 1)
+    expected = 0.5 * state.schedule.rate(state.steps_done - 1)
+    assert {group["lr"] for group in state.optimizer.param_groups} == {expected}
 
 
 def test_a_minimized_metric_chooses_the_epoch_with_the_lowest_value(open_spec, tmp_path):
@@ -108,10 +109,10 @@ def test_a_minimized_metric_chooses_the_epoch_with_the_lowest_value(open_spec, t
 
 def test_accumulated_parts_give_the_gradient_of_the_whole_batch(spec):
     whole, parts = (
-        learner_of(spec(epochs=1, network={"dropout": 0.0}, accumulate=n, optimizer={"name": "sgd"}))
+        state_of(spec(epochs=1, network={"dropout": 0.0}, accumulate=n, optimizer={"name": "sgd"}))
         for n in (1, 4)
     )
-    losses = whole.epoch(1), parts.epoch(1)
+    losses = train_epoch(whole, 1), train_epoch(parts, 1)
     assert losses[0] == pytest.approx(losses[1], abs=1e-6)
     for one, other in zip(whole.network.parameters(), parts.network.parameters(), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
@@ -119,15 +120,15 @@ def test_accumulated_parts_give_the_gradient_of_the_whole_batch(spec):
 
 def test_each_part_of_an_accumulated_batch_passes_the_network_alone(spec):
     tiny_parts.SEEN[True].clear()
-    learner_of(spec(epochs=1, accumulate=4)).epoch(1)
+    train_epoch(state_of(spec(epochs=1, accumulate=4)), 1)
     assert [len(batch) for batch in tiny_parts.SEEN[True]] == [2] * 4 * 7
 
 
 def test_bf16_keeps_weights_and_logits_in_fp32_and_still_learns(open_spec, tmp_path):
     request = open_spec(epochs=8, precision="bf16")
-    learner = learner_of(request)
-    output = forward(learner.network, torch.rand(2, 1, 2, 4, 4), "bf16", 3)
-    exact = forward(learner.network, torch.rand(2, 1, 2, 4, 4), "fp32", 3)
+    state = state_of(request)
+    output = forward(state.network, torch.rand(2, 1, 2, 4, 4), "bf16", 3)
+    exact = forward(state.network, torch.rand(2, 1, 2, 4, 4), "fp32", 3)
     assert output.logits.dtype == exact.logits.dtype == torch.float32
     assert torch.equal(
         output.logits, output.logits.bfloat16().float()

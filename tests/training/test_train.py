@@ -13,6 +13,7 @@ from study.ledger.predictions import load
 from study.records import Epoch, RunResult, TestResult, from_json
 from study.tasks.clips.training.batches import shuffled
 from study.tasks.clips.training.state import TrainState
+from study.tasks.clips.training.train import train_epoch
 
 
 def result_of(folder):
@@ -38,7 +39,7 @@ def clips_shown(spec, folder):
     return tuple(torch.cat(tiny_parts.SEEN[training]) for training in (True, False))
 
 
-def learner_of(spec):
+def state_of(spec):
     registry = Registry(spec.modules)
     dataset = registry.build("dataset", spec.table("dataset"))
     return TrainState.of(spec, registry, dataset, torch.device("cpu"))
@@ -172,10 +173,10 @@ def test_variants_see_the_same_changed_clips(spec, tmp_path):
 
 def test_seed_stream_and_epoch_shift_augmentation_and_mixing(spec):
     def seeds(epoch=1, **changes):
-        learner, found = learner_of(spec(**changes)), []
-        learner.augment = lambda clips, generator: found.append(generator.initial_seed()) or clips
-        learner.mix = lambda clips, labels, classes, seed: found.append(seed) or (clips, labels)
-        learner.epoch(epoch)
+        state, found = state_of(spec(**changes)), []
+        state.augment = lambda clips, generator: found.append(generator.initial_seed()) or clips
+        state.mixup = lambda clips, labels, classes, seed: found.append(seed) or (clips, labels)
+        train_epoch(state, epoch)
         return found
 
     reference = seeds()
@@ -199,21 +200,14 @@ def test_a_changed_training_repeats_itself(spec, tmp_path):
 
 
 def test_the_averaged_weights_are_those_after_each_step_with_geometric_shares(spec):
-    learner = learner_of(spec(ema=0.8, epochs=1))
+    state = state_of(spec(ema=0.8, epochs=1))
     steps = []
-    take = learner.step
-
-    def watched(clips, targets):
-        loss = take(clips, targets)
-        steps.append(learner.network.head.weight.detach().clone())
-        return loss
-
-    learner.step = watched
-    learner.epoch(1)
+    state.on_step = lambda *_: steps.append(state.network.head.weight.detach().clone())
+    train_epoch(state, 1)
     shares = torch.tensor([0.8 ** (len(steps) - 1 - n) for n in range(len(steps))])
     expected = torch.einsum("n,nij->ij", shares / shares.sum(), torch.stack(steps))
-    torch.testing.assert_close(learner.judged.head.weight.data, expected, rtol=0, atol=1e-6)
-    assert not torch.equal(learner.judged.head.weight, learner.network.head.weight)
+    torch.testing.assert_close(state.eval_model.head.weight.data, expected, rtol=0, atol=1e-6)
+    assert not torch.equal(state.eval_model.head.weight, state.network.head.weight)
 
 
 def test_averaging_leaves_training_alone_and_decides_what_is_selected(spec, tmp_path):

@@ -1,4 +1,4 @@
-"""Signs of life in a run's log."""
+"""Progress of long computations in a run's log."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ LOG_EVERY_S = 10.0
 
 
 class StepLogger:
-    """Logs how far a long piece of work is, no more often than every ten seconds.
+    """Logs the progress of a computation, at most once in `LOG_EVERY_S` seconds.
 
     Args:
-        what: The work, such as ``epoch 3``.
-        steps: How many it takes.
+        name: The computation, such as ``epoch 3``.
+        steps: Number of its steps.
     """
 
-    def __init__(self, what: str, steps: int) -> None:
-        self.what = what
+    def __init__(self, name: str, steps: int) -> None:
+        self.name = name
         self.steps = steps
-        self._began = self._told = time.monotonic()
+        self._began = self._last_logged = time.monotonic()
 
-    def __call__(self, done: int, about: str = "") -> None:
-        """Tell that `done` steps are taken, and something about the last one."""
+    def __call__(self, done: int, details: str = "") -> None:
+        """Log that `done` steps are finished, with `details` on the last one."""
         now = time.monotonic()
-        if now - self._told < LOG_EVERY_S:
+        if now - self._last_logged < LOG_EVERY_S:
             return
-        self._told = now
+        self._last_logged = now
         left_s = (now - self._began) / done * (self.steps - done)
-        _log.info("%s: %d of %d steps%s, about %.0f s left", self.what, done, self.steps, about, left_s)
+        _log.info("%s: %d of %d steps%s, about %.0f s left", self.name, done, self.steps, details, left_s)

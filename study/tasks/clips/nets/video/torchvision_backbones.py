@@ -1,8 +1,7 @@
-"""Published networks as backbones, made of torchvision's blocks: any width, any number of channels.
+"""Published networks as backbones, made of torchvision's blocks, at any width and for any number of channels.
 
-At width 1 and with three channels each has torchvision's tensors under torchvision's names, so that its
-published weights fit. A stage ends where the image is next halved. torchvision is slow to import: the builders
-import it when they are called.
+At width 1 and with three channels each has torchvision's tensors under torchvision's names, so that its published
+weights fit. torchvision is slow to import, so the builders import it when they are called.
 """
 
 from __future__ import annotations
@@ -28,8 +27,8 @@ from study.tasks.clips.nets.video.torchvision_networks import (
 from study.tasks.clips.nets.video.torchvision_weights import PublishedWeights, with_weights
 
 Width = Annotated[float, Range(0.05, 2), "multiplier of all channels; 1 as published"]
-Kinetics = Annotated[Literal["scratch", "kinetics-400"], "random, or torchvision's"]
-ImageNet = Annotated[Literal["scratch", "imagenet-1k"], "random, or torchvision's"]
+Kinetics = Annotated[Literal["scratch", "kinetics-400"], "random, or torchvision's weights"]
+ImageNet = Annotated[Literal["scratch", "imagenet-1k"], "random, or torchvision's weights"]
 NormMomentum = Annotated[
     float,
     Range(0.001, 1),
@@ -147,7 +146,7 @@ MVIT_PREFIXES = {
     "blocks.": "blocks.",
     "norm.": "norm.",
 }
-"""Beginnings of torchvision's names of an MViT's tensors to those of `MViT` here."""
+"""Prefixes of torchvision's names of an MViT's tensors to those of `backbones.MViT`."""
 
 
 @component("backbone")
@@ -201,7 +200,7 @@ def resnet_18(
 def need_clip(shape: ClipShape, name: str, *, frames: int, pixels: int) -> None:
     """Raise InputError unless the clip has at least `frames` frames of `pixels` x `pixels`.
 
-    The least that leaves the last stage one position that is not made of padding alone.
+    With less, the last stage would have only positions computed from padding.
     """
     need_size(shape, name, pixels=pixels)
     if shape.frames < frames:

@@ -24,7 +24,7 @@ def scaled(channels: int, width: float) -> int:
 
 
 class Staged(nn.Module):
-    """Layers in a row; the outputs of some of them are the backbone's stages."""
+    """Sequence of layers; the outputs of some of them are the stages."""
 
     def __init__(self, layers: Mapping[str, nn.Module], stages: Mapping[str, Features]) -> None:
         super().__init__()
@@ -43,7 +43,7 @@ class Staged(nn.Module):
 
 
 class ByFrame(Staged):
-    """Layers for images, which see every frame by itself."""
+    """Sequence of image layers, applied to every frame by itself."""
 
     def forward(self, clips: Tensor, details: Details | None = None) -> tuple[Tensor, ...]:
         """Return every stage of clips (B, C, T, H, W)."""
@@ -71,7 +71,7 @@ def video_resnet(shape: ClipShape, width: float, stem: nn.Module, convolutions: 
         )
         inputs, size = outputs, tuple(-(-length // step) for length, step in zip(size, strides, strict=True))
         stages[f"layer{number + 1}"] = Features(outputs, *size)
-    return start(Staged(layers, stages), nn.Conv3d)
+    return init_weights(Staged(layers, stages), nn.Conv3d)
 
 
 def frame_resnet(shape: ClipShape, width: float) -> Staged:
@@ -94,18 +94,18 @@ def frame_resnet(shape: ClipShape, width: float) -> Staged:
         )
         inputs, size = outputs, halved(*size) if number else size
         stages[f"layer{number + 1}"] = Features(outputs, shape.frames, *size)
-    return start(ByFrame(layers, stages), nn.Conv2d)
+    return init_weights(ByFrame(layers, stages), nn.Conv2d)
 
 
 def shortcut(convolution: Any, norm: Any, inputs: int, outputs: int, stride: Any) -> nn.Sequential:
-    """Return what stands beside a residual block that changes its input's shape."""
+    """Return the skip connection of a residual block that changes the shape."""
     return nn.Sequential(
         convolution(inputs, outputs, kernel_size=1, stride=stride, bias=False), norm(outputs)
     )
 
 
-def start(network: Staged, convolution: type[nn.Conv2d] | type[nn.Conv3d]) -> Staged:
-    """Draw the weights of convolutions as residual networks are started (He et al., ICCV 2015)."""
+def init_weights(network: Staged, convolution: type[nn.Conv2d] | type[nn.Conv3d]) -> Staged:
+    """Initialise convolutions as in residual networks (He et al., ICCV 2015)."""
     for module in network.modules():
         if isinstance(module, convolution):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
@@ -182,17 +182,16 @@ def separable_inception(shape: ClipShape, width: float, norm_momentum: float) ->
         "3": Features(scaled(192, width), frames, *quarter),
         "6": Features(outputs[1], frames, *eighth),
         "12": Features(outputs[6], -(-frames // 2), *sixteenth),
-        # the last pool has no padding: what is left over is dropped
+        # the last pool has no padding and drops incomplete windows
         "15": Features(outputs[8], -(-frames // 2) // 2, sixteenth[0] // 2, sixteenth[1] // 2),
     }
     return Staged({str(number): layer for number, layer in enumerate(layers)}, stages)
 
 
 class Swin(nn.Module):
-    """torchvision's 3-D Swin Transformer, tiny: every stage before the patches are merged, the last one normed.
+    """torchvision's 3-D Swin Transformer, tiny: stages before patch merging, the last one normalised.
 
-    Windows of 8 x 7 x 7 shrink to the map where that is smaller. Heads keep their number; each is
-    32 x width channels wide.
+    Windows of 8 x 7 x 7 shrink to a smaller map. `width` scales the 32 channels of a head, not the number of heads.
     """
 
     def __init__(self, shape: ClipShape, width: float, drop_path: float) -> None:
@@ -220,7 +219,7 @@ class Swin(nn.Module):
     def forward(self, clips: Tensor, details: Details | None = None) -> tuple[Tensor, ...]:
         """Return every stage of clips (B, C, T, H, W)."""
         tokens, outputs = self.patch_embed(clips), []
-        for number, layer in enumerate(self.features):  # blocks and merging by turns
+        for number, layer in enumerate(self.features):  # blocks and patch merging alternate
             tokens = layer(tokens)
             if number % 2 == 0:
                 outputs.append(tokens)
@@ -229,9 +228,9 @@ class Swin(nn.Module):
 
 
 class ClassToken(nn.Module):
-    """An MViT whose only stage is its class token, as a map of one position.
+    """MViT whose only stage is its class token, as a map of one position.
 
-    What the last block does with the positions of its queries reaches the other tokens only: `unused` names it.
+    `unused` names the tensors of the last block that affect only the other tokens.
     """
 
     def __init__(self, trunk: MViT) -> None:
