@@ -39,9 +39,7 @@ check = typer.Typer(help="Check a study before much is spent on it.", no_args_is
 
 
 def reproduce(
-    run: Annotated[
-        str, typer.Argument(metavar="RUN", help="A run's id, the beginning of one, or its folder.")
-    ],
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A run's id, a prefix of one, or its folder.")],
 ) -> None:
     """Train one run again from its folder alone and compare bit for bit; nothing in the ledger is changed."""
     from study.cli.comparison import comparison_line
@@ -180,7 +178,7 @@ def _train_again(spec: RunSpec, recorded: RunResult, folder: Path) -> None:
 @check.command()
 def component(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The component's name.")],
-    kind: Annotated[str | None, typer.Option("--kind", help="Its kind, where several have the name.")] = None,
+    kind: Annotated[str | None, typer.Option("--kind", help="Its kind, if several have the name.")] = None,
 ) -> None:
     """Run the conformance suite on a component of yours; exit code 1 if a check fails."""
     from study.testing.components import check_component

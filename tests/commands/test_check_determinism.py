@@ -100,7 +100,7 @@ def record(file: Path) -> StudyRecord:
 
 def test_only_combinations_with_a_new_component_are_trained(lab: Path) -> None:
     factors = {"loss": ["honest", "forgetful"], "train.ema": [0.0, 0.9], "splitter": ["even-odd", "issm"]}
-    whole = record(study(lab, factors, kind="factorial"))
+    whole = record(study(lab, factors, kind="factorial"))  # type: ignore[arg-type]
     chosen = list(representative_variants(whole))
     assert len(whole.variants) == 8
     assert chosen[0].is_reference

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from support.training_jobs import evaluate, ignore, train
+from support.training_jobs import MakeSpec, evaluate, ignore, train
 
 from study.errors import StudyError
 from study.records import RunResult, from_json
@@ -17,29 +19,33 @@ from study.tasks.clips.training.memory import explain_out_of_memory
 
 
 @pytest.fixture
-def frail(spec):
+def frail(spec: MakeSpec) -> Any:
     """Return a function that makes the request of a training with frail parts."""
 
-    def make(**changes):
+    def make(**changes: Any) -> Any:
         return replace(spec(**changes), modules=("support.tiny_parts", "support.frail_parts"))
 
     return make
 
 
-def operators(folder):
+def operators(folder: Path) -> Any:
     return from_json(RunResult, (folder / "result.json").read_bytes()).nondeterministic
 
 
-def test_operators_without_a_deterministic_form_are_named_once(frail, tmp_path, caplog):
+def test_operators_without_a_deterministic_form_are_named_once(
+    frail: MakeSpec, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     train(frail(loss={"name": "putting"}), tmp_path, ignore)
     assert operators(tmp_path) == ("put_",)
     assert caplog.text.count("put_ has no deterministic form") == 1
 
 
-def test_they_are_still_named_when_the_training_was_killed_in_between(frail, tmp_path):
+def test_they_are_still_named_when_the_training_was_killed_in_between(
+    frail: MakeSpec, tmp_path: Path
+) -> None:
     request = frail(loss={"name": "putting"}, epochs=1)
 
-    def stop(epoch):
+    def stop(epoch: Any) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -48,18 +54,18 @@ def test_they_are_still_named_when_the_training_was_killed_in_between(frail, tmp
     assert operators(tmp_path) == ("put_",)
 
 
-def test_a_deterministic_training_names_none(spec, tmp_path):
+def test_a_deterministic_training_names_none(spec: MakeSpec, tmp_path: Path) -> None:
     train(spec(), tmp_path, ignore)
     assert operators(tmp_path) == ()
 
 
-def test_strict_is_an_error_that_names_the_operator_and_the_setting(frail, tmp_path):
+def test_strict_is_an_error_that_names_the_operator_and_the_setting(frail: MakeSpec, tmp_path: Path) -> None:
     with pytest.raises(StudyError, match=r'put_ has no deterministic form.*train\.determinism = "strict"'):
         train(frail(loss={"name": "putting"}, determinism="strict"), tmp_path, ignore)
     assert not (tmp_path / "result.json").exists()
 
 
-def test_strict_trains_what_is_deterministic_to_the_same_numbers(spec, tmp_path):
+def test_strict_trains_what_is_deterministic_to_the_same_numbers(spec: MakeSpec, tmp_path: Path) -> None:
     for setting in ("strict", "warn", "off"):
         train(spec(determinism=setting), tmp_path / setting, ignore)
     results = [
@@ -69,13 +75,13 @@ def test_strict_trains_what_is_deterministic_to_the_same_numbers(spec, tmp_path)
     assert results[0] == results[1] == results[2]
 
 
-def test_off_requests_no_determinism_and_collects_no_warnings(frail, tmp_path):
+def test_off_requests_no_determinism_and_collects_no_warnings(frail: MakeSpec, tmp_path: Path) -> None:
     train(frail(loss={"name": "putting"}, determinism="off"), tmp_path, ignore)
     assert operators(tmp_path) == ()
     assert not torch.are_deterministic_algorithms_enabled()
 
 
-def test_a_job_leaves_no_setting_of_an_earlier_one_in_its_process(spec):
+def test_a_job_leaves_no_setting_of_an_earlier_one_in_its_process(spec: MakeSpec) -> None:
     for setting, expected in (("strict", (True, False)), ("off", (False, False)), ("warn", (True, True))):
         set_up(spec(determinism=setting))
         found = (
@@ -85,7 +91,7 @@ def test_a_job_leaves_no_setting_of_an_earlier_one_in_its_process(spec):
         assert found == expected
 
 
-def test_other_warnings_and_errors_pass(spec):
+def test_other_warnings_and_errors_pass(spec: MakeSpec) -> None:
     with pytest.warns(UserWarning, match="something else"), nondeterministic_operators(spec()) as found:
         warnings.warn("something else", UserWarning, stacklevel=1)
     assert not found
@@ -117,7 +123,7 @@ def test_other_warnings_and_errors_pass(spec):
         ),
     ],
 )
-def test_messages_of_torch_on_a_gpu_are_parsed(spec, message, operator):
+def test_messages_of_torch_on_a_gpu_are_parsed(spec: MakeSpec, message: Any, operator: Any) -> None:
     with nondeterministic_operators(spec()) as found:
         for _ in range(2):
             warnings.warn(message, UserWarning, stacklevel=1)
@@ -127,7 +133,7 @@ def test_messages_of_torch_on_a_gpu_are_parsed(spec, message, operator):
 @pytest.mark.skipif(
     not torch.cuda.is_available(), reason="needs a GPU: on the CPU this operator is deterministic"
 )
-def test_an_operator_without_a_deterministic_form_on_a_gpu_is_named(spec):
+def test_an_operator_without_a_deterministic_form_on_a_gpu_is_named(spec: MakeSpec) -> None:
     request = spec(device="cuda")
     set_up(request)
     clips = torch.rand(1, 1, 4, 8, 8, device="cuda", requires_grad=True)
@@ -137,7 +143,9 @@ def test_an_operator_without_a_deterministic_form_on_a_gpu_is_named(spec):
 
 
 @pytest.mark.parametrize(("is_host_memory", "owner"), [(False, "The GPU"), (True, "This machine")])
-def test_memory_that_runs_out_names_the_batch_size_and_what_to_change(frail, tmp_path, is_host_memory, owner):
+def test_memory_that_runs_out_names_the_batch_size_and_what_to_change(
+    frail: MakeSpec, tmp_path: Path, is_host_memory: Any, owner: Any
+) -> None:
     request = frail(network={"name": "greedy", "own_memory": is_host_memory, "width": 16}, batch_size=8)
     del request.config["network"]["width"]
     with pytest.raises(
@@ -146,10 +154,12 @@ def test_memory_that_runs_out_names_the_batch_size_and_what_to_change(frail, tmp
         train(request, tmp_path, ignore)
 
 
-def test_memory_that_runs_out_in_the_test_names_the_batch_size(spec, tmp_path, monkeypatch):
+def test_memory_that_runs_out_in_the_test_names_the_batch_size(
+    spec: MakeSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     train(spec(epochs=1), tmp_path, ignore)
 
-    def no_memory(*_):
+    def no_memory(*_: Any) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory.")
 
     monkeypatch.setattr("study.tasks.clips.training.evaluate.predict", no_memory)
@@ -157,7 +167,9 @@ def test_memory_that_runs_out_in_the_test_names_the_batch_size(spec, tmp_path, m
         evaluate(spec(epochs=1), tmp_path, ignore)
 
 
-def test_a_long_epoch_logs_its_progress(spec, tmp_path, monkeypatch, caplog):
+def test_a_long_epoch_logs_its_progress(
+    spec: MakeSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level("INFO", "study")
     train(spec(epochs=1), tmp_path / "short", ignore)
     assert "steps" not in caplog.text

@@ -128,7 +128,7 @@ def save(path: Path, tensors: Mapping[str, Tensor], facts: Facts) -> str:
 def must_exist(path: Path) -> None:
     """Raise InputError unless `path` is a file."""
     if not path.is_file():
-        raise InputError(f"{path}: no such file.")
+        raise InputError(f"{path}: there is no such file.")
 
 
 def shapes(tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:

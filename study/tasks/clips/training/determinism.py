@@ -66,9 +66,9 @@ def nondeterministic_operators(spec: RunSpec) -> Iterator[dict[str, None]]:
         warnings.filterwarnings("always", message=NO_DETERMINISTIC_FORM.pattern)
         show = warnings.showwarning
 
-        def collect(message: Warning | str, *where: object, **more: object) -> None:
+        def collect(message: Warning | str, *args: object, **kwargs: object) -> None:
             if (operator := _operator(str(message))) is None:
-                show(message, *where, **more)  # type: ignore[arg-type]
+                show(message, *args, **kwargs)  # type: ignore[arg-type]
             elif operator not in operators:
                 operators[operator] = None
                 _log.warning(

@@ -82,17 +82,17 @@ def probe(
         state.on_step = _StepRecorder(state, folder, last_step)
         return state
 
-    here, kept = machine(spec.device), folder / CHECKPOINT
+    this_machine, checkpoint_file = machine(spec.device), folder / CHECKPOINT
     metrics = [*map(registry.metric, REPORTED), registry.metric(spec.metric)]
     with (
         explain_out_of_memory(f"training in batches of {settings.batch_size} clips"),
         nondeterministic_operators(spec) as operators,
     ):
-        state, progress = checkpoint.resume(kept, spec, here, build)
+        state, progress = checkpoint.resume(checkpoint_file, spec, this_machine, build)
         while not progress.is_over(EPOCHS):
             progress = run_epoch(state, validation, metrics, spec, progress)
             if not progress.diverged:
-                checkpoint.save(kept, spec, here, state, progress)
+                checkpoint.save(checkpoint_file, spec, this_machine, state, progress)
                 on_epoch(progress.history[-1])
         predictions = predict(
             state.eval_model,

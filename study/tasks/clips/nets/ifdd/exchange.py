@@ -208,48 +208,48 @@ def import_kinetics(out: Path, path: Path | None = None) -> Converted:
     )
 
 
-def recognise(found: Shapes) -> tuple[Configuration, dict[str, tuple[int, ...]]]:
+def recognise(tensors: Shapes) -> tuple[Configuration, dict[str, tuple[int, ...]]]:
     """Return the network of the authors' tensors, and the shapes of its tensors by our names.
 
     If the tensors fit no network, this is the authors' default.
     """
-    network = configuration(found)
+    network = configuration(tensors)
     try:
         return network, network.tensors()
     except InputError:
         return Configuration(), Configuration().tensors()
 
 
-def configuration(found: Shapes) -> Configuration:
+def configuration(tensors: Shapes) -> Configuration:
     """Return the configuration from the shapes of the authors' tensors, with their defaults for the rest."""
 
     def size(name: str, axis: int, default: int) -> int:
-        shape = found.get(name, ())
+        shape = tensors.get(name, ())
         return (axis < len(shape) and shape[axis]) or default
 
     default = Configuration()
     width = size("embed.conv_proj.weight", 0, default.width)
     relative = "backbone.backbone.blocks.0.attn.rel_pos_"
     # n positions have 2 n - 1 distances
-    height, breadth = (
+    height, image_width = (
         _PIXELS_A_TOKEN * ((size(relative + axis, 0, 2 * side // _PIXELS_A_TOKEN - 1) + 1) // 2)
         for axis, side in zip("hw", default.image, strict=True)
     )
     joined = [
         size(name, 0, 0)
         for name in (f"backbone.PANLayer.{number}.weight" for number in range(3))
-        if name in found
+        if name in tensors
     ]
     stages = tuple(number for number in range(3) if width << number in joined)
-    lone = "backbone.CatConv.weight" not in found and not joined
+    is_single = "backbone.CatConv.weight" not in tensors and not joined
     return Configuration(
         classes=size("head.head.1.weight", 0, default.classes),
-        stages=(*stages, 3) if stages or lone else default.stages,
-        norm=any(name.startswith(("backbone.WaveLifts.xa_", "backbone.WaveLifts.xd_")) for name in found),
-        splitter="issm" if any(".adapt_split." in name for name in found) else "even-odd",
+        stages=(*stages, 3) if stages or is_single else default.stages,
+        norm=any(name.startswith(("backbone.WaveLifts.xa_", "backbone.WaveLifts.xd_")) for name in tensors),
+        splitter="issm" if any(".adapt_split." in name for name in tensors) else "even-odd",
         channels=size("embed.conv_proj.weight", 1, default.channels),
         width=width,
-        image=(height, breadth),
+        image=(height, image_width),
     )
 
 
@@ -296,7 +296,7 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
         if requested := re.search(r"GLOBAL (\S+)", str(error)):
             raise InputError(
                 f"{refused} beside tensors it needs {requested[1]!r}, and such objects can run any program. "
-                "If you trust the file, load it with the code that made it and save the tensors alone: "
+                "If you trust the file, load it with the code that made it and save only the tensors: "
                 'torch.save({"model": network.state_dict()}, FILE).'
             ) from None
         raise InputError(f"{refused} it is not a file of tensors that torch can read.") from None

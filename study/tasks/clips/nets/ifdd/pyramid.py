@@ -65,7 +65,7 @@ def _reduction(stage: Features, last: Features) -> nn.Conv2d:
     if stage.frames != last.frames:
         raise InputError(
             f"network.stages: stages with {stage.frames} and {last.frames} time steps cannot be joined; "
-            "use the last stage alone."
+            "use only the last stage."
         )
     return nn.Conv2d(
         stage.channels, stage.channels, kernel_size=3, stride=ratio, dilation=ratio, padding=ratio, bias=False
@@ -77,6 +77,6 @@ def _ratio(size: int, last: int) -> int:
     if -(-size // ratio) != last:
         raise InputError(
             f"network.stages: a stage of {size} positions a side cannot be reduced to {last} by a stride; "
-            "choose another image size or the last stage alone."
+            "choose another image size or only the last stage."
         )
     return ratio
