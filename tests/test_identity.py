@@ -26,7 +26,7 @@ from study.engine.events import JobStarted
 from study.executors.inprocess import InProcess
 from study.ledger.record import StudyRecord
 from study.records import RunSpec, from_json
-from study.tasks.clips.training.settings import Train
+from study.tasks.clips.training.settings import TrainSettings
 
 COUNTED = {"config", "seed", "data_digest", "code_digest", "fold", "device", "threads"}
 COUNTED |= {"task", "metric", "direction", "counts"}
@@ -197,7 +197,7 @@ def test_every_field_of_a_run_says_whether_it_counts() -> None:
 def test_no_key_that_can_change_a_number_is_left_out_of_the_identity(tmp_path: Path) -> None:
     run = one_run(tmp_path)
     keys = [f"{kind}.{key}" for kind, table in run.config.items() for key in table]
-    assert {f"train.{f.name}" for f in fields(Train)} <= set(keys)
+    assert {f"train.{f.name}" for f in fields(TrainSettings)} <= set(keys)
     keys += sorted(COUNTED - {"config"})
     ids = {key: with_other(run, key).id for key in keys}
     assert run.id not in ids.values(), [key for key, value in ids.items() if value == run.id]
@@ -221,10 +221,10 @@ def test_two_requests_are_one_run_exactly_where_all_that_counts_is_equal(a_run, 
     assert (runs[0].id == runs[1].id) == (one - set(uncounted) == other - set(uncounted))
 
 
-@pytest.mark.parametrize("key", [f.name for f in fields(Train)])
+@pytest.mark.parametrize("key", [f.name for f in fields(TrainSettings)])
 def test_a_setting_of_training_retrains_every_variant(tmp_path: Path, key: str) -> None:
     text = TWO_FACTORS.split("[search]", maxsplit=1)[0].replace("epochs = 2\nbatch_size = 8\n", "{}")
-    default = next(f.default for f in fields(Train) if f.name == key)
+    default = next(f.default for f in fields(TrainSettings) if f.name == key)
     others = {
         "labels": "shuffled",
         "fit": "train+val",

@@ -31,6 +31,7 @@ from study.engine.events import (
 from study.engine.gc import Reason
 from study.engine.plan import Job, Purpose, rungs, training_count
 from study.ledger.record import StudyRecord, VariantRecord
+from study.nested import flatten
 from study.records import Epoch
 
 REFRESHES_A_SECOND = 4

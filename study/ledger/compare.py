@@ -1,11 +1,15 @@
-"""Two trainings of one run, compared bit for bit."""
+"""Bit-for-bit comparison of two trainings of one run: whether they agree and, if not, where and by how much.
+
+The result is data; `study.cli.comparison` words it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,67 +17,228 @@ from study.errors import InputError
 from study.hashing import file_digest
 from study.ledger.layout import RESULT, TEST_PREDICTIONS, VALIDATION_PREDICTIONS, WEIGHTS
 from study.ledger.predictions import load
-from study.records import Epoch, RunResult, from_json
+from study.records import Epoch, RunResult, Status, from_json
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 TENSORS, USER_WEIGHTS = WEIGHTS
-PREDICTIONS = (VALIDATION_PREDICTIONS, TEST_PREDICTIONS)
+
+
+class Part(StrEnum):
+    """Part of a training that is compared."""
+
+    HISTORY = "history"
+    WEIGHTS = "weights"
+    PREDICTIONS = "predictions"
+    RESULT = "result"
+
+
+class Unit(StrEnum):
+    """Unit in which the size of a compared part is counted."""
+
+    EPOCHS = "epochs"
+    TENSORS = "tensors"
+    FILES = "files"
+    EXAMPLES = "examples"
 
 
 @dataclass(frozen=True)
-class Agreement:
-    """Whether two trainings left the same of one kind, and what is to be said of it."""
+class Missing:
+    """The recorded training left this part, the repeated one did not."""
 
-    what: str
-    is_identical: bool | None
-    """None where the first folder holds none to compare with."""
-    told: str
-    """How much is the same, or where it first differs and by how much."""
+    status: Status
+    """How the repeated training ended."""
 
 
-def compared(recorded: Path, again: Path) -> list[Agreement]:
-    """Compare what a training left in two folders; only times may differ.
+@dataclass(frozen=True)
+class OtherValue:
+    """A recorded value and the value of the repeated training."""
 
-    What the first folder no longer holds is said to be so and is no difference.
+    name: str
+    recorded: Any
+    repeated: Any
+
+
+@dataclass(frozen=True)
+class OtherValues:
+    """Values of the result, or of one epoch, that differ."""
+
+    values: tuple[OtherValue, ...]
+    epoch: int | None = None
+    """The first epoch that differs; None for the result."""
+
+
+@dataclass(frozen=True)
+class OtherLength:
+    """The numbers of epochs differ."""
+
+    recorded: int
+    repeated: int
+
+
+@dataclass(frozen=True)
+class OtherLayout:
+    """The weights belong to another network, or the predictions to other examples."""
+
+    name: str
+    """The first tensor whose name, shape or type differs, or the field of the predictions that differs."""
+
+
+@dataclass(frozen=True)
+class OtherItems:
+    """Tensors, files or examples that differ."""
+
+    count: int
+    first: str
+    largest_gap: float | None = None
+    """Largest absolute difference of a weight or logit; None for files."""
+    largest_in: str = ""
+    """The tensor with the largest difference."""
+    reclassified: int = 0
+    """Examples whose predicted class differs."""
+
+
+Difference = Missing | OtherValues | OtherLength | OtherLayout | OtherItems
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Comparison of one part of two trainings."""
+
+    part: Part
+    difference: Difference | None = None
+    """None if the part is identical, or was not recorded."""
+    size: int = 0
+    """Number of epochs, tensors, files or examples compared."""
+    unit: Unit | None = None
+    """None for the result, and if there was nothing to compare."""
+    is_compared: bool = True
+    """False if the recorded training left nothing of this part."""
+
+
+def compare_trainings(recorded: Path, repeated: Path) -> list[Comparison]:
+    """Compare what two trainings left in their folders; only times may differ.
+
+    A part that the recorded folder no longer holds is not compared.
 
     Raises:
-        InputError: A file that is damaged.
-        FileNotFoundError: A folder without a result.
+        InputError: A file is damaged.
+        FileNotFoundError: A folder has no result.
     """
-    one, other = (
+    before, after = (
         from_json(RunResult, (folder / RESULT).read_bytes(), str(folder / RESULT))
-        for folder in (recorded, again)
+        for folder in (recorded, repeated)
     )
-    agreements = [_histories(one, other)]
-    for what, file, compare in (
-        ("weights", TENSORS, _weights),
-        ("weights", USER_WEIGHTS, _files),
-        *(("predictions", name, _predictions) for name in PREDICTIONS),
+    comparisons = [_compare_histories(before, after)]
+    for part, file, compare in (
+        (Part.WEIGHTS, TENSORS, _compare_tensors),
+        (Part.WEIGHTS, USER_WEIGHTS, _compare_files),
+        (Part.PREDICTIONS, VALIDATION_PREDICTIONS, _compare_predictions),
+        (Part.PREDICTIONS, TEST_PREDICTIONS, _compare_predictions),
     ):
-        here, there = (recorded / file).exists(), (again / file).exists()
-        if here and there:
-            agreements.append(compare(recorded / file, again / file))
-        elif here and file != PREDICTIONS[1]:  # the test is another job, which is not done again
-            agreements.append(
-                Agreement(what, False, f"recorded, but none were left this time: {other.status}")
-            )
-    for what in ("weights", "predictions"):
-        if what not in {agreement.what for agreement in agreements}:
-            agreements.append(Agreement(what, None, "none were kept"))
-    return [*agreements, _results(one, other)]
+        was_kept, is_kept = (recorded / file).exists(), (repeated / file).exists()
+        if was_kept and is_kept:
+            comparisons.append(compare(recorded / file, repeated / file))
+        elif was_kept and file != TEST_PREDICTIONS:  # the test is another job, which is not repeated
+            comparisons.append(Comparison(part, Missing(after.status)))
+    for part in (Part.WEIGHTS, Part.PREDICTIONS):
+        if part not in {comparison.part for comparison in comparisons}:
+            comparisons.append(Comparison(part, is_compared=False))
+    return [*comparisons, _compare_results(before, after)]
 
 
-def _files(recorded: Path, again: Path) -> Agreement:
-    """Compare a file, or all files below a folder, byte by byte."""
-    one, other = (_digests(path) for path in (recorded, again))
-    odd = sorted(name for name in one.keys() | other.keys() if one.get(name) != other.get(name))
-    if not odd:
-        return Agreement("weights", True, f"{len(one)} file{'s' if len(one) > 1 else ''}")
-    return Agreement(
-        "weights", False, f"{len(odd)} of {len(one)} files differ in their bytes, first {odd[0]}"
+def compare_epochs(recorded: Epoch, repeated: Epoch) -> OtherValues | None:
+    """Return the values of two epochs that differ, the largest difference first; None if only times do."""
+    before, after = _values(recorded), _values(repeated)
+    gaps = {
+        name: abs(before.get(name, np.nan) - after.get(name, np.nan))
+        for name in before.keys() | after.keys()
+        if before.get(name) != after.get(name)
+    }
+    names = sorted(gaps, key=lambda name: (-gaps[name], name))
+    values = tuple(OtherValue(name, before.get(name), after.get(name)) for name in names)
+    return OtherValues(values, recorded.epoch) if values else None
+
+
+def compare_weights(recorded: Mapping[str, Tensor], repeated: Mapping[str, Tensor]) -> Difference | None:
+    """Return how two state dicts differ; None if every bit is the same."""
+    if layouts := sorted(_layout(recorded) ^ _layout(repeated)):
+        return OtherLayout(layouts[0])
+    differing = [name for name in recorded if not _is_identical(recorded[name], repeated[name])]
+    if not differing:
+        return None
+    gap, name = max(
+        ((_largest_gap(recorded[name], repeated[name]), name) for name in differing),
+        key=lambda item: (np.nan_to_num(item[0], nan=np.inf), item[1]),
     )
+    return OtherItems(len(differing), differing[0], gap, name)
+
+
+def _values(epoch: Epoch) -> dict[str, float]:
+    values = {"train loss": epoch.train_loss, "learning rate": epoch.learning_rate}
+    values |= {
+        f"validation {name}": value for name, value in (*epoch.diagnostics.items(), *epoch.validation.items())
+    }
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _compare_histories(recorded: RunResult, repeated: RunResult) -> Comparison:
+    difference: Difference | None = next(
+        filter(None, map(compare_epochs, recorded.history, repeated.history)), None
+    )
+    before, after = len(recorded.history), len(repeated.history)
+    if difference is None and before != after:
+        difference = OtherLength(before, after)
+    return Comparison(Part.HISTORY, difference, before, Unit.EPOCHS)
+
+
+def _compare_tensors(recorded: Path, repeated: Path) -> Comparison:
+    import safetensors.torch
+    from safetensors import SafetensorError
+
+    try:
+        before, after = (safetensors.torch.load_file(path) for path in (recorded, repeated))
+    except SafetensorError as error:
+        raise InputError(f"{recorded}: not a file of weights: {error}") from None
+    return Comparison(Part.WEIGHTS, compare_weights(before, after), len(before), Unit.TENSORS)
+
+
+def _compare_files(recorded: Path, repeated: Path) -> Comparison:
+    """Compare a file, or all files in a folder, byte by byte."""
+    before, after = _digests(recorded), _digests(repeated)
+    differing = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
+    difference = OtherItems(len(differing), differing[0]) if differing else None
+    return Comparison(Part.WEIGHTS, difference, len(before), Unit.FILES)
+
+
+def _compare_predictions(recorded: Path, repeated: Path) -> Comparison:
+    before, after = load(recorded), load(repeated)
+    size = len(before.labels)
+    for field in fields(before):
+        if field.name != "logits" and not np.array_equal(
+            getattr(before, field.name), getattr(after, field.name)
+        ):
+            return Comparison(Part.PREDICTIONS, OtherLayout(field.name), size, Unit.EXAMPLES)
+    difference = None
+    if len(rows := np.flatnonzero((before.logits != after.logits).any(axis=1))):
+        difference = OtherItems(
+            count=len(rows),
+            first=str(before.ids[rows[0]]),
+            largest_gap=float(np.abs(before.logits - after.logits).max()),
+            reclassified=int((before.logits.argmax(1) != after.logits.argmax(1)).sum()),
+        )
+    return Comparison(Part.PREDICTIONS, difference, size, Unit.EXAMPLES)
+
+
+def _compare_results(recorded: RunResult, repeated: RunResult) -> Comparison:
+    """Compare all but times, machine and history."""
+    values = [
+        OtherValue(name, getattr(recorded, name), getattr(repeated, name))
+        for name in ("status", "best_epoch", "validation", "parameters", "nondeterministic")
+    ]
+    differing = tuple(value for value in values if value.recorded != value.repeated)
+    return Comparison(Part.RESULT, OtherValues(differing) if differing else None)
 
 
 def _digests(path: Path) -> dict[str, str]:
@@ -81,106 +246,67 @@ def _digests(path: Path) -> dict[str, str]:
     return {str(file.relative_to(path.parent)): file_digest(file) for file in files}
 
 
-def epochs_differ(one: Epoch, other: Epoch) -> str:
-    """Return what two epochs show differently, the largest difference first; empty where nothing but time does."""
-    before, after = _figures(one), _figures(other)
-    names = before.keys() | after.keys()
-    gaps = {name: abs(before.get(name, np.nan) - after.get(name, np.nan)) for name in names}
-    told = [
-        f"{name} {before.get(name)!r}, now {after.get(name)!r}"
-        for name in sorted(names, key=lambda name: (-gaps[name], name))
-        if before.get(name) != after.get(name)
-    ]
-    return f"epoch {one.epoch}: {', '.join(told)}" if told else ""
-
-
-def largest_difference(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> tuple[float, str]:
-    """Return the largest absolute difference of any value, and the tensor that it is in."""
-    gaps = [
-        ((one[name].double() - other[name].double()).abs().max().item(), name)
-        for name in one
-        if one[name].numel()
-    ]
-    return max(gaps, key=lambda gap: (np.nan_to_num(gap[0], nan=np.inf), gap[1]))
-
-
-def _figures(epoch: Epoch) -> dict[str, float]:
-    figures = {"train loss": epoch.train_loss, "learning rate": epoch.learning_rate}
-    figures |= {
-        f"validation {name}": value for name, value in (*epoch.diagnostics.items(), *epoch.validation.items())
-    }
-    return {name: value for name, value in figures.items() if value is not None}
-
-
-def _histories(one: RunResult, other: RunResult) -> Agreement:
-    for before, after in zip(one.history, other.history, strict=False):
-        if told := epochs_differ(before, after):
-            return Agreement("history", False, f"differs first in {told}")
-    if len(one.history) != len(other.history):
-        told = f"{len(one.history)} epochs were recorded, {len(other.history)} were trained now"
-        return Agreement("history", False, told)
-    return Agreement("history", True, f"{len(one.history)} epochs")
-
-
-def _weights(recorded: Path, again: Path) -> Agreement:
-    import safetensors.torch
-    from safetensors import SafetensorError
-
-    try:
-        one, other = (safetensors.torch.load_file(path) for path in (recorded, again))
-    except SafetensorError as error:
-        raise InputError(f"{recorded}: not a file of weights: {error}") from None
-    if shapes_differ := sorted(_shapes(one) ^ _shapes(other)):
-        return Agreement("weights", False, f"another network: {shapes_differ[0]}")
-    odd = [name for name in one if not _same(one[name], other[name])]
-    if not odd:
-        values = sum(tensor.numel() for tensor in one.values())
-        return Agreement("weights", True, f"{len(one)} tensors, {values:,} values")
-    gap, worst = largest_difference({name: one[name] for name in odd}, other)
-    told = f"{len(odd)} of {len(one)} tensors differ, first {odd[0]}; by at most {gap:.3g}, in {worst}"
-    return Agreement("weights", False, told)
-
-
-def _shapes(weights: Mapping[str, Tensor]) -> set[str]:
+def _layout(weights: Mapping[str, Tensor]) -> set[str]:
     return {f"{name} {tuple(tensor.shape)} {tensor.dtype}" for name, tensor in weights.items()}
 
 
-def _same(one: Tensor, other: Tensor) -> bool:
+def _is_identical(tensor: Tensor, other: Tensor) -> bool:
     import torch
 
-    return torch.equal(one.reshape(-1).view(torch.uint8), other.reshape(-1).view(torch.uint8))
+    return torch.equal(tensor.reshape(-1).view(torch.uint8), other.reshape(-1).view(torch.uint8))
 
 
-def _predictions(recorded: Path, again: Path) -> Agreement:
-    one, other = load(recorded), load(again)
-    for field in fields(one):
-        if field.name != "logits" and not np.array_equal(
-            getattr(one, field.name), getattr(other, field.name)
-        ):
-            return Agreement("predictions", False, f"the {field.name} of the examples differ: other data")
-    odd = np.flatnonzero((one.logits != other.logits).any(axis=1))
-    if not len(odd):
-        return Agreement("predictions", True, f"{len(one.labels)} examples")
-    turned = int((one.logits.argmax(1) != other.logits.argmax(1)).sum())
-    gap = float(np.abs(one.logits - other.logits).max())
-    told = (
-        f"{len(odd)} of {len(one.labels)} examples differ, first {one.ids[odd[0]]}; logits by at most {gap:.3g}, "
-        f"and {turned} examples are given another class"
-    )
-    return Agreement("predictions", False, told)
+def _largest_gap(tensor: Tensor, other: Tensor) -> float:
+    return float((tensor.double() - other.double()).abs().max()) if tensor.numel() else 0.0
 
 
-def _results(one: RunResult, other: RunResult) -> Agreement:
-    told = list(_results_differ(one, other))
-    if told:
-        return Agreement("result", False, "; ".join(told))
-    best = f", best epoch {one.best_epoch}" if one.best_epoch else ""
-    return Agreement("result", True, f"{one.status}{best}")
+class Stage(StrEnum):
+    """Stage of a training step whose tensors are recorded, in the order of a step."""
+
+    CLIPS = "clips"
+    TARGETS = "targets"
+    LOSS = "loss"
+    GRADIENT = "gradient"
+    WEIGHTS = "weights"
+    BACKWARD_ORDER = "order of the backward pass"
+    GRADIENT_TENSORS = "tensors with a gradient"
+    END = "end of the training"
+    PREDICTIONS = "predictions"
 
 
-def _results_differ(one: RunResult, other: RunResult) -> Iterator[str]:
-    """Yield what differs but times, the history, which is compared by itself, and the machine."""
-    for name in ("status", "best_epoch", "validation", "parameters", "nondeterministic"):
-        before, after = getattr(one, name), getattr(other, name)
-        if before != after:
-            yield f"{name.replace('_', ' ')} {before!r}, now {after!r}"
+@dataclass(frozen=True)
+class TensorRecord:
+    """Digest of one tensor of a training step."""
+
+    stage: Stage
+    tensor: str
+    """Name of the weight; empty for clips, targets and loss."""
+    digest: str
+
+
+Step = Sequence[TensorRecord]
+
+
+@dataclass(frozen=True)
+class StepDifference:
+    """The first step in which two trainings differ, and the first tensor of that step."""
+
+    step: int
+    """From 1."""
+    stage: Stage
+    tensor: str = ""
+
+
+def compare_steps(recorded: Sequence[Step], repeated: Sequence[Step]) -> StepDifference | None:
+    """Return the first difference of two trainings; None if every tensor of every step is the same."""
+    for number, (before, after) in enumerate(zip(recorded, repeated, strict=False), start=1):
+        for tensor, other in zip(before, after, strict=False):
+            if (tensor.stage, tensor.tensor) != (other.stage, other.tensor):
+                return StepDifference(number, Stage.BACKWARD_ORDER)
+            if tensor.digest != other.digest:
+                return StepDifference(number, tensor.stage, tensor.tensor)
+        if len(before) != len(after):
+            return StepDifference(number, Stage.GRADIENT_TENSORS)
+    if len(recorded) != len(repeated):
+        return StepDifference(min(len(recorded), len(repeated)) + 1, Stage.END)
+    return None

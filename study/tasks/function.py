@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 PRELOADED = ("numpy", "scipy", "sklearn", "torch", "torchvision")
 """Libraries that survive a fork; those that the user's module imports are imported once for all workers."""
 WORKER = ("study.tasks.work", "study.tasks.function", "threadpoolctl")
-WITH_TORCH = ("torch._dynamo", "fvcore.nn", "study.tasks.own.counting")
+WITH_TORCH = ("torch._dynamo", "fvcore.nn", "study.tasks.own.profiling")
 """Slow imports of the first optimizer and of `FunctionRun.profile`."""
 NUMPY_SEEDS = 2**32
 MOST_UNREAD_KEYS = 5
@@ -81,10 +81,10 @@ class FunctionRun(Run):
             model: The network; it is not changed.
             example_input: A tensor (B, …) on the network's device, or a tuple or dict of the network's arguments.
         """
-        from study.tasks.own.counting import count
+        from study.tasks.own.profiling import profile_model
 
         began = time.perf_counter()
-        record = count(model, example_input)
+        record = profile_model(model, example_input)
         self.keep_profile(record)
         self.parameters = record.parameters
         seconds = time.perf_counter() - began

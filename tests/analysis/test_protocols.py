@@ -299,5 +299,5 @@ def test_operators_that_no_seed_can_fix_are_named(lab: Lab) -> None:
 
 def test_a_search_that_could_judge_nothing_is_refused_before_it_begins(lab: Lab) -> None:
     lab.ask(SEARCH)
-    with pytest.raises(InputError, match=r"nothing to judge its trials by.*\[confirm\]"):
+    with pytest.raises(InputError, match=r"cannot compare its trials.*\[confirm\]"):
         lab.record("train.fit=train+val")

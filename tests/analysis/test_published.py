@@ -23,7 +23,7 @@ def data(name: str, **given: object) -> DataInfo:
 
 
 def found(name: str) -> PublishedTable:
-    result = published(data(name), CLASSES[name], False)
+    result = published(data(name), {}, CLASSES[name], False)
     assert result is not None
     return result
 
@@ -78,12 +78,12 @@ def test_folds_average_to_the_row_of_their_method() -> None:
     [("faces", 7, False), ("clips", 7, False), ("mafw", 43, False), ("dfew", 7, True)],
 )
 def test_other_data_have_no_published_rows(name: str, classes: int, is_synthetic: bool) -> None:
-    assert published(data(name), classes, is_synthetic) is None
+    assert published(data(name), {}, classes, is_synthetic) is None
 
 
 def test_clips_chosen_on_test_are_counted_once() -> None:
     sizes = (SplitSizes(9356, 2341, 2341),)
-    told = published(data("dfew", is_optimistic=True, sizes=sizes), 7, False)
+    told = published(data("dfew", is_optimistic=True, sizes=sizes), {}, 7, False)
     assert told is not None
     assert told.examples_here == told.examples == 11697
 
@@ -116,6 +116,5 @@ def test_published_rows_are_typeset() -> None:
 
 
 def test_lists_without_a_class_are_another_task_than_the_published_one() -> None:
-    labels = "single, 11 classes, lists {} captions"
-    assert published(data("mafw", facts={"labels": labels.format("no")}), 11, False) is not None
-    assert published(data("mafw", facts={"labels": labels.format("with")}), 11, False) is None
+    assert published(data("mafw"), {"captions": "no"}, 11, False) is not None
+    assert published(data("mafw"), {"captions": "with"}, 11, False) is None

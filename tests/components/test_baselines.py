@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from study.errors import InputError
 from study.tasks.clips.data.contract import ClipShape
 from study.tasks.clips.nets.ifdd.network import build_network
-from study.tasks.clips.nets.video import published
+from study.tasks.clips.nets.video import torchvision_weights
 from study.tasks.clips.nets.video.torchvision_backbones import MVIT_PREFIXES
 
 Build = Callable[..., Any]
@@ -57,12 +57,12 @@ def original(name: str, **options: Any) -> nn.Module:
     )
     for module in model.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
-            nn.init.normal_(module.running_mean, std=0.1)
-            nn.init.uniform_(module.running_var, 0.5, 2)
+            nn.init.normal_(module.running_mean, std=0.1)  # type: ignore[arg-type]
+            nn.init.uniform_(module.running_var, 0.5, 2)  # type: ignore[arg-type]
     for classifier in ("fc", "head"):
         if hasattr(model, classifier):
             setattr(model, classifier, nn.Identity())
-    return model.eval()
+    return model.eval()  # type: ignore[no-any-return]
 
 
 def normalised(clips: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
@@ -72,7 +72,7 @@ def normalised(clips: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -
 
 def feature(network: nn.Module, clips: Tensor) -> Tensor:
     with torch.no_grad():
-        return network.eval()(clips, {}).details["clip_feature"]
+        return network.eval()(clips, {}).details["clip_feature"]  # type: ignore[no-any-return]
 
 
 @pytest.mark.parametrize("shape", [GREY, RGB], ids=["grey", "colour"])
@@ -137,7 +137,7 @@ def test_published_weights_give_torchvision_s_features_behind_their_normalisatio
     name: str, network: Build, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     theirs = original(name)
-    monkeypatch.setattr(published, "fetched", lambda entry, asked: theirs.state_dict())
+    monkeypatch.setattr(torchvision_weights, "download", lambda entry, where: theirs.state_dict())
     ours = network({"name": name, "weights": "kinetics-400"}, shape=GREY)
     clips = torch.rand(2, *GREY)
     mean, std = (IMAGENET_MEAN, IMAGENET_STD) if name == "swin3d-t" else (KINETICS_MEAN, KINETICS_STD)
@@ -150,7 +150,7 @@ def test_published_weights_of_a_frame_network_give_torchvision_s_features_in_eve
     registry: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     theirs = original("resnet-18")
-    monkeypatch.setattr(published, "fetched", lambda entry, asked: theirs.state_dict())
+    monkeypatch.setattr(torchvision_weights, "download", lambda entry, where: theirs.state_dict())
     config = registry.resolve("backbone", {"name": "resnet-18", "weights": "imagenet-1k"}, "backbone")
     ours = registry.build("backbone", config, RGB).eval()
     clips = torch.rand(2, *RGB)
@@ -174,7 +174,7 @@ def test_mvit_is_read_from_its_class_token_as_torchvision_s_is(
         lambda **options: any_size(**{**options, "spatial_size": (64, 64)}),
     )
     theirs = original("mvit-v2-s")
-    ours.backbone.trunk.load_state_dict(published.renamed(theirs.state_dict(), MVIT_PREFIXES))
+    ours.backbone.trunk.load_state_dict(torchvision_weights.rename(theirs.state_dict(), MVIT_PREFIXES))
     clips = torch.rand(2, *shape)
     with torch.no_grad():
         expected = theirs(clips)
@@ -186,7 +186,7 @@ def test_published_mvit_weights_fit_at_their_own_size(
 ) -> None:
     with torch.device("meta"):
         state = torchvision.models.get_model("mvit_v2_s").state_dict()
-        monkeypatch.setattr(published, "fetched", lambda entry, asked: state)
+        monkeypatch.setattr(torchvision_weights, "download", lambda entry, where: state)
         config = resolved({"name": "mvit-v2-s", "weights": "kinetics-400"})
         net = built(registry, config, ClipShape(1, 16, 224, 224))
         assert net(torch.empty(1, 1, 16, 224, 224)).logits.shape == (1, 7)
@@ -195,9 +195,9 @@ def test_published_mvit_weights_fit_at_their_own_size(
 class Cache:
     """torch's folder of downloaded files, with torchvision's S3D of random weights in it."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, root: Path) -> None:
         self.theirs = original("s3d")
-        self.file = home / "hub/checkpoints/s3d-d76dad2f.pth"
+        self.file = root / "hub/checkpoints/s3d-d76dad2f.pth"
         self.file.parent.mkdir(parents=True)
         torch.save(self.theirs.state_dict(), self.file)
 
@@ -211,11 +211,11 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cache:
 def test_weights_in_a_local_file_are_loaded_by_the_name_torchvision_gives_it(
     cache: Cache, network: Build, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(published, "check_hash", lambda file: None)
+    monkeypatch.setattr(torchvision_weights, "check_hash", lambda file: None)
     ours = network({"name": "s3d", "weights": "kinetics-400"}, shape=RGB)
     clips = torch.rand(2, *RGB)
     with torch.no_grad():
-        expected = cache.theirs.features(normalised(clips, KINETICS_MEAN, KINETICS_STD)).mean((2, 3, 4))
+        expected = cache.theirs.features(normalised(clips, KINETICS_MEAN, KINETICS_STD)).mean((2, 3, 4))  # type: ignore[operator]
     torch.testing.assert_close(feature(ours, clips), expected, rtol=1e-4, atol=1e-5)
 
 
@@ -230,10 +230,10 @@ def test_local_file_with_other_contents_than_torchvision_publishes_is_refused(
 def test_file_whose_name_ends_in_its_hash_is_accepted(tmp_path: Path) -> None:
     file = tmp_path / "net-9f86d081.pth"  # SHA-256 of b"test"
     file.write_bytes(b"test")
-    published.check_hash(file)
+    torchvision_weights.check_hash(file)
 
 
-def test_weights_that_cannot_be_fetched_are_an_error_that_says_how_to_get_them(
+def test_weights_that_cannot_be_downloaded_are_an_error_with_a_remedy(
     network: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
@@ -286,7 +286,7 @@ def test_backbone_takes_its_smallest_clip_and_refuses_a_smaller_one(name: str, r
 
 
 @pytest.mark.parametrize("name", BACKBONES)
-def test_backbone_says_the_shapes_of_its_stages_whatever_the_clip_s_size(name: str, registry: Any) -> None:
+def test_stages_of_a_backbone_have_the_declared_shapes_for_any_clip_size(name: str, registry: Any) -> None:
     config = registry.resolve("backbone", {"name": name, "width": 0.125}, "backbone")
     shape = ClipShape(3, 18, 41, 54)
     with torch.device("meta"):

@@ -15,8 +15,12 @@ Network = Callable[..., nn.Module]
 
 
 def common(first: nn.Module, second: nn.Module) -> list[str]:
-    one, two = first.state_dict(), second.state_dict()
-    return [name for name in one if name in two and one[name].shape == two[name].shape]
+    first_state, second_state = first.state_dict(), second.state_dict()
+    return [
+        name
+        for name in first_state
+        if name in second_state and first_state[name].shape == second_state[name].shape
+    ]
 
 
 def is_constant(tensor: torch.Tensor) -> bool:
@@ -39,31 +43,31 @@ def is_constant(tensor: torch.Tensor) -> bool:
 def test_variants_share_every_tensor_of_the_same_name(
     network: Network, first: dict[str, Any], second: dict[str, Any]
 ) -> None:
-    one, two = network(**first), network(**second)
-    shared = common(one, two)
+    network_a, network_b = network(**first), network(**second)
+    shared = common(network_a, network_b)
     assert len(shared) >= 9
     for name in shared:
-        assert torch.equal(one.state_dict()[name], two.state_dict()[name]), name
+        assert torch.equal(network_a.state_dict()[name], network_b.state_dict()[name]), name
 
 
 @pytest.mark.parametrize("backbone", ["conv-tiny", "mvit-tiny"])
-def test_every_drawn_tensor_depends_on_the_seed(network: Network, backbone: str) -> None:
-    one, two = (
+def test_every_random_tensor_depends_on_the_seed(network: Network, backbone: str) -> None:
+    first_state, second_state = (
         network(seed=1, backbone=backbone).state_dict(),
         network(seed=2, backbone=backbone).state_dict(),
     )
-    drawn = [name for name, tensor in one.items() if not is_constant(tensor.float())]
-    assert len(drawn) > 20
-    for name in drawn:
-        assert not torch.equal(one[name], two[name]), name
+    sampled = [name for name, tensor in first_state.items() if not is_constant(tensor.float())]
+    assert len(sampled) > 20
+    for name in sampled:
+        assert not torch.equal(first_state[name], second_state[name]), name
 
 
 def test_same_seed_gives_the_same_network(network: Network) -> None:
-    one, two = network(seed=3).state_dict(), network(seed=3).state_dict()
-    assert all(torch.equal(one[name], two[name]) for name in one)
+    first_state, second_state = network(seed=3).state_dict(), network(seed=3).state_dict()
+    assert all(torch.equal(first_state[name], second_state[name]) for name in first_state)
 
 
-def test_tensors_of_equal_shape_are_drawn_apart(network: Network) -> None:
+def test_tensors_of_equal_shape_are_sampled_separately(network: Network) -> None:
     state = network(seed=0).state_dict()
     assert not torch.equal(
         state["lifting.update.layers.0.query.weight"], state["lifting.predict.layers.0.query.weight"]
@@ -82,7 +86,7 @@ def test_global_random_state_is_left_alone(network: Network) -> None:
 )
 def test_constructors_keep_their_distributions(make: Callable[[], nn.Module], inputs: int) -> None:
     weight = initialise(make, 0).state_dict()["weight"]
-    bound = inputs**-0.5  # torch draws uniformly within this
+    bound = inputs**-0.5  # torch samples uniformly within this
     assert weight.abs().max().item() <= bound
     assert weight.std().item() == pytest.approx(bound / 3**0.5, rel=0.02)
 
@@ -96,8 +100,8 @@ def test_recurrent_layers_and_drawn_parameters_depend_on_the_seed() -> None:
             self.orthogonal = nn.Parameter(nn.init.orthogonal_(torch.empty(4, 4)))
             self.register_buffer("order", torch.randperm(50))
 
-    one, two, again = (initialise(Mixed, seed).state_dict() for seed in (0, 1, 0))
-    for name in one:
-        assert not torch.equal(one[name], two[name]), name
-        assert torch.equal(one[name], again[name]), name
-    assert not torch.equal(one["gru.bias_ih_l0"], one["gru.bias_hh_l0"])
+    first_state, second_state, again = (initialise(Mixed, seed).state_dict() for seed in (0, 1, 0))
+    for name in first_state:
+        assert not torch.equal(first_state[name], second_state[name]), name
+        assert torch.equal(first_state[name], again[name]), name
+    assert not torch.equal(first_state["gru.bias_ih_l0"], first_state["gru.bias_hh_l0"])

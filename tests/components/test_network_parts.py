@@ -1,4 +1,4 @@
-"""The network's parts: what they compute, and what a user is told when parts do not go together."""
+"""Components of networks: their values, and the errors of components that do not fit together."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def part(registry: Registry, kind: str, value: Any, *context: Any) -> Any:
 
 @pytest.mark.parametrize("splitter", ["none", "even-odd", "issm"])
 @pytest.mark.parametrize("lifting", ["none", "haar", "attention"])
-def test_every_pair_of_splitter_and_lifting_runs_or_says_why_not(
+def test_every_pair_of_splitter_and_lifting_runs_or_is_refused(
     network: Network, splitter: str, lifting: str
 ) -> None:
     if splitter == "none" and lifting != "none":
@@ -98,7 +98,7 @@ def test_relative_positions_fit_any_image_without_interpolation(
 def test_pyramid_joins_stages_into_the_shape_of_the_last(network: Network, stages: list[int]) -> None:
     built = network({"name": "ifdd", "stages": stages})
     assert built(torch.rand(2, 1, 16, 32, 32)).logits.shape == (2, 7)
-    assert built.pyramid.features == (64, 8, 4, 4)
+    assert built.pyramid.features == (64, 8, 4, 4)  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("stages", [[], [0, 1], [2, 2], [-1], [1, 2, 3]])
@@ -139,7 +139,7 @@ def test_parts_that_do_not_fit_are_refused_in_words(
         network(shape=shape, **parts)
 
 
-def test_details_cost_nothing_unless_asked_for_and_tell_what_the_parts_did(network: Network) -> None:
+def test_details_are_recorded_on_request_and_change_no_output(network: Network) -> None:
     built = network().eval()
     clips = torch.rand(2, 1, 16, 32, 32)
     assert built(clips).details == {}
@@ -223,7 +223,7 @@ def test_hard_splits_hand_every_frame_to_exactly_one_group(registry: Registry, s
     groups = part(registry, "splitter", splitter, FEATURES)(frames, details)
     weights = torch.cat([details["static_weights"], details["dynamic_weights"]], dim=1)
     assert torch.equal(weights.sum(1), torch.ones(2, 8))
-    assert set(weights.unique().tolist()) == {0.0, 1.0}
+    assert set(weights.unique().tolist()) == {0.0, 1.0}  # type: ignore[no-untyped-call]
     order = weights.argmax(2)
     assert (order[:, :4].diff() > 0).all()  # each group in the order of time
     assert (order[:, 4:].diff() > 0).all()
@@ -242,8 +242,8 @@ def test_top_k_takes_the_frames_most_like_the_rest(registry: Registry) -> None:
 
 def test_random_split_belongs_to_the_seed_and_to_the_weights(network: Network) -> None:
     one, again, other = (network(splitter="random", seed=seed) for seed in (0, 0, 1))
-    assert torch.equal(one.splitter.draw, again.splitter.draw)
-    assert not torch.equal(one.splitter.draw, other.splitter.draw)
+    assert torch.equal(one.splitter.draw, again.splitter.draw)  # type: ignore[arg-type, union-attr]
+    assert not torch.equal(one.splitter.draw, other.splitter.draw)  # type: ignore[arg-type, union-attr]
     assert "splitter.draw" in one.state_dict()
 
 
@@ -272,7 +272,7 @@ def test_haar_is_the_difference_and_the_mean_of_neighbouring_frames(registry: Re
 def wavelet(registry: Registry, name: str, even: Tensor, odd: Tensor) -> Groups:
     shape = Features(*even.shape[1:])
     built = part(registry, "lifting", {"name": name, "output": "none", "heads": 1}, GroupShapes(shape, shape))
-    return built(Groups(even, odd), torch.cat([even, odd], dim=2)).groups
+    return built(Groups(even, odd), torch.cat([even, odd], dim=2)).groups  # type: ignore[no-any-return]
 
 
 def haar_inverse(s: Tensor, d: Tensor) -> tuple[Tensor, Tensor]:
@@ -317,11 +317,11 @@ def test_cdf53_predicts_a_steady_change_and_haar_a_still_frame(registry: Registr
     ramp = torch.arange(8.0).view(1, 1, 8, 1, 1)
     even, odd = ramp[:, :, 0::2], ramp[:, :, 1::2]
     detail = wavelet(registry, "cdf53", even, odd).dynamic.flatten()
-    assert detail.tolist() == [0, 0, 0, 1]  # at the end, the last even frame stands for the one after it
+    assert detail.tolist() == [0, 0, 0, 1]  # at the end, the last even frame is repeated
     assert wavelet(registry, "haar", even, even).dynamic.abs().max() == 0
     # a constant clip keeps its mean and has no detail
     still = wavelet(registry, "cdf53", torch.full((1, 1, 4, 1, 1), 3.0), torch.full((1, 1, 4, 1, 1), 3.0))
-    assert still.static.flatten().tolist() == [3, 3, 3, 3]
+    assert still.static.flatten().tolist() == [3, 3, 3, 3]  # type: ignore[union-attr]
     assert still.dynamic.abs().max() == 0
 
 
@@ -330,13 +330,13 @@ def test_updater_or_predictor_can_be_left_out_alone(registry: Registry, lifting:
     def lifted(**depths: int) -> Groups:
         table = {"name": lifting, "norm": False, "output": "none", "heads": 4} | depths
         built = part(registry, "lifting", table, GroupShapes(FEATURES, FEATURES))
-        return built(groups, torch.cat([groups.static, groups.dynamic], dim=2)).groups
+        return built(groups, torch.cat([groups.static, groups.dynamic], dim=2)).groups  # type: ignore[list-item, no-any-return]
 
     groups = Groups(clip(), clip().flip(0))
     updated, predicted = lifted(predictor_depth=0), lifted(updater_depth=0)
     assert torch.equal(updated.dynamic, groups.dynamic)
-    assert not torch.equal(updated.static, groups.static)
-    assert torch.equal(predicted.static, groups.static)
+    assert not torch.equal(updated.static, groups.static)  # type: ignore[arg-type]
+    assert torch.equal(predicted.static, groups.static)  # type: ignore[arg-type]
     assert not torch.equal(predicted.dynamic, groups.dynamic)
 
 
@@ -358,7 +358,7 @@ def test_without_a_skip_a_dropped_path_drops_the_clip(registry: Registry) -> Non
         built = part(registry, "lifting", table, GroupShapes(FEATURES, FEATURES)).train()
         torch.manual_seed(0)
         groups = Groups(clip(batch=40), clip(batch=40).flip(0))
-        dynamic = built(groups, torch.cat([groups.static, groups.dynamic], dim=2)).groups.dynamic
+        dynamic = built(groups, torch.cat([groups.static, groups.dynamic], dim=2)).groups.dynamic  # type: ignore[list-item]
         zero[output] = int((dynamic.flatten(1).abs().amax(1) == 0).sum())
     assert 10 <= zero["released"] <= 30
     assert zero["residual"] == 0
@@ -373,7 +373,7 @@ def test_depth_zero_of_both_leaves_the_groups_alone(registry: Registry) -> None:
     groups = Groups(clip(), clip() + 1)
     built = attention(registry, predictor_depth=0, updater_depth=0)
     (static, dynamic), _ = built(groups, torch.cat([clip(), clip()], dim=2))
-    assert torch.equal(static, groups.static)
+    assert torch.equal(static, groups.static)  # type: ignore[arg-type]
     assert torch.equal(dynamic, groups.dynamic)
 
 
@@ -381,11 +381,11 @@ def torch_attention(layer: Any, target: Tensor, source: Tensor) -> Tensor:
     """One layer by torch's fused attention."""
 
     def by_head(tokens: Tensor) -> Tensor:
-        return tokens.unflatten(2, (layer.heads, -1)).transpose(1, 2)
+        return tokens.unflatten(2, (layer.heads, -1)).transpose(1, 2)  # type: ignore[no-any-return, no-untyped-call]
 
     key, value = layer.key_value(source).chunk(2, dim=2)
     mixed = F.scaled_dot_product_attention(by_head(layer.query(target)), by_head(key), by_head(value))
-    return layer.project(mixed.transpose(1, 2).flatten(2) + value)
+    return layer.project(mixed.transpose(1, 2).flatten(2) + value)  # type: ignore[no-any-return]
 
 
 @pytest.mark.parametrize("depth", [1, 2, 3])
@@ -393,7 +393,7 @@ def torch_attention(layer: Any, target: Tensor, source: Tensor) -> Tensor:
 def test_attention_of_any_depth_and_order_follows_its_definition(
     registry: Registry, depth: int, order: str
 ) -> None:
-    def told(steps: Any, target: Tensor, source: Tensor) -> Tensor:
+    def attend_once(steps: Any, target: Tensor, source: Tensor) -> Tensor:
         h = target
         for layer in steps.layers[:-1]:
             h = h + torch_attention(layer, h, source)
@@ -403,11 +403,11 @@ def test_attention_of_any_depth_and_order_follows_its_definition(
     static, dynamic = clip(), clip().flip(0) * 0.5
     s, d = (group.flatten(2).transpose(1, 2) for group in (static, dynamic))
     if order == "update-first":
-        s = s + told(built.update, s, d)
-        d = d - told(built.predict, d, s)
+        s = s + attend_once(built.update, s, d)
+        d = d - attend_once(built.predict, d, s)
     else:
-        d = d - told(built.predict, d, s)
-        s = s + told(built.update, s, d)
+        d = d - attend_once(built.predict, d, s)
+        s = s + attend_once(built.update, s, d)
     lifted, _ = built(Groups(static, dynamic), torch.cat([static, static], dim=2))
     torch.testing.assert_close(lifted.static.flatten(2).transpose(1, 2), s)
     torch.testing.assert_close(lifted.dynamic.flatten(2).transpose(1, 2), d)
@@ -433,7 +433,7 @@ def test_read_outs_of_both_groups_are_those_of_each_side_by_side(registry: Regis
     groups = Groups(clip(), clip() + 1)
     both = part(registry, "readout", {"name": "mean", "group": "both"}, shapes)
     assert both.features == 32
-    means = [group.mean((2, 3, 4)) for group in groups]
+    means = [group.mean((2, 3, 4)) for group in groups]  # type: ignore[union-attr]
     torch.testing.assert_close(both(groups), torch.cat(means, dim=1))
 
 

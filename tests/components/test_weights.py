@@ -141,15 +141,15 @@ def full_size(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
 
 @needs_golden_files
 def test_every_released_tensor_arrives_unchanged(full_size: tuple[str, Path]) -> None:
-    said, path = full_size
+    report, path = full_size
     tensors, _ = read(path)
     assert len(tensors) == 288
     assert sum(tensor.numel() for tensor in tensors.values()) == 37_532_498
     for name, tensor in tensors.items():
         assert torch.equal(tensor, golden.filled(released_name(name), tuple(tensor.shape))), name
-    assert "288 tensors, 37,532,498 values" in said
-    assert "7 tensors that the authors' network never uses, 44,625 values" in said
-    assert file_digest(path) in said
+    assert "288 tensors, 37,532,498 values" in report
+    assert "7 tensors that the authors' network never uses, 44,625 values" in report
+    assert file_digest(path) in report
 
 
 @pytest.mark.slow
@@ -173,9 +173,9 @@ def test_every_configuration_of_the_authors_goes_in_and_out(
 ) -> None:
     theirs = made(change(narrow_shapes()))
     ours, back, again = (tmp_path / name for name in ("ours.safetensors", "back.pth", "again.safetensors"))
-    said = str(import_released(write_torch(tmp_path / "released.pth", {"model": theirs}), ours))
-    assert f"{classes} classes" in said
-    assert WRITTEN[change] in said
+    report = str(import_released(write_torch(tmp_path / "released.pth", {"model": theirs}), ours))
+    assert f"{classes} classes" in report
+    assert WRITTEN[change] in report
     network = build(registry, IMAGE_224, classes, backbone={"name": "mfvit-xs", "width": 16}, **parts)
     start_from(network, "network", str(ours))
     for name, parameter in network.named_parameters():
@@ -378,7 +378,7 @@ def kinetics(tmp_path_factory: pytest.TempPathFactory) -> tuple[State, Path, str
 def test_kinetics_stem_and_blocks_land_in_mfvit_xs(
     registry: Registry, kinetics: tuple[State, Path, str]
 ) -> None:
-    theirs, path, said = kinetics
+    theirs, path, report = kinetics
     backbone = registry.build("backbone", registry.resolve("backbone", "mfvit-xs", ""), IMAGE_224)
     before = {name: tensor.clone() for name, tensor in backbone.state_dict().items()}
     ours = start_from(backbone, "backbone", str(path)).state_dict()
@@ -395,8 +395,8 @@ def test_kinetics_stem_and_blocks_land_in_mfvit_xs(
     fresh = {name for name in ours if not name.startswith(("blocks.", "stem."))}
     assert fresh == {"class_token", "norm.weight", "norm.bias"}
     assert all(torch.equal(ours[name], before[name]) for name in fresh)
-    assert all(f"backbone.{name}" in said for name in fresh)
-    assert "mean [0.45, 0.45, 0.45], std [0.225, 0.225, 0.225]" in said
+    assert all(f"backbone.{name}" in report for name in fresh)
+    assert "mean [0.45, 0.45, 0.45], std [0.225, 0.225, 0.225]" in report
 
 
 def test_kinetics_weights_do_not_fit_another_image_size_or_a_whole_network(
@@ -406,7 +406,7 @@ def test_kinetics_weights_do_not_fit_another_image_size_or_a_whole_network(
     with torch.device("meta"):
         network = build(registry, IMAGE_224._replace(height=64, width=64))
     with pytest.raises(InputError, match=r"rel_pos_h \[111, 96\], must be \[31, 96\]"):
-        start_from(network.backbone, "backbone", str(path))
+        start_from(network.backbone, "backbone", str(path))  # type: ignore[type-var]
     with pytest.raises(InputError, match=r"(?s)does not fit this network. It holds torchvision's.*missing"):
         start_from(network, "network", str(path))
 
@@ -425,21 +425,21 @@ def test_kinetics_weights_come_from_torchvision_with_their_hash_checked(
     kinetics: tuple[State, Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     theirs, path, _ = kinetics
-    asked: dict[str, Any] = {}
+    arguments: dict[str, Any] = {}
 
     def load(url: str, **options: Any) -> State:
-        asked.update(options, url=url)
+        arguments.update(options, url=url)
         return theirs
 
     monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", load)
     import_kinetics(tmp_path / "ours.safetensors")
-    assert asked["url"].endswith("/mvit_v2_s-ae3be167.pth")
-    assert asked["check_hash"] is True
-    assert asked["weights_only"] is True
+    assert arguments["url"].endswith("/mvit_v2_s-ae3be167.pth")
+    assert arguments["check_hash"] is True
+    assert arguments["weights_only"] is True
     assert (tmp_path / "ours.safetensors").read_bytes() == path.read_bytes()
 
 
-def test_without_the_net_the_user_is_told_to_name_a_file(
+def test_without_a_network_the_message_names_the_url_and_the_file_option(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def load(url: str, **options: Any) -> State:
@@ -447,7 +447,7 @@ def test_without_the_net_the_user_is_told_to_name_a_file(
 
     monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", load)
     with pytest.raises(
-        InputError, match=r"mvit_v2_s-ae3be167\.pth: cannot be loaded: .*no net.*name the file"
+        InputError, match=r"mvit_v2_s-ae3be167\.pth: cannot be loaded: .*no net.*pass the file"
     ):
         import_kinetics(tmp_path / "ours.safetensors")
 
@@ -474,7 +474,7 @@ def test_a_backbone_takes_its_own_tensors_from_a_whole_network(
     backbone = start_from(
         registry.build("backbone", config, golden.TINY), "backbone", str(tmp_path / "ours.safetensors")
     )
-    assert same(backbone.state_dict(), network.backbone.state_dict())
+    assert same(backbone.state_dict(), network.backbone.state_dict())  # type: ignore[union-attr]
 
 
 def test_weights_leave_every_other_tensor_to_the_seed(
@@ -487,7 +487,7 @@ def test_weights_leave_every_other_tensor_to_the_seed(
 
     def started() -> nn.Module:
         built = scratch()
-        start_from(built.backbone, "backbone", str(tmp_path / "ours.safetensors"))
+        start_from(built.backbone, "backbone", str(tmp_path / "ours.safetensors"))  # type: ignore[type-var]
         return built
 
     one, two = initialise(scratch, 3).state_dict(), initialise(started, 3).state_dict()
@@ -525,7 +525,7 @@ def test_the_same_weights_have_the_same_digest_wherever_they_lie(checkpoint: Pat
 
 def test_a_file_of_unknown_origin_is_refused(network: nn.Module, tmp_path: Path) -> None:
     safetensors.torch.save_file(network.state_dict(), tmp_path / "weights.safetensors", {"run": "r1-0"})
-    with pytest.raises(InputError, match="does not say what it holds"):
+    with pytest.raises(InputError, match="has no record of its origin"):
         start_from(network, "network", str(tmp_path / "weights.safetensors"))
 
 

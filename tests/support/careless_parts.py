@@ -1,8 +1,9 @@
-"""Losses that no training can be repeated with, each for a reason of its own; and a network that breaks."""
+"""Losses that make a training irreproducible, each for another reason, and losses that fail."""
 
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import torch
 from torch.nn import functional as F
@@ -12,7 +13,7 @@ from study.tasks.clips.nets.contract import Output
 
 
 @component("loss")
-def honest():
+def honest() -> Any:
     """Cross-entropy."""
     return lambda output, targets: F.cross_entropy(output.logits, targets)
 
@@ -21,14 +22,14 @@ class Forgetful:
     def __init__(self) -> None:
         self.steps = 0
 
-    def __call__(self, output, targets):
+    def __call__(self, output: Any, targets: Any) -> Any:
         self.steps += 1
         return F.cross_entropy(output.logits, targets, label_smoothing=min(0.9, 0.3 * self.steps))
 
 
 @component("loss")
-def forgetful():
-    """Cross-entropy that keeps what it remembers where no checkpoint finds it."""
+def forgetful() -> Any:
+    """Cross-entropy whose state is in no checkpoint."""
     return Forgetful()
 
 
@@ -37,21 +38,21 @@ def noise() -> float:
 
 
 @component("loss")
-def random_loss():
-    """Cross-entropy with labels that no seed decides."""
+def random_loss() -> Any:
+    """Cross-entropy with labels that depend on no seed."""
 
-    def loss(output: Output, targets):
-        drawn = torch.frombuffer(bytearray(os.urandom(len(targets))), dtype=torch.uint8).long()
-        return F.cross_entropy(output.logits, drawn % output.logits.shape[1])
+    def loss(output: Output, targets: Any) -> Any:
+        labels = torch.frombuffer(bytearray(os.urandom(len(targets))), dtype=torch.uint8).long()
+        return F.cross_entropy(output.logits, labels % output.logits.shape[1])
 
     return loss
 
 
 @component("loss")
-def rounding():
-    """Cross-entropy whose last digits no seed decides, and an operator without a deterministic form."""
+def rounding() -> Any:
+    """Cross-entropy whose last digits depend on no seed, and an operator without a deterministic form."""
 
-    def loss(output: Output, targets):
+    def loss(output: Output, targets: Any) -> Any:
         torch.zeros(3).put_(torch.tensor([1]), torch.ones(1))
         return F.cross_entropy(output.logits, targets) + (output.logits.sum() * 1e-6 * noise())
 
@@ -59,23 +60,23 @@ def rounding():
 
 
 @component("loss")
-def broken():
-    """No loss at all."""
+def broken() -> Any:
+    """A loss that fails."""
 
-    def loss(output, targets):
+    def loss(output: Any, targets: Any) -> None:
         raise ValueError("no loss can be had here")
 
     return loss
 
 
 class Breaking(Forgetful):
-    def __call__(self, output, targets):
+    def __call__(self, output: Any, targets: Any) -> Any:
         if self.steps:
             raise ValueError("no second loss can be had here")
         return super().__call__(output, targets)
 
 
 @component("loss")
-def breaking():
-    """A loss for one step, which is what is tried before a study."""
+def breaking() -> Any:
+    """A loss that fails in its second step, after the trial step of a study."""
     return Breaking()

@@ -1,6 +1,6 @@
-"""Weights and inputs that anyone can make again, and where the authors' network's own outputs lie.
+"""Reproducible weights and inputs, and the paths of the outputs of the authors' network.
 
-Run as a script to write `golden_tiny.npz` anew: only right after `test_golden.py` agreed at full size.
+Run as a script to rewrite `golden_tiny.npz`, only after `test_golden.py` has passed at full size.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ TINY_WIDTH = 16
 
 
 def filled(name: str, shape: tuple[int, ...]) -> Tensor:
-    """The values of a tensor that the authors call `name`."""
+    """Return the values of the tensor with the authors' name `name`."""
     z = np.random.RandomState(zlib.crc32(name.encode()) & 0xFFFFFFFF).standard_normal(shape)
     if len(shape) >= 2:
         return torch.from_numpy((z / np.sqrt(np.prod(shape[1:]))).astype(np.float32))
@@ -52,7 +52,7 @@ def released_tensors() -> dict[str, list[int]]:
 
 
 def released(registry: Registry, **parts: Any) -> dict[str, Any]:
-    """The authors' network by its recipe, some of its parts replaced."""
+    """Return the configuration of the authors' network by its recipe, with other components in `parts`."""
     return configured(registry, {**recipe("ifdd-released", "").values["base"], **parts})
 
 
@@ -76,4 +76,4 @@ def tiny_outputs(registry: Registry) -> dict[str, Tensor]:
 
 
 if __name__ == "__main__":
-    np.savez(TINY_FILE, **{name: tensor.numpy() for name, tensor in tiny_outputs(Registry()).items()})
+    np.savez(TINY_FILE, **{name: tensor.numpy() for name, tensor in tiny_outputs(Registry()).items()})  # type: ignore[arg-type]

@@ -1,8 +1,8 @@
-"""Components as a stranger writes them: plain modules, an optimizer, a schedule, metrics; some of them wrong."""
+"""Components as users write them: plain modules, an optimizer, a schedule, metrics; some of them wrong."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from torch import nn
@@ -14,25 +14,27 @@ from study.config.registry import Range, component
 class Bare(nn.Sequential):
     """Takes clips and returns logits."""
 
-    def __init__(self, shape, classes, width=16):
+    def __init__(self, shape: Any, classes: Any, width: Any = 16) -> None:
         values = shape.channels * shape.frames * shape.height * shape.width
         super().__init__(nn.Flatten(), nn.Linear(values, width), nn.ReLU(), nn.Linear(width, classes))
 
 
 @component("network")
-def bare(shape, classes, build, *, width: Annotated[int, Range(1), "hidden values"] = 16):
+def bare(
+    shape: Any, classes: Any, build: Any, *, width: Annotated[int, Range(1), "hidden values"] = 16
+) -> Any:
     """A network that returns plain logits."""
     return Bare(shape, classes, width)
 
 
 class Odd(Bare):
-    def __init__(self, shape, classes, returns):
+    def __init__(self, shape: Any, classes: Any, returns: Any) -> None:
         super().__init__(shape, classes)
         self.returns = returns
 
-    def forward(self, clips):
-        logits = super().forward(clips)
-        return {
+    def forward(self, clips: Any) -> Any:
+        logits = super().forward(clips)  # type: ignore[no-untyped-call]
+        return {  # type: ignore[no-untyped-call]
             "tuple": lambda: (logits, logits),
             "dict": lambda: {"logits": logits},
             "other classes": lambda: logits[:, :-1],
@@ -44,26 +46,26 @@ class Odd(Bare):
 
 @component("network")
 def odd(
-    shape,
-    classes,
-    build,
+    shape: Any,
+    classes: Any,
+    build: Any,
     *,
     returns: Annotated[
         Literal["tuple", "dict", "other classes", "one vector", "integers", "nothing"], "what it returns"
     ] = "tuple",
-):
+) -> Any:
     """A network that returns something else than logits."""
     return Odd(shape, classes, returns)
 
 
 class Broken(nn.Module):
-    def __init__(self, shape, classes, when):
+    def __init__(self, shape: Any, classes: Any, when: Any) -> None:
         super().__init__()
         self.when = when
         self.body = Bare(shape, classes)
         self.head = nn.Linear(5, classes)
 
-    def forward(self, clips):
+    def forward(self, clips: Any) -> Any:
         if self.when == "forward":
             return self.head(self.body(clips))
         if self.when == "evaluation" and not self.training:
@@ -75,12 +77,12 @@ class Broken(nn.Module):
 
 @component("network")
 def broken(
-    shape,
-    classes,
-    build,
+    shape: Any,
+    classes: Any,
+    build: Any,
     *,
     when: Annotated[Literal["building", "forward", "evaluation", "backward"], "when it fails"] = "forward",
-):
+) -> Any:
     """A network that fails."""
     if when == "building":
         raise KeyError("width")
@@ -88,36 +90,38 @@ def broken(
 
 
 @component("loss")
-def per_clip():
+def per_clip() -> Any:
     """A loss that is no scalar."""
     return lambda output, targets: F.cross_entropy(output.logits, targets, reduction="none")
 
 
 @component("optimizer")
-def signs(parameters, lr, weight_decay, *, shrink: Annotated[float, Range(0, 1), "a share"] = 0.5):
+def signs(
+    parameters: Any, lr: Any, weight_decay: Any, *, shrink: Annotated[float, Range(0, 1), "a share"] = 0.5
+) -> Any:
     """Steps by the signs of gradients."""
     return torch.optim.SGD([{"params": [p], "lr": lr * shrink} for p in parameters], lr=lr)
 
 
 @component("optimizer")
-def sleeping(parameters, lr, weight_decay):
+def sleeping(parameters: Any, lr: Any, weight_decay: Any) -> Any:
     """An optimizer that leaves one parameter alone."""
     return torch.optim.SGD(parameters[:-1], lr=lr)
 
 
 @component("schedule")
-def growing(peak, epochs, warmup_epochs, steps_per_epoch):
+def growing(peak: Any, epochs: Any, warmup_epochs: Any, steps_per_epoch: Any) -> Any:
     """A rate that falls below 0."""
 
     class Growing:
-        def rate(self, step):
+        def rate(self, step: Any) -> Any:
             return peak - step
 
     return Growing()
 
 
 @component("metric", label="mean confidence", direction="minimize", unit="nats", scale=1.0, high=None)
-def surprise(labels, logits) -> float:
+def surprise(labels: Any, logits: Any) -> float:
     """Mean negative log-probability of the true class."""
     shifted = logits - logits.max(axis=1, keepdims=True)
     chosen = shifted[range(len(labels)), labels]
@@ -127,6 +131,6 @@ def surprise(labels, logits) -> float:
 
 
 @component("metric", low=0.0, high=0.1)
-def unbounded(labels, logits) -> float:
+def unbounded(labels: Any, logits: Any) -> float:
     """A metric outside its bounds that looks at the first example."""
     return float(labels[0] + 1)

@@ -1,9 +1,9 @@
-"""Stand-in components: a data set that minds which splits are read, and a network of two layers."""
+"""Small components: a data set that checks which splits are read, and networks of two layers."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 from torch import nn
@@ -14,9 +14,9 @@ from study.tasks.clips.data.contract import Clips, ClipShape
 from study.tasks.clips.nets.contract import Output
 
 ORDERS: list[list[int]] = []
-"""The indexes of every training batch that was read; tests empty it first."""
-SEEN: dict[bool, list] = {True: [], False: []}
-"""The clips that a network of two layers was shown, in training (True) and out of it; tests empty both first."""
+"""Indexes of every training batch that was read; tests empty it first."""
+SEEN: dict[bool, list[Any]] = {True: [], False: []}
+"""Input clips of networks of two layers, in training (True) and in evaluation; tests empty both first."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Tiny:
     digest = "tiny"
     folds = ()
 
-    def split(self, name, fold=None):
+    def split(self, name: Any, fold: Any = None) -> Any:
         assert name not in self.forbidden, f"the {name} split was read"
         stream = "validation" if name == "test" and self.test_is_validation else name
         random = np.random.default_rng(seed_of(stream))
@@ -41,7 +41,7 @@ class Tiny:
             pixels[labels == label, :, :, label] += 60  # one bright row a class
         clips = pixels.clip(0, 255).astype(np.uint8)
 
-        def read(indexes, generator):
+        def read(indexes: Any, generator: Any) -> Any:
             assert (generator is not None) == (name == "train")
             if name == "train":
                 ORDERS.append(indexes.tolist())
@@ -58,48 +58,50 @@ def tiny(
     per_class: Annotated[int, Range(1), "clips of each class in each split"] = 20,
     noise: Annotated[float, Range(0), "deviation in grey levels"] = 30.0,
     forbidden: Annotated[list[str], "splits that must not be read"] = [],  # noqa: B006
-    test_is_validation: Annotated[bool, "hand out the validation clips as test"] = False,
-):
+    test_is_validation: Annotated[bool, "return the validation clips as test"] = False,
+) -> Any:
     """Clips with one bright row a class."""
     return Tiny(per_class, noise, forbidden, test_is_validation)
 
 
 class TwoLayers(nn.Module):
-    def __init__(self, shape, classes, width, dropout):
+    def __init__(self, shape: Any, classes: Any, width: Any, dropout: Any) -> None:
         super().__init__()
         values = shape.channels * shape.frames * shape.height * shape.width
         self.body = nn.Sequential(nn.Flatten(), nn.Linear(values, width), nn.ReLU(), nn.Dropout(dropout))
         self.head = nn.Linear(width, classes)
 
-    def forward(self, clips, details=None):
+    def forward(self, clips: Any, details: Any = None) -> Any:
         SEEN[self.training].append(clips.clone())
         return Output(self.head(self.body(clips)))
 
 
 @component("network")
 def two_layers(
-    shape,
-    classes,
-    build,
+    shape: Any,
+    classes: Any,
+    build: Any,
     *,
     width: Annotated[int, Range(1), "hidden values"] = 16,
     dropout: Annotated[float, Range(0, 0.9), "share of hidden values set to 0"] = 0.2,
-):
+) -> Any:
     """Linear, ReLU, dropout, linear."""
     return TwoLayers(shape, classes, width, dropout)
 
 
 @component("network")
-def one_convolution(shape, classes, build, *, width: Annotated[int, Range(1), "channels"] = 4):
+def one_convolution(
+    shape: Any, classes: Any, build: Any, *, width: Annotated[int, Range(1), "channels"] = 4
+) -> Any:
     """A 3 x 3 x 3 convolution and a linear layer."""
     return OneConvolution(shape, classes, width)
 
 
 class OneConvolution(nn.Module):
-    def __init__(self, shape, classes, width):
+    def __init__(self, shape: Any, classes: Any, width: Any) -> None:
         super().__init__()
         self.convolution = nn.Conv3d(shape.channels, width, 3, padding=1)
         self.head = nn.Linear(width, classes)
 
-    def forward(self, clips, details=None):
+    def forward(self, clips: Any, details: Any = None) -> Any:
         return Output(self.head(self.convolution(clips).relu().mean((2, 3, 4))))

@@ -1,5 +1,7 @@
 import random
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,7 +26,7 @@ TRAIN = {
 
 
 @pytest.fixture(autouse=True)
-def _stand_ins(monkeypatch):
+def _stand_ins(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Put the stand-in components on the path, and leave torch's process-wide settings as they were."""
     monkeypatch.syspath_prepend(str(Path(__file__).parent))
     deterministic, threads = torch.are_deterministic_algorithms_enabled(), torch.get_num_threads()
@@ -34,22 +36,22 @@ def _stand_ins(monkeypatch):
 
 
 @pytest.fixture
-def spec():
+def spec() -> Any:
     """Return a function that makes the request of one tiny training."""
 
     def make(
         *,
-        seed=1,
-        network=None,
-        dataset=None,
-        loss=None,
-        augmentation=None,
-        optimizer=None,
-        schedule=None,
-        device="cpu",
-        metric="war",
-        **train,
-    ):
+        seed: Any = 1,
+        network: Any = None,
+        dataset: Any = None,
+        loss: Any = None,
+        augmentation: Any = None,
+        optimizer: Any = None,
+        schedule: Any = None,
+        device: Any = "cpu",
+        metric: Any = "war",
+        **train: Any,
+    ) -> Any:
         config = {
             "dataset": {"name": "tiny", **(dataset or {})},
             "network": {"name": "two-layers", **(network or {})},
@@ -74,7 +76,7 @@ def spec():
 
 
 @pytest.fixture(autouse=True)
-def _other_chance():
+def _other_chance() -> None:
     """Start every test with global generators that no result may depend on."""
     random.seed(None)
     np.random.seed(None)  # noqa: NPY002

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
+from support.training_jobs import MakeSpec
 
 from study.errors import InputError
-from study.tasks.clips.training.check import try_one_batch
+from study.records import RunSpec
+from study.tasks.clips.training.try_one_batch import try_one_batch
 
 
 @pytest.fixture
-def request_of(spec):
+def request_of(spec: MakeSpec) -> Any:
     """Return a function that makes the request of a training with parts of a stranger's."""
 
-    def make(network=None, **changes):
+    def make(network: Any = None, **changes: Any) -> Any:
         made = spec(**changes)
         network = {"name": network} if isinstance(network, str) else network or {"name": "bare"}
         return replace(
@@ -28,7 +31,7 @@ def request_of(spec):
     return make
 
 
-def refusal(request):
+def refusal(request: RunSpec) -> Any:
     with pytest.raises(InputError) as caught:
         try_one_batch(request)
     text = str(caught.value)
@@ -36,7 +39,9 @@ def refusal(request):
     return text
 
 
-def test_a_network_that_fits_passes_quickly_and_draws_nothing_from_the_global_generator(request_of):
+def test_a_network_that_fits_passes_quickly_and_draws_nothing_from_the_global_generator(
+    request_of: Any,
+) -> None:
     try_one_batch(request_of())
     state = torch.get_rng_state()
     began = time.perf_counter()
@@ -54,13 +59,15 @@ def test_a_network_that_fits_passes_quickly_and_draws_nothing_from_the_global_ge
         ("backward", "the backward pass", "RuntimeError"),
     ],
 )
-def test_what_fails_is_named_with_its_stage_and_reason(request_of, when, stage, exception):
+def test_what_fails_is_named_with_its_stage_and_reason(
+    request_of: Any, when: Any, stage: Any, exception: Any
+) -> None:
     text = refusal(request_of({"name": "broken", "when": when}))
     assert stage in text
     assert exception in text
 
 
-def test_a_loss_that_is_no_scalar_is_refused(request_of):
+def test_a_loss_that_is_no_scalar_is_refused(request_of: Any) -> None:
     assert "the loss must return" in refusal(request_of(loss={"name": "per-clip"}))
 
 
@@ -76,18 +83,18 @@ def test_a_loss_that_is_no_scalar_is_refused(request_of):
     ],
 )
 def test_a_network_that_returns_no_logits_is_one_sentence_on_what_came_and_what_is_owed(
-    request_of, returns, got
-):
+    request_of: Any, returns: Any, got: Any
+) -> None:
     text = refusal(request_of({"name": "odd", "returns": returns}))
     assert "float logits of shape (2, 3)" in text
     assert f"Got {got}" in text
 
 
-def test_parts_of_a_batch_must_be_equal(request_of):
+def test_parts_of_a_batch_must_be_equal(request_of: Any) -> None:
     assert "train.accumulate: must divide train.batch_size, 8" in refusal(request_of(accumulate=3))
 
 
-def test_tf32_on_a_cpu_is_refused(request_of):
+def test_tf32_on_a_cpu_is_refused(request_of: Any) -> None:
     assert "train.precision: 'tf32'" in refusal(request_of(precision="tf32"))
 
 
@@ -102,5 +109,7 @@ def test_tf32_on_a_cpu_is_refused(request_of):
         ({"cls": "Adam", "options": {"betas": 3}}, "optimizer.options: Adam refuses them"),
     ],
 )
-def test_an_optimizer_that_torch_does_not_have_is_named(request_of, optimizer, message):
+def test_an_optimizer_that_torch_does_not_have_is_named(
+    request_of: Any, optimizer: Any, message: Any
+) -> None:
     assert message in refusal(request_of(optimizer={"name": "torch-optim", "options": {}, **optimizer}))

@@ -7,13 +7,16 @@ import json
 import multiprocessing
 from dataclasses import replace
 from itertools import count
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from support.frail_parts import KILLED, attempt
-from support.training_jobs import ignore, train
+from support.training_jobs import MakeSpec, ignore, train
 
-from study.records import RunResult, Stopped, from_json, to_json
+from study.ledger.layout import stopped_file
+from study.records import RunResult, RunSpec, Stopped, from_json, to_json
 from study.tasks.clips.training import train as job
 from study.tasks.clips.training.state import TrainState
 
@@ -33,7 +36,7 @@ STEPS_PER_EPOCH = 7
 
 
 @pytest.fixture(scope="module")
-def processes():
+def processes() -> Any:
     """Return what starts processes that have torch imported."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(
@@ -43,7 +46,7 @@ def processes():
 
 
 @pytest.fixture
-def hard(spec):
+def hard(spec: MakeSpec) -> Any:
     """Return the request of a training that draws on every source of chance and state there is."""
     request = spec(
         epochs=4,
@@ -58,7 +61,7 @@ def hard(spec):
     return replace(request, modules=("support.tiny_parts", "support.frail_parts"))
 
 
-def numbers(folder):
+def numbers(folder: Path) -> Any:
     """Return everything that a training left but its times."""
     history = json.loads((folder / "history.json").read_text())
     result = json.loads((folder / "result.json").read_text())
@@ -68,35 +71,37 @@ def numbers(folder):
     return history, result, kept
 
 
-def interrupted(request, folder, after, rule=""):
+def interrupted(request: RunSpec, folder: Path, after: Any, rule: Any = "") -> Any:
     """Train until an epoch is over, as a Ctrl-C would end it; return the epochs that were reported."""
-    told = []
+    reported: list[int] = []
 
-    def stop(epoch):
-        told.append(epoch.epoch)
+    def stop(epoch: Any) -> None:
+        reported.append(epoch.epoch)
         if epoch.epoch == after:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         train(request, folder, stop, rule)
-    return told
+    return reported
 
 
-def epochs_of(request, folder, rule=""):
-    told = []
-    train(request, folder, lambda epoch: told.append(epoch.epoch), rule)
-    return told
+def epochs_of(request: RunSpec, folder: Path, rule: Any = "") -> Any:
+    reported: list[int] = []
+    train(request, folder, lambda epoch: reported.append(epoch.epoch), rule)
+    return reported
 
 
-def run_in(processes, *arguments, **death):
+def run_in(processes: Any, *arguments: Any, **death: Any) -> Any:
     process = processes.Process(target=attempt, args=arguments, kwargs=death)
     process.start()
     return process
 
 
-def test_kills_at_every_epoch_and_inside_one_leave_no_trace(hard, tmp_path, processes):
+def test_kills_at_every_epoch_and_inside_one_leave_no_trace(
+    hard: RunSpec, tmp_path: Path, processes: Any
+) -> None:
     train(hard, tmp_path / "undisturbed", ignore)
-    told = tmp_path / "told"
+    epochs_file = tmp_path / "epochs"
     deaths = [
         {"step": 3},
         {"epoch": 1},
@@ -108,21 +113,26 @@ def test_kills_at_every_epoch_and_inside_one_leave_no_trace(hard, tmp_path, proc
         {"epoch": 4},
     ]
     for death in deaths:
-        process = run_in(processes, hard, tmp_path / "killed", told, **death)
+        process = run_in(processes, hard, tmp_path / "killed", epochs_file, **death)
         process.join()
         assert process.exitcode == KILLED, death
         assert not (tmp_path / "killed" / "result.json").exists()
     assert epochs_of(hard, tmp_path / "killed") == []
-    assert told.read_text().split() == ["1", "2", "3", "4"]  # none of them was trained twice to its end
+    assert epochs_file.read_text().split() == [
+        "1",
+        "2",
+        "3",
+        "4",
+    ]  # none of them was trained twice to its end
     assert numbers(tmp_path / "killed") == numbers(tmp_path / "undisturbed")
     assert sorted(path.name for path in (tmp_path / "killed").iterdir()) == FILES
 
 
-def test_a_kill_before_any_write_leaves_no_trace(hard, tmp_path, processes):
+def test_a_kill_before_any_write_leaves_no_trace(hard: RunSpec, tmp_path: Path, processes: Any) -> None:
     short = replace(hard, config={**hard.config, "train": {**hard.config["train"], "epochs": 2}})
     train(short, tmp_path / "undisturbed", ignore)
     for write in count(1):
-        process = run_in(processes, short, tmp_path / "killed", tmp_path / "told", write=write)
+        process = run_in(processes, short, tmp_path / "killed", tmp_path / "epochs", write=write)
         process.join()
         if process.exitcode == 0:
             break
@@ -132,9 +142,11 @@ def test_a_kill_before_any_write_leaves_no_trace(hard, tmp_path, processes):
     assert sorted(path.name for path in (tmp_path / "killed").iterdir()) == FILES
 
 
-def test_two_trainings_in_one_folder_end_in_one_valid_result(hard, tmp_path, processes):
+def test_two_trainings_in_one_folder_end_in_one_valid_result(
+    hard: RunSpec, tmp_path: Path, processes: Any
+) -> None:
     train(hard, tmp_path / "alone", ignore)
-    both = [run_in(processes, hard, tmp_path / "together", tmp_path / f"told-{n}") for n in "ab"]
+    both = [run_in(processes, hard, tmp_path / "together", tmp_path / f"epochs-{n}") for n in "ab"]
     for process in both:
         process.join()
     assert [process.exitcode for process in both] == [0, 0]
@@ -142,39 +154,39 @@ def test_two_trainings_in_one_folder_end_in_one_valid_result(hard, tmp_path, pro
     assert sorted(path.name for path in (tmp_path / "together").iterdir()) == FILES
 
 
-def truncated(data, request):
+def truncated(data: Any, request: RunSpec) -> Any:
     return data[: len(data) // 2]
 
 
-def flipped(data, request):
+def flipped(data: Any, request: RunSpec) -> Any:
     """Change one bit of a tensor, which torch reads without a word."""
-    place = data.index(
-        torch.load(io.BytesIO(data))["learner"]["network"]["state"]["head.weight"].numpy().tobytes()
+    start = data.index(
+        torch.load(io.BytesIO(data))["state"]["network"]["state"]["head.weight"].numpy().tobytes()
     )
-    return data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
+    return data[:start] + bytes([data[start] ^ 1]) + data[start + 1 :]
 
 
-def of_another_run(data, request):
+def of_another_run(data: Any, request: RunSpec) -> Any:
     return changed(data, lambda kept: kept["origin"].update(run="r2-0000000000000000"))
 
 
-def of_other_libraries(data, request):
+def of_other_libraries(data: Any, request: RunSpec) -> Any:
     return changed(data, lambda kept: kept["origin"]["libraries"].update(torch="1.0"))
 
 
-def of_another_format(data, request):
+def of_another_format(data: Any, request: RunSpec) -> Any:
     return changed(data, lambda kept: kept["origin"].update(format=0))
 
 
-def of_another_network(data, request):
-    return changed(data, lambda kept: kept["learner"]["network"]["state"].pop("head.weight"))
+def of_another_network(data: Any, request: RunSpec) -> Any:
+    return changed(data, lambda kept: kept["state"]["network"]["state"].pop("head.weight"))
 
 
-def without_history(data, request):
+def without_history(data: Any, request: RunSpec) -> Any:
     return changed(data, lambda kept: kept.pop("history"))
 
 
-def changed(data, change):
+def changed(data: Any, change: Any) -> Any:
     kept, buffer = torch.load(io.BytesIO(data)), io.BytesIO()
     change(kept)
     torch.save(kept, buffer)
@@ -195,35 +207,39 @@ def changed(data, change):
         lambda data, request: b"no checkpoint at all",
     ],
 )
-def test_a_checkpoint_that_is_not_this_training_s_is_ignored_with_a_warning(hard, tmp_path, damage, caplog):
+def test_a_checkpoint_that_is_not_this_training_s_is_ignored_with_a_warning(
+    hard: RunSpec, tmp_path: Path, damage: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     train(hard, tmp_path / "undisturbed", ignore)
     interrupted(hard, tmp_path / "damaged", after=2)
     file = tmp_path / "damaged" / "checkpoint.pt"
     file.write_bytes(damage(file.read_bytes(), hard))
     assert epochs_of(hard, tmp_path / "damaged") == [1, 2, 3, 4]
-    assert "checkpoint.pt is not gone on from, the training starts anew" in caplog.text
+    assert "checkpoint.pt is ignored, the training starts from the beginning" in caplog.text
     assert numbers(tmp_path / "damaged") == numbers(tmp_path / "undisturbed")
 
 
-def stop(*_):
+def stop(*_: Any) -> None:
     raise KeyboardInterrupt
 
 
-def test_history_past_the_checkpoint_is_dropped(hard, tmp_path, monkeypatch):
+def test_history_past_the_checkpoint_is_dropped(
+    hard: RunSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = tmp_path / "a"
     interrupted(hard, folder, after=1)
     earlier = (folder / "checkpoint.pt").read_bytes()
     interrupted(hard, folder, after=3)
     (folder / "checkpoint.pt").write_bytes(earlier)
     with monkeypatch.context() as patch:
-        patch.setattr(job, "next_epoch", stop)
+        patch.setattr(job, "run_epoch", stop)
         with pytest.raises(KeyboardInterrupt):
             train(hard, folder, ignore)
     assert [epoch["epoch"] for epoch in json.loads((folder / "history.json").read_text())] == [1]
     assert epochs_of(hard, folder) == [2, 3, 4]
 
 
-def test_the_seconds_of_all_attempts_add_up(hard, tmp_path):
+def test_the_seconds_of_all_attempts_add_up(hard: RunSpec, tmp_path: Path) -> None:
     interrupted(hard, tmp_path, after=2)
     file = tmp_path / "checkpoint.pt"
     file.write_bytes(changed(file.read_bytes(), lambda kept: kept.update(seconds=1000.0)))
@@ -231,7 +247,7 @@ def test_the_seconds_of_all_attempts_add_up(hard, tmp_path):
     assert from_json(RunResult, (tmp_path / "result.json").read_bytes()).seconds > 1000
 
 
-def test_a_divergence_leaves_no_checkpoint(spec, tmp_path):
+def test_a_divergence_leaves_no_checkpoint(spec: MakeSpec, tmp_path: Path) -> None:
     request = spec(lr=1e30, warmup_epochs=0.0, epochs=4)
     train(request, tmp_path, ignore)
     assert from_json(RunResult, (tmp_path / "result.json").read_bytes()).status == "diverged"
@@ -239,10 +255,10 @@ def test_a_divergence_leaves_no_checkpoint(spec, tmp_path):
 
 
 def test_a_training_that_is_killed_and_then_diverges_ends_like_an_undisturbed_one(
-    spec, tmp_path, monkeypatch
-):
-    epoch = TrainState.epoch
-    monkeypatch.setattr(TrainState, "epoch", lambda self, n: epoch(self, n) if n < 3 else float("nan"))
+    spec: MakeSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train_epoch = job.train_epoch
+    monkeypatch.setattr(job, "train_epoch", lambda state, n: train_epoch(state, n) if n < 3 else float("nan"))
     train(spec(), tmp_path / "undisturbed", ignore)
     interrupted(spec(), tmp_path / "killed", after=2)
     train(spec(), tmp_path / "killed", ignore)
@@ -250,7 +266,7 @@ def test_a_training_that_is_killed_and_then_diverges_ends_like_an_undisturbed_on
     assert not (tmp_path / "killed" / "checkpoint.pt").exists()
 
 
-def test_a_learner_goes_on_at_any_step_with_every_generator_where_it_was(hard):
+def test_a_restored_state_continues_with_every_random_generator_restored(hard: RunSpec) -> None:
     import random
 
     import numpy as np
@@ -260,54 +276,56 @@ def test_a_learner_goes_on_at_any_step_with_every_generator_where_it_was(hard):
     registry = Registry(hard.modules)
     dataset = registry.build("dataset", hard.table("dataset"))
 
-    def build():
+    def build() -> Any:
         return TrainState.of(hard, registry, dataset, torch.device("cpu"))
 
-    def draws():
+    def random_numbers() -> Any:
         return torch.rand(3).tolist(), random.random(), np.random.random()  # noqa: NPY002
 
-    learner = build()
-    learner.epoch(1)
-    draws()
+    state = build()
+    job.train_epoch(state, 1)
+    random_numbers()
     buffer = io.BytesIO()
-    torch.save(learner.state(), buffer)
-    expected = learner.epoch(2), draws()
-    other = build()
-    other.epoch(3)
-    other.restore(torch.load(io.BytesIO(buffer.getvalue()), weights_only=True))
-    assert (other.epoch(2), draws()) == expected
-    for one, another in zip(learner.judged.parameters(), other.judged.parameters(), strict=True):
-        assert torch.equal(one, another)
+    torch.save(state.state_dict(), buffer)
+    expected = job.train_epoch(state, 2), random_numbers()
+    restored = build()
+    job.train_epoch(restored, 3)
+    restored.load_state_dict(torch.load(io.BytesIO(buffer.getvalue()), weights_only=True))
+    assert (job.train_epoch(restored, 2), random_numbers()) == expected
+    for weight, other in zip(state.eval_model.parameters(), restored.eval_model.parameters(), strict=True):
+        assert torch.equal(weight, other)
 
 
-def test_a_trial_below_its_rule_is_given_up_and_a_full_request_goes_on_from_there(hard, tmp_path):
+def test_a_trial_below_its_rule_is_pruned_and_resumes_without_the_rule(hard: RunSpec, tmp_path: Path) -> None:
     rule = json.dumps({"2": 2.0})
     train(hard, tmp_path / "undisturbed", ignore)
     assert epochs_of(hard, tmp_path / "pruned", rule) == [1, 2]
     found = list((tmp_path / "pruned").glob("stopped-*.json"))
-    told = from_json(Stopped, found[0].read_bytes())
-    assert [path.name for path in found] == [told.file]
-    assert (told.run, told.rule, told.epoch) == (hard.id, {"2": 2.0}, 2)
-    assert told.score == max(epoch.validation["war"] for epoch in told.history)
+    record = from_json(Stopped, found[0].read_bytes())
+    assert [stopped_file({"2": 2.0})]
+    assert (record.run, record.rule, record.epoch) == (hard.id, {"2": 2.0}, 2)
+    assert record.score == max(epoch.validation["war"] for epoch in record.history)
     assert not (tmp_path / "pruned" / "result.json").exists()
     assert epochs_of(hard, tmp_path / "pruned") == [3, 4]
     assert numbers(tmp_path / "pruned") == numbers(tmp_path / "undisturbed")
 
 
-def test_a_trial_above_its_rule_is_trained_to_its_end(hard, tmp_path):
+def test_a_trial_above_its_rule_is_trained_to_its_end(hard: RunSpec, tmp_path: Path) -> None:
     assert epochs_of(hard, tmp_path, json.dumps({"1": 0.0, "3": 0.0})) == [1, 2, 3, 4]
     assert (tmp_path / "result.json").exists()
 
 
-def test_a_trial_that_was_killed_too_late_is_given_up_where_the_rule_says(hard, tmp_path):
+def test_a_trial_that_was_killed_too_late_is_pruned_at_the_epoch_of_the_rule(
+    hard: RunSpec, tmp_path: Path
+) -> None:
     rule = json.dumps({"1": 2.0})
     epochs_of(hard, tmp_path / "undisturbed", rule)
     interrupted(hard, tmp_path / "killed", after=3)
     assert epochs_of(hard, tmp_path / "killed", rule) == []
 
-    def told(folder):
+    def stopped_record(folder: str) -> str:
         stopped = from_json(Stopped, next((tmp_path / folder).glob("stopped-*.json")).read_bytes())
         return to_json(replace(stopped, history=tuple(replace(e, seconds=1.0) for e in stopped.history)))
 
-    assert told("killed") == told("undisturbed")
+    assert stopped_record("killed") == stopped_record("undisturbed")
     assert epochs_of(hard, tmp_path / "killed") == [4]

@@ -5,14 +5,18 @@ The values were computed by the loop of commit df05289, the last one before `ENG
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
+from support.training_jobs import MakeSpec
 
 from study.config.registry import Registry
 from study.tasks.clips.task import ENGINE
 from study.tasks.clips.training.state import TrainState
+from study.tasks.clips.training.train import train_epoch
 
 STORED = {
     1: {
@@ -27,32 +31,27 @@ TOLERANCE = 1e-6
 
 
 @pytest.fixture
-def _float64():
+def _float64() -> Iterator[None]:
     torch.set_default_dtype(torch.float64)
     yield
     torch.set_default_dtype(torch.float32)
 
 
-def numbers_of(learner):
+def numbers_of(state: TrainState) -> dict[str, Any]:
     """Return what the two steps of an epoch show."""
-    losses, take = [], learner.step
-
-    def step(clips, targets):
-        losses.append(take(clips, targets))
-        return losses[-1]
-
-    learner.step = step
-    learner.epoch(1)
+    losses: list[float] = []
+    state.on_step = lambda clips, targets, loss: losses.append(loss)
+    train_epoch(state, 1)
     return {
         "losses": losses,
-        "weights": learner.network.head.bias.tolist(),
-        "averaged": learner.judged.head.bias.tolist(),
-        "rate": learner.rate,
+        "weights": state.network.get_parameter("head.bias").tolist(),
+        "averaged": state.eval_model.get_parameter("head.bias").tolist(),
+        "rate": state.learning_rate,
     }
 
 
 @pytest.mark.usefixtures("_float64")
-def test_two_steps_give_the_numbers_that_this_engine_is_known_by(spec):
+def test_two_steps_give_the_numbers_that_this_engine_is_known_by(spec: MakeSpec) -> None:
     request = spec(
         batch_size=30,
         epochs=2,

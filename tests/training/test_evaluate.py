@@ -1,16 +1,19 @@
+from pathlib import Path
+from typing import Any
+
 import pytest
-from support.training_jobs import evaluate, ignore, train
+from support.training_jobs import MakeSpec, evaluate, ignore, train
 
 from study.errors import StudyError
 from study.ledger.predictions import load
 from study.records import RunResult, TestResult, from_json
 
 
-def not_an_epoch(epoch):
+def not_an_epoch(epoch: Any) -> None:
     raise AssertionError("an evaluation has no epochs")
 
 
-def test_on_the_selection_clips_the_best_epoch_scores_what_training_said(spec, tmp_path):
+def test_on_the_selection_clips_the_best_epoch_scores_as_in_training(spec: MakeSpec, tmp_path: Path) -> None:
     request = spec(epochs=6, lr=3e-2, dataset={"noise": 90.0, "test_is_validation": True})
     train(request, tmp_path, ignore)
     evaluate(request, tmp_path, not_an_epoch)
@@ -23,19 +26,21 @@ def test_on_the_selection_clips_the_best_epoch_scores_what_training_said(spec, t
     assert load(tmp_path / "test.npz").ids[0] == "validation-0"
 
 
-def test_only_the_test_split_is_read(spec, tmp_path):
+def test_only_the_test_split_is_read(spec: MakeSpec, tmp_path: Path) -> None:
     train(spec(epochs=1), tmp_path, ignore)
     evaluate(spec(epochs=1, dataset={"forbidden": ["train", "validation"]}), tmp_path, ignore)
     assert load(tmp_path / "test.npz").ids[0] == "test-0"
 
 
-def test_a_run_without_weights_cannot_be_evaluated(spec, tmp_path):
+def test_a_run_without_weights_cannot_be_evaluated(spec: MakeSpec, tmp_path: Path) -> None:
     with pytest.raises(StudyError, match=r"no weights\.safetensors"):
         evaluate(spec(), tmp_path, ignore)
     assert not (tmp_path / "test.json").exists()
 
 
-def test_damaged_weights_are_told_and_removed_so_that_a_retry_trains_them_again(spec, tmp_path):
+def test_damaged_weights_are_an_error_and_removed_so_that_a_retry_trains_them_again(
+    spec: MakeSpec, tmp_path: Path
+) -> None:
     train(spec(epochs=1), tmp_path, ignore)
     weights = tmp_path / "weights.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])

@@ -4,27 +4,30 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from support.training_jobs import evaluate, ignore, train
+from support import tiny_parts
+from support.training_jobs import MakeSpec, evaluate, ignore, train
 
 from study.config.compile import compile_study, try_variants
 from study.config.registry import Registry
 from study.config.settings import settings
 from study.config.study import load
 from study.errors import InputError
-from study.records import RunResult, TestResult, from_json
+from study.records import Epoch, RunResult, RunSpec, TestResult, from_json
 from study.tasks.clips.data.faces.dataset import Faces
-from study.tasks.clips.training.check import try_one_batch
-from study.tasks.clips.training.state import learned
+from study.tasks.clips.training.state import clips_to_train_on
+from study.tasks.clips.training.try_one_batch import try_one_batch
 
 
 @pytest.fixture
-def final(spec):
+def final(spec: MakeSpec) -> Any:
     """Return a function that makes the request of a training on train and validation clips."""
 
-    def make(*, is_optimistic=False, **changes):
+    def make(*, is_optimistic: Any = False, **changes: Any) -> Any:
         dataset = {"name": "both", "per_class": 10, "is_optimistic": is_optimistic}
         request = spec(fit="train+val", **changes)
         config = {**request.config, "dataset": dataset}
@@ -33,18 +36,18 @@ def final(spec):
     return make
 
 
-def result_of(folder):
+def result_of(folder: Path) -> Any:
     return from_json(RunResult, (folder / "result.json").read_bytes())
 
 
-def dataset_of(request):
+def dataset_of(request: RunSpec) -> Any:
     return Registry(request.modules).build("dataset", request.table("dataset"))
 
 
-def test_the_clips_are_those_of_train_and_then_those_of_validation(final):
+def test_the_clips_are_those_of_train_and_then_those_of_validation(final: MakeSpec) -> None:
     dataset = dataset_of(final())
     both, train_clips, validation = (
-        learned(dataset, None, "train+val"),
+        clips_to_train_on(dataset, None, "train+val"),
         dataset.split("train"),
         dataset.split("validation"),
     )
@@ -53,32 +56,30 @@ def test_the_clips_are_those_of_train_and_then_those_of_validation(final):
     assert both.labels.tolist() == [*train_clips.labels, *validation.labels]
     chosen = np.array([31, 2, 59, 30, 29, 0])
     pixels = both.read(chosen, np.random.default_rng(1))
-    for place, index in enumerate(chosen):
+    for row, index in enumerate(chosen):
         split, inside = (train_clips, index) if index < 30 else (validation, index - 30)
         alone = split.read(np.array([inside]), np.random.default_rng(1))
-        assert np.array_equal(pixels[place], alone[0])
+        assert np.array_equal(pixels[row], alone[0])
 
 
 @pytest.mark.parametrize("chosen", [[3, 1], [40, 35]])
-def test_a_batch_may_come_from_one_split_alone(final, chosen):
-    both = learned(dataset_of(final()), None, "train+val")
+def test_a_batch_may_come_from_one_split_alone(final: MakeSpec, chosen: Any) -> None:
+    both = clips_to_train_on(dataset_of(final()), None, "train+val")
     assert len(both.read(np.array(chosen), np.random.default_rng(1))) == 2
 
 
-def test_nothing_is_selected_and_the_last_epoch_is_kept(final, tmp_path):
-    told = []
-    train(final(epochs=4), tmp_path, told.append)
+def test_nothing_is_selected_and_the_last_epoch_is_kept(final: MakeSpec, tmp_path: Path) -> None:
+    epochs: list[Epoch] = []
+    train(final(epochs=4), tmp_path, epochs.append)
     result = result_of(tmp_path)
     assert (result.status, result.best_epoch, result.validation) == ("finished", 4, {})
-    assert [(epoch.epoch, epoch.validation) for epoch in told] == [(n, {}) for n in (1, 2, 3, 4)]
+    assert [(epoch.epoch, epoch.validation) for epoch in epochs] == [(n, {}) for n in (1, 2, 3, 4)]
     assert not (tmp_path / "validation.npz").exists()
     evaluate(final(epochs=4), tmp_path, ignore)
     assert from_json(TestResult, (tmp_path / "test.json").read_bytes()).examples == 30
 
 
-def test_an_epoch_takes_the_steps_of_all_clips(final, tmp_path):
-    import tiny_parts
-
+def test_an_epoch_takes_the_steps_of_all_clips(final: MakeSpec, tmp_path: Path) -> None:
     tiny_parts.SEEN[True].clear()
     tiny_parts.SEEN[False].clear()
     train(final(epochs=2), tmp_path, ignore)
@@ -87,8 +88,8 @@ def test_an_epoch_takes_the_steps_of_all_clips(final, tmp_path):
 
 
 @pytest.mark.parametrize("ema", [0.0, 0.9])
-def test_it_goes_on_after_a_kill_to_the_same_weights(final, tmp_path, ema):
-    def stop(epoch):
+def test_it_resumes_after_a_kill_to_the_same_weights(final: MakeSpec, tmp_path: Path, ema: Any) -> None:
+    def stop(epoch: Any) -> None:
         if epoch.epoch == 2:
             raise KeyboardInterrupt
 
@@ -106,14 +107,14 @@ def test_it_goes_on_after_a_kill_to_the_same_weights(final, tmp_path, ema):
     assert losses[0] == losses[1]
 
 
-def test_a_divergence_is_a_result_here_too(final, tmp_path):
+def test_a_divergence_is_a_result_here_too(final: MakeSpec, tmp_path: Path) -> None:
     train(final(lr=1e30, warmup_epochs=0.0), tmp_path, ignore)
     result = result_of(tmp_path)
     assert (result.status, result.best_epoch, result.validation) == ("diverged", 0, {})
     assert not (tmp_path / "weights.safetensors").exists()
 
 
-def test_test_clips_are_never_trained_on(final, tmp_path):
+def test_test_clips_are_never_trained_on(final: MakeSpec, tmp_path: Path) -> None:
     request = final(is_optimistic=True)
     with pytest.raises(InputError, match="train on the test clips"):
         train(request, tmp_path, ignore)
@@ -137,7 +138,9 @@ reference = { "train.ema" = 0.0 }
 """
 
 
-def test_a_study_that_would_train_on_test_clips_in_the_end_is_refused_before_it_begins(tmp_path, monkeypatch):
+def test_a_study_that_would_train_on_test_clips_in_the_end_is_refused_before_it_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "s.toml").write_text(STUDY)
     study = compile_study(load(tmp_path / "s.toml"), settings(tmp_path), "cpu")
     try_variants(study)

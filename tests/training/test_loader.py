@@ -8,12 +8,13 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from scipy.special import log_softmax, logsumexp
-from support.training_jobs import train
+from support.training_jobs import MakeSpec, train
 from torch import nn
 
 from study.errors import InputError
@@ -26,10 +27,10 @@ CLIPS, BATCH = 22, 4
 RUNNING_S = 20.0
 
 
-def sampled_clips(views=None):
+def sampled_clips(views: Any = None) -> Any:
     """Return clips that show their number, and what the sampling generator drew for them."""
 
-    def read(indexes, generator):
+    def read(indexes: Any, generator: Any) -> Any:
         pixels = np.zeros((len(indexes), 1, 2, 3, 4), np.uint8)
         pixels[:, 0, 0] = indexes[:, None, None]
         if generator is not None:
@@ -40,20 +41,20 @@ def sampled_clips(views=None):
     return Clips(names, names, np.arange(CLIPS) % 3, read, views)
 
 
-def epoch_of(clips, workers, seeds=(1, 2)):
+def epoch_of(clips: Any, workers: Any, seeds: Any = (1, 2)) -> Any:
     return list(training_batches(clips, clips.labels, BATCH, seeds, workers))
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_the_number_of_loader_workers_changes_no_clip(workers):
-    alone, helped = epoch_of(sampled_clips(), 0), epoch_of(sampled_clips(), workers)
-    assert len(alone) == len(helped) == CLIPS // BATCH
-    for (pixels, labels), (other_pixels, other_labels) in zip(alone, helped, strict=True):
+def test_the_number_of_loader_workers_changes_no_clip(workers: Any) -> None:
+    alone, with_workers = epoch_of(sampled_clips(), 0), epoch_of(sampled_clips(), workers)
+    assert len(alone) == len(with_workers) == CLIPS // BATCH
+    for (pixels, labels), (other_pixels, other_labels) in zip(alone, with_workers, strict=True):
         np.testing.assert_array_equal(pixels, other_pixels)
         np.testing.assert_array_equal(labels, other_labels)
 
 
-def test_sampling_differs_from_step_to_step_and_follows_its_own_seed_alone():
+def test_sampling_differs_from_step_to_step_and_follows_its_own_seed_alone() -> None:
     first, second = (np.stack([p for p, _ in epoch_of(sampled_clips(), 0, (1, s))]) for s in (2, 3))
     np.testing.assert_array_equal(first[:, :, :, 0], second[:, :, :, 0])
     assert (first[:, :, :, 1] != second[:, :, :, 1]).mean() > 0.9
@@ -61,22 +62,22 @@ def test_sampling_differs_from_step_to_step_and_follows_its_own_seed_alone():
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_training_ends_the_same_with_loader_workers(spec, tmp_path, workers):
-    """Dropout too draws what it drew without them."""
-    asked = spec(epochs=2, network={"dropout": 0.5})
-    helped = replace(asked, loader_workers=workers)
-    assert asked.id == helped.id
-    for name, run in (("alone", asked), ("helped", helped)):
+def test_a_training_ends_the_same_with_loader_workers(spec: MakeSpec, tmp_path: Path, workers: Any) -> None:
+    """Loader workers do not change the random numbers of dropout."""
+    plain = spec(epochs=2, network={"dropout": 0.5})
+    with_workers = replace(plain, loader_workers=workers)
+    assert plain.id == with_workers.id
+    for name, run in (("alone", plain), ("with_workers", with_workers)):
         train(run, tmp_path / name, lambda epoch: None)
-    weights = [(tmp_path / name / "weights.safetensors").read_bytes() for name in ("alone", "helped")]
+    weights = [(tmp_path / name / "weights.safetensors").read_bytes() for name in ("alone", "with_workers")]
     assert weights[0] == weights[1]
-    predictions = [load(tmp_path / name / "validation.npz").logits for name in ("alone", "helped")]
-    np.testing.assert_array_equal(*predictions)
+    predictions = [load(tmp_path / name / "validation.npz").logits for name in ("alone", "with_workers")]
+    np.testing.assert_array_equal(*predictions)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_a_clip_that_cannot_be_read_is_told_in_one_line(workers):
-    def read(indexes, generator):
+def test_a_clip_that_cannot_be_read_is_one_line(workers: Any) -> None:
+    def read(indexes: Any, generator: Any) -> Any:
         if 13 in indexes:
             raise InputError("clips: 13.jpg cannot be read as an image.")
         return np.zeros((len(indexes), 1, 1, 1, 1), np.uint8)
@@ -86,7 +87,7 @@ def test_a_clip_that_cannot_be_read_is_told_in_one_line(workers):
         list(training_batches(clips, clips.labels, 1, (1, 2), workers))
 
 
-def children_of(process):
+def children_of(process: Any) -> Any:
     return [
         int(line.split()[0])
         for line in subprocess.check_output(
@@ -95,14 +96,14 @@ def children_of(process):
     ]
 
 
-def wait_until(condition):
+def wait_until(condition: Any) -> None:
     end = time.monotonic() + RUNNING_S
     while not condition():
         assert time.monotonic() < end, "waited in vain"
         time.sleep(0.02)
 
 
-def is_running(process):
+def is_running(process: Any) -> Any:
     try:
         state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
     except FileNotFoundError:
@@ -128,7 +129,7 @@ for pixels, labels in training_batches(Clips(names, names, labels, read), labels
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")
 @pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_no_loader_worker_is_left_behind_or_speaks_when_its_training_is_ended(ending):
+def test_no_loader_worker_is_left_behind_or_speaks_when_its_training_is_ended(ending: Any) -> None:
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(
         [sys.executable, "-c", READS_FOR_EVER],
@@ -140,39 +141,39 @@ def test_no_loader_worker_is_left_behind_or_speaks_when_its_training_is_ended(en
     )
     try:
         for _ in range(3):
-            assert process.stdout.readline() == "read\n"
+            assert process.stdout.readline() == "read\n"  # type: ignore[union-attr]
         workers = children_of(process.pid)
         assert len(workers) == 2
         if ending == signal.SIGINT:  # as a terminal sends it: to all of them
             os.killpg(process.pid, signal.SIGINT)
         else:
             process.send_signal(ending)
-        _, told = process.communicate(timeout=RUNNING_S)
+        _, stderr = process.communicate(timeout=RUNNING_S)
         wait_until(lambda: not any(is_running(worker) for worker in workers))
-        assert told.count("Traceback") == (1 if ending == signal.SIGINT else 0)
-        assert "Process" not in told
+        assert stderr.count("Traceback") == (1 if ending == signal.SIGINT else 0)
+        assert "Process" not in stderr
     finally:
         process.kill()
 
 
-def test_workers_end_when_an_epoch_is_left_early():
+def test_workers_end_when_an_epoch_is_left_early() -> None:
     before = set(multiprocessing.active_children())
     batches = training_batches(sampled_clips(), np.zeros(CLIPS, np.int64), 1, (1, 2), 2)
     next(batches)
     assert len(set(multiprocessing.active_children()) - before) == 2
-    batches.close()
+    batches.close()  # type: ignore[attr-defined]
     assert not set(multiprocessing.active_children()) - before
 
 
 class ThreeClasses(nn.Module):
     """Logits of a clip of one pixel: (v, 0, -v), v its grey level."""
 
-    def forward(self, clips, details=None):
+    def forward(self, clips: Any, details: Any = None) -> Any:
         level = clips.flatten(1).mean(1) * 255
         return Output(torch.stack([level, torch.zeros_like(level), -level], 1))
 
 
-def viewed(clip, levels):
+def viewed(clip: Any, levels: Any) -> Any:
     views = Views(np.array(clip), lambda numbers: np.array(levels, np.uint8)[numbers].reshape(-1, 1, 1, 1, 1))
     labels = np.zeros(max(clip) + 1, np.int64)
     names = tuple(map(str, labels))
@@ -182,24 +183,24 @@ def viewed(clip, levels):
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_the_probabilities_of_a_clips_views_are_averaged(workers):
+def test_the_probabilities_of_a_clips_views_are_averaged(workers: Any) -> None:
     """Against scipy, view by view; the views of one clip need not lie together, nor be as many as another's."""
     clip, levels = [0, 1, 0, 2, 2, 0], [3, 1, 0, 2, 7, 1]
-    said = predict(ThreeClasses(), viewed(clip, levels), 2, torch.device("cpu"), workers)
+    predictions = predict(ThreeClasses(), viewed(clip, levels), 2, torch.device("cpu"), workers)
     for number in range(3):
         own = np.array([[v, 0, -v] for c, v in zip(clip, levels, strict=True) if c == number], float)
         mean = np.exp(log_softmax(own, axis=1)).mean(0)
-        np.testing.assert_allclose(np.exp(said.logits[number]), mean, rtol=1e-6)
+        np.testing.assert_allclose(np.exp(predictions.logits[number]), mean, rtol=1e-6)
 
 
-def test_a_class_that_no_view_believes_in_keeps_a_finite_logit():
+def test_a_class_that_no_view_believes_in_keeps_a_finite_logit() -> None:
     """A probability of exp(-500) is 0 as a number; its logarithm is not."""
-    said = predict(ThreeClasses(), viewed([0, 0], [250, 252]), 2, torch.device("cpu"))
+    predictions = predict(ThreeClasses(), viewed([0, 0], [250, 252]), 2, torch.device("cpu"))
     expected = logsumexp(log_softmax([[250, 0, -250], [252, 0, -252]], axis=1), axis=0) - np.log(2)
-    np.testing.assert_allclose(said.logits[0], expected, rtol=1e-6)
+    np.testing.assert_allclose(predictions.logits[0], expected, rtol=1e-6)
 
 
-def test_without_views_the_logits_are_the_networks_own():
+def test_without_views_the_logits_are_the_networks_own() -> None:
     clips = replace(sampled_clips(), read=lambda indexes, _: indexes.astype(np.uint8).reshape(-1, 1, 1, 1, 1))
-    said = predict(ThreeClasses(), clips, 4, torch.device("cpu"))
-    np.testing.assert_allclose(said.logits[:, 0], np.arange(CLIPS), atol=1e-5)
+    predictions = predict(ThreeClasses(), clips, 4, torch.device("cpu"))
+    np.testing.assert_allclose(predictions.logits[:, 0], np.arange(CLIPS), atol=1e-5)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -33,10 +34,10 @@ reference = {{ "train.ema" = 0.0 }}
 
 
 @pytest.fixture
-def request_of(tmp_path: Path):
+def request_of(tmp_path: Path) -> Any:
     """Return a function that makes the request of a training by a recipe."""
 
-    def make(name, *changes, ema=0.0):
+    def make(name: Any, *changes: Any, ema: Any = 0.0) -> Any:
         file = tmp_path / "s.toml"
         file.write_text(STUDY.format(name))
         study = compile_study(load(file, None, changes), settings(tmp_path), "cpu")
@@ -55,7 +56,9 @@ def request_of(tmp_path: Path):
         ("ifdd-fixed", 1, 0.0125),
     ],
 )
-def test_the_context_loss_of_a_constant_half_is_that_of_the_release(request_of, name, batch, expected):
+def test_the_context_loss_of_a_constant_half_is_that_of_the_release(
+    request_of: Any, name: Any, batch: Any, expected: Any
+) -> None:
     loss = Registry().build("loss", request_of(name).config["loss"])
     logits, labels = torch.zeros(batch, 7), torch.zeros(batch, dtype=torch.int64)
     constrained = loss(Output(logits, torch.full((batch, 768, 4, 7, 7), 0.5)), labels)
@@ -69,7 +72,7 @@ def test_the_context_loss_of_a_constant_half_is_that_of_the_release(request_of, 
         ("ifdd-fixed", {0: "1.0e-06", 10: "1.00e-04", 55: "5.00e-05"}),
     ],
 )
-def test_the_learning_rates_of_a_whole_training(request_of, name, expected):
+def test_the_learning_rates_of_a_whole_training(request_of: Any, name: Any, expected: Any) -> None:
     config = request_of(name).config
     values = (config["train"][key] for key in ("lr", "epochs", "warmup_epochs"))
     rates = Registry().build("schedule", config["schedule"], *values, 10)
@@ -80,7 +83,7 @@ def test_the_learning_rates_of_a_whole_training(request_of, name, expected):
 
 @pytest.mark.parametrize("name", ["ifdd-released", "ifdd-fixed"])
 @pytest.mark.parametrize("ema", [0.0, 0.9])
-def test_a_short_training_by_a_recipe(request_of, name, ema, tmp_path):
+def test_a_short_training_by_a_recipe(request_of: Any, name: Any, ema: Any, tmp_path: Path) -> None:
     train(request_of(name, "train.epochs=2", ema=ema), tmp_path / name, lambda epoch: None)
     result = from_json(RunResult, (tmp_path / name / "result.json").read_bytes())
     assert result.status == "finished"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,11 +17,11 @@ FACES = {"name": "faces", "train_clips": 28, "validation_clips": 14, "test_clips
 
 
 @pytest.fixture
-def task():
+def task() -> Any:
     return Registry(["support.tiny_parts", "support.open_parts"]).task({"name": "clips"})
 
 
-def test_the_task_and_its_metrics_import_no_torch():
+def test_the_task_and_its_metrics_import_no_torch() -> None:
     code = (
         "import sys; from study.config.registry import Registry; t = Registry().task({'name': 'clips'}); "
         "t.sources({'network': {'name': 'ifdd'}}); assert 'torch' not in sys.modules"
@@ -28,13 +29,13 @@ def test_the_task_and_its_metrics_import_no_torch():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_war_is_primary_and_a_users_metric_is_there(task):
+def test_war_is_primary_and_a_users_metric_is_there(task: Any) -> None:
     assert list(task.metrics)[:2] == ["war", "uar"]
     assert (task.metrics["surprise"].direction, task.metrics["surprise"].unit) == ("minimize", "nats")
     assert task.counts == {"engine": ENGINE}
 
 
-def test_sources_are_networks_data_and_the_users_own_and_never_the_loop(task):
+def test_sources_are_networks_data_and_the_users_own_and_never_the_loop(task: Any) -> None:
     found = task.sources(
         {
             "dataset": {"name": "faces"},
@@ -47,14 +48,14 @@ def test_sources_are_networks_data_and_the_users_own_and_never_the_loop(task):
         }
     )
     assert found.modules == (
-        "support.open_parts",
         "study.tasks.clips.data.faces.dataset",
         "study.tasks.clips.nets.ifdd.losses",
+        "support.open_parts",
     )
     assert found.follow == ("study.tasks.clips.nets", "study.tasks.clips.data")
 
 
-def test_data_are_described_with_sizes_chance_and_their_limits(task):
+def test_data_are_described_with_sizes_chance_and_their_limits(task: Any) -> None:
     registry = task.registry
     table = registry.resolve("dataset", FACES, "")
     info = task.data({"dataset": table, "train": {"fit": "train+val"}})
@@ -69,14 +70,14 @@ def test_data_are_described_with_sizes_chance_and_their_limits(task):
     assert (info.fold_key, info.published, info.is_optimistic) == ("", None, False)
 
 
-def test_facts_name_every_way_in_which_repetitions_are_trained(task):
+def test_facts_name_every_way_in_which_repetitions_are_trained(task: Any) -> None:
     configs = [{"train": {}}, {"train": {"fit": "train+val", "determinism": "strict"}}]
     found = task.facts(configs)
     assert found["determinism"] == "strict, warn"
     assert found["confirmation"].count("; or ") == 1
 
 
-def test_a_measure_that_needs_a_truth_that_the_data_lack_is_refused(task):
+def test_a_measure_that_needs_a_truth_that_the_data_lack_is_refused(task: Any) -> None:
     tiny = {"dataset": task.registry.resolve("dataset", "tiny", "")}
     faces = {"dataset": task.registry.resolve("dataset", FACES, "")}
     assert task.measures(["frames", "probes"], [faces], "s.toml").keys() == {"frames", "probes"}
@@ -87,7 +88,7 @@ def test_a_measure_that_needs_a_truth_that_the_data_lack_is_refused(task):
 
 
 @pytest.mark.parametrize(("fit", "space"), [("train+val", ("train.lr",)), ("train", ("train.fit",))])
-def test_a_search_without_a_validation_split_is_refused(task, fit, space):
-    with pytest.raises(InputError, match="nothing to judge its trials by"):
+def test_a_search_without_a_validation_split_is_refused(task: Any, fit: Any, space: Any) -> None:
+    with pytest.raises(InputError, match="cannot compare its trials"):
         task.check_search({"train": {"fit": fit}}, space, "s.toml")
     task.check_search({"train": {"fit": "train"}}, ("train.lr",), "s.toml")

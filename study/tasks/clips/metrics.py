@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     is_proportion=True,
 )
 def war(labels: Labels, logits: Logits) -> float:
-    """Weighted average recall: the share of clips that are right.
+    """Weighted average recall: the share of clips that are classified correctly.
 
     Args:
         labels: (n,) true classes, from 0.
-        logits: (n, K); equal logits are decided for the class that stands first.
+        logits: (n, K); ties go to the class with the lower index.
     """
     return float((logits.argmax(axis=1) == labels).mean())
 
@@ -36,7 +36,7 @@ def uar(labels: Labels, logits: Logits) -> float:
 
     Args:
         labels: (n,) true classes, from 0.
-        logits: (n, K); equal logits are decided for the class that stands first.
+        logits: (n, K); ties go to the class with the lower index.
     """
     import numpy as np
 
@@ -49,21 +49,21 @@ def macro_f1(labels: Labels, logits: Logits) -> float:
 
     Args:
         labels: (n,) true classes, from 0.
-        logits: (n, K); equal logits are decided for the class that stands first.
+        logits: (n, K); ties go to the class with the lower index.
     """
     import numpy as np
 
-    guesses = logits.argmax(axis=1)
-    classes = np.union1d(labels, guesses)
-    right = np.array([((labels == c) & (guesses == c)).sum() for c in classes])
-    shown = np.array([(labels == c).sum() + (guesses == c).sum() for c in classes])
-    return float((2 * right / shown).mean())
+    predicted = logits.argmax(axis=1)
+    classes = np.union1d(labels, predicted)
+    correct = np.array([((labels == c) & (predicted == c)).sum() for c in classes])
+    counts = np.array([(labels == c).sum() + (predicted == c).sum() for c in classes])
+    return float((2 * correct / counts).mean())
 
 
 @component(
     "metric",
     label="top-{k} accuracy",
-    about="the share of clips whose class is among the likeliest",
+    about="the share of clips whose class is among those with the highest logits",
     is_proportion=True,
 )
 def top_k(
@@ -76,8 +76,8 @@ def top_k(
 
     Args:
         labels: (n,) true classes, from 0.
-        logits: (n, K); of equal logits, that of the class that stands first is higher.
-        k: How many classes.
+        logits: (n, K); ties go to the class with the lower index.
+        k: Number of highest logits.
     """
     ranked = (-logits).argsort(axis=1, kind="stable")[:, :k]
     return float((ranked == labels[:, None]).any(axis=1).mean())
@@ -87,5 +87,5 @@ def recalls(labels: Labels, logits: Logits) -> dict[int, float]:
     """Return the recall of each class that has clips, in the order of the classes."""
     import numpy as np
 
-    guesses = logits.argmax(axis=1)
-    return {int(c): float((guesses[labels == c] == c).mean()) for c in np.unique(labels)}
+    predicted = logits.argmax(axis=1)
+    return {int(c): float((predicted[labels == c] == c).mean()) for c in np.unique(labels)}

@@ -11,34 +11,36 @@ from study.records import DataInfo, PublishedFolds, PublishedResult, PublishedTa
 
 FILE = Path(__file__).with_name("published.toml")
 RESULTS = ("dfew", "ferv39k", "mafw")
-"""Keys of a row that hold its figures on a benchmark."""
-
+"""Keys of a row with its figures on a benchmark."""
 
 LABELS = {"uar": "UAR (%)", "war": "WAR (%)"}
-"""The columns of figures, by their keys in a row."""
+"""Titles of the columns of figures, by their keys in a row."""
 REMARK = (
-    "Code bases of this field that were read pick their best epoch on the test split, which makes such figures "
+    "The code bases of this field that were read select their best epoch on the test split, which makes such figures "
     "optimistic; protocols, pretraining and input sizes differ from row to row."
 )
 
 
-def published(info: DataInfo, classes: int, is_synthetic: bool) -> PublishedTable | None:
-    """Return what was published on a study's data set.
+def published(
+    info: DataInfo, config: Mapping[str, Any], classes: int, is_synthetic: bool
+) -> PublishedTable | None:
+    """Return the published results on a study's data set.
 
     Args:
         info: The data set.
-        classes: How many classes it has.
-        is_synthetic: Whether a program drew its clips.
+        config: Its parameters in the study.
+        classes: Number of its classes.
+        is_synthetic: Whether its clips are rendered by a program.
 
     Returns:
-        None where it is none of the benchmarks: by its name, by its classes (MAFW has another task, of compound
-        emotions), by its facts (MAFW's lists with captions are without a class), or because it is procedural.
+        The results; None if the data set is no benchmark: another name, number of classes (MAFW has a second task, of
+        compound emotions) or parameter (MAFW's lists with captions lack a class), or a synthetic data set.
     """
     table = tomllib.loads(FILE.read_text(encoding="utf-8"))
     benchmark = table["benchmarks"].get(info.name)
     if benchmark is None or is_synthetic or classes != benchmark["classes"]:
         return None
-    if any(info.facts.get(name, fact) != fact for name, fact in benchmark.get("facts", {}).items()):
+    if any(config.get(key, value) != value for key, value in benchmark.get("parameters", {}).items()):
         return None
     rows = [row for row in table["rows"] if info.name in row or not any(key in row for key in RESULTS)]
     first = info.sizes[0]

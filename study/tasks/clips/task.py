@@ -1,4 +1,4 @@
-"""Video clip classification as a task: kinds of components, data, sources, and the jobs of a run."""
+"""Task of video clip classification: kinds of components, data, sources, and the jobs of a run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from study.metrics import Metric
 from study.records import DataInfo, Measurement, Profile, RunSpec, SplitSizes
 from study.run import Run, Select
 from study.task import Config, Kind, Sources, Task
-from study.tasks.clips.training.settings import Train
+from study.tasks.clips.training.settings import TrainSettings
 
 if TYPE_CHECKING:
     from study.tasks.clips.data.contract import Dataset, Split
@@ -25,18 +25,18 @@ ENGINE = 1
 NETS, DATA, MEASURES = "study.tasks.clips.nets", "study.tasks.clips.data", "study.tasks.clips.measures"
 
 SYNTHETIC = (
-    "The data set is procedural: its faces were drawn by a program. What holds for them is no evidence about "
+    "The data set is procedural: its faces were rendered by a program. Results on them are no evidence about "
     "real faces; run the study on a real data set before you conclude anything about those."
 )
 FINAL = {
     "train": "trained on the train split, the epoch that is best on the validation split is tested",
     "train+val": "trained on the train and validation splits for all epochs, the last one is tested (train+val)",
 }
-"""What a repetition's final training is trained on, by ``train.fit``."""
+"""Training data and tested epoch of the confirmation runs, by ``train.fit``."""
 DEFAULT_K = 2
-"""Of top-k accuracy."""
+"""Default k of top-k accuracy."""
 FIRST = ("war", "uar")
-"""Metrics of every run, whatever the primary one is; the first is primary where a study names none."""
+"""Metrics of every run; the first is primary if a study names none."""
 
 _KINDS = (
     Kind("dataset", (), "clips, labels and splits", default="faces"),
@@ -62,8 +62,8 @@ _KINDS = (
         default="cosine",
         legacy_default="cosine",
     ),
-    Kind("metric", ("labels", "logits"), "what predictions are judged by", is_configured=False),
-    Kind("measure", ("seen",), "what trained networks do", is_configured=False),
+    Kind("metric", ("labels", "logits"), "score of predictions", is_configured=False),
+    Kind("measure", ("seen",), "analysis of trained networks", is_configured=False),
 )
 KINDS: Mapping[str, Kind] = MappingProxyType({kind.name: kind for kind in _KINDS})
 COMPONENTS = (
@@ -98,14 +98,14 @@ def clips(registry: Registry) -> Task:
 
 
 class ClipsTask:
-    """Networks that classify clips, trained and tested with torch.
+    """Training, test and profile of networks that classify clips.
 
     Args:
         registry: The components of the task.
     """
 
     kinds = KINDS
-    tables: Mapping[str, type] = MappingProxyType({"train": Train})
+    tables: Mapping[str, type] = MappingProxyType({"train": TrainSettings})
     folds: tuple[int, ...] = ()
     threads = 1
     select: Select = "best"
@@ -135,9 +135,9 @@ class ClipsTask:
         """The registered metrics whose parameters have defaults, WAR and UAR first."""
 
     def data(self, config: Config, progress: Callable[[int, int], None] | None = None) -> DataInfo:
-        """Return what there is to know of the clips that a configuration, places included, names.
+        """Return digest, sizes and facts of the data set in a configuration, whose paths are resolved.
 
-        Recorded clips are all read once, unless the cache knows them.
+        All recorded clips are read once, unless they are in the cache.
 
         Raises:
             InputError: The data set cannot be read.
@@ -166,20 +166,20 @@ class ClipsTask:
             is_optimistic=dataset.is_optimistic,
             skipped=tuple(dataset.skipped),
         )
-        found = published(info, classes=classes, is_synthetic=dataset.is_synthetic)
-        return replace(info, published=found)
+        rows = published(info, table, classes=classes, is_synthetic=dataset.is_synthetic)
+        return replace(info, published=rows)
 
     def sources(self, config: Config) -> Sources:
-        """Return the modules of the networks, data sets and components of the user's own that a run names.
+        """Return the modules of a run's networks, data set and user-defined components.
 
-        Built-in optimizers, schedules, metrics and the training loop count by `ENGINE` alone.
+        Built-in optimizers, schedules, metrics and the training loop count by `ENGINE` only.
         """
-        named = {
+        modules = {
             self.registry.get(kind, table["name"]).module
             for kind, table in config.items()
             if kind in self.registry.kinds and isinstance(table, Mapping) and "name" in table
         }
-        return Sources(tuple(sorted(filter(_counts, named))), follow=(NETS, DATA))
+        return Sources(tuple(sorted(filter(_counts, modules))), follow=(NETS, DATA))
 
     def train(self, run: Run) -> None:
         """Train one run."""
@@ -194,43 +194,43 @@ class ClipsTask:
         return evaluate(run)
 
     def profile(self, run: Run) -> Profile:
-        """Return what the run's network costs for one clip."""
+        """Return the cost of the run's network for one clip."""
         import torch
 
-        from study.tasks.clips.profiling.counts import counted
+        from study.tasks.clips.profiling.counts import profile_run
 
         torch.set_num_threads(run.spec.threads)
-        return counted(run.spec)
+        return profile_run(run.spec)
 
     def check(self, run: RunSpec) -> None:
-        """Take one step of a run's network on random clips; InputError says what does not fit."""
-        from study.tasks.clips.training.check import try_one_batch
+        """Take one step of a run's network on random clips; InputError if components do not fit."""
+        from study.tasks.clips.training.try_one_batch import try_one_batch
 
         try_one_batch(run)
 
     def check_search(self, config: Config, space: Sequence[str], where: str) -> None:
-        """Raise InputError where a search would have nothing to judge its trials by.
+        """Raise InputError if a search has no validation split to compare its trials on.
 
         Args:
-            config: One variant's.
-            space: The dotted keys that are searched.
+            config: Configuration of one variant.
+            space: Dotted keys of the searched parameters.
             where: The study file, for messages.
         """
         if config["train"]["fit"] == "train+val" or "train.fit" in space:
             raise InputError(
-                f"{where}: train.fit: 'train+val' trains on the validation split, so the search has nothing to judge "
-                "its trials by. Set train.fit = 'train+val' under [confirm] to train on it once the search is over."
+                f"{where}: train.fit: 'train+val' trains on the validation split, so the search cannot compare its "
+                "trials. Set train.fit = 'train+val' under [confirm] to train on it once the search is over."
             )
 
     def measures(self, names: Sequence[str], configs: Sequence[Config], where: str) -> Mapping[str, Sources]:
         """Return the code of each measure by name.
 
         Raises:
-            InputError: There is no such measure, or it needs a truth that a data set does not know.
+            InputError: A measure is unknown, or needs a ground truth that a data set does not have.
         """
         from study.tasks.clips.measures.contract import needed_truth
 
-        found = {}
+        sources = {}
         for name in names:
             self.registry.resolve("measure", name, where)
             needed = needed_truth(self.registry.builder("measure", name))
@@ -243,22 +243,22 @@ class ClipsTask:
                         "is known, such as 'faces'. Leave it out, or measure it in a study on such a data set."
                     )
             module = self.registry.get("measure", name).module
-            found[name] = Sources((module,), follow=(MEASURES, NETS, DATA))
-        return found
+            sources[name] = Sources((module,), follow=(MEASURES, NETS, DATA))
+        return sources
 
     def measure(self, run: Run, name: str) -> Measurement:
-        """Return what a measure finds in a trained run."""
+        """Return the figures of a measure for a trained run."""
         from study.tasks.clips.measures.measure import measure
 
         return measure(run, name)
 
     def facts(self, configs: Sequence[Config]) -> Mapping[str, str]:
-        """Return on what repetitions were trained, and how strictly they are deterministic."""
+        """Return the training data of the confirmation runs, and their determinism settings."""
         fits = sorted({config["train"].get("fit", "train") for config in configs})
-        asked = sorted({config["train"].get("determinism", "warn") for config in configs})
+        determinism = sorted({config["train"].get("determinism", "warn") for config in configs})
         return {
             "confirmation": "; or ".join(FINAL[fit] for fit in fits),
-            "determinism": ", ".join(asked),
+            "determinism": ", ".join(determinism),
         }
 
     def _dataset(self, table: Mapping[str, Any]) -> Dataset:
@@ -284,24 +284,24 @@ def _sizes(dataset: Dataset, fold: int | None, fit: str) -> SplitSizes:
 
 
 def _chance(dataset: Dataset) -> dict[str, float]:
-    """Return what guessing scores: always the same class, for WAR the test split's largest."""
+    """Return the metrics of always predicting one class, for WAR the largest of the test split."""
     classes = len(dataset.classes)
     splits = [dataset.split("test", fold).labels for fold in dataset.folds or (None,)]
     total = sum(len(labels) for labels in splits)
     largest = (max(Counter(labels.tolist()).values(), default=0) / max(len(labels), 1) for labels in splits)
-    share = sum(found * len(labels) for found, labels in zip(largest, splits, strict=True)) / max(total, 1)
+    share = sum(part * len(labels) for part, labels in zip(largest, splits, strict=True)) / max(total, 1)
     top = {f"top-k(k={k})": k / classes for k in range(1, classes) if k != DEFAULT_K}
     return {"war": max(1 / classes, share), "uar": 1 / classes, "top-k": DEFAULT_K / classes, **top}
 
 
 def _warnings(dataset: Dataset) -> Iterator[str]:
-    """Yield sentences on what limits every conclusion from a data set."""
+    """Yield warnings about a data set that limit every conclusion from it."""
     if shared := dataset.facts.get("in both train and test"):
         yield (
-            f"The train and the test split of the data set share {shared}. Networks may know them again, so test "
+            f"The train and the test split of the data set share {shared}. Networks may recognise them, so test "
             "figures may be too high."
         )
     if doubts := dataset.facts.get("doubtful labels"):
-        yield f"Labels of the data set may be misspelt, and their clips be in classes of their own: {doubts}"
+        yield f"Labels of the data set may be misspelt, and their clips may form classes of their own: {doubts}"
     if dataset.is_synthetic:
         yield SYNTHETIC

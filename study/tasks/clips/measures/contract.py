@@ -1,4 +1,4 @@
-"""What a measure is given, and how it says what truth it needs. Light: planning a study imports it."""
+"""Input of a measure, and declaration of the ground truth that it needs. Imported when a study is planned."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ Measure = TypeVar("Measure", bound=Callable[..., Any])
 
 @dataclass(frozen=True)
 class Observed:
-    """What the parts of one trained network did with the n clips of the test split, in the split's order."""
+    """Details recorded by one trained network for the n clips of the test split, in the split's order."""
 
     labels: NDArray[np.int64]
     """(n,) true classes, from 0."""
     sources: NDArray[np.str_]
-    """(n,) the person or film that each clip comes from."""
+    """(n,) person or film of each clip."""
     truth: Mapping[str, NDArray[np.float32]]
-    """What a procedural data set knows of its clips: ``intensity``, (n, T), in [0, 1]."""
+    """Ground truth of a procedural data set: ``intensity``, (n, T), in [0, 1]."""
     details: Mapping[str, NDArray[np.float32]]
-    """(n, …) each: what the network wrote into the details that it was handed."""
+    """(n, …) each: details that the network recorded."""
 
 
 def needs_truth(*names: str) -> Callable[[Measure], Measure]:
-    """Declare the ground truth without which a measure has no meaning, such as ``intensity``."""
+    """Declare the ground truth that a measure needs, such as ``intensity``."""
 
-    def declared(measure: Measure) -> Measure:
+    def declare(measure: Measure) -> Measure:
         measure.needed_truth = names  # type: ignore[attr-defined]
         return measure
 
-    return declared
+    return declare
 
 
 def needed_truth(measure: Callable[..., Any]) -> tuple[str, ...]:
-    """Return what `needs_truth` declared of a measure."""
+    """Return the ground truth that a measure declares with `needs_truth`."""
     names: tuple[str, ...] = getattr(measure, "needed_truth", ())
     return names

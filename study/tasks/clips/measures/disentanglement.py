@@ -1,4 +1,4 @@
-"""What the parts of a network do with emotion and identity: two measures of disentanglement."""
+"""Two measures of disentanglement: expressive frames in the dynamic group, and linear probes of both groups."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from study.tasks.clips.measures.contract import Observed, needs_truth
 
 Floats = NDArray[np.float64]
 Folds = Sequence[tuple[NDArray[np.int64], NDArray[np.int64]]]
-"""Indexes of the clips that a probe is fitted to and of those that it is scored on, a pair a fold."""
+"""Indexes of the fitted and the scored clips of a probe, one pair a fold."""
 
 EXPRESSIVE_SHARE = 0.5
-"""A frame carries the expression where the intensity is above this share of its clip's peak."""
+"""A frame carries the expression if its intensity is above this share of its clip's peak."""
 WEIGHT_DECIMALS = 6
-"""Frame weights that agree to so many decimals are equal: the rest is rounding."""
+"""Decimals to which frame weights are rounded, so that equal ones tie."""
 FOLDS = 5
-"""Of the probes' cross-validation."""
+"""Folds of the probes' cross-validation."""
 SPLIT_SEED = 0
-"""Deals clips or persons to folds: the same for every run, so that variants are scored on the same folds."""
+"""Seed of the folds, the same for every run, so that variants are scored on the same folds."""
 MOST_STEPS = 1000
-"""Of a probe's optimiser."""
+"""Maximum steps of a probe's optimizer."""
 GROUPS = ("static", "dynamic")
 NO_WEIGHTS = "the network has no splitter that weighs frames"
 
@@ -36,7 +36,7 @@ NO_WEIGHTS = "the network has no splitter that weighs frames"
 def frames(seen: Observed) -> dict[str, Figure]:
     """How well the dynamic group takes the frames that carry the expression.
 
-    A clip counts where it has an expression (a neutral one has none) and the figure is defined.
+    A clip counts if it has an expression (a neutral one has none) and the figure is defined.
     """
     intensity = seen.truth["intensity"].astype(np.float64)
     weights = seen.details.get("dynamic_weights")
@@ -44,8 +44,8 @@ def frames(seen: Observed) -> dict[str, Figure]:
         areas = correlations = np.full(len(intensity), np.nan)
     else:
         by_frame = frame_weights(weights, intensity.shape[1])
-        shown = intensity > EXPRESSIVE_SHARE * intensity.max(axis=1, keepdims=True)
-        areas, correlations = area_under_curve(by_frame, shown), rank_correlation(by_frame, intensity)
+        is_expressive = intensity > EXPRESSIVE_SHARE * intensity.max(axis=1, keepdims=True)
+        areas, correlations = area_under_curve(by_frame, is_expressive), rank_correlation(by_frame, intensity)
     return {
         "AUC": _mean(
             areas,
@@ -69,7 +69,7 @@ def frames(seen: Observed) -> dict[str, Figure]:
 
 
 def _mean(values: Floats, *, chance: float, unit: str, about: str, undefined: str) -> Figure:
-    """Return the mean over the clips in which a figure is defined; `undefined` says why where there are none."""
+    """Return the mean over the clips in which a figure is defined; `undefined` is the reason if there are none."""
     defined = values[np.isfinite(values)]
     if not len(defined):
         return Figure(None, chance, unit, about, undefined)
@@ -81,8 +81,8 @@ def probes(seen: Observed) -> dict[str, Figure]:
     """How much of emotion and of identity can be read from each group after lifting, by linear probes.
 
     Test persons are in no training clip, so a probe for persons can only be fitted to test clips; both probes
-    therefore are, by cross-validation. The folds of the probe for emotions part persons, because clips of one
-    person resemble one another: knowing who it is then does not help to tell the emotion.
+    therefore are, by cross-validation. The folds of the probe for emotions separate persons, because clips of one
+    person resemble one another: identity then does not help to predict the emotion.
     """
     figures = {}
     for task in (_emotions(seen), _persons(seen)):
@@ -103,7 +103,7 @@ def probes(seen: Observed) -> dict[str, Figure]:
 
 @dataclass(frozen=True)
 class _Task:
-    """What a probe is asked to tell, and in which folds; `missing` says why it cannot be asked."""
+    """Targets and folds of a probe; `missing` is the reason if it cannot be fitted."""
 
     name: str
     about: str
@@ -113,8 +113,8 @@ class _Task:
 
     @property
     def chance(self) -> float:
-        """The share of scored clips that the most frequent answer fits."""
-        scored = self.targets[np.concatenate([scored for _, scored in self.folds])]
+        """Share of the most frequent target among the scored clips."""
+        scored = self.targets[np.concatenate([indexes for _, indexes in self.folds])]
         return float(np.bincount(scored).max() / len(scored))
 
 
@@ -122,15 +122,15 @@ def _emotions(seen: Observed) -> _Task:
     from sklearn.model_selection import StratifiedGroupKFold
 
     name = "Emotion"
-    about = "share of clips whose emotion a probe on the group's mean tells that was fitted to other persons"
+    about = "share of clips whose emotion a probe on the group's mean fitted to other persons predicts"
     people = len(np.unique(seen.sources))
     if people < FOLDS or np.bincount(seen.labels).max() < FOLDS:
-        why = f"the test split is too small for {FOLDS} folds of persons"
-        return _Task(name, about, seen.labels, missing=why)
-    dealt = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=SPLIT_SEED)
-    folds = tuple(dealt.split(seen.labels, seen.labels, seen.sources))
+        reason = f"the test split is too small for {FOLDS} folds of persons"
+        return _Task(name, about, seen.labels, missing=reason)
+    splitter = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=SPLIT_SEED)
+    folds = tuple(splitter.split(seen.labels, seen.labels, seen.sources))
     if any(len(np.unique(seen.labels[fitted])) < 2 for fitted, _ in folds):
-        return _Task(name, about, seen.labels, missing="a fold of persons leaves clips of one emotion alone")
+        return _Task(name, about, seen.labels, missing="a fold of persons leaves clips of only one emotion")
     return _Task(name, about, seen.labels, folds)
 
 
@@ -138,16 +138,16 @@ def _persons(seen: Observed) -> _Task:
     from sklearn.model_selection import StratifiedKFold
 
     name = "Person"
-    about = (
-        "share of clips whose person a probe on the group's mean tells that was fitted to other clips of them"
-    )
+    about = "share of clips whose person a probe on the group's mean fitted to other clips of them predicts"
     _, persons, clips = np.unique(seen.sources, return_inverse=True, return_counts=True)
     usable = np.flatnonzero(clips[persons] >= FOLDS)
     if len(np.unique(persons[usable])) < 2:
-        why = f"the test split has no two persons with {FOLDS} clips each"
-        return _Task(name, about, persons, missing=why)
-    dealt = StratifiedKFold(FOLDS, shuffle=True, random_state=SPLIT_SEED)
-    folds = tuple((usable[fitted], usable[scored]) for fitted, scored in dealt.split(usable, persons[usable]))
+        reason = f"the test split has no two persons with {FOLDS} clips each"
+        return _Task(name, about, persons, missing=reason)
+    splitter = StratifiedKFold(FOLDS, shuffle=True, random_state=SPLIT_SEED)
+    folds = tuple(
+        (usable[fitted], usable[scored]) for fitted, scored in splitter.split(usable, persons[usable])
+    )
     return _Task(name, about, persons, folds)
 
 
@@ -174,23 +174,25 @@ def area_under_curve(scores: Floats, positive: NDArray[np.bool_]) -> Floats:
     return _ratio(above, pairs)
 
 
-def rank_correlation(one: Floats, other: Floats) -> Floats:
+def rank_correlation(values: Floats, others: Floats) -> Floats:
     """Return Spearman's rank correlation of each row of two arrays (n, T), (n,); NaN where a row is constant."""
     first, second = (
-        ranks - ranks.mean(axis=1, keepdims=True) for ranks in (rankdata(a, axis=1) for a in (one, other))
+        ranks - ranks.mean(axis=1, keepdims=True) for ranks in (rankdata(a, axis=1) for a in (values, others))
     )
     spread = np.sqrt((first**2).sum(axis=1) * (second**2).sum(axis=1))
     return _ratio((first * second).sum(axis=1), spread)
 
 
-def _ratio(above: Floats, below: Floats) -> Floats:
-    """Return a quotient, NaN where the denominator is 0."""
-    quotient: Floats = np.divide(above, below, out=np.full(len(below), np.nan), where=below > 0)
+def _ratio(numerator: Floats, denominator: Floats) -> Floats:
+    """Return a quotient, NaN if the denominator is 0."""
+    quotient: Floats = np.divide(
+        numerator, denominator, out=np.full(len(denominator), np.nan), where=denominator > 0
+    )
     return quotient
 
 
 def accuracy(features: NDArray[np.float32], targets: NDArray[np.int64], folds: Folds) -> float:
-    """Return the share of clips whose target a logistic regression tells that was fitted to other folds' clips.
+    """Return the share of clips whose target is predicted by a logistic regression fitted to the other folds.
 
     Args:
         features: (n, C), standardised by the training clips of each fold.
@@ -202,8 +204,8 @@ def accuracy(features: NDArray[np.float32], targets: NDArray[np.int64], folds: F
     from sklearn.preprocessing import StandardScaler
 
     probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=MOST_STEPS))
-    told = [
+    is_correct = [
         probe.fit(features[fitted], targets[fitted]).predict(features[scored]) == targets[scored]
         for fitted, scored in folds
     ]
-    return float(np.concatenate(told).mean())
+    return float(np.concatenate(is_correct).mean())

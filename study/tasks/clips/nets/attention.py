@@ -1,4 +1,4 @@
-"""Attention as explicit products: the path that counters of operations see."""
+"""Attention as explicit matrix products, which the counters of operations can follow."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 
 def head_width(channels: int, heads: int, where: str) -> int:
-    """Return the channels of one head; InputError, which names `where`, unless `heads` divide `channels`."""
+    """Return the channels of one head; InputError, prefixed with `where`, unless `heads` divides `channels`."""
     if channels % heads:
         raise InputError(
             f"{where}: must divide the {channels} channels of the features. Got {heads} instead."

@@ -1,9 +1,8 @@
-"""What the parts of a network hand to one another.
+"""Interfaces of the components of a network.
 
-Feature maps are float tensors of shape (B, C, T, H, W): clips, channels, time steps, height, width.
-Every part is a ``torch.nn.Module``; the protocols below say what it is called with and what it tells about
-itself. A part that is handed a `Details` dictionary writes into it what it did; without one it does no
-extra work.
+Feature maps are float tensors of shape (B, C, T, H, W): clips, channels, time steps, height, width. Every component
+is a ``torch.nn.Module``; the protocols below define its call and its attributes. A component that gets a `Details`
+dictionary records intermediate results in it; without one it does no extra work.
 """
 
 from __future__ import annotations
@@ -36,23 +35,23 @@ class Features(NamedTuple):
 
 
 class GroupShapes(NamedTuple):
-    """The shapes of the two groups that a splitter makes; `static` is None where nothing is split."""
+    """Shapes of the two groups of a splitter; `static` is None without a split."""
 
     static: Features | None
     dynamic: Features
 
 
 class Groups(NamedTuple):
-    """The static and the dynamic group, each (B, C, T/2, H, W); `static` is None where nothing is split."""
+    """The static and the dynamic group, each (B, C, T/2, H, W); `static` is None without a split."""
 
     static: Tensor | None
     dynamic: Tensor
 
 
 class Lifted(NamedTuple):
-    """What a lifting returns: both groups, and how far the static one is from the clip's own average.
+    """Result of a lifting: both groups, and the difference of the static one from the clip's own average.
 
-    ``context_residual`` is (B, C, T/2, H, W), or None where there is nothing to constrain.
+    ``context_residual`` is (B, C, T/2, H, W), or None without a lifting.
     """
 
     groups: Groups
@@ -60,23 +59,23 @@ class Lifted(NamedTuple):
 
 
 class Output(NamedTuple):
-    """What a network returns: logits (B, classes), the map that a context loss pulls to zero, and details."""
+    """Result of a network: logits (B, classes), the residual that a context loss pulls to zero, and details."""
 
     logits: Tensor
     context_residual: Tensor | None = None
-    details: Details = {}  # noqa: RUF012 - shared and empty: only a dictionary that was handed in is written to
+    details: Details = {}  # noqa: RUF012 - shared and never written to
 
 
 class Network(Protocol):
-    """A whole network: clips (B, C, T, H, W) in [0, 1] to `Output`; trained as ``loss(network(clips), targets)``."""
+    """Network: clips (B, C, T, H, W) in [0, 1] to `Output`; trained as ``loss(network(clips), targets)``."""
 
     def __call__(self, clips: Tensor, details: Details | None = None) -> Output:
-        """Return the logits of `clips` and what else the loss needs."""
+        """Return the logits of `clips` and the residual for the loss."""
         ...
 
 
 class Backbone(Protocol):
-    """Built from a `ClipShape`: clips (B, C, T, H, W) to one feature map a stage."""
+    """Backbone, built from a `ClipShape`: clips (B, C, T, H, W) to one feature map a stage."""
 
     stages: tuple[Features, ...]
 
@@ -86,7 +85,7 @@ class Backbone(Protocol):
 
 
 class Splitter(Protocol):
-    """Built from the clip's `Features`: a feature map to its static and dynamic group."""
+    """Splitter, built from `Features`: a feature map to its static and dynamic group."""
 
     groups: GroupShapes
 
@@ -96,7 +95,7 @@ class Splitter(Protocol):
 
 
 class Lifting(Protocol):
-    """Built from `GroupShapes`: both groups and the clip that they come from to `Lifted`, same shapes."""
+    """Lifting, built from `GroupShapes`: both groups and their clip to `Lifted`, of the same shapes."""
 
     def __call__(self, groups: Groups, clip: Tensor, details: Details | None = None) -> Lifted:
         """Return both groups, lifted."""
@@ -104,7 +103,7 @@ class Lifting(Protocol):
 
 
 class ReadOut(Protocol):
-    """Built from `GroupShapes`: the groups to one feature vector a clip, (B, `features`)."""
+    """Read-out, built from `GroupShapes`: the groups to one feature vector a clip, (B, `features`)."""
 
     features: int
 
@@ -114,7 +113,7 @@ class ReadOut(Protocol):
 
 
 class Head(Protocol):
-    """Built from the number of features and of classes: (B, features) to logits (B, classes)."""
+    """Head, built from the numbers of features and classes: (B, features) to logits (B, classes)."""
 
     def __call__(self, feature: Tensor) -> Tensor:
         """Return logits."""
@@ -122,10 +121,10 @@ class Head(Protocol):
 
 
 class Loss(Protocol):
-    """Built from nothing: a network's output and targets, (B,) labels or (B, classes) shares, to a scalar.
+    """Loss: a network's output and targets, (B,) labels or (B, classes) shares, to a scalar.
 
-    A loss that remembers something from step to step keeps it where its ``state_dict`` holds it, as a module's
-    buffers are: a training that was killed goes on with what that holds. So does an augmentation.
+    State that a loss or an augmentation carries from step to step must be in its ``state_dict``, such as the buffers
+    of a module: a resumed training restores only that.
     """
 
     def __call__(self, output: Output, targets: Tensor) -> Tensor:

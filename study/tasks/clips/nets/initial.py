@@ -1,4 +1,4 @@
-"""Initial weights: every tensor drawn from the seed and its own name, so that variants share what they can."""
+"""Initial weights: every tensor is sampled from the seed and its own name, so that variants share equal tensors."""
 
 from __future__ import annotations
 
@@ -15,39 +15,41 @@ from study.hashing import seed_of
 
 
 def initialise(build: Callable[[], nn.Module], seed: int) -> nn.Module:
-    """Return `build()` with each random tensor drawn from ``hash(seed, name of the tensor)``.
+    """Return `build()` with each random tensor sampled from ``hash(seed, name of the tensor)``.
 
-    The network is built twice: first to learn which draw ends up in which parameter or buffer, then with each
-    draw from a generator of its own. Constructors thus keep their distributions, and a tensor that two
-    networks have in common starts the same in both. The global random state stays as it was.
+    The network is built twice: first to trace which sample becomes which parameter or buffer, then with a seed of its
+    own for each sample. Constructors thus keep their distributions, and a tensor that two networks have in common
+    starts the same in both. The global random state is unchanged.
 
     Args:
-        build: Builds the network on the CPU; must make the same draws each time.
+        build: Builds the network on the CPU; must sample in the same order each time.
         seed: The seed of the weights.
     """
     with torch.random.fork_rng(devices=[]):
-        with _Draws() as draws:
+        with _SampleTracer() as tracer:
             network = build()
-        names = draws.names(network)
+        names = tracer.names(network)
         with _Replay([seed_of(seed, *name) for name in names]):
             return build()
 
 
-class _Draws(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Follows what each random draw flows into, by the storages that hold it."""
+class _SampleTracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Traces each random sample through operations, by the storages that hold it."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.count = 0
-        self.held: dict[int, set[int]] = {}
-        """Address of a storage to the numbers of the draws that flowed into it."""
+        self.samples_of: dict[int, set[int]] = {}
+        """Address of a storage to the indexes of its samples."""
         self.alive: list[Tensor] = []
-        """Keeps followed storages from being freed, so that no address is used twice."""
+        """Tensors of traced storages, kept so that no address is used twice."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         origins = {
-            draw for tensor in _tensors((args, kwargs)) for draw in self.held.get(_address(tensor), ())
+            sample
+            for tensor in _tensors((args, kwargs))
+            for sample in self.samples_of.get(_address(tensor), ())
         }
         result = func(*args, **kwargs)
         if torch.Tag.nondeterministic_seeded in func.tags:
@@ -55,16 +57,16 @@ class _Draws(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self.count += 1
         if origins:
             for tensor in _tensors(result):
-                self.held.setdefault(_address(tensor), set()).update(origins)
+                self.samples_of.setdefault(_address(tensor), set()).update(origins)
                 self.alive.append(tensor)
         return result
 
     def names(self, network: nn.Module) -> list[tuple[str | int, ...]]:
-        """Return for each draw the tensors that it ends up in and which of their draws it is."""
+        """Return a unique name for each sample: the tensors it becomes, and its index among their samples."""
         owners: list[list[str]] = [[] for _ in range(self.count)]
         for name, tensor in [*network.named_parameters(), *network.named_buffers()]:
-            for draw in self.held.get(_address(tensor), ()):
-                owners[draw].append(name)
+            for sample in self.samples_of.get(_address(tensor), ()):
+                owners[sample].append(name)
         seen: Counter[str] = Counter()
         names: list[tuple[str | int, ...]] = []
         for owner in map("+".join, owners):
@@ -74,7 +76,7 @@ class _Draws(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 class _Replay(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Seeds torch's generator before each random draw."""
+    """Seeds torch's generator before each random operation."""
 
     def __init__(self, seeds: Sequence[int]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]

@@ -28,7 +28,7 @@ def sample_frames(clip: Tensor, weights: Tensor) -> Tensor:
 
 
 def pooling_matrix(size: int, pooled: int) -> Tensor:
-    """Return (pooled, size): the means over the windows that torch's adaptive average pooling uses."""
+    """Return (pooled, size): the means over the windows of torch's adaptive average pooling."""
     matrix = torch.zeros(pooled, size)
     for row in range(pooled):
         start, stop = row * size // pooled, -(-(row + 1) * size // pooled)
@@ -37,7 +37,7 @@ def pooling_matrix(size: int, pooled: int) -> Tensor:
 
 
 class PoolTo(torch.nn.Module):
-    """Average pooling of the last two axes to at most `side` x `side`; a smaller map stays as it is."""
+    """Average pooling of the last two axes to at most `side` x `side`; a smaller map is unchanged."""
 
     windows: Tensor
 

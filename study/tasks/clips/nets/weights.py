@@ -1,4 +1,4 @@
-"""Weights that a network may start from: safetensors files that say where they come from."""
+"""Pretrained weights: safetensors files with a record of their origin."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from study.hashing import canonical_json, file_digest
 from study.records import SCHEMA, from_json
 
 SCRATCH = "scratch"
-"""What a study writes where nothing is loaded."""
-WeightsFile = Annotated[str, File(), "a weights file to start from, as 'study weights' makes it"]
+"""Value of ``weights`` for random initialisation."""
+WeightsFile = Annotated[str, File(), "weights file to start from, made by 'study weights'"]
 NAMES_SHOWN = 20
 Module = TypeVar("Module", bound=nn.Module)
 Shapes = Mapping[str, tuple[int, ...]]
@@ -31,24 +31,24 @@ _WITH_DIGEST = re.compile(r"(?P<path>.+)#(?P<digest>[0-9a-f]{16})")
 
 @dataclass(frozen=True)
 class Facts:
-    """What a weights file says about its tensors, which have our names."""
+    """Metadata of a weights file, whose tensors have this project's names."""
 
     origin: str
-    """What the tensors were before they came here, in words."""
+    """Origin of the tensors, in words."""
     config: Mapping[str, Any]
-    """The parts that they belong to, as a study writes them, and ``classes`` and ``shape`` where these matter."""
+    """Components of the tensors, as a study writes them; ``classes`` and ``shape`` if the tensors depend on them."""
     fresh: tuple[str, ...] = ()
-    """Tensors of these parts that the file does not hold: they start from the seed."""
+    """Tensors of these components that are not in the file: they are initialised from the seed."""
     mean: tuple[float, ...] = ()
-    """Of every channel, taken from the clips in [0, 1] that the weights were made for; empty for none."""
+    """Mean of every channel of clips in [0, 1], subtracted before the backbone; empty for no normalisation."""
     std: tuple[float, ...] = ()
-    """Of every channel: what the clips were then divided by."""
+    """Standard deviation of every channel, by which the clips are then divided."""
     schema: int = SCHEMA
 
 
 @dataclass(frozen=True)
 class Normalisation:
-    """A hook before a backbone: the input that its weights were made for, from clips (B, C, T, H, W) in [0, 1]."""
+    """Forward pre-hook of a backbone: normalises clips (B, C, T, H, W) in [0, 1] as its weights require."""
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
@@ -61,18 +61,17 @@ class Normalisation:
 
 
 def start_from(module: Module, kind: Literal["network", "backbone"], weights: str) -> Module:
-    """Return `module` with the weights that a study names, its input normalised as they need it.
+    """Return `module` with pretrained weights, and with the input normalisation that they require.
 
-    A backbone takes its own tensors from the weights of a whole network, too. On the meta device the file
-    is compared and nothing is loaded.
+    A backbone also loads from the weights of a whole network. On the meta device the file is only checked.
 
     Args:
-        module: A network, or the backbone of one.
-        kind: Which of the two: the key in the study.
-        weights: ``scratch``, a file, or ``FILE#DIGEST`` with the digest that the file must have.
+        module: A network or a backbone.
+        kind: Kind of `module`, its key in the study.
+        weights: ``scratch``, a file, or ``FILE#DIGEST`` with the expected digest.
 
     Raises:
-        InputError: No such file, another content than the digest's, or tensors that do not fit.
+        InputError: The file is missing, has another digest, or its tensors do not fit.
     """
     if weights == SCRATCH:
         return module
@@ -84,21 +83,21 @@ def start_from(module: Module, kind: Literal["network", "backbone"], weights: st
         tensors, metadata = read(path)
     if _FACTS not in metadata:
         raise InputError(
-            f"{kind}.weights: {path} does not say what it holds; make it with 'study weights import' "
+            f"{kind}.weights: {path} has no record of its origin; make it with 'study weights import' "
             "or 'study weights kinetics'."
         )
     facts = from_json(Facts, metadata[_FACTS], str(path))
     prefix = "backbone." if kind == "backbone" else ""
-    found = {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
+    loaded = {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
     fresh = {name.removeprefix(prefix) for name in facts.fresh}
     wanted = {name: shape for name, shape in shapes(module.state_dict()).items() if name not in fresh}
-    if problem := mismatch(wanted, shapes(found)):
+    if problem := mismatch(wanted, shapes(loaded)):
         raise InputError(
             f"{kind}.weights: {path} does not fit this {kind}. It holds {facts.origin}, made for "
             f"{canonical_json(facts.config)}.\n{problem}"
         )
     if not any(parameter.is_meta for parameter in module.parameters()):
-        module.load_state_dict(found, strict=False)
+        module.load_state_dict(loaded, strict=False)
     if facts.mean:
         module.register_forward_pre_hook(Normalisation(facts.mean, facts.std))
     return module
@@ -108,7 +107,7 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Return the tensors and the metadata of a safetensors file.
 
     Raises:
-        InputError: No such file, or not one of safetensors.
+        InputError: The file is missing, or is not a safetensors file.
     """
     must_exist(path)
     try:
@@ -121,7 +120,7 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 def save(path: Path, tensors: Mapping[str, Tensor], facts: Facts) -> str:
     """Write a weights file and return its digest; the same tensors and facts give the same bytes."""
     owned = {name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()}
-    # one key: safetensors keeps no order among several
+    # one key: safetensors does not keep the order of several
     write(path, safetensors.torch.save(owned, {_FACTS: canonical_json(asdict(facts))}))
     return file_digest(path)
 
@@ -138,7 +137,7 @@ def shapes(tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
 
 
 def mismatch(wanted: Shapes, found: Shapes) -> str:
-    """Say which tensors are missing, unexpected or of another shape; an empty string where all fit."""
+    """Return the tensors that are missing, unexpected or of another shape, in words; empty if all fit."""
     differing = {
         "missing": [f"{name} {list(shape)}" for name, shape in wanted.items() if name not in found],
         "unexpected": [f"{name} {list(shape)}" for name, shape in found.items() if name not in wanted],
@@ -148,10 +147,10 @@ def mismatch(wanted: Shapes, found: Shapes) -> str:
             if name in found and found[name] != shape
         ],
     }
-    return "\n".join(_listed(what, names) for what, names in differing.items() if names)
+    return "\n".join(_name_list(label, names) for label, names in differing.items() if names)
 
 
-def _listed(what: str, names: Iterable[str]) -> str:
-    shown = sorted(names)
-    more = [f"… and {len(shown) - NAMES_SHOWN} more"] if len(shown) > NAMES_SHOWN else []
-    return "\n    ".join([f"  {what} ({len(shown)}):", *shown[:NAMES_SHOWN], *more])
+def _name_list(label: str, names: Iterable[str]) -> str:
+    ordered = sorted(names)
+    more = [f"… and {len(ordered) - NAMES_SHOWN} more"] if len(ordered) > NAMES_SHOWN else []
+    return "\n    ".join([f"  {label} ({len(ordered)}):", *ordered[:NAMES_SHOWN], *more])

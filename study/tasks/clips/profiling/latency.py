@@ -1,11 +1,11 @@
-"""How long forward passes take, measured in turns so that a slow minute is shared by all."""
+"""Latency of forward passes, measured in turns so that a slow minute affects all networks alike."""
 
 from __future__ import annotations
 
 import random
-import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -14,11 +14,12 @@ from torch import Tensor, nn
 from study.tasks.clips.profiling.record import Latency
 from study.tasks.clips.training.precision import forward_context
 from study.tasks.clips.training.settings import Precision
+from study.tasks.counting import forward_ms
 
 REPETITIONS = 40
 WARM_UPS = 5
 
-Follow = Callable[[Sequence[int]], Iterable[int]]
+ShowProgress = Callable[[Sequence[int]], Iterable[int]]
 
 
 @dataclass(frozen=True)
@@ -30,37 +31,30 @@ class Candidate:
     precision: Precision = "fp32"
 
 
-def latencies(candidates: Sequence[Candidate], repetitions: int, follow: Follow) -> list[Latency]:
+def latencies(
+    candidates: Sequence[Candidate], repetitions: int, show_progress: ShowProgress
+) -> list[Latency]:
     """Time every candidate `repetitions` times and return the quartiles.
 
     Candidates take turns in rounds, in another order each round; the first `WARM_UPS` rounds do not count.
-    `follow` passes the turns on one by one and may show how far they are.
+    `show_progress` yields the turns one by one.
     """
     turns = []
     for number in range(WARM_UPS + repetitions):
         turns += random.Random(number).sample(range(len(candidates)), len(candidates))
     times_ms: list[list[float]] = [[] for _ in candidates]
     with torch.inference_mode():
-        for turn in follow(turns):
-            times_ms[turn].append(_forward_ms(candidates[turn]))
+        for turn in show_progress(turns):
+            candidate = candidates[turn]
+            times_ms[turn].append(forward_ms(partial(_forward, candidate), candidate.clips.device))
     return [
         _summary(candidate, times[WARM_UPS:]) for candidate, times in zip(candidates, times_ms, strict=True)
     ]
 
 
-def _forward_ms(candidate: Candidate) -> float:
-    _wait(candidate.clips.device)
-    began = time.perf_counter()
+def _forward(candidate: Candidate) -> None:
     with forward_context(candidate.precision, candidate.clips.device):
         candidate.network(candidate.clips)
-    _wait(candidate.clips.device)
-    return 1000 * (time.perf_counter() - began)
-
-
-def _wait(device: torch.device) -> None:
-    """Wait until a GPU has done all it was told; a CPU always has."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 def _summary(candidate: Candidate, times_ms: Sequence[float]) -> Latency:

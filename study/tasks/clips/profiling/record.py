@@ -1,4 +1,4 @@
-"""What `study profile` measured: counts and times of every variant of a study."""
+"""Records of `study profile`: counts and times of every variant of a study."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from study.records import SCHEMA, Machine, Profile
 
 @dataclass(frozen=True)
 class Latency:
-    """How long one forward pass takes."""
+    """Latency of one forward pass: median and quartiles."""
 
     batch: int
-    """Clips."""
+    """Clips in the batch."""
     median_ms: float
     lower_quartile_ms: float
     upper_quartile_ms: float
@@ -22,29 +22,29 @@ class Latency:
 
 @dataclass(frozen=True)
 class VariantProfile:
-    """What one variant costs."""
+    """Cost of one variant."""
 
     name: str
     is_reference: bool
     counts: Profile
     latencies: tuple[Latency, ...]
-    """One clip, then a training batch."""
+    """Latencies of one clip and of a training batch."""
 
 
 @dataclass(frozen=True)
 class StudyProfile:
-    """What the variants of a study cost, measured together."""
+    """Costs of all variants of a study, measured together."""
 
     study: str
     variants: tuple[VariantProfile, ...]
     assumed: Mapping[str, Any]
-    """Values of what the study searches for, by dotted key: no search has chosen them."""
+    """Assumed values of the searched parameters, by dotted key."""
     repetitions: int
-    """Of every forward pass that was timed."""
+    """Timed forward passes of each network and batch size."""
     device: str
     precision: str
     threads: int
     load: float | None
-    """Processes that ran or waited, before anything was timed; None where the system does not tell."""
+    """Load average before timing; None if the system has none."""
     machine: Machine
     schema: int = SCHEMA

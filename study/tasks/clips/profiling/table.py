@@ -1,4 +1,4 @@
-"""A study's costs as text: tables that read the same in a terminal and as Markdown."""
+"""Costs of a study's variants as tables, in Markdown that is readable in a terminal."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from study.tasks.clips.profiling.record import Latency, StudyProfile, VariantPro
 PREFIXES = {"G": 1e9, "M": 1e6, "k": 1e3}
 BYTES_PER_MIB = 2**20
 BUSY = 1.0
-"""Load from which another process may have disturbed what was timed."""
+"""Load average from which other processes may have disturbed the timing."""
 
 
 def render(profile: StudyProfile) -> str:
-    """Return what the variants of a study cost as Markdown with aligned columns."""
+    """Return the costs of a study's variants as Markdown with aligned columns."""
     shapes = sorted({" x ".join(map(str, v.counts.input_shape[1:])) for v in profile.variants})
     blocks = [
-        f"# What the variants of {profile.study} cost",
+        f"# Costs of the variants of {profile.study}",
         f"Counted for one clip of {' or '.join(shapes)} (channels x frames x height x width); nothing was trained.",
         _costs(profile),
         f"## Latency of one forward pass, in ms: median [quartiles] of {profile.repetitions}",
@@ -44,8 +44,8 @@ def _costs(profile: StudyProfile) -> str:
     rows = []
     for variant in profile.variants:
         counts = variant.counts
-        kept = None if counts.activation_bytes is None else counts.activation_bytes / BYTES_PER_MIB
-        differ = None if counts.disagreement is None else 100 * (1 + counts.disagreement)
+        activations_mib = None if counts.activation_bytes is None else counts.activation_bytes / BYTES_PER_MIB
+        agreement = None if counts.disagreement is None else 100 * (1 + counts.disagreement)
         rows.append(
             [
                 _title(variant),
@@ -53,8 +53,8 @@ def _costs(profile: StudyProfile) -> str:
                 _whole(counts.unused),
                 _number(counts.macs / PREFIXES[prefix]),
                 _number(None if counts.flops is None else counts.flops / PREFIXES[prefix]),
-                ("! " if counts.is_doubtful else "") + ("–" if differ is None else f"{differ:.1f}"),
-                _number(kept),
+                ("! " if counts.is_doubtful else "") + ("–" if agreement is None else f"{agreement:.1f}"),
+                _number(activations_mib),
             ]
         )
     return _table(header, rows)
@@ -95,15 +95,15 @@ def _notes(profile: StudyProfile) -> Iterator[str]:
         if counts.is_doubtful and counts.disagreement is not None:
             yield (
                 f"{variant.name}: the two counters differ by {100 * counts.disagreement:+.1f} %; "
-                "do not trust either before it is known why."
+                "find the reason before you rely on either."
             )
         if counts.uncounted:
-            yield f"{variant.name}: fvcore knows nothing of {', '.join(counts.uncounted)}, and counts them as 0."
+            yield f"{variant.name}: fvcore does not know {', '.join(counts.uncounted)}, and counts them as 0."
         if counts.unused_tensors:
             yield f"{variant.name}: no gradient reaches {', '.join(counts.unused_tensors)}."
     if profile.assumed:
         values = ", ".join(f"{key} = {value}" for key, value in profile.assumed.items())
-        yield f"What the study searches for stands at its first or least value: {values}."
+        yield f"Searched parameters are at their first or least value: {values}."
     if profile.load is not None and profile.load >= BUSY:
         yield (
             f"The machine was busy before anything was timed (load average {profile.load:.1f}): an idle one "
@@ -112,15 +112,15 @@ def _notes(profile: StudyProfile) -> Iterator[str]:
     yield "Unused: trainable values that get no gradient in a training step with the study's loss."
     yield (
         "MACs: multiply-accumulates of one forward pass, by fvcore, which adds 1 to 5 for each value of norms, "
-        "pools and resizes. FLOPs: by torch's counter, products alone, 2 a MAC."
+        "pools and resizes. FLOPs: by torch's counter, products only, 2 a MAC."
     )
     yield (
-        "Activations: bytes of every storage that autograd keeps for the backward pass, weights left out, "
-        "as one more clip in a training batch adds them; memory while an operator works is not in it."
+        "Activations: bytes that autograd saves for the backward pass for one more clip in a training batch; "
+        "weights and temporary memory of operators are not included."
     )
     yield (
         f"Latency: forward pass in evaluation, clips on the device; {profile.repetitions} repetitions after "
-        f"{WARM_UPS} for warming up, variants in turns. Device {profile.device}, {profile.precision}, "
+        f"{WARM_UPS} for warm-up, variants in turns. Device {profile.device}, {profile.precision}, "
         f"{profile.threads} thread(s), {profile.machine.hardware}, torch {profile.machine.versions['torch']}."
     )
 
@@ -144,14 +144,17 @@ def _number(value: float | None) -> str:
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a Markdown table with columns of one width, the names on the left and figures on the right."""
+    """Return a Markdown table with padded columns, names aligned left and figures right."""
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-    names = sum(title in ("variant", "part") for title in header)
-    ruler = ["-" * width if place < names else "-" * (width - 1) + ":" for place, width in enumerate(widths)]
+    name_columns = sum(title in ("variant", "part") for title in header)
+    ruler = [
+        "-" * width if column < name_columns else "-" * (width - 1) + ":"
+        for column, width in enumerate(widths)
+    ]
     lines = [
         " | ".join(
-            cell.ljust(width) if place < names else cell.rjust(width)
-            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+            cell.ljust(width) if column < name_columns else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
         )
         for row in [header, ruler, *rows]
     ]

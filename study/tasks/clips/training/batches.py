@@ -1,4 +1,4 @@
-"""Clips on their way through a network, read where it runs or by processes of their own."""
+"""Batches of clips: a data loader for training and prediction, with or without worker processes."""
 
 from __future__ import annotations
 
@@ -17,34 +17,38 @@ from torch.utils.data import DataLoader, Dataset
 from study.errors import InputError, StudyError
 from study.ledger.predictions import Predictions
 from study.tasks.clips.data.contract import Clips, Pixels
-from study.tasks.clips.training.pace import Pace
 from study.tasks.clips.training.precision import forward
 from study.tasks.clips.training.settings import Precision
+from study.tasks.clips.training.step_logger import StepLogger
 
 Transform = Callable[[Tensor, torch.Generator], Tensor]
-"""Training clips (B, C, T, H, W) on any device, and a CPU generator to draw from, to changed clips."""
+"""Augmentation: training clips (B, C, T, H, W) on any device and a CPU generator to augmented clips."""
 ReadBatch = Callable[[int], Pixels]
-"""Returns the batch of a number, uint8 (B, C, T, H, W), the same in whatever order and process it is asked for."""
+"""Returns the batch with an index, uint8 (B, C, T, H, W), the same in any order and process."""
 
 
 def on_device(pixels: Pixels, device: torch.device) -> Tensor:
-    """Return uint8 clips as float32 in [0, 1]; they travel as bytes and widen on the device."""
+    """Return uint8 clips as float32 in [0, 1], converted on the device."""
     return torch.from_numpy(pixels).to(device).float().div_(255)
 
 
 def steps_per_epoch(clips: int, batch_size: int) -> int:
-    """Return the number of full batches, or 1 where the clips do not fill one."""
+    """Return the number of full batches, or 1 if the clips do not fill one."""
     return max(1, clips // batch_size)
 
 
 def training_batches(
     clips: Clips, labels: NDArray[np.int64], batch_size: int, seeds: tuple[int, int], workers: int = 0
 ) -> Iterator[tuple[Pixels, NDArray[np.int64]]]:
-    """Yield one epoch of shuffled batches, all of one size: what is left over waits for another epoch.
+    """Yield one epoch of shuffled batches of equal size; clips that do not fill a batch are left out.
 
-    `seeds` are those of the order and of the random sampling inside clips, which each step draws for itself:
-    any number of `workers` gives the same batches. The labels may differ from the clips' own, as in a
-    control on shuffled labels.
+    Args:
+        clips: The clips of the split.
+        labels: (n,) their labels, or others, as in a control on shuffled labels.
+        batch_size: Clips in a batch.
+        seeds: Seeds of the order and of the random sampling inside clips; any number of workers gives the same
+            batches.
+        workers: Processes that read clips; 0 reads them in this process.
 
     Raises:
         StudyError: A clip cannot be read.
@@ -63,7 +67,7 @@ def training_batches(
 
 
 def shuffled(labels: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
-    """Return the labels dealt out anew: each class keeps its count, no clip has reason to keep its class."""
+    """Return a random permutation of the labels, which keeps the count of every class."""
     return np.random.default_rng(seed).permutation(labels)
 
 
@@ -77,45 +81,45 @@ def predict(
 ) -> Predictions:
     """Return the network's logits for every clip of a split, in the split's order.
 
-    Where the split is judged by several views a clip, the logits are the logarithms of the clip's mean class
-    probabilities. The network is put in evaluation mode and left there.
+    If a split has several views of a clip, the logits are the logarithms of the clip's mean class probabilities. The
+    network stays in evaluation mode.
 
     Raises:
         StudyError: A clip cannot be read.
     """
     network.eval()
     views = clips.views
-    everything = np.arange(len(clips.labels if views is None else views.clip))
-    parts = [everything[start : start + batch_size] for start in range(0, len(everything), batch_size)]
+    indexes = np.arange(len(clips.labels if views is None else views.clip))
+    batches = [indexes[start : start + batch_size] for start in range(0, len(indexes), batch_size)]
 
     def read(number: int) -> Pixels:
-        return clips.read(parts[number], None) if views is None else views.read(parts[number])
+        return clips.read(batches[number], None) if views is None else views.read(batches[number])
 
-    found: list[Tensor] = []
-    pace = Pace("predicting", len(parts))
+    outputs: list[Tensor] = []
+    log_step = StepLogger("predicting", len(batches))
     with torch.inference_mode():
-        for pixels in _batches(read, len(parts), workers):
-            found.append(forward(network, on_device(pixels, device), precision).logits.cpu())
-            pace(len(found))
-    logits: NDArray[np.float32] = torch.cat(found).numpy()
+        for pixels in _batches(read, len(batches), workers):
+            outputs.append(forward(network, on_device(pixels, device), precision).logits.cpu())
+            log_step(len(outputs))
+    logits: NDArray[np.float32] = torch.cat(outputs).numpy()
     return Predictions(
         ids=np.array(clips.ids),
         sources=np.array(clips.sources),
         labels=clips.labels,
-        logits=logits if views is None else averaged(logits, views.clip, len(clips.labels)),
+        logits=logits if views is None else mean_over_views(logits, views.clip, len(clips.labels)),
         parts=np.array(clips.scenes, dtype=np.str_),
     )
 
 
-def averaged(logits: NDArray[np.float32], clip: NDArray[np.int64], clips: int) -> NDArray[np.float32]:
-    """Return the logarithms, (clips, K), of each clip's class probabilities, averaged over its views.
+def mean_over_views(logits: NDArray[np.float32], clip: NDArray[np.int64], clips: int) -> NDArray[np.float32]:
+    """Return the logarithms, (clips, K), of each clip's class probabilities averaged over its views.
 
-    Sums are taken of logarithms throughout, so that what is improbable in every view stays finite.
+    Sums are computed as log-sum-exp, so that the logarithm of a small probability stays finite.
 
     Args:
-        logits: (m, K), of each view.
-        clip: (m,), the clip that each view is of.
-        clips: How many there are, each with at least one view.
+        logits: (m, K), one row a view.
+        clip: (m,), index of the clip of each view.
+        clips: Number of clips, each with at least one view.
     """
     wide = logits.astype(np.float64)
     total = np.full((clips, logits.shape[1]), -np.inf)
@@ -124,32 +128,32 @@ def averaged(logits: NDArray[np.float32], clip: NDArray[np.int64], clips: int) -
 
 
 def _batches(read: ReadBatch, count: int, workers: int) -> Iterator[Pixels]:
-    """Yield the batches 0, 1, …, read here or ahead of time by `workers` processes."""
+    """Yield the batches 0, 1, …, read in this process or ahead of time by `workers` processes."""
     if not workers or count < 2:
         yield from map(read, range(count))
         return
     if "fork" not in multiprocessing.get_all_start_methods():
         raise InputError("study.toml: loader_workers: must be 0 on this system, which cannot fork processes.")
-    first = read(0)  # in this process, so that what is made or mapped once is there for every worker
+    first = read(0)  # in this process: workers inherit what reading opens or maps
     loader = DataLoader(
-        _Read(read),
+        _BatchDataset(read),
         sampler=range(1, count),
         batch_size=None,
         num_workers=min(workers, count - 1),
         worker_init_fn=_prepare_worker,
         multiprocessing_context="fork",
-        generator=torch.Generator(),  # else it draws from the one that dropout draws from
+        generator=torch.Generator(),  # the default one is that of dropout
     )
-    ahead = iter(loader)
+    remaining = iter(loader)
     yield first
-    for found in ahead:
-        if isinstance(found, StudyError):
-            raise found
-        yield found.numpy()
+    for batch in remaining:
+        if isinstance(batch, StudyError):
+            raise batch
+        yield batch.numpy()
 
 
-class _Read(Dataset[Tensor | StudyError]):
-    """Batches by number, as torch's loader wants them; errors for people come back as values, without a traceback."""
+class _BatchDataset(Dataset[Tensor | StudyError]):
+    """Batches by index for torch's data loader; a StudyError is returned as a value, so it keeps its message."""
 
     def __init__(self, read: ReadBatch) -> None:
         self._read = read
@@ -162,7 +166,7 @@ class _Read(Dataset[Tensor | StudyError]):
 
 
 def _prepare_worker(_: int) -> None:
-    """Leave Ctrl-C to the conductor, and end at once when the process that trains is gone."""
+    """Ignore Ctrl-C, which the conductor handles, and exit when the training process ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 

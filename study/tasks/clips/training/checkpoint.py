@@ -1,4 +1,4 @@
-"""Checkpoints: kept after every epoch, so that a killed training goes on where it was."""
+"""Checkpoints: written after every epoch, so that a killed training resumes."""
 
 from __future__ import annotations
 
@@ -21,99 +21,97 @@ from study.tasks.clips.training.state import State, TrainState
 
 _log = logging.getLogger(__name__)
 
-FORMAT = 2
-"""Of a checkpoint's content; one of another format is not read."""
+FORMAT = 3
+"""Format of a checkpoint's content; other formats are not read."""
 
 
 @dataclass(frozen=True)
 class Best:
-    """The epoch that is kept: what it scores and all that is kept of it."""
+    """The best epoch so far: its metrics, weights and predictions."""
 
     epoch: int
     metrics: Metrics
-    """Empty, and no predictions, where nothing is selected."""
+    """Empty, like the predictions, if no epoch is selected on validation."""
     weights: dict[str, Tensor]
     predictions: Predictions | None
 
 
 @dataclass(frozen=True)
 class TrainingProgress:
-    """What a training has shown so far."""
+    """Progress of a training: its epochs so far and the best of them."""
 
     history: tuple[Epoch, ...] = ()
     best: Best | None = None
     seconds: float = 0.0
-    """Wall time up to the last epoch, earlier attempts included."""
+    """Wall time up to the last epoch, including earlier attempts."""
     nondeterministic: tuple[str, ...] = ()
-    """Operators without a deterministic form that were used."""
+    """Operators used that have no deterministic form."""
     diverged: bool = False
-    """Whether the epoch after the last one broke down."""
+    """Whether the loss or a gradient stopped being finite in the epoch after the last one."""
 
     def is_over(self, epochs: int) -> bool:
-        """Whether a training of so many epochs has nothing left to do."""
+        """Whether a training of `epochs` epochs has ended."""
         return self.diverged or len(self.history) >= epochs
 
 
-def save(
-    path: Path, spec: RunSpec, machine: Machine, learner: TrainState, progress: TrainingProgress
-) -> None:
-    """Keep a training as it is after its last epoch, in one atomic file."""
+def save(path: Path, spec: RunSpec, machine: Machine, state: TrainState, progress: TrainingProgress) -> None:
+    """Write the checkpoint of a training after its last epoch, atomically."""
     best = progress.best
     buffer = io.BytesIO()
     torch.save(
         {
             "origin": _origin(spec, machine),
             "history": [asdict(epoch) for epoch in progress.history],
-            "best": best and {**vars(best), "predictions": best.predictions and _packed(best.predictions)},
+            "best": best and {**vars(best), "predictions": best.predictions and _pack(best.predictions)},
             "seconds": progress.seconds,
             "nondeterministic": list(progress.nondeterministic),
-            "learner": learner.state(),
+            "state": state.state_dict(),
         },
         buffer,
     )
     write(path, buffer.getvalue())
 
 
-def resumed(
+def resume(
     path: Path, spec: RunSpec, machine: Machine, build: Callable[[], TrainState]
 ) -> tuple[TrainState, TrainingProgress]:
-    """Return the learner and the progress of a checkpoint, new ones where there is none to go on from.
+    """Return state and progress from a checkpoint, new ones if there is none.
 
-    One that is damaged, of another run, or of other libraries or hardware is not gone on from, and a warning
-    says so: the numbers would be those of no undisturbed training.
+    A checkpoint that is damaged, of another run, or of other libraries or hardware is ignored with a warning: its
+    numbers would differ from those of an uninterrupted training.
 
     Args:
         path: The checkpoint.
         spec: The run.
-        machine: What this attempt computes with.
-        build: Makes the learner anew.
+        machine: Libraries and hardware of this attempt.
+        build: Builds a new state.
     """
     try:
         data = path.read_bytes()
     except FileNotFoundError:
         return build(), TrainingProgress()
-    learner = build()
+    state = build()
     try:
-        kept = _unpacked(data)
-        if kept["origin"] != (now := _origin(spec, machine)):
-            odd = [name for name in now if kept["origin"].get(name) != now[name]]
-            raise ValueError(f"it was written by another {' and other '.join(odd)}")
+        stored = _read(data)
+        if stored["origin"] != (origin := _origin(spec, machine)):
+            differing = [name for name in origin if stored["origin"].get(name) != origin[name]]
+            raise ValueError(f"it was written by another {' and other '.join(differing)}")
         progress = TrainingProgress(
-            history=tuple(Epoch(**epoch) for epoch in kept["history"]),
-            best=kept["best"] and _best(kept["best"]),
-            seconds=kept["seconds"],
-            nondeterministic=tuple(kept["nondeterministic"]),
+            history=tuple(Epoch(**epoch) for epoch in stored["history"]),
+            best=stored["best"] and _best(stored["best"]),
+            seconds=stored["seconds"],
+            nondeterministic=tuple(stored["nondeterministic"]),
         )
-        learner.restore(kept["learner"])
+        state.load_state_dict(stored["state"])
     except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
-        _log.warning("%s is not gone on from, the training starts anew: %s", path, error)
+        _log.warning("%s is ignored, the training starts from the beginning: %s", path, error)
         return build(), TrainingProgress()
-    _log.info("going on after epoch %d", len(progress.history))
-    return learner, progress
+    _log.info("resuming after epoch %d", len(progress.history))
+    return state, progress
 
 
 def _origin(spec: RunSpec, machine: Machine) -> State:
-    """Return what a checkpoint must share with the training that goes on from it."""
+    """Return what a checkpoint must have in common with the training that resumes from it."""
     return {
         "format": FORMAT,
         "run": spec.id,
@@ -122,19 +120,19 @@ def _origin(spec: RunSpec, machine: Machine) -> State:
     }
 
 
-def _unpacked(data: bytes) -> State:
-    """Read a checkpoint; ValueError where a byte of it is not as it was written."""
+def _read(data: bytes) -> State:
+    """Return the content of a checkpoint; ValueError if it is damaged."""
     try:
-        damaged = zipfile.ZipFile(io.BytesIO(data)).testzip()  # torch itself compares no checksums
+        damaged = zipfile.ZipFile(io.BytesIO(data)).testzip()  # torch compares no checksums
         if damaged is not None:
             raise ValueError(f"{damaged} in it is damaged")
-        kept: State = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        content: State = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except (zipfile.BadZipFile, EOFError, pickle.UnpicklingError, NotImplementedError) as error:
         raise ValueError(f"it is damaged: {error}") from None
-    return kept
+    return content
 
 
-def _packed(predictions: Predictions) -> State:
+def _pack(predictions: Predictions) -> State:
     return {
         "ids": predictions.ids.tolist(),
         "sources": predictions.sources.tolist(),
@@ -144,9 +142,9 @@ def _packed(predictions: Predictions) -> State:
     }
 
 
-def _best(kept: State) -> Best:
-    if (packed := kept["predictions"]) is None:
-        return Best(**kept)
+def _best(stored: State) -> Best:
+    if (packed := stored["predictions"]) is None:
+        return Best(**stored)
     predictions = Predictions(
         ids=np.array(packed["ids"]),
         sources=np.array(packed["sources"]),
@@ -154,4 +152,4 @@ def _best(kept: State) -> Best:
         logits=packed["logits"].numpy(),
         parts=np.array(packed["parts"], dtype=np.str_),
     )
-    return Best(**{**kept, "predictions": predictions})
+    return Best(**{**stored, "predictions": predictions})

@@ -1,4 +1,4 @@
-"""Rehearsals: a few steps of a training with a digest of every tensor; two of them show where trainings differ."""
+"""Probes of determinism: short trainings that record a digest of every tensor of every step, and their comparison."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 import math
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -19,177 +19,194 @@ from torch import Tensor
 
 from study.config.registry import Registry
 from study.files import write
-from study.ledger.compare import largest_difference
+from study.ledger.compare import (
+    OtherItems,
+    Stage,
+    StepDifference,
+    TensorRecord,
+    compare_steps,
+    compare_weights,
+)
 from study.ledger.layout import CLIPS_CHECKPOINT
 from study.machine import machine
 from study.records import Epoch, RunSpec
 from study.tasks.clips.data.contract import Clips, Dataset, Pixels
 from study.tasks.clips.training import checkpoint
 from study.tasks.clips.training.batches import predict, steps_per_epoch
-from study.tasks.clips.training.determinism import set_up, watched
-from study.tasks.clips.training.memory import in_memory
+from study.tasks.clips.training.determinism import nondeterministic_operators, set_up
+from study.tasks.clips.training.memory import explain_out_of_memory
 from study.tasks.clips.training.scores import REPORTED
+from study.tasks.clips.training.settings import TrainSettings
 from study.tasks.clips.training.state import TrainState
-from study.tasks.clips.training.train import next_epoch
+from study.tasks.clips.training.train import run_epoch
 
 EPOCHS = 2
-"""Of a rehearsal: the second one is killed and resumed."""
-KILLED = 9
-"""The exit code of a rehearsal that ends itself, as if it had been killed."""
+"""Epochs of a probe; a killed probe ends in the second one and is resumed."""
+EXIT_CODE = 9
+"""Exit code of a probe that ends itself, as if it had been killed."""
 TOLERANCE = 1e-3
-"""Predictions of two trainings that agree to this, absolutely or as a share, differ by rounding alone."""
-NOTE, END, OPERATORS = "step-{:06d}.json", "end.safetensors", "operators.json"
+"""Absolute or relative tolerance within which the predictions of two probes differ by rounding only."""
+STEP, END, OPERATORS, KILLED = "step-{:06d}.json", "end.safetensors", "operators.json", "killed"
 PREDICTIONS = "predictions"
 
 
-def rehearse(
+def probe(
     spec: RunSpec, folder: Path, on_epoch: Callable[[Epoch], None], steps: str, end: str = "whole"
 ) -> None:
-    """Train for about `steps` steps, in two epochs, on some of the clips; go on from the folder's checkpoint.
+    """Train for about `steps` steps, in two epochs, on a part of the clips; resume from a checkpoint in the folder.
 
-    Leaves a note of every step, the weights and predictions at the end and the names of operators without a
+    Writes a record of every step, the final weights and predictions, and the names of operators without a
     deterministic form.
 
     Args:
-        spec: The run that is rehearsed.
+        spec: The run to probe.
         folder: A folder of its own.
-        on_epoch: Called after each epoch.
-        steps: How many to take in all, at least 2.
-        end: ``killed`` for a process that ends itself in the middle of the second epoch.
+        on_epoch: Callback after each epoch.
+        steps: Total number of steps, at least 2.
+        end: ``killed`` to end the process in the middle of the second epoch.
     """
     device = set_up(spec)
     registry = Registry(spec.modules)
     dataset: Dataset = registry.build("dataset", spec.table("dataset"))
-    precision = spec.config["train"].get("precision", "fp32")
     spec = replace(spec, config={**spec.config, "train": {**spec.config["train"], "epochs": EPOCHS}})
-    batch_size = spec.config["train"]["batch_size"]
-    some = math.ceil(int(steps) / EPOCHS) * batch_size
-    judged_on = _some(dataset.split("validation", spec.fold), min(some, 2 * batch_size))[0]
+    settings = TrainSettings.of(spec)
+    clips = math.ceil(int(steps) / EPOCHS) * settings.batch_size
+    validation = _subset(dataset.split("validation", spec.fold), min(clips, 2 * settings.batch_size))[0]
 
     def build() -> TrainState:
-        learner = Watched.of(spec, registry, dataset, device)
-        learner.watch(folder, some, is_killed=end == "killed")
-        return learner
+        state = TrainState.of(spec, registry, dataset, device)
+        state.clips, indexes = _subset(state.clips, clips)
+        state.labels = state.labels[indexes]
+        epoch_steps = steps_per_epoch(len(state.labels), settings.batch_size)
+        last_step = epoch_steps + math.ceil(epoch_steps / 2) if end == "killed" else None
+        state.on_step = _StepRecorder(state, folder, last_step)
+        return state
 
-    here, kept = machine(spec.device), folder / CLIPS_CHECKPOINT
+    this_machine, checkpoint_file = machine(spec.device), folder / CLIPS_CHECKPOINT
     metrics = [*map(registry.metric, REPORTED), registry.metric(spec.metric)]
-    with in_memory(f"training in batches of {batch_size} clips"), watched(spec) as operators:
-        learner, progress = checkpoint.resumed(kept, spec, here, build)
+    with (
+        explain_out_of_memory(f"training in batches of {settings.batch_size} clips"),
+        nondeterministic_operators(spec) as operators,
+    ):
+        state, progress = checkpoint.resume(checkpoint_file, spec, this_machine, build)
         while not progress.is_over(EPOCHS):
-            progress = next_epoch(learner, judged_on, metrics, spec, progress)
+            progress = run_epoch(state, validation, metrics, spec, progress)
             if not progress.diverged:
-                checkpoint.save(kept, spec, here, learner, progress)
+                checkpoint.save(checkpoint_file, spec, this_machine, state, progress)
                 on_epoch(progress.history[-1])
-        found = predict(learner.judged, judged_on, batch_size, device, spec.loader_workers, precision)
-        left = {name: value.cpu().contiguous() for name, value in learner.network.state_dict().items()}
-    write(folder / END, safetensors.torch.save({**left, PREDICTIONS: torch.from_numpy(found.logits)}))
+        predictions = predict(
+            state.eval_model,
+            validation,
+            settings.batch_size,
+            device,
+            spec.loader_workers,
+            settings.precision,
+        )
+        weights = {name: value.cpu().contiguous() for name, value in state.network.state_dict().items()}
+    final = {**weights, PREDICTIONS: torch.from_numpy(predictions.logits)}
+    write(folder / END, safetensors.torch.save(final))
     write(folder / OPERATORS, json.dumps(list(operators)))
 
 
-@dataclass
-class Watched(TrainState):
-    """A learner that notes a digest of every tensor of every step."""
+class _StepRecorder:
+    """Writes a record of every tensor of every step: clips, targets, loss, gradients as they come, then weights.
 
-    folder: Path = Path()
-    last_step: int = 0
+    Args:
+        state: The training; gradients are recorded by hooks on its parameters.
+        folder: The folder of the records.
+        last_step: The step after which the process ends itself; None for none.
+    """
 
-    def watch(self, folder: Path, clips: int, *, is_killed: bool) -> None:
-        """Train on so many clips, note each step in `folder`; end this process in the second epoch where asked to."""
-        self.folder = folder
-        self.clips, chosen = _some(self.clips, clips)
-        self.labels = self.labels[chosen]
-        an_epoch = steps_per_epoch(len(self.labels), self.config.batch_size)
-        self.last_step = an_epoch + math.ceil(an_epoch / 2) if is_killed else 0
-        self._notes: list[tuple[str, str]] = []
-        for name, parameter in self.network.named_parameters():
+    def __init__(self, state: TrainState, folder: Path, last_step: int | None) -> None:
+        self._state, self._folder, self._last_step = state, folder, last_step
+        self._gradients: list[TensorRecord] = []
+        for name, parameter in state.network.named_parameters():
             parameter.register_post_accumulate_grad_hook(  # type: ignore[no-untyped-call]
-                partial(self._note_gradient, name)
+                partial(self._record_gradient, name)
             )
 
-    def step(self, clips: Tensor, targets: Tensor) -> float:
-        """Take one step as any learner does."""
-        self._notes = [("the clips", _digest(clips)), ("the targets", _digest(targets))]
-        loss = super().step(clips, targets)
-        self._notes.insert(2, ("the loss", repr(loss)))
-        self._notes += [(name, _digest(value)) for name, value in self.network.state_dict().items()]
-        write(self.folder / NOTE.format(self.steps_done), json.dumps(self._notes))
-        if self.steps_done == self.last_step:
-            os._exit(KILLED)
-        return loss
+    def __call__(self, clips: Tensor, targets: Tensor, loss: float) -> None:
+        """Write the record of the step that has just been taken."""
+        records = [
+            TensorRecord(Stage.CLIPS, "", _digest(clips)),
+            TensorRecord(Stage.TARGETS, "", _digest(targets)),
+            TensorRecord(Stage.LOSS, "", repr(loss)),
+            *self._gradients,
+            *(
+                TensorRecord(Stage.WEIGHTS, name, _digest(value))
+                for name, value in self._state.network.state_dict().items()
+            ),
+        ]
+        self._gradients = []
+        step = self._state.steps_done
+        write(self._folder / STEP.format(step), json.dumps([astuple(record) for record in records]))
+        if step == self._last_step:
+            write(self._folder / KILLED, "")
+            os._exit(EXIT_CODE)
 
-    def _note_gradient(self, name: str, parameter: Tensor) -> None:
+    def _record_gradient(self, name: str, parameter: Tensor) -> None:
         if parameter.grad is not None:
-            self._notes.append((f"the gradient of {name}", _digest(parameter.grad)))
+            self._gradients.append(TensorRecord(Stage.GRADIENT, name, _digest(parameter.grad)))
 
 
 @dataclass(frozen=True)
-class Mismatch:
-    """Where two rehearsals of one run part, and how far apart they end."""
+class ProbeDifference:
+    """Where two probes of one run first differ, and by how much they differ at the end."""
 
-    step: int
-    """From 1."""
-    tensor: str
-    """What differs first in that step: clips, targets, loss, then gradients in the order of the backward pass."""
+    first: StepDifference
     weights: float
-    """The largest difference of any weight at the end."""
+    """Largest difference of a weight at the end."""
     predictions: float
-    """The largest difference of any logit at the end."""
-    is_tolerable: bool
-    """Whether the predictions differ by rounding alone."""
+    """Largest difference of a logit at the end."""
+    is_rounding: bool
+    """Whether the predictions agree within `TOLERANCE`."""
 
 
-def parting(one: Path, other: Path) -> Mismatch | None:
-    """Return where the rehearsals of two folders part; None where every tensor of every step is the same."""
-    ends = [safetensors.torch.load_file(folder / END) for folder in (one, other)]
-    said = [end.pop(PREDICTIONS) for end in ends]
-    found = _first_difference(one, other)
-    if found is None and _digest(said[0]) != _digest(said[1]):
-        found = len(_notes(one)), "the predictions"
-    if found is None:
+def compare_probes(folder: Path, other: Path) -> ProbeDifference | None:
+    """Return the difference of the probes in two folders; None if every tensor of every step is the same."""
+    weights, other_weights = (safetensors.torch.load_file(path / END) for path in (folder, other))
+    logits, other_logits = (tensors.pop(PREDICTIONS) for tensors in (weights, other_weights))
+    steps = _read_steps(folder)
+    first = compare_steps(steps, _read_steps(other))
+    if first is None and _digest(logits) != _digest(other_logits):
+        first = StepDifference(len(steps), Stage.PREDICTIONS)
+    if first is None:
         return None
-    return Mismatch(
-        *found,
-        weights=largest_difference(*ends)[0],
-        predictions=float((said[0] - said[1]).abs().max()),
-        is_tolerable=torch.allclose(said[0], said[1], rtol=TOLERANCE, atol=TOLERANCE),
+    difference = compare_weights(weights, other_weights)
+    gap = difference.largest_gap if isinstance(difference, OtherItems) else None
+    return ProbeDifference(
+        first,
+        weights=gap or 0.0,
+        predictions=float((logits - other_logits).abs().max()),
+        is_rounding=torch.allclose(logits, other_logits, rtol=TOLERANCE, atol=TOLERANCE),
     )
 
 
-def _first_difference(one: Path, other: Path) -> tuple[int, str] | None:
-    """Return the first step that is noted differently, from 1, and what of it."""
-    ours, theirs = _notes(one), _notes(other)
-    for step, (mine, yours) in enumerate(zip(ours, theirs, strict=False), start=1):
-        for before, after in zip(mine, yours, strict=False):
-            if before != after:
-                return step, before[0] if before[0] == after[0] else "the order of the backward pass"
-        if len(mine) != len(yours):
-            return step, "the tensors that get a gradient"
-    return None if len(ours) == len(theirs) else (min(len(ours), len(theirs)) + 1, "the end of the training")
+def _read_steps(folder: Path) -> list[list[TensorRecord]]:
+    return [
+        [TensorRecord(Stage(stage), name, digest) for stage, name, digest in json.loads(path.read_bytes())]
+        for path in sorted(folder.glob("step-*.json"))
+    ]
 
 
-def _notes(folder: Path) -> list[list[list[str]]]:
-    return [json.loads(path.read_bytes()) for path in sorted(folder.glob("step-*.json"))]
-
-
-def _some(clips: Clips, most: int) -> tuple[Clips, NDArray[np.int64]]:
-    """Return at most so many clips, taken evenly from the split, and which they are."""
+def _subset(clips: Clips, most: int) -> tuple[Clips, NDArray[np.int64]]:
+    """Return at most `most` clips, spread evenly over the split, and their indexes."""
     chosen = np.unique(np.linspace(0, len(clips.labels) - 1, most).astype(np.int64))
 
     def read(indexes: NDArray[np.int64], generator: np.random.Generator | None) -> Pixels:
         return clips.read(chosen[indexes], generator)
 
-    some = Clips(
+    subset = Clips(
         ids=tuple(clips.ids[index] for index in chosen),
         sources=tuple(clips.sources[index] for index in chosen),
         labels=clips.labels[chosen],
         read=read,
     )
-    return some, chosen
+    return subset, chosen
 
 
 def _digest(tensor: Tensor) -> str:
     """Return a digest of a tensor's bytes and shape."""
     values = tensor.detach().cpu().contiguous()
-    return hashlib.sha256(values.reshape(-1).view(torch.uint8).numpy().tobytes()).hexdigest() + str(
-        tuple(values.shape)
-    )
+    digest = hashlib.sha256(values.reshape(-1).view(torch.uint8).numpy().tobytes()).hexdigest()
+    return digest + str(tuple(values.shape))

@@ -1,4 +1,4 @@
-"""The running average of a network's weights over the steps of its training."""
+"""Exponential moving average (EMA) of a network's weights."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ from torch import nn
 
 
 class ModelEma:
-    """A second network, which holds the exponential moving average of the trained one's weights.
+    """Copy of a network that holds the exponential moving average of its weights.
 
-    After n steps each weight is ``sum_k d^(n - k) w_k / sum_k d^(n - k)`` over its values w_1 … w_n after each step:
-    the initial weights have no part in it, however short the training. Buffers of real numbers, such as the
-    running means and variances of batch norm, are averaged alike, so that they fit the weights; those of whole
-    numbers are copied.
+    After n steps each weight is ``sum_k d^(n - k) w_k / sum_k d^(n - k)`` over its values w_1 … w_n after each step,
+    so the initial weights do not contribute, however short the training. Floating-point buffers, such as the running
+    statistics of batch norm, are averaged in the same way; integer buffers are copied.
     """
 
     def __init__(self, network: nn.Module, decay: float) -> None:
@@ -25,15 +24,15 @@ class ModelEma:
 
     @torch.no_grad()
     def update(self, network: nn.Module) -> None:
-        """Take the trained network's state after one more step into the average."""
+        """Update the average with the trained network's state after one more step."""
         self.steps += 1
         share = (1 - self.decay) / (1 - self.decay**self.steps)
-        for mean, value in zip(_state(self.network), _state(network), strict=True):
+        for mean, value in zip(_tensors(self.network), _tensors(network), strict=True):
             if mean.is_floating_point():
                 mean.lerp_(value, share)
             else:
                 mean.copy_(value)
 
 
-def _state(network: nn.Module) -> chain[torch.Tensor]:
+def _tensors(network: nn.Module) -> chain[torch.Tensor]:
     return chain(network.parameters(), network.buffers())

@@ -1,4 +1,4 @@
-"""The test of the weights that a training chose. It reads the test split and no other, once."""
+"""Evaluation of a trained run on the test split, the only split that it reads."""
 
 from __future__ import annotations
 
@@ -15,36 +15,40 @@ from study.run import Run
 from study.tasks.clips.data.contract import Dataset
 from study.tasks.clips.nets.ifdd.network import build_network
 from study.tasks.clips.training.batches import predict
-from study.tasks.clips.training.determinism import set_up, watched
-from study.tasks.clips.training.memory import in_memory
+from study.tasks.clips.training.determinism import nondeterministic_operators, set_up
+from study.tasks.clips.training.memory import explain_out_of_memory
 from study.tasks.clips.training.scores import LOSS, absent, breakdowns, cross_entropy, metrics_of, scores
+from study.tasks.clips.training.settings import TrainSettings
 
 _log = logging.getLogger(__name__)
 
 
 def evaluate(run: Run) -> Mapping[str, float]:
-    """Return the metrics of a run's weights on the test split; keep predictions and breakdowns.
+    """Return the metrics of a run's weights on the test split; write predictions and breakdowns.
 
     Raises:
-        StudyError: The folder holds no weights, or the run asks for a device that is not there, for more memory
-            than there is, or for determinism where there is none.
+        StudyError: The weights or the device are missing, memory runs out, or an operator without a deterministic
+            form is used although the run must be deterministic.
         InputError: The data set cannot be read.
     """
     spec = run.spec
     device = set_up(spec)
-    dataset, network = trained(run)
+    dataset, network = load_trained(run)
     clips = dataset.split("test", spec.fold)
     if missing := absent(clips.labels, dataset.classes):
         _log.warning("the test split has no clip of %s: UAR leaves it out", ", ".join(missing))
-    train = spec.config["train"]
-    with in_memory(f"testing in batches of {train['batch_size']} clips"), watched(spec):
+    settings = TrainSettings.of(spec)
+    with (
+        explain_out_of_memory(f"testing in batches of {settings.batch_size} clips"),
+        nondeterministic_operators(spec),
+    ):
         predictions = predict(
             network.to(device),
             clips,
-            train["batch_size"],
+            settings.batch_size,
             device,
             spec.loader_workers,
-            train.get("precision", "fp32"),
+            settings.precision,
         )
     run.keep_predictions(predictions)
     for breakdown in breakdowns(predictions, dataset.classes):
@@ -55,12 +59,11 @@ def evaluate(run: Run) -> Mapping[str, float]:
     }
 
 
-def trained(run: Run) -> tuple[Dataset, nn.Module]:
-    """Return a run's data set, and its network with the weights that training left, on the CPU.
+def load_trained(run: Run) -> tuple[Dataset, nn.Module]:
+    """Return the data set of a run, and its network with the trained weights, on the CPU.
 
     Raises:
-        StudyError: The folder holds no weights, or damaged ones, which are removed: they are trained again when
-            the run is tried again.
+        StudyError: The weights are missing, or damaged; then they are removed, so that a retry trains them again.
         InputError: The data set cannot be read.
     """
     spec = run.spec

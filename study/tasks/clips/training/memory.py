@@ -1,4 +1,4 @@
-"""What is said where memory runs out."""
+"""Out-of-memory errors as messages with a remedy."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import torch
 from study.errors import StudyError
 
 NO_MEMORY = "can't allocate memory"
-"""In what torch says of the machine's own memory, for which it has no class of errors."""
+"""Part of torch's message about host memory, which has no exception class of its own."""
 
 
 @contextmanager
-def in_memory(doing: str) -> Iterator[None]:
-    """Say what asked for more memory than there is; `doing` names it and its batch size.
+def explain_out_of_memory(doing: str) -> Iterator[None]:
+    """Turn an out-of-memory error into a StudyError with a remedy; `doing` names the work and its batch size.
 
     Raises:
-        StudyError: The GPU's memory, or the machine's, ran out.
+        StudyError: GPU or host memory ran out.
     """
     try:
         yield
@@ -26,9 +26,9 @@ def in_memory(doing: str) -> Iterator[None]:
         on_gpu = isinstance(error, torch.OutOfMemoryError)
         if not on_gpu and not isinstance(error, MemoryError) and NO_MEMORY not in str(error):
             raise
-        whose, where = ("The GPU", "on the GPU") if on_gpu else ("This machine", "at a time")
+        owner, where = ("The GPU", "on the GPU") if on_gpu else ("This machine", "at a time")
         raise StudyError(
-            f"{whose} ran out of memory {doing}. Set a smaller train.batch_size (it makes other runs), smaller "
+            f"{owner} ran out of memory {doing}. Set a smaller train.batch_size (it makes other runs), smaller "
             f"clips or a smaller network, or let fewer workers run {where} (workers in study.toml). "
-            f"It was told: {' '.join(str(error).split()) or type(error).__name__}"
+            f"Error: {' '.join(str(error).split()) or type(error).__name__}"
         ) from error

@@ -1,4 +1,4 @@
-"""Mixup and cutmix: two clips of a batch in one, and a target that is shared between their classes."""
+"""Mixup and cutmix: pairs of clips combined into one, with soft targets."""
 
 from __future__ import annotations
 
@@ -10,46 +10,46 @@ import torch.nn.functional as F
 from torch import Tensor
 
 CUTMIX_SHARE = 0.5
-"""Of the mixed batches, where both ways of mixing are asked for."""
+"""Share of mixed batches that use cutmix if mixup is on too."""
 
 
 @dataclass(frozen=True)
 class Mixup:
-    """Each clip of a batch is mixed with the one at the mirrored place, all in the same proportion.
+    """Mixes each clip of a batch with the clip at the mirrored index, all in the same proportion.
 
-    Mixup blends the pixels (Zhang et al. 2018); cutmix puts a box of one clip, the same in every frame, into
-    the other (Yun et al. 2019). The proportion is drawn from Beta(alpha, alpha); one coin a batch says whether
-    to mix, another one how, where both are asked for.
+    Mixup blends the pixels (Zhang et al. 2018); cutmix pastes a box of one clip, the same in every frame, into
+    the other (Yun et al. 2019). The proportion is sampled from Beta(alpha, alpha), once a batch, as is whether to mix
+    and, if both are on, which way.
     """
 
     mixup: float
-    """Alpha of mixup; 0 for none."""
+    """Alpha of mixup's Beta distribution; 0 for none."""
     cutmix: float
-    """Alpha of cutmix; 0 for none."""
+    """Alpha of cutmix's Beta distribution; 0 for none."""
     probability: float
-    """With which a batch is mixed at all."""
+    """Probability that a batch is mixed."""
 
     def __call__(self, clips: Tensor, labels: Tensor, classes: int, seed: int) -> tuple[Tensor, Tensor]:
-        """Return clips (B, C, T, H, W) and their targets: shares (B, classes), or the labels of an unmixed batch.
+        """Return clips (B, C, T, H, W) and targets: class shares (B, classes), or the labels of an unmixed batch.
 
         Args:
             clips: (B, C, T, H, W)
             labels: (B,)
-            classes: How many there are.
-            seed: Of all that is drawn for this batch.
+            classes: Number of classes.
+            seed: Seed of all random numbers of this batch.
         """
         if not (self.mixup or self.cutmix):
             return clips, labels
-        chance = np.random.default_rng(seed)
-        # drawn before the proportion, which takes a number of draws that depends on alpha
-        coin, way, centre = chance.random(), chance.random(), chance.random(2)
+        random = np.random.default_rng(seed)
+        # sampled before the proportion, which uses up a number of samples that depends on alpha
+        coin, way, centre = random.random(), random.random(), random.random(2)
         if coin >= self.probability:
             return clips, labels
         if self.cutmix and (not self.mixup or way < CUTMIX_SHARE):
-            kept = chance.beta(self.cutmix, self.cutmix)
+            kept = random.beta(self.cutmix, self.cutmix)
             clips, kept = patched(clips, kept, (centre[0], centre[1]))
         else:
-            kept = chance.beta(self.mixup, self.mixup)
+            kept = random.beta(self.mixup, self.mixup)
             clips = blended(clips, kept)
         targets = F.one_hot(labels, classes).to(clips.dtype)
         return clips, blended(targets, kept)
@@ -61,13 +61,13 @@ def blended(values: Tensor, kept: float) -> Tensor:
 
 
 def patched(clips: Tensor, kept: float, centre: tuple[float, float]) -> tuple[Tensor, float]:
-    """Return the clips with a box of their partners, and the share of each clip that is left of it.
+    """Return clips with a box of their partners pasted in, and the share of each clip that remains.
 
     Args:
         clips: (B, C, T, H, W)
-        kept: The share to leave; the box has sides ``sqrt(1 - kept)`` times the image's, in whole pixels.
-        centre: Of the box, from the top and from the left, as shares in [0, 1) of the image; what lies outside
-            the image is cut off, so that more may be left than asked for.
+        kept: Share of each clip to keep; the box has sides ``sqrt(1 - kept)`` times the image's, in whole pixels.
+        centre: Centre of the box from the top and the left, in [0, 1) of the image; the box is clipped to the image,
+            so more than `kept` may remain.
     """
     height, width = clips.shape[-2:]
     (top, bottom), (left, right) = (

@@ -1,7 +1,7 @@
 """Optimizers: from parameters, learning rate and weight decay to a ``torch.optim.Optimizer``.
 
-The training sets the learning rate of every parameter group before each step; groups that are built with different
-rates keep their proportions.
+The training loop sets the learning rate of every parameter group before each step; groups built with different rates
+keep their ratios.
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ def torch_optim(
     ] = {},  # noqa: B006
 ) -> Optimizer:
     """Any optimizer of torch.optim by the name of its class."""
-    found = _class(cls)
-    accepted = inspect.signature(found).parameters
+    optimizer = _optimizer_class(cls)
+    accepted = inspect.signature(optimizer).parameters
     known = [name for name in accepted if name not in ("params", "lr", "weight_decay")]
     for name in options:
         if name in ("lr", "weight_decay"):
@@ -63,25 +63,25 @@ def torch_optim(
                 f"optimizer.options.{name}: {cls} has no argument {name!r}.{nearest(name, known)} "
                 f"Allowed: {quoted(known)}."
             )
-    given: dict[str, Any] = {
+    arguments: dict[str, Any] = {
         key: tuple(value) if isinstance(value, list) else value for key, value in options.items()
     }
-    given["lr"] = lr
+    arguments["lr"] = lr
     if "weight_decay" in accepted:
-        given["weight_decay"] = weight_decay
+        arguments["weight_decay"] = weight_decay
     elif weight_decay:
         raise InputError(
             f"optimizer.cls: {cls} has no weight decay. Set train.weight_decay = 0.0 (it is {weight_decay:g})."
         )
     try:
-        built: Optimizer = found(parameters, **given)
+        built: Optimizer = optimizer(parameters, **arguments)
     except (TypeError, ValueError, RuntimeError) as error:
         raise InputError(f"optimizer.options: {cls} refuses them: {str(error).splitlines()[0]}.") from None
     return built
 
 
-def _class(name: str) -> type[Optimizer]:
-    """Return a class of torch.optim that takes steps without a closure."""
+def _optimizer_class(name: str) -> type[Optimizer]:
+    """Return an optimizer class of torch.optim; InputError if there is none or its step needs a closure."""
     classes = {
         key: value
         for key, value in vars(torch.optim).items()
@@ -89,13 +89,15 @@ def _class(name: str) -> type[Optimizer]:
     }
     usable = [key for key, value in classes.items() if not _needs_closure(value)]
     if name not in usable:
-        why = "needs a closure, which the training does not give" if name in classes else "is not there"
+        reason = (
+            "needs a closure, which the training loop does not pass" if name in classes else "does not exist"
+        )
         raise InputError(
-            f"optimizer.cls: torch.optim.{name} {why}.{nearest(name, usable)} Allowed: {quoted(sorted(usable))}."
+            f"optimizer.cls: torch.optim.{name} {reason}.{nearest(name, usable)} Allowed: {quoted(sorted(usable))}."
         )
     return classes[name]
 
 
-def _needs_closure(of: type[Optimizer]) -> bool:
-    closure = inspect.signature(inspect.unwrap(of.step)).parameters.get("closure")
+def _needs_closure(optimizer: type[Optimizer]) -> bool:
+    closure = inspect.signature(inspect.unwrap(optimizer.step)).parameters.get("closure")
     return closure is not None and closure.default is inspect.Parameter.empty

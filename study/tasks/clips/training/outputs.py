@@ -1,4 +1,4 @@
-"""What a network returns, brought to one form."""
+"""Conversion of a network's result to an `Output`."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from study.tasks.clips.nets.contract import Output
 _MOST_NAMED = 4
 
 
-def as_output(found: Any, batch: int | None = None, classes: int | None = None) -> Output:
+def as_output(result: Any, batch: int | None = None, classes: int | None = None) -> Output:
     """Return a network's result as an `Output`; plain logits become one.
 
     Args:
-        found: What the network returned.
-        batch: Number of clips that it was given; None where the logits' shape is not looked at, as in a trace.
-        classes: Number of classes; None where any number will do.
+        result: Result of the network.
+        batch: Number of clips in the input; None to leave the logits' shape unchecked, as in a trace.
+        classes: Number of classes; None allows any.
 
     Raises:
-        InputError: It is neither logits (batch, classes) nor an `Output` with such logits.
+        InputError: The result is neither logits (batch, classes) nor an `Output` with such logits.
     """
-    output = Output(found) if isinstance(found, Tensor) else found
+    output = Output(result) if isinstance(result, Tensor) else result
     if isinstance(output, Output) and isinstance(output.logits, Tensor):
         logits = output.logits
         if batch is None:
@@ -34,21 +34,21 @@ def as_output(found: Any, batch: int | None = None, classes: int | None = None) 
             return output
     raise InputError(
         f"the network must return float logits of shape ({batch or 'clips'}, {classes or 'classes'}), alone or as "
-        f"Output(logits, …). Got {_described(found)} instead."
+        f"Output(logits, …). Got {_description(result)} instead."
     )
 
 
-def _described(value: Any) -> str:
-    """Return in a few words what a value is."""
+def _description(value: Any) -> str:
+    """Return type and shape of a value in words."""
     if isinstance(value, Tensor):
         kind = "" if value.is_floating_point() else f" of {str(value.dtype).removeprefix('torch.')}"
         return f"a tensor{kind} of shape {tuple(value.shape)}"
     if isinstance(value, Output):
-        return f"an Output whose logits are {_described(value.logits)}"
+        return f"an Output whose logits are {_description(value.logits)}"
     if isinstance(value, Mapping):
         return f"a dictionary with {', '.join(map(repr, list(value)[:_MOST_NAMED])) or 'nothing'}"
     if isinstance(value, tuple | list):
-        parts = ", ".join(_described(part) for part in value[:_MOST_NAMED])
+        parts = ", ".join(_description(part) for part in value[:_MOST_NAMED])
         return (
             f"a {type(value).__name__} of {len(value)}: {parts}"
             if value

@@ -1,4 +1,4 @@
-"""Precision of a network's computation: one context for every forward pass."""
+"""Numeric precision: TF32 settings, and autocast around every forward pass."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ REDUCED = (torch.bfloat16, torch.float16)
 
 
 def set_precision(precision: Precision, device: str) -> None:
-    """Set what of `precision` is a setting of the whole process: TF32 in matrix products and convolutions.
+    """Apply the process-wide part of `precision`: TF32 in matrix products and convolutions.
 
     Raises:
         StudyError: The GPU does not compute in this precision.
@@ -30,7 +30,7 @@ def set_precision(precision: Precision, device: str) -> None:
 
 
 def forward_context(precision: Precision, device: torch.device) -> AbstractContextManager[object]:
-    """Return the context of a forward pass: autocast for bf16, nothing for the others."""
+    """Return the context of a forward pass: autocast for bf16, else a null context."""
     if precision == "bf16":
         return torch.autocast(device.type, dtype=torch.bfloat16)
     return nullcontext()
@@ -39,22 +39,22 @@ def forward_context(precision: Precision, device: torch.device) -> AbstractConte
 def forward(
     network: nn.Module, clips: Tensor, precision: Precision = "fp32", classes: int | None = None
 ) -> Output:
-    """Return what a network makes of clips (B, C, T, H, W), its logits (B, classes) never in a reduced precision.
+    """Return the output of a network for clips (B, C, T, H, W), with logits (B, classes) in full precision.
 
     Raises:
         InputError: The network returned something else than logits or an `Output`.
     """
     with forward_context(precision, clips.device):
         output = as_output(network(clips), len(clips), classes)
-    return output if precision == "fp32" else _widened(output)
+    return output if precision == "fp32" else _in_full_precision(output)
 
 
-def _widened(output: Output) -> Output:
+def _in_full_precision(output: Output) -> Output:
     residual = output.context_residual
     return output._replace(
-        logits=_wide(output.logits), context_residual=None if residual is None else _wide(residual)
+        logits=_float32(output.logits), context_residual=None if residual is None else _float32(residual)
     )
 
 
-def _wide(tensor: Tensor) -> Tensor:
+def _float32(tensor: Tensor) -> Tensor:
     return tensor.float() if tensor.dtype in REDUCED else tensor

@@ -69,18 +69,18 @@ class Cosine:
 
 
 WARMUP_START, WARMUP_END = 0.01, 0.98
-"""Of the released warm-up, as shares of the peak."""
+"""First and last rate of the released warm-up, as shares of the peak."""
 DECAY_START, DECAY_END = 0.5, 0.00508
-"""Of the released decay, as shares of the peak; the end is the floor that meets the rates known of the release."""
+"""First and last rate of the released decay, as shares of the peak; the last is fitted to the known rates."""
 
 
 @dataclass(frozen=True)
 class Released:
     """The released training's schedule: constant within an epoch, and halved where the warm-up ends.
 
-    The drop is an accident of the release, kept to reproduce it. Known of it, at a peak of 1e-4 over 100
-    epochs with 10 of warm-up, are the rates of epochs 0, 9, 10, 50 and 99: 1.0e-6, 8.8e-5, 5.0e-5, 2.96e-5
-    and 5.2e-7; all scale with the peak.
+    The drop is an accident of the release, kept to reproduce it. At a peak of 1e-4 over 100 epochs with 10 of
+    warm-up, the known rates of epochs 0, 9, 10, 50 and 99 are 1.0e-6, 8.8e-5, 5.0e-5, 2.96e-5 and 5.2e-7; all scale
+    with the peak.
     """
 
     peak: float
@@ -98,10 +98,10 @@ class Released:
         epoch = step // self.steps_per_epoch
         if epoch < self.warmup_epochs:
             return self.peak * (WARMUP_START + (WARMUP_END - WARMUP_START) * epoch / self.warmup_epochs)
-        through = (epoch - self.warmup_epochs) / (self.epochs - self.warmup_epochs)
-        return self.peak * (DECAY_END + (DECAY_START - DECAY_END) * _half_cosine(through))
+        progress = (epoch - self.warmup_epochs) / (self.epochs - self.warmup_epochs)
+        return self.peak * (DECAY_END + (DECAY_START - DECAY_END) * _half_cosine(progress))
 
 
-def _half_cosine(through: float) -> float:
-    """Return the cosine's way down from 1 at 0 to 0 at 1."""
-    return (1 + math.cos(math.pi * through)) / 2
+def _half_cosine(progress: float) -> float:
+    """Return half a cosine, from 1 at progress 0 to 0 at progress 1."""
+    return (1 + math.cos(math.pi * progress)) / 2

@@ -1,4 +1,4 @@
-"""What predictions are worth: the metrics of a run, the cross-entropy, and breakdowns by class and scene."""
+"""Scores of predictions: metrics, cross-entropy, and breakdowns by class and scene."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LOSS = "loss"
 
 
 def metrics_of(run: Run) -> list[Metric]:
-    """Return the metrics that are computed for a run: WAR, UAR and the primary one."""
+    """Return the metrics of a run: WAR, UAR and the primary one."""
     names = dict.fromkeys((*REPORTED, run.spec.metric_name))
     return [run.metrics[name] for name in names]
 
@@ -33,12 +33,12 @@ def scores(metrics: Sequence[Metric], predictions: Predictions) -> dict[str, flo
     """Return each metric's value for a split, by name.
 
     Raises:
-        StudyError: A metric's function failed, or returned something that is no finite number.
+        StudyError: A metric's function failed, or did not return a finite number.
     """
-    return {metric.name: _score(metric, predictions) for metric in metrics}
+    return {metric.name: _metric_value(metric, predictions) for metric in metrics}
 
 
-def _score(metric: Metric, predictions: Predictions) -> float:
+def _metric_value(metric: Metric, predictions: Predictions) -> float:
     if metric.compute is None:
         raise StudyError(f"the metric {metric.name!r} has no function that computes it.")
     try:
@@ -58,17 +58,17 @@ def cross_entropy(labels: NDArray[Any], logits: NDArray[Any]) -> float:
 
 
 def breakdowns(predictions: Predictions, classes: Sequence[str]) -> Iterator[Breakdown]:
-    """Yield the recall of every class and, where the scenes of clips are known, the WAR of every scene."""
-    found = recalls(predictions.labels, predictions.logits)
-    yield Breakdown("class", "Recall of every class", {classes[c]: value for c, value in found.items()})
+    """Yield the recall of every class and, if the scenes of clips are known, the WAR of every scene."""
+    by_class = recalls(predictions.labels, predictions.logits)
+    yield Breakdown("class", "Recall of every class", {classes[c]: value for c, value in by_class.items()})
     counts = dict(sorted(Counter(predictions.parts.tolist()).items()))
     if counts:
-        right = predictions.logits.argmax(axis=1) == predictions.labels
-        values = {scene: float(right[predictions.parts == scene].mean()) for scene in counts}
+        is_correct = predictions.logits.argmax(axis=1) == predictions.labels
+        values = {scene: float(is_correct[predictions.parts == scene].mean()) for scene in counts}
         yield Breakdown("scene", "WAR of every scene", values, counts=counts)
 
 
 def absent(labels: NDArray[Any], classes: Sequence[str]) -> tuple[str, ...]:
-    """Return the names of the classes that no label of a split has."""
-    seen = set(labels.tolist())
-    return tuple(name for label, name in enumerate(classes) if label not in seen)
+    """Return the names of classes without a clip in a split."""
+    present = set(labels.tolist())
+    return tuple(name for label, name in enumerate(classes) if label not in present)

@@ -1,57 +1,63 @@
-"""The ``train`` table of a configuration."""
+"""Settings of a training: the ``train`` table of a configuration."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from study.config.registry import Legacy, Range
 from study.errors import InputError
+from study.records import RunSpec
 
 Fit = Literal["train", "train+val"]
 Precision = Literal["fp32", "tf32", "bf16"]
 
 
 @dataclass(frozen=True)
-class Train:
-    """How every run is trained; each key counts towards a run's identity."""
+class TrainSettings:
+    """Settings of a training; each counts towards a run's identity."""
 
     epochs: Annotated[int, Range(1)] = 6
     """Passes over the training clips."""
     batch_size: Annotated[int, Range(1)] = 32
-    """Clips of one optimizer step."""
+    """Clips in one optimizer step."""
     lr: Annotated[float, Range(0.0)] = 1e-3
-    """The learning rate's peak."""
+    """Peak learning rate."""
     weight_decay: Annotated[float, Range(0.0)] = 1e-3
-    """The optimizer's weight decay."""
+    """Weight decay of the optimizer."""
     warmup_epochs: Annotated[float, Range(0.0)] = 1.0
     """Epochs until the learning rate reaches its peak."""
     clip_norm: Annotated[float, Range(0.0)] = 1.0
-    """The greatest norm of all gradients together; 0 for no limit."""
+    """Maximum norm of all gradients together; 0 for no limit."""
     mixup: Annotated[float, Range(0.0)] = 0.0
     """Alpha of mixup's Beta distribution; 0 for none."""
     cutmix: Annotated[float, Range(0.0)] = 0.0
     """Alpha of cutmix's Beta distribution; 0 for none."""
     mix_probability: Annotated[float, Range(0.0, 1.0)] = 1.0
-    """With which a batch is mixed, where mixup or cutmix is asked for."""
+    """Probability that a batch is mixed, if mixup or cutmix is on."""
     ema: Annotated[float, Range(0.0, 0.999999)] = 0.0
-    """Decay of the weights' moving average, which then is what is judged and tested; 0 for none."""
+    """Decay of the exponential moving average of the weights, which is then evaluated; 0 for none."""
     stream: Annotated[int, Range(0)] = 0
     """Shifts the seeds of order, sampling, augmentation, mixing and dropout."""
     labels: Literal["true", "shuffled"] = "true"
-    """``shuffled``: a control that leaves nothing to learn."""
+    """``shuffled``: a control whose labels carry no information."""
     fit: Annotated[Fit, Legacy("train")] = "train"
-    """``train+val``: validation clips are trained on too, nothing is selected, and the last epoch is kept."""
+    """``train+val``: trains on the validation clips too, selects no epoch and keeps the last one."""
     determinism: Annotated[Literal["strict", "warn", "off"], Legacy("warn")] = "warn"
-    """What happens where an operator has no deterministic form: an error, a warning, or nothing."""
+    """What follows if an operator has no deterministic form: an error, a warning, or nothing."""
     precision: Annotated[Precision, Legacy("fp32")] = "fp32"
-    """``tf32``: shorter products on a GPU; ``bf16``: forward passes by autocast. Weights stay in fp32."""
+    """``tf32``: TF32 matrix products on a GPU; ``bf16``: autocast in forward passes. Weights stay in fp32."""
     accumulate: Annotated[int, Range(1), Legacy(1)] = 1
-    """Equal parts of a batch that pass the network one after another; their gradients are averaged."""
+    """Micro-batches in a batch; their gradients are averaged."""
+
+    @classmethod
+    def of(cls, spec: RunSpec) -> Self:
+        """Return the settings of a run; keys that an older run does not have are at their legacy defaults."""
+        return cls(**spec.config["train"])
 
 
-def check_settings(train: Train, device: str) -> None:
-    """Raise InputError where settings contradict each other or the device.
+def check_settings(train: TrainSettings, device: str) -> None:
+    """Raise InputError if settings contradict each other or the device.
 
     Args:
         train: The settings.

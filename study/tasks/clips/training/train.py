@@ -1,4 +1,7 @@
-"""The training of one network. It reads the train and validation splits and no other."""
+"""Training of one network: epochs of optimizer steps, validation, checkpoints.
+
+Training reads the train and validation splits and no other.
+"""
 
 from __future__ import annotations
 
@@ -9,116 +12,197 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import safetensors.torch
+import torch
+from torch import Tensor, nn
 
+from study import seeds
 from study.config.registry import Registry
 from study.files import write
+from study.hashing import seed_of
 from study.ledger.layout import VALIDATION_PREDICTIONS
 from study.metrics import Metric
 from study.records import Epoch, RunSpec
 from study.run import Run
 from study.tasks.clips.data.contract import Clips, Dataset
 from study.tasks.clips.training import checkpoint
-from study.tasks.clips.training.batches import predict
+from study.tasks.clips.training.batches import on_device, predict, steps_per_epoch, training_batches
 from study.tasks.clips.training.checkpoint import Best, TrainingProgress
-from study.tasks.clips.training.determinism import set_up, watched
-from study.tasks.clips.training.memory import in_memory
+from study.tasks.clips.training.determinism import nondeterministic_operators, set_up
+from study.tasks.clips.training.memory import explain_out_of_memory
+from study.tasks.clips.training.precision import forward
 from study.tasks.clips.training.scores import LOSS, absent, cross_entropy, metrics_of, scores
-from study.tasks.clips.training.settings import Train
-from study.tasks.clips.training.state import TrainState, weights_of
+from study.tasks.clips.training.settings import TrainSettings
+from study.tasks.clips.training.state import TrainState, copy_of_weights
+from study.tasks.clips.training.step_logger import StepLogger
 
 _log = logging.getLogger(__name__)
 
 
 def train(run: Run) -> None:
-    """Train the network that a run describes; leave weights and validation predictions in its folder.
+    """Train the network of a run; write weights and validation predictions into its folder.
 
-    After every epoch a checkpoint is kept. A training that finds one goes on from there and ends with the
-    numbers of an undisturbed one. Where the loss or gradients stop being finite, the run diverges: it has
-    neither metrics nor weights nor predictions.
+    A checkpoint is written after every epoch. A training that finds one resumes from it and ends with the numbers
+    of an uninterrupted one. If the loss or a gradient is not finite, the run diverges: it has no metrics, weights or
+    predictions.
 
     Raises:
-        Pruned: The search gives the trial up; its checkpoint stays.
-        StudyError: The run asks for a device that is not there, needs more memory than there is, or must be
-            deterministic and cannot be.
+        Pruned: The search stops the trial; its checkpoint stays.
+        StudyError: The device is missing, memory runs out, or an operator without a deterministic form is used
+            although the run must be deterministic.
         InputError: The data set cannot be read, or the network returns something else than logits.
     """
     spec = run.spec
     device = set_up(spec)
     registry = Registry(spec.modules)
     dataset: Dataset = registry.build("dataset", spec.table("dataset"))
-    config, metrics = Train(**spec.config["train"]), metrics_of(run)
-    with in_memory(f"training in batches of {config.batch_size} clips"), watched(spec) as operators:
-        learner, progress = checkpoint.resumed(
+    settings, metrics = TrainSettings.of(spec), metrics_of(run)
+    with (
+        explain_out_of_memory(f"training in batches of {settings.batch_size} clips"),
+        nondeterministic_operators(spec) as operators,
+    ):
+        state, progress = checkpoint.resume(
             run.checkpoint, spec, run.machine, lambda: TrainState.of(spec, registry, dataset, device)
         )
-        validation = _validation(dataset, spec, config)
+        validation = _validation_clips(dataset, spec, settings)
         operators.update(dict.fromkeys(progress.nondeterministic))
         run.resume(progress.history, progress.seconds)
-        while not progress.is_over(config.epochs):
-            progress = next_epoch(learner, validation, metrics, spec, progress)
+        while not progress.is_over(settings.epochs):
+            progress = run_epoch(state, validation, metrics, spec, progress)
             progress = replace(progress, seconds=run.seconds, nondeterministic=tuple(operators))
             if not progress.diverged:
-                checkpoint.save(run.checkpoint, spec, run.machine, learner, progress)
+                checkpoint.save(run.checkpoint, spec, run.machine, state, progress)
                 run.add(progress.history[-1])
-    conclude(run, progress, learner)
+    _finish(run, progress, state)
 
 
-def next_epoch(
-    learner: TrainState,
+def run_epoch(
+    state: TrainState,
     validation: Clips | None,
     metrics: Sequence[Metric],
     spec: RunSpec,
     progress: TrainingProgress,
 ) -> TrainingProgress:
-    """Train one epoch more and judge it; the best epoch is kept, the earliest on ties.
+    """Train one more epoch, evaluate it on validation and keep the best epoch, the earliest on ties.
 
-    Without a validation split nothing is judged, and the last epoch is kept.
+    Without a validation split, the last epoch is kept.
     """
-    config = learner.config
     number = len(progress.history) + 1
     began = time.perf_counter()
-    train_loss = learner.epoch(number)
-    judged, loss, best = {}, {}, progress.best
+    train_loss = train_epoch(state, number)
+    values, diagnostics, best = {}, {}, progress.best
     if validation is not None:
         predictions = predict(
-            learner.judged,
+            state.eval_model,
             validation,
-            config.batch_size,
-            learner.device,
-            learner.loader_workers,
-            config.precision,
+            state.settings.batch_size,
+            state.device,
+            state.loader_workers,
+            state.settings.precision,
         )
-        loss = {LOSS: cross_entropy(predictions.labels, predictions.logits)}
-    if not math.isfinite(train_loss + loss.get(LOSS, 0.0)):
+        diagnostics = {LOSS: cross_entropy(predictions.labels, predictions.logits)}
+    if not math.isfinite(train_loss + diagnostics.get(LOSS, 0.0)):
         return replace(progress, best=None, diverged=True)
     if validation is not None:
-        judged, name = scores(metrics, predictions), spec.metric_name
-        if best is None or spec.gain(judged[name]) > spec.gain(best.metrics[name]):
-            best = Best(number, judged, weights_of(learner.judged), predictions)
-    elif number == config.epochs:
-        best = Best(number, judged, weights_of(learner.judged), None)
+        values, name = scores(metrics, predictions), spec.metric_name
+        if best is None or spec.gain(values[name]) > spec.gain(best.metrics[name]):
+            best = Best(number, values, copy_of_weights(state.eval_model), predictions)
+    elif number == state.settings.epochs:
+        best = Best(number, values, copy_of_weights(state.eval_model), None)
     seconds = time.perf_counter() - began
-    epoch = Epoch(number, train_loss, learner.rate, judged, seconds, diagnostics=loss)
+    epoch = Epoch(number, train_loss, state.learning_rate, values, seconds, diagnostics=diagnostics)
     return replace(progress, history=(*progress.history, epoch), best=best)
 
 
-def conclude(run: Run, progress: TrainingProgress, learner: TrainState) -> None:
-    """Leave weights and predictions of a training that is over, and note its result."""
+def train_epoch(state: TrainState, number: int) -> float:
+    """Train for one epoch and return the mean loss of its steps; NaN as soon as a step is not finite."""
+    settings = state.settings
+    state.network.train()
+    order, sampling, augmentation, mixing = (
+        seed_of(state.seed, name, settings.stream, number)
+        for name in (seeds.ORDER, seeds.SAMPLING, seeds.AUGMENTATION, seeds.MIXING)
+    )
+    generator = torch.Generator().manual_seed(augmentation)
+    batches = training_batches(
+        state.clips, state.labels, settings.batch_size, (order, sampling), state.loader_workers
+    )
+    steps = steps_per_epoch(len(state.labels), settings.batch_size)
+    log_step = StepLogger(f"epoch {number} of {settings.epochs}", steps)
+    losses: list[float] = []
+    for pixels, batch_labels in batches:
+        clips = state.augment(on_device(pixels, state.device), generator)
+        labels = torch.from_numpy(batch_labels).to(state.device)
+        clips, targets = state.mixup(clips, labels, state.classes, seed_of(mixing, len(losses)))
+        losses.append(train_step(state, clips, targets))
+        if state.on_step is not None:
+            state.on_step(clips, targets, losses[-1])
+        if not math.isfinite(losses[-1]):
+            return math.nan
+        log_step(len(losses), f", loss {losses[-1]:.4f}")
+    return sum(losses) / len(losses)
+
+
+def train_step(state: TrainState, clips: Tensor, targets: Tensor) -> float:
+    """Take one optimizer step and return its loss; NaN, and no step, if the loss or a gradient is not finite.
+
+    Args:
+        state: The network, its optimizer and its schedule.
+        clips: (B, C, T, H, W) in [0, 1].
+        targets: Labels (B,), or class shares (B, classes).
+    """
+    state.optimizer.zero_grad()
+    loss = accumulate_gradients(state, clips, targets)
+    parameters = [p for p in state.network.parameters() if p.grad is not None]
+    norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+    if not math.isfinite(loss + norm.item()):
+        return math.nan
+    if state.settings.clip_norm:
+        nn.utils.clip_grads_with_norm_(parameters, state.settings.clip_norm, norm)
+    for group, share in zip(state.optimizer.param_groups, state.lr_shares, strict=True):
+        group["lr"] = share * state.schedule.rate(state.steps_done)
+    state.optimizer.step()
+    state.steps_done += 1
+    if state.ema:
+        state.ema.update(state.network)
+    return loss
+
+
+def accumulate_gradients(state: TrainState, clips: Tensor, targets: Tensor) -> float:
+    """Run forward and backward passes on the micro-batches of a batch and return the batch's mean loss.
+
+    A micro-batch counts by its share of the clips.
+    """
+    total = 0.0
+    count = state.settings.accumulate
+    for micro_clips, micro_targets in zip(
+        clips.tensor_split(count), targets.tensor_split(count), strict=True
+    ):
+        if len(micro_clips):
+            output = forward(state.network, micro_clips, state.settings.precision, state.classes)
+            loss = state.loss(output, micro_targets)
+            if len(micro_clips) < len(clips):
+                loss = loss * (len(micro_clips) / len(clips))
+            loss.backward()  # type: ignore[no-untyped-call]
+            total += loss.item()
+    return total
+
+
+def _finish(run: Run, progress: TrainingProgress, state: TrainState) -> None:
+    """Write weights and predictions of the best epoch, and record the result."""
     best = progress.best
     if progress.diverged or best is None:
-        _log.warning("diverged in epoch %d of %d", len(progress.history) + 1, learner.config.epochs)
+        _log.warning("diverged in epoch %d of %d", len(progress.history) + 1, state.settings.epochs)
         run.diverge()
         return
     write(run.weights, safetensors.torch.save(best.weights, {"run": run.spec.id}))
     if best.predictions is not None:
         run.keep_predictions(best.predictions, VALIDATION_PREDICTIONS)
-    parameters = sum(p.numel() for p in learner.network.parameters() if p.requires_grad)
+    parameters = sum(p.numel() for p in state.network.parameters() if p.requires_grad)
     run.finish(best.epoch, best.metrics, parameters, progress.nondeterministic)
 
 
-def _validation(dataset: Dataset, spec: RunSpec, config: Train) -> Clips | None:
-    """Return the split that epochs are judged on, None where it is trained on."""
-    if config.fit == "train+val":
+def _validation_clips(dataset: Dataset, spec: RunSpec, settings: TrainSettings) -> Clips | None:
+    """Return the validation split, None if it is trained on."""
+    if settings.fit == "train+val":
         return None
     clips = dataset.split("validation", spec.fold)
     if missing := absent(clips.labels, dataset.classes):

@@ -1,4 +1,4 @@
-"""Weights from and to other projects: the IFDD authors' checkpoints, and torchvision's Kinetics-400 MViTv2-S."""
+"""Import and export of weights: checkpoints of the IFDD authors, and torchvision's MViTv2-S for Kinetics-400."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ KINETICS_BLOCKS = {**{number: number for number in range(8)}, 14: 8, 15: 9}
 RELEASED = "ifdd-released"
 """The recipe of the authors' network."""
 _FRAMES = 16
-"""8 and 32 have the same tensors."""
+"""Frames of the clip; the tensors are the same for 8 and 32."""
 _PIXELS_A_TOKEN = 4
 
 
 @dataclass(frozen=True)
 class Configuration:
-    """What the tensors of a released checkpoint tell about its network; by default the authors' own."""
+    """Configuration of a released network, as far as its tensors show it; by default the authors' own."""
 
     classes: int = 7
     stages: tuple[int, ...] = (2, 3)
@@ -42,7 +42,7 @@ class Configuration:
     splitter: Literal["issm", "even-odd"] = "issm"
     channels: int = 3
     width: int = 96
-    """Of the backbone's first stage."""
+    """Channels of the backbone's first stage."""
     image: tuple[int, int] = (224, 224)
     """Height and width in pixels."""
 
@@ -66,7 +66,7 @@ class Configuration:
         }
 
     def tensors(self) -> dict[str, tuple[int, ...]]:
-        """Return the shapes of the network's tensors, by our names; InputError where there is no such network."""
+        """Return the shapes of the network's tensors, by our names; InputError if there is no such network."""
         registry = Registry()
         config = configured(registry, {**recipe(RELEASED, "recipe").values["base"], **self.parts})
         with torch.device("meta"):
@@ -76,13 +76,13 @@ class Configuration:
 
 @dataclass(frozen=True)
 class Converted:
-    """What an import or export did."""
+    """Result of an import or export."""
 
     source: str
     written: Path
     tensors: int
     values: int
-    """In all these tensors."""
+    """Number of values in these tensors."""
     notes: tuple[str, ...]
 
     def __str__(self) -> str:
@@ -95,18 +95,22 @@ def import_released(path: Path, out: Path) -> Converted:
 
     The checkpoint is a state dict, bare or as ``{"model": …}``, with or without the ``module.`` of a parallel
     wrapper, for any number of classes and stages, with norms or without, with ISSM or the even-odd split.
-    Tensors that their forward pass never uses are left out. Nothing in the file is run.
+    Tensors that their forward pass never uses are left out. No code in the file is run.
 
     Raises:
-        InputError: The file cannot be read as tensors alone, its tensors do not fit, or `out` exists.
+        InputError: The file holds more than tensors, its tensors do not fit, or `out` exists.
     """
     must_be_new(out)
     state = read_checkpoint(path)
     used = {name: tensor for name, tensor in state.items() if not is_unused(name)}
-    found, wanted = recognised(shapes(used))
-    fits(path, found, {released_name(name): shape for name, shape in wanted.items()}, used)
+    network, wanted = recognise(shapes(used))
+    check_fit(path, network, {released_name(name): shape for name, shape in wanted.items()}, used)
     tensors = from_released(used)
-    config = {**found.parts, "classes": found.classes, "shape": [found.channels, *found.image]}
+    config = {
+        **network.parts,
+        "classes": network.classes,
+        "shape": [network.channels, *network.image],
+    }
     digest = save(out, tensors, Facts("a checkpoint of the authors' IFDD", config))
     return Converted(
         str(path),
@@ -116,8 +120,8 @@ def import_released(path: Path, out: Path) -> Converted:
         (
             f"Left out: {len(state) - len(used)} tensors that the authors' network never uses, "
             f"{values(state) - values(used):,} values.",
-            f"The network: {found}. The tensors do not tell in which order it updates and predicts.",
-            *usage(found.parts, "network", out, digest),
+            f"The network: {network}. The order of update and prediction is not in the tensors.",
+            *usage(network.parts, "network", out, digest),
         ),
     )
 
@@ -125,17 +129,17 @@ def import_released(path: Path, out: Path) -> Converted:
 def export_released(path: Path, out: Path) -> Converted:
     """Write ``{"model": state dict}`` for the authors' code from an imported file or the weights of a run.
 
-    Tensors that their forward pass never uses are made again, as zeros.
+    Tensors that their forward pass never uses are filled with zeros.
 
     Raises:
         InputError: The file cannot be read, the authors' network has no such tensors, or `out` exists.
     """
     must_be_new(out)
     ours, _ = read(path)
-    found, wanted = recognised({_their_name(name): shape for name, shape in shapes(ours).items()})
-    fits(path, found, wanted, ours)
+    network, wanted = recognise({_their_name(name): shape for name, shape in shapes(ours).items()})
+    check_fit(path, network, wanted, ours)
     state = {released_name(name): tensor for name, tensor in ours.items()}
-    state |= {name: torch.zeros(shape) for name, shape in unused(found, wanted).items()}
+    state |= {name: torch.zeros(shape) for name, shape in unused(network, wanted).items()}
     buffer = io.BytesIO()
     torch.save({"model": state}, buffer)
     write(out, buffer.getvalue())
@@ -147,9 +151,9 @@ def export_released(path: Path, out: Path) -> Converted:
         (
             f"Of these, {len(state) - len(ours)} tensors ({values(state) - values(ours):,} values) are zeros: "
             "the authors' network has them and never uses them.",
-            f"The network: {found}.",
-            "The tensors do not tell where ISSM samples frames, the order of the steps, a skip in the output "
-            "block or a normalised input: the authors' code computes its own, as the recipe 'ifdd-released' does here.",
+            f"The network: {network}.",
+            "The sampling positions of ISSM, the order of the steps, the skip of the output block and the input "
+            "normalisation are not in the tensors: the authors' code has its own, as in the recipe 'ifdd-released'.",
         ),
     )
 
@@ -157,12 +161,12 @@ def export_released(path: Path, out: Path) -> Converted:
 def import_kinetics(out: Path, path: Path | None = None) -> Converted:
     """Write the weights file `out` for MFViT-XS from torchvision's MViTv2-S, trained on Kinetics-400.
 
-    Stem and blocks are taken; class token and final norm stay as the seed makes them.
-    The file carries the input normalisation of these weights.
+    Stem and blocks are copied; class token and final norm are initialised from the seed. The file includes the input
+    normalisation of these weights.
 
     Args:
         out: The file to write.
-        path: A state dict of torchvision's ``mvit_v2_s``; None loads torchvision's own, from its cache or the net.
+        path: A state dict of torchvision's ``mvit_v2_s``; None loads torchvision's own, from its cache or the internet.
 
     Raises:
         InputError: The weights cannot be loaded or read, do not fit, or `out` exists.
@@ -175,18 +179,18 @@ def import_kinetics(out: Path, path: Path | None = None) -> Converted:
     source = str(path) if path else str(pretrained)
     with torch.device("meta"):
         wanted = shapes(mvit_v2_s().state_dict())
-    fits(source, "torchvision's mvit_v2_s for Kinetics-400", wanted, state)
+    check_fit(source, "torchvision's mvit_v2_s for Kinetics-400", wanted, state)
     tensors = {ours: state[name] for name in wanted if (ours := _from_kinetics(name))}
     backbone = [name for name in Configuration().tensors() if name.startswith("backbone.")]
     fresh = tuple(name for name in backbone if name not in tensors)
     part = {"backbone": {"name": "mfvit-xs", "width": Configuration.width}}
-    expects = pretrained.transforms()
+    transforms = pretrained.transforms()
     facts = Facts(
         "torchvision's MViTv2-S, trained on Kinetics-400",
         part,
         fresh,
-        tuple(expects.mean),
-        tuple(expects.std),
+        tuple(transforms.mean),
+        tuple(transforms.std),
     )
     digest = save(out, tensors, facts)
     return Converted(
@@ -197,55 +201,55 @@ def import_kinetics(out: Path, path: Path | None = None) -> Converted:
         (
             f"Left out: {len(state) - len(tensors)} tensors of blocks and layers that MFViT-XS does not have, "
             f"{values(state) - values(tensors):,} values.",
-            f"Not in the file, so from the seed: {', '.join(fresh)}.",
-            f"Clips are normalised for these weights: mean {list(expects.mean)}, std {list(expects.std)}.",
+            f"Not in the file, so initialised from the seed: {', '.join(fresh)}.",
+            f"Clips are normalised for these weights: mean {list(transforms.mean)}, std {list(transforms.std)}.",
             *usage(part, "backbone", out, digest),
         ),
     )
 
 
-def recognised(found: Shapes) -> tuple[Configuration, dict[str, tuple[int, ...]]]:
-    """Return the network that the authors' tensors tell of, and the shapes, by our names, that it must have.
+def recognise(tensors: Shapes) -> tuple[Configuration, dict[str, tuple[int, ...]]]:
+    """Return the network of the authors' tensors, and the shapes of its tensors by our names.
 
-    Tensors of no possible network are compared with the authors' default.
+    If the tensors fit no network, this is the authors' default.
     """
-    told = configuration(found)
+    network = configuration(tensors)
     try:
-        return told, told.tensors()
+        return network, network.tensors()
     except InputError:
         return Configuration(), Configuration().tensors()
 
 
-def configuration(found: Shapes) -> Configuration:
-    """Read the configuration off the authors' tensors; what none of them tells is the authors' default."""
+def configuration(tensors: Shapes) -> Configuration:
+    """Return the configuration from the shapes of the authors' tensors, with their defaults for the rest."""
 
     def size(name: str, axis: int, default: int) -> int:
-        shape = found.get(name, ())
+        shape = tensors.get(name, ())
         return (axis < len(shape) and shape[axis]) or default
 
     default = Configuration()
     width = size("embed.conv_proj.weight", 0, default.width)
     relative = "backbone.backbone.blocks.0.attn.rel_pos_"
-    # every distance between two of n positions: 2 n - 1
-    height, breadth = (
+    # n positions have 2 n - 1 distances
+    height, image_width = (
         _PIXELS_A_TOKEN * ((size(relative + axis, 0, 2 * side // _PIXELS_A_TOKEN - 1) + 1) // 2)
         for axis, side in zip("hw", default.image, strict=True)
     )
     joined = [
         size(name, 0, 0)
         for name in (f"backbone.PANLayer.{number}.weight" for number in range(3))
-        if name in found
+        if name in tensors
     ]
     stages = tuple(number for number in range(3) if width << number in joined)
-    lone = "backbone.CatConv.weight" not in found and not joined
+    is_single = "backbone.CatConv.weight" not in tensors and not joined
     return Configuration(
         classes=size("head.head.1.weight", 0, default.classes),
-        stages=(*stages, 3) if stages or lone else default.stages,
-        norm=any(name.startswith(("backbone.WaveLifts.xa_", "backbone.WaveLifts.xd_")) for name in found),
-        splitter="issm" if any(".adapt_split." in name for name in found) else "even-odd",
+        stages=(*stages, 3) if stages or is_single else default.stages,
+        norm=any(name.startswith(("backbone.WaveLifts.xa_", "backbone.WaveLifts.xd_")) for name in tensors),
+        splitter="issm" if any(".adapt_split." in name for name in tensors) else "even-odd",
         channels=size("embed.conv_proj.weight", 1, default.channels),
         width=width,
-        image=(height, breadth),
+        image=(height, image_width),
     )
 
 
@@ -267,8 +271,8 @@ def unused(network: Configuration, used: Shapes) -> dict[str, tuple[int, ...]]:
     return lifting | splitter if network.splitter == "issm" else lifting
 
 
-def fits(source: Path | str, network: object, wanted: Shapes, state: Mapping[str, Tensor]) -> None:
-    """Raise InputError, which names every difference, unless `state` is just what `network` has, in float32."""
+def check_fit(source: Path | str, network: object, wanted: Shapes, state: Mapping[str, Tensor]) -> None:
+    """Raise InputError with every difference unless `state` has the tensors of `network`, in float32."""
     if problem := mismatch(wanted, shapes(state)):
         raise InputError(f"{source}: does not fit the network ({network}).\n{problem}")
     other = [f"{name} ({tensor.dtype})" for name, tensor in state.items() if tensor.dtype != torch.float32]
@@ -277,30 +281,30 @@ def fits(source: Path | str, network: object, wanted: Shapes, state: Mapping[str
 
 
 def read_checkpoint(path: Path) -> dict[str, Tensor]:
-    """Return the state dict of a torch or safetensors file without running anything in it.
+    """Return the state dict of a torch or safetensors file without running any code in it.
 
     Raises:
-        InputError: No such file, one that holds more than tensors, or none of torch's.
+        InputError: The file is missing, holds more than tensors, or is no file of torch.
     """
     must_exist(path)
     if path.suffix == ".safetensors":
         return _unwrapped(path, read(path)[0])
     try:
         loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a broken or hostile file can make the reader stumble over anything
+    except Exception as error:  # a broken or hostile file can raise anything in the reader
         refused = f"{path}: refused, and nothing in it was run:"
-        if asked := re.search(r"GLOBAL (\S+)", str(error)):
+        if requested := re.search(r"GLOBAL (\S+)", str(error)):
             raise InputError(
-                f"{refused} beside tensors it asks for {asked[1]!r}, and such objects can run any program. "
-                "If you trust the file, load it with the code that made it and save the tensors alone: "
+                f"{refused} beside tensors it needs {requested[1]!r}, and such objects can run any program. "
+                "If you trust the file, load it with the code that made it and save only the tensors: "
                 'torch.save({"model": network.state_dict()}, FILE).'
             ) from None
-        raise InputError(f"{refused} it is no file of tensors that torch can read.") from None
+        raise InputError(f"{refused} it is not a file of tensors that torch can read.") from None
     return _unwrapped(path, loaded)
 
 
 def _unwrapped(path: Path, loaded: Any) -> dict[str, Tensor]:
-    """Return the state dict inside what a file holds, without the name that a parallel wrapper puts in front."""
+    """Return the state dict in a file's content, without the prefix of a parallel wrapper."""
     state = loaded.get("model", loaded) if isinstance(loaded, Mapping) else loaded
     if not isinstance(state, Mapping) or not state:
         raise InputError(
@@ -326,13 +330,13 @@ def _loaded(pretrained: Any) -> dict[str, Tensor]:
         )
     except (OSError, RuntimeError) as error:
         raise InputError(
-            f"{pretrained.url}: cannot be loaded: {error}. Fetch it elsewhere and name the file."
+            f"{pretrained.url}: cannot be loaded: {error}. Download it elsewhere and pass the file."
         ) from None
     return state
 
 
 def _from_kinetics(name: str) -> str | None:
-    """Return our name of a tensor of torchvision's MViTv2-S; None where MFViT-XS takes nothing from it."""
+    """Return our name of a tensor of torchvision's MViTv2-S; None if MFViT-XS does not use it."""
     if name.startswith("conv_proj."):
         return "backbone.stem." + name.removeprefix("conv_proj.")
     if block := re.fullmatch(r"blocks\.(\d+)\.(.+)", name):
@@ -342,7 +346,7 @@ def _from_kinetics(name: str) -> str | None:
 
 
 def _their_name(name: str) -> str:
-    """Return the authors' name of our tensor, or our own where they have none."""
+    """Return the authors' name of our tensor, or our own if they have none."""
     try:
         return released_name(name)
     except KeyError:
@@ -350,7 +354,7 @@ def _their_name(name: str) -> str:
 
 
 def must_be_new(out: Path) -> None:
-    """Raise InputError where something lies at `out`."""
+    """Raise InputError if `out` exists."""
     if out.exists():
         raise InputError(f"{out}: already exists; name another file, or remove it.")
 
@@ -362,7 +366,7 @@ def values(tensors: Mapping[str, Tensor]) -> int:
 
 def usage(parts: Mapping[str, Mapping[str, Any]], key: str, out: Path, digest: str) -> Iterable[str]:
     """Return the lines of a study that starts from the weights file `out`."""
-    yield f"Digest: {digest} (it counts towards a run's identity; the place of the file does not)"
+    yield f"Digest: {digest} (it counts towards a run's identity; its path does not)"
     yield "To start from these weights, in a study:"
     yield "[base]"
     for kind, table in parts.items():

@@ -1,7 +1,7 @@
-"""Liftings: update the static group from the dynamic one, and take from the dynamic one what can be predicted.
+"""Liftings: update the static group from the dynamic one, and subtract from the dynamic one its prediction.
 
-Every lifting but `none` is the same scheme with other steps; the optional norms before and the output block
-after the steps are those of the paper's LADM, so that two liftings differ in their steps alone.
+All liftings but `none` are one scheme with different update and predict steps; the optional norms before and the
+output block after the steps are those of the paper's LADM, so that two liftings differ only in their steps.
 Inside a lifting, groups are (B, T/2, H, W, C): channels last.
 """
 
@@ -33,7 +33,7 @@ LearnedStep = TypeVar("LearnedStep")
 
 @component("lifting")
 def none(groups: GroupShapes) -> nn.Module:
-    """No update, no prediction, no context loss: the groups as the splitter gave them."""
+    """No update, no prediction, no context loss: the groups of the splitter, unchanged."""
     return NoLifting()
 
 
@@ -83,8 +83,8 @@ def cdf53(
 def conv(
     groups: GroupShapes,
     *,
-    predictor_depth: Annotated[Depth, "convolutions of the predictor; 0 predicts nothing"] = 1,
-    updater_depth: Annotated[Depth, "convolutions of the updater; 0 updates nothing"] = 1,
+    predictor_depth: Annotated[Depth, "convolutions of the predictor; 0 for no prediction"] = 1,
+    updater_depth: Annotated[Depth, "convolutions of the updater; 0 for no update"] = 1,
     order: StepOrder = "update-first",
     shared: Shared = False,
     norm: Norm = True,
@@ -99,7 +99,7 @@ def conv(
         return ConvolutionStep(shape.channels, depth) if depth else None
 
     update = steps(updater_depth)
-    predict = the_same(update, updater_depth, predictor_depth) if shared else steps(predictor_depth)
+    predict = shared_step(update, updater_depth, predictor_depth) if shared else steps(predictor_depth)
     block = output_block(output, shape.channels, heads, drop_path)
     return LADM(shape, update=update, predict=predict, order=order, norm=norm, output=block)
 
@@ -108,15 +108,15 @@ def conv(
 def attention(
     groups: GroupShapes,
     *,
-    predictor_depth: Annotated[Depth, "attention layers of the predictor; 0 predicts nothing"] = 1,
-    updater_depth: Annotated[Depth, "attention layers of the updater; 0 updates nothing"] = 1,
+    predictor_depth: Annotated[Depth, "attention layers of the predictor; 0 for no prediction"] = 1,
+    updater_depth: Annotated[Depth, "attention layers of the updater; 0 for no update"] = 1,
     depth_budget: Annotated[
         Literal["per-layer", "shared"],
-        "every layer at full width, or one layer's heads shared out over all layers",
+        "every layer at full width, or the heads of one layer divided among all layers",
     ] = "per-layer",
     heads: Annotated[int, Range(1, 64), "attention heads at full width; must divide the channels"] = 8,
     order: StepOrder = "update-first",
-    value_residual: Annotated[bool, "add the values, token by token, to what the attention mixes"] = True,
+    value_residual: Annotated[bool, "add the values, token by token, to the attention output"] = True,
     shared: Shared = False,
     norm: Norm = True,
     output: Output = "released",
@@ -130,13 +130,13 @@ def attention(
         return AttentionStep(shape.channels, heads, layers, value_residual) if depth else None
 
     update = steps(updater_depth)
-    predict = the_same(update, updater_depth, predictor_depth) if shared else steps(predictor_depth)
+    predict = shared_step(update, updater_depth, predictor_depth) if shared else steps(predictor_depth)
     block = output_block(output, shape.channels, heads, drop_path)
     return LADM(shape, update=update, predict=predict, order=order, norm=norm, output=block)
 
 
 def split_shape(groups: GroupShapes, name: str) -> Features:
-    """Return the shape of either group; InputError where nothing was split."""
+    """Return the shape of either group; InputError without a split."""
     if groups.static is None:
         raise InputError(
             f"lifting {name!r}: needs two groups, and splitter 'none' makes one: use lifting 'none'."
@@ -144,8 +144,8 @@ def split_shape(groups: GroupShapes, name: str) -> Features:
     return groups.static
 
 
-def the_same(update: LearnedStep, updater_depth: int, predictor_depth: int) -> LearnedStep:
-    """Return the updater as the predictor; InputError where they are asked to be of different depth."""
+def shared_step(update: LearnedStep, updater_depth: int, predictor_depth: int) -> LearnedStep:
+    """Return the updater, to be used as the predictor too; InputError if their depths differ."""
     if updater_depth != predictor_depth:
         raise InputError(
             "lifting.shared: needs updater_depth and predictor_depth to be equal. "
@@ -165,22 +165,22 @@ def after(group: Tensor) -> Tensor:
 
 
 def shared_heads(heads: int, depth: int) -> list[int]:
-    """Return `heads` shared out over `depth` layers as evenly as can be.
+    """Return the heads of `depth` layers that share `heads` as evenly as possible.
 
-    All layers together then hold the weights of one layer at full width.
+    All layers together then have as many weights as one layer at full width.
     """
     if heads < depth:
         raise InputError(
-            f"lifting.heads: must be at least the depth where layers share them. Got {heads} instead."
+            f"lifting.heads: must be at least the depth if layers share them. Got {heads} instead."
         )
     return [heads // depth + (layer < heads % depth) for layer in range(depth)]
 
 
 class NoLifting(nn.Module):
-    """Hands the groups on."""
+    """Returns the groups unchanged."""
 
     def forward(self, groups: Groups, clip: Tensor, details: Details | None = None) -> Lifted:
-        """Return the groups as they are."""
+        """Return the groups unchanged."""
         return Lifted(groups, None)
 
 
@@ -188,8 +188,8 @@ class LADM(nn.Module):
     """The lifting-based aggregation-disentanglement module.
 
     ``static += update(static, dynamic)`` and ``dynamic -= predict(dynamic, static)``, in the given order; the
-    static group is then compared with the clip averaged over pairs of frames, and the dynamic one goes
-    through the output block.
+    static group is then compared with the clip averaged over pairs of frames, and the dynamic one passes
+    the output block.
     """
 
     def __init__(
@@ -233,9 +233,9 @@ class LADM(nn.Module):
 
 
 class AttentionStep(nn.Module):
-    """What one group is told by the other: a stack of attention layers.
+    """Update or predict step by cross-attention: queries from the target group, keys and values from the source group.
 
-    ``h_0 = target``, ``h_l = h_(l-1) + layer_l(h_(l-1), source)``, and the last layer's answer is the result.
+    ``h_0 = target``, ``h_l = h_(l-1) + layer_l(h_(l-1), source)``; the output of the last layer is the result.
     """
 
     def __init__(self, channels: int, heads: int, layers: Sequence[int], value_residual: bool) -> None:
@@ -249,17 +249,17 @@ class AttentionStep(nn.Module):
         )
 
     def forward(self, target: Tensor, source: Tensor) -> Tensor:
-        """Return (B, T/2, H, W, C): the change for `target` that `source` suggests."""
+        """Return (B, T/2, H, W, C): the update of `target`, or its prediction, from `source`."""
         tokens, context = target.flatten(1, 3), source.flatten(1, 3)
         *inner, last = self.layers
         for layer in inner:
             tokens = tokens + layer(tokens, context)
-        answer: Tensor = last(tokens, context)
-        return answer.view_as(target)
+        output: Tensor = last(tokens, context)
+        return output.view_as(target)
 
 
 class ConvolutionStep(nn.Module):
-    """What one group is told by the other: depthwise 3x3x3 and pointwise convolutions of the source, GELU between."""
+    """Update or predict step by depthwise 3x3x3 and pointwise convolutions of the source group, with GELU between."""
 
     def __init__(self, channels: int, depth: int) -> None:
         super().__init__()
@@ -272,7 +272,7 @@ class ConvolutionStep(nn.Module):
         )
 
     def forward(self, target: Tensor, source: Tensor) -> Tensor:
-        """Return (B, T/2, H, W, C): the change that `source` suggests."""
+        """Return (B, T/2, H, W, C): the update or prediction from `source`."""
         first, *others = self.layers
         maps: Tensor = first(source.permute(0, 4, 1, 2, 3))
         for layer in others:
@@ -298,8 +298,8 @@ class CrossAttention(nn.Module):
         mixed = attend(q, k, v)
         if self.value_residual:
             mixed = mixed + v
-        answer: Tensor = self.project(mixed.transpose(1, 2).flatten(2))
-        return answer
+        output: Tensor = self.project(mixed.transpose(1, 2).flatten(2))
+        return output
 
 
 def output_block(form: OutputForm, channels: int, heads: int, drop_path: float) -> nn.Module:
@@ -311,7 +311,7 @@ def output_block(form: OutputForm, channels: int, heads: int, drop_path: float) 
 
 
 class OutputBlock(nn.Module):
-    """Self-attention with a skip, then an MLP, by default without one: dropping its path drops the clip."""
+    """Self-attention with a skip, then an MLP, by default without one: stochastic depth then zeroes the whole clip."""
 
     def __init__(self, channels: int, heads: int, drop_path: float, *, residual: bool) -> None:
         super().__init__()
@@ -329,18 +329,18 @@ class OutputBlock(nn.Module):
         """Return (B, T/2, H, W, C)."""
         tokens = dynamic.flatten(1, 3)
         tokens = tokens + self.drop_path(self.attention(self.attention_norm(tokens)))
-        answer: Tensor = self.drop_path(self.mlp(self.mlp_norm(tokens)))
-        return (tokens + answer if self.residual else answer).view_as(dynamic)
+        output: Tensor = self.drop_path(self.mlp(self.mlp_norm(tokens)))
+        return (tokens + output if self.residual else output).view_as(dynamic)
 
     def attention(self, tokens: Tensor) -> Tensor:
         """Return the self-attention of tokens (B, N, C)."""
         q, k, v = self.query_key_value(tokens).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        answer: Tensor = self.project(attend(q, k, v).transpose(1, 2).flatten(2))
-        return answer
+        output: Tensor = self.project(attend(q, k, v).transpose(1, 2).flatten(2))
+        return output
 
 
 class DropPath(nn.Module):
-    """Stochastic depth: in training, a clip's whole path is zeroed with `probability`, the others scaled up."""
+    """Stochastic depth: in training, zeroes the path of a clip with `probability` and scales the others up."""
 
     def __init__(self, probability: float) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Losses: a network's output and the targets to one number."""
+"""Losses: a network's output and targets to a scalar."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from study.tasks.clips.nets.contract import Loss, Output
 class CrossEntropyContext:
     """``cross-entropy + context_weight * smooth-L1(context residual, 0)``.
 
-    The smooth-L1 is a mean over each clip's residual; `reduction` says what happens over the batch.
+    The smooth-L1 loss is averaged over each clip's residual, and reduced over the batch by `reduction`.
     """
 
     label_smoothing: Annotated[

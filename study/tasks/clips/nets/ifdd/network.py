@@ -1,4 +1,4 @@
-"""IFDD: stem and backbone, pyramid, split, lift, read-out, head.
+"""IFDD network: backbone, pyramid, splitter, lifting, read-out, head.
 
 Wang and Chai, "Lifting Scheme-Based Implicit Disentanglement of Emotion-Related Facial Dynamics in the Wild",
 AAAI 2025, arXiv 2412.13168.
@@ -19,7 +19,7 @@ from study.tasks.clips.nets.weights import SCRATCH, WeightsFile, start_from
 
 
 class IFDD(nn.Module):
-    """A video network that classifies a clip from what its context cannot predict."""
+    """Video network that classifies a clip from the dynamics that its static context does not predict."""
 
     def __init__(
         self,
@@ -41,7 +41,7 @@ class IFDD(nn.Module):
     def forward(self, clips: Tensor, details: Details | None = None) -> Output:
         """Return the logits of clips (B, C, T, H, W) in [0, 1], and the context residual (B, C, T/2, H, W).
 
-        What the parts did is written into `details` where one is given, a mean over tokens for each group.
+        Intermediate results are recorded in `details` if it is given, as means over the tokens of each group.
         """
         stages = self.backbone(clips, details)
         clip = self.pyramid(stages)
@@ -51,18 +51,18 @@ class IFDD(nn.Module):
         logits = self.head(feature)
         if details is None:
             return Output(logits, lifted.context_residual)
-        note(details, "split", split)
-        note(details, "lifted", lifted.groups)
+        record_groups(details, "split", split)
+        record_groups(details, "lifted", lifted.groups)
         details["clip_feature"] = feature
         return Output(logits, lifted.context_residual, details)
 
 
-def note(details: Details, when: str, groups: Groups) -> None:
-    """Note each group's mean over its tokens, (B, C), and its root mean square in every time step, (B, T/2)."""
+def record_groups(details: Details, stage: str, groups: Groups) -> None:
+    """Record each group's mean over its tokens, (B, C), and its root mean square in every time step, (B, T/2)."""
     for name, group in groups._asdict().items():
         if group is not None:
-            details[f"{when}_{name}"] = group.mean((2, 3, 4))
-            details[f"{when}_{name}_norm"] = group.square().mean((1, 3, 4)).sqrt()
+            details[f"{stage}_{name}"] = group.mean((2, 3, 4))
+            details[f"{stage}_{name}_norm"] = group.square().mean((1, 3, 4)).sqrt()
 
 
 def build_network(
@@ -71,13 +71,13 @@ def build_network(
     """Build the network that a resolved configuration describes.
 
     Args:
-        registry: Where the network and its parts are looked up.
-        config: ``{"network": {"name": …}, "backbone": {"name": …}, …}``: one table a kind of part.
+        registry: The registered components.
+        config: ``{"network": {"name": …}, "backbone": {"name": …}, …}``: one table a kind.
         shape: The clips' shape.
         classes: Number of classes.
 
     Raises:
-        InputError: Parts that do not go together, or do not fit the clips.
+        InputError: The components do not fit together or do not fit the clips.
     """
     network = config["network"]
     parts = {kind: config[kind] for kind in registry.parts(network["name"])}
@@ -86,12 +86,12 @@ def build_network(
 
 
 def configured(registry: Registry, base: Mapping[str, Any]) -> dict[str, Config]:
-    """Return the resolved configuration of a network and its parts.
+    """Return the resolved configuration of a network and its components.
 
     Args:
-        registry: Where they are looked up.
-        base: Components by kind, as a study's or a recipe's ``[base]`` names them; kinds that are no part of the
-            network are left out, and parts that are not named are the network's defaults.
+        registry: The registered components.
+        base: Components by kind, as in the ``[base]`` of a study or a recipe. Kinds that the network does not have are
+            left out; missing kinds are the network's defaults.
 
     Raises:
         InputError: An unknown component or parameter, or a value that is not allowed.
@@ -119,7 +119,7 @@ def ifdd(
     head: Annotated[Part, "feature vector to logits"] = {"name": "linear", "dropout": 0.1},  # noqa: B006
     weights: WeightsFile = SCRATCH,
 ) -> nn.Module:
-    """IFDD from any parts; by default a small one that learns on a CPU."""
+    """IFDD from any components; by default a small one that learns on a CPU."""
     trunk = build("backbone", backbone, shape)
     pyramid = Pyramid(trunk.stages, stages)
     split = build("splitter", splitter, pyramid.features)

@@ -1,4 +1,4 @@
-"""The pyramid: the stages of a backbone brought to the size of the last one and joined."""
+"""Pyramid: reduces the stages of a backbone to the size of the last one and joins them."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from study.tasks.clips.nets.contract import Features
 
 
 def chosen_stages(stages: Sequence[int] | None, available: Sequence[Features]) -> tuple[int, ...]:
-    """Return the stages to use, ascending: the last alone where `stages` is None.
+    """Return the stages to use, ascending; only the last if `stages` is None.
 
     Raises:
-        InputError: A stage that the backbone does not have, none, one twice, or all without the last.
+        InputError: `stages` is empty, has duplicates or unknown stages, or lacks the last stage.
     """
     last = len(available) - 1
     if stages is None:
@@ -33,7 +33,7 @@ class Pyramid(nn.Module):
 
     Each stage but the last goes through a 3x3 convolution on its frames whose stride, dilation and padding
     are the ratio of the sizes; a 1x1 convolution brings the concatenated maps to the last stage's width.
-    With one stage there is nothing to join.
+    A single stage passes unchanged.
     """
 
     def __init__(self, available: Sequence[Features], stages: Sequence[int] | None) -> None:
@@ -65,7 +65,7 @@ def _reduction(stage: Features, last: Features) -> nn.Conv2d:
     if stage.frames != last.frames:
         raise InputError(
             f"network.stages: stages with {stage.frames} and {last.frames} time steps cannot be joined; "
-            "use the last stage alone."
+            "use only the last stage."
         )
     return nn.Conv2d(
         stage.channels, stage.channels, kernel_size=3, stride=ratio, dilation=ratio, padding=ratio, bias=False
@@ -77,6 +77,6 @@ def _ratio(size: int, last: int) -> int:
     if -(-size // ratio) != last:
         raise InputError(
             f"network.stages: a stage of {size} positions a side cannot be reduced to {last} by a stride; "
-            "choose another image size or the last stage alone."
+            "choose another image size or only the last stage."
         )
     return ratio

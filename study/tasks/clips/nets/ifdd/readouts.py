@@ -49,14 +49,12 @@ def class_token(
 
 
 class ReadOut(nn.Module):
-    """Sums up one group, or each of both side by side."""
+    """Summarises one group, or both groups side by side."""
 
     def __init__(self, shapes: GroupShapes, group: Group, summary: Callable[[Features], nn.Module]) -> None:
         super().__init__()
         if shapes.static is None and group != "dynamic":
-            raise InputError(
-                f"readout.group: must be 'dynamic' where nothing is split. Got {group!r} instead."
-            )
+            raise InputError(f"readout.group: must be 'dynamic' without a split. Got {group!r} instead.")
         self.chosen = ("static", "dynamic") if group == "both" else (group,)
         self.summaries = nn.ModuleDict({name: summary(getattr(shapes, name)) for name in self.chosen})
         self.features = sum(getattr(shapes, name).channels for name in self.chosen)
@@ -88,7 +86,7 @@ class TokenMean(nn.Module):
 
 
 class ClassToken(nn.Module):
-    """One cross-attention: the query from a learned token, keys and values from the group."""
+    """Cross-attention of a learned query token to the tokens of a group."""
 
     def __init__(self, channels: int, heads: int) -> None:
         super().__init__()
@@ -105,5 +103,5 @@ class ClassToken(nn.Module):
         tokens = group.flatten(2).transpose(1, 2)
         q = self.query(self.token).unflatten(2, (self.heads, -1)).transpose(1, 2)
         k, v = self.key_value(tokens).unflatten(2, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        answer: Tensor = self.project(attend(q.expand(len(group), -1, -1, -1), k, v).flatten(1))
-        return answer
+        output: Tensor = self.project(attend(q.expand(len(group), -1, -1, -1), k, v).flatten(1))
+        return output

@@ -1,4 +1,4 @@
-"""The tensors of the authors' released network under their names and under ours."""
+"""Names of the tensors in the authors' released network and in ours."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _PREFIXES = {
     "readout.summaries.dynamic.weights.": "backbone.WaveLifts.project_compress.",
     "head.1.": "head.head.1.",
 }
-"""Our names' beginnings to the authors'."""
+"""Prefixes of our names to those of the authors' names."""
 
 _UNUSED = (
     "backbone.WaveLifts.spatial_pos",
@@ -41,31 +41,31 @@ _UNUSED = (
     "backbone.WaveLifts.class_pos",
     "backbone.WaveLifts.adapt_split.time_project.",
 )
-"""Beginnings of the authors' tensors that their forward pass never uses."""
+"""Prefixes of the authors' tensors that their forward pass never uses."""
 
 
 def released_name(name: str) -> str:
-    """Return the authors' name of the tensor that is called `name` here; KeyError where they have none."""
+    """Return the authors' name of our tensor `name`; KeyError if they have none."""
     return _renamed(name, _PREFIXES)
 
 
 def own_name(name: str) -> str:
-    """Return our name of the authors' tensor `name`; KeyError where we have none."""
+    """Return our name of the authors' tensor `name`; KeyError if we have none."""
     return _renamed(name, {theirs: ours for ours, theirs in _PREFIXES.items()})
 
 
 def is_unused(name: str) -> bool:
-    """Whether the authors' forward pass leaves their tensor `name` out."""
+    """Whether the authors' forward pass does not use their tensor `name`."""
     return name.startswith(_UNUSED)
 
 
 def from_released(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the authors' tensors under our names, without the unused ones; KeyError names an unknown one."""
+    """Return the authors' tensors under our names, without the unused ones; KeyError if one is unknown."""
     return {own_name(name): tensor for name, tensor in state.items() if not is_unused(name)}
 
 
 def to_released(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return our tensors under the authors' names; KeyError names one that they do not have."""
+    """Return our tensors under the authors' names; KeyError if they do not have one."""
     return {released_name(name): tensor for name, tensor in state.items()}
 
 

@@ -14,11 +14,11 @@ from study.tasks.clips.nets.resampling import PoolTo, hat_weights, sample_frames
 
 PositionForm = Annotated[
     Literal["corrected", "released"],
-    "where offsets of zero sample: on the frames, or as the authors' code does",
+    "sampling positions at zero offset: on the frames, or as in the authors' code",
 ]
 Scale = Annotated[
     Literal["1/C", "1/sqrt(d)"],
-    "of the similarity: by the clip's channels (released) or by the tokens' length",
+    "factor of the similarity: by the clip's channels (released) or by the tokens' length",
 ]
 OffsetHeads = Literal["two", "shared"]
 SIMILARITY_SIDE = 7
@@ -26,7 +26,7 @@ SIMILARITY_CHANNELS = 7
 
 
 def halved(features: Features, name: str) -> GroupShapes:
-    """Return the shapes of two groups of half the frames; InputError where they cannot be halved."""
+    """Return the shapes of two groups of half the frames; InputError if they cannot be halved."""
     if features.frames % 2 or features.frames < 4:
         raise InputError(
             f"splitter {name!r}: needs an even number of time steps, at least 4, after the backbone. "
@@ -56,7 +56,7 @@ def issm(
     *,
     positions: PositionForm = "corrected",
     receptive_field: Annotated[
-        float, Range(0, 8), "greatest offset in time steps; 0 is the same as frozen"
+        float, Range(0, 8), "largest offset in time steps; 0 is the same as frozen"
     ] = 2.0,
     scale: Scale = "1/C",
     offset_heads: Annotated[OffsetHeads, "a linear layer for each group, or one for both"] = "two",
@@ -73,7 +73,7 @@ def offsets(
     features: Features,
     *,
     positions: PositionForm = "corrected",
-    receptive_field: Annotated[float, Range(0.01, 8), "greatest offset in time steps"] = 2.0,
+    receptive_field: Annotated[float, Range(0.01, 8), "largest offset in time steps"] = 2.0,
 ) -> nn.Module:
     """Learned offsets that are the same for every clip: ISSM without its similarity."""
     return LearnedOffsets(features, positions, receptive_field)
@@ -97,7 +97,7 @@ def top_k(features: Features) -> nn.Module:
 
 @component("splitter")
 def random(features: Features) -> nn.Module:
-    """A control: a random half of the frames is static, drawn once from the seed."""
+    """A control: a random half of the frames is static, sampled once from the seed."""
     return RandomSplit(features)
 
 
@@ -109,7 +109,7 @@ def halves(features: Features) -> nn.Module:
 
 
 class NoSplit(nn.Module):
-    """Hands the whole clip on as the dynamic group."""
+    """Returns the whole clip as the dynamic group."""
 
     def __init__(self, features: Features) -> None:
         super().__init__()
@@ -121,7 +121,7 @@ class NoSplit(nn.Module):
 
 
 class FixedSplit(nn.Module):
-    """The same frames for every clip."""
+    """Selects the same frames in every clip."""
 
     static: Tensor
     dynamic: Tensor
@@ -135,13 +135,13 @@ class FixedSplit(nn.Module):
 
     def forward(self, clip: Tensor, details: Details | None = None) -> Groups:
         """Return the chosen frames of `clip`."""
-        return resampled(clip, self.static, self.dynamic, details)
+        return resample(clip, self.static, self.dynamic, details)
 
 
 class Similarity(nn.Module):
-    """Every frame as one short vector, and the products between them.
+    """Similarity between the frames of a clip.
 
-    Each frame is pooled to 7 x 7 (a smaller map stays as it is), brought to 7 channels by a 1x1 convolution
+    Each frame is pooled to 7 x 7 (a smaller map is unchanged), projected to 7 channels by a 1x1 convolution
     and GELU, and flattened: ``Z`` (B, T, d). The similarity is ``Z Z^T * scale``, (B, T, T).
     """
 
@@ -161,7 +161,7 @@ class Similarity(nn.Module):
 
 
 class Positions(nn.Module):
-    """Offsets in time steps to the sampling weights around even (static) and odd (dynamic) frames."""
+    """Sampling weights at fractional frames, and the even (static) and odd (dynamic) frames that offsets start from."""
 
     even: Tensor
     odd: Tensor
@@ -177,7 +177,7 @@ class Positions(nn.Module):
         """Return the sampling weights (B, T/2, T) at fractional frames `index` (B, T/2)."""
         last = self.frames - 1
         if self.form == "released":
-            # scaled as for sampling between the centres of the border frames, read as between their edges
+            # the released code scales as for align_corners=True and samples with align_corners=False
             index = index * (self.frames / last) - 0.5
         return hat_weights(index.clamp(0, last), self.frames)
 
@@ -192,8 +192,8 @@ class FrozenISSM(nn.Module):
 
     def forward(self, clip: Tensor, details: Details | None = None) -> Groups:
         """Return both groups, sampled at offsets of zero."""
-        place = self.positions
-        return resampled(clip, place.weights(place.even), place.weights(place.odd), details)
+        positions = self.positions
+        return resample(clip, positions.weights(positions.even), positions.weights(positions.odd), details)
 
 
 class ISSM(nn.Module):
@@ -230,7 +230,7 @@ class ISSM(nn.Module):
         dynamic = self.positions.odd + self.offsets(self.dynamic_offsets, -S)
         if details is not None:
             details |= {"similarity": S, "static_index": static, "dynamic_index": dynamic}
-        return resampled(clip, self.positions.weights(static), self.positions.weights(dynamic), details)
+        return resample(clip, self.positions.weights(static), self.positions.weights(dynamic), details)
 
     def offsets(self, head: nn.Module, similarity: Tensor) -> Tensor:
         """Return the offsets (B, T/2) in time steps that `head` reads from a similarity (B, T, T)."""
@@ -245,7 +245,7 @@ class LearnedOffsets(nn.Module):
         self.groups = halved(features, "offsets")
         self.positions = Positions(features.frames, positions)
         self.receptive_field = receptive_field
-        # not zero: exactly on a frame, linear interpolation has no slope, and nothing would be learned
+        # not zero: linear interpolation has no gradient exactly on a frame
         self.static_offsets = nn.Parameter(torch.empty(features.frames // 2).normal_(std=0.1))
         self.dynamic_offsets = nn.Parameter(torch.empty(features.frames // 2).normal_(std=0.1))
 
@@ -256,7 +256,7 @@ class LearnedOffsets(nn.Module):
         if details is not None:
             details["static_index"] = static.expand(len(clip), -1)
             details["dynamic_index"] = dynamic.expand(len(clip), -1)
-        return resampled(clip, self.positions.weights(static), self.positions.weights(dynamic), details)
+        return resample(clip, self.positions.weights(static), self.positions.weights(dynamic), details)
 
 
 class Weighting(nn.Module):
@@ -275,7 +275,7 @@ class Weighting(nn.Module):
         S = self.similarity(clip)
         if details is not None:
             details["similarity"] = S
-        return resampled(clip, S[:, 0::2].softmax(-1), (-S[:, 1::2]).softmax(-1), details)
+        return resample(clip, S[:, 0::2].softmax(-1), (-S[:, 1::2]).softmax(-1), details)
 
 
 class TopK(nn.Module):
@@ -291,9 +291,9 @@ class TopK(nn.Module):
         similarity = frames @ frames.transpose(1, 2)
         if details is not None:
             details["similarity"] = similarity
-        # a frame is exactly as similar to itself as any other is to itself: the sum ranks like the mean of the rest
+        # every frame has similarity 1 to itself, so the sum ranks like the mean over the other frames
         order = similarity.sum(2).argsort(dim=1, descending=True, stable=True)
-        return resampled(clip, *chosen(order, clip), details)
+        return resample(clip, *half_weights(order, clip), details)
 
 
 class RandomSplit(nn.Module):
@@ -307,19 +307,19 @@ class RandomSplit(nn.Module):
         self.register_buffer("draw", torch.rand(features.frames))
 
     def forward(self, clip: Tensor, details: Details | None = None) -> Groups:
-        """Return the frames of the lower and of the higher draws."""
-        return resampled(clip, *chosen(self.draw.argsort()[None], clip), details)
+        """Return the frames with the lower and with the higher random numbers."""
+        return resample(clip, *half_weights(self.draw.argsort()[None], clip), details)
 
 
-def chosen(order: Tensor, clip: Tensor) -> tuple[Tensor, Tensor]:
+def half_weights(order: Tensor, clip: Tensor) -> tuple[Tensor, Tensor]:
     """Return the sampling weights (B or 1, T/2, T) of the first and the second half of `order` (B or 1, T)."""
     identity = torch.eye(clip.shape[2], dtype=clip.dtype, device=clip.device)
     first, second = order.tensor_split(2, dim=1)
     return identity[first.sort(dim=1).values], identity[second.sort(dim=1).values]
 
 
-def resampled(clip: Tensor, static: Tensor, dynamic: Tensor, details: Details | None) -> Groups:
-    """Return the groups that sampling weights (B or 1, T/2, T) take from `clip`, and note the weights."""
+def resample(clip: Tensor, static: Tensor, dynamic: Tensor, details: Details | None) -> Groups:
+    """Return the groups sampled from `clip` by weights (B or 1, T/2, T), and record the weights."""
     if details is not None:
         details["static_weights"] = static.expand(len(clip), -1, -1)
         details["dynamic_weights"] = dynamic.expand(len(clip), -1, -1)

@@ -1,4 +1,4 @@
-"""Backbones: clips to feature maps, one a stage."""
+"""Backbones: ConvTiny, and MViT of any size from torchvision's blocks."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def conv_tiny(
 
 
 class ConvTiny(nn.Module):
-    """Two neighbouring frames are stacked as channels; stages at 1/2 and 1/4 of the size, and at 4 x 4."""
+    """2-D convolutions on pairs of frames, stacked as channels; stages at 1/2 and 1/4 of the size, and at 4 x 4."""
 
     def __init__(self, shape: ClipShape, width: int) -> None:
         super().__init__()
@@ -91,7 +91,7 @@ class MViTStage:
     width: int
     heads: int
     key_value_strides: tuple[int, ...]
-    """One a block: how much the keys and values are reduced in height and width."""
+    """Stride of keys and values in height and width, one for each block."""
 
 
 @component("backbone")
@@ -134,10 +134,10 @@ def mfvit_xs(
 
 
 class MViT(nn.Module):
-    """torchvision's MViTv2 blocks behind a strided 3-D convolution; every stage is returned.
+    """torchvision's MViTv2 blocks after a strided 3-D convolution; returns every stage.
 
     Pooled attention, decomposed relative positions, a class token, no absolute positions. A stage's output is
-    what enters the next stage; only the last passes the final norm.
+    what enters the next stage; only the last one is normalised.
     """
 
     def __init__(
@@ -150,7 +150,7 @@ class MViT(nn.Module):
         pooled_frames: int,
     ) -> None:
         super().__init__()
-        # slow to import, and only these backbones need it
+        # slow to import
         from torchvision.models.video.mvit import MSBlockConfig
         from torchvision.models.video.mvit import MViT as TorchvisionMViT
 
@@ -158,8 +158,8 @@ class MViT(nn.Module):
         inputs = stages[0].width
         settings = []
         for number, stage in enumerate(stages):
-            for place, stride in enumerate(stage.key_value_strides):
-                halve = 2 if number and not place else 1
+            for index, stride in enumerate(stage.key_value_strides):
+                halve = 2 if number and not index else 1
                 settings.append(
                     MSBlockConfig(
                         num_heads=stage.heads,
@@ -227,10 +227,10 @@ class MViT(nn.Module):
 
 
 def fit_positions(attention: nn.Module, height: int, width: int, query_stride: int, key_stride: int) -> None:
-    """Give torchvision's attention tables of relative positions for exactly this height and width.
+    """Replace the relative position tables of torchvision's attention by tables for this height and width.
 
-    Its own are made for square images that every stride divides, and interpolated otherwise: on a GPU that
-    has no deterministic gradient.
+    torchvision's tables are for square images that every stride divides, and are interpolated otherwise, which has no
+    deterministic gradient on a GPU.
     """
     for name, side in (("rel_pos_h", height), ("rel_pos_w", width)):
         longest = max(-(-side // query_stride), -(-side // key_stride))

@@ -1,6 +1,6 @@
-"""Baselines: published networks, whole, under the same head, loss, data and training as IFDD.
+"""Baselines: published networks with the same head, loss, data and training as IFDD.
 
-Each is a backbone, a read-out of its last stage and a head; `plain` makes one of any backbone.
+Each is a backbone, a read-out of its last stage and a head; `plain` combines any backbone with them.
 """
 
 from __future__ import annotations
@@ -20,12 +20,13 @@ from study.tasks.clips.nets.video import torchvision_backbones as backbones
 from study.tasks.clips.nets.video.backbones import DropPath
 from study.tasks.clips.nets.video.temporal import Layers
 from study.tasks.clips.nets.video.torchvision_backbones import ImageNet, Kinetics, NormMomentum, Width
+from study.tasks.clips.nets.video.torchvision_networks import ClassToken
 
 HeadPart = Annotated[Part, "feature vector to logits"]
 
 
 class Baseline(nn.Module):
-    """A backbone whose last stage is read out as it is: nothing is split, nothing lifted."""
+    """Backbone, read-out of its last stage and head, without splitter and lifting."""
 
     def __init__(self, backbone: nn.Module, readout: nn.Module, head: nn.Module) -> None:
         super().__init__()
@@ -54,12 +55,12 @@ def plain(
     readout: Annotated[Part, "last stage to one feature vector"] = "mean",
     head: HeadPart = "linear",
 ) -> nn.Module:
-    """Any backbone with a read-out and a head: what it does without IFDD."""
+    """Any backbone with a read-out and a head, without IFDD."""
     trunk = build("backbone", backbone, shape)
-    return whole(trunk, partial(build, "readout", readout), classes, build, head)
+    return baseline(trunk, partial(build, "readout", readout), classes, build, head)
 
 
-def whole(
+def baseline(
     trunk: Any, readout: Callable[[GroupShapes], Any], classes: int, build: Build, head: Part
 ) -> Baseline:
     """Return a backbone with a read-out, built for the shape of its last stage, and a head."""
@@ -78,7 +79,7 @@ def r3d_18(
     head: HeadPart = "linear",
 ) -> nn.Module:
     """ResNet-18 of 3-D convolutions (Tran et al., CVPR 2018)."""
-    return whole(backbones.r3d_18(shape, width=width, weights=weights), mean, classes, build, head)
+    return baseline(backbones.r3d_18(shape, width=width, weights=weights), mean, classes, build, head)
 
 
 @component("network")
@@ -92,7 +93,7 @@ def mc3_18(
     head: HeadPart = "linear",
 ) -> nn.Module:
     """ResNet-18 of 3-D, then 2-D convolutions (Tran et al., CVPR 2018)."""
-    return whole(backbones.mc3_18(shape, width=width, weights=weights), mean, classes, build, head)
+    return baseline(backbones.mc3_18(shape, width=width, weights=weights), mean, classes, build, head)
 
 
 @component("network")
@@ -106,7 +107,7 @@ def r2plus1d_18(
     head: HeadPart = "linear",
 ) -> nn.Module:
     """ResNet-18 of convolutions over space, then time (Tran et al., CVPR 2018)."""
-    return whole(backbones.r2plus1d_18(shape, width=width, weights=weights), mean, classes, build, head)
+    return baseline(backbones.r2plus1d_18(shape, width=width, weights=weights), mean, classes, build, head)
 
 
 @component("network")
@@ -122,7 +123,7 @@ def s3d(
 ) -> nn.Module:
     """Separable 3-D Inception (Xie et al., ECCV 2018), averaged before its classifier."""
     trunk = backbones.s3d(shape, width=width, weights=weights, norm_momentum=norm_momentum)
-    return whole(trunk, mean, classes, build, head)
+    return baseline(trunk, mean, classes, build, head)
 
 
 @component("network")
@@ -138,7 +139,7 @@ def swin3d_t(
 ) -> nn.Module:
     """Video Swin Transformer, tiny (Liu et al., CVPR 2022)."""
     trunk = backbones.swin3d_t(shape, width=width, weights=weights, drop_path=drop_path)
-    return whole(trunk, mean, classes, build, head)
+    return baseline(trunk, mean, classes, build, head)
 
 
 @component("network")
@@ -154,7 +155,7 @@ def mvit_v2_s(
 ) -> nn.Module:
     """Multiscale Vision Transformer v2, small (Li et al., CVPR 2022), read from its class token."""
     trunk: Any = backbones.mvit_v2_s(shape, width=width, weights=weights, drop_path=drop_path)
-    return whole(backbones.ClassToken(trunk), mean, classes, build, head)
+    return baseline(ClassToken(trunk), mean, classes, build, head)
 
 
 @component("network")
@@ -170,7 +171,7 @@ def resnet18_lstm(
 ) -> nn.Module:
     """ResNet-18 on every frame, then an LSTM and its last state."""
     trunk = backbones.resnet_18(shape, width=width, weights=weights)
-    return whole(trunk, partial(temporal.lstm, layers=layers), classes, build, head)
+    return baseline(trunk, partial(temporal.lstm, layers=layers), classes, build, head)
 
 
 @component("network")
@@ -186,7 +187,7 @@ def resnet18_gru(
 ) -> nn.Module:
     """ResNet-18 on every frame, then a GRU and its last state."""
     trunk = backbones.resnet_18(shape, width=width, weights=weights)
-    return whole(trunk, partial(temporal.gru, layers=layers), classes, build, head)
+    return baseline(trunk, partial(temporal.gru, layers=layers), classes, build, head)
 
 
 @component("network")
@@ -203,4 +204,4 @@ def resnet18_transformer(
 ) -> nn.Module:
     """ResNet-18 on every frame, then a Transformer over time and the mean."""
     trunk = backbones.resnet_18(shape, width=width, weights=weights)
-    return whole(trunk, partial(temporal.transformer, layers=layers, heads=heads), classes, build, head)
+    return baseline(trunk, partial(temporal.transformer, layers=layers, heads=heads), classes, build, head)

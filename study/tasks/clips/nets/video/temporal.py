@@ -1,4 +1,4 @@
-"""Read-outs that follow the frames in order: each frame's mean, then a model of the sequence."""
+"""Temporal read-outs: the mean of each frame, then a sequence model."""
 
 from __future__ import annotations
 

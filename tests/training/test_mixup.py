@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -14,21 +16,21 @@ CLASSES = 5
 LABELS = torch.tensor([0, 1, 2, 3, 4, 0])
 
 
-def clips(batch=6, height=20, width=16):
+def clips(batch: Any = 6, height: Any = 20, width: Any = 16) -> Any:
     return torch.rand(batch, 3, 4, height, width, generator=torch.Generator().manual_seed(0))
 
 
-def kept_of(targets):
+def kept_of(targets: Any) -> Any:
     """Return the share of a clip's own class, where its partner has another class."""
     return targets[1, LABELS[1]].item()
 
 
-def replaced(given, mixed):
+def replaced(given: Any, mixed: Any) -> Any:
     """Return which pixels differ from the clip's own, (B, T, H, W)."""
     return (given != mixed).any(1)
 
 
-def test_nothing_is_mixed_unless_asked_for():
+def test_nothing_is_mixed_unless_asked_for() -> None:
     given = clips()
     for mixing in (Mixup(0, 0, 1.0), Mixup(0.8, 1.0, 0.0)):
         mixed, targets = mixing(given, LABELS, CLASSES, 1)
@@ -37,7 +39,7 @@ def test_nothing_is_mixed_unless_asked_for():
 
 
 @pytest.mark.parametrize("mixing", [Mixup(0.8, 0, 1.0), Mixup(0, 1.0, 1.0), Mixup(0.8, 1.0, 1.0)])
-def test_targets_are_shares_of_the_two_classes_that_sum_to_one(mixing):
+def test_targets_are_shares_of_the_two_classes_that_sum_to_one(mixing: Any) -> None:
     for seed in range(20):
         _, targets = mixing(clips(), LABELS, CLASSES, seed)
         torch.testing.assert_close(targets.sum(1), torch.ones(6))
@@ -45,7 +47,7 @@ def test_targets_are_shares_of_the_two_classes_that_sum_to_one(mixing):
         assert not targets[(own + partner) == 0].any()
 
 
-def test_mixup_blends_pixels_as_it_blends_targets():
+def test_mixup_blends_pixels_as_it_blends_targets() -> None:
     given = clips()
     for seed in range(10):
         mixed, targets = Mixup(0.8, 0, 1.0)(given, LABELS, CLASSES, seed)
@@ -53,7 +55,9 @@ def test_mixup_blends_pixels_as_it_blends_targets():
         torch.testing.assert_close(mixed, kept * given + (1 - kept) * given.flip(0), rtol=0, atol=1e-6)
 
 
-def test_the_share_of_a_target_is_the_area_that_cutmix_leaves_and_the_box_is_the_same_in_every_frame():
+def test_the_share_of_a_target_is_the_area_that_cutmix_leaves_and_the_box_is_the_same_in_every_frame() -> (
+    None
+):
     given = clips()
     for seed in range(20):
         mixed, targets = Mixup(0, 1.0, 1.0)(given, LABELS, CLASSES, seed)
@@ -63,7 +67,7 @@ def test_the_share_of_a_target_is_the_area_that_cutmix_leaves_and_the_box_is_the
         assert torch.equal(mixed[:, :, other[0]], given.flip(0)[:, :, other[0]])
 
 
-def test_a_box_is_a_rectangle_of_the_asked_area_and_is_cut_off_at_the_borders():
+def test_a_box_is_a_rectangle_of_the_asked_area_and_is_cut_off_at_the_borders() -> None:
     given = clips(height=20, width=16)
     mixed, kept = patched(given, 0.75, (0.5, 0.5))
     rows, columns = replaced(given, mixed)[0, 0].nonzero().unbind(1)
@@ -75,14 +79,14 @@ def test_a_box_is_a_rectangle_of_the_asked_area_and_is_cut_off_at_the_borders():
     assert kept == 1 - 20 / 320
 
 
-def test_proportions_follow_the_asked_beta_distribution():
+def test_proportions_follow_the_asked_beta_distribution() -> None:
     shares = [
         kept_of(Mixup(0.8, 0, 1.0)(clips(height=1, width=1), LABELS, CLASSES, n)[1]) for n in range(500)
     ]
     assert stats.kstest(shares, stats.beta(0.8, 0.8).cdf).pvalue > 0.01
 
 
-def test_half_of_the_mixed_batches_are_cut_where_both_are_asked_for():
+def test_half_of_the_mixed_batches_are_cut_where_both_are_asked_for() -> None:
     given = clips(height=8, width=8)
     ways = []
     for seed in range(600):
@@ -93,7 +97,7 @@ def test_half_of_the_mixed_batches_are_cut_where_both_are_asked_for():
     assert np.mean(ways) == pytest.approx(0.5, abs=0.08)
 
 
-def test_the_seed_decides_and_the_global_generators_have_no_say():
+def test_the_seed_decides_and_the_global_generators_have_no_say() -> None:
     given, mixing = clips(), Mixup(0.8, 1.0, 1.0)
     torch.manual_seed(1)
     first, targets = mixing(given, LABELS, CLASSES, 3)
@@ -104,10 +108,10 @@ def test_the_seed_decides_and_the_global_generators_have_no_say():
     assert not torch.equal(first, mixing(given, LABELS, CLASSES, 4)[0])
 
 
-def test_variants_with_other_alphas_mix_the_same_batches_in_the_same_way():
+def test_variants_with_other_alphas_mix_the_same_batches_in_the_same_way() -> None:
     given = clips(height=8, width=8)
 
-    def ways(mixing):
+    def ways(mixing: Any) -> Any:
         found = []
         for seed in range(60):
             mixed, targets = mixing(given, LABELS, CLASSES, seed)
@@ -118,7 +122,7 @@ def test_variants_with_other_alphas_mix_the_same_batches_in_the_same_way():
     assert ways(Mixup(0.8, 1.0, 0.5)) == ways(Mixup(1.5, 0.9, 0.5))
 
 
-def test_a_batch_stays_as_it_was_given():
+def test_a_batch_stays_as_it_was_given() -> None:
     given = clips()
     before = given.clone()
     for seed in range(4):
@@ -126,7 +130,7 @@ def test_a_batch_stays_as_it_was_given():
     assert torch.equal(given, before)
 
 
-def test_smoothing_in_the_loss_equals_mixing_smoothed_targets():
+def test_smoothing_in_the_loss_equals_mixing_smoothed_targets() -> None:
     logits = torch.randn(6, CLASSES, generator=torch.Generator().manual_seed(0))
     kept, smoothing = 0.3, 0.1
     own, partner = F.one_hot(LABELS, CLASSES).float(), F.one_hot(LABELS.flip(0), CLASSES).float()

@@ -1,10 +1,9 @@
-"""Weights that torchvision publishes: fetched, checked against their hash, and put into a network of ours.
+"""Pretrained weights of torchvision: downloaded, checked against their hash, and loaded into a network.
 
-A level such as ``weights = "kinetics-400"`` names one published file for good: torchvision writes the
-beginning of the file's SHA-256 into its name, and a file whose contents have another is refused. So the
-name alone counts towards a run's identity; where the file lies changes no number. torchvision keeps it in
-``hub/checkpoints`` under ``TORCH_HOME`` (by default ``~/.cache/torch``), and downloads it where it is missing; on a
-machine without a way out, put it there by hand.
+A level such as ``weights = "kinetics-400"`` always means one published file: torchvision writes the beginning of the
+file's SHA-256 into its name, and another content is refused. So only the name counts towards a run's identity.
+torchvision keeps the file in ``hub/checkpoints`` under ``TORCH_HOME`` (by default ``~/.cache/torch``), and downloads it
+if it is missing; on a machine without internet access, copy it there.
 """
 
 from __future__ import annotations
@@ -23,25 +22,25 @@ from study.tasks.clips.data.contract import ClipShape
 
 RGB = 3
 HEADS = ("fc.", "head.", "classifier.")
-"""Beginnings of the names that torchvision gives to the tensors of a network's classifier."""
+"""Prefixes of torchvision's names of classifier tensors."""
 
 
 @dataclass(frozen=True)
 class PublishedWeights:
-    """Weights that torchvision publishes for one of our networks."""
+    """Weights that torchvision publishes for a network."""
 
     name: str
-    """As `torchvision.models.get_weight` takes it."""
+    """Name for `torchvision.models.get_weight`."""
     prefixes: Mapping[str, str]
-    """Beginnings of torchvision's tensor names to ours; an empty one stands for every name."""
+    """Prefixes of torchvision's tensor names to ours; an empty one matches every name."""
     first_layer: str
-    """Our module that the clips enter first; they are normalised before it."""
+    """First module of our network; clips are normalised before it."""
     size: tuple[int, int, int] | None = None
-    """Frames, height and width that the weights are bound to; None where any will do."""
+    """Frames, height and width that the weights require; None for any."""
 
 
 class Normalise(nn.Module):
-    """The input normalisation that published weights were trained with; grey becomes three equal channels."""
+    """Input normalisation of published weights; grey clips get three equal channels."""
 
     mean: Tensor
     std: Tensor
@@ -71,28 +70,28 @@ def with_weights(
         build: Builds the network for a clip's shape.
         shape: The clips' shape.
         name: The component, for messages.
-        weights: The level of the parameter of that name; ``"scratch"`` for random weights.
-        width: The multiplier of the network's channels.
-        published: The weights that any other level stands for.
+        weights: ``"scratch"`` for random weights, else the name of the published ones.
+        width: Multiplier of the network's channels.
+        published: The published weights.
 
     Raises:
-        InputError: Weights that do not go with the width or the clips, or that can be neither found nor fetched.
+        InputError: The weights do not fit the width or the clips, or can be neither found nor downloaded.
     """
     if weights == "scratch":
         return build(shape)
-    asked = f"backbone {name!r}: weights {weights!r}"
+    where = f"backbone {name!r}: weights {weights!r}"
     if width != 1:
-        raise InputError(f"{asked} need width 1. Got {width:g} instead.")
+        raise InputError(f"{where} need width 1. Got {width:g} instead.")
     if shape.channels not in (1, RGB):
-        raise InputError(f"{asked} take clips of 1 or {RGB} channels. Got {shape.channels} instead.")
+        raise InputError(f"{where} take clips of 1 or {RGB} channels. Got {shape.channels} instead.")
     if published.size is not None and published.size != shape[1:]:
         needed, got = (" x ".join(map(str, size)) for size in (published.size, shape[1:]))
-        raise InputError(f"{asked} take clips of {needed} (frames, height, width). Got {got} instead.")
+        raise InputError(f"{where} take clips of {needed} (frames, height, width). Got {got} instead.")
 
-    from torchvision.models import get_weight  # slow to import, and only published weights need it
+    from torchvision.models import get_weight  # slow to import
 
     entry = get_weight(published.name)
-    state = renamed(fetched(entry, asked), published.prefixes)
+    state = rename(download(entry, where), published.prefixes)
     network = build(shape._replace(channels=RGB))
     network.load_state_dict(state)
     preset = entry.transforms()
@@ -103,21 +102,21 @@ def with_weights(
     return network
 
 
-def renamed(state: Mapping[str, Tensor], prefixes: Mapping[str, str]) -> dict[str, Tensor]:
-    """Return torchvision's tensors under our names, those of its classifier left out."""
-    found = {}
+def rename(state: Mapping[str, Tensor], prefixes: Mapping[str, str]) -> dict[str, Tensor]:
+    """Return torchvision's tensors under our names, without those of the classifier."""
+    tensors = {}
     for name, tensor in state.items():
         if not name.startswith(HEADS):
             theirs = next(prefix for prefix in prefixes if name.startswith(prefix))
-            found[prefixes[theirs] + name.removeprefix(theirs)] = tensor
-    return found
+            tensors[prefixes[theirs] + name.removeprefix(theirs)] = tensor
+    return tensors
 
 
-def fetched(entry: Any, asked: str) -> dict[str, Tensor]:
+def download(entry: Any, where: str) -> dict[str, Tensor]:
     """Return the tensors of torchvision's entry, from its file on this machine or by downloading it.
 
     Raises:
-        InputError: The file can be neither found nor fetched, or is not the one that torchvision publishes.
+        InputError: The file can be neither found nor downloaded, or is not the one that torchvision publishes.
     """
     file = Path(torch.hub.get_dir(), "checkpoints", entry.url.rpartition("/")[2])
     try:
@@ -128,8 +127,8 @@ def fetched(entry: Any, asked: str) -> dict[str, Tensor]:
         )
     except (OSError, RuntimeError) as error:
         raise InputError(
-            f"{asked} could not be fetched: {error}. Download {entry.url} where that is possible and put it "
-            f"at {file}, or set TORCH_HOME to the folder that holds hub/checkpoints."
+            f"{where} could not be downloaded: {error}. Download {entry.url} elsewhere and copy it "
+            f"to {file}, or set TORCH_HOME to the folder that holds hub/checkpoints."
         ) from None
     return state
 
@@ -137,10 +136,10 @@ def fetched(entry: Any, asked: str) -> dict[str, Tensor]:
 def check_hash(file: Path) -> None:
     """Raise InputError unless the SHA-256 of `file` begins as its name ends: ``NAME-<8 digits>.pth``."""
     with file.open("rb") as stream:
-        found = hashlib.file_digest(stream, "sha256").hexdigest()
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
     published = file.stem.rpartition("-")[2]
-    if not found.startswith(published):
+    if not digest.startswith(published):
         raise InputError(
             f"{file}: is not the file that torchvision publishes: its SHA-256 begins with "
-            f"{found[: len(published)]}, not {published}. Remove it to have it downloaded again."
+            f"{digest[: len(published)]}, not {published}. Remove it to have it downloaded again."
         )

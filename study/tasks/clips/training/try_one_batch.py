@@ -1,4 +1,4 @@
-"""One step of a run's network on made-up clips, before anything is written or trained."""
+"""Trial step: one forward and backward pass of a run's network on random clips, before a study trains anything."""
 
 from __future__ import annotations
 
@@ -20,33 +20,33 @@ from study.tasks.clips.nets.contract import Loss
 from study.tasks.clips.nets.ifdd.network import build_network
 from study.tasks.clips.training.batches import Transform, on_device
 from study.tasks.clips.training.precision import forward
-from study.tasks.clips.training.settings import Precision, Train, check_settings
+from study.tasks.clips.training.settings import Precision, TrainSettings, check_settings
 from study.tasks.clips.training.state import optimizer_of, refuse_test_clips, schedule_of
 
 CLIPS = 2
 LONGEST_REASON = 300
-"""Characters of an exception's message."""
+"""Maximum characters of an exception's message."""
 CPU = torch.device("cpu")
 
 
 def try_one_batch(run: RunSpec) -> None:
-    """Build a run's parts and take one step on random clips, on the CPU.
+    """Build the components of a run and take one step on random clips, on the CPU.
 
     Raises:
-        InputError: Parts that do not go together or do not fit the clips, test clips that would be trained on, or
-            the first thing that fails: in building, the forward pass, the loss, the backward pass, the step.
+        InputError: Components that do not fit together or do not fit the clips, training on test clips, or the first
+            failure: in building, the forward pass, the loss, the backward pass, the step.
     """
     registry = Registry(run.modules)
-    config = Train(**run.config["train"])
-    check_settings(config, run.device)
+    settings = TrainSettings.of(run)
+    check_settings(settings, run.device)
     dataset: Dataset = registry.build("dataset", run.table("dataset"))
-    refuse_test_clips(dataset, config.fit)
+    refuse_test_clips(dataset, settings.fit)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(0)
-        _step(run, registry, config, dataset.shape, len(dataset.classes))
+        _step(run, registry, settings, dataset.shape, len(dataset.classes))
 
 
-def _step(run: RunSpec, registry: Registry, config: Train, shape: ClipShape, classes: int) -> None:
+def _step(run: RunSpec, registry: Registry, settings: TrainSettings, shape: ClipShape, classes: int) -> None:
     _build_without_memory(run, registry, shape, classes)
     with _stage("building the network"):
         network = build_network(registry, run.tables, shape, classes)
@@ -55,21 +55,23 @@ def _step(run: RunSpec, registry: Registry, config: Train, shape: ClipShape, cla
     with _stage("building the augmentation"):
         augment: Transform = registry.build("augmentation", run.table("augmentation"))
     with _stage("building the optimizer"):
-        optimizer = optimizer_of(run, registry, config, network)
+        optimizer = optimizer_of(run, registry, settings, network)
     with _stage("building the schedule"):
-        rate = schedule_of(run, registry, config, steps_per_epoch=1).rate(0)
+        rate = schedule_of(run, registry, settings, steps_per_epoch=1).rate(0)
         if not math.isfinite(rate) or rate < 0:
             raise InputError(
                 f"the schedule's first rate must be finite and at least 0. Got {rate!r} instead."
             )
     with _stage("augmenting clips"):
-        given = on_device(_pixels(shape, max(1, min(CLIPS, config.batch_size // config.accumulate))), CPU)
-        clips = augment(given, torch.Generator().manual_seed(0))
-        if not isinstance(clips, Tensor) or clips.shape != given.shape:
-            raise InputError(f"the augmentation must return clips of shape {tuple(given.shape)}.")
-    precision: Precision = "fp32" if config.precision == "tf32" else config.precision
+        pixels = on_device(
+            _pixels(shape, max(1, min(CLIPS, settings.batch_size // settings.accumulate))), CPU
+        )
+        clips = augment(pixels, torch.Generator().manual_seed(0))
+        if not isinstance(clips, Tensor) or clips.shape != pixels.shape:
+            raise InputError(f"the augmentation must return clips of shape {tuple(pixels.shape)}.")
+    precision: Precision = "fp32" if settings.precision == "tf32" else settings.precision
     targets = torch.arange(len(clips)) % classes
-    if config.mixup or config.cutmix:
+    if settings.mixup or settings.cutmix:
         targets = F.one_hot(targets, classes).to(clips.dtype)
     network.train()
     with _stage("the forward pass", network):
@@ -92,13 +94,13 @@ def _step(run: RunSpec, registry: Registry, config: Train, shape: ClipShape, cla
 
 
 def _build_without_memory(run: RunSpec, registry: Registry, shape: ClipShape, classes: int) -> None:
-    """Raise the InputError of parts that do not go together before a large network takes memory."""
+    """Raise the InputError of components that do not fit together before a large network takes memory."""
     try:
         with torch.device("meta"):
             build_network(registry, run.tables, shape, classes)
     except InputError:
         raise
-    except Exception:  # as where a constructor looks at its values: building with memory decides
+    except Exception:  # such as a constructor that reads tensor values: building with memory decides
         return
 
 
@@ -108,7 +110,7 @@ def _pixels(shape: ClipShape, clips: int) -> np.ndarray[tuple[int, ...], np.dtyp
 
 @contextmanager
 def _stage(doing: str, network: nn.Module | None = None) -> Iterator[None]:
-    """Turn whatever fails into an InputError of one line; errors for people pass as they are."""
+    """Turn any exception into an InputError of one line; a StudyError passes unchanged."""
     try:
         yield
     except StudyError:
@@ -116,19 +118,21 @@ def _stage(doing: str, network: nn.Module | None = None) -> Iterator[None]:
     except Exception as error:
         reason = next(iter(str(error).strip().splitlines()), "")
         reason = reason if len(reason) <= LONGEST_REASON else reason[:LONGEST_REASON] + "…"
-        place = "" if network is None else _failing_module(network, error.__traceback__)
+        module = "" if network is None else _failing_module(network, error.__traceback__)
         raise InputError(
-            f"{doing} failed{f' in {place}' if place else ''}: {type(error).__name__}: {reason}".rstrip(": ")
+            f"{doing} failed{f' in {module}' if module else ''}: {type(error).__name__}: {reason}".rstrip(
+                ": "
+            )
         ) from error
 
 
 def _failing_module(network: nn.Module, traceback: TracebackType | None) -> str:
-    """Return name and class of the innermost module that a traceback passes through; empty where there is none."""
+    """Return name and class of the innermost module in a traceback; empty if there is none."""
     names = {id(module): name for name, module in network.named_modules()}
-    found = ""
+    innermost = ""
     while traceback is not None:
         owner = traceback.tb_frame.f_locals.get("self")
         if isinstance(owner, nn.Module) and names.get(id(owner)):
-            found = f"{names[id(owner)]} ({type(owner).__name__})"
+            innermost = f"{names[id(owner)]} ({type(owner).__name__})"
         traceback = traceback.tb_next
-    return found
+    return innermost

@@ -1,4 +1,4 @@
-"""What an operator costs in multiply-accumulates (MACs), where fvcore does not know it or is wrong.
+"""Multiply-accumulates (MACs) of operators that fvcore does not know or miscounts.
 
 Each handle takes the inputs and outputs of one node of a traced graph. Biases, additions and element-wise
 functions count nothing, as in fvcore's own handles.
@@ -24,37 +24,36 @@ ELEMENT_WISE = """
     max_pool3d maximum mean min minimum mish mul ne neg norm ones_like outer pow reciprocal rsqrt rsub selu
     sigmoid silu sin softmax softplus sort sqrt square std sub sum tanh topk tril triu var where
 """
-"""Operators of a few operations a value, beside products that do hundreds: pools, comparisons, sorting,
-reductions and constants among them."""
+"""Operators of a few operations a value, where products take hundreds: pools, comparisons, sorting, reductions,
+constants."""
 
 REARRANGING = """
     alias clone dropout embedding expand_as feature_dropout flip hsplit im2col index_select lift_fresh mT meshgrid
     movedim numpy_T pad pixel_shuffle repeat repeat_interleave reshape_as scatter swapaxes tensor_split tile
     unflatten unfold unsafe_chunk unsafe_split view_as vsplit
 """
-"""Operators that compute nothing in evaluation, among those that fvcore does not know to be free."""
+"""Operators without arithmetic in evaluation that fvcore does not know to be free."""
 
 NEGLIGIBLE = frozenset(f"{ELEMENT_WISE} {REARRANGING}".split())
-"""Not worth naming as uncounted: names without ``aten::``, and without the ``_`` of the in-place form."""
+"""Operators not reported as uncounted: names without ``aten::`` and without the ``_`` of the in-place form."""
 
 
 def is_negligible(name: str) -> bool:
-    """Whether an operator, such as ``aten::mul_``, is not worth naming as uncounted."""
+    """Whether an operator, such as ``aten::mul_``, is not reported as uncounted."""
     return name.removeprefix("aten::").removesuffix("_") in NEGLIGIBLE
 
 
 def attention(inputs: Values, outputs: Values) -> int:
     """Count attention of queries (…, Lq, dq) to keys (…, Lk, dq) and values (…, Lk, dv).
 
-    Every query meets every key and takes a share of every value: Lq x Lk x (dq + dv) for each batch and
-    head of the queries, whether or not a mask hides some.
+    The two products take Lq x Lk x (dq + dv) for each batch and head of the queries, masked or not.
     """
     queries, _, values = map(shape, inputs[:3])
     return math.prod(queries[:-1]) * values[-2] * (queries[-1] + values[-1])
 
 
 def product(inputs: Values, outputs: Values) -> int:
-    """Count ``a @ b``, a vector or broadcast batches among them: the last axis of `a` for each value made."""
+    """Count ``a @ b``, with vectors and broadcasting: the last axis of `a` for each output value."""
     return math.prod(shape(outputs[0])) * shape(inputs[0])[-1]
 
 
@@ -73,8 +72,8 @@ def tensor_product(inputs: Values, outputs: Values) -> int:
 def einsum(inputs: Values, outputs: Values) -> int:
     """Count an Einstein sum, two operands at a time: one for each combination of the letters of a pair.
 
-    Pairs are taken in the order of the given path, else from left to right; a letter that nothing further
-    needs is summed away. A single operand is summed or moved, and counts nothing.
+    Pairs follow the path if there is one, else go from left to right; a letter that is not needed further is summed
+    out. A single operand counts nothing.
     """
     terms, arrow, result = inputs[0].toIValue().replace(" ", "").partition("->")
     shapes = [shape(value) for value in inputs[1].node().inputs()]
@@ -102,19 +101,19 @@ def _axes(term: str, dimensions: int) -> list[str]:
     hidden = dimensions - len(letters.replace(".", ""))
     names: list[str] = []
     for letter in letters:
-        names += [f"...{place}" for place in range(hidden, 0, -1)] if letter == "." else [letter]
+        names += [f"...{axis}" for axis in range(hidden, 0, -1)] if letter == "." else [letter]
     return names
 
 
 def _pairs(operands: int, path: Sequence[int]) -> list[tuple[int, int]]:
-    """Return which two operands to join at each step; what they make becomes the last one."""
+    """Return the two operands to contract at each step; their result becomes the last operand."""
     if path:
         return list(zip(path[::2], path[1::2], strict=True))
     return [(0, 1) if left == operands else (0, left - 1) for left in range(operands, 1, -1)]
 
 
 def same_convolution(inputs: Values, outputs: Values) -> int:
-    """Count a convolution with ``padding="same"``: its kernel for every value that it makes."""
+    """Count a convolution with ``padding="same"``: its kernel for every output value."""
     return shape(inputs[0])[0] * math.prod(shape(inputs[1])) * math.prod(shape(outputs[0])[2:])
 
 
@@ -130,7 +129,7 @@ def recurrent(inputs: Values, outputs: Values) -> int:
 
 
 def resize(taps: int) -> Handle:
-    """Return a handle that counts `taps` for each value that a resize makes."""
+    """Return a handle that counts `taps` for each output value of a resize."""
 
     def count(inputs: Values, outputs: Values) -> int:
         return taps * math.prod(shape(outputs[0]))
@@ -139,11 +138,11 @@ def resize(taps: int) -> Handle:
 
 
 def grid_sample(inputs: Values, outputs: Values) -> int:
-    """Count sampling at a grid: the neighbours that each value made is a weighted sum of."""
-    made = shape(outputs[0])
-    space = len(made) - 2
+    """Count sampling at a grid: the neighbours in the weighted sum of each output value."""
+    sizes = shape(outputs[0])
+    space = len(sizes) - 2
     taps: int = {NEAREST: 1, BICUBIC: 4**space}.get(inputs[2].toIValue(), 2**space)
-    return taps * math.prod(made)
+    return taps * math.prod(sizes)
 
 
 HANDLES: dict[str, Handle] = {
@@ -170,7 +169,7 @@ HANDLES: dict[str, Handle] = {
     "aten::upsample_linear1d": resize(2),
     "aten::upsample_trilinear3d": resize(8),
     "aten::upsample_bicubic2d": resize(16),
-    "aten::grid_sampler": grid_sample,  # fvcore's takes every grid for flat and linear
+    "aten::grid_sampler": grid_sample,  # fvcore assumes a 2-D grid and linear interpolation
 }
 """Operators to their handles; fvcore has its own for nearest and bilinear resizes of images."""
 
@@ -182,7 +181,7 @@ def shape(value: Any) -> list[int]:
 
 
 def _integers(value: Any) -> list[int]:
-    """Return a list of integers in a traced graph; none where it holds no list."""
+    """Return a list of integers in a traced graph; empty if it holds no list."""
     if value.node().kind() == "prim::ListConstruct":
         return [item.toIValue() for item in value.node().inputs()]
     return list(value.toIValue() or [])
