@@ -13,9 +13,11 @@ from study import files
 from study.analysis.findings import Findings
 from study.analysis.limits import SKIPPED_FILE
 from study.metrics import record_of
-from study.reporting import figures, plates, typeset
-from study.reporting.formats import one_line
-from study.reporting.markdown import render
+from study.reporting import figure_specs
+from study.reporting.figures import draw as figures
+from study.reporting.text import one_line
+from study.reporting.writers import pdf as typeset
+from study.reporting.writers.markdown.report import render
 
 SCHEMA = 1
 
@@ -25,7 +27,7 @@ def write(findings: Findings, folder: Path) -> tuple[Path, ...]:
 
     Equal findings give equal bytes. What an earlier report had a file for and this one has no data for is removed.
     """
-    shown = plates.figure_specs(findings)
+    shown = figure_specs.figure_specs(findings)
     drawn = {shown[name].path: svg for name, svg in figures.draw(findings).items()}
     text = render(findings)
     documents: dict[str, str | bytes] = {
@@ -38,9 +40,9 @@ def write(findings: Findings, folder: Path) -> tuple[Path, ...]:
         documents[SKIPPED_FILE] = "".join(f"{one_line(line)}\n" for line in findings.skipped)
     else:
         (folder / SKIPPED_FILE).unlink(missing_ok=True)
-    for name in plates.NAMES:
+    for name in figure_specs.NAMES:
         if name not in shown:
-            (folder / plates.FOLDER / f"{name}.svg").unlink(missing_ok=True)
+            (folder / figure_specs.FOLDER / f"{name}.svg").unlink(missing_ok=True)
     for path, content in documents.items():
         files.write(folder / path, content)
     return tuple(folder / path for path in documents)

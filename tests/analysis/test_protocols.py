@@ -28,7 +28,7 @@ from study.ledger.record import StudyRecord
 from study.ledger.store import Ledger
 from study.metrics import Metric
 from study.records import Failure, RunResult, SplitSizes, from_json, to_json
-from study.reporting.markdown import OPTIMISTIC, render
+from study.reporting.writers.markdown.report import OPTIMISTIC, render
 
 STUDY = small_study(epochs=4, seeds=3, claim=True)
 SEARCH = """
@@ -252,7 +252,7 @@ def test_a_seed_that_failed_is_missed_in_every_mean(lab: Lab) -> None:
         for name in ("breakdown", "learning")
     }
     complete = replace(found, variants=tuple(replace(v, planned=len(v.seeds)) for v in found.variants))
-    from study.reporting.figures import draw
+    from study.reporting.figures.draw import draw
 
     whole = draw(complete)
     assert all(whole[name] != drawn for name, drawn in svg.items())

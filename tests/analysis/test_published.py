@@ -10,8 +10,8 @@ from support.evidence import two
 
 from study.analysis.analyse import findings
 from study.records import DataInfo, PublishedTable, SplitSizes
-from study.reporting.markdown import render
-from study.reporting.typeset import markup
+from study.reporting.writers.markdown.report import render
+from study.reporting.writers.pdf import markup
 from study.tasks.clips.published import FILE, LABELS, RESULTS, published
 
 CLASSES = {"dfew": 7, "ferv39k": 7, "mafw": 11}

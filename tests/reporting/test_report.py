@@ -18,10 +18,10 @@ from support.example_findings import HOSTILE, damaged, findings, hostile, minimi
 
 from study.analysis.findings import Cost, Difference, Findings, Interval
 from study.records import PartCost
-from study.reporting.figures import _joined, draw
-from study.reporting.markdown import render
-from study.reporting.plates import NAMES, figure_specs
+from study.reporting.figure_specs import NAMES, figure_specs
+from study.reporting.figures.draw import _joined, draw
 from study.reporting.write import machine_readable, write
+from study.reporting.writers.markdown.report import render
 
 SHAPES: dict[str, Callable[[], Findings]] = {
     "full": findings,

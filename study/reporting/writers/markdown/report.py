@@ -21,9 +21,9 @@ from study.analysis.findings import (
 from study.analysis.units import amount, difference, heading, in_brackets, lower
 from study.metrics import Metric
 from study.records import PublishedResult
-from study.reporting import formats
-from study.reporting.formats import MISSING
-from study.reporting.plates import FigureSpec, corrected_level, figure_specs
+from study.reporting import text as formats
+from study.reporting.figure_specs import FigureSpec, corrected_level, figure_specs
+from study.reporting.text import MISSING
 
 COLUMNS_PER_TABLE = 7
 MOST_COLUMNS, LONGEST_COLUMN = 7, 14

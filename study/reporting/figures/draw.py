@@ -18,8 +18,8 @@ from matplotlib.ticker import MaxNLocator
 
 from study.analysis.findings import BreakdownFinding, Findings, Interval, VariantFinding
 from study.analysis.units import heading, in_brackets
-from study.reporting.formats import mark, wrapped
-from study.reporting.plates import drawn_breakdown, figure_specs, learned
+from study.reporting.figure_specs import drawn_breakdown, figure_specs, learned
+from study.reporting.text import mark, wrapped
 
 COLUMN_INCHES = 4.5
 """Shrunk to a column of a two-column paper, letters are still 6 points high."""

@@ -10,8 +10,8 @@ import pytest
 import typst
 from support.example_findings import HOSTILE, findings, hostile
 
-from study.reporting.markdown import render
-from study.reporting.typeset import TEMPLATE, literal, markup
+from study.reporting.writers.markdown.report import render
+from study.reporting.writers.pdf import TEMPLATE, literal, markup
 
 
 def compiled(source: str) -> bytes:

@@ -6,7 +6,7 @@ import pytest
 
 from study.analysis.findings import Interval
 from study.analysis.units import amount, difference, number, signed
-from study.reporting import formats
+from study.reporting import text as formats
 
 
 @pytest.mark.parametrize(

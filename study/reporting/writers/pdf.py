@@ -1,6 +1,6 @@
 """The report's Markdown as a typeset PDF.
 
-Only the Markdown that `study.reporting.markdown` writes is understood. All text goes into Typst as string
+Only the Markdown that `study.reporting.writers.markdown` writes is understood. All text goes into Typst as string
 literals, never as markup, so that nothing in a name can be read as an instruction.
 """
 
@@ -16,9 +16,9 @@ import typst
 from markdown_it import MarkdownIt
 from markdown_it.tree import SyntaxTreeNode
 
-from study.reporting.formats import breakable, one_line
+from study.reporting.text import breakable, one_line
 
-TEMPLATE = Path(__file__).with_name("paper.typ")
+TEMPLATE = Path(__file__).with_name("template.typ")
 PAGE_CHARACTERS = 124
 """Of a table's text that fit between the margins."""
 GAP_CHARACTERS = 2
@@ -53,7 +53,7 @@ def pdf(markdown: str, figures: Mapping[str, bytes], label: str) -> bytes:
 
 
 def markup(markdown: str, label: str) -> str:
-    """Return the report as Typst markup that rests on ``paper.typ``.
+    """Return the report as Typst markup that rests on ``template.typ``.
 
     Raises:
         ValueError: The Markdown holds something that reports do not use.

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from study.analysis.findings import BreakdownFinding, Findings
 from study.analysis.units import amount, axis, difference, heading, in_brackets, lower
-from study.reporting.formats import percent
+from study.reporting.text import percent
 
 NAMES = ("seeds", "differences", "breakdown", "learning", "search")
 MOST_ROWS_DRAWN = 12
