@@ -28,7 +28,8 @@ from study.ledger.record import StudyRecord
 from study.ledger.store import Ledger
 from study.metrics import Metric
 from study.records import Failure, RunResult, SplitSizes, from_json, to_json
-from study.reporting.writers.markdown.report import OPTIMISTIC, render
+from study.reporting.writers.markdown.blocks import OPTIMISTIC
+from study.reporting.writers.markdown.report import render
 
 STUDY = small_study(epochs=4, seeds=3, claim=True)
 SEARCH = """

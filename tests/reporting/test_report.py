@@ -19,7 +19,8 @@ from support.example_findings import HOSTILE, damaged, findings, hostile, minimi
 from study.analysis.findings import Cost, Difference, Findings, Interval
 from study.records import PartCost
 from study.reporting.figure_specs import NAMES, figure_specs
-from study.reporting.figures.draw import _joined, draw
+from study.reporting.figures.draw import draw
+from study.reporting.figures.panels import joined_lines
 from study.reporting.write import machine_readable, write
 from study.reporting.writers.markdown.report import render
 
@@ -426,8 +427,8 @@ def test_thousands_of_runs_fill_no_thousand_rows_and_say_where_they_are() -> Non
 
 def test_many_curves_are_one_line_with_a_gap_after_each() -> None:
     few = [[1.0, 2.0]] * 60
-    assert len(list(_joined(few, few))) == 60
-    ((across, values),) = _joined([[1.0, 2.0]] * 61, [[5.0, 6.0]] * 61)
+    assert len(list(joined_lines(few, few))) == 60
+    ((across, values),) = joined_lines([[1.0, 2.0]] * 61, [[5.0, 6.0]] * 61)
     assert len(across) == len(values) == 3 * 61
     assert list(values[:2]) == [5.0, 6.0]
     assert math.isnan(values[2])
