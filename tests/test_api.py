@@ -179,5 +179,5 @@ def test_a_run_that_fails_is_found_in_the_findings_and_raises_nothing(file: Path
     (file.parents[1] / "mine.py").write_text(broken)
     found = study.load(file).run(executor=InProcess(), listeners=[])
     assert found.variants[1].difference is None
-    assert [len(variant.seeds) for variant in found.variants] == [3, 0]
+    assert [len(variant.repetitions) for variant in found.variants] == [3, 0]
     (file.parents[1] / "mine.py").write_text(TRAINING)

@@ -40,7 +40,7 @@ def test_a_study_s_measures_are_in_its_report(lab: Lab) -> None:
     assert started(lab).count("measure") == 2 * 3 * 2
     assert [measure.name for measure in found.measures] == ["frames", "probes"]
     for variant in found.variants:
-        values = [seed.score / 100 + 0.02 for seed in variant.seeds]  # the fake measure is the fake score
+        values = [run.score / 100 + 0.02 for run in variant.repetitions]  # the fake measure is the fake score
         interval = variant.measures["frames/area"]
         half = stats.t.ppf(0.975, 2) * statistics.stdev(values) / 3**0.5
         assert interval.mean == pytest.approx(statistics.fmean(values))
@@ -60,7 +60,7 @@ def test_measures_asked_for_after_the_end_train_nothing(lab: Lab) -> None:
     ask(lab)
     after = lab.run()
     assert set(started(lab)) == {"measure"}
-    assert [v.seeds for v in after.variants] == [v.seeds for v in before.variants]
+    assert [v.repetitions for v in after.variants] == [v.repetitions for v in before.variants]
     lab.run()
     assert not started(lab)
 

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 import study
 from study import hashing
 from study.analysis.analyse import findings
+from study.analysis.findings import LimitCode
 from study.analysis.gather import gather
 from study.cli.app import app
 from study.cli.display import describe_plan
@@ -249,9 +250,9 @@ def test_accepted_code_keeps_every_run_test_measure_and_profile(lab: Lab) -> Non
     kept = keep(after, found)
     assert not carried_out(lab, kept)
     report = findings(gather(lab.ledger, lab.ledger.study("s")))
-    said = [warning for warning in report.warnings if "are taken to change no number" in warning]
-    assert len(said) == len(found) == 2
-    assert any("changes in readouts.py and splitters.py" in warning for warning in said)
+    sentences = [limit.sentence for limit in report.limits if limit.code == LimitCode.ACCEPTED_CODE]
+    assert len(sentences) == len(found) == 2
+    assert any("readouts.py and splitters.py" in sentence for sentence in sentences)
 
 
 def test_code_once_accepted_needs_no_second_word(lab: Lab) -> None:

@@ -221,8 +221,8 @@ def ui(
 def _conclude(found: Findings, folder: Path) -> None:
     """Print the answer, what limits it, and where the report is."""
     print(f"\n{found.question}\n{found.answer}\n")
-    for warning in found.warnings:
-        print(f"Warning: {warning}")
+    for limit in found.limits:
+        print(f"Warning: {limit.sentence}")
     print(f"\nReport: {folder / 'report.md'}\n        {folder / 'report.pdf'}")
 
 

@@ -296,10 +296,12 @@ class _Store:
 
     def _summarise(self, now: int, findings: Findings, variant: VariantFinding, over: bool) -> None:
         scales = {metric.name: metric.scale for metric in findings.metrics}
-        for seed in variant.seeds:
-            if seed.run in self._runs:
-                values = {f"test/{name}": value / scales.get(name, 1) for name, value in seed.metrics.items()}
-                self._log(now, self._runs[seed.run], values)
+        for repetition in variant.repetitions:
+            if repetition.run in self._runs:
+                values = {
+                    f"test/{name}": value / scales.get(name, 1) for name, value in repetition.metrics.items()
+                }
+                self._log(now, self._runs[repetition.run], values)
         run = self._summary(now, variant.name)
         self._log(now, run, _figures(variant))
         tags = _conclusions(variant)
@@ -307,7 +309,7 @@ class _Store:
         for stale in [key for key in run.tags if key.startswith("chosen.") and key not in tags]:
             self._client.delete_tag(run.id, stale)
             del run.tags[stale]
-        if not over and len(variant.seeds) < variant.planned:
+        if not over and len(variant.repetitions) < variant.planned:
             self._set_status(run, "KILLED", now)
         else:
             without_result = variant.score is None and bool(variant.failures)
@@ -480,7 +482,7 @@ def _curves(epoch: Epoch) -> dict[str, float]:
 def _figures(variant: VariantFinding) -> dict[str, float]:
     """Return a summary's metrics, scaled where they are scores."""
     figures: dict[str, float | None] = {
-        "n": len(variant.seeds),
+        "n": len(variant.repetitions),
         "planned": variant.planned,
         "parameters": variant.parameters,
         "macs": variant.macs,
@@ -499,8 +501,8 @@ def _conclusions(variant: VariantFinding) -> dict[str, str]:
     difference = variant.difference
     verdict = difference.verdict if difference else "reference" if variant.is_reference else "none"
     sentence = difference.sentence if difference else "The reference." if variant.is_reference else ""
-    runs = f"{len(variant.seeds)} of {variant.planned}"
-    if len(variant.seeds) != variant.planned:
+    runs = f"{len(variant.repetitions)} of {variant.planned}"
+    if len(variant.repetitions) != variant.planned:
         sentence = f"{sentence} Results of {runs} confirmation runs: a mean is of those alone.".strip()
     levels = {f"level.{_name(factor)}": _cut(level) for factor, level in variant.levels.items()}
     chosen = {f"chosen.{key}": value for key, value in _flat(variant.chosen).items()}

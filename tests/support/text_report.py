@@ -1,4 +1,4 @@
-"""A report without figures and PDF, which take seconds: for tests of what comes before it."""
+"""Writes a report without figures and PDF, which take seconds."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 
 from study.analysis.findings import Findings, VariantFinding
 from study.analysis.units import heading
-from study.reporting.figure_specs import learned
+from study.reporting.figure_specs import learning_curves
 from study.reporting.figures.panels import (
     add_legend,
     colour_of,
@@ -29,29 +29,29 @@ PANEL_INCHES = 1.35
 
 
 def learning(findings: Findings) -> Figure:
-    """Draw train loss above the validation metric over epochs, as far as there are, one pair of panels a variant."""
+    """Plot train loss above the validation metric over epochs, where reported, one pair of panels for each variant."""
     variants = [variant for variant in findings.variants if variant.curves]
     columns = panel_columns(len(variants))
-    lost, selected = learned(findings)
-    stacked = lost + selected
+    has_loss, has_validation = learning_curves(findings)
+    stacked = has_loss + has_validation
     figure, panels = variant_panels(variants, columns, stacked, PANEL_INCHES, name_with_runs)
     reference = next((variant for variant in variants if variant.is_reference), None)
     for index, variant in enumerate(variants):
         row, column = divmod(index, columns)
-        if lost:
+        if has_loss:
             above = panels[stacked * row, column]
             _plot_learning_curves(above, variant, reference, "train_loss")
             if column == 0:
                 above.set_ylabel("train loss")
-            above.tick_params(labelbottom=not selected)
-        if selected:
+            above.tick_params(labelbottom=not has_validation)
+        if has_validation:
             below = panels[stacked * (row + 1) - 1, column]
             _plot_learning_curves(below, variant, reference, "validation")
             scored = [(curve.best_epoch, curve.points("validation")) for curve in variant.curves]
-            places = [[epoch] for epoch, points in scored if epoch in points]
+            tested = [[epoch] for epoch, points in scored if epoch in points]
             scores = [[points[epoch]] for epoch, points in scored if epoch in points]
-            for epochs, reached in joined_lines(places, scores):
-                below.plot(epochs, reached, "o", color=ACCENT, markersize=2.6, zorder=5)
+            for epochs, values in joined_lines(tested, scores):
+                below.plot(epochs, values, "o", color=ACCENT, markersize=2.6, zorder=5)
             if column == 0:
                 below.set_ylabel(f"validation\n{heading(findings.primary)}")
         lowest = panels[stacked * (row + 1) - 1, column]
@@ -60,10 +60,10 @@ def learning(findings: Findings) -> Figure:
     figure.align_ylabels(list(panels[:, 0]))
     colour = colour_of(variants[-1])
     handles = [
-        Line2D([], [], color=colour, linewidth=0.6, label="one seed"),
-        Line2D([], [], color=colour, linewidth=1.6, label="mean over seeds"),
+        Line2D([], [], color=colour, linewidth=0.6, label="one repetition"),
+        Line2D([], [], color=colour, linewidth=1.6, label="mean over repetitions"),
     ]
-    if selected:
+    if has_validation:
         handles.append(
             Line2D([], [], color=ACCENT, marker="o", markersize=2.6, linestyle="", label="tested epoch")
         )
@@ -72,7 +72,7 @@ def learning(findings: Findings) -> Figure:
 
 
 def search(findings: Findings) -> Figure:
-    """Draw every trial and the best so far, one panel a variant."""
+    """Plot every trial and the best so far, one panel for each variant."""
     variants = [variant for variant in findings.variants if any(t.score is not None for t in variant.trials)]
     columns = panel_columns(len(variants))
     figure, panels = variant_panels(variants, columns, 1, PANEL_INCHES + 0.3)
@@ -95,10 +95,10 @@ def search(findings: Findings) -> Figure:
             markeredgewidth=0,
         )
         _plot_stopped_trials(axes, variant)
-        lost = [trial.number for trial in variant.trials if trial.score is None]
+        without_score = [trial.number for trial in variant.trials if trial.score is None]
         axes.plot(
-            lost,
-            [0.03] * len(lost),
+            without_score,
+            [0.03] * len(without_score),
             "x",
             color=ACCENT,
             markersize=3.5,
@@ -152,7 +152,7 @@ def _plot_learning_curves(
     reference: VariantFinding | None,
     name: Literal["train_loss", "validation"],
 ) -> None:
-    """Draw one kind of learning curve: every seed's, their mean, and the reference's mean behind them."""
+    """Plot one kind of learning curve: every repetition's, their mean, and the reference's mean behind them."""
     if reference is not None and reference is not variant:
         _plot_lines(axes, [_mean_curve([curve.points(name) for curve in reference.curves])], REFERENCE, 1.2)
     curves = [curve.points(name) for curve in variant.curves]
@@ -167,7 +167,7 @@ def _mean_curve(curves: Sequence[Mapping[int, float]]) -> dict[int, float]:
 
 
 def _plot_stopped_trials(axes: Axes, variant: VariantFinding) -> None:
-    """Draw what trials that were stopped early had reached."""
+    """Plot the best scores of trials that were stopped early."""
     stopped = {
         trial.number: trial.score
         for trial in variant.trials

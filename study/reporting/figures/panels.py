@@ -14,20 +14,20 @@ from matplotlib.ticker import MaxNLocator
 
 from study.analysis.findings import VariantFinding
 from study.reporting.figures.style import COLUMN_INCHES, PAGE_INCHES, REFERENCE, VARIANT
-from study.reporting.text import mark, wrapped
+from study.reporting.text import runs_note, wrapped
 
 ROW_INCHES = 0.42
 MOST_LINES = 60
-"""More lines of a kind are drawn as one: each on its own would take a second for every few hundred."""
+"""More lines of a kind are plotted as one line with gaps, as a few hundred separate ones take a second."""
 TALLEST_INCHES = 8.4
-"""With its caption, a figure this high fills a page."""
+"""Height of a figure that fills a page together with its caption."""
 CHARACTERS_PER_INCH = 14
 LABEL_CHARACTERS = 26
-"""Of a variant's name beside its row, before the name takes another line."""
+"""Width of a variant's name beside its row, before the name takes another line."""
 
 
 def variant_rows(variants: Sequence[VariantFinding]) -> tuple[Figure, Axes]:
-    """Return a figure with one row a variant, from the top."""
+    """Return a figure with one row for each variant, from the top."""
     crowded = max(len(variant.name) for variant in variants) > 2 * LABEL_CHARACTERS
     names = [wrapped(variant.name, LABEL_CHARACTERS * (2 if crowded else 1)) for variant in variants]
     lines = max(name.count("\n") + 1 for name in names)
@@ -54,8 +54,8 @@ def _name(variant: VariantFinding) -> str:
 
 
 def name_with_runs(variant: VariantFinding) -> str:
-    """Return a variant's name, with its number of runs where a mean below it lacks some."""
-    return variant.name + mark(len(variant.seeds), variant.planned)
+    """Return a variant's name, with its number of runs where some planned runs are missing."""
+    return variant.name + runs_note(len(variant.repetitions), variant.planned)
 
 
 def variant_panels(
@@ -65,7 +65,7 @@ def variant_panels(
     height: float,
     title: Callable[[VariantFinding], str] = _name,
 ) -> tuple[Figure, Any]:
-    """Return a figure with `stacked` panels a variant, titled, and its axes as an array (rows, columns).
+    """Return a figure with `stacked` titled panels for each variant, and its axes as an array (rows, columns).
 
     Panels of the same kind share both axes, so that variants can be compared by eye.
     """
@@ -126,7 +126,7 @@ def colour_of(variant: VariantFinding) -> str:
 def joined_lines(
     across: Sequence[Sequence[float]], values: Sequence[Sequence[float]]
 ) -> Iterator[tuple[Sequence[float], Sequence[float]]]:
-    """Yield the lines to draw: as they are, or joined into one with gaps where there are very many."""
+    """Yield the lines to plot: as they are, or joined into one with gaps where there are very many."""
     if len(values) <= MOST_LINES:
         yield from zip(across, values, strict=True)
     else:

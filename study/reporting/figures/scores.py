@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from study.analysis.findings import BreakdownFinding, Findings, Interval, VariantFinding
-from study.analysis.units import heading, in_brackets
-from study.reporting.figure_specs import drawn_breakdown
+from study.analysis.units import heading, label_with_unit
+from study.reporting.figure_specs import plotted_breakdown
 from study.reporting.figures.panels import (
     add_legend,
     colour_of,
@@ -27,17 +27,19 @@ from study.reporting.figures.style import BAND, FAINT, PAGE_INCHES, REFERENCE, V
 from study.reporting.text import wrapped
 
 
-def seeds(findings: Findings) -> Figure:
-    """Draw every seed's score as a dot, with mean and interval, one row a variant."""
+def repetitions(findings: Findings) -> Figure:
+    """Plot every repetition's score as a dot, with mean and interval, one row for each variant."""
     variants = findings.variants
     figure, axes = variant_rows(variants)
-    by_seed = [{(run.seed, run.fold): run.score for run in variant.seeds} for variant in variants]
-    pairs = sorted(set().union(*by_seed), key=str)
-    lines = [[scores.get(pair, math.nan) for scores in by_seed] for pair in pairs]
+    by_repetition = [
+        {(run.repetition, run.fold): run.score for run in variant.repetitions} for variant in variants
+    ]
+    pairs = sorted(set().union(*by_repetition), key=str)
+    lines = [[scores.get(pair, math.nan) for scores in by_repetition] for pair in pairs]
     for heights, values in joined_lines([range(len(variants))] * len(lines), lines):
         axes.plot(values, heights, color=FAINT, linewidth=0.6, zorder=1)
     for row, variant in enumerate(variants):
-        scores = [run.score for run in variant.seeds]
+        scores = [run.score for run in variant.repetitions]
         _plot_dots(axes, scores, row, colour_of(variant))
         if variant.score is not None:
             _plot_mean(axes, variant.score, row + 0.24, colour_of(variant))
@@ -47,16 +49,21 @@ def seeds(findings: Findings) -> Figure:
 
 
 def differences(findings: Findings) -> Figure:
-    """Draw paired differences from each variant's reference, with both intervals and the region of no interest."""
-    base = {(v.name, run.seed, run.fold): run.score for v in findings.variants for run in v.seeds}
+    """Plot paired differences from each variant's reference, with both intervals and the region of equivalence."""
+    score_of = {
+        (v.name, run.repetition, run.fold): run.score for v in findings.variants for run in v.repetitions
+    }
     variants = [variant for variant in findings.variants if variant.difference is not None]
     figure, axes = variant_rows(variants)
     axes.axvspan(-findings.rope, findings.rope, color=BAND, alpha=0.35, linewidth=0, zorder=0)
     axes.axvline(0, color=REFERENCE, linewidth=0.8, zorder=1)
     for row, variant in enumerate(variants):
         assert variant.difference is not None
-        twins = [(run.score, base.get((variant.reference, run.seed, run.fold))) for run in variant.seeds]
-        pairs = [score - twin for score, twin in twins if twin is not None]
+        score_pairs = [
+            (run.score, score_of.get((variant.reference, run.repetition, run.fold)))
+            for run in variant.repetitions
+        ]
+        pairs = [score - other for score, other in score_pairs if other is not None]
         _plot_dots(axes, pairs, row, VARIANT)
         corrected = variant.difference.corrected
         if corrected.low is not None and corrected.high is not None:
@@ -68,13 +75,13 @@ def differences(findings: Findings) -> Figure:
     low, high = axes.get_xlim()
     axes.set_xlim(min(low, -1.25 * findings.rope), max(high, 1.25 * findings.rope))
     label = f"test {findings.primary.title} minus the reference's"
-    axes.set_xlabel(in_brackets(label, findings.primary.points))
+    axes.set_xlabel(label_with_unit(label, findings.primary.points))
     return figure
 
 
 def breakdown(findings: Findings) -> Figure:
-    """Draw the first breakdown, a row of it in a line, one panel a variant, the reference behind it."""
-    part = drawn_breakdown(findings)
+    """Plot the first breakdown, one panel for each variant, with the reference behind it."""
+    part = plotted_breakdown(findings)
     assert part is not None
     is_share = part.unit == "%"
     variants = [variant for variant in findings.variants if variant.breakdowns.get(part.name)]
@@ -104,7 +111,7 @@ def breakdown(findings: Findings) -> Figure:
 
 
 def _runs_text(variant: VariantFinding) -> str:
-    n = len(variant.seeds)
+    n = len(variant.repetitions)
     return str(n) if n == variant.planned else f"{n} of {variant.planned}"
 
 

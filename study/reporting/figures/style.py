@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 COLUMN_INCHES = 4.5
-"""Shrunk to a column of a two-column paper, letters are still 6 points high."""
+"""Width at which letters are still 6 points high in a column of a two-column paper."""
 PAGE_INCHES = 6.5
 REFERENCE = "#6b6b6b"
 VARIANT = "#0072b2"
 ACCENT = "#d55e00"
 BAND = "#f0e442"
 FAINT = "#b4b4b4"
-"""Okabe and Ito's colours, which colour-blind readers can tell apart."""
+"""Okabe and Ito's colours, which colour-blind readers can distinguish."""
 STYLE: Mapping[str, Any] = {
     "font.family": ["DejaVu Sans"],  # comes with matplotlib, so it is the same everywhere
     "font.size": 7.5,

@@ -7,20 +7,20 @@ from collections.abc import Mapping
 from typing import Any
 
 from study.analysis.findings import Findings, TrialCurve
-from study.analysis.units import heading, in_brackets
-from study.reporting import text as formats
+from study.analysis.units import heading, label_with_unit
+from study.reporting import text
 from study.reporting.text import MISSING
 from study.reporting.writers.markdown.blocks import Blocks, Side, code, fenced, plain
 
 MOST_METRICS = 4
-"""In the tables of every seed; the others are in findings.json."""
+"""The most metrics in the tables of every repetition; findings.json has the others too."""
 MOST_ROWS = 60
-"""Seeds or trials of one variant that are listed; the others are in findings.json."""
+"""The most repetitions or trials listed for one variant; findings.json has the others too."""
 
 
 def add_appendix(report: Blocks, findings: Findings) -> None:
     """Add every repetition, hyperparameters, search trials and the configuration."""
-    if any(variant.seeds for variant in findings.variants):
+    if any(variant.repetitions for variant in findings.variants):
         _add_repetitions(report, findings)
     _add_hyperparameters(report, findings)
     if any(variant.trials for variant in findings.variants):
@@ -30,57 +30,57 @@ def add_appendix(report: Blocks, findings: Findings) -> None:
             "## Appendix: resolved configuration of the reference",
             fenced("\n".join(_configuration_lines("", findings.configuration))),
         )
-    report.add("The same findings for machines: [findings.json](findings.json).")
+    report.add("The same findings as data: [findings.json](findings.json).")
 
 
 def _add_repetitions(report: Blocks, findings: Findings) -> None:
-    report.add("## Appendix: every seed")
+    report.add("## Appendix: every repetition")
     metrics = sorted(findings.metrics, key=lambda metric: metric.name != findings.metric)
-    every = [run for variant in findings.variants for run in variant.seeds]
-    folded = any(run.fold is not None for run in every)
-    selected = any(run.validation is not None for run in every)
-    columns: dict[str, Side] = {"Seed": "right"}
-    if folded:
+    runs = [run for variant in findings.variants for run in variant.repetitions]
+    has_folds = any(run.fold is not None for run in runs)
+    has_validation = any(run.validation is not None for run in runs)
+    columns: dict[str, Side] = {"Repetition": "right"}
+    if has_folds:
         columns["Fold"] = "right"
-    shown = [metric for metric in metrics if any(metric.name in run.metrics for run in every)][:MOST_METRICS]
+    printed = [metric for metric in metrics if any(metric.name in run.metrics for run in runs)][:MOST_METRICS]
     declared = {metric.name for metric in metrics}
-    others = list(dict.fromkeys(name for run in every for name in run.metrics if name not in declared))
-    others = others[: MOST_METRICS - len(shown)]
-    columns |= {plain(f"Test {heading(metric)}"): "right" for metric in shown}
-    columns |= {plain(f"Test {name}"): "right" for name in others}
-    if selected:
+    undeclared = list(dict.fromkeys(name for run in runs for name in run.metrics if name not in declared))
+    undeclared = undeclared[: MOST_METRICS - len(printed)]
+    columns |= {plain(f"Test {heading(metric)}"): "right" for metric in printed}
+    columns |= {plain(f"Test {name}"): "right" for name in undeclared}
+    if has_validation:
         columns[plain(f"Validation {heading(findings.primary)}")] = "right"
     columns |= {
-        "Tested epoch" if selected else "Last epoch": "right",
+        "Tested epoch" if has_validation else "Last epoch": "right",
         "Training": "right",
         "Run": "left",
     }
     for variant in findings.variants:
-        if variant.seeds:
+        if variant.repetitions:
             rows = [
                 [
-                    str(run.seed),
-                    *([MISSING if run.fold is None else str(run.fold)] if folded else []),
-                    *(formats.value(run.metrics.get(metric.name), metric.unit) for metric in shown),
-                    *(formats.undeclared(run.metrics.get(name)) for name in others),
-                    *([formats.value(run.validation, findings.primary.unit)] if selected else []),
+                    str(run.repetition),
+                    *([MISSING if run.fold is None else str(run.fold)] if has_folds else []),
+                    *(text.value(run.metrics.get(metric.name), metric.unit) for metric in printed),
+                    *(text.undeclared_metric(run.metrics.get(name)) for name in undeclared),
+                    *([text.value(run.validation, findings.primary.unit)] if has_validation else []),
                     str(run.best_epoch),
-                    formats.duration(run.seconds),
+                    text.duration(run.seconds),
                     code(run.run),
                 ]
-                for run in variant.seeds[:MOST_ROWS]
+                for run in variant.repetitions[:MOST_ROWS]
             ]
-            rest = _truncation_note(len(variant.seeds))
-            report.table(f"Confirmation runs of {plain(variant.name)}{rest}.", columns, rows)
+            note = _truncation_note(len(variant.repetitions))
+            report.table(f"Repetitions of {plain(variant.name)}{note}.", columns, rows)
 
 
 def _truncation_note(rows: int) -> str:
-    """Say where the rest is of what would fill pages."""
+    """Return where to find the rows beyond the printed ones; nothing where all are printed."""
     return f": the first {MOST_ROWS} of {rows}, all are in findings.json" if rows > MOST_ROWS else ""
 
 
 def _add_hyperparameters(report: Blocks, findings: Findings) -> None:
-    """Levels and chosen hyperparameters: what tells the variants apart."""
+    """Add each variant's levels and chosen hyperparameters."""
     factors = list(dict.fromkeys(name for variant in findings.variants for name in variant.levels))
     chosen = list(dict.fromkeys(name for variant in findings.variants for name in variant.chosen))
     if not factors and not chosen:
@@ -91,7 +91,7 @@ def _add_hyperparameters(report: Blocks, findings: Findings) -> None:
         [
             plain(variant.name),
             *(plain(variant.levels.get(name, MISSING)) for name in factors),
-            *(plain(formats.setting(variant.chosen.get(name))) for name in chosen),
+            *(plain(text.setting(variant.chosen.get(name))) for name in chosen),
         ]
         for variant in findings.variants
     ]
@@ -110,20 +110,20 @@ def _add_trials(report: Blocks, findings: Findings) -> None:
                 [
                     str(trial.number),
                     _trial_status(trial),
-                    formats.value(trial.score, metric.unit),
-                    formats.value(trial.best_so_far, metric.unit),
-                    *(plain(formats.setting(trial.parameters.get(name))) for name in names),
+                    text.value(trial.score, metric.unit),
+                    text.value(trial.best_so_far, metric.unit),
+                    *(plain(text.setting(trial.parameters.get(name))) for name in names),
                 ]
                 for trial in variant.trials[:MOST_ROWS]
             ]
             columns: dict[str, Side] = {
                 "Status": "left",
                 plain(f"Validation {heading(metric)}"): "right",
-                plain(in_brackets("Best so far", metric.unit)): "right",
+                plain(label_with_unit("Best so far", metric.unit)): "right",
                 **{code(name): "right" for name in names},
             }
-            shown = _truncation_note(len(variant.trials))
-            report.wide_table(f"Search trials of {plain(variant.name)}{shown}.", "Trial", columns, rows)
+            note = _truncation_note(len(variant.trials))
+            report.wide_table(f"Search trials of {plain(variant.name)}{note}.", "Trial", columns, rows)
 
 
 def _trial_status(trial: TrialCurve) -> str:
@@ -131,13 +131,13 @@ def _trial_status(trial: TrialCurve) -> str:
 
 
 def _configuration_lines(prefix: str, table: Mapping[str, Any]) -> list[str]:
-    """Return one ``key.path = value`` line a value, values as in a study file."""
+    """Return one ``key.path = value`` line for each value, written as in a study file."""
     lines = []
     for name, value in table.items():
         if isinstance(value, Mapping) and value:
             lines += _configuration_lines(f"{prefix}{name}.", value)
         else:
             lines.append(
-                formats.one_line(f"{prefix}{name} = {json.dumps(value, ensure_ascii=False, default=str)}")
+                text.one_line(f"{prefix}{name} = {json.dumps(value, ensure_ascii=False, default=str)}")
             )
     return lines

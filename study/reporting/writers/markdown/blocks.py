@@ -7,24 +7,23 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import count
 from typing import Literal
 
-from study.reporting import text as formats
 from study.reporting.figure_specs import FigureSpec
-from study.reporting.text import MISSING
+from study.reporting.text import MISSING, one_line
 
 COLUMNS_PER_TABLE = 7
 """A wider table is printed in parts, so that it fits the page."""
 OPTIMISTIC = "Optimistic, chosen on the test split."
-"""Before the caption of every table of measured figures."""
+"""Begins the caption of every table of measured figures."""
 Side = Literal["left", "right"]
 
 
 class Blocks:
-    """Blocks of Markdown, with tables and figures numbered as they come."""
+    """Blocks of Markdown, with tables and figures numbered in their order."""
 
-    def __init__(self, drawn: Mapping[str, FigureSpec], mark: str) -> None:
+    def __init__(self, specs: Mapping[str, FigureSpec], caption_prefix: str) -> None:
         self.blocks: list[str] = []
-        self._drawn = drawn
-        self._mark = mark
+        self._specs = specs
+        self._caption_prefix = caption_prefix
         self._tables = count(1)
         self._figures = count(1)
 
@@ -33,13 +32,13 @@ class Blocks:
         self.blocks += blocks
 
     def table(self, caption: str, columns: Mapping[str, Side], rows: Iterable[Sequence[str]]) -> None:
-        """Add a numbered table of what this study found; cells are Markdown."""
-        self.borrowed_table(self._mark + caption, columns, rows)
+        """Add a numbered table of this study's results; cells are Markdown."""
+        self.published_table(self._caption_prefix + caption, columns, rows)
 
-    def borrowed_table(
+    def published_table(
         self, caption: str, columns: Mapping[str, Side], rows: Iterable[Sequence[str]]
     ) -> None:
-        """Add a numbered table of what others found."""
+        """Add a numbered table of published results."""
         self.add(f"**Table {next(self._tables)}.** {caption}", table(columns, rows))
 
     def wide_table(
@@ -50,31 +49,31 @@ class Blocks:
         parts = -(-len(names) // COLUMNS_PER_TABLE)
         size = -(-len(names) // parts)
         for part, start in enumerate(range(0, len(names), size), start=1):
-            shown = {name: columns[name] for name in names[start : start + size]}
+            part_columns = {name: columns[name] for name in names[start : start + size]}
             body = [[head, *cells[start : start + size]] for head, *cells in rows]
             suffix = f" (Part {part} of {parts}.)" if parts > 1 else ""
-            self.table(caption + suffix, {first: "left", **shown}, body)
+            self.table(caption + suffix, {first: "left", **part_columns}, body)
 
     def figure(self, name: str) -> None:
         """Add a numbered figure where there is data for it."""
-        if name in self._drawn:
-            plate = self._drawn[name]
+        if name in self._specs:
+            spec = self._specs[name]
             self.add(
-                f"![{plain(plate.short)}]({plate.path})",
-                f"**Figure {next(self._figures)}.** {plain(plate.caption)}",
+                f"![{plain(spec.alt_text)}]({spec.path})",
+                f"**Figure {next(self._figures)}.** {plain(spec.caption)}",
             )
 
 
 def plain(text: str) -> str:
     """Return `text` on one line, escaped so that Markdown shows it as it is."""
-    escaped = re.sub(r"([\\`*\[\]<>|$~&]|(?<!\w)_|_(?!\w))", r"\\\1", formats.one_line(text))
+    escaped = re.sub(r"([\\`*\[\]<>|$~&]|(?<!\w)_|_(?!\w))", r"\\\1", one_line(text))
     escaped = re.sub(r"^([-+#])(?=[-+#\s]|$)", r"\\\1", escaped)
     return re.sub(r"^(\d+)([.)])(?=\s|$)", r"\1\\\2", escaped)
 
 
 def code(text: str) -> str:
     """Return `text` on one line as a code span that may stand in a table."""
-    line = formats.one_line(text)
+    line = one_line(text)
     if not line:
         return MISSING
     ticks = "`" * (max((len(run) for run in re.findall("`+", line)), default=0) + 1)

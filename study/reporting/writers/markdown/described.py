@@ -6,13 +6,13 @@ from collections.abc import Iterator, Sequence
 
 from study.analysis.findings import BreakdownFinding, Findings, Interval, MeasureFinding, VariantFinding
 from study.analysis.units import heading
-from study.reporting import text as formats
+from study.reporting import text
 from study.reporting.text import MISSING
 from study.reporting.writers.markdown.blocks import Blocks, Side, bullet_list, plain, sentence
-from study.reporting.writers.markdown.phrases import figure_mark, metric_caption, name_with_runs
+from study.reporting.writers.markdown.phrases import figure_runs_note, metric_caption, name_with_runs
 
 MOST_COLUMNS, LONGEST_COLUMN = 7, 14
-"""A breakdown of more or longer rows has them as rows of its table, variants as columns."""
+"""With more or longer rows than this, the table of a breakdown has a column for each variant."""
 
 
 def add_secondary_metrics(report: Blocks, findings: Findings) -> None:
@@ -25,13 +25,13 @@ def add_secondary_metrics(report: Blocks, findings: Findings) -> None:
     for metric in findings.metrics:
         if any(metric.name in variant.secondary for variant in scored):
             report.table(
-                f"{metric_caption(metric)}: mean over seeds [95 % t interval].",
+                f"{metric_caption(metric)}: mean over repetitions [95 % t interval].",
                 {"Variant": "left", plain(heading(metric)): "right"},
                 [
                     [
                         name_with_runs(variant),
-                        formats.score(variant.secondary.get(metric.name), metric.unit)
-                        + figure_mark(variant, metric.name),
+                        text.mean_with_interval(variant.secondary.get(metric.name), metric.unit)
+                        + figure_runs_note(variant, metric.name),
                     ]
                     for variant in scored
                 ],
@@ -39,7 +39,7 @@ def add_secondary_metrics(report: Blocks, findings: Findings) -> None:
 
 
 def add_breakdowns(report: Blocks, findings: Findings) -> None:
-    """Figures of parts of the test split, a table each, and the drawing of the first short one."""
+    """Add a table for each breakdown of the test split, and the figure of the first short one."""
     if not findings.breakdowns:
         return
     report.add("## Breakdown", "Described, not tested: no verdict rests on these figures.")
@@ -53,11 +53,13 @@ def _add_breakdown(
     report: Blocks, findings: Findings, part: BreakdownFinding, variants: Sequence[VariantFinding]
 ) -> None:
     unit = f" in {plain(part.unit)}" if part.unit else ""
-    caption = f"{plain(part.title)} on the test split{unit}: mean over seeds ± half of the 95 % t interval."
+    caption = (
+        f"{plain(part.title)} on the test split{unit}: mean over repetitions ± half of the 95 % t interval."
+    )
     cells = {
         row: [
-            formats.half_width(variant.breakdowns[part.name].get(row), part.unit)
-            + figure_mark(variant, f"{part.name}/{row}")
+            text.mean_with_half_width(variant.breakdowns[part.name].get(row), part.unit)
+            + figure_runs_note(variant, f"{part.name}/{row}")
             for variant in variants
         ]
         for row in part.rows
@@ -65,38 +67,44 @@ def _add_breakdown(
     names = [name_with_runs(variant) for variant in variants]
     is_short = len(part.rows) <= MOST_COLUMNS and all(len(row) <= LONGEST_COLUMN for row in part.rows)
     if is_short and not part.counts:
-        across = [[name, *(cells[row][place] for row in part.rows)] for place, name in enumerate(names)]
-        report.wide_table(caption, "Variant", {plain(row): "right" for row in part.rows}, across)
+        by_variant = [[name, *(cells[row][index] for row in part.rows)] for index, name in enumerate(names)]
+        report.wide_table(caption, "Variant", {plain(row): "right" for row in part.rows}, by_variant)
         return
     noun = findings.noun.capitalize()
-    counted: dict[str, Side] = {f"{plain(noun)}s": "right"} if part.counts else {}
-    note = f" {plain(noun)}s: in the test split; a figure of few of them is uncertain." if part.counts else ""
+    count_column: dict[str, Side] = {f"{plain(noun)}s": "right"} if part.counts else {}
+    note = (
+        f" {plain(noun)}s: number in the test split; a figure over few of them is uncertain."
+        if part.counts
+        else ""
+    )
     report.wide_table(
         caption + note,
         plain(part.name.capitalize()),
-        {**counted, **dict.fromkeys(names, "right")},
+        {**count_column, **dict.fromkeys(names, "right")},
         [
-            [plain(row), *([formats.count(part.counts.get(row))] if part.counts else []), *cells[row]]
+            [plain(row), *([text.count(part.counts.get(row))] if part.counts else []), *cells[row]]
             for row in part.rows
         ],
     )
 
 
 def add_measures(report: Blocks, findings: Findings) -> None:
-    """What the networks' parts do: a table a measure, chance in its last row."""
+    """Add a table for each measure of the networks' parts, with the chance level in its last row."""
     missing = [f"{plain(v.name)}: {plain(line)}" for v in findings.variants for line in v.unmeasured]
     if not findings.measures and not missing:
         return
-    report.add("## What the parts do", "Described, not tested: no verdict rests on these figures.")
+    report.add(
+        "## Measures of the networks' parts", "Described, not tested: no verdict rests on these figures."
+    )
     for measure in findings.measures:
         heads = [f"{plain(figure.name)} ({plain(figure.unit)})" for figure in measure.figures]
-        named: dict[str, list[str]] = {}
+        names_by_description: dict[str, list[str]] = {}
         for figure in measure.figures:
-            named.setdefault(sentence(figure.about), []).append(plain(figure.name))
-        legend = " ".join(f"{', '.join(names)}: {about}" for about, names in named.items())
+            names_by_description.setdefault(sentence(figure.about), []).append(plain(figure.name))
+        legend = " ".join(f"{', '.join(names)}: {about}" for about, names in names_by_description.items())
         report.table(
             f"{sentence(measure.about)} Means over confirmation runs [95 % t interval] on the test split. "
-            f"{legend} Chance: what is expected where there is nothing to be found.",
+            f"{legend} Chance: the value expected without any effect.",
             {"Variant": "left", **dict.fromkeys(heads, "right")},
             [
                 *([name_with_runs(v), *_measure_cells(v, measure)] for v in findings.variants),
@@ -110,7 +118,9 @@ def add_measures(report: Blocks, findings: Findings) -> None:
 def _measure_cells(variant: VariantFinding, measure: MeasureFinding) -> Iterator[str]:
     for figure in measure.figures:
         name = f"{measure.name}/{figure.name}"
-        yield formats.figure(variant.measures.get(name), figure.unit) + figure_mark(variant, name)
+        yield text.measure_with_interval(variant.measures.get(name), figure.unit) + figure_runs_note(
+            variant, name
+        )
 
 
 def _chance_cells(variants: Sequence[VariantFinding], measure: MeasureFinding) -> Iterator[str]:
@@ -119,6 +129,7 @@ def _chance_cells(variants: Sequence[VariantFinding], measure: MeasureFinding) -
         name = f"{measure.name}/{figure.name}"
         levels = sorted(variant.chance[name] for variant in variants if name in variant.chance)
         ends = [
-            formats.figure(Interval(level, None, None), figure.unit) for level in levels[:1] + levels[-1:]
+            text.measure_with_interval(Interval(level, None, None), figure.unit)
+            for level in levels[:1] + levels[-1:]
         ]
         yield " to ".join(dict.fromkeys(ends)) or MISSING

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from study.analysis.findings import Findings
-from study.analysis.units import amount, difference, lower
+from study.analysis.units import direction_note
 from study.reporting.figure_specs import corrected_level, figure_specs
 from study.reporting.writers.markdown.appendix import add_appendix
 from study.reporting.writers.markdown.blocks import OPTIMISTIC, Blocks, bullet_list, plain, table
@@ -15,7 +15,7 @@ from study.reporting.writers.markdown.results import add_claims, add_results
 
 
 def render(findings: Findings) -> str:
-    """Return the report: question and answer first, what limits them next, details after."""
+    """Return the report: question and answer first, then the limits of the conclusion, then details."""
     report = Blocks(figure_specs(findings), f"*{OPTIMISTIC}* " if findings.is_optimistic else "")
     _add_answer(report, findings)
     add_claims(report, findings)
@@ -37,14 +37,14 @@ def _add_answer(report: Blocks, findings: Findings) -> None:
         f"**Question.** {plain(findings.question)}",
         f"**Answer.** {plain(findings.answer)}",
     )
-    if findings.warnings:
-        limits = "\n".join(f"> - {plain(warning)}" for warning in findings.warnings)
+    if findings.limits:
+        limits = "\n".join(f"> - {plain(limit.sentence)}" for limit in findings.limits)
         report.add(f"> **Warnings: what limits this conclusion**\n>\n{limits}")
 
 
 def _add_training(report: Blocks, findings: Findings) -> None:
-    drawn = figure_specs(findings)
-    if "learning" in drawn or "search" in drawn:
+    specs = figure_specs(findings)
+    if "learning" in specs or "search" in specs:
         report.add("## Training and search")
         report.figure("learning")
         report.figure("search")
@@ -67,14 +67,14 @@ def _add_reading(report: Blocks, findings: Findings) -> None:
 
 
 def _verdict_note(findings: Findings) -> str:
-    rope, near = rope_with_unit(findings), difference(findings.rope, findings.primary.unit)
-    better = lower(findings.primary, " (", ")")
+    rope = rope_with_unit(findings)
+    better = direction_note(findings.primary, " (", ")")
     level = corrected_level(findings)
     inside = corrected_level(findings, tails=2)
     return (
         f"Verdicts, for a least difference of interest of {rope}{better}. **Helps**, **hurts**: the {level} interval "
         f"excludes 0 and the mean difference is at least {rope}. **Equivalent**: the {inside} interval "
-        f"lies within ±{amount(near, findings.primary.unit)}. **Small**: the {level} interval excludes 0, the mean "
-        f"difference is below {rope}. **Inconclusive**: none of these, which is want of evidence and no "
+        f"lies within ±{rope}. **Small**: the {level} interval excludes 0 and the mean "
+        f"difference is below {rope}. **Inconclusive**: none of these, a lack of evidence, not "
         "evidence of absence."
     )
