@@ -34,6 +34,7 @@ from study.analysis.scores import (
     tested_runs,
     trial_status,
 )
+from study.analysis.units import quantity
 from study.metrics import Metric
 from study.records import Epoch, Metrics, Profile, RunResult, Stopped
 from study.statistics.power import repetitions_for_rank_test, repetitions_to_detect, repetitions_to_equate
@@ -275,7 +276,7 @@ def _failure_lines(variant: VariantEvidence) -> Iterator[str]:
             yield f"{fold}repetition {run.repetition}: {_reason(run)}"
     not_started = variant.planned - len(variant.confirmations)
     if not_started > 0:
-        yield f"{wording.quantity(not_started, 'confirmation run')} not started: the search has chosen nothing"
+        yield f"{quantity(not_started, 'confirmation run')} not started: the search has chosen nothing"
 
 
 def _reason(run: Confirmation) -> str:
@@ -298,5 +299,5 @@ def _trial_curves(variant: VariantEvidence, metric: Metric) -> Iterator[TrialCur
             trial_status(trial),
             best_validation(trial, metric),
             best.get(trial.fold),
-            trial.outcome.epoch if isinstance(trial.outcome, Stopped) else None,
+            trial.result.epoch if isinstance(trial.result, Stopped) else None,
         )

@@ -17,7 +17,7 @@ class TrialEvidence:
     """One search trial that has ended."""
 
     parameters: Mapping[str, Any]
-    outcome: RunResult | Stopped | Failure
+    result: RunResult | Stopped | Failure
     fold: int | None = None
 
 

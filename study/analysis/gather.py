@@ -9,7 +9,7 @@ from typing import Any
 
 from study.analysis.evidence import Confirmation, Evidence, FoldSize, TrialEvidence, VariantEvidence
 from study.analysis.findings import Limit, LimitCode
-from study.analysis.wording import quantity
+from study.analysis.units import quantity
 from study.engine import plan
 from study.engine.accept import described
 from study.ledger.record import StudyRecord, VariantRecord
@@ -92,8 +92,8 @@ def _variant(
     chosen: dict[str, Any] = {}
     for fold in study.folds:
         for trial in plan.searched(study, variant, fold, state_of):
-            if outcome := trial.state.result or trial.state.pruned or trial.state.failure:
-                trials.append(TrialEvidence(trial.parameters, outcome, fold))
+            if result := trial.state.result or trial.state.pruned or trial.state.failure:
+                trials.append(TrialEvidence(trial.parameters, result, fold))
         choice = plan.choice(study, variant, fold, state_of) or {}
         chosen |= (
             choice if len(study.folds) == 1 else {f"{key} (fold {fold})": v for key, v in choice.items()}

@@ -19,8 +19,8 @@ from study.analysis.scores import (
     tested_runs,
     trial_status,
 )
-from study.analysis.units import difference_with_unit, number, percent, unit_suffix
-from study.analysis.wording import OPTIMISTIC, join_words, quantity, sample_size
+from study.analysis.units import difference_with_unit, number, percent, quantity, unit_suffix
+from study.analysis.wording import OPTIMISTIC, join_words, sample_size
 from study.engine.search import STARTUP_TRIALS
 from study.metrics import Metric
 from study.records import RunResult
@@ -213,7 +213,7 @@ def _search_budget(evidence: Evidence) -> Iterator[Limit]:
         yield Limit(
             LimitCode.RANDOM_SEARCH,
             f"With {quantity(most, 'trial')} each, the searches are random searches: "
-            f"a sampler draws its first {STARTUP_TRIALS} trials at random.",
+            f"a sampler chooses its first {STARTUP_TRIALS} trials at random.",
         )
 
 
@@ -253,8 +253,8 @@ def _best_trial_last(evidence: Evidence) -> Iterator[Limit]:
 
 
 def _mixed_machines(evidence: Evidence) -> Iterator[Limit]:
-    outcomes = [trial.outcome for variant in evidence.variants for trial in variant.trials]
-    machines = [outcome.machine for outcome in outcomes if isinstance(outcome, RunResult)]
+    results = [trial.result for variant in evidence.variants for trial in variant.trials]
+    machines = [result.machine for result in results if isinstance(result, RunResult)]
     machines += [result.machine for variant in evidence.variants for _, result, _ in tested_runs(variant)]
     packages = sorted({package for machine in machines for package in machine.versions})
     for package in packages:

@@ -9,20 +9,22 @@ from statistics import fmean
 from study.analysis.evidence import Confirmation, Evidence, VariantEvidence
 from study.analysis.findings import FigureFinding, Interval, MeasureFinding
 from study.analysis.scores import LEVEL, mean_interval, sample_means
-from study.analysis.wording import join_words, quantity
+from study.analysis.units import quantity
+from study.analysis.wording import join_words
 from study.records import Figure
 from study.statistics.samples import sample
 
 
 def measures(evidence: Evidence) -> tuple[MeasureFinding, ...]:
-    """Return the description of every measure that was taken."""
+    """Return the description of every measure with a result."""
     described: dict[str, MeasureFinding] = {}
     for variant in evidence.variants:
         for run in variant.confirmations:
-            for taken in run.measurements:
-                figures = (FigureFinding(name, f.unit, f.about) for name, f in taken.figures.items())
+            for measurement in run.measurements:
+                figures = (FigureFinding(name, f.unit, f.about) for name, f in measurement.figures.items())
                 described.setdefault(
-                    taken.measure, MeasureFinding(taken.measure, taken.about, tuple(figures))
+                    measurement.measure,
+                    MeasureFinding(measurement.measure, measurement.about, tuple(figures)),
                 )
     return tuple(described.values())
 
@@ -68,6 +70,6 @@ def unmeasured(variant: VariantEvidence) -> Iterator[str]:
 
 def _figures(variant: VariantEvidence) -> Iterator[tuple[Confirmation, str, Figure]]:
     for run in variant.confirmations:
-        for taken in run.measurements:
-            for name, figure in taken.figures.items():
-                yield run, f"{taken.measure}/{name}", figure
+        for measurement in run.measurements:
+            for name, figure in measurement.figures.items():
+                yield run, f"{measurement.measure}/{name}", figure

@@ -8,8 +8,8 @@ from statistics import fmean
 
 from study.analysis.evidence import Evidence
 from study.analysis.scores import metric_values, paired_comparison, trial_status
-from study.analysis.units import difference_with_unit, number, percent, unit_suffix
-from study.analysis.wording import join_words, quantity, rope_with_unit, sample_size
+from study.analysis.units import difference_with_unit, number, percent, quantity, unit_suffix
+from study.analysis.wording import join_words, rope_with_unit, sample_size
 from study.statistics.power import repetitions_for_rank_test, smallest_effect
 from study.statistics.samples import least_sign_flip_p
 

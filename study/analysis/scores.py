@@ -113,23 +113,23 @@ def as_gains(pair: Comparison, metric: Metric) -> Comparison:
 
 def trial_status(trial: TrialEvidence) -> TrialStatus:
     """Return how a trial ended."""
-    if isinstance(trial.outcome, RunResult):
-        return trial.outcome.status
-    return "pruned" if isinstance(trial.outcome, Stopped) else "failed"
+    if isinstance(trial.result, RunResult):
+        return trial.result.status
+    return "pruned" if isinstance(trial.result, Stopped) else "failed"
 
 
 def final_validation(trial: TrialEvidence, metric: Metric) -> float | None:
     """Return a finished trial's score on the validation split, scaled; None for any other trial."""
-    if not isinstance(trial.outcome, RunResult) or trial.outcome.status != "finished":
+    if not isinstance(trial.result, RunResult) or trial.result.status != "finished":
         return None
-    value = trial.outcome.validation.get(metric.name)
+    value = trial.result.validation.get(metric.name)
     return None if value is None else metric.scale * value
 
 
 def best_validation(trial: TrialEvidence, metric: Metric) -> float | None:
     """Return a trial's best score on the validation split, scaled, also where it was stopped early."""
-    if isinstance(trial.outcome, Stopped):
-        curve = [e.validation[metric.name] for e in trial.outcome.history if metric.name in e.validation]
+    if isinstance(trial.result, Stopped):
+        curve = [e.validation[metric.name] for e in trial.result.history if metric.name in e.validation]
         return metric.scale * max(curve, key=metric.gain) if curve else None
     return final_validation(trial, metric)
 
@@ -144,6 +144,6 @@ def parameter_count(variant: VariantEvidence) -> int | None:
 
 def all_results(evidence: Evidence) -> list[RunResult]:
     """Return the results of all search trials and confirmation runs."""
-    trials = (trial.outcome for variant in evidence.variants for trial in variant.trials)
+    trials = (trial.result for variant in evidence.variants for trial in variant.trials)
     confirmations = (run.result for variant in evidence.variants for run in variant.confirmations)
     return [result for result in (*trials, *confirmations) if isinstance(result, RunResult)]

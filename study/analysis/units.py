@@ -65,6 +65,11 @@ def direction_note(metric: Metric, before: str = "", after: str = "") -> str:
     return f"{before}lower is better{after}" if metric.direction == "minimize" else ""
 
 
+def quantity(number: int, noun: str) -> str:
+    """Return ``1 fold`` or ``5 folds``."""
+    return f"{number} {noun}" + ("" if number == 1 else "s")
+
+
 def fixed(value: float, digits: int) -> str:
     """Return a number with a fixed number of decimals and a minus sign (U+2212); what rounds to zero has none."""
     text = f"{value:.{digits}f}"

@@ -15,6 +15,7 @@ from study.analysis.units import (
     direction_note,
     number,
     percent,
+    quantity,
     signed_difference,
     unit_suffix,
     with_unit,
@@ -37,11 +38,6 @@ OPTIMISTIC = 'epochs and hyperparameters were chosen on the test split itself ("
 def join_words(words: Sequence[str]) -> str:
     """Return ``a``, ``a and b`` or ``a, b and c``."""
     return ", ".join(words[:-1]) + " and " + words[-1] if len(words) > 1 else "".join(words)
-
-
-def quantity(number: int, noun: str) -> str:
-    """Return ``1 fold`` or ``5 folds``."""
-    return f"{number} {noun}" + ("" if number == 1 else "s")
 
 
 def sample_size(evidence: Evidence, n: int) -> str:

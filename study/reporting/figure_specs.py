@@ -13,7 +13,9 @@ from study.analysis.units import (
     heading,
     label_with_unit,
     percent,
+    quantity,
 )
+from study.reporting.text import OPTIMISTIC
 
 NAMES = ("repetitions", "differences", "breakdown", "learning", "search")
 MOST_ROWS_PLOTTED = 12
@@ -39,8 +41,8 @@ class FigureSpec:
 
 def figure_specs(findings: Findings) -> dict[str, FigureSpec]:
     """Return the specifications of the figures that have data, in the order of `NAMES`."""
-    mark = "Optimistic, chosen on the test split. " if findings.is_optimistic else ""
-    return {spec.name: replace(spec, caption=mark + spec.caption) for spec in _specs(findings)}
+    prefix = f"{OPTIMISTIC} " if findings.is_optimistic else ""
+    return {spec.name: replace(spec, caption=prefix + spec.caption) for spec in _specs(findings)}
 
 
 def corrected_level(findings: Findings, tails: int = 1) -> str:
@@ -68,8 +70,8 @@ def _specs(findings: Findings) -> Iterator[FigureSpec]:
             f"Differences from the reference, in {difference_axis(primary)}{better}, paired by repetition. Dots: "
             "single repetitions. Diamonds and thick bars: "
             f"mean and 95 % t interval. Thin bars: the {corrected_level(findings)} interval, "
-            f"corrected for {_family_size(findings)}, which decides the verdict at the right. Shaded: differences "
-            f"smaller than ±{rope}, which the study declares to be of no practical interest.",
+            f"corrected for {quantity(findings.comparisons, 'comparison')}, which decides the verdict at the right. "
+            f"Shaded: differences smaller than ±{rope}, which the study declares to be of no practical interest.",
         )
     if part := plotted_breakdown(findings):
         yield FigureSpec(
@@ -127,7 +129,3 @@ def learning_curves(findings: Findings) -> tuple[bool, bool]:
     """Return whether there are curves of the train loss, and of the primary metric on the validation split."""
     curves = [curve for variant in findings.variants for curve in variant.curves]
     return any(curve.train_loss for curve in curves), any(curve.validation for curve in curves)
-
-
-def _family_size(findings: Findings) -> str:
-    return "one comparison" if findings.comparisons == 1 else f"{findings.comparisons} comparisons"

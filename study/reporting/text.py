@@ -10,6 +10,8 @@ from study.analysis.findings import Interval
 from study.analysis.units import difference, fixed, number, signed_difference, significant
 
 MISSING = "–"
+OPTIMISTIC = "Optimistic, chosen on the test split."
+"""Begins the captions of measured figures where epochs were chosen on the test split."""
 NARROW_SPACE = "\u202f"
 BYTES_PER_MIB = 2**20
 
@@ -65,6 +67,11 @@ def count(value: int | None) -> str:
 def runs_note(runs: int, planned: int) -> str:
     """Return `` (3 of 5)`` for a mean over fewer runs than planned, else nothing."""
     return "" if runs == planned else f" ({runs} of {planned})"
+
+
+def runs_of_planned(runs: int, planned: int) -> str:
+    """Return ``5``, or ``3 of 5`` where planned runs are missing."""
+    return str(runs) if runs == planned else f"{runs} of {planned}"
 
 
 def operations(value: int | None) -> str:

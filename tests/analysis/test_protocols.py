@@ -29,7 +29,7 @@ from study.ledger.record import StudyRecord
 from study.ledger.store import Ledger
 from study.metrics import Metric
 from study.records import Failure, RunResult, SplitSizes, from_json, to_json
-from study.reporting.writers.markdown.blocks import OPTIMISTIC
+from study.reporting.text import OPTIMISTIC
 from study.reporting.writers.markdown.report import render
 
 STUDY = small_study(epochs=4, seeds=3, claim=True)

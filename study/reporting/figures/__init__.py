@@ -1,1 +1,1 @@
-"""The figures of the report, drawn with matplotlib."""
+"""The figures of the report, plotted with matplotlib."""

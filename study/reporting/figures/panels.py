@@ -45,7 +45,7 @@ def variant_rows(variants: Sequence[VariantFinding]) -> tuple[Figure, Axes]:
 
 
 def panel_columns(variants: int) -> int:
-    """Return how many panels stand side by side."""
+    """Return the number of panels in a row."""
     return 3 if variants in (5, 6, 9) else min(variants, 4)
 
 

@@ -24,7 +24,7 @@ from study.reporting.figures.panels import (
     variant_rows,
 )
 from study.reporting.figures.style import BAND, FAINT, PAGE_INCHES, REFERENCE, VARIANT
-from study.reporting.text import wrapped
+from study.reporting.text import runs_of_planned, wrapped
 
 
 def repetitions(findings: Findings) -> Figure:
@@ -43,7 +43,7 @@ def repetitions(findings: Findings) -> Figure:
         _plot_dots(axes, scores, row, colour_of(variant))
         if variant.score is not None:
             _plot_mean(axes, variant.score, row + 0.24, colour_of(variant))
-        _write_at_right(axes, row, f"n = {_runs_text(variant)}")
+        _write_at_right(axes, row, f"n = {runs_of_planned(len(variant.repetitions), variant.planned)}")
     axes.set_xlabel(f"test {heading(findings.primary)}")
     return figure
 
@@ -108,11 +108,6 @@ def breakdown(findings: Findings) -> Figure:
     )
     add_legend(figure, [handle], variants)
     return figure
-
-
-def _runs_text(variant: VariantFinding) -> str:
-    n = len(variant.repetitions)
-    return str(n) if n == variant.planned else f"{n} of {variant.planned}"
 
 
 def _plot_dots(axes: Axes, values: Sequence[float], row: float, colour: str) -> None:

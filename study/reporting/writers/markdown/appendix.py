@@ -1,4 +1,4 @@
-"""The appendix: every repetition, hyperparameters, search trials, configuration."""
+"""The appendices: every repetition, hyperparameters, search trials, configuration."""
 
 from __future__ import annotations
 

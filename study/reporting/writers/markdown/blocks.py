@@ -12,8 +12,6 @@ from study.reporting.text import MISSING, one_line
 
 COLUMNS_PER_TABLE = 7
 """A wider table is printed in parts, so that it fits the page."""
-OPTIMISTIC = "Optimistic, chosen on the test split."
-"""Begins the caption of every table of measured figures."""
 Side = Literal["left", "right"]
 
 
@@ -72,7 +70,7 @@ def plain(text: str) -> str:
 
 
 def code(text: str) -> str:
-    """Return `text` on one line as a code span that may stand in a table."""
+    """Return `text` on one line as a code span that is valid in a table."""
     line = one_line(text)
     if not line:
         return MISSING

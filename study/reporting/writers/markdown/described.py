@@ -1,4 +1,4 @@
-"""Figures without a verdict: secondary metrics, breakdowns and measures of the networks' parts."""
+"""The sections without verdicts: secondary metrics, breakdowns and measures of the networks' parts."""
 
 from __future__ import annotations
 

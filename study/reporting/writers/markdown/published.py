@@ -1,4 +1,4 @@
-"""Results that others published on the same benchmark."""
+"""The section on published results on the same benchmark."""
 
 from __future__ import annotations
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from study.analysis.findings import Findings
 from study.analysis.units import direction_note
 from study.reporting.figure_specs import corrected_level, figure_specs
+from study.reporting.text import OPTIMISTIC
 from study.reporting.writers.markdown.appendix import add_appendix
-from study.reporting.writers.markdown.blocks import OPTIMISTIC, Blocks, bullet_list, plain, table
+from study.reporting.writers.markdown.blocks import Blocks, bullet_list, plain, table
 from study.reporting.writers.markdown.costs import add_costs
 from study.reporting.writers.markdown.described import add_breakdowns, add_measures, add_secondary_metrics
 from study.reporting.writers.markdown.phrases import compared_variants, rope_with_unit

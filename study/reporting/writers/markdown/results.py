@@ -1,11 +1,11 @@
-"""Claims, results and comparisons."""
+"""The sections on claims, results and comparisons."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from study.analysis.findings import Difference, Findings, VariantFinding
-from study.analysis.units import difference, heading, label_with_unit
+from study.analysis.units import difference, heading, label_with_unit, quantity
 from study.reporting import text
 from study.reporting.figure_specs import corrected_level
 from study.reporting.text import MISSING
@@ -95,11 +95,10 @@ def _result_cells(variant: VariantFinding, without_verdict: str, unit: str) -> l
         cell, verdict = MISSING, without_verdict
     else:
         cell, verdict = text.difference_with_interval(difference.interval, unit), f"**{difference.verdict}**"
-    n = len(variant.repetitions)
     return [
         plain(variant.name),
         text.mean_with_interval(variant.score, unit),
-        str(n) if n == variant.planned else f"{n} of {variant.planned}",
+        text.runs_of_planned(len(variant.repetitions), variant.planned),
         cell,
         verdict,
     ]
@@ -115,7 +114,7 @@ def _add_comparisons(
         if findings.primary.direction == "minimize"
         else f"lies below −{number}, within ±{number} or above {rope}"
     )
-    family = "1 comparison" if findings.comparisons == 1 else f"{findings.comparisons} comparisons"
+    family = quantity(findings.comparisons, "comparison")
     report.table(
         f"The comparisons in detail. The {level} interval (α = {findings.alpha:g} over a family of {family}) decides "
         "the verdict; the columns to its right are descriptive. Won: repetitions or folds in which the variant was "
