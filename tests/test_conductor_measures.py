@@ -47,7 +47,7 @@ def test_a_study_s_measures_are_in_its_report(lab: Lab) -> None:
         assert interval.high - interval.mean == pytest.approx(half)
         assert variant.chance == {"frames/area": 0.5, "probes/area": 0.5}
     report = (lab.folder / "reports" / "s" / "report.md").read_text()
-    section = report.partition("## What the parts do")[2].partition("\n## ")[0]
+    section = report.partition("## Measures of the networks' parts")[2].partition("\n## ")[0]
     assert "area: a made-up share." in section
     assert re.search(r"\| issm \| 0\.\d\d \[0\.\d\d, 0\.\d\d\] \| – \|", section)
     assert re.search(r"\| \*chance\* \| 0\.50 \| – \|", section)
@@ -56,7 +56,7 @@ def test_a_study_s_measures_are_in_its_report(lab: Lab) -> None:
 
 def test_measures_asked_for_after_the_end_train_nothing(lab: Lab) -> None:
     before = lab.run()
-    assert "What the parts do" not in (lab.folder / "reports" / "s" / "report.md").read_text()
+    assert "Measures of the networks' parts" not in (lab.folder / "reports" / "s" / "report.md").read_text()
     ask(lab)
     after = lab.run()
     assert set(started(lab)) == {"measure"}

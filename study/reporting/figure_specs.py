@@ -80,7 +80,7 @@ def _specs(findings: Findings) -> Iterator[FigureSpec]:
             f"{label_with_unit(part.title, part.unit)} on the test split: mean and 95 % t interval over repetitions. "
             + ("Grey: the reference, repeated in every panel." if len(variants) > 1 else ""),
         )
-    has_loss, has_validation = learning_curves(findings)
+    has_loss, has_validation = has_learning_curves(findings)
     if has_loss or has_validation:
         if has_loss and has_validation:
             alt_text = f"Train loss and {metric} on the validation split over epochs"
@@ -125,7 +125,7 @@ def plotted_breakdown(findings: Findings) -> BreakdownFinding | None:
     return next((part for part in findings.breakdowns if len(part.rows) <= MOST_ROWS_PLOTTED), None)
 
 
-def learning_curves(findings: Findings) -> tuple[bool, bool]:
-    """Return whether there are curves of the train loss, and of the primary metric on the validation split."""
+def has_learning_curves(findings: Findings) -> tuple[bool, bool]:
+    """Return whether any run reported its train loss, and its validation metric, over epochs."""
     curves = [curve for variant in findings.variants for curve in variant.curves]
     return any(curve.train_loss for curve in curves), any(curve.validation for curve in curves)

@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 
 from study.analysis.findings import Findings, VariantFinding
 from study.analysis.units import heading
-from study.reporting.figure_specs import learning_curves
+from study.reporting.figure_specs import has_learning_curves
 from study.reporting.figures.panels import (
     add_legend,
     colour_of,
@@ -32,7 +32,7 @@ def learning(findings: Findings) -> Figure:
     """Plot train loss above the validation metric over epochs, where reported, one pair of panels for each variant."""
     variants = [variant for variant in findings.variants if variant.curves]
     columns = panel_columns(len(variants))
-    has_loss, has_validation = learning_curves(findings)
+    has_loss, has_validation = has_learning_curves(findings)
     stacked = has_loss + has_validation
     figure, panels = variant_panels(variants, columns, stacked, PANEL_INCHES, name_with_runs)
     reference = next((variant for variant in variants if variant.is_reference), None)
