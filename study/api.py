@@ -32,28 +32,28 @@ def load(
     root: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Study:
-    """Return a study, validated and compiled; nothing is written or trained.
+    """Load, validate and compile a study; write and train nothing.
 
     Args:
         path: The study's TOML file.
         preset: The name of a preset of the study.
         changes: Values that replace the study's own, as ``{"train.epochs": 3}`` or ``["train.epochs=3"]``.
-        root: The folder whose study.toml counts, or the nearest one above; the working folder by default.
-        progress: Takes how many examples of how many have been read, where a data set is read for the first time.
+        root: The folder from which study.toml is searched upwards; the working folder by default.
+        progress: Called with the numbers of examples read and in total, where a data set is read for the first time.
 
     Raises:
-        InputError: A mistake in the file, with the key, what is allowed and the nearest name.
+        InputError: The file is invalid; the message has the key, what is allowed and the nearest name.
     """
     from study.config.compile import compile_study
     from study.config.settings import settings as read_settings
-    from study.config.study import load as read
+    from study.config.study import load as load_spec
     from study.engine.accept import accepted_code, with_accepted_code
     from study.executors.devices import choose_device, cuda_devices
     from study.ledger.store import Ledger
 
     settings = read_settings(Path(root) if root is not None else Path.cwd())
     put_on_path(Path(path).resolve().parent, settings.root)
-    spec = read(Path(path), preset, list(_texts(changes)))
+    spec = load_spec(Path(path), preset, list(_as_settings(changes)))
     device = choose_device(settings.device, () if settings.device == "cpu" else cuda_devices())
     record = compile_study(spec, settings, device, progress)
     ledger = Ledger(settings.ledger)
@@ -61,13 +61,14 @@ def load(
 
 
 def put_on_path(*folders: Path) -> None:
-    """Let the user's modules be found in `folders`, the first of them first."""
+    """Put `folders` at the front of the module path, in their order."""
     for folder in reversed(folders):
         if str(folder) not in sys.path:
             sys.path.insert(0, str(folder))
 
 
-def _texts(changes: Mapping[str, Any] | Iterable[str]) -> Iterable[str]:
+def _as_settings(changes: Mapping[str, Any] | Iterable[str]) -> Iterable[str]:
+    """Return changes as ``key=value``."""
     from study.config.tables import as_setting
 
     if isinstance(changes, Mapping):
@@ -77,7 +78,7 @@ def _texts(changes: Mapping[str, Any] | Iterable[str]) -> Iterable[str]:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run of a study would do; prints as text."""
+    """The trainings of a study and their states; prints as text."""
 
     study: StudyRecord
     spec: StudySpec
@@ -85,14 +86,14 @@ class Plan:
 
     @property
     def trainings(self) -> int:
-        """How many trainings the study asks for in all."""
+        """The number of trainings of the whole study."""
         from study.engine.plan import training_count
 
         return training_count(self.study)
 
     @property
     def cached(self) -> int:
-        """How many of them are done."""
+        """The number of trainings that are done."""
         return sum(listed.is_done for listed in self.listing.decided)
 
     def __str__(self) -> str:
@@ -106,7 +107,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Study:
-    """A study, compiled: what it asks, and what this machine's ledger holds of it."""
+    """A compiled study with the settings of this machine."""
 
     spec: StudySpec
     record: StudyRecord
@@ -114,45 +115,45 @@ class Study:
 
     @property
     def name(self) -> str:
-        """The name of its file, with its preset and changes, such as ``issm@smoke``."""
+        """The study's name: its file's, with preset and changes, such as ``issm@smoke``."""
         return self.record.name
 
     @property
     def question(self) -> str:
-        """What the study asks."""
+        """The study's question."""
         return self.record.question
 
     @cached_property
     def ledger(self) -> Ledger:
-        """Where runs and studies are kept."""
+        """The ledger that holds runs and studies."""
         from study.ledger.store import Ledger
 
         return Ledger(self.settings.ledger)
 
     @property
     def reports(self) -> Path:
-        """The folder that the study's report is written to."""
+        """The folder of the study's report."""
         return self.settings.reports / self.name
 
     def accept_code(self) -> Study:
-        """Return the study with the runs of earlier code that could stand for its own; nothing is written yet."""
+        """Return the study with runs of earlier code accepted in place of its own; write nothing yet."""
         from study.engine.accept import acceptable_code, with_accepted_code
 
         accepted = acceptable_code(self.record, self.ledger)
         return replace(self, record=with_accepted_code(self.record, accepted))
 
     def plan(self) -> Plan:
-        """Return each training that the study asks for: cached, unfinished or new; nothing is trained."""
+        """Return each training of the study as cached, unfinished or new; train nothing."""
         from study.engine.cache import list_trainings
 
         record = self.ledger.with_suggestions(self.record)
         return Plan(record, self.spec, list_trainings(record, self.ledger))
 
     def check(self) -> None:
-        """Try every variant on one batch, unless all trainings are done.
+        """Run every variant on one batch, unless all trainings are done.
 
         Raises:
-            InputError: A variant that cannot be trained, with the reason.
+            InputError: A variant cannot be trained; the message has the reason.
         """
         from study.config.compile import try_variants
         from study.engine import jobs
@@ -171,12 +172,12 @@ class Study:
         """Train what is missing, write the report and return the findings.
 
         Args:
-            retry_failed: Try runs again that failed before.
-            listeners: Take every event; a display of the progress where it is None.
-            executor: Runs the trainings; processes on this machine where it is None.
+            retry_failed: Run failed runs again.
+            listeners: Called with every event; None shows a progress display.
+            executor: Runs the trainings; None uses processes on this machine.
 
         Raises:
-            InputError: A variant that cannot be trained, before anything is written.
+            InputError: A variant cannot be trained; nothing has been written.
             StudyError: Another process runs the study, or the disk is full.
         """
         from study.engine import conductor, jobs
@@ -187,9 +188,7 @@ class Study:
         if hasattr(task, "prepare") and jobs.ended_trainings(self.record, self.ledger) == 0:
             task.prepare()
         with ExitStack() as stack:
-            if (
-                executor is None
-            ):  # first, for the workers' libraries are imported while the variants are tried
+            if executor is None:  # before the check, as workers import their libraries meanwhile
                 executor = stack.enter_context(closing(self._workers(task)))
             self.check()
             self._make_folders()
@@ -206,10 +205,10 @@ class Study:
                 stack.enter_context(mirror(self.settings.mlflow, self.settings.artifacts, self.name)),
                 stack.enter_context(optuna.mirror(self.spec.search.storage)),
             )
-            everybody = (*listeners, *mirrors)
+            all_listeners = (*listeners, *mirrors)
 
             def notify(event: Event) -> None:
-                for listener in everybody:
+                for listener in all_listeners:
                     listener(event)
 
             return conductor.run(
@@ -219,12 +218,12 @@ class Study:
                 self.settings.reports,
                 notify,
                 keep=self.settings.keep,
-                computes=_computes(self.record),
+                computes=_metric_functions(self.record),
                 environment=getattr(task, "environment", {}),
             )
 
     def report(self) -> Findings:
-        """Write the report anew from the ledger and return the findings; nothing is trained."""
+        """Write the report from the ledger and return the findings; train nothing."""
         return write_report(self.name, self.settings)
 
     def _task(self) -> Any:
@@ -239,10 +238,10 @@ class Study:
 
         template = self.record.variants[0].template
         devices = cuda_devices() if template.device == "cuda" else ()
-        each = int(template.options.get("gpus") or 1)
+        gpus_per_run = int(template.options.get("gpus") or 1)
         cores = max(1, len(cpu_cores()) // max(1, template.threads))
-        auto = gpu_slots(devices, each, self.settings.runs_per_gpu) if devices else cores
-        workers = auto if self.settings.workers == "auto" else self.settings.workers
+        automatic = gpu_slots(devices, gpus_per_run, self.settings.runs_per_gpu) if devices else cores
+        workers = automatic if self.settings.workers == "auto" else self.settings.workers
         return LocalWorkers(workers, devices, task.preload)
 
     def _make_folders(self) -> None:
@@ -250,11 +249,13 @@ class Study:
             try:
                 folder.mkdir(parents=True, exist_ok=True)
             except OSError as error:
-                raise InputError(f"study.toml: {key}: {folder} cannot be made: {error.strerror}.") from None
+                raise InputError(
+                    f"study.toml: {key}: {folder} cannot be created: {error.strerror}."
+                ) from None
 
 
 def write_report(name: str, settings: Settings) -> Findings:
-    """Write the report of a study anew from the ledger alone, and return the findings.
+    """Write the report of a study from the ledger, and return the findings.
 
     Raises:
         InputError: The ledger has no such study.
@@ -265,16 +266,16 @@ def write_report(name: str, settings: Settings) -> Findings:
     ledger = Ledger(settings.ledger)
     record = ledger.study(name)
     put_on_path(*map(Path, record.variants[0].template.import_paths))
-    return conductor.report(name, ledger, settings.reports, lambda event: None, _computes(record))
+    return conductor.report(name, ledger, settings.reports, lambda event: None, _metric_functions(record))
 
 
-def _computes(record: StudyRecord) -> dict[str, Callable[..., float]]:
-    """Return the functions of a study's metrics that can be computed from predictions."""
+def _metric_functions(record: StudyRecord) -> dict[str, Callable[..., float]]:
+    """Return ``compute`` of each metric that has it, by name."""
     from study.config.registry import task_of
 
     try:
         task = task_of(record.variants[0].template)
-    except InputError:  # the task's module is no longer there: the report does without
+    except InputError:  # the task module no longer exists
         return {}
     names = {metric.name for metric in record.metrics}
     return {

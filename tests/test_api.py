@@ -1,4 +1,4 @@
-"""The Python interface: a study is loaded, planned, run and read in a notebook, and importing it costs nothing."""
+"""The Python interface: load, plan, run and read a study; importing it is cheap."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_loading_and_planning_import_no_torch(file: Path) -> None:
     assert fresh(code) == "[]"
 
 
-def test_public_names_are_sorted_and_each_can_be_had() -> None:
+def test_public_names_are_sorted_and_importable() -> None:
     assert study.__all__ == sorted(study.__all__)
     assert set(study.__all__) <= set(dir(study))
     for name in study.__all__:
@@ -88,7 +88,7 @@ def test_public_names_are_sorted_and_each_can_be_had() -> None:
         study.no_such_name  # noqa: B018 - that it raises is the test
 
 
-def test_a_plan_says_what_would_be_trained_and_trains_nothing(file: Path) -> None:
+def test_a_plan_lists_the_trainings_and_trains_nothing(file: Path) -> None:
     loaded = study.load(file)
     assert (loaded.name, loaded.question) == ("attention", "Does attention help?")
     plan = loaded.plan()
@@ -107,7 +107,7 @@ def test_a_study_is_run_and_its_findings_are_read(file: Path, capsys: pytest.Cap
     found = loaded.run(executor=InProcess(), listeners=[events.append])
     assert isinstance(found, study.Findings)
     assert sum(isinstance(event, JobStarted) and event.job.kind == "train" for event in events) == 6
-    assert capsys.readouterr().out == "", "listeners of one's own stand in for the display"
+    assert capsys.readouterr().out == "", "own listeners replace the display"
 
     table = found.to_dataframe()
     assert isinstance(table, pd.DataFrame)
@@ -116,12 +116,12 @@ def test_a_study_is_run_and_its_findings_are_read(file: Path, capsys: pytest.Cap
         table[table["attention"] == level].set_index("repetition")["acc"] for level in ("false", "true")
     )
     assert list(off.index) == list(on.index) == [1, 2, 3]
-    assert all(25.0 - 1e-9 <= gap <= 25.4 + 1e-9 for gap in on - off), "paired by seed, in points"
+    assert all(25.0 - 1e-9 <= gap <= 25.4 + 1e-9 for gap in on - off), "paired by repetition, in points"
     assert found.variants[1].difference is not None
     assert found.variants[1].difference.verdict == "helps"
-    shown = found._repr_markdown_()
-    assert "Does attention help?" in shown
-    assert "attention=true" in shown
+    markdown = found._repr_markdown_()
+    assert "Does attention help?" in markdown
+    assert "attention=true" in markdown
 
     assert loaded.plan().cached == 6
     assert (loaded.reports / "report.md").is_file()
@@ -153,18 +153,18 @@ def test_changes_may_hold_any_value_of_a_study(file: Path) -> None:
     assert config["word"] == 'a "quoted" – word'
 
 
-def test_a_study_is_found_from_elsewhere_with_its_home(
+def test_a_study_is_loaded_from_another_folder_with_its_root(
     file: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    home = file.parents[1]
+    root = file.parents[1]
     inside = study.load(file)
     monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
-    outside = study.load(file, root=home)
-    assert outside.settings.ledger == inside.settings.ledger == home / ".study" / "ledger"
+    outside = study.load(file, root=root)
+    assert outside.settings.ledger == inside.settings.ledger == root / ".study" / "ledger"
     assert outside.record.file == inside.record.file == "ablations/attention.toml"
 
 
-def test_a_mistake_is_an_exception_that_names_the_file(file: Path) -> None:
+def test_an_invalid_file_raises_an_error_that_names_it(file: Path) -> None:
     file.write_text(STUDY.replace("attention = [false, true]", "attention = []"))
     with pytest.raises(study.InputError, match=r"attention\.toml: factors\.attention: must be a list"):
         study.load(file)
@@ -172,12 +172,12 @@ def test_a_mistake_is_an_exception_that_names_the_file(file: Path) -> None:
         study.load(file.with_name("atention.toml"))
 
 
-def test_a_run_that_fails_is_found_in_the_findings_and_raises_nothing(file: Path) -> None:
+def test_a_failed_run_is_in_the_findings_and_raises_nothing(file: Path) -> None:
     broken = TRAINING.replace(
         "    for epoch", '    if config["attention"]:\n        raise ValueError("out of luck")\n    for epoch'
     )
     (file.parents[1] / "mine.py").write_text(broken)
     found = study.load(file).run(executor=InProcess(), listeners=[])
     assert found.variants[1].difference is None
-    assert [len(variant.seeds) for variant in found.variants] == [3, 0]
+    assert [len(variant.repetitions) for variant in found.variants] == [3, 0]
     (file.parents[1] / "mine.py").write_text(TRAINING)

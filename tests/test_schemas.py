@@ -81,8 +81,9 @@ def found(told: dict[str, Any]) -> dict[str, Any]:
     """Return the figures of findings, without their words."""
     variants = {
         variant["name"]: {
-            "seeds": [
-                (seed["seed"], seed["run"], seed["score"], seed["validation"]) for seed in variant["seeds"]
+            "repetitions": [
+                (run["repetition"], run["run"], run["score"], run["validation"])
+                for run in variant["repetitions"]
             ],
             "score": variant["score"],
             "difference": variant["difference"] and variant["difference"]["interval"],

@@ -1,1 +1,1 @@
-"""What the results mean."""
+"""Findings of a study from its results."""

@@ -1,11 +1,10 @@
-"""From a study's results to its findings. Pure: the same evidence gives the same findings."""
+"""The findings of a study from its results. Pure: the same evidence gives the same findings."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from statistics import median
-from typing import Literal
 
 from study.analysis import limits, measured, notes, wording
 from study.analysis.evidence import Confirmation, Evidence, VariantEvidence
@@ -17,32 +16,49 @@ from study.analysis.findings import (
     Difference,
     EpochCurve,
     Findings,
-    SeedScore,
+    RepetitionScore,
     TrialCurve,
     VariantFinding,
 )
 from study.analysis.scores import (
     LEVEL,
-    broken_down,
-    gains,
-    interval,
-    of_row,
-    paired,
-    parameters,
-    reached,
-    score,
-    selected,
-    tested,
+    as_gains,
+    best_validation,
+    breakdowns_named,
+    final_validation,
+    mean_interval,
+    metric_interval,
+    paired_comparison,
+    parameter_count,
+    row_interval,
+    tested_runs,
+    trial_status,
 )
+from study.analysis.units import quantity
 from study.metrics import Metric
-from study.records import Epoch, Failure, Metrics, Profile, RunResult, Stopped
-from study.statistics.power import seeds_for_rank_test, seeds_to_detect, seeds_to_equate
+from study.records import Epoch, Metrics, Profile, RunResult, Stopped
+from study.statistics.power import repetitions_for_rank_test, repetitions_to_detect, repetitions_to_equate
 from study.statistics.samples import Comparison, Sample, hedges_g, p_value, posterior
-from study.statistics.verdicts import holm, verdict
+from study.statistics.verdicts import Verdict, holm, verdict
+
+CLAIM_VERDICTS: dict[Verdict, ClaimVerdict] = {
+    "helps": "supported",
+    "hurts": "refuted",
+    "equivalent": "refuted",
+    "small": "refuted",
+    "inconclusive": "undecided",
+}
+"""Verdicts on a claim that the variant is better than the reference."""
+REFERENCE_CLAIM_VERDICTS: dict[Verdict, ClaimVerdict] = {
+    **CLAIM_VERDICTS,
+    "helps": "refuted",
+    "hurts": "supported",
+}
+"""Verdicts on a claim that the reference is better."""
 
 
 def findings(evidence: Evidence) -> Findings:
-    """Return everything that the study's reports will say."""
+    """Return the findings that the reports of a study print."""
     differences = _differences(evidence)
     claims = tuple(_claims(evidence, differences))
     breakdowns = tuple(_breakdowns(evidence))
@@ -58,7 +74,7 @@ def findings(evidence: Evidence) -> Findings:
         comparisons=evidence.comparisons,
         variants=tuple(_variant(evidence, v, differences.get(v.name), breakdowns) for v in evidence.variants),
         claims=claims,
-        warnings=tuple(limits.warnings(evidence)),
+        limits=tuple(limits.limits(evidence)),
         notes=tuple(notes.notes(evidence)),
         facts=evidence.facts,
         configuration=evidence.configuration,
@@ -73,52 +89,54 @@ def findings(evidence: Evidence) -> Findings:
 
 def _differences(evidence: Evidence) -> dict[str, Difference | None]:
     """Return every variant's difference from its reference, None where a run is missing in either arm."""
-    others = evidence.compared
-    pairs = [paired(evidence, variant) for variant in others]
+    variants = evidence.compared
+    pairs = [paired_comparison(evidence, variant) for variant in variants]
     adjusted = holm([None if pair is None else p_value(pair.differences) for pair in pairs])
     return {
         variant.name: None if pair is None else _difference(evidence, variant, pair, p)
-        for variant, pair, p in zip(others, pairs, adjusted, strict=True)
+        for variant, pair, p in zip(variants, pairs, adjusted, strict=True)
     }
 
 
 def _difference(
     evidence: Evidence, variant: VariantEvidence, pair: Comparison, p_holm: float | None
 ) -> Difference:
-    found, alpha = pair.differences, evidence.alpha / evidence.comparisons
-    judged = gains(pair, evidence.metric)
-    said = verdict(judged.differences, evidence.rope, evidence.alpha, evidence.comparisons)
-    seeds_needed = _seeds_needed(evidence, judged.differences, alpha) if said == "inconclusive" else None
-    worse, equivalent, better = posterior(judged.differences, evidence.rope) or (None, None, None)
+    differences, alpha = pair.differences, evidence.alpha / evidence.comparisons
+    gains = as_gains(pair, evidence.metric)
+    decision = verdict(gains.differences, evidence.rope, evidence.alpha, evidence.comparisons)
+    repetitions_needed = (
+        _repetitions_needed(evidence, gains.differences, alpha) if decision == "inconclusive" else None
+    )
+    worse, equivalent, better = posterior(gains.differences, evidence.rope) or (None, None, None)
     return Difference(
-        interval=interval(found, LEVEL),
-        corrected=interval(found, 1 - alpha),
-        n=found.n,
-        wins=judged.wins,
-        p=p_value(found),
+        interval=mean_interval(differences, LEVEL),
+        corrected=mean_interval(differences, 1 - alpha),
+        n=differences.n,
+        wins=gains.wins,
+        p=p_value(differences),
         p_holm=p_holm,
-        effect=hedges_g(found),
+        effect=hedges_g(differences),
         correlation=pair.correlation,
         p_worse=worse,
         p_equivalent=equivalent,
         p_better=better,
-        verdict=said,
-        sentence=wording.sentence(evidence, variant, pair, said, seeds_needed),
-        seeds_needed=seeds_needed,
+        verdict=decision,
+        sentence=wording.comparison_sentence(evidence, variant, pair, decision, repetitions_needed),
+        repetitions_needed=repetitions_needed,
     )
 
 
-def _seeds_needed(evidence: Evidence, found: Sample, alpha: float) -> int | None:
-    """Return how many seeds would resolve a difference, one way or the other; None where seeds cannot."""
-    if found.sd is None or evidence.folds:
+def _repetitions_needed(evidence: Evidence, gains: Sample, alpha: float) -> int | None:
+    """Return how many repetitions would resolve a difference; None where no number of them does."""
+    if gains.sd is None or evidence.folds:
         return None
-    if found.sd == 0:  # equal differences decide once there are enough of them
-        return max(seeds_for_rank_test(alpha), found.n + 1)
+    if gains.sd == 0:  # equal differences decide once there are enough of them
+        return max(repetitions_for_rank_test(alpha), gains.n + 1)
     needed = (
-        seeds_to_detect(found.mean, found.sd, alpha),
-        seeds_to_equate(found.mean, found.sd, evidence.rope, alpha),
+        repetitions_to_detect(gains.mean, gains.sd, alpha),
+        repetitions_to_equate(gains.mean, gains.sd, evidence.rope, alpha),
     )
-    return max(min((n for n in needed if n is not None), default=0), found.n + 1) if any(needed) else None
+    return max(min((n for n in needed if n is not None), default=0), gains.n + 1) if any(needed) else None
 
 
 def _claims(evidence: Evidence, differences: Mapping[str, Difference | None]) -> Iterator[ClaimFinding]:
@@ -127,25 +145,23 @@ def _claims(evidence: Evidence, differences: Mapping[str, Difference | None]) ->
         variant = next(v for v in evidence.compared if v.name in (claim.that, claim.beats))
         difference = differences[variant.name]
         if difference is None:
-            unjudged: ClaimVerdict = "not judged" if evidence.is_optimistic else "undecided"
-            yield ClaimFinding(text, unjudged, wording.no_verdict(evidence, variant))
+            without_difference: ClaimVerdict = "not judged" if evidence.is_optimistic else "undecided"
+            yield ClaimFinding(text, without_difference, wording.no_verdict_sentence(evidence, variant))
         else:
-            verdict = wording.CLAIMED[difference.verdict]
-            if variant.name == claim.beats:  # the reference is claimed to be the better one
-                verdict = wording.REVERSED[difference.verdict]
-            yield ClaimFinding(text, verdict, difference.sentence)
+            verdicts = REFERENCE_CLAIM_VERDICTS if variant.name == claim.beats else CLAIM_VERDICTS
+            yield ClaimFinding(text, verdicts[difference.verdict], difference.sentence)
 
 
 def _breakdowns(evidence: Evidence) -> Iterator[BreakdownFinding]:
-    """Yield the breakdowns that any test has, with all their rows and the examples of all folds."""
-    runs = [(run, test) for variant in evidence.variants for run, _, test in tested(variant)]
+    """Yield the breakdowns of any test, with all their rows and the examples of all folds."""
+    runs = [(run, test) for variant in evidence.variants for run, _, test in tested_runs(variant)]
     for name in dict.fromkeys(part.name for _, test in runs for part in test.breakdowns):
-        parts = [part for variant in evidence.variants for part in broken_down(variant, name)]
+        parts = [part for variant in evidence.variants for part in breakdowns_named(variant, name)]
         longest = sorted((part for _, part in parts), key=lambda part: -len(part.values))
-        of_folds = {run.fold: part.counts for run, part in reversed(parts)}
+        counts_by_fold = {run.fold: part.counts for run, part in reversed(parts)}
         counts: dict[str, int] = {}
-        for fold in of_folds.values():
-            for row, count in fold.items():
+        for fold_counts in counts_by_fold.values():
+            for row, count in fold_counts.items():
                 counts[row] = counts.get(row, 0) + count
         rows = dict.fromkeys(row for part in longest for row in part.values)
         yield BreakdownFinding(name, longest[0].title, longest[0].unit, tuple(rows), counts)
@@ -157,25 +173,28 @@ def _variant(
     difference: Difference | None,
     breakdowns: tuple[BreakdownFinding, ...],
 ) -> VariantFinding:
-    runs, metric = tested(variant), evidence.metric
+    runs, metric = tested_runs(variant), evidence.metric
     key = metric.name
-    others = [other for other in evidence.metrics if other.name != key]
-    secondary = {other.name: score(evidence, variant, other) for other in others}
+    secondary = {
+        other.name: metric_interval(evidence, variant, other)
+        for other in evidence.metrics
+        if other.name != key
+    }
     rows = [(part.name, row) for part in breakdowns for row in part.rows]
-    figures = {part.name: broken_down(variant, part.name) for part in breakdowns}
+    parts = {part.name: breakdowns_named(variant, part.name) for part in breakdowns}
     return VariantFinding(
         name=variant.name,
         reference=variant.reference,
         levels=variant.levels,
-        score=score(evidence, variant, metric),
-        secondary={name: found for name, found in secondary.items() if found is not None},
-        seeds=tuple(
-            SeedScore(
-                seed=run.repetition,
+        score=metric_interval(evidence, variant, metric),
+        secondary={name: mean for name, mean in secondary.items() if mean is not None},
+        repetitions=tuple(
+            RepetitionScore(
+                repetition=run.repetition,
                 fold=run.fold,
                 run=run.run,
                 score=metric.scale * test.metrics[key],
-                metrics=_scaled(test.metrics, evidence.metrics),
+                metrics=_scaled_metrics(test.metrics, evidence.metrics),
                 validation=metric.scale * result.validation[key] if key in result.validation else None,
                 best_epoch=result.best_epoch,
                 seconds=result.seconds,
@@ -183,29 +202,29 @@ def _variant(
             for run, result, test in runs
         ),
         planned=variant.planned,
-        failures=tuple(_failures(variant)),
+        failures=tuple(_failure_lines(variant)),
         difference=difference,
-        parameters=parameters(variant),
+        parameters=parameter_count(variant),
         macs=None if variant.profile is None else variant.profile.macs,
         train_seconds=median(result.seconds for _, result, _ in runs) if runs else None,
         chosen=variant.chosen,
-        trials=tuple(_trials(variant, metric)),
-        curves=tuple(_curve(run, result, metric) for run, result, _ in runs),
+        trials=tuple(_trial_curves(variant, metric)),
+        curves=tuple(_epoch_curve(run, result, metric) for run, result, _ in runs),
         measures=measured.intervals(evidence, variant),
         chance=measured.chance(variant),
         unmeasured=tuple(measured.unmeasured(variant)),
         cost=None if variant.profile is None else _cost(variant.profile),
         breakdowns={
             part.name: {
-                row: found for row in part.rows if (found := of_row(evidence, variant, part.name, row))
+                row: mean for row in part.rows if (mean := row_interval(evidence, variant, part.name, row))
             }
             for part in breakdowns
-            if figures[part.name]
+            if parts[part.name]
         },
         runs={
             **{name: sum(name in test.metrics for _, _, test in runs) for name in secondary},
             **measured.runs(variant),
-            **{f"{name}/{row}": sum(row in part.values for _, part in figures[name]) for name, row in rows},
+            **{f"{name}/{row}": sum(row in part.values for _, part in parts[name]) for name, row in rows},
         },
     )
 
@@ -222,19 +241,19 @@ def _cost(profile: Profile) -> Cost:
     )
 
 
-def _scaled(values: Metrics, metrics: tuple[Metric, ...]) -> dict[str, float]:
-    """Return test figures scaled, and those that are no metric of the study as they are."""
+def _scaled_metrics(values: Metrics, metrics: tuple[Metric, ...]) -> dict[str, float]:
+    """Return test metrics scaled; metrics that the study does not declare stay as they are."""
     scales = {metric.name: metric.scale for metric in metrics}
     return {name: scales[name] * value if name in scales else value for name, value in values.items()}
 
 
-def _curve(run: Confirmation, result: RunResult, metric: Metric) -> EpochCurve:
+def _epoch_curve(run: Confirmation, result: RunResult, metric: Metric) -> EpochCurve:
     history = result.history
     losses = tuple(epoch.train_loss for epoch in history)
-    scores = tuple(_score(epoch, metric) for epoch in history)
+    scores = tuple(_validation_score(epoch, metric) for epoch in history)
     numbers = tuple(epoch.epoch for epoch in history)
     return EpochCurve(
-        seed=run.repetition,
+        repetition=run.repetition,
         fold=run.fold,
         train_loss=losses if any(loss is not None for loss in losses) else (),
         validation=scores if any(score is not None for score in scores) else (),
@@ -243,20 +262,21 @@ def _curve(run: Confirmation, result: RunResult, metric: Metric) -> EpochCurve:
     )
 
 
-def _score(epoch: Epoch, metric: Metric) -> float | None:
+def _validation_score(epoch: Epoch, metric: Metric) -> float | None:
     value = epoch.validation.get(metric.name)
     return None if value is None else metric.scale * value
 
 
-def _failures(variant: VariantEvidence) -> Iterator[str]:
-    succeeded = {(run.fold, run.repetition) for run, _, _ in tested(variant)}
+def _failure_lines(variant: VariantEvidence) -> Iterator[str]:
+    """Yield a line for each confirmation run without a test result."""
+    succeeded = {(run.fold, run.repetition) for run, _, _ in tested_runs(variant)}
     for run in variant.confirmations:
         if (run.fold, run.repetition) not in succeeded:
             fold = "" if run.fold is None else f"fold {run.fold}, "
-            yield f"{fold}seed {run.repetition}: {_reason(run)}"
-    absent = variant.planned - len(variant.confirmations)
-    if absent > 0:
-        yield f"{wording.counted(absent, 'confirmation run')} never began: the search has chosen nothing"
+            yield f"{fold}repetition {run.repetition}: {_reason(run)}"
+    not_started = variant.planned - len(variant.confirmations)
+    if not_started > 0:
+        yield f"{quantity(not_started, 'confirmation run')} not started: the search has chosen nothing"
 
 
 def _reason(run: Confirmation) -> str:
@@ -267,23 +287,17 @@ def _reason(run: Confirmation) -> str:
     return "training diverged" if run.result.status == "diverged" else "not tested yet"
 
 
-def _cut_short(outcome: Stopped | Failure) -> Literal["pruned", "failed"]:
-    return "pruned" if isinstance(outcome, Stopped) else "failed"
-
-
-def _trials(variant: VariantEvidence, metric: Metric) -> Iterator[TrialCurve]:
+def _trial_curves(variant: VariantEvidence, metric: Metric) -> Iterator[TrialCurve]:
     best: dict[int | None, float] = {}
     for number, trial in enumerate(variant.trials, start=1):
-        outcome = trial.outcome
-        status = outcome.status if isinstance(outcome, RunResult) else _cut_short(outcome)
-        value = selected(trial, metric)
+        value = final_validation(trial, metric)
         if value is not None:
             best[trial.fold] = max(value, best.get(trial.fold, value), key=metric.gain)
         yield TrialCurve(
             number,
             trial.parameters,
-            status,
-            reached(trial, metric),
+            trial_status(trial),
+            best_validation(trial, metric),
             best.get(trial.fold),
-            outcome.epoch if isinstance(outcome, Stopped) else None,
+            trial.result.epoch if isinstance(trial.result, Stopped) else None,
         )

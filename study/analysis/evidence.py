@@ -1,4 +1,4 @@
-"""What the analysis is given: a study's results, gathered from the ledger. Values are in their metrics' own units."""
+"""A study's results, gathered from the ledger for the analysis. Values are in their metrics' own units."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from study.analysis.findings import Limit
 from study.ledger.record import ClaimRecord
 from study.metrics import Metric
 from study.records import Failure, Measurement, Profile, PublishedTable, RunResult, Stopped, TestResult
@@ -16,42 +17,42 @@ class TrialEvidence:
     """One search trial that has ended."""
 
     parameters: Mapping[str, Any]
-    outcome: RunResult | Stopped | Failure
+    result: RunResult | Stopped | Failure
     fold: int | None = None
 
 
 @dataclass(frozen=True)
 class Confirmation:
-    """One confirmation run, with as much of a result as it has."""
+    """One repetition's run (of one fold), with the results that it has so far."""
 
     repetition: int
-    """From 1; equal numbers share their seed across variants."""
+    """The number of the repetition, from 1; equal numbers share their seed across variants."""
     fold: int | None
     run: str
     result: RunResult | None = None
     test: TestResult | None = None
     failure: Failure | None = None
     measurements: tuple[Measurement, ...] = ()
-    """As far as they were taken, in the order in which the study asks for them."""
+    """The measures taken so far, in the order of the study file."""
     unmeasured: Mapping[str, str] = field(default_factory=dict)
-    """Why a measure could not be taken, by its name."""
+    """Why a measure failed, by its name."""
 
 
 @dataclass(frozen=True)
 class VariantEvidence:
-    """One variant's search, confirmation and cost."""
+    """One variant's search trials, repetitions and cost."""
 
     name: str
     reference: str
     """The name of the variant that this one is compared with: its own where it is a reference."""
     levels: Mapping[str, str]
     planned: int
-    """Confirmation runs that the study asks for."""
+    """The number of confirmation runs of the study: repetitions times folds."""
     confirmations: tuple[Confirmation, ...]
-    """As far as they are decided: none where the search has chosen nothing."""
+    """The runs decided so far; none where the search has chosen nothing."""
     chosen: Mapping[str, Any] = field(default_factory=dict)
     trials: tuple[TrialEvidence, ...] = ()
-    """In the order of asking."""
+    """In the order in which they were suggested."""
     profile: Profile | None = None
 
     @property
@@ -62,7 +63,7 @@ class VariantEvidence:
 
 @dataclass(frozen=True)
 class FoldSize:
-    """Examples of one fold: those trained on, without validation, and those tested on."""
+    """The numbers of training examples, without validation, and of test examples of one fold."""
 
     train: int
     test: int
@@ -70,37 +71,37 @@ class FoldSize:
 
 @dataclass(frozen=True)
 class Evidence:
-    """All that a study's findings rest on."""
+    """All inputs of a study's findings."""
 
     name: str
     title: str
     question: str
     metric: Metric
-    """The primary one."""
+    """The primary metric."""
     metrics: tuple[Metric, ...]
     """All metrics of the study, the primary one first."""
     rope: float
-    """In the primary metric's scaled unit, such as percentage points."""
+    """The least difference of interest, in the primary metric's scaled unit, such as percentage points."""
     alpha: float
     variants: tuple[VariantEvidence, ...]
     """Stratum by stratum, each with one reference."""
     examples_in_test: int
-    """All folds together; 0 where it is not known."""
+    """Test examples of all folds together; 0 where not known."""
     noun: str = "example"
     """What one example is called."""
     chance: float | None = None
-    """What guessing scores on the primary metric, in its own unit; None where that is not known."""
+    """The score of guessing on the primary metric, in its own unit; None where not known."""
     folds: tuple[FoldSize, ...] = ()
-    """Of every fold where the study has two or more; empty where all runs share one split."""
+    """The size of every fold where the study has two or more; empty where all runs share one split."""
     claims: tuple[ClaimRecord, ...] = ()
     facts: Mapping[str, str] = field(default_factory=dict)
-    warnings: tuple[str, ...] = ()
-    """What others found that limits the conclusion."""
+    limits: tuple[Limit, ...] = ()
+    """Limits of the conclusion that follow from the study's record, such as its data."""
     configuration: Mapping[str, Any] = field(default_factory=dict)
     is_optimistic: bool = False
     """Whether epochs and hyperparameters were chosen on the test split: nothing is compared then."""
     skipped: tuple[str, ...] = ()
-    """What of the data was left out because it could not be read."""
+    """Examples that were left out because they could not be read."""
     published: PublishedTable | None = None
 
     @property
@@ -114,7 +115,7 @@ class Evidence:
         return tuple(variant for variant in self.variants if not variant.is_reference)
 
     def reference_of(self, variant: VariantEvidence) -> VariantEvidence:
-        """Return what a variant is compared with."""
+        """Return the reference of a variant."""
         return next(reference for reference in self.references if reference.name == variant.reference)
 
     @property
@@ -124,12 +125,12 @@ class Evidence:
 
     @property
     def overlap(self) -> float:
-        """Examples tested on for every example trained on, where the samples are folds; 0 where they are seeds."""
+        """Test examples per training example where the samples are folds; 0 where they are repetitions."""
         if not self.folds:
             return 0.0
         return sum(fold.test for fold in self.folds) / sum(fold.train for fold in self.folds)
 
     @property
     def searched(self) -> bool:
-        """Whether hyperparameters were searched for."""
+        """Whether any variant has search trials."""
         return any(variant.trials for variant in self.variants)

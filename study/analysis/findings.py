@@ -1,4 +1,4 @@
-"""What the analysis concludes: reports read this and nothing else.
+"""The findings of a study, which reports read and nothing else.
 
 Values of metrics are scaled (percentage points, 0 to 100, for a share), times in seconds.
 """
@@ -7,22 +7,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Literal
 
-from study.analysis.units import heading, number, signed
+from study.analysis.units import heading, number, signed_difference
 from study.metrics import Metric
 from study.records import PartCost, PublishedTable
+from study.statistics.verdicts import Verdict
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Verdict = Literal["helps", "hurts", "equivalent", "small", "inconclusive"]
 ClaimVerdict = Literal["supported", "refuted", "undecided", "not judged"]
+TrialStatus = Literal["finished", "diverged", "pruned", "failed"]
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean with its confidence interval; the bounds are None where fewer than two values stand behind it."""
+    """A mean with its confidence interval; the bounds are None for a single value."""
 
     mean: float
     low: float | None
@@ -30,27 +32,27 @@ class Interval:
 
 
 @dataclass(frozen=True)
-class SeedScore:
-    """One confirmation run's test figures, scaled."""
+class RepetitionScore:
+    """The test figures of one repetition's run, scaled."""
 
-    seed: int
-    """The repetition, from 1: equal numbers are paired across variants."""
+    repetition: int
+    """The number of the repetition, from 1: equal numbers are paired across variants."""
     fold: int | None
     run: str
     score: float
     """The primary metric on the test split."""
     metrics: Mapping[str, float]
-    """All test metrics, scaled; what the study does not declare is as it was reported."""
+    """All test metrics, scaled; metrics that the study does not declare are as reported."""
     validation: float | None
-    """The primary metric on the validation split at the best epoch; None where that split was trained on."""
+    """The primary metric on the validation split at the best epoch; None where training included that split."""
     best_epoch: int
-    """Whose weights were tested; the last one where there was nothing to select on."""
+    """The epoch whose weights were tested; the last one where no validation split selects it."""
     seconds: float
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A variant against the reference, paired by seed: variant minus reference, whichever direction is better."""
+    """A variant against the reference, paired by repetition: variant minus reference, whichever direction is better."""
 
     interval: Interval
     """95 % t interval of the paired differences, not corrected for the number of comparisons."""
@@ -58,55 +60,55 @@ class Difference:
     """The 1 - alpha/m interval that decides."""
     n: int
     wins: float
-    """Seeds on which the variant was better, ties counted half."""
+    """Repetitions (with folds: folds) in which the variant is better, ties counted half."""
     p: float | None
     p_holm: float | None
     effect: float | None
     """Hedges' g of the paired differences; None where it is not defined."""
     correlation: float | None
-    """Of the two arms' scores over seeds."""
+    """Pearson correlation of the two arms' scores over repetitions."""
     p_worse: float | None
     p_equivalent: float | None
     p_better: float | None
     """Posterior mass of gains below -rope, within, above rope (Bayesian correlated t); None with one difference."""
     verdict: Verdict
     sentence: str
-    seeds_needed: int | None
-    """Where inconclusive: about how many seeds would resolve it; None where that cannot be said."""
+    repetitions_needed: int | None
+    """About how many repetitions would resolve an inconclusive difference; None where that cannot be computed."""
 
 
 @dataclass(frozen=True)
 class TrialCurve:
-    """One search trial in the order of asking."""
+    """One search trial."""
 
     number: int
-    """From 1."""
+    """From 1, in the order in which the trials were suggested."""
     parameters: Mapping[str, Any]
-    status: Literal["finished", "diverged", "pruned", "failed"]
+    status: TrialStatus
     score: float | None
     """The primary metric on the validation split, scaled."""
     best_so_far: float | None
     stopped_after: int | None = None
-    """The epoch after which it was pruned: its score is its best up to then, and is compared with no other."""
+    """The epoch after which it was pruned; its score is then its best so far, not compared with other trials'."""
 
 
 @dataclass(frozen=True)
 class EpochCurve:
-    """A confirmation run's learning curve."""
+    """The learning curves of one repetition's run."""
 
-    seed: int
+    repetition: int
     fold: int | None
     train_loss: tuple[float | None, ...]
-    """After each epoch, None where it was not reported; empty where it never was."""
+    """After each epoch, None where not reported; empty where never reported."""
     validation: tuple[float | None, ...]
-    """The primary metric on the validation split, scaled, None where it was not reported; empty where it never was."""
+    """The primary metric on the validation split, scaled, None where not reported; empty where never reported."""
     best_epoch: int
-    """Whose weights were tested."""
+    """The epoch whose weights were tested."""
     epochs: tuple[int, ...] = ()
     """The numbers of the epochs; empty where they are 1, 2, 3 and so on."""
 
     def points(self, name: Literal["train_loss", "validation"]) -> dict[int, float]:
-        """Return one of the two curves by epoch, without what was not reported."""
+        """Return one of the two curves by epoch, without epochs that did not report it."""
         values: tuple[float | None, ...] = getattr(self, name)
         numbers = self.epochs or range(1, len(values) + 1)
         return {epoch: value for epoch, value in zip(numbers, values, strict=False) if value is not None}
@@ -117,15 +119,15 @@ class Cost:
     """What a variant's network costs beside its parameters and MACs, for one example; None where not counted."""
 
     input_shape: tuple[int, ...]
-    """Batch first."""
+    """Shape of the profiled input, batch first."""
     unused: int | None = None
     """Trainable values that get no gradient in a training step."""
     flops: int | None = None
-    """Of one forward pass, by torch's counter: two for each multiply-accumulate."""
+    """FLOPs of one forward pass, by torch's counter: two for each multiply-accumulate."""
     flops_share: float | None = None
     """The FLOPs in per cent of twice the MACs: 100 where the two counters agree."""
     activation_bytes: int | None = None
-    """What one example of a training batch has kept for the backward pass."""
+    """Bytes that autograd keeps for the backward pass for one more example in a training batch."""
     parts: tuple[PartCost, ...] = ()
     """The network's own modules, in their order."""
     latency_ms: float | None = None
@@ -134,43 +136,43 @@ class Cost:
 
 @dataclass(frozen=True)
 class VariantFinding:
-    """All there is to say about one variant."""
+    """The results of one variant."""
 
     name: str
     reference: str
     """The name of the variant that this one is compared with: its own where it is a reference."""
     levels: Mapping[str, str]
     score: Interval | None
-    """The primary metric over seeds, 95 % t interval; None where no seed has a result."""
+    """The primary metric over repetitions, 95 % t interval; None without any result."""
     secondary: Mapping[str, Interval]
-    """The other metrics of the study over seeds, where they were reported."""
-    seeds: tuple[SeedScore, ...]
+    """The other metrics of the study over repetitions, where they were reported."""
+    repetitions: tuple[RepetitionScore, ...]
     planned: int
-    """Confirmation runs that the study asks for."""
+    """The number of confirmation runs of the study: repetitions times folds."""
     failures: tuple[str, ...]
     """One line for each confirmation run without a result."""
     difference: Difference | None
-    """None for the reference, and where either arm lacks a seed."""
+    """None for the reference, and where either arm lacks a run."""
     parameters: int | None
     macs: int | None
     train_seconds: float | None
-    """Median over seeds, of one training."""
+    """Median training time of a confirmation run."""
     chosen: Mapping[str, Any]
     """The hyperparameters that the search chose."""
     trials: tuple[TrialCurve, ...]
     curves: tuple[EpochCurve, ...]
     measures: Mapping[str, Interval] = field(default_factory=dict)
-    """``<measure>/<figure>`` over seeds, in the figure's own unit, 95 % t interval."""
+    """Means over repetitions by ``<measure>/<figure>``, in the figure's own unit, 95 % t interval."""
     chance: Mapping[str, float] = field(default_factory=dict)
-    """What is expected of such a figure where there is nothing to be found."""
+    """The chance level of such a figure."""
     unmeasured: tuple[str, ...] = ()
-    """One line for each figure that is not defined and each measure that could not be taken."""
+    """One line for each undefined figure and each measure that failed."""
     cost: Cost | None = None
     """None where the network was not profiled."""
     breakdowns: Mapping[str, Mapping[str, Interval]] = field(default_factory=dict)
-    """Figures of parts of the test split over seeds, 95 % t interval, by breakdown and row."""
+    """Means over repetitions for parts of the test split, 95 % t interval, by breakdown and row."""
     runs: Mapping[str, int] = field(default_factory=dict)
-    """How many runs stand behind a mean of `secondary`, `measures` or, as ``<breakdown>/<row>``, `breakdowns`."""
+    """How many runs a mean of `secondary`, `measures` or, as ``<breakdown>/<row>``, `breakdowns` is over."""
 
     @property
     def is_reference(self) -> bool:
@@ -180,21 +182,21 @@ class VariantFinding:
 
 @dataclass(frozen=True)
 class BreakdownFinding:
-    """What the rows of a breakdown are."""
+    """A breakdown of the test split: its values' title and unit, and its rows."""
 
     name: str
     title: str
-    """What the values are, such as ``Recall of every class``."""
+    """A caption of the values, such as ``Recall of every class``."""
     unit: str
     rows: tuple[str, ...]
-    """In the order to print."""
+    """The rows in printing order."""
     counts: Mapping[str, int] = field(default_factory=dict)
-    """Test examples of each row, all folds together, where they are known."""
+    """Test examples of each row, all folds together, where known."""
 
 
 @dataclass(frozen=True)
 class FigureFinding:
-    """One figure of a measure, in words."""
+    """Name, unit and description of one figure of a measure."""
 
     name: str
     unit: str
@@ -203,7 +205,7 @@ class FigureFinding:
 
 @dataclass(frozen=True)
 class MeasureFinding:
-    """What a measure of the networks' parts is about."""
+    """Description of a measure of the networks' parts."""
 
     name: str
     about: str
@@ -211,9 +213,46 @@ class MeasureFinding:
     figures: tuple[FigureFinding, ...]
 
 
+class LimitCode(StrEnum):
+    """The kinds of limits of a conclusion."""
+
+    OPTIMISTIC = "optimistic"
+    MISSING_RUNS = "missing-runs"
+    SKIPPED_EXAMPLES = "skipped-examples"
+    DATA_UNTRACKED = "data-untracked"
+    FOLD_SIZES_UNKNOWN = "fold-sizes-unknown"
+    DATA = "data"
+    CLAIMS_CHANGED = "claims-changed"
+    ACCEPTED_CODE = "accepted-code"
+    TEST_SEEN = "test-seen"
+    TRAINING_WARNING = "training-warning"
+    SINGLE_REPETITION = "single-repetition"
+    EQUAL_DIFFERENCES = "equal-differences"
+    EQUAL_SCORES = "equal-scores"
+    NEAR_CHANCE = "near-chance"
+    SHORT_TRAINING = "short-training"
+    CAPACITY = "capacity"
+    UNEQUAL_BUDGETS = "unequal-budgets"
+    RANDOM_SEARCH = "random-search"
+    DIVERGED_TRIALS = "diverged-trials"
+    FAILED_TRIALS = "failed-trials"
+    BEST_TRIAL_LAST = "best-trial-last"
+    MIXED_VERSIONS = "mixed-versions"
+    MIXED_HARDWARE = "mixed-hardware"
+    NONDETERMINISTIC = "nondeterministic"
+
+
+@dataclass(frozen=True)
+class Limit:
+    """Something that limits the conclusion."""
+
+    code: LimitCode
+    sentence: str
+
+
 @dataclass(frozen=True)
 class ClaimFinding:
-    """A claim of the study and what became of it."""
+    """A claim of the study with its verdict."""
 
     text: str
     verdict: ClaimVerdict
@@ -239,24 +278,24 @@ class Findings:
     """The size m of the family of comparisons that the verdicts are corrected for."""
     variants: tuple[VariantFinding, ...]
     claims: tuple[ClaimFinding, ...]
-    warnings: tuple[str, ...]
-    """Everything that limits the conclusion, each a whole sentence."""
+    limits: tuple[Limit, ...]
+    """Everything that limits the conclusion."""
     notes: tuple[str, ...]
-    """How to read the figures: what the intervals cover, the smallest effect that n seeds can show."""
+    """How to read the figures: what the intervals cover, the smallest effect that n repetitions can show."""
     facts: Mapping[str, str]
-    """What was run: seeds, data set and digest, versions, commit, hardware, duration, in the order to print."""
+    """What was run: repetitions, data set and digest, versions, commit, hardware, duration, in printing order."""
     configuration: Mapping[str, Any] = field(default_factory=dict)
     """The reference's resolved configuration."""
     measures: tuple[MeasureFinding, ...] = ()
-    """What was measured of the networks' parts, in the order in which the study asks for it."""
+    """The measures of the networks' parts, in the order of the study file."""
     is_optimistic: bool = False
     """Whether epochs and hyperparameters were chosen on the test split: there is no verdict then."""
     skipped: tuple[str, ...] = ()
-    """What of the data was left out because it could not be read: file, row and reason."""
+    """Examples that were left out because they could not be read: file, row and reason."""
     breakdowns: tuple[BreakdownFinding, ...] = ()
-    """One for each attribute of the test split's examples, over those whose predictions are stored."""
+    """One breakdown for each attribute of the test examples."""
     published: PublishedTable | None = None
-    """None where nothing comparable was published."""
+    """Published results on the same benchmark; None where there are none."""
     noun: str = "example"
     """What one example is called."""
 
@@ -266,7 +305,7 @@ class Findings:
         return next(metric for metric in self.metrics if metric.name == self.metric)
 
     def to_dataframe(self) -> pd.DataFrame:
-        """Return one row a repetition and fold: variant, levels, run, every test metric (scaled), time in seconds.
+        """Return a row for each repetition and fold: variant, levels, run, all test metrics (scaled), seconds.
 
         Raises:
             ModuleNotFoundError: pandas is not installed.
@@ -278,7 +317,7 @@ class Findings:
                 {
                     "variant": variant.name,
                     **variant.levels,
-                    "repetition": run.seed,
+                    "repetition": run.repetition,
                     "fold": run.fold,
                     "run": run.run,
                     **run.metrics,
@@ -286,7 +325,7 @@ class Findings:
                     "seconds": run.seconds,
                 }
                 for variant in self.variants
-                for run in variant.seeds
+                for run in variant.repetitions
             ]
         )
 
@@ -307,7 +346,7 @@ class Findings:
         return [
             variant.name,
             "–" if variant.score is None else number(variant.score.mean, unit),
-            f"{len(variant.seeds)} of {variant.planned}",
-            "–" if difference is None else signed(difference.interval.mean, unit),
+            f"{len(variant.repetitions)} of {variant.planned}",
+            "–" if difference is None else signed_difference(difference.interval.mean, unit),
             difference.verdict if difference else "reference" if variant.is_reference else "none",
         ]

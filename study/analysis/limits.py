@@ -1,266 +1,296 @@
-"""What limits a study's conclusion: each a whole sentence, printed in every report."""
+"""What limits a study's conclusion: a code and a sentence each, printed in every report."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from math import inf
 
 from study.analysis.evidence import Evidence, VariantEvidence
-from study.analysis.scores import is_complete, paired, parameters, score, selected, tested, values
-from study.analysis.units import amount, difference, number, unit_of
-from study.analysis.wording import OPTIMISTIC, counted, joined, percent, sampled
+from study.analysis.findings import Limit, LimitCode
+from study.analysis.scores import (
+    all_results,
+    final_validation,
+    is_complete,
+    metric_interval,
+    metric_values,
+    paired_comparison,
+    parameter_count,
+    tested_runs,
+    trial_status,
+)
+from study.analysis.units import difference_with_unit, number, percent, quantity, unit_suffix
+from study.analysis.wording import OPTIMISTIC, join_words, sample_size
 from study.engine.search import STARTUP_TRIALS
 from study.metrics import Metric
-from study.records import Failure, RunResult, Stopped
+from study.records import RunResult
 
 SKIPPED_FILE = "skipped.txt"
-"""Beside the report."""
+"""Lists the skipped examples, in the report's folder."""
 MOST_NAMED = 3
-"""How many examples that were left out a warning names."""
+"""How many skipped examples a warning names."""
 CAPACITY_SHARE = 0.05
-"""Variants that differ by more in parameters or multiply-accumulates get a note."""
+"""Variants that differ by more in parameters or multiply-accumulates get a warning."""
 
 
-def warnings(evidence: Evidence) -> Iterator[str]:
-    """Yield every warning, those that take a verdict away first."""
+def limits(evidence: Evidence) -> Iterator[Limit]:
+    """Yield every limit, those that exclude a verdict first."""
     yield from _optimistic(evidence)
     yield from _missing_runs(evidence)
-    yield from _skipped(evidence)
-    yield from evidence.warnings
-    yield from _seen(evidence)
-    yield from _of_runs(evidence)
+    yield from _skipped_examples(evidence)
+    yield from evidence.limits
+    yield from _test_seen(evidence)
+    yield from _training_warnings(evidence)
     for check in CHECKS:
         yield from check(evidence)
 
 
-def _of_runs(evidence: Evidence) -> Iterator[str]:
-    """Yield the warnings of trainings, each once with how many of them it holds for."""
-    trials = (trial.outcome for variant in evidence.variants for trial in variant.trials)
-    confirmed = (run.result for variant in evidence.variants for run in variant.confirmations)
-    results = [outcome for outcome in (*trials, *confirmed) if isinstance(outcome, RunResult)]
-    counts = Counter(text for result in results for text in result.warnings)
-    for text, times in counts.items():
-        yield (
-            text if times == len(results) else f"In {times} of {counted(len(results), 'training')}: {text}"
-        )
+def _training_warnings(evidence: Evidence) -> Iterator[Limit]:
+    """Yield each warning of the trainings once, with the number of trainings that gave it."""
+    results = all_results(evidence)
+    counts = Counter(warning for result in results for warning in result.warnings)
+    for warning, times in counts.items():
+        scope = "" if times == len(results) else f"In {times} of {quantity(len(results), 'training')}: "
+        yield Limit(LimitCode.TRAINING_WARNING, scope + warning)
 
 
-def _optimistic(evidence: Evidence) -> Iterator[str]:
+def _optimistic(evidence: Evidence) -> Iterator[Limit]:
     if evidence.is_optimistic:
-        yield (
+        yield Limit(
+            LimitCode.OPTIMISTIC,
             f"Every figure of this report is optimistic: {OPTIMISTIC}. So no variant gets a verdict, and no claim "
-            "is judged."
+            "is judged.",
         )
 
 
-def _skipped(evidence: Evidence) -> Iterator[str]:
-    left_out = len(evidence.skipped)
-    if left_out:
+def _skipped_examples(evidence: Evidence) -> Iterator[Limit]:
+    skipped = len(evidence.skipped)
+    if skipped:
         named = "; ".join(evidence.skipped[:MOST_NAMED])
-        rest = f"; and {left_out - MOST_NAMED} more" if left_out > MOST_NAMED else ""
-        yield (
-            f"{counted(left_out, evidence.noun)} of the data set's lists {'was' if left_out == 1 else 'were'} left out "
-            f"because {'it' if left_out == 1 else 'they'} could not be used, so the results are not of the whole data "
-            f"set: {named}{rest}. All of them are listed in {SKIPPED_FILE}."
+        rest = f"; and {skipped - MOST_NAMED} more" if skipped > MOST_NAMED else ""
+        were, they = ("was", "it") if skipped == 1 else ("were", "they")
+        yield Limit(
+            LimitCode.SKIPPED_EXAMPLES,
+            f"{quantity(skipped, evidence.noun)} of the data set's lists {were} left out because {they} could not be "
+            f"used, so the results are not of the whole data set: {named}{rest}. All of them are listed in "
+            f"{SKIPPED_FILE}.",
         )
 
 
-def _missing_runs(evidence: Evidence) -> Iterator[str]:
+def _missing_runs(evidence: Evidence) -> Iterator[Limit]:
     for reference in evidence.references:
         if not is_complete(reference):
-            yield (
-                f"The reference {reference.name} has results for {len(tested(reference))} of its "
-                f"{counted(reference.planned, 'confirmation run')}, so no variant can be compared with it."
+            yield Limit(
+                LimitCode.MISSING_RUNS,
+                f"The reference {reference.name} has results for {len(tested_runs(reference))} of its "
+                f"{quantity(reference.planned, 'confirmation run')}, so no variant can be compared with it.",
             )
     for variant in evidence.compared:
         if not is_complete(variant):
-            yield (
-                f"{variant.name} has results for {len(tested(variant))} of its "
-                f"{counted(variant.planned, 'confirmation run')}, so it gets no verdict; "
-                "its mean, where there is one, is of those runs alone."
+            yield Limit(
+                LimitCode.MISSING_RUNS,
+                f"{variant.name} has results for {len(tested_runs(variant))} of its "
+                f"{quantity(variant.planned, 'confirmation run')}, so it gets no verdict; "
+                "its mean, if any, is over those runs only.",
             )
 
 
-def _one_seed(evidence: Evidence) -> Iterator[str]:
-    pairs = [paired(evidence, variant) for variant in evidence.compared]
+def _single_repetition(evidence: Evidence) -> Iterator[Limit]:
+    pairs = [paired_comparison(evidence, variant) for variant in evidence.compared]
     if any(pair is not None and pair.differences.n == 1 for pair in pairs):
-        yield "One seed tells nothing about the spread over seeds: no interval can be given, nothing decided."
+        yield Limit(
+            LimitCode.SINGLE_REPETITION,
+            "One repetition does not show the spread over repetitions: there is no interval and no decision.",
+        )
 
 
-def _no_spread(evidence: Evidence) -> Iterator[str]:
+def _no_spread(evidence: Evidence) -> Iterator[Limit]:
     unit = evidence.metric.unit
     for variant in evidence.variants:
-        pair = None if variant.is_reference else paired(evidence, variant)
+        pair = None if variant.is_reference else paired_comparison(evidence, variant)
         if pair is not None and pair.differences.sd == 0:
-            yield (
+            yield Limit(
+                LimitCode.EQUAL_DIFFERENCES,
                 f"{variant.name} differs from {variant.reference} by the same "
-                f"{amount(difference(pair.differences.mean, unit), unit)} {sampled(evidence, pair.differences.n)}: "
-                "the interval has no width and tells nothing about the spread."
+                f"{difference_with_unit(pair.differences.mean, unit)} {sample_size(evidence, pair.differences.n)}: "
+                "the interval has no width and does not show the spread.",
             )
-        scores = values(evidence, variant, evidence.metric)
+        scores = metric_values(evidence, variant, evidence.metric)
         if len(scores) > 1 and len(set(scores)) == 1:
-            yield f"{variant.name} scores the same {sampled(evidence, len(scores))}: does the seed reach its training?"
+            yield Limit(
+                LimitCode.EQUAL_SCORES,
+                f"{variant.name} scores the same {sample_size(evidence, len(scores))}: does the seed reach its "
+                "training?",
+            )
 
 
-def _near_chance(evidence: Evidence) -> Iterator[str]:
+def _near_chance(evidence: Evidence) -> Iterator[Limit]:
     metric = evidence.metric
     if evidence.chance is None:
         return
     chance, side = metric.scale * evidence.chance, "above" if metric.direction == "maximize" else "below"
     for variant in evidence.variants:
-        found = score(evidence, variant, metric)
-        if found is None:
+        score = metric_interval(evidence, variant, metric)
+        if score is None:
             continue
-        end = found.low if metric.direction == "maximize" else found.high
-        if metric.gain(found.mean if end is None else end) <= metric.gain(chance):
-            yield (
-                f"{variant.name} scores {number(found.mean, metric.unit)}{unit_of(metric)} {metric.title}, not "
-                f"clearly {side} the {number(chance, metric.unit)}{unit_of(metric)} of guessing: it may have "
-                "learned nothing."
+        worst = score.low if metric.direction == "maximize" else score.high
+        if metric.gain(score.mean if worst is None else worst) <= metric.gain(chance):
+            unit = unit_suffix(metric)
+            yield Limit(
+                LimitCode.NEAR_CHANCE,
+                f"{variant.name} scores {number(score.mean, metric.unit)}{unit} {metric.title}, not clearly {side} "
+                f"the {number(chance, metric.unit)}{unit} of guessing: it may have learned nothing.",
             )
 
 
-def _short_training(evidence: Evidence) -> Iterator[str]:
-    found = []
+def _short_training(evidence: Evidence) -> Iterator[Limit]:
+    variants = []
     for variant in evidence.variants:
-        runs = [result for _, result, _ in tested(variant) if len(result.history) > 1 and result.validation]
-        last = sum(_ends_best(result, evidence.metric) for result in runs)
-        if 2 * last > len(runs):
-            found.append(f"{last} of {counted(len(runs), 'run')} of {variant.name}")
-    if found:
-        yield f"Training may be too short: the best epoch is the last one in {joined(found)}."
+        results = [
+            result for _, result, _ in tested_runs(variant) if len(result.history) > 1 and result.validation
+        ]
+        best_at_end = sum(_ends_best(result, evidence.metric) for result in results)
+        if 2 * best_at_end > len(results):
+            variants.append(f"{best_at_end} of {quantity(len(results), 'run')} of {variant.name}")
+    if variants:
+        yield Limit(
+            LimitCode.SHORT_TRAINING,
+            f"Training may be too short: the best epoch is the last one in {join_words(variants)}.",
+        )
 
 
 def _ends_best(result: RunResult, metric: Metric) -> bool:
-    """Whether the last epoch was tested and is the best: where the last one is always tested it need not be."""
+    """Whether the tested epoch is the last one and the only best one.
+
+    Where the last epoch is always tested, it need not be the best.
+    """
     values = [epoch.validation.get(metric.name) for epoch in result.history]
     curve = [metric.gain(value) for value in values if value is not None]
     rises = len(curve) > 1 and curve[-1] > max(curve[:-1])
     return rises and result.best_epoch == result.history[-1].epoch
 
 
-def _seen(evidence: Evidence) -> Iterator[str]:
-    if any(test.seen_in_training for variant in evidence.variants for _, _, test in tested(variant)):
-        yield (
+def _test_seen(evidence: Evidence) -> Iterator[Limit]:
+    if any(test.seen_in_training for variant in evidence.variants for _, _, test in tested_runs(variant)):
+        yield Limit(
+            LimitCode.TEST_SEEN,
             "The training code itself reported the test figures, so it has seen the test split: nothing keeps it "
-            "from having chosen on them."
+            "from having chosen on them.",
         )
 
 
-def _capacity(evidence: Evidence) -> Iterator[str]:
+def _capacity(evidence: Evidence) -> Iterator[Limit]:
     for variant in evidence.compared:
         ratios = [
-            f"{percent(abs(ratio - 1))} {'more' if ratio > 1 else 'fewer'} {what}"
-            for what, ratio in _cost_ratios(evidence.reference_of(variant), variant)
+            f"{percent(abs(ratio - 1))} {'more' if ratio > 1 else 'fewer'} {noun}"
+            for noun, ratio in _cost_ratios(evidence.reference_of(variant), variant)
             if abs(ratio - 1) > CAPACITY_SHARE
         ]
         if ratios:
-            yield (
-                f"{variant.name} has {joined(ratios)} than {variant.reference}: "
-                "part of their difference may be capacity."
+            yield Limit(
+                LimitCode.CAPACITY,
+                f"{variant.name} has {join_words(ratios)} than {variant.reference}: "
+                "part of their difference may be capacity.",
             )
 
 
 def _cost_ratios(reference: VariantEvidence, variant: VariantEvidence) -> Iterator[tuple[str, float]]:
-    here, there = parameters(reference), parameters(variant)
-    if here and there is not None:
-        yield "parameters", there / here
+    of_reference, of_variant = parameter_count(reference), parameter_count(variant)
+    if of_reference and of_variant is not None:
+        yield "parameters", of_variant / of_reference
     if reference.profile is not None and reference.profile.macs and variant.profile is not None:
         yield "multiply-accumulates", variant.profile.macs / reference.profile.macs
 
 
-def _search_budget(evidence: Evidence) -> Iterator[str]:
+def _search_budget(evidence: Evidence) -> Iterator[Limit]:
     folds = max(1, len(evidence.folds))
     budgets = {variant.name: len(variant.trials) // folds for variant in evidence.variants}
     fewest, most = min(budgets.values()), max(budgets.values())
     if fewest != most:
-        unequal = joined([f"{counted(trials, 'trial')} for {name}" for name, trials in budgets.items()])
-        yield f"The searches had unequal budgets: {unequal}."
+        unequal = join_words([f"{quantity(trials, 'trial')} for {name}" for name, trials in budgets.items()])
+        yield Limit(LimitCode.UNEQUAL_BUDGETS, f"The searches had unequal budgets: {unequal}.")
     if 0 < most < STARTUP_TRIALS:
-        yield (
-            f"With {counted(most, 'trial')} each, the searches are random searches: "
-            f"a sampler draws its first {STARTUP_TRIALS} trials at random."
+        yield Limit(
+            LimitCode.RANDOM_SEARCH,
+            f"With {quantity(most, 'trial')} each, the searches are random searches: "
+            f"a sampler chooses its first {STARTUP_TRIALS} trials at random.",
         )
 
 
-def _broken_trials(evidence: Evidence) -> Iterator[str]:
-    for words, is_broken in BROKEN.items():
-        found = []
+def _trials_without_score(evidence: Evidence) -> Iterator[Limit]:
+    for code, status, text in (
+        (LimitCode.DIVERGED_TRIALS, "diverged", "Search trials diverged and count as the worst"),
+        (LimitCode.FAILED_TRIALS, "failed", "Search trials failed and count for nothing"),
+    ):
+        variants = []
         for variant in evidence.variants:
-            broken = sum(is_broken(trial.outcome) for trial in variant.trials)
-            if broken:
-                found.append(f"{broken} of {counted(len(variant.trials), 'trial')} of {variant.name}")
-        if found:
-            yield f"{words}: {joined(found)}."
+            ended_so = sum(trial_status(trial) == status for trial in variant.trials)
+            if ended_so:
+                variants.append(f"{ended_so} of {quantity(len(variant.trials), 'trial')} of {variant.name}")
+        if variants:
+            yield Limit(code, f"{text}: {join_words(variants)}.")
 
 
-def _rising_search(evidence: Evidence) -> Iterator[str]:
-    """Name the searches whose best trial is their last; of several folds, where it is so in most."""
-    found = []
+def _best_trial_last(evidence: Evidence) -> Iterator[Limit]:
+    """Yield a limit for searches whose best trial is their last; with folds, where it is so in most folds."""
+    names = []
     for variant in evidence.variants:
         searches = defaultdict(list)
         for trial in variant.trials:
-            searches[trial.fold].append(selected(trial, evidence.metric))
+            searches[trial.fold].append(final_validation(trial, evidence.metric))
         gain = evidence.metric.gain
         scores = [
             [-inf if value is None else gain(value) for value in search] for search in searches.values()
         ]
         rising = sum(len(search) > 1 and search[-1] > max(search[:-1]) for search in scores)
         if 2 * rising > len(scores):
-            found.append(variant.name)
-    if found:
-        yield f"The best trial was the last one in the search of {joined(found)}: more trials may find a better one."
+            names.append(variant.name)
+    if names:
+        yield Limit(
+            LimitCode.BEST_TRIAL_LAST,
+            f"The best trial was the last one in the search of {join_words(names)}: more trials may find a better one.",
+        )
 
 
-def _mixed_machines(evidence: Evidence) -> Iterator[str]:
-    outcomes = [trial.outcome for variant in evidence.variants for trial in variant.trials]
-    machines = [outcome.machine for outcome in outcomes if isinstance(outcome, RunResult)]
-    machines += [result.machine for variant in evidence.variants for _, result, _ in tested(variant)]
+def _mixed_machines(evidence: Evidence) -> Iterator[Limit]:
+    results = [trial.result for variant in evidence.variants for trial in variant.trials]
+    machines = [result.machine for result in results if isinstance(result, RunResult)]
+    machines += [result.machine for variant in evidence.variants for _, result, _ in tested_runs(variant)]
     packages = sorted({package for machine in machines for package in machine.versions})
     for package in packages:
         versions = sorted({machine.versions.get(package, "none") for machine in machines})
         if len(versions) > 1:
-            yield f"The runs were computed with different versions of {package} ({joined(versions)})."
+            yield Limit(
+                LimitCode.MIXED_VERSIONS,
+                f"The runs were computed with different versions of {package} ({join_words(versions)}).",
+            )
     hardware = sorted({machine.hardware for machine in machines})
     if len(hardware) > 1:
-        yield f"The runs were computed on different hardware ({joined(hardware)})."
-
-
-def _nondeterministic(evidence: Evidence) -> Iterator[str]:
-    trials = (trial.outcome for variant in evidence.variants for trial in variant.trials)
-    confirmed = (run.result for variant in evidence.variants for run in variant.confirmations)
-    results = [outcome for outcome in (*trials, *confirmed) if isinstance(outcome, RunResult)]
-    operators = {name for result in results for name in result.nondeterministic}
-    if operators:
-        yield (
-            f"The runs used operators that have no deterministic form on their device ({joined(sorted(operators))}): "
-            "the same run may give other numbers when it is repeated."
+        yield Limit(
+            LimitCode.MIXED_HARDWARE,
+            f"The runs were computed on different hardware ({join_words(hardware)}).",
         )
 
 
-def _diverged(outcome: RunResult | Stopped | Failure) -> bool:
-    return isinstance(outcome, RunResult) and outcome.status == "diverged"
+def _nondeterministic(evidence: Evidence) -> Iterator[Limit]:
+    operators = {name for result in all_results(evidence) for name in result.nondeterministic}
+    if operators:
+        yield Limit(
+            LimitCode.NONDETERMINISTIC,
+            "The runs used operators that have no deterministic form on their device "
+            f"({join_words(sorted(operators))}): the same run may give other numbers when it is repeated.",
+        )
 
 
-def _failed(outcome: RunResult | Stopped | Failure) -> bool:
-    return isinstance(outcome, Failure)
-
-
-BROKEN: dict[str, Callable[[RunResult | Stopped | Failure], bool]] = {
-    "Search trials diverged and count as the worst": _diverged,
-    "Search trials failed and count for nothing": _failed,
-}
-
-CHECKS: tuple[Callable[[Evidence], Iterator[str]], ...] = (
-    _one_seed,
+CHECKS = (
+    _single_repetition,
     _no_spread,
     _near_chance,
     _short_training,
     _capacity,
     _search_budget,
-    _broken_trials,
-    _rising_search,
+    _trials_without_score,
+    _best_trial_last,
     _mixed_machines,
     _nondeterministic,
 )

@@ -1,4 +1,4 @@
-"""What was measured of the networks' parts, over seeds or folds."""
+"""Measures of the networks' parts, over repetitions or folds."""
 
 from __future__ import annotations
 
@@ -8,21 +8,25 @@ from statistics import fmean
 
 from study.analysis.evidence import Confirmation, Evidence, VariantEvidence
 from study.analysis.findings import FigureFinding, Interval, MeasureFinding
-from study.analysis.scores import LEVEL, interval, sampled
-from study.analysis.wording import counted, joined
+from study.analysis.scores import LEVEL, mean_interval, sample_means
+from study.analysis.units import quantity
+from study.analysis.wording import join_words
 from study.records import Figure
 from study.statistics.samples import sample
 
 
 def measures(evidence: Evidence) -> tuple[MeasureFinding, ...]:
-    """Return what every measure that was taken is about."""
-    found: dict[str, MeasureFinding] = {}
+    """Return the description of every measure with a result."""
+    described: dict[str, MeasureFinding] = {}
     for variant in evidence.variants:
         for run in variant.confirmations:
-            for taken in run.measurements:
-                figures = (FigureFinding(name, f.unit, f.about) for name, f in taken.figures.items())
-                found.setdefault(taken.measure, MeasureFinding(taken.measure, taken.about, tuple(figures)))
-    return tuple(found.values())
+            for measurement in run.measurements:
+                figures = (FigureFinding(name, f.unit, f.about) for name, f in measurement.figures.items())
+                described.setdefault(
+                    measurement.measure,
+                    MeasureFinding(measurement.measure, measurement.about, tuple(figures)),
+                )
+    return tuple(described.values())
 
 
 def intervals(evidence: Evidence, variant: VariantEvidence) -> dict[str, Interval]:
@@ -31,26 +35,28 @@ def intervals(evidence: Evidence, variant: VariantEvidence) -> dict[str, Interva
     for run, name, figure in _figures(variant):
         if figure.value is not None:
             values[name].append((run, figure.value))
-    samples = {name: sample(sampled(evidence, found), evidence.overlap) for name, found in values.items()}
-    return {name: interval(found, LEVEL) for name, found in samples.items() if found is not None}
+    samples = {
+        name: sample(sample_means(evidence, pairs), evidence.overlap) for name, pairs in values.items()
+    }
+    return {name: mean_interval(known, LEVEL) for name, known in samples.items() if known is not None}
 
 
 def runs(variant: VariantEvidence) -> dict[str, int]:
-    """Return in how many runs each figure is defined, by ``<measure>/<figure>``."""
+    """Return the number of runs that define each figure, by ``<measure>/<figure>``."""
     return dict(Counter(name for _, name, figure in _figures(variant) if figure.value is not None))
 
 
 def chance(variant: VariantEvidence) -> dict[str, float]:
-    """Return what is expected of each figure where there is nothing to be found, the mean over runs."""
+    """Return the chance level of each figure, the mean over runs."""
     levels: dict[str, list[float]] = defaultdict(list)
     for _, name, figure in _figures(variant):
         if figure.chance is not None:
             levels[name].append(figure.chance)
-    return {name: fmean(found) for name, found in levels.items()}
+    return {name: fmean(values) for name, values in levels.items()}
 
 
 def unmeasured(variant: VariantEvidence) -> Iterator[str]:
-    """Yield why figures are missing, a reason once with the figures and the number of runs that it holds for."""
+    """Yield why figures are missing: each reason once, with its figures and its number of runs."""
     missing: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
     for _, name, figure in _figures(variant):
         if figure.value is None:
@@ -59,11 +65,11 @@ def unmeasured(variant: VariantEvidence) -> Iterator[str]:
         for name, reason in run.unmeasured.items():
             missing[reason][name] += 1
     for reason, names in missing.items():
-        yield f"{joined(list(names))} in {counted(max(names.values()), 'run')}: {reason}"
+        yield f"{join_words(list(names))} in {quantity(max(names.values()), 'run')}: {reason}"
 
 
 def _figures(variant: VariantEvidence) -> Iterator[tuple[Confirmation, str, Figure]]:
     for run in variant.confirmations:
-        for taken in run.measurements:
-            for name, figure in taken.figures.items():
-                yield run, f"{taken.measure}/{name}", figure
+        for measurement in run.measurements:
+            for name, figure in measurement.figures.items():
+                yield run, f"{measurement.measure}/{name}", figure

@@ -1,4 +1,4 @@
-"""How to read a study's figures: what the intervals cover and what so few seeds can show."""
+"""How to read a study's figures: what the intervals cover, and what its number of repetitions can show."""
 
 from __future__ import annotations
 
@@ -7,20 +7,19 @@ from math import sqrt
 from statistics import fmean
 
 from study.analysis.evidence import Evidence
-from study.analysis.scores import paired, values
-from study.analysis.units import amount, difference, number, unit_of
-from study.analysis.wording import counted, joined, percent, rope, sampled
-from study.records import Stopped
-from study.statistics.power import seeds_for_rank_test, smallest_effect
+from study.analysis.scores import metric_values, paired_comparison, trial_status
+from study.analysis.units import difference_with_unit, number, percent, quantity, unit_suffix
+from study.analysis.wording import join_words, rope_with_unit, sample_size
+from study.statistics.power import repetitions_for_rank_test, smallest_effect
 from study.statistics.samples import least_sign_flip_p
 
 Z_95 = 1.959964
 """Half-width of a 95 % normal interval, in standard errors."""
-SEEDS_TO_CHOOSE_FROM = (3, 5, 8, 10, 20)
+TABULATED_REPETITIONS = (3, 5, 8, 10, 20)
 
 
 def notes(evidence: Evidence) -> Iterator[str]:
-    """Yield the notes in the order in which they are printed."""
+    """Yield the notes in printing order."""
     yield _coverage(evidence)
     if not evidence.is_optimistic:
         yield from _family(evidence)
@@ -33,92 +32,92 @@ def notes(evidence: Evidence) -> Iterator[str]:
     yield from _unused(evidence)
 
 
-def _samples(evidence: Evidence) -> int:
-    """Return how many seeds, or folds, the study asks for."""
+def _planned_samples(evidence: Evidence) -> int:
+    """Return how many repetitions, or folds, the study has."""
     return len(evidence.folds) or evidence.references[0].planned
 
 
 def _coverage(evidence: Evidence) -> str:
-    n = _samples(evidence)
+    n = _planned_samples(evidence)
     if evidence.folds:
         covered = (
-            f"t intervals over {counted(n, 'fold')}, each fold's seeds averaged first, widened for the training "
+            f"t intervals over {quantity(n, 'fold')}, each fold's repetitions averaged first, widened for the training "
             f"{evidence.noun}s that folds share (Nadeau and Bengio): a statement about networks trained on such folds"
         )
     else:
-        covered = f"t intervals over {counted(n, 'seed')} only: a statement about this split"
-    luck = "; the luck of the search that found them is not covered" if evidence.searched else ""
-    return f"Intervals are {covered} and these hyperparameters{luck}."
+        covered = f"t intervals over {quantity(n, 'repetition')} only: a statement about this split"
+    search = "; the randomness of the search that found them is not covered" if evidence.searched else ""
+    return f"Intervals are {covered} and these hyperparameters{search}."
 
 
 def _family(evidence: Evidence) -> Iterator[str]:
     m = evidence.comparisons
-    yield f"The least difference of interest, {rope(evidence)}, was declared in the study before its runs."
+    yield f"The least difference of interest, {rope_with_unit(evidence)}, was declared in the study before its runs."
     if m > 1:
         yield (
             f"Verdicts rest on {percent(1 - evidence.alpha / m)} intervals: {percent(1 - evidence.alpha)} corrected "
-            f"for {counted(m, 'comparison')} (Bonferroni). Holm's p is a description."
+            f"for {quantity(m, 'comparison')} (Bonferroni). Holm's p is a description."
         )
 
 
 def _smallest_effect(evidence: Evidence) -> Iterator[str]:
-    n, alpha = _samples(evidence), evidence.alpha / evidence.comparisons
-    pairs = {v.name: paired(evidence, v) for v in evidence.compared}
-    units = counted(n, "fold" if evidence.folds else "seed")
+    n, alpha = _planned_samples(evidence), evidence.alpha / evidence.comparisons
+    pairs = {v.name: paired_comparison(evidence, v) for v in evidence.compared}
+    units = quantity(n, "fold" if evidence.folds else "repetition")
     effect = smallest_effect(n, alpha)
     if effect is not None:
         effect *= sqrt(1 + n * evidence.overlap)
         spreads = {name: pair.differences.sd for name, pair in pairs.items() if pair is not None}
         unit = evidence.metric.unit
-        sizes = {name: amount(difference(effect * sd, unit), unit) for name, sd in spreads.items() if sd}
-        here = joined([f"{size} for {name}" for name, size in sizes.items()])
+        sizes = {name: difference_with_unit(effect * sd, unit) for name, sd in spreads.items() if sd}
+        by_variant = join_words([f"{size} for {name}" for name, size in sizes.items()])
         yield (
             f"The smallest true difference that {units} find with 80 % power is {effect:.2f} "
-            f"standard deviations of the paired differences{f', here {here}' if here else ''}."
+            f"standard deviations of the paired differences{f': {by_variant}' if by_variant else ''}."
         )
     if not evidence.folds:
-        others = joined([f"{smallest_effect(k, alpha):.2f} with {k}" for k in SEEDS_TO_CHOOSE_FROM])
-        yield f"The same by number of seeds, in standard deviations: {others}."
+        others = join_words([f"{smallest_effect(k, alpha):.2f} with {k}" for k in TABULATED_REPETITIONS])
+        yield f"The same by number of repetitions, in standard deviations: {others}."
 
 
 def _test_size(evidence: Evidence) -> Iterator[str]:
     """Yield the binomial error of a metric that is a share of the test examples, the primary one where it is."""
     metric = next((metric for metric in evidence.metrics if metric.is_proportion), None)
-    scores = values(evidence, evidence.references[0], metric) if metric else []
+    scores = metric_values(evidence, evidence.references[0], metric) if metric else []
     if metric is None or not scores or not evidence.examples_in_test:
         return
     share = fmean(scores) / metric.scale
     half = metric.scale * Z_95 * sqrt(max(0.0, share * (1 - share)) / evidence.examples_in_test)
     article = "an" if metric.title[:1].lower() in "aeio" else "a"
-    moved = amount(difference(half, metric.unit), metric.unit)
+    moved = difference_with_unit(half, metric.unit)
     noun = f"{evidence.noun}s"
     yield (
         f"Which {evidence.examples_in_test} {noun} are in the test split alone moves {article} {metric.title} of "
-        f"{number(metric.scale * share, metric.unit)}{unit_of(metric)} by ±{moved} (95 %, binomial); the intervals "
+        f"{number(metric.scale * share, metric.unit)}{unit_suffix(metric)} by ±{moved} (95 %, binomial); the intervals "
         f"do not contain this. Differences between variants on the same {noun} usually move less."
     )
 
 
 def _rank_tests(evidence: Evidence) -> Iterator[str]:
-    n, alpha = _samples(evidence), evidence.alpha / evidence.comparisons
+    n, alpha = _planned_samples(evidence), evidence.alpha / evidence.comparisons
     least = least_sign_flip_p(n)
     if least > alpha:
         yield (
-            f"Rank and sign-flip tests cannot reach p < {alpha:.2g} {sampled(evidence, n)} (least p {least:.3g}; "
-            f"they need {seeds_for_rank_test(alpha)}), so none is given."
+            f"Rank and sign-flip tests cannot reach p < {alpha:.2g} {sample_size(evidence, n)} (least p {least:.3g}; "
+            f"they need {repetitions_for_rank_test(alpha)}), so none is given."
         )
 
 
 def _pruned(evidence: Evidence) -> Iterator[str]:
-    found = []
+    variants = []
     for variant in evidence.variants:
-        stopped = sum(isinstance(trial.outcome, Stopped) for trial in variant.trials)
+        stopped = sum(trial_status(trial) == "pruned" for trial in variant.trials)
         if stopped:
-            found.append(f"{stopped} of {counted(len(variant.trials), 'trial')} of {variant.name}")
-    if found:
+            variants.append(f"{stopped} of {quantity(len(variant.trials), 'trial')} of {variant.name}")
+    if variants:
         yield (
-            f"Search trials were stopped early: {joined(found)}. They count as trials, and what they had scored by "
-            "then is compared with no trial that was trained to its end."
+            f"Search trials were stopped early: {join_words(variants)}. They count as trials; their scores up to "
+            "then are not compared with those of trials that were trained to the end."
         )
 
 
@@ -126,7 +125,7 @@ def _uncounted(evidence: Evidence) -> Iterator[str]:
     profiles = [variant.profile for variant in evidence.variants if variant.profile is not None]
     operators = sorted({operator for profile in profiles for operator in profile.uncounted})
     if operators:
-        yield f"The counter of multiply-accumulates knows nothing of {joined(operators)}, and counts them as 0."
+        yield f"The counter of multiply-accumulates does not support {join_words(operators)} and counts them as 0."
     for variant in evidence.variants:
         if (
             variant.profile is not None
@@ -145,5 +144,5 @@ def _unused(evidence: Evidence) -> Iterator[str]:
         if variant.profile is not None and variant.profile.unused:
             yield (
                 f"{variant.profile.unused} of the {variant.profile.parameters} parameters of {variant.name} get no "
-                f"gradient: {joined(list(variant.profile.unused_tensors))}."
+                f"gradient: {join_words(list(variant.profile.unused_tensors))}."
             )

@@ -1,11 +1,11 @@
-"""How scaled values of a metric are written: one place, so that sentences, tables and figures agree."""
+"""How values of a metric are written, shared by sentences, tables and figures. Values are scaled."""
 
 from __future__ import annotations
 
 from study.metrics import Metric
 
 MINUS = "−"
-LARGEST_EXPONENT_FREE = 1e7
+LARGEST_WITHOUT_EXPONENT = 1e7
 """Numbers below it are written without an exponent."""
 
 
@@ -19,44 +19,59 @@ def difference(value: float, unit: str = "%") -> str:
     return fixed(value, 1) if unit == "%" else significant(value, 3)
 
 
-def signed(value: float, unit: str = "%") -> str:
+def signed_difference(value: float, unit: str = "%") -> str:
     """Return a difference with its sign, as in ``+1.2`` or ``−0.3``; zero has none."""
     text = difference(value, unit)
     return text if text in ("0", "0.0") or text.startswith(MINUS) else "+" + text
 
 
-def amount(text: str, unit: str) -> str:
-    """Return a written difference followed by its unit: ``1.0 points``, ``0.3 K``, ``0.3``."""
-    return f"{text} {_points(unit)}".rstrip()
+def difference_with_unit(value: float, unit: str = "%") -> str:
+    """Return a difference followed by its unit: ``1.0 points``, ``0.3 K``, ``0.3``."""
+    return with_unit(difference(value, unit), unit)
 
 
-def unit_of(metric: Metric) -> str:
-    """Return ``" K"`` to follow a number in a sentence; per cent go without, as the label implies them."""
+def with_unit(text: str, unit: str) -> str:
+    """Return a formatted difference followed by its unit; per cent become points."""
+    return f"{text} {'points' if unit == '%' else unit}".rstrip()
+
+
+def percent(share: float) -> str:
+    """Return a share of 1 as per cent with three digits at most, as in ``95 %`` or ``98.3 %``."""
+    return f"{100 * share:.3g} %"
+
+
+def unit_suffix(metric: Metric) -> str:
+    """Return ``" K"`` to follow a number in a sentence; nothing for per cent, which the label implies."""
     return "" if metric.unit in ("", "%") else f" {metric.unit}"
 
 
 def heading(metric: Metric) -> str:
-    """Return a metric's label with its unit, as a column or an axis has it: ``WAR (%)``."""
-    return in_brackets(metric.title, metric.unit)
+    """Return a metric's label with its unit, as for a column or an axis: ``WAR (%)``."""
+    return label_with_unit(metric.title, metric.unit)
 
 
-def in_brackets(label: str, unit: str) -> str:
+def label_with_unit(label: str, unit: str) -> str:
     """Return a label followed by its unit in brackets, where it has one."""
     return f"{label} ({unit})" if unit else label
 
 
-def axis(metric: Metric) -> str:
-    """Return what differences are counted in: ``points of WAR``, ``K of RMSE``, ``R2``."""
+def difference_axis(metric: Metric) -> str:
+    """Return the unit of differences with the metric: ``points of WAR``, ``K of RMSE``, ``R2``."""
     return f"{metric.points} of {metric.title}" if metric.unit else metric.title
 
 
-def lower(metric: Metric, before: str = "", after: str = "") -> str:
-    """Return a note for readers where lower values are better, nothing where higher ones are."""
+def direction_note(metric: Metric, before: str = "", after: str = "") -> str:
+    """Return ``lower is better`` between `before` and `after` for a minimized metric, else nothing."""
     return f"{before}lower is better{after}" if metric.direction == "minimize" else ""
 
 
+def quantity(number: int, noun: str) -> str:
+    """Return ``1 fold`` or ``5 folds``."""
+    return f"{number} {noun}" + ("" if number == 1 else "s")
+
+
 def fixed(value: float, digits: int) -> str:
-    """Return a number with so many decimals and a true minus sign; what rounds to zero has none."""
+    """Return a number with a fixed number of decimals and a minus sign (U+2212); what rounds to zero has none."""
     text = f"{value:.{digits}f}"
     if float(text) == 0:
         text = text.removeprefix("-")
@@ -64,14 +79,10 @@ def fixed(value: float, digits: int) -> str:
 
 
 def significant(value: float, digits: int) -> str:
-    """Return a number with so many significant digits at most, without an exponent below ten million."""
+    """Return a number with at most `digits` significant digits, without an exponent below ten million."""
     text = f"{value:.{digits}g}"
-    if "e+" in text and abs(value) < LARGEST_EXPONENT_FREE:
+    if "e+" in text and abs(value) < LARGEST_WITHOUT_EXPONENT:
         text = f"{value:.0f}"
     if float(text) == 0:
         text = text.removeprefix("-")
     return text.replace("-", MINUS)
-
-
-def _points(unit: str) -> str:
-    return "points" if unit == "%" else unit

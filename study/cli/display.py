@@ -13,7 +13,7 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from study.analysis.units import number, unit_of
+from study.analysis.units import number, unit_suffix
 from study.config.study import StudySpec
 from study.engine.accept import file_names
 from study.engine.cache import ABSENT, Difference, DifferenceKind, Status, TrainingList, TrainingStatus
@@ -164,9 +164,7 @@ class Display:
         metric = self._study.primary if self._study else None
         if metric is None or metric.name not in validation:
             return ""
-        return (
-            f"{metric.title} {number(metric.scale * validation[metric.name], metric.unit)}{unit_of(metric)}"
-        )
+        return f"{metric.title} {number(metric.scale * validation[metric.name], metric.unit)}{unit_suffix(metric)}"
 
     def _progress_of(self, job: Job, epoch: Epoch | None) -> str:
         total = "" if job.run.epochs is None else f"/{job.run.epochs}"

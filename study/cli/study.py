@@ -114,8 +114,8 @@ def profile(study: StudyFile, preset: Preset = None, set_: Changes = None) -> No
 def _print_conclusion(findings: Findings, folder: Path) -> None:
     """Print the answer, its limits, and the paths of the report."""
     print(f"\n{findings.question}\n{findings.answer}\n")
-    for warning in findings.warnings:
-        print(f"Warning: {warning}")
+    for limit in findings.limits:
+        print(f"Warning: {limit.sentence}")
     print(f"\nReport: {folder / 'report.md'}\n        {folder / 'report.pdf'}")
 
 

@@ -1,1 +1,1 @@
-"""Findings as reports: Markdown, PDF, figures, JSON."""
+"""Reports of findings: Markdown, PDF, figures, JSON."""

@@ -1,4 +1,4 @@
-"""Write a report: the same findings as Markdown, PDF, figures and JSON."""
+"""Writes a report: the same findings as Markdown, PDF, figures and JSON."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ from study import files
 from study.analysis.findings import Findings
 from study.analysis.limits import SKIPPED_FILE
 from study.metrics import record_of
-from study.reporting import figures, plates, typeset
-from study.reporting.formats import one_line
-from study.reporting.markdown import render
+from study.reporting.figure_specs import FOLDER, NAMES, figure_specs
+from study.reporting.figures.draw import draw
+from study.reporting.text import one_line
+from study.reporting.writers.markdown.report import render
+from study.reporting.writers.pdf import pdf
 
 SCHEMA = 1
 
@@ -23,31 +25,31 @@ SCHEMA = 1
 def write(findings: Findings, folder: Path) -> tuple[Path, ...]:
     """Write the report into `folder` and return its files, ``report.md`` first.
 
-    Equal findings give equal bytes. What an earlier report had a file for and this one has no data for is removed.
+    Equal findings give equal bytes. Files of an earlier report that this one has no data for are removed.
     """
-    shown = plates.figure_specs(findings)
-    drawn = {shown[name].path: svg for name, svg in figures.draw(findings).items()}
+    specs = figure_specs(findings)
+    figures = {specs[name].path: svg for name, svg in draw(findings).items()}
     text = render(findings)
     documents: dict[str, str | bytes] = {
         "report.md": text,
-        "report.pdf": typeset.pdf(text, drawn, findings.name),
-        **drawn,
+        "report.pdf": pdf(text, figures, findings.name),
+        **figures,
         "findings.json": machine_readable(findings),
     }
     if findings.skipped:
         documents[SKIPPED_FILE] = "".join(f"{one_line(line)}\n" for line in findings.skipped)
     else:
         (folder / SKIPPED_FILE).unlink(missing_ok=True)
-    for name in plates.NAMES:
-        if name not in shown:
-            (folder / plates.FOLDER / f"{name}.svg").unlink(missing_ok=True)
+    for name in NAMES:
+        if name not in specs:
+            (folder / FOLDER / f"{name}.svg").unlink(missing_ok=True)
     for path, content in documents.items():
         files.write(folder / path, content)
     return tuple(folder / path for path in documents)
 
 
 def machine_readable(findings: Findings) -> str:
-    """Return findings as JSON, metrics scaled, times in seconds; what is not a finite number is null."""
+    """Return findings as JSON, metrics scaled, times in seconds; numbers that are not finite become null."""
     record = {"schema": SCHEMA, **asdict(findings), "metrics": [record_of(m) for m in findings.metrics]}
     return json.dumps(_finite(record), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 

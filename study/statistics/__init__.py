@@ -1,1 +1,1 @@
-"""How a study decides: pure functions on arrays."""
+"""Statistics of a study: pure functions on arrays."""

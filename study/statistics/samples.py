@@ -1,4 +1,4 @@
-"""What a few values say about their mean: Student's t, with Nadeau and Bengio's correction for folds."""
+"""Means, intervals and paired comparisons of small samples: Student's t, corrected for folds."""
 
 from __future__ import annotations
 
@@ -10,43 +10,43 @@ from numpy.typing import ArrayLike
 from scipy import special
 
 DECIMALS = 9
-"""Scores that agree to so many decimals are equal: the rest is rounding."""
+"""Scores are rounded to this many decimals before they are compared, so that rounding errors are no spread."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """Mean and spread of values that were sampled together, in the values' own unit."""
+    """Mean and spread of a sample, in the unit of its values."""
 
     mean: float
     sd: float | None
     """Standard deviation with n - 1 in the denominator; None for one value, exactly 0 where all are equal."""
     n: int
     overlap: float = 0.0
-    """Clips tested on / clips trained on where the values are folds; 0 where they are independent."""
+    """Test examples / training examples where the values are folds; 0 where they are independent."""
 
     @property
     def error(self) -> float | None:
         """Standard error of the mean, ``sqrt((1/n + overlap) sd^2)``.
 
-        The overlap term pays for the training clips that folds share (Nadeau & Bengio 2003).
+        The overlap term accounts for the training examples that folds share (Nadeau & Bengio 2003).
         """
         return None if self.sd is None else self.sd * sqrt(1 / self.n + self.overlap)
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A variant against a reference, paired value by value."""
+    """A paired comparison of a variant with a reference."""
 
     differences: Sample
     """Variant minus reference."""
     wins: float
     """Pairs in which the variant is higher, ties counted half; divided by n it estimates P(better)."""
     correlation: float | None
-    """Pearson's, between the arms; None below three pairs or where an arm does not vary."""
+    """Pearson correlation of the arms; None below three pairs or where an arm does not vary."""
 
 
 def sample(values: ArrayLike, overlap: float = 0.0) -> Sample | None:
-    """Summarise values of shape (n,); None where there are none."""
+    """Return mean and spread of values of shape (n,); None without values."""
     rounded = np.round(np.asarray(values, dtype=float), DECIMALS)
     n = rounded.size
     if n == 0:
@@ -68,10 +68,10 @@ def t_interval(values: Sample, level: float = 0.95) -> tuple[float, float] | Non
 
 
 def compare(variant: ArrayLike, reference: ArrayLike, overlap: float = 0.0) -> Comparison | None:
-    """Compare two arms of shape (n,) whose i-th values share seed or fold; None where there are no pairs.
+    """Compare two arms of shape (n,) whose i-th values share repetition or fold; None without pairs.
 
     Args:
-        variant: Scores; for folds, the mean over the seeds of each fold.
+        variant: Scores; for folds, the mean over the repetitions of each fold.
         reference: Scores in the same order.
         overlap: See `Sample.overlap`.
 
@@ -99,7 +99,7 @@ def p_value(differences: Sample) -> float | None:
     """Return the two-sided p of a mean difference of 0, from t = mean / error; None for one difference.
 
     Differences that are all equal leave t undefined: p is then 1 if they are 0, and otherwise that of the
-    sign-flip test, which asks for no spread.
+    sign-flip test, which needs no spread.
     """
     if differences.error is None:
         return None

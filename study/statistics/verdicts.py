@@ -1,4 +1,4 @@
-"""From differences to a verdict that is right as often as it says."""
+"""Verdicts on paired differences, with a controlled error rate."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
     m = len(p_values)
     adjusted: list[float | None] = [None] * m
     largest = 0.0
-    tested = sorted((p, place) for place, p in enumerate(p_values) if p is not None)
-    for rank, (p, place) in enumerate(tested):
+    tested = sorted((p, position) for position, p in enumerate(p_values) if p is not None)
+    for rank, (p, position) in enumerate(tested):
         largest = max(largest, min(1.0, (m - rank) * p))
-        adjusted[place] = largest
+        adjusted[position] = largest
     return adjusted
 
 
 def verdict(differences: Sample, rope: float, alpha: float, comparisons: int = 1) -> Verdict:
-    """Return what the differences say, with Bonferroni's correction for the comparisons of the family.
+    """Return the verdict on the differences, with Bonferroni's correction for the comparisons of the family.
 
     Tested in this order: *helps*, the 1 - alpha/m interval lies above 0 and the mean is at least `rope`;
     *hurts*, its mirror; *equivalent*, the 1 - 2 alpha/m interval lies within ±rope (two one-sided tests,
     Schuirmann 1987); *small*, the 1 - alpha/m interval excludes 0; else *inconclusive*.
 
-    Differences that are all equal have an interval of no width, which would decide anything at any n. They
-    decide only where a sign-flip test of n equal differences can reach alpha/m.
+    Differences that are all equal have an interval of no width, which would decide
+    at any n. They decide only where a sign-flip test of n equal differences can reach alpha/m.
 
     Args:
         differences: Variant minus reference.
         rope: Half-width r of the region of practical equivalence, in the unit of the differences.
-        alpha: Chance of any false *helps* or *hurts* in the family.
+        alpha: Probability of any false *helps* or *hurts* in the family.
         comparisons: The family's size m.
     """
     interval = t_interval(differences, 1 - alpha / comparisons)

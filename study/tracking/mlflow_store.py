@@ -170,10 +170,12 @@ class ExperimentStore:
 
     def _write_summary(self, now: int, findings: Findings, variant: VariantFinding, over: bool) -> None:
         scales = {metric.name: metric.scale for metric in findings.metrics}
-        for seed in variant.seeds:
-            if seed.run in self._runs:
-                values = {f"test/{name}": value / scales.get(name, 1) for name, value in seed.metrics.items()}
-                self._log(now, self._runs[seed.run], values)
+        for repetition in variant.repetitions:
+            if repetition.run in self._runs:
+                values = {
+                    f"test/{name}": value / scales.get(name, 1) for name, value in repetition.metrics.items()
+                }
+                self._log(now, self._runs[repetition.run], values)
         run = self._summary_run(now, variant.name)
         self._log(now, run, summary_metrics(variant))
         tags = summary_tags(variant)
@@ -181,7 +183,7 @@ class ExperimentStore:
         for stale in [key for key in run.tags if key.startswith("chosen.") and key not in tags]:
             self._client.delete_tag(run.id, stale)
             del run.tags[stale]
-        if not over and len(variant.seeds) < variant.planned:
+        if not over and len(variant.repetitions) < variant.planned:
             self._set_status(run, "KILLED", now)
         else:
             without_result = variant.score is None and bool(variant.failures)

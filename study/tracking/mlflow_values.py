@@ -34,7 +34,7 @@ def curves(epoch: Epoch) -> dict[str, float]:
 def summary_metrics(variant: VariantFinding) -> dict[str, float]:
     """Return the metrics of a variant's summary run, scores scaled."""
     metrics: dict[str, float | None] = {
-        "n": len(variant.seeds),
+        "n": len(variant.repetitions),
         "planned": variant.planned,
         "parameters": variant.parameters,
         "macs": variant.macs,
@@ -53,8 +53,8 @@ def summary_tags(variant: VariantFinding) -> dict[str, str]:
     difference = variant.difference
     verdict = difference.verdict if difference else "reference" if variant.is_reference else "none"
     sentence = difference.sentence if difference else "The reference." if variant.is_reference else ""
-    runs = f"{len(variant.seeds)} of {variant.planned}"
-    if len(variant.seeds) != variant.planned:
+    runs = f"{len(variant.repetitions)} of {variant.planned}"
+    if len(variant.repetitions) != variant.planned:
         sentence = f"{sentence} Results of {runs} confirmation runs: a mean is of those alone.".strip()
     levels = {f"level.{entity_name(factor)}": cut(level) for factor, level in variant.levels.items()}
     chosen = {f"chosen.{key}": value for key, value in flat(variant.chosen).items()}

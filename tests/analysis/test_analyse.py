@@ -1,3 +1,5 @@
+"""The findings of a study: differences, verdicts, claims and answers."""
+
 from __future__ import annotations
 
 import json
@@ -13,7 +15,7 @@ from support.evidence import FOLDS, REFERENCE, UAR, WAR, evidence, run_result, s
 
 from study.analysis.analyse import findings
 from study.analysis.evidence import Confirmation, Evidence
-from study.analysis.findings import Cost, Difference, Findings
+from study.analysis.findings import Cost, Difference, Findings, LimitCode
 from study.ledger.record import ClaimRecord as Claim
 from study.records import PartCost
 
@@ -30,6 +32,10 @@ def only(found: Findings) -> Difference:
     return difference
 
 
+def codes(found: Findings) -> set[LimitCode]:
+    return {limit.code for limit in found.limits}
+
+
 @pytest.mark.parametrize(
     ("scores", "verdict", "claim", "answer"),
     [
@@ -37,34 +43,36 @@ def only(found: Findings) -> Difference:
             CLEAR,
             "helps",
             "supported",
-            "Yes, issm helps: with 5 seeds it scores 63.0 against 60.0 WAR (+3.0 points, 95 % interval 2.5 to 3.5).",
+            "Yes, issm helps: with 5 repetitions it scores 63.0 against 60.0 WAR "
+            "(+3.0 points, 95 % interval 2.5 to 3.5).",
         ),
         (
             WORSE,
             "hurts",
             "refuted",
-            "No, issm hurts: with 5 seeds it scores 57.0 against 60.0 WAR (−3.0 points, 95 % interval −3.5 to −2.5).",
+            "No, issm hurts: with 5 repetitions it scores 57.0 against 60.0 WAR "
+            "(−3.0 points, 95 % interval −3.5 to −2.5).",
         ),
         (
             SAME,
             "equivalent",
             "refuted",
-            "No, issm is practically equivalent to even-odd: with 5 seeds it scores 60.0 against 60.0 WAR "
+            "No, issm is practically equivalent to even-odd: with 5 repetitions it scores 60.0 against 60.0 WAR "
             "(0.0 points, 90 % interval −0.2 to 0.2, all within ±1.0).",
         ),
         (
             SMALL,
             "small",
             "refuted",
-            "No, issm is better, but by an estimate below the 1.0 points that matter: with 5 seeds it scores "
+            "No, issm is better, but by an estimate below the 1.0 points that matter: with 5 repetitions it scores "
             "60.8 against 60.0 WAR (+0.8 points, 95 % interval 0.5 to 1.1).",
         ),
         (
             UNCLEAR,
             "inconclusive",
             "undecided",
-            "Undecided: with 5 seeds, issm scores 60.8 against 60.0 WAR (+0.8 points, 95 % interval −1.0 to 2.6); "
-            "about 28 seeds would resolve it.",
+            "Undecided: with 5 repetitions, issm scores 60.8 against 60.0 WAR "
+            "(+0.8 points, 95 % interval −1.0 to 2.6); about 28 repetitions would resolve it.",
         ),
     ],
 )
@@ -76,11 +84,11 @@ def test_the_answer_says_the_verdict(scores: list[float], verdict: str, claim: s
     assert found.answer == answer
 
 
-def test_seeds_needed_agree_with_statsmodels() -> None:
+def test_repetitions_needed_agree_with_statsmodels() -> None:
     differences = np.subtract(UNCLEAR, REFERENCE)
     effect = differences.mean() / differences.std(ddof=1)
     needed = TTestPower().solve_power(effect, alpha=0.05, power=0.8)
-    assert only(findings(two(UNCLEAR))).seeds_needed == ceil(needed) == 28
+    assert only(findings(two(UNCLEAR))).repetitions_needed == ceil(needed) == 28
 
 
 def test_figures_of_a_difference_agree_with_scipy() -> None:
@@ -104,9 +112,9 @@ def test_everything_is_in_points() -> None:
     assert list(found.secondary) == ["uar"]
     assert list(found.breakdowns["class"]) == ["happy", "sad", "neutral"]
     assert found.breakdowns["class"]["sad"].mean == pytest.approx(63.0)
-    assert found.seeds[0].score == pytest.approx(63.0)
-    assert found.seeds[0].metrics["loss"] == 0.9
-    assert found.seeds[0].validation == pytest.approx(70.0)
+    assert found.repetitions[0].score == pytest.approx(63.0)
+    assert found.repetitions[0].metrics["loss"] == 0.9
+    assert found.repetitions[0].validation == pytest.approx(70.0)
     assert found.curves[0].validation == pytest.approx((65.0, 70.0, 69.0))
     assert (found.parameters, found.macs, found.train_seconds) == (1000, 5000, 10.0)
 
@@ -119,24 +127,23 @@ def test_the_other_metric_can_be_primary() -> None:
     assert "59.0 against 56.0 UAR" in found.answer
 
 
-def test_a_failed_seed_takes_the_verdict_away() -> None:
+def test_a_failed_repetition_takes_the_verdict_away() -> None:
     found = findings(two([*CLEAR[:4], None]))
     issm = found.variants[1]
     assert issm.difference is None
-    assert (len(issm.seeds), issm.planned, issm.failures) == (4, 5, ("seed 4: out of memory",))
+    assert (len(issm.repetitions), issm.planned, issm.failures) == (4, 5, ("repetition 4: out of memory",))
     assert found.claims[0].verdict == "undecided"
     assert found.answer == "No verdict on issm: issm has results for 4 of its 5 confirmation runs."
-    assert found.warnings[0].startswith(
-        "issm has results for 4 of its 5 confirmation runs, so it gets no verdict"
-    )
+    assert found.limits[0].code == LimitCode.MISSING_RUNS
+    assert found.limits[0].sentence.startswith("issm has results for 4 of its 5 confirmation runs")
 
 
-def test_a_failed_seed_of_the_reference_takes_every_verdict_away() -> None:
+def test_a_failed_repetition_of_the_reference_takes_every_verdict_away() -> None:
     reference = variant("even-odd", [*REFERENCE[:4], None], reference=True)
     found = findings(evidence(reference, variant("issm", CLEAR), variant("haar", SAME)))
     assert [v.difference for v in found.variants] == [None, None, None]
     assert "the reference even-odd has results for 4 of its 5" in found.answer
-    assert any("no variant can be compared" in warning for warning in found.warnings)
+    assert found.limits[0].code == LimitCode.MISSING_RUNS
 
 
 def test_a_diverged_confirmation_is_a_failure() -> None:
@@ -145,18 +152,18 @@ def test_a_diverged_confirmation_is_a_failure() -> None:
     broken = Confirmation(4, None, "r1-x", run_result("r1-x", status="diverged"))
     issm = replace(issm, confirmations=(*issm.confirmations[:4], broken))
     found = findings(replace(study, variants=(study.variants[0], issm)))
-    assert found.variants[1].failures == ("seed 4: training diverged",)
+    assert found.variants[1].failures == ("repetition 4: training diverged",)
     assert found.variants[1].difference is None
     assert len(found.variants[1].curves) == 4
 
 
-def test_a_search_without_any_result_is_told() -> None:
+def test_a_search_without_any_result_leaves_runs_not_started() -> None:
     study = two(CLEAR)
     issm = replace(study.variants[1], confirmations=(), chosen={})
     found = findings(replace(study, variants=(study.variants[0], issm)))
     assert found.variants[1].score is None
     assert found.variants[1].train_seconds is None
-    assert found.variants[1].failures == ("5 confirmation runs never began: the search has chosen nothing",)
+    assert found.variants[1].failures == ("5 confirmation runs not started: the search has chosen nothing",)
     assert "issm has results for none of its 5 confirmation runs" in found.answer
 
 
@@ -166,33 +173,37 @@ def test_unfinished_studies_say_what_is_missing() -> None:
     new = Confirmation(1, None, "r1-new")
     issm = replace(study.variants[1], confirmations=(trained, new, *study.variants[1].confirmations[2:]))
     found = findings(replace(study, variants=(study.variants[0], issm)))
-    assert found.variants[1].failures == ("seed 0: not tested yet", "seed 1: not trained yet")
+    assert found.variants[1].failures == ("repetition 0: not tested yet", "repetition 1: not trained yet")
 
 
-def test_one_seed_gives_figures_and_no_verdict() -> None:
+def test_one_repetition_gives_figures_and_no_verdict() -> None:
     found = findings(two([61.0], [60.0]))
     difference = only(found)
     assert (difference.interval.mean, difference.interval.low, difference.p) == (1.0, None, None)
-    assert (difference.p_worse, difference.seeds_needed, difference.verdict) == (None, None, "inconclusive")
+    assert (difference.p_worse, difference.repetitions_needed, difference.verdict) == (
+        None,
+        None,
+        "inconclusive",
+    )
     assert found.answer == (
-        "Undecided: with 1 seed, issm scores 61.0 against 60.0 WAR (+1.0 points); "
+        "Undecided: with 1 repetition, issm scores 61.0 against 60.0 WAR (+1.0 points); "
         "one difference has no interval and decides nothing."
     )
-    assert any("One seed tells nothing" in warning for warning in found.warnings)
+    assert LimitCode.SINGLE_REPETITION in codes(found)
 
 
-def test_identical_arms_decide_nothing_with_few_seeds_and_are_suspicious() -> None:
+def test_identical_arms_decide_nothing_with_few_repetitions_and_are_suspicious() -> None:
     found = findings(two(REFERENCE))
     assert only(found).verdict == "inconclusive"
-    assert any("by the same 0.0 points" in warning for warning in found.warnings)
-    assert "about 6 seeds would resolve it" in found.answer, "2 / 2**6 is below 0.05"
+    assert LimitCode.EQUAL_DIFFERENCES in codes(found)
+    assert "about 6 repetitions would resolve it" in found.answer, "2 / 2**6 is below 0.05"
 
 
-def test_equal_differences_of_few_seeds_decide_nothing() -> None:
+def test_equal_differences_of_few_repetitions_decide_nothing() -> None:
     found = findings(two(shifted(2.0, 2.0, 2.0, 2.0, 2.0)))
     assert only(found).verdict == "inconclusive"
-    assert "every seed shows the same difference" in found.answer
-    assert "about 6 seeds would resolve it" in found.answer
+    assert "every repetition shows the same difference" in found.answer
+    assert "about 6 repetitions would resolve it" in found.answer
 
 
 def test_several_variants_share_one_corrected_family() -> None:
@@ -201,14 +212,16 @@ def test_several_variants_share_one_corrected_family() -> None:
     found = findings(evidence(reference, *(variant(name, scores) for name, scores in arms.items())))
     assert found.comparisons == 4
     p_values = [stats.ttest_rel(scores, REFERENCE).pvalue for scores in arms.values()]
-    told = [v.difference for v in found.variants[1:]]
-    assert [d and d.p_holm for d in told] == pytest.approx(multipletests(p_values, method="holm")[1])
+    differences = [v.difference for v in found.variants[1:]]
+    assert [d and d.p_holm for d in differences] == pytest.approx(multipletests(p_values, method="holm")[1])
     wide = stats.ttest_rel(CLEAR, REFERENCE).confidence_interval(1 - 0.05 / 4)
-    assert told[0] is not None
-    assert (told[0].corrected.low, told[0].corrected.high) == pytest.approx((wide.low, wide.high))
-    assert "98.8 % interval" in told[0].sentence
+    assert differences[0] is not None
+    assert (differences[0].corrected.low, differences[0].corrected.high) == pytest.approx(
+        (wide.low, wide.high)
+    )
+    assert "98.8 % interval" in differences[0].sentence
     assert found.answer == (
-        "Against even-odd, in points of WAR with 5 seeds: issm (+3.0) helps; haar (−3.0) hurts; "
+        "Against even-odd, in points of WAR with 5 repetitions: issm (+3.0) helps; haar (−3.0) hurts; "
         "gru (0.0) is practically equivalent; undecided: conv (+0.8)."
     )
 
@@ -233,7 +246,7 @@ def test_what_was_searched_is_conditional_on_the_search() -> None:
     assert findings(evidence(*arms)).answer.endswith("interval 2.5 to 3.5), with the hyperparameters found.")
 
 
-def test_seeds_of_a_fold_are_averaged_before_folds_are_compared() -> None:
+def test_repetitions_of_a_fold_are_averaged_before_folds_are_compared() -> None:
     rng = np.random.default_rng(2)
     reference = rng.normal(60, 2, (5, 3)).round(1)
     scores = reference + rng.normal(1.5, 1, (5, 3)).round(1)
@@ -247,11 +260,11 @@ def test_seeds_of_a_fold_are_averaged_before_folds_are_compared() -> None:
     difference = only(found)
     assert difference.n == 5
     assert difference.p == pytest.approx(2 * stats.t.sf(abs(t), 4), rel=1e-6)
-    assert len(found.variants[1].seeds) == 15
+    assert len(found.variants[1].repetitions) == 15
     assert "over 5 folds" in found.answer
     if difference.verdict == "inconclusive":
-        assert "folds, not seeds, limit this" in found.answer
-        assert difference.seeds_needed is None
+        assert "the number of folds limits this" in found.answer
+        assert difference.repetitions_needed is None
 
 
 def test_trials_show_the_best_so_far() -> None:
@@ -287,7 +300,7 @@ def test_whole_studies_without_any_difference_raise_no_more_false_alarms_than_al
     for _ in range(studies):
         arms = rng.normal(60, 1, (4, 4)) + rng.normal(0, 1, 4)
         reference = variant("even-odd", arms[0].tolist(), reference=True)
-        others = [variant(f"v{place}", scores.tolist()) for place, scores in enumerate(arms[1:])]
+        others = [variant(f"v{index}", scores.tolist()) for index, scores in enumerate(arms[1:])]
         found = findings(evidence(reference, *others, rope=0.2))
         verdicts = {v.difference.verdict for v in found.variants if v.difference is not None}
         wrong += bool(verdicts & {"helps", "hurts"})

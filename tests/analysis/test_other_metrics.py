@@ -13,15 +13,15 @@ from support.evidence import CLASSES, FOLDS, REFERENCE, RMSE, UAR, WAR, evidence
 
 from study.analysis.analyse import findings
 from study.analysis.evidence import Evidence
-from study.analysis.findings import Difference, Findings
-from study.analysis.limits import warnings
+from study.analysis.findings import Difference, Findings, LimitCode
+from study.analysis.limits import limits
 from study.analysis.notes import notes
 from study.ledger.record import ClaimRecord as Claim
 from study.metrics import Metric
 from study.records import Breakdown
-from study.reporting.markdown import render
-from study.reporting.plates import figure_specs
+from study.reporting.figure_specs import figure_specs
 from study.reporting.write import machine_readable
+from study.reporting.writers.markdown.report import render
 
 LOWER = (-3.0, -2.5, -3.5, -2.8, -3.2)
 HIGHER = (3.0, 2.5, 3.5, 2.8, 3.2)
@@ -34,6 +34,11 @@ def only(found: Findings) -> Difference:
     (difference,) = [v.difference for v in found.variants if not v.is_reference]
     assert difference is not None
     return difference
+
+
+def sentences(study: Evidence, code: LimitCode) -> list[str]:
+    """Return the sentences of a study's limits of one kind."""
+    return [limit.sentence for limit in limits(study) if limit.code == code]
 
 
 def errors(*arms: dict[str, Any], **given: Any) -> Evidence:
@@ -85,7 +90,7 @@ def test_a_claim_for_the_reference_is_supported_where_the_variant_has_more_error
 
 def test_the_answer_has_the_unit_of_the_metric_and_says_that_lower_is_better() -> None:
     assert findings(two(shifted(*LOWER), **ERROR)).answer == (
-        "Yes, issm helps: with 5 seeds it scores 57 against 60 K RMSE "
+        "Yes, issm helps: with 5 repetitions it scores 57 against 60 K RMSE "
         "(lower is better; −3 K, 95 % interval −3.47 to −2.53)."
     )
     several = errors(
@@ -94,7 +99,7 @@ def test_the_answer_has_the_unit_of_the_metric_and_says_that_lower_is_better() -
         {"name": "haar", "scores": shifted(*HIGHER)},
     )
     assert findings(several).answer == (
-        "Against even-odd, in K of RMSE (lower is better) with 5 seeds: issm (−3) helps; haar (+3) hurts."
+        "Against even-odd, in K of RMSE (lower is better) with 5 repetitions: issm (−3) helps; haar (+3) hurts."
     )
 
 
@@ -120,15 +125,13 @@ def test_the_best_trial_so_far_is_the_one_of_least_error_and_a_diverged_one_has_
     found = findings(study).variants[0].trials
     assert [trial.score for trial in found] == [None, 60.0, None, 65.0, 55.0]
     assert [trial.best_so_far for trial in found] == [None, 60.0, 60.0, 60.0, 55.0]
-    assert (
-        "The best trial was the last one in the search of even-odd: more trials may find a better one."
-        in list(warnings(study))
-    )
+    (rising,) = sentences(study, LimitCode.BEST_TRIAL_LAST)
+    assert "of even-odd:" in rising
     falling = errors(
         {"name": "even-odd", "scores": REFERENCE, "reference": True, "trials": [55.0, 60.0]},
         {"name": "issm", "scores": shifted(*LOWER), "trials": [55.0, "diverged"]},
     )
-    assert not any("best trial was the last" in warning for warning in warnings(falling))
+    assert not sentences(falling, LimitCode.BEST_TRIAL_LAST)
 
 
 def test_a_training_whose_error_still_falls_may_be_too_short() -> None:
@@ -137,14 +140,14 @@ def test_a_training_whose_error_still_falls_may_be_too_short() -> None:
         {"name": "even-odd", "scores": REFERENCE, "reference": True, **still},
         {"name": "issm", "scores": shifted(*LOWER), **still},
     )
-    assert any("Training may be too short" in warning for warning in warnings(study))
-    assert not any("too short" in warning for warning in warnings(two(shifted(*LOWER), **ERROR)))
+    assert sentences(study, LimitCode.SHORT_TRAINING)
+    assert not sentences(two(shifted(*LOWER), **ERROR), LimitCode.SHORT_TRAINING)
 
 
 def test_guessing_is_compared_from_the_right_side_and_only_where_it_is_known() -> None:
     def guessed(chance: float | None) -> list[str]:
         study = two(shifted(*LOWER), **{**ERROR, "chance": chance})
-        return [warning for warning in warnings(study) if "guessing" in warning]
+        return sentences(study, LimitCode.NEAR_CHANCE)
 
     assert guessed(None) == []
     assert guessed(90.0) == []
@@ -173,7 +176,7 @@ def test_a_report_on_another_metric_speaks_of_no_points_and_no_clips() -> None:
     assert "RMSE on the test split in K, lower is better: mean over n confirmation runs" in text
     assert "MACs per sample" in text
     assert "lies above 1, within ±1 or below −1 K" in text
-    assert "| Seed | Test RMSE (K) | Validation RMSE (K) |" in text
+    assert "| Repetition | Test RMSE (K) | Validation RMSE (K) |" in text
 
 
 def test_a_metric_without_a_unit_has_none_in_tables_and_sentences() -> None:
@@ -201,10 +204,10 @@ def test_other_metrics_of_the_study_are_secondary_and_have_their_own_units() -> 
     found = findings(replace(study, variants=tuple(arms)))
     assert found.variants[1].secondary["mae"].mean == 4.5
     assert list(found.variants[1].secondary) == ["mae"], "what the study does not declare is no metric"
-    assert found.variants[1].seeds[0].metrics == {"rmse": pytest.approx(57.0), "mae": 4.5, "seen": 7.0}
+    assert found.variants[1].repetitions[0].metrics == {"rmse": pytest.approx(57.0), "mae": 4.5, "seen": 7.0}
     text = render(found)
-    assert "MAE on the test split in K, lower is better: mean over seeds" in text
-    assert "| Seed | Test RMSE (K) | Test MAE (K) | Test seen |" in text
+    assert "MAE on the test split in K, lower is better: mean over repetitions" in text
+    assert "| Repetition | Test RMSE (K) | Test MAE (K) | Test seen |" in text
     assert [metric["name"] for metric in json.loads(machine_readable(found))["metrics"]] == ["rmse", "mae"]
 
 
@@ -252,9 +255,9 @@ def test_rows_that_only_some_folds_have_are_kept_and_counted_once_a_fold() -> No
             runs.append(replace(run, test=replace(run.test, breakdowns=(part,))))
         changed.append(replace(arm, confirmations=tuple(runs)))
     found = findings(evidence(*changed, folds=FOLDS))
-    (part,) = found.breakdowns
-    assert part.rows == ("night", "day")
-    assert part.counts == {"day": 50, "night": 40}
+    (breakdown,) = found.breakdowns
+    assert breakdown.rows == ("night", "day")
+    assert breakdown.counts == {"day": 50, "night": 40}
     assert found.variants[1].runs["scene/night"] == 4
     text = render(found)
     assert "| Scene | Clips | even-odd | issm |" in text

@@ -14,7 +14,8 @@ from support.small_study import small_study
 from support.text_report import write_text
 
 from study.analysis.analyse import findings as analyse
-from study.analysis.findings import Findings
+from study.analysis.evidence import Evidence
+from study.analysis.findings import Findings, Limit, LimitCode
 from study.analysis.gather import gather
 from study.config.compile import compile_study
 from study.config.settings import settings
@@ -28,7 +29,8 @@ from study.ledger.record import StudyRecord
 from study.ledger.store import Ledger
 from study.metrics import Metric
 from study.records import Failure, RunResult, SplitSizes, from_json, to_json
-from study.reporting.markdown import OPTIMISTIC, render
+from study.reporting.text import OPTIMISTIC
+from study.reporting.writers.markdown.report import render
 
 STUDY = small_study(epochs=4, seeds=3, claim=True)
 SEARCH = """
@@ -40,6 +42,10 @@ trials = 8
 FAKE = {kind: f"study.testing.fake:{kind}" for kind in TARGETS}
 WITH_BREAKDOWNS = {**FAKE, "evaluate": "support.broken_down_jobs:evaluate"}
 FINAL = '[confirm]\n"train.fit" = "train+val"\n'
+
+
+def codes(result: Evidence | Findings) -> set[LimitCode]:
+    return {limit.code for limit in result.limits}
 
 
 class Lab:
@@ -88,7 +94,7 @@ def test_an_epoch_chosen_on_test_earns_no_verdict_and_judges_no_claim(lab: Lab) 
     assert [variant.difference for variant in found.variants] == [None, None]
     assert [claim.verdict for claim in found.claims] == ["not judged"]
     assert found.answer.startswith("No verdict, every figure is optimistic")
-    assert "optimistic" in found.warnings[0]
+    assert found.limits[0].code == LimitCode.OPTIMISTIC
     markdown = lab.report(found.name)
     for word in ("helps", "hurts", "equivalent", "inconclusive", "Supported", "Refuted"):
         assert word not in markdown
@@ -112,18 +118,18 @@ def test_a_study_without_a_selection_split_at_the_end_is_reported_whole(lab: Lab
     markdown = lab.report(found.name)
     assert "train and validation splits for all epochs, the last one is tested (train+val)" in markdown
     assert "| Last epoch |" in markdown
-    assert not any("too short" in warning for warning in found.warnings)
+    assert LimitCode.SHORT_TRAINING not in codes(found)
     for variant in found.variants:
         assert variant.score is not None
-        assert [seed.validation for seed in variant.seeds] == [None] * 3
-        assert [seed.best_epoch for seed in variant.seeds] == [4] * 3
+        assert [run.validation for run in variant.repetitions] == [None] * 3
+        assert [run.best_epoch for run in variant.repetitions] == [4] * 3
         assert all(curve.validation == () and len(curve.train_loss) == 4 for curve in variant.curves)
     assert "there is no curve of a validation split" in markdown
     assert all(trial.score is not None for variant in found.variants for trial in variant.trials)
 
 
 def test_last_epochs_are_no_sign_of_a_short_training_where_nothing_was_selected(lab: Lab) -> None:
-    assert any("too short" in warning for warning in lab.run(lab.record()).warnings)
+    assert LimitCode.SHORT_TRAINING in codes(lab.run(lab.record()))
 
 
 @pytest.mark.parametrize("final", ["", FINAL])
@@ -133,7 +139,7 @@ def test_the_mean_over_folds_is_the_plain_mean_of_the_folds_figures(lab: Lab, fi
     for variant in found.variants:
         for metric, stated in [("war", variant.score), ("uar", variant.secondary["uar"])]:
             of_folds = [
-                fmean(seed.metrics[metric] for seed in variant.seeds if seed.fold == fold)
+                fmean(run.metrics[metric] for run in variant.repetitions if run.fold == fold)
                 for fold in (1, 2, 3)
             ]
             assert stated is not None
@@ -149,18 +155,18 @@ def test_folds_of_unknown_size_count_as_equal_parts_and_the_report_says_so(lab: 
     record = lab.folded()
     evidence = gather(lab.ledger, replace(record, data=replace(record.data, sizes=())))
     assert evidence.overlap == pytest.approx(1 / 2), "one fold in three is tested on, two are trained on"
-    assert any("sizes of the folds are not known" in warning for warning in evidence.warnings)
+    assert LimitCode.FOLD_SIZES_UNKNOWN in codes(evidence)
 
 
 def test_data_that_nothing_tracks_limit_the_conclusion(lab: Lab) -> None:
-    assert any("not tracked" in text for text in gather(lab.ledger, lab.record(digest="")).warnings)
-    assert not any("not tracked" in text for text in gather(lab.ledger, lab.record()).warnings)
+    assert LimitCode.DATA_UNTRACKED in codes(gather(lab.ledger, lab.record(digest="")))
+    assert LimitCode.DATA_UNTRACKED not in codes(gather(lab.ledger, lab.record()))
 
 
 def test_what_the_task_states_of_data_and_runs_is_reported(lab: Lab) -> None:
-    record = replace(lab.record(warnings=("The clips are drawn.",)), facts={"precision": "bf16"})
+    record = replace(lab.record(warnings=("The clips are synthetic.",)), facts={"precision": "bf16"})
     evidence = gather(lab.ledger, record)
-    assert "The clips are drawn." in evidence.warnings
+    assert Limit(LimitCode.DATA, "The clips are synthetic.") in evidence.limits
     assert evidence.facts["precision"] == "bf16"
     assert all(evidence.facts.values()), "what has no value has no line"
 
@@ -169,7 +175,7 @@ def test_a_metric_that_tests_lack_is_computed_from_the_predictions(lab: Lab) -> 
     record = lab.record()
     lab.run(record)
     right = Metric("right", "right", unit="", scale=1.0)
-    asked = replace(record, metrics=(*record.metrics, right))
+    extended = replace(record, metrics=(*record.metrics, right))
     for variant in gather(lab.ledger, record).variants:
         for run in variant.confirmations[:2]:
             names = np.array(["a", "b", "c"])
@@ -177,13 +183,13 @@ def test_a_metric_that_tests_lack_is_computed_from_the_predictions(lab: Lab) -> 
             path = lab.ledger.root / "runs" / run.run / "test.npz"
             save(path, Predictions(names, names, np.array([1, 0, 0]), logits))
     computes = {"right": lambda labels, scores: float((scores.argmax(1) == labels).mean())}
-    found = analyse(gather(Ledger(lab.ledger.root), asked, computes))
+    found = analyse(gather(Ledger(lab.ledger.root), extended, computes))
     assert found.variants[0].secondary["right"].mean == pytest.approx(2 / 3)
     assert found.variants[0].runs["right"] == 2
     assert found.variants[0].score == analyse(gather(lab.ledger, record)).variants[0].score
 
 
-def test_breakdowns_are_averaged_over_seeds_and_folds(lab: Lab) -> None:
+def test_breakdowns_are_averaged_over_repetitions_and_folds(lab: Lab) -> None:
     found = lab.run(lab.folded(folds=2), WITH_BREAKDOWNS)
     for variant in found.variants:
         means = {row: mean.mean for row, mean in variant.breakdowns["scene"].items()}
@@ -208,17 +214,17 @@ def test_what_the_data_were_stands_among_the_facts(lab: Lab) -> None:
     assert found.facts["data digest"] in markdown
 
 
-def test_the_digest_of_each_fold_is_told(lab: Lab) -> None:
+def test_the_digest_of_each_fold_is_reported(lab: Lab) -> None:
     record = lab.folded()
     variants = tuple(replace(v, digests={"1": "aaa", "2": "bbb", "3": "ccc"}) for v in record.variants)
-    told = gather(lab.ledger, replace(record, variants=variants)).facts["data digest"]
-    assert told == f"{record.data.digest} (fold 1 aaa, fold 2 bbb, fold 3 ccc)"
+    fact = gather(lab.ledger, replace(record, variants=variants)).facts["data digest"]
+    assert fact == f"{record.data.digest} (fold 1 aaa, fold 2 bbb, fold 3 ccc)"
 
 
 def test_clips_that_were_skipped_limit_the_conclusion_and_are_all_in_a_file(lab: Lab) -> None:
     skipped = tuple(f"lists/set_1.csv:{row}: clip {row:05d}: an empty folder" for row in range(1, 6))
     found = lab.run(lab.record(skipped=skipped), write=None)
-    (warning,) = (text for text in found.warnings if "left out" in text)
+    (warning,) = (limit.sentence for limit in found.limits if limit.code == LimitCode.SKIPPED_EXAMPLES)
     assert warning.startswith("5 clips of the data set's lists were left out")
     assert skipped[0] in warning
     assert "; and 2 more." in warning
@@ -229,18 +235,18 @@ def test_clips_that_were_skipped_limit_the_conclusion_and_are_all_in_a_file(lab:
     assert not file.exists()
 
 
-def test_a_seed_that_failed_is_missed_in_every_mean(lab: Lab) -> None:
+def test_a_failed_repetition_is_missing_in_every_mean(lab: Lab) -> None:
     record = lab.record()
     lab.run(record, WITH_BREAKDOWNS)
     issm = record.variants[1]
-    gone = next(iter(analyse(gather(lab.ledger, record)).variants[1].seeds)).run
+    gone = next(iter(analyse(gather(lab.ledger, record)).variants[1].repetitions)).run
     folder = lab.ledger.root / "runs" / gone
     for name in ("result.json", "test.json"):
         (folder / name).unlink()
     (folder / "failure.json").write_text(to_json(Failure(gone, "train", "out of memory", "")))
     found = conductor.report(record.name, Ledger(lab.ledger.root), lab.folder / "reports", lambda event: None)
     markdown = lab.report(record.name)
-    assert f"{issm.name}: seed 1: out of memory" in markdown
+    assert f"{issm.name}: repetition 1: out of memory" in markdown
     rows = [line for line in markdown.splitlines() if line.startswith("| issm")]
     means = [row for row in rows if "`" not in row and "| even" not in row]
     assert means
@@ -251,8 +257,8 @@ def test_a_seed_that_failed_is_missed_in_every_mean(lab: Lab) -> None:
         name: (lab.folder / "reports" / record.name / "figures" / f"{name}.svg").read_bytes()
         for name in ("breakdown", "learning")
     }
-    complete = replace(found, variants=tuple(replace(v, planned=len(v.seeds)) for v in found.variants))
-    from study.reporting.figures import draw
+    complete = replace(found, variants=tuple(replace(v, planned=len(v.repetitions)) for v in found.variants))
+    from study.reporting.figures.draw import draw
 
     whole = draw(complete)
     assert all(whole[name] != drawn for name, drawn in svg.items())
@@ -261,7 +267,7 @@ def test_a_seed_that_failed_is_missed_in_every_mean(lab: Lab) -> None:
 def test_a_row_missing_in_a_test_is_not_averaged_away(lab: Lab) -> None:
     record = lab.record()
     found = lab.run(record, WITH_BREAKDOWNS)
-    gone = found.variants[1].seeds[0].run
+    gone = found.variants[1].repetitions[0].run
     path = lab.ledger.root / "runs" / gone / "test.json"
     path.write_text(path.read_text().replace('"War": 0', '"Peace": 0'))
     again = analyse(gather(Ledger(lab.ledger.root), record))
@@ -284,17 +290,18 @@ def test_trials_that_were_stopped_say_after_which_epoch(lab: Lab) -> None:
     assert "successive halving" in found.facts["search"]
     assert any("stopped early" in note for note in found.notes)
     assert all(len(variant.trials) == 12 for variant in found.variants)
-    assert not any("unequal budgets" in warning for warning in found.warnings)
+    assert LimitCode.UNEQUAL_BUDGETS not in codes(found)
 
 
 def test_operators_that_no_seed_can_fix_are_named(lab: Lab) -> None:
     record = lab.record()
     found = lab.run(record)
-    path = lab.ledger.root / "runs" / found.variants[0].seeds[0].run / "result.json"
+    path = lab.ledger.root / "runs" / found.variants[0].repetitions[0].run / "result.json"
     result = from_json(RunResult, path.read_bytes())
     path.write_text(to_json(replace(result, nondeterministic=("upsample_bilinear2d_backward_cuda",))))
     again = analyse(gather(Ledger(lab.ledger.root), record))
-    assert any("upsample_bilinear2d_backward_cuda" in warning for warning in again.warnings)
+    (sentence,) = (limit.sentence for limit in again.limits if limit.code == LimitCode.NONDETERMINISTIC)
+    assert "upsample_bilinear2d_backward_cuda" in sentence
 
 
 def test_a_search_that_could_judge_nothing_is_refused_before_it_begins(lab: Lab) -> None:

@@ -1,4 +1,4 @@
-"""Published rows are what the specification's sources say, and appear where they belong."""
+"""Published rows agree with their sources and appear in tables of their own."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from support.evidence import two
 
 from study.analysis.analyse import findings
 from study.records import DataInfo, PublishedTable, SplitSizes
-from study.reporting.markdown import render
-from study.reporting.typeset import markup
+from study.reporting.writers.markdown.report import render
+from study.reporting.writers.pdf import markup
 from study.tasks.clips.published import FILE, LABELS, RESULTS, published
 
 CLASSES = {"dfew": 7, "ferv39k": 7, "mafw": 11}
 
 
-def data(name: str, **given: object) -> DataInfo:
+def data(name: str, **fields: object) -> DataInfo:
     record = DataInfo(name, "digest", sizes=(SplitSizes(8420, 936, 2341),), noun="clip")
-    return replace(record, **given)  # type: ignore[arg-type]
+    return replace(record, **fields)  # type: ignore[arg-type]
 
 
-def found(name: str) -> PublishedTable:
+def table_of(name: str) -> PublishedTable:
     result = published(data(name), {}, CLASSES[name], False)
     assert result is not None
     return result
@@ -31,7 +31,7 @@ def found(name: str) -> PublishedTable:
 @pytest.mark.parametrize(("name", "rows"), [("dfew", 26), ("ferv39k", 23), ("mafw", 14)])
 def test_a_benchmark_has_its_rows(name: str, rows: int) -> None:
     # counted in the tables of the sources; IFDD's row, without accuracies, is in each
-    assert len(found(name).results) == rows
+    assert len(table_of(name).results) == rows
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_a_benchmark_has_its_rows(name: str, rows: int) -> None:
 def test_figures_are_those_of_the_sources(
     name: str, method: str, uar: float | None, war: float | None
 ) -> None:
-    (row,) = [row for row in found(name).results if row.method == method]
+    (row,) = [row for row in table_of(name).results if row.method == method]
     assert (row.figures.get(LABELS["uar"]), row.figures.get(LABELS["war"])) == (uar, war)
 
 
@@ -68,8 +68,8 @@ def test_every_row_names_sources_that_exist_and_figures_that_can_be() -> None:
 
 def test_folds_average_to_the_row_of_their_method() -> None:
     for name in ("dfew", "mafw"):
-        of = {row.method: row.figures.get(LABELS["war"]) for row in found(name).results}
-        for band in found(name).folds:
+        of = {row.method: row.figures.get(LABELS["war"]) for row in table_of(name).results}
+        for band in table_of(name).folds:
             assert sum(band.figures) / 5 == pytest.approx(of[band.method], abs=0.75)
 
 
@@ -83,16 +83,16 @@ def test_other_data_have_no_published_rows(name: str, classes: int, is_synthetic
 
 def test_clips_chosen_on_test_are_counted_once() -> None:
     sizes = (SplitSizes(9356, 2341, 2341),)
-    told = published(data("dfew", is_optimistic=True, sizes=sizes), {}, 7, False)
-    assert told is not None
-    assert told.examples_here == told.examples == 11697
+    table = published(data("dfew", is_optimistic=True, sizes=sizes), {}, 7, False)
+    assert table is not None
+    assert table.examples_here == table.examples == 11697
 
 
 def test_published_rows_are_in_tables_of_their_own_and_nowhere_else() -> None:
     study = two([61.0, 62.5, 59.5, 61.5, 60.5])
-    bare, told = findings(study), findings(replace(study, published=found("dfew")))
-    assert replace(told, published=None) == bare
-    before, _, after = render(told).partition("## Published results, not measured here")
+    without, with_rows = findings(study), findings(replace(study, published=table_of("dfew")))
+    assert replace(with_rows, published=None) == without
+    before, _, after = render(with_rows).partition("## Published results, not measured here")
     rows, _, rest = after.partition("\n## ")
     assert "Former-DFER" in rows
     assert "VoxCeleb2" in rows
@@ -100,18 +100,18 @@ def test_published_rows_are_in_tables_of_their_own_and_nowhere_else() -> None:
     assert "audio + video" in rows
     assert "Former-DFER" not in before + rest
     assert "| Published method |" in rows
-    assert "Published results" not in render(bare)
+    assert "Published results" not in render(without)
 
 
 def test_optimistic_marks_are_for_what_was_measured() -> None:
-    study = replace(two([61.0] * 5), published=found("dfew"), is_optimistic=True)
+    study = replace(two([61.0] * 5), published=table_of("dfew"), is_optimistic=True)
     _, _, after = render(findings(study)).partition("## Published results, not measured here")
     rows, _, _ = after.partition("\n## ")
     assert "Optimistic, chosen on the test split" not in rows
 
 
 def test_published_rows_are_typeset() -> None:
-    study = replace(two([61.0, 62.5, 59.5, 61.5, 60.5]), published=found("mafw"))
+    study = replace(two([61.0, 62.5, 59.5, 61.5, 60.5]), published=table_of("mafw"))
     assert '#"MMA-"#box()#"DFER"' in markup(render(findings(study)), "s")
 
 

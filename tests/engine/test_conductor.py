@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from support.lab import FAKE, STUDY, Lab
 
+from study.analysis.findings import LimitCode
 from study.engine import conductor, jobs
 from study.engine.events import JobEnded, JobRetried, StudyStarted
 from study.errors import StudyError
@@ -30,7 +31,7 @@ def test_a_study_ends_in_a_report(lab: Lab) -> None:
     found = lab.run(write=None)
     assert len(lab.started()) == 2 * (3 + 3)
     assert [variant.name for variant in found.variants] == ["even-odd", "issm"]
-    assert all(len(variant.seeds) == 3 for variant in found.variants)
+    assert all(len(variant.repetitions) == 3 for variant in found.variants)
     for name in ("report.md", "report.pdf", "findings.json"):
         assert (lab.folder / "reports" / "s" / name).stat().st_size > 1000
 
@@ -68,13 +69,13 @@ def test_a_changed_learning_setting_retrains(lab: Lab) -> None:
 
 
 def test_claims_changed_after_the_results_are_called_so_for_good(lab: Lab) -> None:
-    said = "no predictions"
-    assert not any(said in warning for warning in lab.run().warnings)
+    code = LimitCode.CLAIMS_CHANGED
+    assert code not in {limit.code for limit in lab.run().limits}
     turned = STUDY.replace('that = { splitter = "issm" }\nbeats = { splitter = "even-odd" }', "")
     lab.file.write_text(turned + 'that = { splitter = "even-odd" }\nbeats = { splitter = "issm" }\n')
-    assert any(said in warning for warning in lab.run().warnings)
+    assert code in {limit.code for limit in lab.run().limits}
     lab.file.write_text(STUDY)
-    assert any(said in warning for warning in lab.run().warnings)
+    assert code in {limit.code for limit in lab.run().limits}
 
 
 def test_another_profile_or_setting_is_another_study(lab: Lab) -> None:
@@ -107,7 +108,7 @@ def test_a_failing_variant_is_reported_and_never_averaged_in_silence(
     issm = found.variants[1]
     assert issm.difference is None
     assert found.claims[0].verdict == "undecided"
-    assert len(found.variants[0].seeds) == 3, "the other variant went on"
+    assert len(found.variants[0].repetitions) == 3, "the other variant went on"
 
     lab.run()
     assert not lab.started(), "a failed run is not tried again by itself"
@@ -193,7 +194,7 @@ def test_a_study_ends_though_the_server_of_its_mirror_is_gone(
     monkeypatch.setattr("study.reporting.write.write", lambda *_: None)
     with MlflowMirror("http://127.0.0.1:9", lab.folder, "s", drain_seconds=20.0) as tracker:
         found = conductor.run(lab.record(), lab.ledger, InProcess(), lab.folder / "reports", tracker, FAKE)
-    assert all(len(variant.seeds) == 3 for variant in found.variants)
+    assert all(len(variant.repetitions) == 3 for variant in found.variants)
     assert "Training continues" in caplog.text
 
 

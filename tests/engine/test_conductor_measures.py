@@ -43,7 +43,7 @@ def test_a_study_s_measures_are_in_its_report(lab: Lab) -> None:
     assert started(lab).count("measure") == 2 * 3 * 2
     assert [measure.name for measure in found.measures] == ["frames", "probes"]
     for variant in found.variants:
-        values = [seed.score / 100 + 0.02 for seed in variant.seeds]  # the fake measure is the fake score
+        values = [run.score / 100 + 0.02 for run in variant.repetitions]  # the fake measure is the fake score
         interval = variant.measures["frames/area"]
         half = stats.t.ppf(0.975, 2) * statistics.stdev(values) / 3**0.5
         assert interval.mean == pytest.approx(statistics.fmean(values))
@@ -51,7 +51,7 @@ def test_a_study_s_measures_are_in_its_report(lab: Lab) -> None:
         assert interval.high - interval.mean == pytest.approx(half)
         assert variant.chance == {"frames/area": 0.5, "probes/area": 0.5}
     report = (lab.folder / "reports" / "s" / "report.md").read_text()
-    section = report.partition("## What the parts do")[2].partition("\n## ")[0]
+    section = report.partition("## Measures of the networks' parts")[2].partition("\n## ")[0]
     assert "area: a made-up share." in section
     assert re.search(r"\| issm \| 0\.\d\d \[0\.\d\d, 0\.\d\d\] \| – \|", section)
     assert re.search(r"\| \*chance\* \| 0\.50 \| – \|", section)
@@ -60,11 +60,11 @@ def test_a_study_s_measures_are_in_its_report(lab: Lab) -> None:
 
 def test_measures_asked_for_after_the_end_train_nothing(lab: Lab) -> None:
     before = lab.run()
-    assert "What the parts do" not in (lab.folder / "reports" / "s" / "report.md").read_text()
+    assert "Measures of the networks' parts" not in (lab.folder / "reports" / "s" / "report.md").read_text()
     ask(lab)
     after = lab.run()
     assert set(started(lab)) == {"measure"}
-    assert [v.seeds for v in after.variants] == [v.seeds for v in before.variants]
+    assert [v.repetitions for v in after.variants] == [v.repetitions for v in before.variants]
     lab.run()
     assert not started(lab)
 

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 import study
 from study import hashing
 from study.analysis.analyse import findings
+from study.analysis.findings import LimitCode
 from study.analysis.gather import gather
 from study.cli.app import app
 from study.cli.display import format_plan
@@ -278,9 +279,9 @@ def test_accepted_code_keeps_every_run_test_measure_and_profile(lab: Lab) -> Non
     kept = with_accepted_code(after, found)
     assert not carried_out(lab, kept)
     report = findings(gather(lab.ledger, lab.ledger.study("s")))
-    sentences = [warning for warning in report.warnings if "are taken to change no number" in warning]
+    sentences = [limit.sentence for limit in report.limits if limit.code == LimitCode.ACCEPTED_CODE]
     assert len(sentences) == len(found) == 2
-    assert any("changes in readouts.py and splitters.py" in warning for warning in sentences)
+    assert any("readouts.py and splitters.py" in sentence for sentence in sentences)
 
 
 def test_code_is_accepted_once_for_all_later_commands(lab: Lab) -> None:

@@ -66,7 +66,7 @@ def test_a_metric_judges_epochs_and_variants(home: Path) -> None:
     asked, found = run(home, CLIPS + design)
     assert found["metric"] == "cohens-kappa"
     for variant in found["variants"]:
-        for repetition in variant["seeds"]:
+        for repetition in variant["repetitions"]:
             kept = predictions(asked.ledger.root / "runs" / repetition["run"] / "test.npz")
             expected = cohen_kappa_score(kept.labels, kept.logits.argmax(axis=1))
             assert repetition["score"] == pytest.approx(expected, abs=1e-12)
@@ -75,7 +75,7 @@ def test_a_metric_judges_epochs_and_variants(home: Path) -> None:
 def test_an_optimizer_trains_and_conforms(home: Path) -> None:
     _, found = run(home, CLIPS + '[factors]\noptimizer = ["adamw", "lion"]\n')
     assert [variant["name"] for variant in found["variants"]] == ["adamw", "lion"]
-    assert all(len(variant["seeds"]) == 2 for variant in found["variants"])
+    assert all(len(variant["repetitions"]) == 2 for variant in found["variants"])
     outcomes = list(check_component("lion", "optimizer", Registry(["lion"])))
     assert outcomes
     assert not any(outcome.is_failure for outcome in outcomes)
@@ -88,7 +88,7 @@ def test_a_task_with_a_minimized_metric_gets_a_verdict(home: Path) -> None:
     assert heavy["difference"]["verdict"] == "hurts"
     assert found["claims"][0]["verdict"] == "supported"
     for variant, penalty in ((light, 0.0), (heavy, 100.0)):
-        for repetition in variant["seeds"]:
+        for repetition in variant["repetitions"]:
             spec = json.loads((asked.ledger.root / "runs" / repetition["run"] / "run.json").read_text())
             assert repetition["score"] == pytest.approx(by_scikit_learn(spec["seed"], penalty), rel=1e-9)
 

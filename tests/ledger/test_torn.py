@@ -42,7 +42,9 @@ def test_torn_files_are_named_and_made_again(
     for file, content in whole.items():
         assert f"{file} is torn" in caplog.text
         assert file.read_bytes() == content
-    assert [variant.seeds for variant in second.variants] == [variant.seeds for variant in first.variants]
+    assert [variant.repetitions for variant in second.variants] == [
+        variant.repetitions for variant in first.variants
+    ]
     assert second.answer == first.answer
     assert not jobs.failures(again.record(), again.ledger)
 

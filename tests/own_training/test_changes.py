@@ -82,5 +82,5 @@ def test_the_changed_script_runs_under_study(name: str, tmp_path: Path) -> None:
     )
     assert run.returncode == 0, run.stdout + run.stderr
     [findings] = folder.glob("reports/*/findings.json")
-    tested = [variant["seeds"] for variant in json.loads(findings.read_text())["variants"]]
+    tested = [variant["repetitions"] for variant in json.loads(findings.read_text())["variants"]]
     assert [len(seeds) for seeds in tested] == [1, 1]

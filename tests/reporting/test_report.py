@@ -1,4 +1,4 @@
-"""A report tells what the findings say: completely, in order, and the same way each time."""
+"""A report prints its findings completely, in order, and identically each time."""
 
 from __future__ import annotations
 
@@ -18,22 +18,23 @@ from support.example_findings import HOSTILE, damaged, findings, hostile, minimi
 
 from study.analysis.findings import Cost, Difference, Findings, Interval
 from study.records import PartCost
-from study.reporting.figures import _joined, draw
-from study.reporting.markdown import render
-from study.reporting.plates import NAMES, figure_specs
+from study.reporting.figure_specs import NAMES, figure_specs
+from study.reporting.figures.draw import draw
+from study.reporting.figures.panels import joined_lines
 from study.reporting.write import machine_readable, write
+from study.reporting.writers.markdown.report import render
 
 SHAPES: dict[str, Callable[[], Findings]] = {
     "full": findings,
     "damaged": damaged,
     "hostile": hostile,
     "minimized": minimized,
-    "single": lambda: findings(["only"], seeds=1, epochs=1, trials=1),
-    "priced": lambda: priced(),
+    "single": lambda: findings(["only"], repetitions=1, epochs=1, trials=1),
+    "profiled": lambda: profiled(),
 }
 
 
-def told() -> Findings:
+def with_round_figures() -> Findings:
     """Findings whose figures are round numbers, so that a reader can check the report by hand."""
     base = findings()
     reference, other = base.variants
@@ -50,8 +51,8 @@ def told() -> Findings:
         p_equivalent=0.2,
         p_better=0.799,
         verdict="inconclusive",
-        sentence="issm cannot be told from even-odd yet.",
-        seeds_needed=14,
+        sentence="issm and even-odd do not differ significantly yet.",
+        repetitions_needed=14,
     )
     other = dataclasses.replace(
         other,
@@ -70,7 +71,7 @@ def told() -> Findings:
     return dataclasses.replace(base, variants=(reference, other))
 
 
-def priced(*names: str) -> Findings:
+def profiled(*names: str) -> Findings:
     """Findings with profiles; the second variant's splitter is another one than the reference's."""
     base = findings(list(names or ("even-odd", "issm", "random")))
     own = (PartCost("backbone", 37_000, 40_000_000), PartCost("splitter", 0, 0), PartCost("(rest)", 64, 12))
@@ -90,12 +91,12 @@ def priced(*names: str) -> Findings:
 
 
 def captions(markdown: str, start: str) -> list[str]:
-    """Return the labels, such as ``Table 5.``, of the captions that go on with `start`."""
+    """Return the labels, such as ``Table 5.``, of the captions whose text begins with `start`."""
     return re.findall(rf"^\*\*(Table \d+\.)\*\* {re.escape(start)}", markdown, flags=re.MULTILINE)
 
 
 def rows(markdown: str, caption: str) -> list[list[str]]:
-    """Return the cells of the table under the caption that starts so, through a Markdown parser."""
+    """Return the cells of the table under the caption that begins with `caption`, parsed as Markdown."""
     tokens = MarkdownIt("commonmark").enable("table").parse(markdown)
     captions = [at for at, token in enumerate(tokens) if token.content.startswith(f"**{caption}**")]
     start = next(at for at in range(captions[0], len(tokens)) if tokens[at].type == "table_open")
@@ -123,21 +124,21 @@ def text_of(markdown: str) -> str:
 
 
 def test_the_question_and_its_answer_come_first() -> None:
-    lines = [line for line in render(told()).splitlines() if line]
+    lines = [line for line in render(with_round_figures()).splitlines() if line]
     assert lines[0] == "# ISSM on and off"
     assert lines[1] == "**Question.** Does content-aware splitting beat the even/odd split?"
     assert lines[2].startswith("**Answer.** Yes: ISSM scores 1.9 points above")
 
 
 def test_every_warning_stands_before_the_details() -> None:
-    report = findings(warnings=("First limit.", "Second limit."))
+    report = findings(limits=("First limit.", "Second limit."))
     before, _, _ = render(report).partition("\n## ")
     assert "First limit." in before
     assert "Second limit." in before
 
 
 def test_table_of_variants_prints_the_findings_numbers() -> None:
-    cells = row(render(told()), "Table 1.", "issm")
+    cells = row(render(with_round_figures()), "Table 1.", "issm")
     assert cells == {
         "Variant": "issm",
         "WAR (%)": "71.2 [69.8, 72.6]",
@@ -151,7 +152,7 @@ def test_table_of_variants_prints_the_findings_numbers() -> None:
 
 
 def test_table_of_comparisons_prints_the_findings_numbers() -> None:
-    cells = row(render(told()), "Table 2.", "issm")
+    cells = row(render(with_round_figures()), "Table 2.", "issm")
     assert list(cells.values())[1:] == [
         "[−0.9, 3.3]",
         "4.5 of 5",
@@ -166,7 +167,7 @@ def test_table_of_comparisons_prints_the_findings_numbers() -> None:
 
 
 def test_secondary_metrics_and_recalls_are_in_tables() -> None:
-    markdown = render(told())
+    markdown = render(with_round_figures())
     assert row(markdown, "Table 3.", "issm")["UAR (%)"] == "65.0 [64.0, 66.0]"
     assert row(markdown, "Table 4.", "issm")["sad"] == "50.0 ± 2.5"
 
@@ -179,19 +180,19 @@ def test_more_classes_than_fit_a_page_are_rows_of_their_table() -> None:
 
 
 def test_chosen_hyperparameters_keep_the_digits_that_were_used() -> None:
-    markdown = render(told())
+    markdown = render(with_round_figures())
     cells = row(markdown, "Table 7.", "issm")
     assert cells["train.lr"] == "0.000312457"
     assert cells["train.epochs"] == "12"
     assert row(markdown, "Table 7.", "even-odd")["train.epochs"] == "–"
 
 
-def test_every_seed_and_every_trial_is_listed() -> None:
-    report = told()
+def test_every_repetition_and_every_trial_is_listed() -> None:
+    report = with_round_figures()
     markdown = render(report)
     for variant, table in zip(report.variants, ("Table 5.", "Table 6."), strict=True):
         assert [(int(cells[0]), cells[-1]) for cells in rows(markdown, table)[1:]] == [
-            (run.seed, run.run) for run in variant.seeds
+            (run.repetition, run.run) for run in variant.repetitions
         ]
     for variant, table in zip(report.variants, ("Table 8.", "Table 9."), strict=True):
         assert [(int(cells[0]), cells[1]) for cells in rows(markdown, table)[1:]] == [
@@ -208,25 +209,25 @@ def test_facts_and_configuration_are_printed() -> None:
     assert "train.betas = [0.9, 0.999]" in markdown
 
 
-def test_lost_runs_are_named_and_counted() -> None:
+def test_missing_runs_are_named_and_counted() -> None:
     markdown = render(damaged())
     assert row(markdown, "Table 1.", "issm")["n"] == "1 of 5"
-    assert row(markdown, "Table 1.", "random")["Verdict"] == "no paired seed"
+    assert row(markdown, "Table 1.", "random")["Verdict"] == "no paired repetition"
     assert row(markdown, "Table 1.", "random")["WAR (%)"] == "–"
     for variant in damaged().variants:
         for failure in variant.failures:
             assert f"- {variant.name}: {failure}" in markdown
 
 
-def test_one_seed_has_a_mean_and_no_interval() -> None:
+def test_one_repetition_has_a_mean_and_no_interval() -> None:
     report = damaged()
     cells = row(render(report), "Table 1.", "issm")
     assert re.fullmatch(r"\d\d\.\d", cells["WAR (%)"])
     assert re.fullmatch(r"[+−]\d\.\d", cells["Difference (points)"])
 
 
-def test_a_study_without_a_posterior_or_effect_is_still_told() -> None:
-    report = told()
+def test_a_study_without_a_posterior_or_effect_is_still_with_round_figures() -> None:
+    report = with_round_figures()
     reference, other = report.variants
     assert other.difference is not None
     bare = dataclasses.replace(
@@ -243,8 +244,8 @@ def test_a_study_without_a_posterior_or_effect_is_still_told() -> None:
 
 
 def test_table_of_costs_prints_the_findings_numbers() -> None:
-    markdown = render(priced())
-    (label,) = captions(markdown, "What each variant costs, counted for one clip of 3 × 16 × 112 × 96.")
+    markdown = render(profiled())
+    (label,) = captions(markdown, "The cost of each variant, counted for one clip of 3 × 16 × 112 × 96.")
     assert row(markdown, label, "even-odd") == {
         "Variant": "even-odd",
         "Parameters": "37\u202f641",
@@ -261,7 +262,7 @@ def test_table_of_costs_prints_the_findings_numbers() -> None:
 
 
 def test_parts_are_listed_where_they_differ_from_the_references() -> None:
-    markdown = render(priced())
+    markdown = render(profiled())
     (reference,), (other,) = captions(markdown, "Parts of even-odd:"), captions(markdown, "Parts of issm:")
     assert rows(markdown, reference)[1:] == [
         ["backbone", "37\u202f000", "40.00 M"],
@@ -273,18 +274,18 @@ def test_parts_are_listed_where_they_differ_from_the_references() -> None:
 
 
 def test_costs_stand_between_the_results_and_the_appendix() -> None:
-    heads = re.findall(r"^## (.*)", render(priced()), flags=re.MULTILINE)
+    heads = re.findall(r"^## (.*)", render(profiled()), flags=re.MULTILINE)
     assert heads.index("Results") < heads.index("Cost") < heads.index("How to read this")
     assert "## Cost" not in render(findings())
 
 
-def test_costs_that_nobody_counted_have_no_column() -> None:
-    base = priced()
+def test_costs_that_were_not_counted_have_no_column() -> None:
+    base = profiled()
     bare = Cost((1, 1, 16, 32, 32))
     reference, other, third = (dataclasses.replace(variant, cost=bare) for variant in base.variants)
     report = dataclasses.replace(base, variants=(reference, other, dataclasses.replace(third, cost=None)))
     markdown = render(report)
-    (label,) = captions(markdown, "What each variant costs")
+    (label,) = captions(markdown, "The cost of each variant")
     assert rows(markdown, label)[0] == ["Variant", "Parameters", "MACs per clip (fvcore)", "Training"]
     assert "torch's counter" not in markdown
     assert not captions(markdown, "Parts of")
@@ -319,15 +320,15 @@ def test_figures_in_the_text_are_the_figures_in_the_folder(
     assert (folder / "report.pdf").read_bytes().startswith(b"%PDF-")
 
 
-@pytest.mark.parametrize("shape", ["full", "hostile", "priced"])
+@pytest.mark.parametrize("shape", ["full", "hostile", "profiled"])
 def test_equal_findings_give_equal_bytes(shape: str, written: Callable[[str], Path], tmp_path: Path) -> None:
     for path in write(SHAPES[shape](), tmp_path / "else" / "where"):
         name = path.relative_to(tmp_path / "else" / "where")
         assert path.read_bytes() == (written(shape) / name).read_bytes(), name
 
 
-def test_no_figure_is_drawn_for_what_did_not_happen() -> None:
-    assert list(figure_specs(findings())) == ["seeds", "differences", "breakdown", "learning", "search"]
+def test_a_figure_without_data_is_not_drawn() -> None:
+    assert list(figure_specs(findings())) == ["repetitions", "differences", "breakdown", "learning", "search"]
     assert "search" not in figure_specs(findings(trials=0))
     assert "differences" not in figure_specs(findings(["only"]))
     nothing = findings(
@@ -336,22 +337,22 @@ def test_no_figure_is_drawn_for_what_did_not_happen() -> None:
     assert figure_specs(nothing) == {}
 
 
-def test_nothing_at_all_is_still_a_report(tmp_path: Path) -> None:
-    lost = tuple(range(5))
-    write(findings(["even-odd", "issm"], trials=0, missing={"even-odd": lost, "issm": lost}), tmp_path)
+def test_a_study_without_results_still_has_a_report(tmp_path: Path) -> None:
+    missing = tuple(range(5))
+    write(findings(["even-odd", "issm"], trials=0, missing={"even-odd": missing, "issm": missing}), tmp_path)
     assert not (tmp_path / "figures").exists()
     assert "0 of 5" in (tmp_path / "report.md").read_text(encoding="utf-8")
 
 
-def test_a_figure_that_lost_its_data_goes_away(tmp_path: Path) -> None:
-    write(findings(["only"], seeds=2, epochs=2, trials=2), tmp_path)
+def test_a_figure_without_data_is_removed(tmp_path: Path) -> None:
+    write(findings(["only"], repetitions=2, epochs=2, trials=2), tmp_path)
     assert (tmp_path / "figures" / "search.svg").exists()
-    write(findings(["only"], seeds=2, epochs=2, trials=0), tmp_path)
+    write(findings(["only"], repetitions=2, epochs=2, trials=0), tmp_path)
     assert not (tmp_path / "figures" / "search.svg").exists()
 
 
 def test_twelve_long_names_fit_their_figures(recwarn: pytest.WarningsRecorder) -> None:
-    drawn = draw(twelve(seeds=4, trials=3, epochs=5))
+    drawn = draw(twelve(repetitions=4, trials=3, epochs=5))
     assert list(drawn) == list(NAMES)
     assert not [warning for warning in recwarn if "layout" in str(warning.message)]
 
@@ -376,9 +377,9 @@ def test_hostile_names_are_shown_as_they_are() -> None:
 def test_a_name_cannot_open_a_block(name: str) -> None:
     report = dataclasses.replace(findings(), notes=(name, name), answer=name)
     tokens = MarkdownIt("commonmark").enable("table").parse(render(report))
-    shown = [token.content for token in tokens if token.type == "inline"]
+    contents = [token.content for token in tokens if token.type == "inline"]
     plain = MarkdownIt("commonmark").enable("table").parse(render(findings()))
-    assert len(shown) == len([token for token in plain if token.type == "inline"])
+    assert len(contents) == len([token for token in plain if token.type == "inline"])
     assert text_of(render(report)).count(" ".join(name.split())) >= 3
 
 
@@ -392,8 +393,8 @@ def test_json_holds_the_same_findings(shape: str, written: Callable[[str], Path]
     assert record == expected
 
 
-def test_json_has_no_number_that_json_does_not_know() -> None:
-    report = findings(seeds=1, epochs=1, trials=0)
+def test_json_has_null_for_numbers_that_are_not_finite() -> None:
+    report = findings(repetitions=1, epochs=1, trials=0)
     reference, other = report.variants
     curve = dataclasses.replace(reference.curves[0], train_loss=(float("nan"),))
     report = dataclasses.replace(report, variants=(dataclasses.replace(reference, curves=(curve,)), other))
@@ -403,31 +404,31 @@ def test_json_has_no_number_that_json_does_not_know() -> None:
 
 @pytest.mark.skipif(shutil.which("pdftotext") is None, reason="needs pdftotext of poppler")
 @pytest.mark.parametrize("shape", ["full", "hostile"])
-def test_pdf_says_what_the_markdown_says(shape: str, written: Callable[[str], Path]) -> None:
+def test_pdf_has_the_text_of_the_markdown(shape: str, written: Callable[[str], Path]) -> None:
     report = SHAPES[shape]()
     command = ["pdftotext", "-enc", "UTF-8", str(written(shape) / "report.pdf"), "-"]
     text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     seen = re.sub(r"\s", "", text)
-    for sentence in (report.question, *report.warnings):
+    for sentence in (report.question, *(limit.sentence for limit in report.limits)):
         assert re.sub(r"\s", "", sentence) in seen
     for variant in report.variants:
-        for run in variant.seeds:
+        for run in variant.repetitions:
             assert run.run in text
 
 
-def test_thousands_of_runs_fill_no_thousand_rows_and_say_where_they_are() -> None:
-    many = findings(seeds=100, trials=100, epochs=3)
+def test_long_tables_are_cut_and_refer_to_the_json() -> None:
+    many = findings(repetitions=100, trials=100, epochs=3)
     text = render(many)
     tables = [f"Table {number}." for number in (5, 6, 8, 9)]
     assert [len(rows(text, table)) for table in tables] == [1 + 60] * 4
     assert text.count("the first 60 of 100, all are in findings.json") == 4
-    assert len(json.loads(machine_readable(many))["variants"][0]["seeds"]) == 100
+    assert len(json.loads(machine_readable(many))["variants"][0]["repetitions"]) == 100
 
 
 def test_many_curves_are_one_line_with_a_gap_after_each() -> None:
     few = [[1.0, 2.0]] * 60
-    assert len(list(_joined(few, few))) == 60
-    ((across, values),) = _joined([[1.0, 2.0]] * 61, [[5.0, 6.0]] * 61)
+    assert len(list(joined_lines(few, few))) == 60
+    ((across, values),) = joined_lines([[1.0, 2.0]] * 61, [[5.0, 6.0]] * 61)
     assert len(across) == len(values) == 3 * 61
     assert list(values[:2]) == [5.0, 6.0]
     assert math.isnan(values[2])

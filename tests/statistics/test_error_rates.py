@@ -1,4 +1,4 @@
-"""Is the method itself right? Families of comparisons are simulated, seeded, and their verdicts counted."""
+"""Error rates and power of the verdicts, in simulated families of comparisons."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from math import sqrt
 import numpy as np
 import pytest
 
-from study.statistics.power import equivalence_power, seeds_to_detect, smallest_effect
+from study.statistics.power import equivalence_power, repetitions_to_detect, smallest_effect
 from study.statistics.samples import Sample, t_interval
 from study.statistics.verdicts import verdict
 
@@ -15,13 +15,13 @@ ALPHA = 0.05
 WRONG_UNDER_THE_NULL = {"helps", "hurts", "small"}
 
 
-def margin(rate: float, repetitions: int) -> float:
+def margin(rate: float, simulations: int) -> float:
     """Four Monte-Carlo standard errors of a rate."""
-    return 4 * sqrt(rate * (1 - rate) / repetitions)
+    return 4 * sqrt(rate * (1 - rate) / simulations)
 
 
 def samples(differences: np.ndarray, overlap: float = 0.0) -> list[Sample]:
-    """Turn simulated differences of shape (repetitions, n) into samples."""
+    """Turn simulated differences of shape (simulations, n) into samples."""
     means, sds = differences.mean(axis=1), differences.std(axis=1, ddof=1)
     n = differences.shape[1]
     return [Sample(float(mean), float(sd), n, overlap) for mean, sd in zip(means, sds, strict=True)]
@@ -29,62 +29,62 @@ def samples(differences: np.ndarray, overlap: float = 0.0) -> list[Sample]:
 
 @pytest.mark.parametrize("n", [2, 3, 5, 10])
 def test_the_t_interval_covers_95_percent(n: int) -> None:
-    repetitions = 20_000
-    drawn = samples(np.random.default_rng(n).normal(0.7, 1.3, (repetitions, n)))
-    intervals = np.array([t_interval(found) for found in drawn])
+    simulations = 20_000
+    simulated = samples(np.random.default_rng(n).normal(0.7, 1.3, (simulations, n)))
+    intervals = np.array([t_interval(found) for found in simulated])
     covered = np.mean((intervals[:, 0] <= 0.7) & (intervals[:, 1] >= 0.7))
     assert covered == pytest.approx(0.95, abs=0.01)
 
 
 @pytest.mark.parametrize(("variants", "n"), [(1, 3), (1, 10), (4, 5)])
-def test_identical_variants_are_told_apart_no_more_often_than_alpha(variants: int, n: int) -> None:
+def test_identical_variants_differ_no_more_often_than_alpha(variants: int, n: int) -> None:
     studies = 5_000
     rng = np.random.default_rng(17)
     reference = rng.normal(60, 1, (studies, 1, n))
     differences = rng.normal(60, 1, (studies, variants, n)) - reference
-    drawn = samples(differences.reshape(studies * variants, n))
-    wrong = np.array([verdict(found, 0.0, ALPHA, variants) in WRONG_UNDER_THE_NULL for found in drawn])
+    simulated = samples(differences.reshape(studies * variants, n))
+    wrong = np.array([verdict(found, 0.0, ALPHA, variants) in WRONG_UNDER_THE_NULL for found in simulated])
     assert wrong.reshape(studies, variants).any(axis=1).mean() <= ALPHA + margin(ALPHA, studies)
 
 
-def test_identical_variants_in_overlapping_folds_are_told_apart_no_more_often_than_alpha() -> None:
+def test_identical_variants_in_overlapping_folds_differ_no_more_often_than_alpha() -> None:
     # differences of folds share training clips: correlation n_test / (n_test + n_train) between any two
     studies, folds, rho = 8_000, 5, 0.2
     rng = np.random.default_rng(5)
     shared = rng.normal(0, sqrt(rho), (studies, 1))
-    drawn = samples(shared + rng.normal(0, sqrt(1 - rho), (studies, folds)), overlap=rho / (1 - rho))
-    wrong = np.mean([verdict(found, 0.0, ALPHA) in WRONG_UNDER_THE_NULL for found in drawn])
+    simulated = samples(shared + rng.normal(0, sqrt(1 - rho), (studies, folds)), overlap=rho / (1 - rho))
+    wrong = np.mean([verdict(found, 0.0, ALPHA) in WRONG_UNDER_THE_NULL for found in simulated])
     assert wrong == pytest.approx(ALPHA, abs=margin(ALPHA, studies))
 
 
 def test_true_differences_at_the_margin_are_called_equivalent_no_more_often_than_alpha() -> None:
-    repetitions = 8_000
-    drawn = samples(np.random.default_rng(8).normal(0.5, 0.3, (repetitions, 6)))
-    wrong = np.mean([verdict(found, 0.5, ALPHA) == "equivalent" for found in drawn])
-    assert wrong <= ALPHA + margin(ALPHA, repetitions)
+    simulations = 8_000
+    simulated = samples(np.random.default_rng(8).normal(0.5, 0.3, (simulations, 6)))
+    wrong = np.mean([verdict(found, 0.5, ALPHA) == "equivalent" for found in simulated])
+    assert wrong <= ALPHA + margin(ALPHA, simulations)
 
 
 @pytest.mark.parametrize(("n", "comparisons"), [(3, 1), (5, 1), (5, 4), (10, 1)])
 def test_planted_effects_are_found_at_the_power_that_reports_claim(n: int, comparisons: int) -> None:
-    repetitions = 8_000
+    simulations = 8_000
     effect = smallest_effect(n, ALPHA / comparisons)
     assert effect is not None
-    drawn = samples(np.random.default_rng(n).normal(effect, 1, (repetitions, n)))
-    found = np.mean([verdict(one, 0.0, ALPHA, comparisons) == "helps" for one in drawn])
-    assert found == pytest.approx(0.8, abs=margin(0.8, repetitions))
+    simulated = samples(np.random.default_rng(n).normal(effect, 1, (simulations, n)))
+    rate = np.mean([verdict(found, 0.0, ALPHA, comparisons) == "helps" for found in simulated])
+    assert rate == pytest.approx(0.8, abs=margin(0.8, simulations))
 
 
-def test_the_seeds_that_reports_name_resolve_a_true_difference() -> None:
-    n = seeds_to_detect(0.9, 1.0, ALPHA)
+def test_the_repetitions_that_reports_name_resolve_a_true_difference() -> None:
+    n = repetitions_to_detect(0.9, 1.0, ALPHA)
     assert n is not None
-    repetitions = 8_000
-    drawn = samples(np.random.default_rng(9).normal(0.9, 1, (repetitions, n)))
-    found = np.mean([verdict(one, 0.0, ALPHA) == "helps" for one in drawn])
-    assert found >= 0.8 - margin(0.8, repetitions)
+    simulations = 8_000
+    simulated = samples(np.random.default_rng(9).normal(0.9, 1, (simulations, n)))
+    rate = np.mean([verdict(found, 0.0, ALPHA) == "helps" for found in simulated])
+    assert rate >= 0.8 - margin(0.8, simulations)
 
 
 def test_equivalence_is_found_at_the_claimed_power() -> None:
-    repetitions = 8_000
-    drawn = samples(np.random.default_rng(10).normal(0.1, 1, (repetitions, 20)))
-    found = np.mean([verdict(one, 0.7, ALPHA) == "equivalent" for one in drawn])
-    assert found == pytest.approx(equivalence_power(0.1, 0.7, 20, ALPHA), abs=0.02)
+    simulations = 8_000
+    simulated = samples(np.random.default_rng(10).normal(0.1, 1, (simulations, 20)))
+    rate = np.mean([verdict(found, 0.7, ALPHA) == "equivalent" for found in simulated])
+    assert rate == pytest.approx(equivalence_power(0.1, 0.7, 20, ALPHA), abs=0.02)

@@ -1,3 +1,5 @@
+"""Samples and paired comparisons against scipy and pingouin."""
+
 from __future__ import annotations
 
 from math import isclose, sqrt
@@ -67,12 +69,12 @@ def test_ties_count_half_a_win() -> None:
     assert found.wins == 1.5
 
 
-def test_nothing_is_said_about_no_seeds() -> None:
+def test_no_values_give_no_sample() -> None:
     assert sample([]) is None
     assert compare([], []) is None
 
 
-def test_one_seed_gives_a_mean_and_no_interval() -> None:
+def test_one_value_gives_a_mean_and_no_interval() -> None:
     found = compare([61.0], [60.0])
     assert found is not None
     assert (found.differences.mean, found.differences.sd, found.correlation) == (1.0, None, None)
@@ -128,23 +130,23 @@ def test_posterior_is_the_correlated_t_of_benavoli() -> None:
 @given(st.lists(st.tuples(SCORES, SCORES), min_size=1, max_size=8))
 def test_swapping_the_arms_mirrors_every_figure(pairs: list[tuple[float, float]]) -> None:
     variant, reference = zip(*pairs, strict=True)
-    there, back = compare(variant, reference), compare(reference, variant)
-    assert there is not None
-    assert back is not None
-    assert there.wins + back.wins == len(pairs)
-    assert p_value(there.differences) == p_value(back.differences)
-    low_high, high_low = t_interval(there.differences), t_interval(back.differences)
+    forward, backward = compare(variant, reference), compare(reference, variant)
+    assert forward is not None
+    assert backward is not None
+    assert forward.wins + backward.wins == len(pairs)
+    assert p_value(forward.differences) == p_value(backward.differences)
+    low_high, high_low = t_interval(forward.differences), t_interval(backward.differences)
     if low_high and high_low:
         assert low_high == pytest.approx((-high_low[1], -high_low[0]), abs=1e-9)
-    masses, mirrored = posterior(there.differences, 0.5), posterior(back.differences, 0.5)
+    masses, mirrored = posterior(forward.differences, 0.5), posterior(backward.differences, 0.5)
     if masses and mirrored:
         assert masses == pytest.approx(mirrored[::-1])
         assert isclose(sum(masses), 1)
-    for value in (there.differences.mean, p_value(there.differences), hedges_g(there.differences)):
+    for value in (forward.differences.mean, p_value(forward.differences), hedges_g(forward.differences)):
         assert value is None or np.isfinite(value)
 
 
-def test_five_seeds_cannot_reach_significance_in_a_rank_test() -> None:
+def test_five_repetitions_cannot_reach_significance_in_a_rank_test() -> None:
     least = stats.wilcoxon([1.0, 2.0, 3.0, 4.0, 5.0], method="exact").pvalue
     assert least_sign_flip_p(5) == least == 0.0625
     assert least_sign_flip_p(1) == least_sign_flip_p(0) == 1

@@ -1,3 +1,5 @@
+"""Verdicts by their definition and Holm's correction against pingouin and statsmodels."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -36,11 +38,11 @@ def test_verdict_is_stricter_in_a_family() -> None:
     assert verdict(clear_alone, 0.5, 0.05, comparisons=10) == "inconclusive"
 
 
-def test_one_seed_decides_nothing() -> None:
+def test_one_repetition_decides_nothing() -> None:
     assert verdict(Sample(30.0, None, 1), 0.5, 0.05) == "inconclusive"
 
 
-def test_identical_arms_are_equivalent_where_enough_seeds_agree() -> None:
+def test_identical_arms_are_equivalent_where_enough_repetitions_agree() -> None:
     assert verdict(Sample(0.0, 0.0, 5), 0.5, 0.05) == "inconclusive", "2 / 2**5 is above 0.05"
     assert verdict(Sample(0.0, 0.0, 6), 0.5, 0.05) == "equivalent"
     assert verdict(Sample(0.0, 0.0, 6), 0.0, 0.05) == "equivalent", "also where the region is a point"
@@ -71,17 +73,17 @@ def test_equivalence_agrees_with_two_one_sided_tests() -> None:
 @given(SAMPLES, st.floats(0, 3), st.integers(1, 20))
 def test_swapping_the_arms_swaps_helps_and_hurts(found: Sample, rope: float, comparisons: int) -> None:
     mirrored = Sample(-found.mean, found.sd, found.n)
-    there, back = verdict(found, rope, 0.05, comparisons), verdict(mirrored, rope, 0.05, comparisons)
-    assert back == MIRROR.get(there, there)
+    forward, backward = verdict(found, rope, 0.05, comparisons), verdict(mirrored, rope, 0.05, comparisons)
+    assert backward == MIRROR.get(forward, forward)
 
 
 @given(SAMPLES, st.floats(0, 3), st.integers(1, 20))
-def test_helps_is_never_said_of_an_interval_with_zero(found: Sample, rope: float, comparisons: int) -> None:
+def test_helps_is_no_verdict_on_an_interval_with_zero(found: Sample, rope: float, comparisons: int) -> None:
     interval = t_interval(found, 1 - 0.05 / comparisons)
-    said = verdict(found, rope, 0.05, comparisons)
+    result = verdict(found, rope, 0.05, comparisons)
     if interval is None or interval[0] <= 0 <= interval[1]:
-        assert said in {"equivalent", "inconclusive"}
-    if said == "helps":
+        assert result in {"equivalent", "inconclusive"}
+    if result == "helps":
         assert found.mean >= rope
 
 

@@ -1,4 +1,4 @@
-"""Evidence made up by hand: scores in points go in, runs as the ledger holds them come out."""
+"""Builds evidence from scores in points, for tests of the analysis."""
 
 from __future__ import annotations
 
@@ -65,17 +65,21 @@ def variant(
     metric: Metric = WAR,
     **run: Any,
 ) -> VariantEvidence:
-    """Make a variant of test scores in points, None for a run that failed; fold after fold where there are."""
-    seeds = len(scores) // folds if folds else len(scores)
+    """Return a variant with test scores in points, None for a failed run; with folds, one fold after the other."""
+    repetitions = len(scores) // folds if folds else len(scores)
     confirmations = []
-    for place, score in enumerate(scores):
-        fold, seed = (place // seeds + 1, place % seeds) if folds else (None, place)
-        label = f"r1-{name}-{place}"
+    for index, score in enumerate(scores):
+        fold, repetition = (index // repetitions + 1, index % repetitions) if folds else (None, index)
+        label = f"r1-{name}-{index}"
         confirmations.append(
-            Confirmation(seed, fold, label, failure=Failure(label, "train", "out of memory", ""))
+            Confirmation(repetition, fold, label, failure=Failure(label, "train", "out of memory", ""))
             if score is None
             else Confirmation(
-                seed, fold, label, run_result(label, metric=metric, **run), test_result(label, score, metric)
+                repetition,
+                fold,
+                label,
+                run_result(label, metric=metric, **run),
+                test_result(label, score, metric),
             )
         )
     return VariantEvidence(
@@ -100,8 +104,8 @@ def _outcome(trial: float | str, metric: Metric) -> RunResult | Failure:
     return run_result("r1-trial", float(trial), metric=metric)
 
 
-def evidence(*variants: VariantEvidence, **given: Any) -> Evidence:
-    asked: dict[str, Any] = {
+def evidence(*variants: VariantEvidence, **fields: Any) -> Evidence:
+    defaults: dict[str, Any] = {
         "name": "issm",
         "title": "ISSM on and off",
         "question": "Does it help?",
@@ -115,23 +119,23 @@ def evidence(*variants: VariantEvidence, **given: Any) -> Evidence:
     }
     reference = next(arm.name for arm in variants if arm.is_reference)
     arms = tuple(arm if arm.is_reference else replace(arm, reference=reference) for arm in variants)
-    return Evidence(variants=arms, **{**asked, **given})
+    return Evidence(variants=arms, **{**defaults, **fields})
 
 
 REFERENCE = (60.0, 61.5, 58.5, 60.5, 59.5)
 
 
 def two(
-    scores: Sequence[float | None], reference: Sequence[float | None] = REFERENCE, **given: Any
+    scores: Sequence[float | None], reference: Sequence[float | None] = REFERENCE, **fields: Any
 ) -> Evidence:
-    """Make a study of one comparison, with its claim."""
+    """Return a study of one comparison, with its claim."""
     claims = (Claim("issm", "even-odd"),)
-    metric = given.get("metric", WAR)
+    metric = fields.get("metric", WAR)
     arms = (
         variant("even-odd", reference, reference=True, metric=metric),
         variant("issm", scores, metric=metric),
     )
-    return evidence(*arms, **{"claims": claims, **given})
+    return evidence(*arms, **{"claims": claims, **fields})
 
 
 def shifted(*differences: float) -> list[float]:

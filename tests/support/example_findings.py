@@ -1,4 +1,4 @@
-"""Findings made up by hand, of every shape that a report must survive."""
+"""Synthetic findings of every shape that a report must print."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ from study.analysis.findings import (
     EpochCurve,
     Findings,
     Interval,
-    SeedScore,
+    Limit,
+    LimitCode,
+    RepetitionScore,
     TrialCurve,
     VariantFinding,
 )
@@ -41,7 +43,7 @@ def variant(
     name: str,
     *,
     reference: bool = False,
-    seeds: int = 5,
+    repetitions: int = 5,
     missing: tuple[int, ...] = (),
     trials: int = 8,
     epochs: int = 12,
@@ -50,49 +52,49 @@ def variant(
     classes: tuple[str, ...] = CLASSES,
     folds: tuple[int | None, ...] = (None,),
 ) -> VariantFinding:
-    draw = random.Random(name)
+    rng = random.Random(name)
     runs = []
     curves = []
     recalls: dict[str, list[float]] = {name: [] for name in classes}
-    for seed in range(seeds):
+    for repetition in range(repetitions):
         for fold in folds:
-            if seed in missing:
+            if repetition in missing:
                 continue
-            score = 62 + shift + 2 * random.Random(seed).gauss(0, 1) + draw.gauss(0, 0.7)
+            score = 62 + shift + 2 * random.Random(repetition).gauss(0, 1) + rng.gauss(0, 0.7)
             for each in classes:
-                recalls[each].append(min(100, max(0, score + 6 * draw.gauss(0, 1.5))))
-            best = draw.randint(max(1, epochs // 2), epochs)
+                recalls[each].append(min(100, max(0, score + 6 * rng.gauss(0, 1.5))))
+            best = rng.randint(max(1, epochs // 2), epochs)
             runs.append(
-                SeedScore(
-                    seed=seed,
+                RepetitionScore(
+                    repetition=repetition,
                     fold=fold,
-                    run=f"r1-{draw.getrandbits(64):016x}",
+                    run=f"r1-{rng.getrandbits(64):016x}",
                     score=score,
-                    metrics={"war": score, "uar": score - 3, "loss": 1.1 + draw.random() / 5},
+                    metrics={"war": score, "uar": score - 3, "loss": 1.1 + rng.random() / 5},
                     validation=score + 1.5,
                     best_epoch=best,
-                    seconds=35 + 3 * draw.random(),
+                    seconds=35 + 3 * rng.random(),
                 )
             )
             steps = range(1, epochs + 1)
             curves.append(
                 EpochCurve(
-                    seed=seed,
+                    repetition=repetition,
                     fold=fold,
-                    train_loss=tuple(1.95 * math.exp(-e / 8) + 0.05 * draw.random() for e in steps),
-                    validation=tuple(score + 2 - 45 * math.exp(-e / 4) + draw.gauss(0, 1) for e in steps),
+                    train_loss=tuple(1.95 * math.exp(-e / 8) + 0.05 * rng.random() for e in steps),
+                    validation=tuple(score + 2 - 45 * math.exp(-e / 4) + rng.gauss(0, 1) for e in steps),
                     best_epoch=best,
                 )
             )
-    searched = []
+    trial_curves = []
     best_so_far: float | None = None
     for number in range(1, trials + 1):
-        status = draw.choice(["finished"] * 8 + ["diverged", "failed"]) if number > 1 else "finished"
-        value = 40 + shift + 20 * draw.random() if status == "finished" else None
+        status = rng.choice(["finished"] * 8 + ["diverged", "failed"]) if number > 1 else "finished"
+        value = 40 + shift + 20 * rng.random() if status == "finished" else None
         if value is not None:
             best_so_far = value if best_so_far is None else max(value, best_so_far)
-        settings = {"train.lr": float(f"{10 ** draw.uniform(-3.5, -2):.6g}"), "train.weight_decay": 0.05}
-        searched.append(TrialCurve(number, settings, status, value, best_so_far))  # type: ignore[arg-type]
+        settings = {"train.lr": float(f"{10 ** rng.uniform(-3.5, -2):.6g}"), "train.weight_decay": 0.05}
+        trial_curves.append(TrialCurve(number, settings, status, value, best_so_far))  # type: ignore[arg-type]
     secondary = {"uar": interval([run.metrics["uar"] for run in runs])} if runs else {}
     return VariantFinding(
         name=name,
@@ -100,15 +102,17 @@ def variant(
         levels={"splitter": name},
         score=interval([run.score for run in runs]) if runs else None,
         secondary=secondary,
-        seeds=tuple(runs),
-        planned=seeds * len(folds),
-        failures=tuple(f"seed {seed}: the loss was not finite at epoch 3" for seed in missing),
+        repetitions=tuple(runs),
+        planned=repetitions * len(folds),
+        failures=tuple(
+            f"repetition {repetition}: the loss was not finite at epoch 3" for repetition in missing
+        ),
         difference=difference,
-        parameters=123456 + draw.randint(0, 40000) if runs else None,
-        macs=48_020_000 + draw.randint(0, 10**7) if runs else None,
+        parameters=123456 + rng.randint(0, 40000) if runs else None,
+        macs=48_020_000 + rng.randint(0, 10**7) if runs else None,
         train_seconds=statistics.median(run.seconds for run in runs) if runs else None,
-        chosen=searched[0].parameters if searched else {},
-        trials=tuple(searched),
+        chosen=trial_curves[0].parameters if trial_curves else {},
+        trials=tuple(trial_curves),
         curves=tuple(curves),
         breakdowns={"class": {name: interval(values) for name, values in recalls.items()}} if runs else {},
     )
@@ -117,8 +121,12 @@ def variant(
 def against(
     base: VariantFinding, other: VariantFinding, comparisons: int, verdict: str = ""
 ) -> Difference | None:
-    reference = {(run.seed, run.fold): run.score for run in base.seeds}
-    pairs = [r.score - reference[r.seed, r.fold] for r in other.seeds if (r.seed, r.fold) in reference]
+    reference = {(run.repetition, run.fold): run.score for run in base.repetitions}
+    pairs = [
+        r.score - reference[r.repetition, r.fold]
+        for r in other.repetitions
+        if (r.repetition, r.fold) in reference
+    ]
     if not pairs:
         return None
     wide = interval(pairs, 1 - 0.05 / comparisons)
@@ -138,15 +146,15 @@ def against(
         p_better=0.85,
         verdict=verdict,  # type: ignore[arg-type]
         sentence=f"{other.name} scores {statistics.fmean(pairs):+.1f} points against {base.name} on "
-        f"{len(pairs)} paired seeds, with the hyperparameters found.",
-        seeds_needed=14 if verdict == "inconclusive" else None,
+        f"{len(pairs)} paired repetitions, with the hyperparameters found.",
+        repetitions_needed=14 if verdict == "inconclusive" else None,
     )
 
 
 def findings(
     names: list[str] | None = None,
     *,
-    seeds: int = 5,
+    repetitions: int = 5,
     trials: int = 8,
     epochs: int = 12,
     missing: dict[str, tuple[int, ...]] | None = None,
@@ -154,7 +162,7 @@ def findings(
     folds: tuple[int | None, ...] = (None,),
     title: str = "ISSM on and off",
     rope: float = 1.0,
-    warnings: tuple[str, ...] = (
+    limits: tuple[str, ...] = (
         "Procedural faces are no evidence about real faces: a verdict here is about the harness's own data set.",
         "4 search trials are fewer than the sampler's 10 start-up trials: the search was random.",
     ),
@@ -164,7 +172,7 @@ def findings(
         variant(
             name,
             reference=index == 0,
-            seeds=seeds,
+            repetitions=repetitions,
             missing=(missing or {}).get(name, ()),
             trials=trials,
             epochs=epochs,
@@ -183,7 +191,7 @@ def findings(
         name="issm",
         title=title,
         question="Does content-aware splitting beat the even/odd split?",
-        answer="Yes: ISSM scores 1.9 points above the even/odd split (95 % interval 0.7 to 3.1, 5 paired seeds), "
+        answer="Yes: ISSM scores 1.9 points above the even/odd split (95 % interval 0.7 to 3.1, 5 paired repetitions), "
         "with the hyperparameters found.",
         metric="war",
         metrics=(WAR, UAR),
@@ -193,7 +201,7 @@ def findings(
         variants=tuple(replace(v, reference=v.reference or compared[0].name) for v in compared),
         noun="clip",
         breakdowns=(BreakdownFinding("class", "Recall of every class", "%", classes),)
-        if any(v.seeds for v in compared)
+        if any(v.repetitions for v in compared)
         else (),
         claims=(
             ClaimFinding(
@@ -203,12 +211,12 @@ def findings(
             ),
             ClaimFinding("lifting attention beats lifting none", "undecided", "the interval includes 0."),
         ),
-        warnings=warnings,
+        limits=tuple(Limit(LimitCode.DATA, sentence) for sentence in limits),
         notes=(
-            "Intervals cover the choice of seeds on this split with these hyperparameters; they do not cover the "
+            "Intervals cover repetitions on this split with these hyperparameters; they do not cover the "
             "choice of split or another search.",
-            "With 5 seeds and 1 comparison, a true difference of 1.68 standard deviations of the paired differences is "
-            "found with 80 % power.",
+            "With 5 repetitions and 1 comparison, a true difference of 1.68 standard deviations of the paired "
+            "differences is found with 80 % power.",
         ),
         facts={
             "data set": "faces, 3 000 train, 700 validation and 1 400 test clips, digest 5f0c7d1e22b96a41",
@@ -228,7 +236,7 @@ def findings(
     )
 
 
-def twelve(seeds: int = 20, trials: int = 20, epochs: int = 30) -> Findings:
+def twelve(repetitions: int = 20, trials: int = 20, epochs: int = 30) -> Findings:
     names = ["even-odd"] + [
         f"splitter=issm, splitter.positions=released, lifting.predictor_depth={depth}, readout=learned-token-weights"
         for depth in range(4)
@@ -236,7 +244,11 @@ def twelve(seeds: int = 20, trials: int = 20, epochs: int = 30) -> Findings:
     names += ["random", "first/second half", "splitter.receptive_field=4", "issm"]
     names += ["averyveryverylongnamewithoutanyjointatallthatsomebodychose", "hard-top-k", "softmax-weighting"]
     return findings(
-        names, seeds=seeds, trials=trials, epochs=epochs, missing={"random": (3, 4), "issm": tuple(range(20))}
+        names,
+        repetitions=repetitions,
+        trials=trials,
+        epochs=epochs,
+        missing={"random": (3, 4), "issm": tuple(range(20))},
     )
 
 
@@ -246,14 +258,14 @@ def minimized() -> Findings:
     rmse = Metric("rmse", "RMSE", unit="K", scale=1.0, direction="minimize", high=None)
     variants = []
     for variant in base.variants:
-        runs = tuple(replace(run, metrics={"rmse": run.score}) for run in variant.seeds)
+        runs = tuple(replace(run, metrics={"rmse": run.score}) for run in variant.repetitions)
         curves = tuple(
             replace(curve, train_loss=(), epochs=tuple(range(2, 25, 2))) for curve in variant.curves
         )
         variants.append(
             replace(
                 variant,
-                seeds=runs,
+                repetitions=runs,
                 curves=curves,
                 secondary={},
                 macs=None,
@@ -273,7 +285,7 @@ def damaged() -> Findings:
 
 
 def hostile() -> Findings:
-    base = findings(["even-odd", HOSTILE], title=HOSTILE, warnings=(HOSTILE, "plain"))
+    base = findings(["even-odd", HOSTILE], title=HOSTILE, limits=(HOSTILE, "plain"))
     return Findings(
         **{
             **vars(base),

@@ -1,4 +1,4 @@
-"""A report without figures and PDF, which take seconds: for tests of what comes before it."""
+"""Writes a report without figures and PDF, which take seconds."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from pathlib import Path
 
 from study import files
 from study.analysis.findings import Findings
-from study.reporting.markdown import render
 from study.reporting.write import machine_readable
+from study.reporting.writers.markdown.report import render
 
 
 def write_text(findings: Findings, folder: Path) -> None:

@@ -15,7 +15,7 @@ from typing import Any, cast
 import pytest
 from support.mirror_store import MirrorStore
 
-from study.analysis.findings import Difference, Findings, Interval, SeedScore, VariantFinding
+from study.analysis.findings import Difference, Findings, Interval, RepetitionScore, VariantFinding
 from study.engine.events import (
     EpochEnded,
     Event,
@@ -86,14 +86,16 @@ def mirror_a_repetition_and_a_trial(tracker: MlflowMirror) -> None:
 def variant(name: str, difference: Difference | None, mean: float = 55.0, **chosen: Any) -> VariantFinding:
     runs = (SEED.run.id if name == "issm" else "r1-0", "r1-1", "r1-2")
     metrics = {"war": mean, "loss": float("inf")}
-    seeds = tuple(SeedScore(n, None, run, mean, metrics, mean, 2, 6.5) for n, run in enumerate(runs))
+    repetitions = tuple(
+        RepetitionScore(n, None, run, mean, metrics, mean, 2, 6.5) for n, run in enumerate(runs)
+    )
     return VariantFinding(
         name=name,
         reference=name if difference is None else "even-odd",
         levels={"splitter": name},
         score=Interval(mean, mean - 2.5, mean + 2.5),
         secondary={},
-        seeds=seeds,
+        repetitions=repetitions,
         planned=3,
         failures=(),
         difference=difference,
@@ -123,7 +125,7 @@ def findings(mean: float = 58.0, **chosen: Any) -> Findings:
         comparisons=1,
         variants=(variant("even-odd", None), variant("issm", difference, mean, **chosen)),
         claims=(),
-        warnings=(),
+        limits=(),
         notes=(),
         facts={},
     )
@@ -134,7 +136,7 @@ def report(tmp_path: Path) -> Path:
     folder = tmp_path / "report"
     (folder / "figures").mkdir(parents=True)
     (folder / "report.md").write_text("# ISSM\n")
-    (folder / "figures" / "seeds.png").write_bytes(b"png")
+    (folder / "figures" / "repetitions.png").write_bytes(b"png")
     return folder
 
 
@@ -344,7 +346,7 @@ def test_conclusions_stand_at_the_summaries_and_the_report_beside_them(
     assert runs["issm"].data.tags["chosen.train.lr"] == "0.003"
     assert {run.info.status for run in runs.values()} == {"FINISHED"}
     assert store.artifact("report", "report.md") == b"# ISSM\n"
-    assert store.artifact("report", "figures/seeds.png") == b"png"
+    assert store.artifact("report", "figures/repetitions.png") == b"png"
 
 
 def test_a_mean_of_fewer_seeds_than_planned_says_so_in_the_mirror(store: MirrorStore, report: Path) -> None:
@@ -533,8 +535,8 @@ def test_a_training_of_the_users_own_is_mirrored_with_what_it_reports(
     ended = RunState(RunResult(own.id, "finished", 2, {"rmse": 1.0}, history, None, 2.0, MACHINE))
     told = findings()
     metrics = (Metric("rmse", "RMSE", unit="mK", scale=1000.0, direction="minimize", high=None),)
-    seeds = (SeedScore(1, None, own.id, 1500.0, {"rmse": 1500.0, "other": 3.0}, 1000.0, 2, 2.0),)
-    variants = (told.variants[0], replace(told.variants[1], seeds=seeds))
+    repetitions = (RepetitionScore(1, None, own.id, 1500.0, {"rmse": 1500.0, "other": 3.0}, 1000.0, 2, 2.0),)
+    variants = (told.variants[0], replace(told.variants[1], repetitions=repetitions))
     concluded = StudyConcluded(replace(told, metric="rmse", metrics=metrics, variants=variants), report)
     for _ in range(2):
         with store.mirror() as tracker:

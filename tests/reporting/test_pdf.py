@@ -1,4 +1,4 @@
-"""Typst never takes a name for an instruction, and the small Markdown renderer keeps what it is given."""
+"""Names never become Typst markup, and the typeset text is complete."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 import typst
 from support.example_findings import HOSTILE, findings, hostile
 
-from study.reporting.markdown import render
-from study.reporting.typeset import TEMPLATE, literal, markup
+from study.reporting.writers.markdown.report import render
+from study.reporting.writers.pdf import TEMPLATE, literal, markup
 
 
 def compiled(source: str) -> bytes:
@@ -34,7 +34,7 @@ def test_any_text_survives_as_a_literal(text: str) -> None:
     assert json.loads(found) == text
 
 
-def test_hostile_names_stand_in_literals_only() -> None:
+def test_hostile_names_are_in_literals_only() -> None:
     source = markup(render(hostile()), HOSTILE)
     skeleton = re.sub(r'"(?:[^"\\]|\\.)*"', "", source)
     assert "panic" not in skeleton
@@ -46,8 +46,8 @@ def test_hostile_names_stand_in_literals_only() -> None:
 def test_every_warning_is_in_the_typeset_text() -> None:
     report = findings()
     text = "".join(strings(markup(render(report), report.name)))
-    for warning in report.warnings:
-        assert warning in text
+    for limit in report.limits:
+        assert limit.sentence in text
 
 
 def test_captions_go_with_their_tables_and_figures() -> None:
@@ -56,7 +56,13 @@ def test_captions_go_with_their_tables_and_figures() -> None:
         source.count("#table-caption[") == source.count("#booktabs(") - 1
     )  # "What was run" has a heading only
     assert (
-        len(re.findall(r"#plate\(.*?\), \[#strong\[#\"Figure|#plate\([^\n]*#strong\[#\"Figure", source)) == 5
+        len(
+            re.findall(
+                r"#report-figure\(.*?\), \[#strong\[#\"Figure|#report-figure\([^\n]*#strong\[#\"Figure",
+                source,
+            )
+        )
+        == 5
     )
 
 
@@ -80,7 +86,7 @@ def test_markdown_that_reports_do_not_use_is_refused() -> None:
         markup("a\n\n---\n\nb", "x")
 
 
-def test_template_stands_beside_the_code() -> None:
+def test_the_template_compiles() -> None:
     assert "#let paper(" in TEMPLATE.read_text(encoding="utf-8")
     assert compiled(
         TEMPLATE.read_text(encoding="utf-8") + '\n#show: paper.with(title: "t")\n#"text"'

@@ -1,4 +1,4 @@
-"""How a report writes numbers and names: one place, so that every table and figure agrees."""
+"""How reports write intervals, counts and names; `study.analysis.units` writes their numbers."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from collections.abc import Callable
 from typing import Any
 
 from study.analysis.findings import Interval
-from study.analysis.units import difference as change
-from study.analysis.units import fixed, number, signed, significant
+from study.analysis.units import difference, fixed, number, signed_difference, significant
 
 MISSING = "–"
+OPTIMISTIC = "Optimistic, chosen on the test split."
+"""Begins the captions of measured figures where epochs were chosen on the test split."""
 NARROW_SPACE = "\u202f"
 BYTES_PER_MIB = 2**20
 
@@ -22,48 +23,55 @@ def value(scaled: float | None, unit: str = "%") -> str:
     return MISSING if scaled is None else number(scaled, unit)
 
 
-def score(interval: Interval | None, unit: str = "%") -> str:
+def mean_with_interval(interval: Interval | None, unit: str = "%") -> str:
     """Return ``71.2 [69.8, 72.6]``, the mean alone where there is no interval."""
-    return _spread(interval, lambda mean: number(mean, unit), lambda end: number(end, unit))
+    return _mean_and_ends(interval, lambda mean: number(mean, unit), lambda end: number(end, unit))
 
 
-def difference(interval: Interval | None, unit: str = "%") -> str:
+def difference_with_interval(interval: Interval | None, unit: str = "%") -> str:
     """Return ``+1.2 [−0.3, 2.7]``, the mean alone where there is no interval."""
-    return _spread(interval, lambda mean: signed(mean, unit), lambda end: change(end, unit))
+    return _mean_and_ends(
+        interval, lambda mean: signed_difference(mean, unit), lambda end: difference(end, unit)
+    )
 
 
-def half_width(interval: Interval | None, unit: str = "%") -> str:
+def mean_with_half_width(interval: Interval | None, unit: str = "%") -> str:
     """Return ``71.2 ± 1.4``, the mean and half of its interval."""
     if interval is None:
         return MISSING
     if interval.low is None or interval.high is None:
         return number(interval.mean, unit)
-    return f"{number(interval.mean, unit)} ± {change((interval.high - interval.low) / 2, unit)}"
+    return f"{number(interval.mean, unit)} ± {difference((interval.high - interval.low) / 2, unit)}"
 
 
-def figure(interval: Interval | None, unit: str) -> str:
+def measure_with_interval(interval: Interval | None, unit: str) -> str:
     """Return ``71.2 [69.8, 72.6]`` in per cent, ``0.62 [0.58, 0.66]`` in other units."""
-    return score(interval) if unit == "%" else _spread(interval, decimals, decimals)
+    return mean_with_interval(interval) if unit == "%" else _mean_and_ends(interval, decimals, decimals)
 
 
-def bounds(interval: Interval, unit: str = "%") -> str:
+def difference_bounds(interval: Interval, unit: str = "%") -> str:
     """Return the interval of a difference, ``[−0.3, 2.7]``."""
-    return _ends(interval, lambda end: change(end, unit))
+    return _ends(interval, lambda end: difference(end, unit))
 
 
-def undeclared(value: float | None) -> str:
-    """Return a figure that is no metric of the study, whose unit is not known, with four significant digits."""
+def undeclared_metric(value: float | None) -> str:
+    """Return a value that is no metric of the study, so of unknown unit, with four significant digits."""
     return MISSING if value is None else significant(value, 4)
 
 
 def count(value: int | None) -> str:
-    """Return an integer with its thousands set apart, as in ``37 577 123``."""
+    """Return an integer with a narrow space between thousands, as in ``37 577 123``."""
     return MISSING if value is None else f"{value:,}".replace(",", NARROW_SPACE)
 
 
-def mark(runs: int, planned: int) -> str:
-    """Return `` (3 of 5)`` for a mean of fewer runs than were planned, nothing for one of all of them."""
+def runs_note(runs: int, planned: int) -> str:
+    """Return `` (3 of 5)`` for a mean over fewer runs than planned, else nothing."""
     return "" if runs == planned else f" ({runs} of {planned})"
+
+
+def runs_of_planned(runs: int, planned: int) -> str:
+    """Return ``5``, or ``3 of 5`` where planned runs are missing."""
+    return str(runs) if runs == planned else f"{runs} of {planned}"
 
 
 def operations(value: int | None) -> str:
@@ -95,7 +103,7 @@ def duration(seconds: float | None) -> str:
 
 
 def probability(value: float | None) -> str:
-    """Return a probability with two decimals; never 0.00 or 1.00 for what is merely unlikely or likely."""
+    """Return a probability with two decimals; 0.00 and 1.00 only where it is exactly that."""
     if value is None:
         return MISSING
     if 0 < value < 0.005:
@@ -118,7 +126,7 @@ def decimals(value: float | None) -> str:
 
 
 def setting(value: Any) -> str:
-    """Return a configuration's value: six significant digits, which is what suggestions are rounded to."""
+    """Return a value of a configuration, floats with six significant digits, to which suggestions are rounded."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float):
@@ -126,19 +134,14 @@ def setting(value: Any) -> str:
     return MISSING if value is None else str(value)
 
 
-def percent(share: float) -> str:
-    """Return a level of confidence, as in ``95 %`` or ``98.3 %``."""
-    return f"{100 * share:.3g} %"
-
-
 def breakable(text: str, longest: int) -> list[str]:
-    """Return `text` in pieces that may stand on lines of their own, none longer than `longest` characters."""
+    """Split `text` where lines may break, into pieces of at most `longest` characters."""
     pieces = [piece for piece in _BREAKABLE.findall(text) if piece]
     return [piece[at : at + longest] for piece in pieces for at in range(0, len(piece), longest)]
 
 
 def wrapped(text: str, width: int) -> str:
-    """Return `text` on lines of at most `width` characters, broken where names have their joints."""
+    """Return `text` on lines of at most `width` characters, broken after separators such as ``,`` and ``=``."""
     lines = [""]
     for piece in breakable(one_line(text), width):
         if len(lines[-1]) + len(piece.rstrip()) > width:
@@ -152,7 +155,9 @@ def one_line(text: str) -> str:
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
-def _spread(interval: Interval | None, mean: Callable[[float], str], end: Callable[[float], str]) -> str:
+def _mean_and_ends(
+    interval: Interval | None, mean: Callable[[float], str], end: Callable[[float], str]
+) -> str:
     if interval is None:
         return MISSING
     if interval.low is None or interval.high is None:

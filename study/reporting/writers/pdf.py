@@ -1,7 +1,7 @@
-"""The report's Markdown as a typeset PDF.
+"""The report's Markdown typeset as PDF.
 
-Only the Markdown that `study.reporting.markdown` writes is understood. All text goes into Typst as string
-literals, never as markup, so that nothing in a name can be read as an instruction.
+Only the Markdown that `study.reporting.writers.markdown` writes is understood. All text goes into Typst as string
+literals, never as markup, so that no name can be interpreted as markup.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ import typst
 from markdown_it import MarkdownIt
 from markdown_it.tree import SyntaxTreeNode
 
-from study.reporting.formats import breakable, one_line
+from study.reporting.text import breakable, one_line
 
-TEMPLATE = Path(__file__).with_name("paper.typ")
+TEMPLATE = Path(__file__).with_name("template.typ")
 PAGE_CHARACTERS = 124
-"""Of a table's text that fit between the margins."""
+"""Characters of a table row that fit between the margins."""
 GAP_CHARACTERS = 2
-"""Between two columns."""
+"""Width of the gap between two columns."""
 LISTING_CHARACTERS = 100
 WORD_CHARACTERS = 18
 """A longer word in a table may be broken anywhere."""
 RUNNING_CHARACTERS = 80
-JOINT = "#box()"
-"""A place to break that leaves no character behind where text is copied."""
+BREAK_POINT = "#box()"
+"""Allows a line break without adding a character to copied text."""
 HARD_SPACE = "\u00a0"
 
 
@@ -38,7 +38,7 @@ def pdf(markdown: str, figures: Mapping[str, bytes], label: str) -> bytes:
     Args:
         markdown: The report.
         figures: SVG documents by the path under which the report shows them.
-        label: The study's name, for the head of the page.
+        label: The study's name, for the page header.
     """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -53,17 +53,17 @@ def pdf(markdown: str, figures: Mapping[str, bytes], label: str) -> bytes:
 
 
 def markup(markdown: str, label: str) -> str:
-    """Return the report as Typst markup that rests on ``paper.typ``.
+    """Return the report as Typst markup that imports ``template.typ``.
 
     Raises:
-        ValueError: The Markdown holds something that reports do not use.
+        ValueError: The Markdown has an element that reports do not use.
     """
     root = SyntaxTreeNode(MarkdownIt("commonmark", {"html": False}).enable("table").parse(markdown))
-    title = next((_words(node) for node in root.children if node.tag == "h1"), label)
+    title = next((_text_of(node) for node in root.children if node.tag == "h1"), label)
     running = textwrap.shorten(title, RUNNING_CHARACTERS, placeholder=" …")
-    names = f"title: {literal(title)}, running: {literal(running)}, label: {literal(one_line(label))}"
-    head = f'#import "{TEMPLATE.name}": *\n#show: paper.with({names})\n\n'
-    return head + _blocks(root.children)
+    arguments = f"title: {literal(title)}, running: {literal(running)}, label: {literal(one_line(label))}"
+    header = f'#import "{TEMPLATE.name}": *\n#show: paper.with({arguments})\n\n'
+    return header + _blocks(root.children)
 
 
 def literal(text: str) -> str:
@@ -75,20 +75,20 @@ def literal(text: str) -> str:
 def _blocks(nodes: Sequence[SyntaxTreeNode]) -> str:
     """Render blocks; a caption belongs to the figure above it or the table below it."""
     parts = []
-    waiting = list(nodes)
-    while waiting:
-        node = waiting.pop(0)
+    remaining = list(nodes)
+    while remaining:
+        node = remaining.pop(0)
         image = _lone_image(node)
         if image is not None:
-            caption = _inline(waiting.pop(0)) if waiting and _is_caption(waiting[0]) else ""
-            path, alt = str(image.attrs["src"]), _words(image)
-            parts.append(f"#plate({literal(path)}, {literal(alt)}, [{caption}])")
-        elif _is_caption(node) and waiting and waiting[0].type == "table":
+            caption = _inline(remaining.pop(0)) if remaining and _is_caption(remaining[0]) else ""
+            path, alt = str(image.attrs["src"]), _text_of(image)
+            parts.append(f"#report-figure({literal(path)}, {literal(alt)}, [{caption}])")
+        elif _is_caption(node) and remaining and remaining[0].type == "table":
             parts.append(f"#table-caption[{_inline(node)}]")
         elif node.type in _BLOCKS:
             parts.append(_BLOCKS[node.type](node))
         else:
-            raise ValueError(f"reports hold no {node.type!r}")
+            raise ValueError(f"reports have no element {node.type!r}")
     return "\n\n".join(parts) + "\n"
 
 
@@ -106,7 +106,7 @@ def _is_caption(node: SyntaxTreeNode) -> bool:
     # markdown-it puts an empty text before an emphasis that opens a line
     if first.type == "text" and not first.content:
         first = node.children[0].children[1]
-    return first.type == "strong" and re.fullmatch(r"(Table|Figure) \d+\.", _words(first)) is not None
+    return first.type == "strong" and re.fullmatch(r"(Table|Figure) \d+\.", _text_of(first)) is not None
 
 
 def _heading(node: SyntaxTreeNode) -> str:
@@ -132,11 +132,11 @@ def _listing(node: SyntaxTreeNode) -> str:
 def _table(node: SyntaxTreeNode) -> str:
     head, *body = [row.children for part in node.children for row in part.children]
     right = ["right" in str(cell.attrs.get("style", "")) for cell in head]
-    lengths = [max((len(_words(row[at])) for row in body), default=0) for at in range(len(head))]
-    words = [max((len(word) for word in _words(cell).split()), default=0) for cell in head]
+    lengths = [max((len(_text_of(row[at])) for row in body), default=0) for at in range(len(head))]
+    longest_words = [max((len(word) for word in _text_of(cell).split()), default=0) for cell in head]
     widths = [
-        max(pair) if right[at] else max(*pair, len(_words(head[at])))
-        for at, pair in enumerate(zip(lengths, words, strict=True))
+        max(pair) if right[at] else max(*pair, len(_text_of(head[at])))
+        for at, pair in enumerate(zip(lengths, longest_words, strict=True))
     ]
     fits = sum(widths) + GAP_CHARACTERS * len(widths) <= PAGE_CHARACTERS
     columns = [
@@ -148,7 +148,10 @@ def _table(node: SyntaxTreeNode) -> str:
     ]
     rows = [
         "  ("
-        + ", ".join(f"[{_inline(cell, _unbroken if right[at] else _jointed)}]" for at, cell in enumerate(row))
+        + ", ".join(
+            f"[{_inline(cell, _without_breaks if numeric else _with_break_points)}]"
+            for cell, numeric in zip(row, right, strict=True)
+        )
         + ",),"
         for row in body
     ]
@@ -167,36 +170,36 @@ def _table(node: SyntaxTreeNode) -> str:
 
 
 def _header_cell(cell: SyntaxTreeNode, width: int) -> str:
-    """Set a numeric column's head in lines no wider than its numbers."""
+    """Wrap the header of a numeric column to the width of its numbers."""
     if any(child.type not in ("text", "code_inline") for child in cell.children[0].children):
         return _inline(cell)
-    lines = textwrap.wrap(_words(cell), max(width, 6), break_long_words=False, break_on_hyphens=False)
+    lines = textwrap.wrap(_text_of(cell), max(width, 6), break_long_words=False, break_on_hyphens=False)
     mono = cell.children[0].children[0].type == "code_inline"
     return "#linebreak()".join(f"#raw({literal(line)})" if mono else f"#{literal(line)}" for line in lines)
 
 
-def _plain(text: str) -> str:
+def _literal_markup(text: str) -> str:
     return f"#{literal(text)}" if text else ""
 
 
-def _unbroken(text: str) -> str:
-    return _plain(text.replace(" ", HARD_SPACE))
+def _without_breaks(text: str) -> str:
+    return _literal_markup(text.replace(" ", HARD_SPACE))
 
 
-def _jointed(text: str) -> str:
-    """Let a long name break at its joints, and a very long word anywhere."""
-    return JOINT.join(_plain(piece) for piece in breakable(text, WORD_CHARACTERS))
+def _with_break_points(text: str) -> str:
+    """Allow line breaks after separators, and anywhere in a very long word."""
+    return BREAK_POINT.join(_literal_markup(piece) for piece in breakable(text, WORD_CHARACTERS))
 
 
-def _inline(node: SyntaxTreeNode, spell: Callable[[str], str] = _plain) -> str:
-    """Render what stands in a line, every text written by `spell`."""
+def _inline(node: SyntaxTreeNode, write_text: Callable[[str], str] = _literal_markup) -> str:
+    """Render inline elements, each text by `write_text`."""
     if node.type == "text":
-        return spell(node.content)
+        return write_text(node.content)
     if node.type == "code_inline":
         return f"#raw({literal(node.content)})"
     if node.type == "softbreak":
         return '#" "'
-    inner = "".join(_inline(child, spell) for child in node.children)
+    inner = "".join(_inline(child, write_text) for child in node.children)
     if node.type == "strong":
         return f"#strong[{inner}]"
     if node.type == "em":
@@ -205,14 +208,14 @@ def _inline(node: SyntaxTreeNode, spell: Callable[[str], str] = _plain) -> str:
         return f"#link({literal(str(node.attrs['href']))})[{inner}]"
     if node.type in ("inline", "paragraph", "heading", "th", "td"):
         return inner
-    raise ValueError(f"reports hold no {node.type!r}")
+    raise ValueError(f"reports have no element {node.type!r}")
 
 
-def _words(node: SyntaxTreeNode) -> str:
-    """Return a node's text alone."""
+def _text_of(node: SyntaxTreeNode) -> str:
+    """Return the text of a node without markup."""
     if node.type in ("text", "code_inline"):
         return node.content
-    return "".join(_words(child) for child in node.children)
+    return "".join(_text_of(child) for child in node.children)
 
 
 _BLOCKS: Mapping[str, Callable[[SyntaxTreeNode], str]] = {

@@ -5,16 +5,16 @@ from __future__ import annotations
 import pytest
 
 from study.analysis.findings import Interval
-from study.analysis.units import amount, difference, number, signed
-from study.reporting import formats
+from study.analysis.units import difference, number, signed_difference, with_unit
+from study.reporting import text
 
 
 @pytest.mark.parametrize(
-    ("value", "text"),
+    ("value", "expected"),
     [(1.249, "+1.2"), (-0.3, "−0.3"), (0.0, "0.0"), (-0.04, "0.0"), (0.04, "0.0"), (100, "+100.0")],
 )
-def test_differences_have_a_sign_and_zero_has_none(value: float, text: str) -> None:
-    assert signed(value) == text
+def test_differences_have_a_sign_and_zero_has_none(value: float, expected: str) -> None:
+    assert signed_difference(value) == expected
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ def test_differences_have_a_sign_and_zero_has_none(value: float, text: str) -> N
 def test_other_units_than_per_cent_have_significant_digits(
     value: float, as_number: str, as_difference: str, as_signed: str
 ) -> None:
-    assert (number(value, "K"), difference(value, ""), signed(value, "s")) == (
+    assert (number(value, "K"), difference(value, ""), signed_difference(value, "s")) == (
         as_number,
         as_difference,
         as_signed,
@@ -39,19 +39,19 @@ def test_other_units_than_per_cent_have_significant_digits(
 
 
 def test_a_difference_has_the_unit_of_its_metric_and_per_cent_are_points() -> None:
-    assert [amount("0.3", unit) for unit in ("%", "K", "")] == ["0.3 points", "0.3 K", "0.3"]
+    assert [with_unit("0.3", unit) for unit in ("%", "K", "")] == ["0.3 points", "0.3 K", "0.3"]
 
 
 def test_intervals_follow_their_mean() -> None:
-    assert formats.difference(Interval(1.2, -0.3, 2.7)) == "+1.2 [−0.3, 2.7]"
-    assert formats.score(Interval(71.2, 69.8, 72.6)) == "71.2 [69.8, 72.6]"
-    assert formats.half_width(Interval(71.2, 69.8, 72.6)) == "71.2 ± 1.4"
-    assert formats.score(Interval(71.2, None, None)) == "71.2"
-    assert formats.score(None) == "–"
+    assert text.difference_with_interval(Interval(1.2, -0.3, 2.7)) == "+1.2 [−0.3, 2.7]"
+    assert text.mean_with_interval(Interval(71.2, 69.8, 72.6)) == "71.2 [69.8, 72.6]"
+    assert text.mean_with_half_width(Interval(71.2, 69.8, 72.6)) == "71.2 ± 1.4"
+    assert text.mean_with_interval(Interval(71.2, None, None)) == "71.2"
+    assert text.mean_with_interval(None) == "–"
 
 
 @pytest.mark.parametrize(
-    ("seconds", "text"),
+    ("seconds", "expected"),
     [
         (0.04, "0.0 s"),
         (59.94, "59.9 s"),
@@ -61,12 +61,12 @@ def test_intervals_follow_their_mean() -> None:
         (8040, "2 h 14 min"),
     ],
 )
-def test_durations_carry_over_when_rounded(seconds: float, text: str) -> None:
-    assert formats.duration(seconds) == text
+def test_durations_carry_over_when_rounded(seconds: float, expected: str) -> None:
+    assert text.duration(seconds) == expected
 
 
 @pytest.mark.parametrize(
-    ("value", "text"),
+    ("value", "expected"),
     [
         (0, "0"),
         (999, "999"),
@@ -76,22 +76,22 @@ def test_durations_carry_over_when_rounded(seconds: float, text: str) -> None:
         (2 * 10**12, "2.000 T"),
     ],
 )
-def test_operations_have_four_digits_and_a_prefix(value: int, text: str) -> None:
-    assert formats.operations(value) == text
+def test_operations_have_four_digits_and_a_prefix(value: int, expected: str) -> None:
+    assert text.operations(value) == expected
 
 
 def test_sizes_are_in_powers_of_two() -> None:
-    assert formats.mebibytes(3 * 1024 * 1024 // 2) == "1.50"
-    assert formats.mebibytes(None) == formats.operations(None) == "–"
+    assert text.mebibytes(3 * 1024 * 1024 // 2) == "1.50"
+    assert text.mebibytes(None) == text.operations(None) == "–"
 
 
 def test_probabilities_are_never_rounded_to_certainty() -> None:
-    assert formats.probability(0.0004) == "< 0.01"
-    assert formats.probability(0.9999) == "> 0.99"
-    assert formats.probability(0.147) == "0.15"
-    assert formats.probability(1.0) == "1.00"
-    assert formats.p_value(0.00001) == "< 0.001"
-    assert formats.p_value(0.0625) == "0.062"
+    assert text.probability(0.0004) == "< 0.01"
+    assert text.probability(0.9999) == "> 0.99"
+    assert text.probability(0.147) == "0.15"
+    assert text.probability(1.0) == "1.00"
+    assert text.p_value(0.00001) == "< 0.001"
+    assert text.p_value(0.0625) == "0.062"
 
 
 @pytest.mark.parametrize("width", [10, 18, 26])
@@ -99,6 +99,6 @@ def test_probabilities_are_never_rounded_to_certainty() -> None:
     "name", ["splitter=issm, lifting.predictor_depth=1", "x" * 60, "a b", "", "日本" * 20]
 )
 def test_names_wrap_within_their_width_and_lose_nothing(name: str, width: int) -> None:
-    lines = formats.wrapped(name, width).split("\n")
+    lines = text.wrapped(name, width).split("\n")
     assert max(map(len, lines)) <= width
     assert "".join(lines).replace(" ", "") == name.replace(" ", "")

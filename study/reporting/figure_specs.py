@@ -1,0 +1,131 @@
+"""The figures that a study's findings have data for, with their captions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from study.analysis.findings import BreakdownFinding, Findings
+from study.analysis.units import (
+    difference_axis,
+    difference_with_unit,
+    direction_note,
+    heading,
+    label_with_unit,
+    percent,
+    quantity,
+)
+from study.reporting.text import OPTIMISTIC
+
+NAMES = ("repetitions", "differences", "breakdown", "learning", "search")
+MOST_ROWS_PLOTTED = 12
+"""A breakdown with more rows has a table only."""
+FOLDER = "figures"
+
+
+@dataclass(frozen=True)
+class FigureSpec:
+    """Name and captions of a figure of the report."""
+
+    name: str
+    """One of `NAMES`; its file is ``figures/<name>.svg``."""
+    alt_text: str
+    """A short description for readers who cannot see the figure."""
+    caption: str
+
+    @property
+    def path(self) -> str:
+        """The path of its file from the report's folder."""
+        return f"{FOLDER}/{self.name}.svg"
+
+
+def figure_specs(findings: Findings) -> dict[str, FigureSpec]:
+    """Return the specifications of the figures that have data, in the order of `NAMES`."""
+    prefix = f"{OPTIMISTIC} " if findings.is_optimistic else ""
+    return {spec.name: replace(spec, caption=prefix + spec.caption) for spec in _specs(findings)}
+
+
+def corrected_level(findings: Findings, tails: int = 1) -> str:
+    """Return the confidence of the intervals that decide: 1 - tails * alpha / m."""
+    return percent(1 - tails * findings.alpha / max(findings.comparisons, 1))
+
+
+def _specs(findings: Findings) -> Iterator[FigureSpec]:
+    primary, variants = findings.primary, findings.variants
+    metric, better = primary.title, direction_note(primary, " (", ")")
+    rope = difference_with_unit(findings.rope, primary.unit)
+    reference = "Grey: the reference." if len(variants) > 1 else ""
+    if any(variant.repetitions for variant in variants):
+        yield FigureSpec(
+            "repetitions",
+            f"{metric} on the test split in every repetition, by variant",
+            f"{heading(primary)} on the test split{better}. Every dot is one confirmation run; thin lines join the "
+            "runs of one repetition across neighbouring variants. "
+            f"Diamonds and bars: mean and 95 % t interval over repetitions. {reference}",
+        )
+    if any(variant.difference for variant in variants):
+        yield FigureSpec(
+            "differences",
+            f"Paired differences in {metric} from the reference",
+            f"Differences from the reference, in {difference_axis(primary)}{better}, paired by repetition. Dots: "
+            "single repetitions. Diamonds and thick bars: "
+            f"mean and 95 % t interval. Thin bars: the {corrected_level(findings)} interval, "
+            f"corrected for {quantity(findings.comparisons, 'comparison')}, which decides the verdict at the right. "
+            f"Shaded: differences smaller than ±{rope}, which the study declares to be of no practical interest.",
+        )
+    if part := plotted_breakdown(findings):
+        yield FigureSpec(
+            "breakdown",
+            f"{part.title}, by variant",
+            f"{label_with_unit(part.title, part.unit)} on the test split: mean and 95 % t interval over repetitions. "
+            + ("Grey: the reference, repeated in every panel." if len(variants) > 1 else ""),
+        )
+    has_loss, has_validation = has_learning_curves(findings)
+    if has_loss or has_validation:
+        if has_loss and has_validation:
+            alt_text = f"Train loss and {metric} on the validation split over epochs"
+            subject = (
+                f"Learning curves of the confirmation runs: train loss (above) and {heading(primary)} on the "
+                f"validation split (below){better}. "
+            )
+        elif has_validation:
+            alt_text = f"{metric} on the validation split over epochs"
+            subject = f"Learning curves of the confirmation runs: {heading(primary)} on the validation split{better}. "
+        else:
+            alt_text = "Train loss over epochs"
+            subject = (
+                "Train loss of the confirmation runs; there is no curve of a validation split, as it was part of "
+                "the training data. "
+            )
+        yield FigureSpec(
+            "learning",
+            alt_text,
+            subject
+            + "Thin lines: single repetitions. Bold: their mean over the epochs that all of them reached. "
+            + ("Dots: the epoch whose weights were tested. " if has_validation else "")
+            + ("Grey: the reference's mean, repeated in every panel." if len(variants) > 1 else ""),
+        )
+    trials = [trial for variant in variants for trial in variant.trials]
+    if any(trial.score is not None for trial in trials):
+        stopped = any(trial.stopped_after is not None for trial in trials)
+        pruned = "Open triangles: the best score of trials that were stopped early. " if stopped else ""
+        yield FigureSpec(
+            "search",
+            f"Best {metric} so far on the validation split over search trials",
+            f"The search of every variant: {heading(primary)} on the validation split{better} of each trial (dots) and "
+            "the best so far (steps); crosses at the lower edge mark trials that diverged or failed. "
+            f"{pruned}Curves that still improve or cross near the end indicate a small budget. These scores "
+            "chose the hyperparameters and are therefore optimistic: they are not results. "
+            + ("Grey: the reference's best so far, repeated in every panel." if len(variants) > 1 else ""),
+        )
+
+
+def plotted_breakdown(findings: Findings) -> BreakdownFinding | None:
+    """Return the first breakdown with few enough rows for a figure."""
+    return next((part for part in findings.breakdowns if len(part.rows) <= MOST_ROWS_PLOTTED), None)
+
+
+def has_learning_curves(findings: Findings) -> tuple[bool, bool]:
+    """Return whether any run reported its train loss, and its validation metric, over epochs."""
+    curves = [curve for variant in findings.variants for curve in variant.curves]
+    return any(curve.train_loss for curve in curves), any(curve.validation for curve in curves)

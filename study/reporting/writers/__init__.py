@@ -1,0 +1,1 @@
+"""Reports in their file formats."""

@@ -1,0 +1,1 @@
+"""The report as Markdown, a module for each group of sections."""

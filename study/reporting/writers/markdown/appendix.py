@@ -1,0 +1,143 @@
+"""The appendices: every repetition, hyperparameters, search trials, configuration."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from study.analysis.findings import Findings, TrialCurve
+from study.analysis.units import heading, label_with_unit
+from study.reporting import text
+from study.reporting.text import MISSING
+from study.reporting.writers.markdown.blocks import Blocks, Side, code, fenced, plain
+
+MOST_METRICS = 4
+"""The most metrics in the tables of every repetition; findings.json has the others too."""
+MOST_ROWS = 60
+"""The most repetitions or trials listed for one variant; findings.json has the others too."""
+
+
+def add_appendix(report: Blocks, findings: Findings) -> None:
+    """Add every repetition, hyperparameters, search trials and the configuration."""
+    if any(variant.repetitions for variant in findings.variants):
+        _add_repetitions(report, findings)
+    _add_hyperparameters(report, findings)
+    if any(variant.trials for variant in findings.variants):
+        _add_trials(report, findings)
+    if findings.configuration:
+        report.add(
+            "## Appendix: resolved configuration of the reference",
+            fenced("\n".join(_configuration_lines("", findings.configuration))),
+        )
+    report.add("The same findings as data: [findings.json](findings.json).")
+
+
+def _add_repetitions(report: Blocks, findings: Findings) -> None:
+    report.add("## Appendix: every repetition")
+    metrics = sorted(findings.metrics, key=lambda metric: metric.name != findings.metric)
+    runs = [run for variant in findings.variants for run in variant.repetitions]
+    has_folds = any(run.fold is not None for run in runs)
+    has_validation = any(run.validation is not None for run in runs)
+    columns: dict[str, Side] = {"Repetition": "right"}
+    if has_folds:
+        columns["Fold"] = "right"
+    printed = [metric for metric in metrics if any(metric.name in run.metrics for run in runs)][:MOST_METRICS]
+    declared = {metric.name for metric in metrics}
+    undeclared = list(dict.fromkeys(name for run in runs for name in run.metrics if name not in declared))
+    undeclared = undeclared[: MOST_METRICS - len(printed)]
+    columns |= {plain(f"Test {heading(metric)}"): "right" for metric in printed}
+    columns |= {plain(f"Test {name}"): "right" for name in undeclared}
+    if has_validation:
+        columns[plain(f"Validation {heading(findings.primary)}")] = "right"
+    columns |= {
+        "Tested epoch" if has_validation else "Last epoch": "right",
+        "Training": "right",
+        "Run": "left",
+    }
+    for variant in findings.variants:
+        if variant.repetitions:
+            rows = [
+                [
+                    str(run.repetition),
+                    *([MISSING if run.fold is None else str(run.fold)] if has_folds else []),
+                    *(text.value(run.metrics.get(metric.name), metric.unit) for metric in printed),
+                    *(text.undeclared_metric(run.metrics.get(name)) for name in undeclared),
+                    *([text.value(run.validation, findings.primary.unit)] if has_validation else []),
+                    str(run.best_epoch),
+                    text.duration(run.seconds),
+                    code(run.run),
+                ]
+                for run in variant.repetitions[:MOST_ROWS]
+            ]
+            note = _truncation_note(len(variant.repetitions))
+            report.table(f"Repetitions of {plain(variant.name)}{note}.", columns, rows)
+
+
+def _truncation_note(rows: int) -> str:
+    """Return where to find the rows beyond the printed ones; nothing where all are printed."""
+    return f": the first {MOST_ROWS} of {rows}, all are in findings.json" if rows > MOST_ROWS else ""
+
+
+def _add_hyperparameters(report: Blocks, findings: Findings) -> None:
+    """Add each variant's levels and chosen hyperparameters."""
+    factors = list(dict.fromkeys(name for variant in findings.variants for name in variant.levels))
+    chosen = list(dict.fromkeys(name for variant in findings.variants for name in variant.chosen))
+    if not factors and not chosen:
+        return
+    columns: dict[str, Side] = {code(name): "left" for name in factors}
+    columns |= {code(name): "right" for name in chosen}
+    rows = [
+        [
+            plain(variant.name),
+            *(plain(variant.levels.get(name, MISSING)) for name in factors),
+            *(plain(text.setting(variant.chosen.get(name))) for name in chosen),
+        ]
+        for variant in findings.variants
+    ]
+    report.add("## Appendix: levels and hyperparameters")
+    searched = " and the hyperparameters that its search chose on the validation split" if chosen else ""
+    report.wide_table(f"Each variant's levels{searched}.", "Variant", columns, rows)
+
+
+def _add_trials(report: Blocks, findings: Findings) -> None:
+    report.add("## Appendix: search trials")
+    metric = findings.primary
+    for variant in findings.variants:
+        if variant.trials:
+            names = list(dict.fromkeys(name for trial in variant.trials for name in trial.parameters))
+            rows = [
+                [
+                    str(trial.number),
+                    _trial_status(trial),
+                    text.value(trial.score, metric.unit),
+                    text.value(trial.best_so_far, metric.unit),
+                    *(plain(text.setting(trial.parameters.get(name))) for name in names),
+                ]
+                for trial in variant.trials[:MOST_ROWS]
+            ]
+            columns: dict[str, Side] = {
+                "Status": "left",
+                plain(f"Validation {heading(metric)}"): "right",
+                plain(label_with_unit("Best so far", metric.unit)): "right",
+                **{code(name): "right" for name in names},
+            }
+            note = _truncation_note(len(variant.trials))
+            report.wide_table(f"Search trials of {plain(variant.name)}{note}.", "Trial", columns, rows)
+
+
+def _trial_status(trial: TrialCurve) -> str:
+    return trial.status if trial.stopped_after is None else f"stopped after epoch {trial.stopped_after}"
+
+
+def _configuration_lines(prefix: str, table: Mapping[str, Any]) -> list[str]:
+    """Return one ``key.path = value`` line for each value, written as in a study file."""
+    lines = []
+    for name, value in table.items():
+        if isinstance(value, Mapping) and value:
+            lines += _configuration_lines(f"{prefix}{name}.", value)
+        else:
+            lines.append(
+                text.one_line(f"{prefix}{name} = {json.dumps(value, ensure_ascii=False, default=str)}")
+            )
+    return lines

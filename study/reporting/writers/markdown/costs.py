@@ -1,0 +1,110 @@
+"""The section on the networks' costs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from study.analysis.findings import Cost, Findings, VariantFinding
+from study.reporting import text
+from study.reporting.text import MISSING
+from study.reporting.writers.markdown.blocks import Blocks, plain
+from study.reporting.writers.markdown.phrases import name_with_runs
+
+
+@dataclass(frozen=True)
+class CostColumn:
+    """A column of the table of costs."""
+
+    heading: str
+    """May hold ``{noun}``, the name of one example."""
+    description: str
+    cell: Callable[[VariantFinding, Cost], str]
+
+
+LATENCY_COLUMN = CostColumn(
+    "Latency (ms)",
+    "median time of one forward pass, measured by the training while other runs may have used the machine",
+    lambda _, cost: text.decimals(cost.latency_ms),
+)
+COST_COLUMNS = (
+    CostColumn("Parameters", "trainable values", lambda variant, _: text.count(variant.parameters)),
+    CostColumn(
+        "Without gradient",
+        "those of them that get no gradient in a training step with the study's loss",
+        lambda _, cost: text.count(cost.unused),
+    ),
+    CostColumn(
+        "MACs per {noun} (fvcore)",
+        "multiply-accumulates of one forward pass, by fvcore, which adds 1 to 5 for each value of norms, pools and "
+        "resizes",
+        lambda variant, _: text.operations(variant.macs),
+    ),
+    CostColumn(
+        "FLOPs per {noun} (torch)",
+        "floating-point operations of one forward pass, by torch's counter: products only, 2 for each MAC",
+        lambda _, cost: text.operations(cost.flops),
+    ),
+    CostColumn(
+        "FLOPs / (2 × MACs) (%)",
+        "100 where the two counters agree",
+        lambda _, cost: text.value(cost.flops_share),
+    ),
+    CostColumn(
+        "Activations per {noun} (MiB)",
+        "memory that autograd keeps for the backward pass for one more {noun} in a training batch, without weights "
+        "and temporary memory of operators",
+        lambda _, cost: text.mebibytes(cost.activation_bytes),
+    ),
+    LATENCY_COLUMN,
+    CostColumn(
+        "Training",
+        "median wall time of one run, while other runs may have used the machine",
+        lambda variant, _: text.duration(variant.train_seconds),
+    ),
+)
+LATENCY_NOTE = (
+    " Latency is measured by `study profile STUDY` on an idle machine, never during a study: a machine busy with "
+    "other runs gives wrong times."
+)
+
+
+def add_costs(report: Blocks, findings: Findings) -> None:
+    """Add a row for each variant, then the parts of each network that differs from its reference."""
+    costs = {variant.name: variant.cost for variant in findings.variants if variant.cost is not None}
+    if not costs:
+        return
+    shapes = sorted({" × ".join(map(str, cost.input_shape[1:])) for cost in costs.values()})
+    noun = plain(findings.noun)
+    example = f"one {noun} of {' or '.join(shapes)}"
+    columns: dict[CostColumn, list[str]] = {}
+    for column in COST_COLUMNS:
+        cells = [column.cell(variant, variant.cost or Cost(input_shape=())) for variant in findings.variants]
+        if any(cell != MISSING for cell in cells):
+            columns[column] = cells
+    names = [name_with_runs(variant) for variant in findings.variants]
+    legend = " ".join(f"{column.heading}: {column.description}.".format(noun=noun) for column in columns)
+    latency = "" if LATENCY_COLUMN in columns else LATENCY_NOTE
+    report.add("## Cost")
+    report.table(
+        f"The cost of each variant, counted for {example}. {legend}{latency}",
+        {"Variant": "left", **{column.heading.format(noun=noun): "right" for column in columns}},
+        list(zip(names, *columns.values(), strict=True)),
+    )
+    for variant in findings.variants:
+        cost, reference = variant.cost, costs.get(variant.reference)
+        if cost is None or not cost.parts:
+            continue
+        if variant.is_reference or reference is None or cost.parts != reference.parts:
+            same = (
+                " Profiled variants without such a table have the same parts." if variant.is_reference else ""
+            )
+            report.table(
+                f"Parts of {plain(variant.name)}: trainable values and MACs (fvcore) of the network's own modules, "
+                f"for {example}.{same}",
+                {"Part": "left", "Parameters": "right", f"MACs per {noun} (fvcore)": "right"},
+                [
+                    [plain(part.name), text.count(part.parameters), text.operations(part.macs)]
+                    for part in cost.parts
+                ],
+            )

@@ -1,0 +1,135 @@
+"""The sections without verdicts: secondary metrics, breakdowns and measures of the networks' parts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from study.analysis.findings import BreakdownFinding, Findings, Interval, MeasureFinding, VariantFinding
+from study.analysis.units import heading
+from study.reporting import text
+from study.reporting.text import MISSING
+from study.reporting.writers.markdown.blocks import Blocks, Side, bullet_list, plain, sentence
+from study.reporting.writers.markdown.phrases import figure_runs_note, metric_caption, name_with_runs
+
+MOST_COLUMNS, LONGEST_COLUMN = 7, 14
+"""With more or longer rows than this, the table of a breakdown has a column for each variant."""
+
+
+def add_secondary_metrics(report: Blocks, findings: Findings) -> None:
+    """Add a table for each metric beside the primary one."""
+    scored = [variant for variant in findings.variants if variant.secondary]
+    if not scored:
+        return
+    tested = "" if findings.is_optimistic else ": the verdicts rest on the primary metric alone"
+    report.add("## Secondary metrics", f"Described, not tested{tested}.")
+    for metric in findings.metrics:
+        if any(metric.name in variant.secondary for variant in scored):
+            report.table(
+                f"{metric_caption(metric)}: mean over repetitions [95 % t interval].",
+                {"Variant": "left", plain(heading(metric)): "right"},
+                [
+                    [
+                        name_with_runs(variant),
+                        text.mean_with_interval(variant.secondary.get(metric.name), metric.unit)
+                        + figure_runs_note(variant, metric.name),
+                    ]
+                    for variant in scored
+                ],
+            )
+
+
+def add_breakdowns(report: Blocks, findings: Findings) -> None:
+    """Add a table for each breakdown of the test split, and the figure of the first short one."""
+    if not findings.breakdowns:
+        return
+    report.add("## Breakdown", "Described, not tested: no verdict rests on these figures.")
+    for part in findings.breakdowns:
+        variants = [variant for variant in findings.variants if variant.breakdowns.get(part.name)]
+        _add_breakdown(report, findings, part, variants)
+    report.figure("breakdown")
+
+
+def _add_breakdown(
+    report: Blocks, findings: Findings, part: BreakdownFinding, variants: Sequence[VariantFinding]
+) -> None:
+    unit = f" in {plain(part.unit)}" if part.unit else ""
+    caption = (
+        f"{plain(part.title)} on the test split{unit}: mean over repetitions ± half of the 95 % t interval."
+    )
+    cells = {
+        row: [
+            text.mean_with_half_width(variant.breakdowns[part.name].get(row), part.unit)
+            + figure_runs_note(variant, f"{part.name}/{row}")
+            for variant in variants
+        ]
+        for row in part.rows
+    }
+    names = [name_with_runs(variant) for variant in variants]
+    is_short = len(part.rows) <= MOST_COLUMNS and all(len(row) <= LONGEST_COLUMN for row in part.rows)
+    if is_short and not part.counts:
+        by_variant = [[name, *(cells[row][index] for row in part.rows)] for index, name in enumerate(names)]
+        report.wide_table(caption, "Variant", {plain(row): "right" for row in part.rows}, by_variant)
+        return
+    noun = findings.noun.capitalize()
+    count_column: dict[str, Side] = {f"{plain(noun)}s": "right"} if part.counts else {}
+    note = (
+        f" {plain(noun)}s: number in the test split; a figure over few of them is uncertain."
+        if part.counts
+        else ""
+    )
+    report.wide_table(
+        caption + note,
+        plain(part.name.capitalize()),
+        {**count_column, **dict.fromkeys(names, "right")},
+        [
+            [plain(row), *([text.count(part.counts.get(row))] if part.counts else []), *cells[row]]
+            for row in part.rows
+        ],
+    )
+
+
+def add_measures(report: Blocks, findings: Findings) -> None:
+    """Add a table for each measure of the networks' parts, with the chance level in its last row."""
+    missing = [f"{plain(v.name)}: {plain(line)}" for v in findings.variants for line in v.unmeasured]
+    if not findings.measures and not missing:
+        return
+    report.add(
+        "## Measures of the networks' parts", "Described, not tested: no verdict rests on these figures."
+    )
+    for measure in findings.measures:
+        heads = [f"{plain(figure.name)} ({plain(figure.unit)})" for figure in measure.figures]
+        names_by_description: dict[str, list[str]] = {}
+        for figure in measure.figures:
+            names_by_description.setdefault(sentence(figure.about), []).append(plain(figure.name))
+        legend = " ".join(f"{', '.join(names)}: {about}" for about, names in names_by_description.items())
+        report.table(
+            f"{sentence(measure.about)} Means over confirmation runs [95 % t interval] on the test split. "
+            f"{legend} Chance: the value expected without any effect.",
+            {"Variant": "left", **dict.fromkeys(heads, "right")},
+            [
+                *([name_with_runs(v), *_measure_cells(v, measure)] for v in findings.variants),
+                ["*chance*", *_chance_cells(findings.variants, measure)],
+            ],
+        )
+    if missing:
+        report.add("Not measured:", bullet_list(missing))
+
+
+def _measure_cells(variant: VariantFinding, measure: MeasureFinding) -> Iterator[str]:
+    for figure in measure.figures:
+        name = f"{measure.name}/{figure.name}"
+        yield text.measure_with_interval(variant.measures.get(name), figure.unit) + figure_runs_note(
+            variant, name
+        )
+
+
+def _chance_cells(variants: Sequence[VariantFinding], measure: MeasureFinding) -> Iterator[str]:
+    """Yield each figure's level of chance; where variants differ in their data, the range."""
+    for figure in measure.figures:
+        name = f"{measure.name}/{figure.name}"
+        levels = sorted(variant.chance[name] for variant in variants if name in variant.chance)
+        ends = [
+            text.measure_with_interval(Interval(level, None, None), figure.unit)
+            for level in levels[:1] + levels[-1:]
+        ]
+        yield " to ".join(dict.fromkeys(ends)) or MISSING

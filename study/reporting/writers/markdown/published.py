@@ -1,0 +1,75 @@
+"""The section on published results on the same benchmark."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from study.analysis.findings import Findings
+from study.records import PublishedResult
+from study.reporting import text
+from study.reporting.text import MISSING
+from study.reporting.writers.markdown.blocks import Blocks, bullet_list, plain, sentence
+
+
+def add_published(report: Blocks, findings: Findings) -> None:
+    """Add published results on the same benchmark, separate from this study's own."""
+    published = findings.published
+    if published is None:
+        return
+    noun = plain(findings.noun)
+    size = f"They are of all {text.count(published.examples)} {noun}s of the benchmark"
+    used = (
+        ""
+        if published.examples_here == published.examples
+        else f"; this study uses {text.count(published.examples_here)}"
+    )
+    report.add(
+        "## Published results, not measured here",
+        f"Reference rows for {plain(published.title)}, copied from the sources named. No figure, difference or "
+        f"verdict of this report uses them. {size}{used}. {f'{plain(published.remark)} ' if published.remark else ''}"
+        "A dash: not verified.",
+    )
+    report.published_table(
+        f"Published by others on {plain(published.title)}, not measured by this study. GMACs: of one {noun}, as "
+        "printed (papers call them FLOPs). Pretraining: only where the method's name states it. Source: "
+        f"{'; '.join(f'{letter}, {plain(source)}' for letter, source in published.sources.items())}.",
+        {
+            "Published method": "left",
+            "Year": "right",
+            "Backbone": "left",
+            "Params (M)": "right",
+            "GMACs": "right",
+            "Modality": "left",
+            "Pretraining": "left",
+            "Protocol": "left",
+            **{plain(label): "right" for label in published.metrics},
+            "Source": "left",
+        },
+        [_published_cells(result, published.metrics) for result in published.results],
+    )
+    remarks = [f"{plain(r.method)}: {sentence(r.note)}" for r in published.results if r.note]
+    if remarks:
+        report.add(bullet_list(remarks))
+    if published.folds:
+        most = max(len(row.figures) for row in published.folds)
+        report.published_table(
+            f"Published by others on {plain(published.title)}: {plain(published.fold_metric)} of single folds, to "
+            "show how much folds differ.",
+            {"Published method": "left", **{f"Fold {fold}": "right" for fold in range(1, most + 1)}},
+            [[plain(row.method), *(f"{figure:.2f}" for figure in row.figures)] for row in published.folds],
+        )
+
+
+def _published_cells(result: PublishedResult, metrics: Sequence[str]) -> list[str]:
+    return [
+        plain(result.method),
+        MISSING if result.year is None else str(result.year),
+        plain(result.backbone),
+        text.setting(result.params),
+        text.setting(result.gmacs),
+        plain(result.modality),
+        plain(result.pretraining) or MISSING,
+        plain(result.protocol) or MISSING,
+        *(f"{result.figures[name]:.2f}" if name in result.figures else MISSING for name in metrics),
+        plain(" ".join(result.sources)),
+    ]
