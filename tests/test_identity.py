@@ -67,10 +67,10 @@ trials = 3
 """
 
 
-def asked(folder: Path, text: str, name: str = "s", home: str = "") -> StudyRecord:
-    """Return the record of a study file, on the machine that `home` describes."""
+def compiled(folder: Path, text: str, name: str = "s", project: str = "") -> StudyRecord:
+    """Return the record of a study file, on the machine that `project` describes."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "study.toml").write_text(home)
+    (folder / "study.toml").write_text(project)
     (folder / f"{name}.toml").write_text(text)
     here = settings(folder)
     return compile_study(load(folder / f"{name}.toml"), here, "cpu")
@@ -129,23 +129,23 @@ def lab(tmp_path: Path) -> Lab:
 )
 def test_no_training_is_wasted_on_another_order_or_wording(tmp_path: Path, old: str, new: str) -> None:
     assert TWO_FACTORS.count(old) == 1
-    before = asked(tmp_path, TWO_FACTORS)
-    after = asked(tmp_path, TWO_FACTORS.replace(old, new))
+    before = compiled(tmp_path, TWO_FACTORS)
+    after = compiled(tmp_path, TWO_FACTORS.replace(old, new))
     assert identities(after) == identities(before)
     assert len(identities(before)) == len(before.variants) == 4
 
 
 def test_reordered_levels_and_keys_train_nothing_anew(lab: Lab, tmp_path: Path) -> None:
-    assert len(trained(lab, asked(tmp_path / "a", TWO_FACTORS))) == 4 * (3 + 2)
+    assert len(trained(lab, compiled(tmp_path / "a", TWO_FACTORS))) == 4 * (3 + 2)
     turned = TWO_FACTORS.replace('["even-odd", "issm"]', '["issm", "even-odd"]')
     turned = turned.replace("epochs = 2\nbatch_size = 8", "batch_size = 8\nepochs = 2")
-    assert not trained(lab, asked(tmp_path / "a", turned))
+    assert not trained(lab, compiled(tmp_path / "a", turned))
 
 
 def test_a_change_of_one_level_leaves_the_other_variants_alone(tmp_path: Path) -> None:
-    before = identities(asked(tmp_path, TWO_FACTORS))
+    before = identities(compiled(tmp_path, TWO_FACTORS))
     changed = TWO_FACTORS.replace('["even-odd", "issm"]', '["even-odd", { name = "issm", frozen = true }]')
-    after = identities(asked(tmp_path, changed))
+    after = identities(compiled(tmp_path, changed))
     kept = {levels for levels in before if "even-odd" in levels}
     assert len(kept) == 2
     assert {levels: after[levels] for levels in kept} == {levels: before[levels] for levels in kept}
@@ -157,7 +157,7 @@ def test_a_change_of_one_level_leaves_the_other_variants_alone(tmp_path: Path) -
 
 def one_run(folder: Path) -> RunSpec:
     """Return a run with every key that a study of the default network has."""
-    record = asked(folder, TWO_FACTORS)
+    record = compiled(folder, TWO_FACTORS)
     return record.variants[0].run(record.first_point, 1, None)
 
 
@@ -234,9 +234,9 @@ def test_a_setting_of_training_retrains_every_variant(tmp_path: Path, key: str) 
         "precision": "bf16",
         "accumulate": 2,
     }
-    before = identities(asked(tmp_path, text.replace("{}", "")))
+    before = identities(compiled(tmp_path, text.replace("{}", "")))
     after = identities(
-        asked(tmp_path, text.replace("{}", f"{key} = {json.dumps(others.get(key, changed(default)))}\n"))
+        compiled(tmp_path, text.replace("{}", f"{key} = {json.dumps(others.get(key, changed(default)))}\n"))
     )
     assert not set(after.values()) & set(before.values())
 
@@ -245,7 +245,7 @@ def test_a_setting_of_training_retrains_every_variant(tmp_path: Path, key: str) 
 
 
 @pytest.mark.parametrize(
-    "home",
+    "project",
     [
         'ledger = "elsewhere"',
         'reports = "elsewhere"',
@@ -255,14 +255,16 @@ def test_a_setting_of_training_retrains_every_variant(tmp_path: Path, key: str) 
         '[data.faces]\ncache = "elsewhere"',
     ],
 )
-def test_another_place_or_more_workers_retrain_nothing(tmp_path: Path, home: str) -> None:
-    assert identities(asked(tmp_path, TWO_FACTORS, home=home)) == identities(asked(tmp_path, TWO_FACTORS))
+def test_another_place_or_more_workers_retrain_nothing(tmp_path: Path, project: str) -> None:
+    assert identities(compiled(tmp_path, TWO_FACTORS, project=project)) == identities(
+        compiled(tmp_path, TWO_FACTORS)
+    )
 
 
 def test_a_mirror_for_a_dashboard_and_another_name_of_the_study_retrain_nothing(tmp_path: Path) -> None:
     mirrored = TWO_FACTORS.replace("trials = 3", 'trials = 3\nstorage = "sqlite:///t.db"')
-    before = identities(asked(tmp_path, TWO_FACTORS))
-    assert identities(asked(tmp_path, mirrored, "other")) == before
+    before = identities(compiled(tmp_path, TWO_FACTORS))
+    assert identities(compiled(tmp_path, mirrored, "other")) == before
 
 
 def test_another_device_is_another_run(tmp_path: Path) -> None:
@@ -294,11 +296,11 @@ def test_saying_more_retrains_nothing(tmp_path: Path) -> None:
 
 def test_a_run_that_another_study_has_trained_is_not_trained_again(lab: Lab, tmp_path: Path) -> None:
     text = TWO_FACTORS.split("[search]", maxsplit=1)[0]
-    assert len(trained(lab, asked(tmp_path, text, "one"))) == 8
+    assert len(trained(lab, compiled(tmp_path, text, "one"))) == 8
     fewer = text.replace('["mean", "gru"]', '["mean"]').replace("factorial", "one-factor")
-    assert not trained(lab, asked(tmp_path, fewer, "two"))
+    assert not trained(lab, compiled(tmp_path, fewer, "two"))
     other = text.replace('["even-odd", "issm"]', '["even-odd", "halves"]')
-    assert len(trained(lab, asked(tmp_path, other, "three"))) == 4
+    assert len(trained(lab, compiled(tmp_path, other, "three"))) == 4
 
 
 @pytest.mark.parametrize(
@@ -311,14 +313,14 @@ def test_a_run_that_another_study_has_trained_is_not_trained_again(lab: Lab, tmp
 def test_more_seeds_or_levels_train_only_what_is_new(
     lab: Lab, tmp_path: Path, old: str, new: str, trainings: int
 ) -> None:
-    trained(lab, asked(tmp_path, TWO_FACTORS))
-    assert len(trained(lab, asked(tmp_path, TWO_FACTORS.replace(old, new)))) == trainings
+    trained(lab, compiled(tmp_path, TWO_FACTORS))
+    assert len(trained(lab, compiled(tmp_path, TWO_FACTORS.replace(old, new)))) == trainings
 
 
 def test_more_trials_go_on_from_the_suggestions_kept_even_if_the_sampler_would_now_say_otherwise(
     lab: Lab, tmp_path: Path, monkeypatch
 ) -> None:
-    first = asked(tmp_path, TWO_FACTORS)
+    first = compiled(tmp_path, TWO_FACTORS)
     trained(lab, first)
     kept = lab.ledger.with_suggestions(first).suggestions
     assert len(kept) == 4 * 3
@@ -331,7 +333,7 @@ def test_more_trials_go_on_from_the_suggestions_kept_even_if_the_sampler_would_n
     monkeypatch.setattr(agenda, "suggest", another_optuna)
     assert not trained(lab, first)
     assert not asked_again
-    more = asked(tmp_path, TWO_FACTORS.replace("trials = 3", "trials = 6"))
+    more = compiled(tmp_path, TWO_FACTORS.replace("trials = 3", "trials = 6"))
     trained(lab, more)
     now = lab.ledger.with_suggestions(more).suggestions
     assert kept.items() <= now.items()
@@ -368,7 +370,7 @@ def test_what_the_kept_ledger_asked_is_asked_by_the_same_ids_today(tmp_path: Pat
 
 
 def test_code_is_digested_from_the_parts_that_a_plan_shows(tmp_path: Path) -> None:
-    record = asked(tmp_path, TWO_FACTORS)
+    record = compiled(tmp_path, TWO_FACTORS)
     for variant in record.variants:
         parts = record.code[variant.template.code_digest]
         assert "study.tasks.clips.nets.ifdd.splitters" in parts

@@ -35,14 +35,14 @@ import json, os, sys, traceback
 import numpy, pydantic
 from pathlib import Path
 for line in sys.stdin:
-    program, home = map(Path, json.loads(line))
+    program, project = map(Path, json.loads(line))
     if not (process := os.fork()):
         code = 1
         try:
-            sys.path[:0] = [str(program), str(home)]
+            sys.path[:0] = [str(program), str(project)]
             import make, study
             assert Path(study.__file__).is_relative_to(program)
-            (home / "found.json").write_text(json.dumps(make.ids(home)))
+            (project / "found.json").write_text(json.dumps(make.ids(project)))
             code = 0
         except BaseException:
             traceback.print_exc()
@@ -57,10 +57,10 @@ class Copy:
     """A copy of the program and of a user's files, whose texts a test may edit."""
 
     def __init__(self, folder: Path) -> None:
-        self.program, self.home = folder / "program", folder / "home"
+        self.program, self.project = folder / "program", folder / "project"
         ignored = shutil.ignore_patterns("__pycache__", "*.png", ".study")
         shutil.copytree(PROGRAM, self.program / "study", ignore=ignored)
-        shutil.copytree(KEPT, self.home, ignore=ignored)
+        shutil.copytree(KEPT, self.project, ignore=ignored)
 
     def edit(self, file: str, old: str, new: str) -> None:
         """Replace a text, which must be there once, in a file below the folder of either."""
@@ -74,7 +74,7 @@ class Copy:
         path.write_text(path.read_text() + text)
 
     def path(self, file: str) -> Path:
-        return (self.program if file.startswith("study/") else self.home) / file
+        return (self.program if file.startswith("study/") else self.project) / file
 
 
 CLIPS_TASK = "study/tasks/clips"
@@ -151,7 +151,7 @@ def reword(copy: Copy) -> None:
     assert "Did you mean" in errors.read_text()
     errors.write_text(errors.read_text().replace("Did you mean", "Do you mean"))
     copy.edit(SPLITTERS, "needs an even number of time steps, at least 4,", "takes 4, 6, 8, … time steps")
-    files = [*copy.program.rglob("*.py"), *copy.home.rglob("*.py")]
+    files = [*copy.program.rglob("*.py"), *copy.project.rglob("*.py")]
     for file in files:
         text = file.read_text()
         worded = text.replace('"""', '"""Reworded: ', 1) if text.startswith('"""') else text
@@ -170,8 +170,8 @@ def edit_the_loop(copy: Copy) -> None:
 def edit_what_no_run_names(copy: Copy) -> None:
     """Change code and files of the user that no run uses."""
     copy.append(f"{CLIPS_TASK}/data/sets/dfew.py", "\nANOTHER = 1\n")
-    (copy.home / "notes.txt").write_text("unrelated\n")
-    (copy.home / "lab" / "unused.py").write_text("A = 1\n")
+    (copy.project / "notes.txt").write_text("unrelated\n")
+    (copy.project / "lab" / "unused.py").write_text("A = 1\n")
 
 
 def raise_engine(copy: Copy) -> None:
@@ -231,7 +231,7 @@ CASES = {
     "a listed source": case(FUNCTION, appended("labels.txt", "bird\n")),
     "declared data": case(FUNCTION, appended("data/points.csv", "3,4\n")),
     "another file of declared data": case(
-        FUNCTION, lambda copy: (copy.home / "data" / "more.csv").write_text("1\n")
+        FUNCTION, lambda copy: (copy.project / "data" / "more.csv").write_text("1\n")
     ),
     "the environment of a function": case(FUNCTION, other_env("function")),
     "the environment of a command": case(COMMAND, other_env("command")),
@@ -248,7 +248,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         copies[name] = Copy(tmp_path_factory.mktemp(f"case{number}"))
         for edit in made.edits:
             edit(copies[name])
-    lines = "".join(json.dumps([str(copy.program), str(copy.home)]) + "\n" for copy in copies.values())
+    lines = "".join(json.dumps([str(copy.program), str(copy.project)]) + "\n" for copy in copies.values())
     process = subprocess.run(
         [sys.executable, "-c", COMPILE],
         input=lines,
@@ -259,17 +259,17 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         check=True,
     )
     for copy in copies.values():
-        (copy.home / "log.txt").write_text(process.stderr)
-    return {name: copy.home for name, copy in copies.items()}
+        (copy.project / "log.txt").write_text(process.stderr)
+    return {name: copy.project for name, copy in copies.items()}
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_a_run_has_another_id_exactly_where_its_numbers_may_be_others(
     found: dict[str, Path], name: str
 ) -> None:
-    home = found[name]
-    assert (home / "found.json").is_file(), (home / "log.txt").read_text()
-    now = json.loads((home / "found.json").read_text())
+    project = found[name]
+    assert (project / "found.json").is_file(), (project / "log.txt").read_text()
+    now = json.loads((project / "found.json").read_text())
     assert {study: set(ids) for study, ids in now.items()} == {study: set(ids) for study, ids in IDS.items()}
     others = {(study, v) for study, ids in now.items() for v, new in ids.items() if new != IDS[study][v]}
     assert others == CASES[name].changed

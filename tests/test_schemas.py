@@ -77,7 +77,7 @@ def test_an_old_ledger_yields_the_findings_that_it_yielded_when_it_was_written(l
     assert then["variants"][1]["difference"]["n"] == 3
 
 
-def found(told: dict[str, Any]) -> dict[str, Any]:
+def found(report: dict[str, Any]) -> dict[str, Any]:
     """Return the figures of findings, without their words."""
     variants = {
         variant["name"]: {
@@ -91,13 +91,13 @@ def found(told: dict[str, Any]) -> dict[str, Any]:
             "chosen": variant["chosen"],
             "measures": variant["measures"],
         }
-        for variant in told["variants"]
+        for variant in report["variants"]
     }
-    return {"variants": variants, "claims": [claim["verdict"] for claim in told["claims"]]}
+    return {"variants": variants, "claims": [claim["verdict"] for claim in report["claims"]]}
 
 
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch) -> Path:
+def project(tmp_path: Path, monkeypatch) -> Path:
     """Return a folder with the oldest ledger and its study, as a user would have it."""
     shutil.copytree(LEDGERS[0], tmp_path / "ledger")
     shutil.copy(LEDGERS[0] / "s.toml", tmp_path)
@@ -116,36 +116,36 @@ def run(monkeypatch, *words: str) -> int:
 
 @pytest.mark.parametrize("file", ["study.json", "result.json", "test.json", "failure.json"])
 def test_a_ledger_of_a_newer_version_is_refused_by_file_and_number(
-    home: Path, monkeypatch, capsys, file: str
+    project: Path, monkeypatch, capsys, file: str
 ) -> None:
-    newer = sorted((home / "ledger").rglob(file))[0]
+    newer = sorted((project / "ledger").rglob(file))[0]
     written = json.loads(newer.read_text())
     newer.write_text(json.dumps({**written, "schema": SCHEMA + 1}) + "\n")
-    before = {path: path.read_bytes() for path in home.rglob("*") if path.is_file()}
+    before = {path: path.read_bytes() for path in project.rglob("*") if path.is_file()}
     assert run(monkeypatch, "report", "s.toml") == 2
-    said = capsys.readouterr().err
-    assert said.startswith("Error: ")
-    assert str(newer.relative_to(home)) in said
-    assert f"written with schema {SCHEMA + 1}, this version reads up to {SCHEMA}" in said
-    assert {path: path.read_bytes() for path in home.rglob("*") if path.is_file()} == before
+    phrase = capsys.readouterr().err
+    assert phrase.startswith("Error: ")
+    assert str(newer.relative_to(project)) in phrase
+    assert f"written with schema {SCHEMA + 1}, this version reads up to {SCHEMA}" in phrase
+    assert {path: path.read_bytes() for path in project.rglob("*") if path.is_file()} == before
 
 
 @pytest.mark.parametrize("command", ["report", "status"])
 def test_a_ledger_from_before_the_first_release_is_refused_in_one_line_with_what_to_do(
-    home: Path, monkeypatch, capsys, command: str
+    project: Path, monkeypatch, capsys, command: str
 ) -> None:
-    for file in (home / "ledger").rglob("*.json"):
+    for file in (project / "ledger").rglob("*.json"):
         file.write_text(file.read_text().replace(f'"schema": {SCHEMA}', '"schema": 1'))
     assert run(monkeypatch, command, "s.toml") == 2
-    said = capsys.readouterr().err
-    assert said.startswith("Error: ")
-    assert "written before the first release" in said
-    assert "Move its folder aside" in said
-    assert "Traceback" not in said
+    phrase = capsys.readouterr().err
+    assert phrase.startswith("Error: ")
+    assert "written before the first release" in phrase
+    assert "Move its folder aside" in phrase
+    assert "Traceback" not in phrase
 
 
-def test_a_run_of_a_newer_version_stops_no_plan_of_another_study(home: Path, monkeypatch, capsys) -> None:
-    request = sorted((home / "ledger").glob("runs/*/run.json"))[0]
+def test_a_run_of_a_newer_version_stops_no_plan_of_another_study(project: Path, monkeypatch, capsys) -> None:
+    request = sorted((project / "ledger").glob("runs/*/run.json"))[0]
     request.write_text(json.dumps({"schema": SCHEMA + 1, "config": "of another kind"}))
     assert run(monkeypatch, "plan", "s.toml", "--set", "train.ema=0.5") == 0
     assert "not yet determined" in capsys.readouterr().out

@@ -32,23 +32,29 @@ MAFW = ("happiness", "sadness", "neutral", "anger", "surprise", "disgust", "fear
 
 @pytest.fixture(scope="module")
 def trees(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    home = tmp_path_factory.mktemp("made")
+    project = tmp_path_factory.mktemp("made")
     for layout in LAYOUTS:
-        made = make(home / layout, layout=layout, clips=CLIPS, size=32, folds=FOLDS, parameters=PARAMETERS)
+        made = make(project / layout, layout=layout, clips=CLIPS, size=32, folds=FOLDS, parameters=PARAMETERS)
         assert (made.clips, made.people) == (CLIPS, PEOPLE)
-    return {layout: home / layout for layout in LAYOUTS}
+    return {layout: project / layout for layout in LAYOUTS}
 
 
 @pytest.fixture(scope="module")
 def videos(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     pytest.importorskip("av", reason="writing videos needs PyAV, of the extra 'video'")
-    home = tmp_path_factory.mktemp("videos")
+    project = tmp_path_factory.mktemp("videos")
     having = [layout for layout, form in LAYOUTS.items() if form.video]
     for layout in having:
         make(
-            home / layout, layout=layout, clips=CLIPS, size=32, folds=FOLDS, video=True, parameters=PARAMETERS
+            project / layout,
+            layout=layout,
+            clips=CLIPS,
+            size=32,
+            folds=FOLDS,
+            video=True,
+            parameters=PARAMETERS,
         )
-    return {layout: home / layout for layout in having}
+    return {layout: project / layout for layout in having}
 
 
 def emotion(number: int) -> str:

@@ -1,4 +1,4 @@
-"""A whole study with a trainer that trains nothing: what is run, what is kept, what is said."""
+"""A whole study with a trainer that trains nothing: what is run, what is kept, what is printed."""
 
 from __future__ import annotations
 

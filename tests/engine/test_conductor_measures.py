@@ -107,7 +107,7 @@ def test_asking_for_measures_changes_no_run_s_identity(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("given", "phrase"),
     [
         ('["frame"]', "analysis.measures: unknown measure 'frame'. Did you mean 'frames'?"),
         ('["probes", "probes"]', "analysis.measures: names 'probes' twice"),
@@ -115,10 +115,10 @@ def test_asking_for_measures_changes_no_run_s_identity(lab: Lab) -> None:
     ],
 )
 def test_a_mistake_in_the_measures_is_said_before_anything_is_written(
-    lab: Lab, given: str, said: str
+    lab: Lab, given: str, phrase: str
 ) -> None:
     ask(lab, f"[analysis]\nmeasures = {given}\n[[claims]]")
-    with pytest.raises(InputError, match=re.escape(said)):
+    with pytest.raises(InputError, match=re.escape(phrase)):
         lab.record()
 
 
@@ -143,11 +143,11 @@ def test_frames_need_a_data_set_that_knows_the_truth(tmp_path: Path, monkeypatch
     )
     lab.file.write_text(blind.replace("[[claims]]", MEASURES))
 
-    def asked() -> StudyRecord:
-        home = settings(tmp_path)
-        return compile_study(load(lab.file), home, "cpu")
+    def requested() -> StudyRecord:
+        project = settings(tmp_path)
+        return compile_study(load(lab.file), project, "cpu")
 
     with pytest.raises(InputError, match=r"measure 'frames' needs .* true 'intensity' is known"):
-        asked()
+        requested()
     lab.file.write_text(lab.file.read_text().replace('"frames", ', ""))
-    assert [measure.partition("@")[0] for measure in asked().measures] == ["probes"]
+    assert [measure.partition("@")[0] for measure in requested().measures] == ["probes"]

@@ -29,7 +29,7 @@ CRASHED = 66
 STUDY = small_study(epochs=2, seeds=2, trials=1)
 pytestmark = pytest.mark.skipif(
     not sys.platform.startswith("linux"),
-    reason="a crash is a forked process that leaves; files are told by /proc",
+    reason="a crash is a forked process that leaves; files are listed by /proc",
 )
 
 

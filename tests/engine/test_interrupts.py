@@ -29,9 +29,9 @@ def test_a_batch_system_ends_a_study_as_ctrl_c_does(tmp_path: Path, ending: sign
         if line.startswith("epoch"):
             break
     process.send_signal(ending)
-    _, told = process.communicate(timeout=60)
+    _, output = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "Interrupted" in told
-    assert "Traceback" not in told
+    assert "Interrupted" in output
+    assert "Traceback" not in output
     assert list(tmp_path.glob(".study/ledger/runs/*/checkpoint.pt"))
     assert not list(tmp_path.glob(".study/ledger/runs/*/claim"))

@@ -35,11 +35,11 @@ def test_same_tables_whatever_the_order_of_finishing(
     folds: tuple[int | None, ...],
     order: random.Random,
 ) -> None:
-    asked = study(trials, seeds, variants, generation, folds)
+    record = study(trials, seeds, variants, generation, folds)
     if not trials:
-        asked = replace(asked, space={})
-    first = World(asked, random.Random(0)).finish()
-    second = World(asked, order).finish()
+        record = replace(record, space={})
+    first = World(record, random.Random(0)).finish()
+    second = World(record, order).finish()
     assert first.states == second.states
     assert first.study.suggestions == second.study.suggestions
 
@@ -54,13 +54,13 @@ def test_same_tables_whatever_the_order_of_finishing(
 def test_every_variant_gets_the_same_budget_and_nothing_runs_twice(
     trials: int, seeds: int, variants: int, order: random.Random
 ) -> None:
-    asked = study(trials, seeds, variants)
+    record = study(trials, seeds, variants)
     if not trials:
-        asked = replace(asked, space={})
-    world = World(asked, order).finish()
+        record = replace(record, space={})
+    world = World(record, order).finish()
     assert len(world.started) == len(set(world.started))
     trained = [key for key in world.started if key.startswith("train ")]
-    assert len(trained) == variants * (trials + seeds) == plan.training_count(asked)
+    assert len(trained) == variants * (trials + seeds) == plan.training_count(record)
     assert len([key for key in world.started if key.startswith("evaluate ")]) == variants * seeds
 
 
@@ -219,7 +219,7 @@ def test_the_best_trial_is_the_lowest_where_lower_is_better(
 
 
 @pytest.mark.parametrize(
-    ("metric", "values", "told"),
+    ("metric", "values", "scores"),
     [
         (ERROR, [0.2, None, 0.4], [-0.2, -1.0, -0.4]),
         (WAR, [0.2, None, 0.4], [0.2, 0.0, 0.4]),
@@ -228,10 +228,10 @@ def test_the_best_trial_is_the_lowest_where_lower_is_better(
     ],
 )
 def test_a_sampler_is_given_gains_and_of_a_diverged_trial_the_worst_value_where_there_is_one(
-    metric: Metric, values: list[float | None], told: list[float | None]
+    metric: Metric, values: list[float | None], scores: list[float | None]
 ) -> None:
     (ask,) = searching(metric, values).step().decisions
-    assert [tried.score for tried in ask.history] == told
+    assert [tried.score for tried in ask.history] == scores
 
 
 def test_a_diverged_trial_without_a_worst_value_counts_as_the_worst_seen() -> None:
@@ -255,8 +255,8 @@ def test_a_task_that_counts_no_networks_has_no_profile_jobs_and_ends() -> None:
 
 
 def test_repetitions_have_the_values_of_confirm_in_place_of_those_of_trials() -> None:
-    asked = replace(study(2, 2), confirm={"train.epochs": 9})
-    world = World(asked, random.Random(0)).finish()
+    record = replace(study(2, 2), confirm={"train.epochs": 9})
+    world = World(record, random.Random(0)).finish()
     variant = world.study.variants[0]
     trials = plan.suggested_runs(world.study, variant, None)
     assert {run.config["train"]["epochs"] for run in trials} == {2}

@@ -49,8 +49,8 @@ def measured(world: World) -> list[str]:
 def test_every_tested_confirmation_is_measured_once_and_nothing_else_is(
     trials: int, seeds: int, folds: tuple[int | None, ...], order: random.Random
 ) -> None:
-    asked = replace(study(trials, seeds, 2, folds=folds), measures=(FRAMES, PROBES))
-    world = MeasuringWorld(asked, order).finish()
+    requested = replace(study(trials, seeds, 2, folds=folds), measures=(FRAMES, PROBES))
+    world = MeasuringWorld(requested, order).finish()
     confirmed = {
         run.id
         for variant in world.study.variants
@@ -91,9 +91,9 @@ def test_a_diverged_run_is_never_measured() -> None:
 
 @pytest.mark.parametrize("failing", [FRAMES, PROBES])
 def test_a_failed_measure_is_not_tried_again_and_stops_no_other(failing: str) -> None:
-    asked = replace(study(0, 2), space={}, measures=(FRAMES, PROBES))
-    world = MeasuringWorld(asked, random.Random(0))
-    run = plan.repetition_runs(asked, asked.variants[0], None, world.state)[0]
+    requested = replace(study(0, 2), space={}, measures=(FRAMES, PROBES))
+    world = MeasuringWorld(requested, random.Random(0))
+    run = plan.repetition_runs(requested, requested.variants[0], None, world.state)[0]
     world.unlucky = frozenset({f"measure {failing} {run.id}"})
     world.finish()
     assert len(measured(world)) == len(set(measured(world))) == 2 * 2 * 2

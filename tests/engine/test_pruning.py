@@ -33,10 +33,10 @@ EPOCHS = 10
 def pruning(
     trials: int = 12, generation: int = 3, reduction: int = 3, first_epoch: int = 1, variants: int = 1
 ) -> StudyRecord:
-    asked = study(trials, 1, variants, generation)
+    record = study(trials, 1, variants, generation)
     return replace(
-        asked,
-        variants=tuple(replace(v, template=longer(v)) for v in asked.variants),
+        record,
+        variants=tuple(replace(v, template=longer(v)) for v in record.variants),
         pruner="halving",
         reduction=reduction,
         first_epoch=first_epoch,
@@ -129,15 +129,15 @@ def test_resuming_from_any_point_prunes_the_same_trials(
 @given(**SHAPES)
 def test_a_trial_goes_on_exactly_if_it_is_among_the_best_of_its_rung(**shape: Any) -> None:
     """Compared with the definition, trial by trial and rung by rung."""
-    asked = pruning(**shape)
-    world = PruningWorld(asked, random.Random(0)).finish()
-    rungs = [e for e in (asked.first_epoch * asked.reduction**k for k in range(5)) if e < EPOCHS]
+    record = pruning(**shape)
+    world = PruningWorld(record, random.Random(0)).finish()
+    rungs = [e for e in (record.first_epoch * record.reduction**k for k in range(5)) if e < EPOCHS]
     for variant in world.study.variants:
         trials = list(plan.search_trials(world.study, variant, None, world.state))
         lived = {t.number: t.state.pruned.epoch if t.state.pruned else EPOCHS for t in trials}
         for trial in trials:
             history = history_of(trial.run)
-            first_of_generation = trial.number // asked.generation * asked.generation
+            first_of_generation = trial.number // record.generation * record.generation
             for rung in rungs:
                 earlier = [
                     best(history_of(t.run), rung)
@@ -146,13 +146,13 @@ def test_a_trial_goes_on_exactly_if_it_is_among_the_best_of_its_rung(**shape: An
                 ]
                 own = best(history, rung)
                 better = sum(score > own for score in earlier)
-                goes_on = better < max(1, (len(earlier) + 1) // asked.reduction)
+                goes_on = better < max(1, (len(earlier) + 1) // record.reduction)
                 if lived[trial.number] > rung:
                     assert goes_on
                 elif lived[trial.number] == rung:
                     assert not goes_on
                     assert better, "what no earlier trial beats is never given up"
-            if trial.number < asked.generation:
+            if trial.number < record.generation:
                 assert trial.state.pruned is None, "the first generation is never pruned"
 
 
@@ -237,8 +237,8 @@ def test_more_trials_prune_none_of_those_before_anew() -> None:
 
 
 def test_a_failed_or_diverged_trial_sets_no_bar() -> None:
-    asked = pruning(6, 3)
-    first = PruningWorld(asked, random.Random(0))
+    record = pruning(6, 3)
+    first = PruningWorld(record, random.Random(0))
     for ask in first.step().decisions:
         first.decide(ask)
     jobs = first.step().jobs
@@ -267,9 +267,9 @@ def test_a_trial_waits_for_the_earlier_ones_that_its_rule_rests_on() -> None:
 
 def test_decisions_that_other_pruning_led_to_are_not_taken_over() -> None:
     kinds = [replace(pruning(), pruner="none"), pruning(), pruning(reduction=2), pruning(first_epoch=2)]
-    assert len({asked.decision(asked.variants[0], None, 5) for asked in kinds}) == len(kinds)
+    assert len({record.decision(record.variants[0], None, 5) for record in kinds}) == len(kinds)
     without = [replace(pruning(reduction=n), pruner="none") for n in (2, 3)]
-    assert len({asked.decision(asked.variants[0], None, 5) for asked in without}) == 1
+    assert len({record.decision(record.variants[0], None, 5) for record in without}) == 1
 
 
 # Metrics of other kinds, and epochs that are reported now and then
@@ -299,10 +299,10 @@ def test_a_trial_is_stopped_where_its_lowest_loss_is_above_the_bar() -> None:
 
 def test_with_a_loss_the_trials_with_the_lowest_losses_go_on() -> None:
     losses = [9.0, -1.0, 5.0]
-    asked = replace(
+    record = replace(
         study(4, 1, variants=1, generation=3, metric=LOSS), pruner="halving", reduction=3, first_epoch=1
     )
-    world = PruningWorld(asked, random.Random(0))
+    world = PruningWorld(record, random.Random(0))
     while asks := world.step().decisions:
         world.decide(asks[0])
     for job, loss in zip(world.step().jobs, losses, strict=True):
@@ -340,12 +340,12 @@ def test_a_trial_that_reports_every_tenth_epoch_is_asked_at_its_first_report_aft
 
 def test_the_sampler_hears_of_pruned_trials_as_optuna_tells_them() -> None:
     world, _ = pruned_and_full()
-    asked = replace(world.study, trials=15)
-    history = plan.ready(asked, world.state).decisions[0].history
-    told = {tried.parameters["train.lr"]: tried for tried in history}
-    space = distributions_of(asked.space)
+    record = replace(world.study, trials=15)
+    history = plan.ready(record, world.state).decisions[0].history
+    trials_by_rate = {tried.parameters["train.lr"]: tried for tried in history}
+    space = distributions_of(record.space)
     for trial in world.search():
-        tried = told[trial.parameters["train.lr"]]
+        tried = trials_by_rate[trial.parameters["train.lr"]]
         kept = as_optuna_trial(tried, space)
         if trial.state.pruned is None:
             assert (kept.state.name, kept.intermediate_values) == ("COMPLETE", {})
@@ -364,9 +364,9 @@ def test_the_sampler_hears_of_pruned_trials_as_optuna_tells_them() -> None:
 def test_every_sampler_goes_on_after_pruned_trials(sampler: str) -> None:
     space = {"train.lr": {"low": 1e-4, "high": 1e-2, "log": True}}
     history = [Tried({"train.lr": 1e-4 * n}, n / 20, {1: n / 20} if n % 2 else {}) for n in range(1, 15)]
-    asked = [suggest(space, sampler, history, seed) for seed in (1, 1, 2)]
-    assert asked[0] == asked[1]
-    assert all(1e-4 <= tried["train.lr"] <= 1e-2 for tried in asked)
+    record = [suggest(space, sampler, history, seed) for seed in (1, 1, 2)]
+    assert record[0] == record[1]
+    assert all(1e-4 <= tried["train.lr"] <= 1e-2 for tried in record)
 
 
 # A whole study
@@ -412,7 +412,7 @@ def test_a_study_without_pruning_gets_its_full_runs_in_the_same_ledger(lab: Lab)
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "phrase"),
     [
         (
             'search.pruner="halved"',
@@ -423,10 +423,10 @@ def test_a_study_without_pruning_gets_its_full_runs_in_the_same_ledger(lab: Lab)
         ('search.storage="trials.db"', "search.storage: must be the URL of an Optuna storage"),
     ],
 )
-def test_a_mistake_is_said_before_anything_is_written(lab: Lab, change: str, said: str) -> None:
+def test_a_mistake_is_said_before_anything_is_written(lab: Lab, change: str, phrase: str) -> None:
     with pytest.raises(InputError) as error:
         lab.record(change)
-    assert said in str(error.value)
+    assert phrase in str(error.value)
 
 
 def test_pruning_without_trials_is_a_mistake(lab: Lab) -> None:

@@ -32,8 +32,8 @@ def rows(run, split):
 
     inputs, targets = load_diabetes(return_X_y=True)
     inputs = np.column_stack([np.ones(len(inputs)), inputs])
-    drawn = np.random.default_rng(run.seed_for("split")).permutation(342)
-    chosen = {"train": drawn[:242], "validation": drawn[242:], "test": np.arange(342, 442)}[split]
+    rendered = np.random.default_rng(run.seed_for("split")).permutation(342)
+    chosen = {"train": rendered[:242], "validation": rendered[242:], "test": np.arange(342, 442)}[split]
     return inputs[chosen], targets[chosen]
 
 

@@ -43,7 +43,7 @@ analysis = { rope = 1.0 }
 
 
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return a user's folder with the three files."""
     for name in ("kappa", "lion", "diabetes"):
         shutil.copy(HERE / f"{name}.py", tmp_path)
@@ -54,26 +54,26 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def run(home: Path, text: str) -> tuple[study.Study, dict[str, Any]]:
-    (home / "s.toml").write_text(text)
-    asked = study.load("s.toml")
-    asked.run(executor=InProcess(), listeners=[])
-    return asked, json.loads((home / "reports" / "s" / "findings.json").read_text())
+def run(project: Path, text: str) -> tuple[study.Study, dict[str, Any]]:
+    (project / "s.toml").write_text(text)
+    requested = study.load("s.toml")
+    requested.run(executor=InProcess(), listeners=[])
+    return requested, json.loads((project / "reports" / "s" / "findings.json").read_text())
 
 
-def test_a_metric_judges_epochs_and_variants(home: Path) -> None:
+def test_a_metric_judges_epochs_and_variants(project: Path) -> None:
     design = '[factors]\n"train.lr" = [1e-3, 3e-3]\n[analysis]\nmetric = "cohens-kappa"\n'
-    asked, found = run(home, CLIPS + design)
+    requested, found = run(project, CLIPS + design)
     assert found["metric"] == "cohens-kappa"
     for variant in found["variants"]:
         for repetition in variant["repetitions"]:
-            kept = predictions(asked.ledger.root / "runs" / repetition["run"] / "test.npz")
+            kept = predictions(requested.ledger.root / "runs" / repetition["run"] / "test.npz")
             expected = cohen_kappa_score(kept.labels, kept.logits.argmax(axis=1))
             assert repetition["score"] == pytest.approx(expected, abs=1e-12)
 
 
-def test_an_optimizer_trains_and_conforms(home: Path) -> None:
-    _, found = run(home, CLIPS + '[factors]\noptimizer = ["adamw", "lion"]\n')
+def test_an_optimizer_trains_and_conforms(project: Path) -> None:
+    _, found = run(project, CLIPS + '[factors]\noptimizer = ["adamw", "lion"]\n')
     assert [variant["name"] for variant in found["variants"]] == ["adamw", "lion"]
     assert all(len(variant["repetitions"]) == 2 for variant in found["variants"])
     outcomes = list(check_component("lion", "optimizer", Registry(["lion"])))
@@ -81,15 +81,15 @@ def test_an_optimizer_trains_and_conforms(home: Path) -> None:
     assert not any(outcome.is_failure for outcome in outcomes)
 
 
-def test_a_task_with_a_minimized_metric_gets_a_verdict(home: Path) -> None:
-    asked, found = run(home, RIDGE)
+def test_a_task_with_a_minimized_metric_gets_a_verdict(project: Path) -> None:
+    requested, found = run(project, RIDGE)
     light, heavy = found["variants"]
     assert light["score"]["mean"] < heavy["score"]["mean"], "a lower error is better"
     assert heavy["difference"]["verdict"] == "hurts"
     assert found["claims"][0]["verdict"] == "supported"
     for variant, penalty in ((light, 0.0), (heavy, 100.0)):
         for repetition in variant["repetitions"]:
-            spec = json.loads((asked.ledger.root / "runs" / repetition["run"] / "run.json").read_text())
+            spec = json.loads((requested.ledger.root / "runs" / repetition["run"] / "run.json").read_text())
             assert repetition["score"] == pytest.approx(by_scikit_learn(spec["seed"], penalty), rel=1e-9)
 
 

@@ -352,8 +352,8 @@ def test_a_figure_without_data_is_removed(tmp_path: Path) -> None:
 
 
 def test_twelve_long_names_fit_their_figures(recwarn: pytest.WarningsRecorder) -> None:
-    drawn = draw(twelve(repetitions=4, trials=3, epochs=5))
-    assert list(drawn) == list(NAMES)
+    rendered = draw(twelve(repetitions=4, trials=3, epochs=5))
+    assert list(rendered) == list(NAMES)
     assert not [warning for warning in recwarn if "layout" in str(warning.message)]
 
 

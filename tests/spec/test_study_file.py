@@ -193,8 +193,10 @@ trials = 1
     ledger, events = Ledger(tmp_path / "ledger"), list[Event]()
     conductor.carry_out(ledger.save(record), ledger, InProcess(), events.append, FAKE)
     jobs = [event.job for event in events if isinstance(event, JobStarted) and event.job.kind == "train"]
-    asked = [(job.purpose, job.run.config["train"]["fit"], job.run.config["train"]["epochs"]) for job in jobs]
-    assert Counter(asked) == {("search", "train", 3): 2, ("confirm", "train+val", 7): 4}
+    requested = [
+        (job.purpose, job.run.config["train"]["fit"], job.run.config["train"]["epochs"]) for job in jobs
+    ]
+    assert Counter(requested) == {("search", "train", 3): 2, ("confirm", "train+val", 7): 4}
 
 
 def test_a_search_that_trains_on_its_validation_split_is_refused(tmp_path: Path) -> None:
@@ -225,8 +227,8 @@ def test_a_preset_is_a_study_of_its_own_name_and_set_comes_after_it(tmp_path: Pa
     assert [record.name for record in (plain, smoke)] == ["s", "s@smoke"]
     assert longer.name.startswith("s@smoke-")
     assert [record.repetitions for record in (plain, smoke, longer)] == [5, 2, 2]
-    asked = [record.variants[0].template.epochs for record in (plain, smoke, longer)]
-    assert asked == [5, 1, 2]
+    requested = [record.variants[0].template.epochs for record in (plain, smoke, longer)]
+    assert requested == [5, 1, 2]
     wide = compiled(tmp_path, GRID + PRESETS, "wide").variants[0].template
     assert wide.config["backbone"]["width"] == 128
 

@@ -14,19 +14,21 @@ from study.tasks.options import Options
 METRIC = {"name": "acc", "label": "accuracy"}
 
 
-def function_task(home: Path, train: str = "mine:train", evaluate: str = "", **options: Any) -> FunctionTask:
-    return FunctionTask(train, evaluate, Options(**{"metric": METRIC, "root": str(home), **options}))
+def function_task(
+    project: Path, train: str = "mine:train", evaluate: str = "", **options: Any
+) -> FunctionTask:
+    return FunctionTask(train, evaluate, Options(**{"metric": METRIC, "root": str(project), **options}))
 
 
 def command_task(
-    home: Path,
+    project: Path,
     command: list[str],
     evaluate: list[str] | None = None,
     reads_config: bool = False,
     **options: Any,
 ) -> CommandTask:
     return CommandTask(
-        command, evaluate, reads_config, Options(**{"metric": METRIC, "root": str(home), **options})
+        command, evaluate, reads_config, Options(**{"metric": METRIC, "root": str(project), **options})
     )
 
 

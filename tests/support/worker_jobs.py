@@ -18,7 +18,7 @@ def good(spec: RunSpec, folder: Path, on_epoch: Callable[[Epoch], None]) -> None
     for number in (1, 2):
         on_epoch(Epoch(number, 0.5, 0.1, {"war": 0.5}, 0.0))
     print("printed by the job")
-    logging.getLogger("study.tasks.clips.training.step_logger").info("logged by the job")
+    logging.getLogger("study.tasks.clips.training.batches").info("logged by the job")
     (folder / "done").write_text(str(os.getpid()))
 
 

@@ -85,11 +85,11 @@ class World:
 
     def __init__(
         self,
-        asked: StudyRecord,
+        requested: StudyRecord,
         order: random.Random,
         ending: Callable[[RunSpec], Ending] = always_finished,
     ) -> None:
-        self.study = asked
+        self.study = requested
         self.order = order
         self.ending = ending
         self.states: dict[str, RunState] = {}

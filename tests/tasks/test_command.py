@@ -44,15 +44,15 @@ CONFIG = {
 }
 
 
-def script(home: Path, text: str, name: str = "train.py") -> list[str]:
-    (home / name).parent.mkdir(parents=True, exist_ok=True)
-    (home / name).write_text(WRITE + dedent(text))
+def script(project: Path, text: str, name: str = "train.py") -> list[str]:
+    (project / name).parent.mkdir(parents=True, exist_ok=True)
+    (project / name).write_text(WRITE + dedent(text))
     return ["python", name]
 
 
-def trained(home: Path, text: str, config: dict[str, Any] | None = None, **options: Any) -> Any:
-    task = command_task(home, script(home, text), reads_config=True, **options)
-    run = run_of(task, home / "runs" / "r", config)
+def trained(project: Path, text: str, config: dict[str, Any] | None = None, **options: Any) -> Any:
+    task = command_task(project, script(project, text), reads_config=True, **options)
+    run = run_of(task, project / "runs" / "r", config)
     task.train(run)
     run.close()
     return run
@@ -86,7 +86,7 @@ def test_placeholders_become_arguments(arguments: list[str], become: list[str]) 
 
 
 @pytest.mark.parametrize(
-    ("arguments", "config", "said"),
+    ("arguments", "config", "phrase"),
     [
         (
             ["--lr", "{lrr}"],
@@ -103,8 +103,10 @@ def test_placeholders_become_arguments(arguments: list[str], become: list[str]) 
         ([], {"epochs": 3}, "epochs: no placeholder"),
     ],
 )
-def test_placeholders_and_keys_must_fit(tmp_path: Path, arguments: list[str], config: Any, said: str) -> None:
-    with pytest.raises(InputError, match=said):
+def test_placeholders_and_keys_must_fit(
+    tmp_path: Path, arguments: list[str], config: Any, phrase: str
+) -> None:
+    with pytest.raises(InputError, match=phrase):
         command_task(tmp_path, ["python", "train.py", *arguments]).validate([config])
 
 
@@ -121,7 +123,7 @@ def test_keys_that_only_some_variants_have_are_known(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("command", "said"),
+    ("command", "phrase"),
     [
         (["pythn3", "x"], "task.command: could not be started: 'pythn3' not found. Did you mean 'python3"),
         (["./nothing.sh"], "task.command: could not be started: './nothing.sh' does not exist"),
@@ -131,9 +133,9 @@ def test_keys_that_only_some_variants_have_are_known(tmp_path: Path) -> None:
     ],
 )
 def test_a_command_that_cannot_start_is_said_before_the_study(
-    tmp_path: Path, command: Any, said: str
+    tmp_path: Path, command: Any, phrase: str
 ) -> None:
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=phrase):
         command_task(tmp_path, command).validate([{}])
 
 
@@ -202,7 +204,7 @@ def test_a_line_that_is_not_complete_waits(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "phrase"),
     [
         (
             "print(file=open(os.environ['STUDY_METRICS'], 'a')); line(epoch=1, acc=0.5)\n"
@@ -229,8 +231,8 @@ def test_a_line_that_is_not_complete_waits(tmp_path: Path) -> None:
         ("pass", "without reporting 'acc'"),
     ],
 )
-def test_what_a_command_writes_wrong_is_one_clear_message(tmp_path: Path, text: str, said: str) -> None:
-    with pytest.raises(ReportError, match=f"(?i){said}"):
+def test_what_a_command_writes_wrong_is_one_clear_message(tmp_path: Path, text: str, phrase: str) -> None:
+    with pytest.raises(ReportError, match=f"(?i){phrase}"):
         trained(tmp_path, text)
 
 
@@ -464,14 +466,14 @@ def test_code_that_counts_is_else_every_text_file_beside_the_script(tmp_path: Pa
 
 
 def test_an_exported_revision_runs_from_its_own_folder(tmp_path: Path) -> None:
-    home, export = tmp_path / "home", tmp_path / "export"
-    home.mkdir()
-    script(home, "sys.exit('the wrong code')")
+    project, export = tmp_path / "project", tmp_path / "export"
+    project.mkdir()
+    script(project, "sys.exit('the wrong code')")
     command = script(export, "assert os.path.basename(os.getcwd()) == 'export'\n"
-                             "assert os.environ['STUDY_HOME'].endswith('home')\n"
+                             "assert os.environ['STUDY_HOME'].endswith('project')\n"
                              "line(epoch=1, acc=0.5); line(test={'acc': 0.5})")  # fmt: skip
-    task = command_task(home, command, export=str(export), reads_config=True)
-    run = run_of(task, home / "r", {"code": "."})
+    task = command_task(project, command, export=str(export), reads_config=True)
+    run = run_of(task, project / "r", {"code": "."})
     task.train(run)
     assert task.sources({}).root == export
 

@@ -1,4 +1,4 @@
-"""A Python function as a task: what it is handed, what it may report, and what is said of mistakes."""
+"""A Python function as a task: what it receives, what it may report, and the messages for mistakes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Write = Callable[..., Path]
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Iterator[Path]:
+def project(tmp_path: Path) -> Iterator[Path]:
     """A folder of the user, forgotten by Python afterwards."""
     before, path = set(sys.modules), list(sys.path)
     yield tmp_path
@@ -39,16 +39,16 @@ def home(tmp_path: Path) -> Iterator[Path]:
             del sys.modules[name]
 
 
-def write(home: Path, text: str, name: str = "mine.py") -> Path:
-    (home / name).parent.mkdir(parents=True, exist_ok=True)
-    (home / name).write_text(dedent(text))
-    return home / name
+def write(project: Path, text: str, name: str = "mine.py") -> Path:
+    (project / name).parent.mkdir(parents=True, exist_ok=True)
+    (project / name).write_text(dedent(text))
+    return project / name
 
 
-def trained(home: Path, text: str, config: dict[str, Any] | None = None, **options: Any) -> Any:
-    write(home, text)
-    task = function_task(home, **options)
-    run = run_of(task, home / "runs" / "r", config)
+def trained(project: Path, text: str, config: dict[str, Any] | None = None, **options: Any) -> Any:
+    write(project, text)
+    task = function_task(project, **options)
+    run = run_of(task, project / "runs" / "r", config)
     task.train(run)
     run.close()
     return run
@@ -58,9 +58,9 @@ def result(run: Any) -> dict[str, Any]:
     return json.loads((run.folder / RESULT).read_text())
 
 
-def test_a_function_has_its_configuration_and_leaves_a_result_and_a_sealed_test(home: Path) -> None:
+def test_a_function_has_its_configuration_and_leaves_a_result_and_a_sealed_test(project: Path) -> None:
     run = trained(
-        home,
+        project,
         """
         def train(config, run):
             assert isinstance(config["model"], dict)
@@ -81,60 +81,60 @@ def test_a_function_has_its_configuration_and_leaves_a_result_and_a_sealed_test(
     assert (sealed["metrics"], sealed["seen_in_training"]) == ({"acc": 0.75}, True)
 
 
-def test_random_numpy_and_torch_are_seeded_by_the_run(home: Path) -> None:
+def test_random_numpy_and_torch_are_seeded_by_the_run(project: Path) -> None:
     text = """
         import random
         import numpy as np
         import torch
 
         def train(config, run):
-            drawn = [random.random(), float(np.random.rand()), float(torch.rand(1)), float(torch.get_num_threads())]
-            run.report(1, acc=0.5, a=drawn[0], b=drawn[1], c=drawn[2], threads=drawn[3])
+            draws = [random.random(), float(np.random.rand()), float(torch.rand(1)), float(torch.get_num_threads())]
+            run.report(1, acc=0.5, a=draws[0], b=draws[1], c=draws[2], threads=draws[3])
             run.test(acc=0.5)
         """
-    write(home, text)
-    task = function_task(home)
-    drawn = []
+    write(project, text)
+    task = function_task(project)
+    draws = []
     for number, seed in enumerate((3, 3, 2**62 + 1)):
-        run = run_of(task, home / "runs" / str(number), seed=seed)
+        run = run_of(task, project / "runs" / str(number), seed=seed)
         task.train(run)
-        drawn.append(run.history[0].diagnostics)
-    assert drawn[0] == drawn[1]
-    assert len({drawn[0][name] for name in "abc"} & {drawn[2][name] for name in "abc"}) == 0
-    assert drawn[0]["threads"] == 1
+        draws.append(run.history[0].diagnostics)
+    assert draws[0] == draws[1]
+    assert len({draws[0][name] for name in "abc"} & {draws[2][name] for name in "abc"}) == 0
+    assert draws[0]["threads"] == 1
     assert {"numpy", "torch"} <= set(task.preload)
     assert all(importlib.util.find_spec(name) for name in task.preload)
 
 
-def test_select_best_says_which_epoch_is_tested(home: Path) -> None:
+def test_select_best_says_which_epoch_is_tested(project: Path) -> None:
     text = """
         def train(config, run):
             best = [run.report(epoch, acc=acc) for epoch, acc in ((1, 0.2), (2, 0.6), (3, 0.4))]
             assert best == [True, True, False]
             run.test(acc=0.5)
         """
-    assert result(trained(home, text, select="best"))["best_epoch"] == 2
-    assert result(trained(home, text))["best_epoch"] == 3
+    assert result(trained(project, text, select="best"))["best_epoch"] == 2
+    assert result(trained(project, text))["best_epoch"] == 3
 
 
-def test_a_minimized_metric_is_best_where_it_is_least(home: Path) -> None:
+def test_a_minimized_metric_is_best_where_it_is_least(project: Path) -> None:
     text = """
         def train(config, run):
             for epoch, loss in ((1, 2.0), (2, 1.0), (3, 1.5)):
                 run.report(epoch, loss=loss)
             run.test(loss=1.1)
         """
-    run = trained(home, text, metric={"name": "loss", "direction": "minimize"}, select="best")
+    run = trained(project, text, metric={"name": "loss", "direction": "minimize"}, select="best")
     assert result(run)["validation"] == {"loss": 1.0}
 
 
-def test_returned_figures_stand_for_one_epoch(home: Path) -> None:
-    run = trained(home, "def train(config, run):\n    run.test(acc=0.6)\n    return {'acc': 0.5}\n")
+def test_returned_figures_stand_for_one_epoch(project: Path) -> None:
+    run = trained(project, "def train(config, run):\n    run.test(acc=0.6)\n    return {'acc': 0.5}\n")
     assert result(run)["validation"] == {"acc": 0.5}
 
 
 @pytest.mark.parametrize(
-    ("body", "said"),
+    ("body", "phrase"),
     [
         ("return 0.5", "must return nothing, or figures .* float"),
         ("run.report(1, acc=0.5); return {'acc': 0.5}", "after it had reported epochs"),
@@ -154,14 +154,14 @@ def test_returned_figures_stand_for_one_epoch(home: Path) -> None:
         ),
     ],
 )
-def test_what_was_not_promised_is_one_clear_message(home: Path, body: str, said: str) -> None:
-    with pytest.raises(ReportError, match=f"(?i){said}"):
-        trained(home, f"def train(config, run):\n    {body}\n")
+def test_what_was_not_promised_is_one_clear_message(project: Path, body: str, phrase: str) -> None:
+    with pytest.raises(ReportError, match=f"(?i){phrase}"):
+        trained(project, f"def train(config, run):\n    {body}\n")
 
 
-def test_examples_that_agree_with_the_test_are_kept(home: Path) -> None:
+def test_examples_that_agree_with_the_test_are_kept(project: Path) -> None:
     run = trained(
-        home,
+        project,
         """
         def train(config, run):
             run.report(1, acc=0.5)
@@ -172,7 +172,7 @@ def test_examples_that_agree_with_the_test_are_kept(home: Path) -> None:
     assert json.loads((run.folder / TEST_RESULT).read_text())["examples"] == 4
 
 
-def test_predictions_are_checked_by_the_metric_of_the_user(home: Path) -> None:
+def test_predictions_are_checked_by_the_metric_of_the_user(project: Path) -> None:
     text = """
         import numpy as np
 
@@ -185,14 +185,14 @@ def test_predictions_are_checked_by_the_metric_of_the_user(home: Path) -> None:
             run.test(acc=config["claimed"])
         """
     metric = {"name": "acc", "compute": "mine:share"}
-    trained(home, text, {"claimed": 0.5}, metric=metric)
+    trained(project, text, {"claimed": 0.5}, metric=metric)
     with pytest.raises(ReportError, match=r"reported as 1\.0, but its 'compute' returns 0\.5"):
-        trained(home, text, {"claimed": 1.0}, metric=metric)
+        trained(project, text, {"claimed": 1.0}, metric=metric)
 
 
-def test_a_value_that_is_not_finite_ends_the_training_as_diverged(home: Path) -> None:
+def test_a_value_that_is_not_finite_ends_the_training_as_diverged(project: Path) -> None:
     write(
-        home,
+        project,
         """
         def train(config, run):
             run.report(1, acc=0.5)
@@ -200,8 +200,8 @@ def test_a_value_that_is_not_finite_ends_the_training_as_diverged(home: Path) ->
             raise AssertionError("never reached")
         """,
     )
-    task = function_task(home)
-    run = run_of(task, home / "runs" / "r")
+    task = function_task(project)
+    run = run_of(task, project / "runs" / "r")
     with pytest.raises(Diverged):
         task.train(run)
     run.close()
@@ -209,10 +209,10 @@ def test_a_value_that_is_not_finite_ends_the_training_as_diverged(home: Path) ->
     assert result(run)["status"] == "diverged"
 
 
-def test_a_search_gives_a_trial_up(home: Path) -> None:
-    write(home, "def train(config, run):\n    for e in (1, 2, 3): run.report(e, acc=0.1)\n")
-    task = function_task(home)
-    run = run_of(task, home / "runs" / "r", rule={"2": 0.5})
+def test_a_search_gives_a_trial_up(project: Path) -> None:
+    write(project, "def train(config, run):\n    for e in (1, 2, 3): run.report(e, acc=0.1)\n")
+    task = function_task(project)
+    run = run_of(task, project / "runs" / "r", rule={"2": 0.5})
     with pytest.raises(Pruned):
         task.train(run)
     run.close()
@@ -221,9 +221,9 @@ def test_a_search_gives_a_trial_up(home: Path) -> None:
     assert not (run.folder / RESULT).exists()
 
 
-def test_evaluate_tests_what_the_training_left(home: Path) -> None:
+def test_evaluate_tests_what_the_training_left(project: Path) -> None:
     write(
-        home,
+        project,
         """
         def train(config, run):
             run.report(1, acc=0.5)
@@ -245,34 +245,34 @@ def test_evaluate_tests_what_the_training_left(home: Path) -> None:
             return {"accuracy": 0.5}
         """,
     )
-    task = function_task(home, evaluate="mine:test")
-    run = run_of(task, home / "runs" / "r")
+    task = function_task(project, evaluate="mine:test")
+    run = run_of(task, project / "runs" / "r")
     task.train(run)
     run.close()
     assert not (run.folder / TEST_RESULT).exists()
     assert task.evaluate(run_of(task, run.folder)) == {"acc": 0.75}
     for function, figures in (("mapping", {"acc": 0.5, "loss": 2.0}), ("calls", {"acc": 0.25})):
-        other = function_task(home, evaluate=f"mine:{function}")
+        other = function_task(project, evaluate=f"mine:{function}")
         assert other.evaluate(run_of(other, run.folder)) == figures
-    for function, said in (("words", "must return figures"), ("lacking", "'acc'.*Did you mean 'accuracy'")):
-        other = function_task(home, evaluate=f"mine:{function}")
-        with pytest.raises(ReportError, match=said):
+    for function, phrase in (("words", "must return figures"), ("lacking", "'acc'.*Did you mean 'accuracy'")):
+        other = function_task(project, evaluate=f"mine:{function}")
+        with pytest.raises(ReportError, match=phrase):
             other.evaluate(run_of(other, run.folder))
 
 
 @pytest.mark.parametrize(
-    ("body", "said"),
+    ("body", "phrase"),
     [
         ("run.report(1, acc=0.5)", "saved nothing at .*weights, which task.evaluate needs"),
         ("run.report(1, acc=0.5); run.weights.with_suffix('.npy').touch()", "There is 'weights.npy'"),
         ("run.report(1, acc=0.5); run.weights.touch(); run.test(acc=0.5)", "computes them too"),
     ],
 )
-def test_what_evaluate_needs_is_asked_for_after_the_training(home: Path, body: str, said: str) -> None:
-    write(home, f"def train(config, run):\n    {body}\ndef test(config, run): ...\n")
-    task = function_task(home, evaluate="mine:test")
-    with pytest.raises(ReportError, match=said):
-        task.train(run_of(task, home / "runs" / "r"))
+def test_what_evaluate_needs_is_asked_for_after_the_training(project: Path, body: str, phrase: str) -> None:
+    write(project, f"def train(config, run):\n    {body}\ndef test(config, run): ...\n")
+    task = function_task(project, evaluate="mine:test")
+    with pytest.raises(ReportError, match=phrase):
+        task.train(run_of(task, project / "runs" / "r"))
 
 
 RESUMED = """
@@ -289,10 +289,10 @@ RESUMED = """
     """
 
 
-def killed_then_again(home: Path, values: list[float], **options: Any) -> Any:
-    write(home, RESUMED)
-    task = function_task(home, **options)
-    folder = home / "runs" / "r"
+def killed_then_again(project: Path, values: list[float], **options: Any) -> Any:
+    write(project, RESUMED)
+    task = function_task(project, **options)
+    folder = project / "runs" / "r"
     with pytest.raises(RuntimeError):
         task.train(run_of(task, folder, {"values": [0.1, 0.2, 0.6, 0.4], "killed_at": 3}))
     run = run_of(task, folder, {"values": values, "killed_at": 0})
@@ -303,8 +303,8 @@ def killed_then_again(home: Path, values: list[float], **options: Any) -> Any:
     return run, epochs
 
 
-def test_a_killed_training_goes_on_and_its_epochs_replace_earlier_ones(home: Path) -> None:
-    run, epochs = killed_then_again(home, [0, 0, 0.3, 0.2], resume=True, select="best")
+def test_a_killed_training_goes_on_and_its_epochs_replace_earlier_ones(project: Path) -> None:
+    run, epochs = killed_then_again(project, [0, 0, 0.3, 0.2], resume=True, select="best")
     assert epochs == [3, 4]
     assert [entry.validation["acc"] for entry in run.history] == [0.1, 0.2, 0.3, 0.2]
     assert result(run)["best_epoch"] == 3
@@ -314,25 +314,25 @@ def test_a_killed_training_goes_on_and_its_epochs_replace_earlier_ones(home: Pat
     assert not run.checkpoint.exists()
 
 
-def test_without_resume_a_killed_training_starts_again(home: Path) -> None:
-    run, epochs = killed_then_again(home, [0.3, 0.3, 0.3, 0.3])
+def test_without_resume_a_killed_training_starts_again(project: Path) -> None:
+    run, epochs = killed_then_again(project, [0.3, 0.3, 0.3, 0.3])
     assert epochs == [1, 2, 3, 4]
     assert [entry.validation["acc"] for entry in run.history] == [0.3] * 4
 
 
-def test_a_resumed_trial_that_was_already_given_up_does_not_train(home: Path) -> None:
-    write(home, RESUMED)
-    task = function_task(home, resume=True)
-    folder = home / "runs" / "r"
+def test_a_resumed_trial_that_was_already_given_up_does_not_train(project: Path) -> None:
+    write(project, RESUMED)
+    task = function_task(project, resume=True)
+    folder = project / "runs" / "r"
     with pytest.raises(RuntimeError):
         task.train(run_of(task, folder, {"values": [0.1, 0.2, 0.3, 0.4], "killed_at": 3}))
     with pytest.raises(RunStopped):
         task.train(run_of(task, folder, {"values": [], "killed_at": 0}, rule={"2": 0.9}))
 
 
-def test_a_profile_has_the_counts_of_a_known_network(home: Path) -> None:
+def test_a_profile_has_the_counts_of_a_known_network(project: Path) -> None:
     run = trained(
-        home,
+        project,
         """
         import torch
         from torch import nn
@@ -356,9 +356,11 @@ def test_a_profile_has_the_counts_of_a_known_network(home: Path) -> None:
     assert profile["activation_bytes"] == 4 * (10 + 20 + 20) or profile["activation_bytes"] == 4 * (10 + 20)
 
 
-def test_a_network_that_cannot_be_counted_is_a_warning(home: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_network_that_cannot_be_counted_is_a_warning(
+    project: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     run = trained(
-        home,
+        project,
         """
         import torch
         from torch import nn
@@ -378,7 +380,7 @@ def test_a_network_that_cannot_be_counted_is_a_warning(home: Path, caplog: pytes
 
 
 @pytest.mark.parametrize(
-    ("text", "function", "said"),
+    ("text", "function", "phrase"),
     [
         ("def train(config): ...", "mine:train", r"mine.py:1: 'train' takes \(config\)"),
         ("def train(config, run, more): ...", "mine:train", r"def train\(config, run\)"),
@@ -391,10 +393,10 @@ def test_a_network_that_cannot_be_counted_is_a_warning(home: Path, caplog: pytes
         ("", "mine.train", "must be 'module:function'"),
     ],
 )
-def test_mistakes_are_found_without_importing(home: Path, text: str, function: str, said: str) -> None:
-    write(home, text + "\nraise RuntimeError('imported')" if "\nx" not in text else text)
-    with pytest.raises(InputError, match=said):
-        function_task(home, function).validate([{}])
+def test_mistakes_are_found_without_importing(project: Path, text: str, function: str, phrase: str) -> None:
+    write(project, text + "\nraise RuntimeError('imported')" if "\nx" not in text else text)
+    with pytest.raises(InputError, match=phrase):
+        function_task(project, function).validate([{}])
     assert "mine" not in sys.modules
 
 
@@ -409,47 +411,47 @@ def test_mistakes_are_found_without_importing(home: Path, text: str, function: s
         "try:\n    import a\nexcept ImportError:\n    def train(config, run): ...",
     ],
 )
-def test_what_can_only_be_known_by_importing_is_let_pass(home: Path, text: str) -> None:
-    write(home, text)
-    function_task(home).validate([{}])
+def test_what_can_only_be_known_by_importing_is_let_pass(project: Path, text: str) -> None:
+    write(project, text)
+    function_task(project).validate([{}])
 
 
-def test_a_module_that_cannot_be_imported_says_why_and_where(home: Path) -> None:
-    write(home, "import math\n\nimport no_such_library\ndef train(config, run): ...\n")
-    task = function_task(home)
+def test_a_module_that_cannot_be_imported_says_why_and_where(project: Path) -> None:
+    write(project, "import math\n\nimport no_such_library\ndef train(config, run): ...\n")
+    task = function_task(project)
     task.validate([{}])
     with pytest.raises(
         UserImportError, match=r"mine.py:3: ModuleNotFoundError: No module named 'no_such_library'"
     ) as error:
-        task.check(run_of(task, home / "r").spec)
+        task.check(run_of(task, project / "r").spec)
     assert "Traceback" in error.value.detail
     assert "mine" not in sys.modules
 
 
-def test_a_module_that_ends_python_says_so(home: Path) -> None:
-    write(home, "import os\nos._exit(7)\ndef train(config, run): ...\n")
-    task = function_task(home)
+def test_a_module_that_ends_python_says_so(project: Path) -> None:
+    write(project, "import os\nos._exit(7)\ndef train(config, run): ...\n")
+    task = function_task(project)
     with pytest.raises(InputError, match=r"task\.function: importing 'mine:train' failed: exit code 7"):
-        task.check(run_of(task, home / "r").spec)
+        task.check(run_of(task, project / "r").spec)
 
 
-def test_a_failure_of_the_users_code_keeps_its_traceback(home: Path) -> None:
-    write(home, "def train(config, run):\n    raise ValueError('a mistake of the user')\n")
+def test_a_failure_of_the_users_code_keeps_its_traceback(project: Path) -> None:
+    write(project, "def train(config, run):\n    raise ValueError('a mistake of the user')\n")
     write(
-        home,
+        project,
         f"""
         import sys
         sys.path.insert(0, {str(Path(__file__).parent)!r})
         from support.own_tasks import function_task, run_of
         def job(spec, folder, on_epoch):
-            task = function_task({str(home)!r})
+            task = function_task({str(project)!r})
             task.train(run_of(task, folder))
         """,
         "job_of_mine.py",
     )
-    sys.path.insert(0, str(home))
-    task = function_task(home)
-    run = run_of(task, home / "runs" / "r")
+    sys.path.insert(0, str(project))
+    task = function_task(project)
+    run = run_of(task, project / "runs" / "r")
     executor = InProcess()
     executor.submit(Call("t", "job_of_mine:job", run.spec, run.folder))
     (ended,) = executor.wait(0)
@@ -458,37 +460,37 @@ def test_a_failure_of_the_users_code_keeps_its_traceback(home: Path) -> None:
     assert 'mine.py", line 2' in ended.detail
 
 
-def test_declared_data_count_by_their_content_and_nothing_else(home: Path) -> None:
-    write(home, "a", "data/a.csv")
-    write(home, "b", "data/below/b.csv")
-    task = function_task(home, data=["data"])
+def test_declared_data_count_by_their_content_and_nothing_else(project: Path) -> None:
+    write(project, "a", "data/a.csv")
+    write(project, "b", "data/below/b.csv")
+    task = function_task(project, data=["data"])
     first = task.data({})
     assert first.name == "declared data"
     assert first.digest
-    (home / "data" / "a.csv").touch()
-    assert function_task(home, data=["data/**/*.csv"]).data({}).digest == first.digest
-    write(home, "c", "data/a.csv")
+    (project / "data" / "a.csv").touch()
+    assert function_task(project, data=["data/**/*.csv"]).data({}).digest == first.digest
+    write(project, "c", "data/a.csv")
     assert task.data({}).digest != first.digest
-    assert function_task(home).data({}) == type(first)("not tracked", "")
-    versions = [function_task(home, data_version=version).data({}).digest for version in ("1", "1", "2")]
+    assert function_task(project).data({}) == type(first)("not tracked", "")
+    versions = [function_task(project, data_version=version).data({}).digest for version in ("1", "1", "2")]
     assert versions[0] == versions[1] != versions[2]
     with pytest.raises(InputError, match=r"task.data: 'nothing/\*' matches no file"):
-        function_task(home, data=["nothing/*"]).data({})
+        function_task(project, data=["nothing/*"]).data({})
 
 
-def test_data_that_moved_to_another_folder_are_the_same(home: Path) -> None:
+def test_data_that_moved_to_another_folder_are_the_same(project: Path) -> None:
     for name in ("one", "two"):
-        write(home, "a", f"{name}/files/a.csv")
-    one, two = (function_task(home, data=[str(home / name / "files" / "*")]) for name in ("one", "two"))
+        write(project, "a", f"{name}/files/a.csv")
+    one, two = (function_task(project, data=[str(project / name / "files" / "*")]) for name in ("one", "two"))
     assert one.data({}).digest == two.data({}).digest
 
 
-def test_code_that_counts_is_what_the_functions_lie_in(home: Path) -> None:
-    write(home, "def train(config, run): ...\n")
-    write(home, "def test(config, run): ...\ndef score(labels, scores): ...\n", "pack/judge.py")
-    write(home, "x", "extra/table.txt")
+def test_code_that_counts_is_what_the_functions_lie_in(project: Path) -> None:
+    write(project, "def train(config, run): ...\n")
+    write(project, "def test(config, run): ...\ndef score(labels, scores): ...\n", "pack/judge.py")
+    write(project, "x", "extra/table.txt")
     task = function_task(
-        home,
+        project,
         evaluate="pack.judge:test",
         metric={"name": "acc", "compute": "pack.judge:score"},
         sources=["extra/*.txt"],
@@ -497,14 +499,14 @@ def test_code_that_counts_is_what_the_functions_lie_in(home: Path) -> None:
     task.validate([{}])
     sources = task.sources({})
     assert set(sources.modules) == {"mine", "pack.judge"}
-    assert sources.files == (home / "extra" / "table.txt",)
-    assert (sources.root, sources.version) == (home, 2)
+    assert sources.files == (project / "extra" / "table.txt",)
+    assert (sources.root, sources.version) == (project, 2)
 
 
-def test_options_at_their_defaults_leave_the_identity_alone(home: Path) -> None:
-    assert dict(function_task(home).counts) == {"function": "mine:train"}
+def test_options_at_their_defaults_leave_the_identity_alone(project: Path) -> None:
+    assert dict(function_task(project).counts) == {"function": "mine:train"}
     task = function_task(
-        home, evaluate="mine:test", select="best", env={"A": "1"}, gpus=2, resume=True, timeout_s=9
+        project, evaluate="mine:test", select="best", env={"A": "1"}, gpus=2, resume=True, timeout_s=9
     )
     assert dict(task.counts) == {
         "function": "mine:train",
@@ -518,7 +520,7 @@ def test_options_at_their_defaults_leave_the_identity_alone(home: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "phrase"),
     [
         ({"metric": None}, "task.metric: is missing"),
         ({"metric": "val_loss"}, 'task.metric.direction: is missing.*"minimize"'),
@@ -544,14 +546,16 @@ def test_options_at_their_defaults_leave_the_identity_alone(home: Path) -> None:
         ({"sources": "*.py"}, "task.sources: must be a list"),
     ],
 )
-def test_a_mistake_in_the_task_table_names_the_key(home: Path, options: dict[str, Any], said: str) -> None:
-    with pytest.raises(InputError, match=said):
-        function_task(home, **options)
+def test_a_mistake_in_the_task_table_names_the_key(
+    project: Path, options: dict[str, Any], phrase: str
+) -> None:
+    with pytest.raises(InputError, match=phrase):
+        function_task(project, **options)
 
 
-def test_metrics_are_declared_once_with_bounds_that_follow_from_their_unit(home: Path) -> None:
+def test_metrics_are_declared_once_with_bounds_that_follow_from_their_unit(project: Path) -> None:
     def metric(given: Any) -> Any:
-        return next(iter(function_task(home, metric=given).metrics.values()))
+        return next(iter(function_task(project, metric=given).metrics.values()))
 
     assert (metric("acc").scale, metric("acc").low, metric("acc").high) == (100, 0, 1)
     psnr = metric({"name": "psnr", "unit": "dB"})
@@ -559,44 +563,46 @@ def test_metrics_are_declared_once_with_bounds_that_follow_from_their_unit(home:
     loss = metric({"name": "loss", "direction": "minimize"})
     assert (loss.unit, loss.scale, loss.worst) == ("", 1, math.inf)
     assert metric({"name": "gain", "low": "none", "high": "none"}).high is None
-    two = function_task(home, metric=None, metrics=["acc", {"name": "loss", "direction": "minimize"}])
+    two = function_task(project, metric=None, metrics=["acc", {"name": "loss", "direction": "minimize"}])
     assert list(two.metrics) == ["acc", "loss"]
 
 
-def test_a_key_of_epochs_that_is_not_there_is_named(home: Path) -> None:
-    write(home, "def train(config, run): ...\n")
-    function_task(home).validate([{"lr": 1}])
-    function_task(home, epochs="").validate([{"lr": 1}])
+def test_a_key_of_epochs_that_is_not_there_is_named(project: Path) -> None:
+    write(project, "def train(config, run): ...\n")
+    function_task(project).validate([{"lr": 1}])
+    function_task(project, epochs="").validate([{"lr": 1}])
     with pytest.raises(InputError, match=r"task\.epochs: no key 'train.epoch'.*Did you mean 'train.epochs'"):
-        function_task(home, epochs="train.epoch").validate([{"train": {"epochs": 3}}])
+        function_task(project, epochs="train.epoch").validate([{"train": {"epochs": 3}}])
 
 
 def test_what_prepares_a_study_runs_in_the_users_folder(
-    home: Path, capfd: pytest.CaptureFixture[str]
+    project: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     write(
-        home,
+        project,
         "from pathlib import Path\ndef fetch(): Path('fetched').touch()\ndef broken(): raise OSError('offline')\n",
     )
-    function_task(home, prepare="mine:fetch").prepare()
-    assert (home / "fetched").exists()
-    function_task(home, prepare=["python", "-c", "open('by_command', 'w')"]).prepare()
-    assert (home / "by_command").exists()
-    function_task(home, prepare=["python", "-c", "print('downloading')"]).prepare()
+    function_task(project, prepare="mine:fetch").prepare()
+    assert (project / "fetched").exists()
+    function_task(project, prepare=["python", "-c", "open('by_command', 'w')"]).prepare()
+    assert (project / "by_command").exists()
+    function_task(project, prepare=["python", "-c", "print('downloading')"]).prepare()
     assert "downloading" in capfd.readouterr().err
     with pytest.raises(ProgramError, match=r"task.prepare exited with code 1") as error:
-        function_task(home, prepare="mine:broken").prepare()
+        function_task(project, prepare="mine:broken").prepare()
     assert "OSError: offline" in error.value.detail
     with pytest.raises(InputError, match=r"task\.prepare: could not be started: 'no-such-program' not found"):
-        function_task(home, prepare=["no-such-program"]).prepare()
+        function_task(project, prepare=["no-such-program"]).prepare()
     with pytest.raises(InputError, match=r"task\.prepare"):
-        function_task(home, prepare=["a", 1]).prepare()
-    function_task(home).prepare()
+        function_task(project, prepare=["a", 1]).prepare()
+    function_task(project).prepare()
 
 
-def test_runs_that_write_one_file_outside_are_warned_of(home: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_runs_that_write_one_file_outside_are_warned_of(
+    project: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     write(
-        home,
+        project,
         """
         from pathlib import Path
         import time
@@ -608,21 +614,21 @@ def test_runs_that_write_one_file_outside_are_warned_of(home: Path, caplog: pyte
             run.test(acc=0.5)
         """,
     )
-    task = function_task(home)
+    task = function_task(project)
     for name, shared in (("a", False), ("b", False), ("c", True)):
-        task.train(run_of(task, home / "runs" / name, {"shared": shared}))
+        task.train(run_of(task, project / "runs" / name, {"shared": shared}))
     assert "written by several runs" not in caplog.text
-    task.train(run_of(task, home / "runs" / "d", {"shared": True}))
+    task.train(run_of(task, project / "runs" / "d", {"shared": True}))
     assert "log.csv was written by several runs, such as c" in caplog.text
 
 
-def test_an_earlier_attempt_without_result_leaves_nothing_to_the_next(home: Path) -> None:
-    folder = home / "runs" / "r"
+def test_an_earlier_attempt_without_result_leaves_nothing_to_the_next(project: Path) -> None:
+    folder = project / "runs" / "r"
     (folder / "checkpoint").mkdir(parents=True)
     (folder / "checkpoint" / "file").touch()
     (folder / HISTORY).write_text("[")
     run = trained(
-        home,
+        project,
         "def train(config, run):\n"
         "    assert not run.checkpoint.exists()\n"
         "    run.report(1, acc=1.0)\n"
@@ -631,9 +637,9 @@ def test_an_earlier_attempt_without_result_leaves_nothing_to_the_next(home: Path
     assert len(run.history) == 1
 
 
-def test_a_framework_that_swallows_the_end_of_a_trial_changes_nothing(home: Path) -> None:
+def test_a_framework_that_swallows_the_end_of_a_trial_changes_nothing(project: Path) -> None:
     write(
-        home,
+        project,
         """
         def train(config, run):
             try:
@@ -643,44 +649,44 @@ def test_a_framework_that_swallows_the_end_of_a_trial_changes_nothing(home: Path
                     raise RuntimeError("the callback failed") from error
         """,
     )
-    task = function_task(home)
-    run = run_of(task, home / "runs" / "a", {"how": "wraps"}, rule={"1": 0.5})
+    task = function_task(project)
+    run = run_of(task, project / "runs" / "a", {"how": "wraps"}, rule={"1": 0.5})
     with pytest.raises(RunStopped):
         task.train(run)
     run.close()
-    swallowed = run_of(task, home / "runs" / "b", {"how": "swallows"}, rule={"1": 0.5})
+    swallowed = run_of(task, project / "runs" / "b", {"how": "swallows"}, rule={"1": 0.5})
     task.train(swallowed)
     swallowed.close()
     for folder in ("a", "b"):
-        assert list((home / "runs" / folder).glob("stopped-*.json"))
-        assert not (home / "runs" / folder / RESULT).exists()
+        assert list((project / "runs" / folder).glob("stopped-*.json"))
+        assert not (project / "runs" / folder / RESULT).exists()
 
 
-def test_a_script_that_exits_is_no_crash_of_the_study(home: Path) -> None:
+def test_a_script_that_exits_is_no_crash_of_the_study(project: Path) -> None:
     text = "import sys\ndef train(config, run):\n    run.report(1, acc=0.5)\n    run.test(acc=0.5)\n    sys.exit({})\n"
-    assert result(trained(home, text.format(0)))["status"] == "finished"
-    (home / "mine.py").unlink()
+    assert result(trained(project, text.format(0)))["status"] == "finished"
+    (project / "mine.py").unlink()
     del sys.modules["mine"]
     with pytest.raises(StudyError, match=r"mine:train called sys.exit\(3\)"):
-        trained(home, text.format(3))
+        trained(project, text.format(3))
 
 
-def test_code_of_another_folder_is_never_run_by_mistake(home: Path) -> None:
+def test_code_of_another_folder_is_never_run_by_mistake(project: Path) -> None:
     text = "def train(config, run):\n    run.report(1, acc=0.5)\n    run.test(acc=0.5)\n"
-    trained(home, text)
-    write(home, text, "export/mine.py")
-    other = function_task(home, export=str(home / "export"))
+    trained(project, text)
+    write(project, text, "export/mine.py")
+    other = function_task(project, export=str(project / "export"))
     with pytest.raises(InputError, match=r"'mine' is already imported from .*; expected .*export"):
-        other.train(run_of(other, home / "runs" / "o"))
+        other.train(run_of(other, project / "runs" / "o"))
     del sys.modules["mine"]
-    other.train(run_of(other, home / "runs" / "o"))
-    assert sys.modules["mine"].__file__ == str(home / "export" / "mine.py")
+    other.train(run_of(other, project / "runs" / "o"))
+    assert sys.modules["mine"].__file__ == str(project / "export" / "mine.py")
 
 
-def test_a_configuration_can_be_kept_like_any_dict(home: Path) -> None:
+def test_a_configuration_can_be_kept_like_any_dict(project: Path) -> None:
     """As in a checkpoint beside the weights, which torch.load reads without trusting it."""
     run = trained(
-        home,
+        project,
         """
         import copy, json, pickle
         import torch
@@ -703,9 +709,9 @@ def test_a_configuration_can_be_kept_like_any_dict(home: Path) -> None:
     assert run.warnings == ()
 
 
-def test_a_key_that_the_function_never_reads_is_a_warning(home: Path) -> None:
+def test_a_key_that_the_function_never_reads_is_a_warning(project: Path) -> None:
     run = trained(
-        home,
+        project,
         "def train(config, run):\n    config['model']['depth']\n    run.report(1, acc=0.5)\n    run.test(acc=0.5)\n",
         {"lr": 0.5, "model": {"depth": 4, "dropout": 0.1}},
     )

@@ -350,12 +350,12 @@ def test_conclusions_stand_at_the_summaries_and_the_report_beside_them(
 
 
 def test_a_mean_of_fewer_seeds_than_planned_says_so_in_the_mirror(store: MirrorStore, report: Path) -> None:
-    told = findings()
-    reference, other = told.variants
+    base = findings()
+    reference, other = base.variants
     lacking = replace(other, planned=5, difference=None)
     with store.mirror() as tracker:
         mirror_a_repetition_and_a_trial(tracker)
-        tracker(StudyConcluded(replace(told, variants=(reference, lacking)), report))
+        tracker(StudyConcluded(replace(base, variants=(reference, lacking)), report))
     run = store.runs()["issm"]
     assert (run.data.metrics["n"], run.data.metrics["planned"]) == (3, 5)
     assert run.data.tags["study.runs"] == "3 of 5"
@@ -533,11 +533,11 @@ def test_a_training_of_the_users_own_is_mirrored_with_what_it_reports(
         Epoch(number, None, None, {"rmse": 2.0 / number}, 1.0, diagnostics={"lag": 0.5}) for number in (1, 2)
     )
     ended = RunState(RunResult(own.id, "finished", 2, {"rmse": 1.0}, history, None, 2.0, MACHINE))
-    told = findings()
+    base = findings()
     metrics = (Metric("rmse", "RMSE", unit="mK", scale=1000.0, direction="minimize", high=None),)
     repetitions = (RepetitionScore(1, None, own.id, 1500.0, {"rmse": 1500.0, "other": 3.0}, 1000.0, 2, 2.0),)
-    variants = (told.variants[0], replace(told.variants[1], repetitions=repetitions))
-    concluded = StudyConcluded(replace(told, metric="rmse", metrics=metrics, variants=variants), report)
+    variants = (base.variants[0], replace(base.variants[1], repetitions=repetitions))
+    concluded = StudyConcluded(replace(base, metric="rmse", metrics=metrics, variants=variants), report)
     for _ in range(2):
         with store.mirror() as tracker:
             tracker(TrainingFound(job, ended))

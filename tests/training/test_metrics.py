@@ -24,7 +24,7 @@ CLASSES = ("joy", "fear", "calm", "anger")
 
 
 @pytest.fixture
-def drawn() -> Any:
+def sample() -> Any:
     """Return labels and logits of 200 examples."""
     random = np.random.default_rng(0)
     labels = random.integers(0, 4, 200)
@@ -36,8 +36,8 @@ def predictions(labels: Any, logits: Any, scenes: Any = ()) -> Any:
     return Predictions(names, names, labels, logits, np.array(scenes, dtype=np.str_))
 
 
-def test_metrics_agree_with_scikit_learn(drawn: Any) -> None:
-    labels, logits = drawn
+def test_metrics_agree_with_scikit_learn(sample: Any) -> None:
+    labels, logits = sample
     guesses = logits.argmax(1)
     assert war(labels, logits) == accuracy_score(labels, guesses)
     assert uar(labels, logits) == pytest.approx(balanced_accuracy_score(labels, guesses), rel=1e-12)
@@ -48,7 +48,7 @@ def test_metrics_agree_with_scikit_learn(drawn: Any) -> None:
     assert cross_entropy(labels, logits) == pytest.approx(log_loss(labels, shares), rel=1e-5)
 
 
-def test_macro_f1_of_a_class_that_is_only_predicted_is_0(drawn: Any) -> None:
+def test_macro_f1_of_a_class_that_is_only_predicted_is_0(sample: Any) -> None:
     labels = np.array([0, 0, 1, 1])
     logits = np.eye(4)[[0, 2, 1, 1]]
     assert macro_f1(labels, logits) == f1_score(labels, logits.argmax(1), average="macro", zero_division=0)
@@ -74,8 +74,8 @@ def test_a_class_without_clips_is_named_and_does_not_pull_uar_down() -> None:
     assert next(breakdowns(predictions(labels, logits), CLASSES[:3])).values == {"joy": 0.5, "calm": 1.0}
 
 
-def test_breakdowns_hold_the_recall_of_every_class_and_the_share_of_every_scene(drawn: Any) -> None:
-    labels, logits = drawn
+def test_breakdowns_hold_the_recall_of_every_class_and_the_share_of_every_scene(sample: Any) -> None:
+    labels, logits = sample
     scenes = np.where(np.arange(200) < 50, "school", "hospital")
     by_class, by_scene = breakdowns(predictions(labels, logits, scenes), CLASSES)
     guesses = logits.argmax(1)
@@ -86,8 +86,8 @@ def test_breakdowns_hold_the_recall_of_every_class_and_the_share_of_every_scene(
     assert by_scene.values["school"] == accuracy_score(labels[:50], guesses[:50])
 
 
-def test_data_without_scenes_have_no_breakdown_by_scene(drawn: Any) -> None:
-    assert [found.name for found in breakdowns(predictions(*drawn), CLASSES)] == ["class"]
+def test_data_without_scenes_have_no_breakdown_by_scene(sample: Any) -> None:
+    assert [found.name for found in breakdowns(predictions(*sample), CLASSES)] == ["class"]
 
 
 def test_top_k_has_the_number_in_its_label_and_its_key() -> None:
@@ -97,11 +97,11 @@ def test_top_k_has_the_number_in_its_label_and_its_key() -> None:
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_a_metric_that_is_no_finite_number_is_named(drawn: Any, value: Any) -> None:
+def test_a_metric_that_is_no_finite_number_is_named(sample: Any, value: Any) -> None:
     with pytest.raises(StudyError, match="'odd' must return a finite number"):
-        scores([Metric("odd", compute=lambda labels, logits: value)], predictions(*drawn))
+        scores([Metric("odd", compute=lambda labels, logits: value)], predictions(*sample))
 
 
-def test_a_metric_that_fails_is_named_with_its_reason(drawn: Any) -> None:
+def test_a_metric_that_fails_is_named_with_its_reason(sample: Any) -> None:
     with pytest.raises(StudyError, match="'odd' failed: KeyError: 'x'"):
-        scores([Metric("odd", compute=lambda labels, logits: {}["x"])], predictions(*drawn))  # type: ignore[index]
+        scores([Metric("odd", compute=lambda labels, logits: {}["x"])], predictions(*sample))  # type: ignore[index]

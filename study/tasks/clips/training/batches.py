@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -19,12 +21,38 @@ from study.ledger.predictions import Predictions
 from study.tasks.clips.data.contract import Clips, Pixels
 from study.tasks.clips.training.precision import forward
 from study.tasks.clips.training.settings import Precision
-from study.tasks.clips.training.step_logger import StepLogger
+
+_log = logging.getLogger(__name__)
+
+LOG_EVERY_S = 10.0
 
 Transform = Callable[[Tensor, torch.Generator], Tensor]
 """Augmentation: training clips (B, C, T, H, W) on any device and a CPU generator to augmented clips."""
 ReadBatch = Callable[[int], Pixels]
 """Returns the batch with an index, uint8 (B, C, T, H, W), the same in any order and process."""
+
+
+class StepLogger:
+    """Logs the progress of a computation, at most once in `LOG_EVERY_S` seconds.
+
+    Args:
+        name: The computation, such as ``epoch 3``.
+        steps: Number of its steps.
+    """
+
+    def __init__(self, name: str, steps: int) -> None:
+        self.name = name
+        self.steps = steps
+        self._began = self._last_logged = time.monotonic()
+
+    def __call__(self, done: int, details: str = "") -> None:
+        """Log that `done` steps are finished, with `details` on the last one."""
+        now = time.monotonic()
+        if now - self._last_logged < LOG_EVERY_S:
+            return
+        self._last_logged = now
+        left_s = (now - self._began) / done * (self.steps - done)
+        _log.info("%s: %d of %d steps%s, about %.0f s left", self.name, done, self.steps, details, left_s)
 
 
 def on_device(pixels: Pixels, device: torch.device) -> Tensor:

@@ -25,7 +25,13 @@ from study.records import Epoch, RunSpec
 from study.run import Run
 from study.tasks.clips.data.contract import Clips, Dataset
 from study.tasks.clips.training import checkpoint
-from study.tasks.clips.training.batches import on_device, predict, steps_per_epoch, training_batches
+from study.tasks.clips.training.batches import (
+    StepLogger,
+    on_device,
+    predict,
+    steps_per_epoch,
+    training_batches,
+)
 from study.tasks.clips.training.checkpoint import Best, TrainingProgress
 from study.tasks.clips.training.determinism import nondeterministic_operators, set_up
 from study.tasks.clips.training.memory import explain_out_of_memory
@@ -33,7 +39,6 @@ from study.tasks.clips.training.precision import forward
 from study.tasks.clips.training.scores import LOSS, absent, cross_entropy, metrics_of, scores
 from study.tasks.clips.training.settings import TrainSettings
 from study.tasks.clips.training.state import TrainState, copy_of_weights
-from study.tasks.clips.training.step_logger import StepLogger
 
 _log = logging.getLogger(__name__)
 
