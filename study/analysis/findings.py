@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from study.analysis.units import heading, number, signed_difference
 from study.metrics import Metric
 from study.records import PartCost, PublishedTable
-from study.statistics.verdicts import Verdict
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from study.statistics.verdicts import Verdict  # slow: imports scipy
 
 ClaimVerdict = Literal["supported", "refuted", "undecided", "not judged"]
 TrialStatus = Literal["finished", "diverged", "pruned", "failed"]

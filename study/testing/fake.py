@@ -113,8 +113,8 @@ def measure(spec: RunSpec, folder: Path, on_epoch: Callable[[Epoch], None], key:
         "area": Figure(score(spec), 0.5, "0 to 1", "a made-up share"),
         "depth": Figure(None, None, "%", "nothing at all", "the fake network has no depth"),
     }
-    measurement = Measurement(spec.id, name, f"The made-up {name}.", figures, 100, 0.0)
-    write(folder / MEASURED.format(key), to_json(measurement))
+    record = Measurement(spec.id, name, f"The made-up {name}.", figures, 100, 0.0)
+    write(folder / MEASURED.format(key), to_json(record))
 
 
 def profile(spec: RunSpec, folder: Path, on_epoch: Callable[[Epoch], None]) -> None:

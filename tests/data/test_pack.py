@@ -483,7 +483,7 @@ def test_a_check_needs_no_setting_of_the_pack_that_study_toml_names(
     monkeypatch.chdir(tmp_path)
     before = CliRunner().invoke(app, ["data", "check", "mafw"])
     assert before.exit_code == 0
-    assert f"the pack {out} of study.toml is not there yet" in before.output
+    assert f"the pack {out} of study.toml does not exist yet" in before.output
     packing = ["data", "pack", "mafw", str(trees["mafw"]), str(out), "--set", "size=24"]
     assert CliRunner().invoke(app, packing).exit_code == 0
     after = CliRunner().invoke(app, ["data", "check", "mafw"])

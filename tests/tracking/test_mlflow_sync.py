@@ -209,7 +209,7 @@ def test_the_command_leaves_a_study_that_runs_to_its_conductor(
     monkeypatch.chdir(lab.folder)
     with lab.ledger.hold("s"):
         result = CliRunner().invoke(app, ["sync"], catch_exceptions=False)
-        assert (result.exit_code, result.output.startswith("s: left to process")) == (0, True)
+        assert (result.exit_code, result.output.startswith("s: skipped; process")) == (0, True)
         with pytest.raises(StudyError, match="is being run by process"):
             CliRunner().invoke(app, ["sync", "s"], catch_exceptions=False)
     result = CliRunner().invoke(app, ["sync"], catch_exceptions=False)

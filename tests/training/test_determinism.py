@@ -13,7 +13,7 @@ from support.training_jobs import MakeSpec, evaluate, ignore, train
 
 from study.errors import StudyError
 from study.records import RunResult, from_json
-from study.tasks.clips.training import step_logger
+from study.tasks.clips.training import batches
 from study.tasks.clips.training.determinism import nondeterministic_operators, set_up
 from study.tasks.clips.training.memory import explain_out_of_memory
 
@@ -173,7 +173,7 @@ def test_a_long_epoch_logs_its_progress(
     caplog.set_level("INFO", "study")
     train(spec(epochs=1), tmp_path / "short", ignore)
     assert "steps" not in caplog.text
-    monkeypatch.setattr(step_logger, "LOG_EVERY_S", 0.0)
+    monkeypatch.setattr(batches, "LOG_EVERY_S", 0.0)
     train(spec(epochs=1), tmp_path / "long", ignore)
     assert "epoch 1 of 1: 3 of 7 steps, loss " in caplog.text
     assert "predicting: 2 of 8 steps, about " in caplog.text
