@@ -7,12 +7,14 @@ import json
 import multiprocessing
 from dataclasses import replace
 from itertools import count
+from multiprocessing import forkserver
 
 import pytest
 import torch
 from frail_parts import KILLED, attempt
 from jobs import ignore, train
 
+from study.executors.local import ENVIRONMENT
 from study.records import RunResult, Stopped, from_json, to_json
 from study.tasks.clips.training import train as job
 from study.tasks.clips.training.state import Learner
@@ -34,9 +36,16 @@ STEPS_PER_EPOCH = 7
 
 @pytest.fixture(scope="module")
 def processes():
-    """Return what starts processes that have torch imported."""
+    """Return what starts processes that have torch imported.
+
+    Their server is that of all later tests in this process, so it has the environment of the executor's.
+    """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["study.tasks.clips.training.train", "torch._dynamo", "jobs"])
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in ENVIRONMENT.items():
+            patch.setenv(name, value)
+        forkserver.ensure_running()
     return context
 
 
