@@ -4,8 +4,12 @@ import logging
 import os
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 
+# a time limit would test the load of the machine
+hypothesis.settings.register_profile("study", deadline=None)
+hypothesis.settings.load_profile("study")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # one test process a core already; read when torch is imported
 
 
