@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 
+# a time limit would test the load of the machine
+hypothesis.settings.register_profile("study", deadline=None)
+hypothesis.settings.load_profile("study")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # pytest runs one process per core; read when torch is imported
 
 
@@ -15,3 +20,13 @@ def no_downloads(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv("TORCH_HOME", str(tmp_path_factory.mktemp("torch_home")))
         patch.setenv("https_proxy", "http://127.0.0.1:9")
         yield
+
+
+@pytest.fixture(autouse=True)
+def log_settings() -> Iterator[None]:
+    """A command that a test calls in this process sets up the log of ``study``; the next test finds it as it was."""
+    log = logging.getLogger("study")
+    handlers, level, propagate = log.handlers[:], log.level, log.propagate
+    yield
+    log.handlers[:], log.propagate = handlers, propagate
+    log.setLevel(level)

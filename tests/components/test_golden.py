@@ -41,10 +41,6 @@ OURS = {
     "refined_dynamic": "lifted_dynamic",
     "clip_feature": "clip_feature",
 }
-needs_golden_files = pytest.mark.skipif(
-    not golden.FULL_FOLDER.is_dir(),
-    reason=f"no golden files of the authors' network under {golden.FULL_FOLDER} (set STUDY_GOLDEN)",
-)
 
 
 class Recorded(nn.Module):
@@ -78,7 +74,6 @@ def on_meta() -> Iterator[None]:
         yield
 
 
-@needs_golden_files
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_full_size_agrees_with_the_authors_network(
     registry: Registry, backbone: Recorded, variant: str
@@ -103,7 +98,6 @@ def close(ours: Tensor, theirs: Any) -> None:
     torch.testing.assert_close(ours, torch.from_numpy(theirs), atol=1e-5, rtol=0)
 
 
-@needs_golden_files
 def test_our_tensors_and_the_authors_used_ones_are_the_same(registry: Registry, on_meta: None) -> None:
     network = build_network(registry, golden.released(registry), FULL, 7)
     ours = {name: list(parameter.shape) for name, parameter in network.named_parameters()}

@@ -32,10 +32,6 @@ IMAGE_224 = ClipShape(channels=3, frames=16, height=224, width=224)
 UNUSED = ("spatial_pos", "temporal_pos", "class_pos", "time_project")
 WAVELETS = "backbone.WaveLifts."
 State = dict[str, Tensor]
-needs_golden_files = pytest.mark.skipif(
-    not golden.FULL_FOLDER.is_dir(),
-    reason=f"no list of the authors' tensors under {golden.FULL_FOLDER} (set STUDY_GOLDEN)",
-)
 
 
 def narrow_shapes() -> dict[str, list[int]]:
@@ -139,7 +135,6 @@ def full_size(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
     return str(done), done.written
 
 
-@needs_golden_files
 def test_every_released_tensor_arrives_unchanged(full_size: tuple[str, Path]) -> None:
     report, path = full_size
     tensors, _ = read(path)
@@ -153,7 +148,6 @@ def test_every_released_tensor_arrives_unchanged(full_size: tuple[str, Path]) ->
 
 
 @pytest.mark.slow
-@needs_golden_files
 def test_imported_weights_give_the_authors_logits(registry: Registry, full_size: tuple[str, Path]) -> None:
     network = start_from(build(registry, IMAGE_224), "network", str(full_size[1])).eval()
     with torch.no_grad():
@@ -162,7 +156,6 @@ def test_imported_weights_give_the_authors_logits(registry: Registry, full_size:
     torch.testing.assert_close(logits, expected, atol=1e-5, rtol=0)
 
 
-@needs_golden_files
 @pytest.mark.parametrize(("change", "classes", "parts"), CONFIGURATIONS)
 def test_every_configuration_of_the_authors_goes_in_and_out(
     registry: Registry,
@@ -245,7 +238,6 @@ def test_what_does_not_fit_is_named_with_its_shape(network: nn.Module, tmp_path:
     assert not (tmp_path / "ours.safetensors").exists()
 
 
-@needs_golden_files
 @pytest.mark.parametrize(
     ("name", "shape"),
     [

@@ -124,10 +124,10 @@ def test_several_runs_share_a_gpu_if_configured(tmp_path: Path, monkeypatch: pyt
 
 def test_closing_leaves_no_process_behind(workers: LocalWorkers, tmp_path: Path) -> None:
     workers.submit(task("endless", tmp_path))
-    deadline = time.monotonic() + PATIENCE_S
-    while not (tmp_path / "pid").is_file() and time.monotonic() < deadline:
+    file, deadline = tmp_path / "pid", time.monotonic() + PATIENCE_S
+    while not (file.is_file() and file.read_text()) and time.monotonic() < deadline:
         time.sleep(0.05)
-    pid = int((tmp_path / "pid").read_text())
+    pid = int(file.read_text())
     workers.close()
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)

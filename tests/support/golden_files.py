@@ -1,5 +1,6 @@
 """Reproducible weights and inputs, and the paths of the outputs of the authors' network.
 
+``tests/golden/README.md`` says how those outputs were made; ``STUDY_GOLDEN`` names another folder of the same files.
 Run as a script to rewrite `golden_tiny.npz`, only after `test_golden.py` has passed at full size.
 """
 
@@ -21,7 +22,7 @@ from study.tasks.clips.data.contract import ClipShape
 from study.tasks.clips.nets.ifdd.network import build_network, configured
 from study.tasks.clips.nets.ifdd.released import released_name
 
-FULL_FOLDER = Path(os.environ.get("STUDY_GOLDEN", Path(__file__).resolve().parents[3] / "shared/golden"))
+FULL_FOLDER = Path(os.environ.get("STUDY_GOLDEN", Path(__file__).parents[1] / "golden"))
 TINY_FILE = Path(__file__).with_name("golden_tiny.npz")
 TINY = ClipShape(channels=3, frames=8, height=64, width=64)
 TINY_WIDTH = 16

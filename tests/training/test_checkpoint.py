@@ -7,6 +7,7 @@ import json
 import multiprocessing
 from dataclasses import replace
 from itertools import count
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import torch
 from support.frail_parts import KILLED, attempt
 from support.training_jobs import MakeSpec, ignore, train
 
+from study.executors.local import ENVIRONMENT
 from study.ledger.layout import stopped_file
 from study.records import RunResult, RunSpec, Stopped, from_json, to_json
 from study.tasks.clips.training import train as job
@@ -37,11 +39,18 @@ STEPS_PER_EPOCH = 7
 
 @pytest.fixture(scope="module")
 def processes() -> Any:
-    """Return what starts processes that have torch imported."""
+    """Return what starts processes that have torch imported.
+
+    Their server is that of all later tests in this process, so it has the environment of the executor.
+    """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(
         ["study.tasks.clips.training.train", "torch._dynamo", "support.training_jobs"]
     )
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in ENVIRONMENT.items():
+            patch.setenv(name, value)
+        forkserver.ensure_running()
     return context
 
 
