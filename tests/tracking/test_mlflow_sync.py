@@ -213,7 +213,7 @@ def test_the_command_leaves_a_study_that_runs_to_its_conductor(
         with pytest.raises(StudyError, match="is being run by process"):
             CliRunner().invoke(app, ["sync", "s"], catch_exceptions=False)
     result = CliRunner().invoke(app, ["sync"], catch_exceptions=False)
-    assert result.output.endswith("s: its pages in MLflow tell what the ledger holds.\n")
+    assert result.output.endswith("s: MLflow has everything that the ledger holds.\n")
     assert {status for status, *_ in list(lab.pages().values())[1:]} == {"FINISHED", "KILLED"}
     assert not (lab.folder / "reports").exists(), "reports are written when somebody asks for them"
 
