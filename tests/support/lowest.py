@@ -1,4 +1,4 @@
-"""The lowest versions that pyproject.toml allows, as constraints for pip: ``python tests/support/lowest.py > lowest.txt``."""
+"""Constraints for pip, the lowest allowed versions: ``python tests/support/lowest.py > lowest.txt``."""
 
 from __future__ import annotations
 

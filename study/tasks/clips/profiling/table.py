@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from study.reporting.text import MISSING, count, mebibytes, operations
 from study.tasks.clips.profiling.latency import WARM_UPS
 from study.tasks.clips.profiling.record import Latency, StudyProfile, VariantProfile
 
-PREFIXES = {"G": 1e9, "M": 1e6, "k": 1e3}
-BYTES_PER_MIB = 2**20
 BUSY = 1.0
 """Load average from which other processes may have disturbed the timing."""
 
@@ -31,30 +30,28 @@ def render(profile: StudyProfile) -> str:
 
 
 def _costs(profile: StudyProfile) -> str:
-    prefix = _prefix(profile)
     header = [
         "variant",
         "parameters",
         "of them unused",
-        f"MACs ({prefix})",
-        f"FLOPs ({prefix})",
+        "MACs",
+        "FLOPs",
         "FLOPs / 2 MACs (%)",
         "activations (MiB/clip)",
     ]
     rows = []
     for variant in profile.variants:
         counts = variant.counts
-        activations_mib = None if counts.activation_bytes is None else counts.activation_bytes / BYTES_PER_MIB
         agreement = None if counts.disagreement is None else 100 * (1 + counts.disagreement)
         rows.append(
             [
                 _title(variant),
-                _whole(counts.parameters),
-                _whole(counts.unused),
-                _number(counts.macs / PREFIXES[prefix]),
-                _number(None if counts.flops is None else counts.flops / PREFIXES[prefix]),
-                ("! " if counts.is_doubtful else "") + ("–" if agreement is None else f"{agreement:.1f}"),
-                _number(activations_mib),
+                count(counts.parameters),
+                count(counts.unused),
+                operations(counts.macs),
+                operations(counts.flops),
+                ("! " if counts.is_doubtful else "") + (MISSING if agreement is None else f"{agreement:.1f}"),
+                mebibytes(counts.activation_bytes),
             ]
         )
     return _table(header, rows)
@@ -74,19 +71,18 @@ def _quartiles(latency: Latency) -> str:
 
 
 def _parts(profile: StudyProfile) -> str:
-    prefix = _prefix(profile)
     rows = [
         [
             _title(variant),
             part.name,
-            _whole(part.parameters),
-            _number(part.macs / PREFIXES[prefix]),
+            count(part.parameters),
+            operations(part.macs),
             f"{100 * part.macs / max(variant.counts.macs, 1):.1f}",
         ]
         for variant in profile.variants
         for part in variant.counts.parts
     ]
-    return _table(["variant", "part", "parameters", f"MACs ({prefix})", "of all MACs (%)"], rows)
+    return _table(["variant", "part", "parameters", "MACs", "of all MACs (%)"], rows)
 
 
 def _notes(profile: StudyProfile) -> Iterator[str]:
@@ -127,20 +123,6 @@ def _notes(profile: StudyProfile) -> Iterator[str]:
 
 def _title(variant: VariantProfile) -> str:
     return f"{variant.name} (reference)" if variant.is_reference else variant.name
-
-
-def _prefix(profile: StudyProfile) -> str:
-    """Return the greatest unit prefix that the costliest variant fills."""
-    most = max(variant.counts.macs for variant in profile.variants)
-    return next((prefix for prefix, factor in PREFIXES.items() if most >= factor), "k")
-
-
-def _whole(value: int | None) -> str:
-    return "–" if value is None else f"{value:,}".replace(",", " ")
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.4g}"
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
