@@ -306,11 +306,7 @@ class Findings:
         return next(metric for metric in self.metrics if metric.name == self.metric)
 
     def to_dataframe(self) -> pd.DataFrame:
-        """Return a row for each repetition and fold: variant, levels, run, all test metrics (scaled), seconds.
-
-        Raises:
-            ModuleNotFoundError: pandas is not installed.
-        """
+        """Return a row for each repetition and fold: variant, levels, run, all test metrics (scaled), seconds."""
         import pandas as pd
 
         return pd.DataFrame(
