@@ -86,7 +86,7 @@ class TemporalTransformer(nn.Module):
         self.layers = nn.Sequential(
             *(
                 nn.TransformerEncoderLayer(
-                    width, heads, 4 * width, activation="gelu", batch_first=True, norm_first=True
+                    width, heads, 4 * width, activation=exact_gelu, batch_first=True, norm_first=True
                 )
                 for _ in range(layers)
             )
@@ -97,6 +97,15 @@ class TemporalTransformer(nn.Module):
         """Return (B, C) from (B, C, T, H, W)."""
         frames: Tensor = self.norm(self.layers(frame_means(group) + self.positions))
         return frames.mean(1)
+
+
+def exact_gelu(values: Tensor) -> Tensor:
+    """Return GELU without approximation.
+
+    torch replaces an encoder layer's own "gelu" in evaluation on a GPU by the tanh approximation, which differs from
+    the function that was trained by up to 1e-3.
+    """
+    return nn.functional.gelu(values)
 
 
 def frame_means(group: Tensor) -> Tensor:
