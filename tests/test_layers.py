@@ -17,6 +17,7 @@ LAYERS = (
     "hashing",
     "nested",
     "seeds",
+    "generators",
     "metrics",
     "records",
     "machine",

@@ -15,7 +15,7 @@ from study.files import write
 from study.ledger.layout import MEASURED
 from study.records import RunSpec, to_json
 from study.run import OnEpoch, Run, RunStopped
-from study.task import CanMeasure, Task
+from study.task import CanMeasure, CanVerify, Task
 
 _log = logging.getLogger(__name__)
 
@@ -67,6 +67,17 @@ def train(spec: RunSpec, folder: Path, on_epoch: OnEpoch, rule: str = "") -> Non
     except RunStopped as stopped:
         _log.info("%s", stopped)
     run.close()
+
+
+def verify(spec: RunSpec, folder: Path) -> None:
+    """Load the network of a trained run and compare it with its training, where the task can.
+
+    Raises:
+        StudyError: The network does not predict as in training.
+    """
+    task, run = open_run(spec, folder)
+    if hasattr(task, "verify") and run.weights.exists():
+        cast(CanVerify, task).verify(run)
 
 
 def evaluate(spec: RunSpec, folder: Path, on_epoch: OnEpoch) -> None:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from study.config.registry import Registry, component
 from study.errors import InputError, quoted
@@ -193,6 +193,13 @@ class ClipsTask:
 
         return evaluate(run)
 
+    def verify(self, run: Run) -> None:
+        """Raise StudyError if a run's network does not predict as in training."""
+        from study.tasks.clips.training.determinism import set_up
+        from study.tasks.clips.training.verification import load_trained
+
+        load_trained(run, set_up(run.spec))
+
     def profile(self, run: Run) -> Profile:
         """Return the cost of the run's network for one clip."""
         import torch
@@ -262,7 +269,9 @@ class ClipsTask:
         }
 
     def _dataset(self, table: Mapping[str, Any]) -> Dataset:
-        return cast("Dataset", self.registry.build("dataset", dict(table)))
+        from study.tasks.clips.data.seeded import build_dataset
+
+        return build_dataset(self.registry, table)
 
 
 def _usable(registry: Registry) -> Iterator[str]:
