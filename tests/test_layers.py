@@ -14,6 +14,7 @@ ROOT = Path(study.__file__).parent
 LAYERS = (
     "errors",
     "files",
+    "followed",
     "hashing",
     "nested",
     "seeds",

@@ -122,14 +122,14 @@ def _summary(spec: RunSpec) -> str:
 
 def _changes(spec: RunSpec, recorded: RunResult, ledger: Ledger) -> Iterator[str]:
     """Yield one line for each of code, data, libraries and hardware that has changed since the run was trained."""
-    from study.config.compile import code_of
+    from study.config.compile import code_of_sources
     from study.config.registry import task_of
     from study.hashing import code_digest
     from study.machine import machine
 
     task = task_of(spec)
     config = spec.tables if task.kinds else spec.config
-    parts = code_of(task.sources(config))
+    parts = code_of_sources(task.sources(config)).parts
     if (digest := code_digest(parts)) != spec.code_digest:
         modules = _changed_modules(ledger.code_modules(spec.code_digest), parts)
         yield f"the code has changed{modules}: its digest is {digest}, recorded is {spec.code_digest}"
