@@ -8,6 +8,10 @@ from pathlib import Path
 import pytest
 
 from study import hashing
+from study.config.compile import compile_study
+from study.config.settings import settings
+from study.config.study import load
+from study.errors import InputError
 from study.followed import Untold
 from study.hashing import code_of
 
@@ -174,3 +178,42 @@ def test_what_reads_nothing_unknown_is_not_listed(tree: Path, source: str) -> No
 def test_files_of_built_in_parts_are_not_searched() -> None:
     assert not code_of(["study.tasks.clips.published"]).unfollowed
     assert list(code_of(["study.tasks.clips.published"]).parts) == ["study.tasks.clips.published"]
+
+
+CLIPS = """
+title = "t"
+question = "Does it?"
+[task]
+name = "clips"
+sources = ["tables/*.csv"]
+[base]
+dataset = { name = "faces", train_clips = 40, validation_clips = 14, test_clips = 14 }
+backbone = "conv-tiny"
+[train]
+epochs = 1
+[design]
+kind = "one-factor"
+reference = { "train.ema" = 0.0 }
+[factors]
+"train.ema" = [0.0, 0.9]
+"""
+
+
+def test_files_that_a_study_of_clips_lists_as_sources_count(tmp_path: Path) -> None:
+    def ids(text: str) -> list[str]:
+        (tmp_path / "s.toml").write_text(text)
+        record = compile_study(load(tmp_path / "s.toml"), settings(tmp_path), "cpu")
+        return [variant.run({}, 1, None).id for variant in record.variants]
+
+    (tmp_path / "study.toml").write_text("")
+    (tmp_path / "tables").mkdir()
+    (tmp_path / "tables" / "a.csv").write_text("1")
+    plain = ids(CLIPS.replace('sources = ["tables/*.csv"]', ""))
+    listed = ids(CLIPS)
+    (tmp_path / "tables" / "a.csv").write_text("2")
+    edited = ids(CLIPS)
+    assert not {*plain} & {*listed}
+    assert not {*listed} & {*edited}
+    assert ids(CLIPS.replace('sources = ["tables/*.csv"]', "sources = []")) == plain
+    with pytest.raises(InputError, match=r"task\.sources: 'tabels/\*' matches no file"):
+        ids(CLIPS.replace("tables/*.csv", "tabels/*"))
