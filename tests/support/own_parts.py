@@ -157,3 +157,23 @@ class Shuffled:
 def shuffled() -> Any:
     """Clips whose splits are drawn at random."""
     return Shuffled()
+
+
+@component("network")
+def entropy(shape: Any, classes: Any, build: Any) -> Any:
+    """First weights from the entropy of the system."""
+    network = Drawn(shape, classes, False)
+    network.by_torch.data += float(np.random.default_rng().random())
+    return network
+
+
+class Entropy(Shuffled):
+    def split(self, name: Any, fold: Any = None) -> Any:
+        random.seed(random.Random().random())
+        return super().split(name, fold)
+
+
+@component("dataset")
+def entropy_splits() -> Any:
+    """Clips whose splits are drawn from the entropy of the system."""
+    return Entropy()

@@ -15,11 +15,13 @@ from support.training_jobs import MakeSpec, train
 from torch import Tensor
 
 from study.config.registry import Registry
+from study.errors import InputError
 from study.generators import seeded
 from study.records import RunSpec
 from study.tasks.clips.data.seeded import build_dataset
 from study.tasks.clips.training.batches import training_batches
 from study.tasks.clips.training.state import TrainState
+from study.tasks.clips.training.try_one_batch import try_one_batch
 
 MODULES = ("support.tiny_parts", "support.own_parts")
 
@@ -122,6 +124,18 @@ def test_global_draws_of_a_reader_are_the_same_with_any_number_of_loader_workers
     assert not np.array_equal(first[0], second[0])
     for workers in (1, 3):
         assert np.array_equal(batches[0], batches[workers])
+
+
+def test_chance_that_cannot_be_seeded_is_refused_before_the_study(own_spec: MakeSpec) -> None:
+    request = own_spec()
+    try_one_batch(request)
+    network = replace(request, config={**request.config, "network": {"name": "entropy"}})
+    with pytest.raises(InputError, match=r"starts from other weights each time .* 'by_torch' differs"):
+        try_one_batch(network)
+    dataset = replace(request, config={**request.config, "dataset": {"name": "entropy-splits"}})
+    with pytest.raises(InputError, match="'entropy-splits' has other clips in its train split"):
+        try_one_batch(dataset)
+    try_one_batch(replace(request, config={**request.config, "dataset": {"name": "shuffled"}}))
 
 
 def test_what_a_module_draws_when_it_is_imported_does_not_depend_on_the_process() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
@@ -17,9 +17,9 @@ from study import seeds
 from study.config.registry import Registry
 from study.errors import InputError, StudyError
 from study.generators import seeded
-from study.hashing import seed_of
+from study.hashing import HARNESS, seed_of
 from study.records import RunSpec
-from study.tasks.clips.data.contract import ClipShape
+from study.tasks.clips.data.contract import SPLITS, ClipShape, Dataset
 from study.tasks.clips.data.seeded import build_dataset
 from study.tasks.clips.nets.contract import Loss
 from study.tasks.clips.training.batches import Transform, on_device
@@ -36,6 +36,10 @@ from study.tasks.clips.training.tensors import tensors_of
 
 CLIPS = 2
 MOST_NAMED = 3
+UNSEEDED = (
+    "It draws from a generator that cannot be seeded, such as numpy.random.default_rng() or random.Random() without an "
+    "argument, or uses memory that is never initialised. Use torch, numpy.random or random, or pass a seed."
+)
 LONGEST_REASON = 300
 """Maximum characters of an exception's message."""
 CPU = torch.device("cpu")
@@ -53,6 +57,7 @@ def try_one_batch(run: RunSpec) -> None:
     check_settings(settings, run.device)
     dataset = build_dataset(registry, run.table("dataset"))
     refuse_test_clips(dataset, settings.fit)
+    _check_splits(run, registry, dataset)
     with seeded(seed_of(run.seed, seeds.TRIAL_STEP)):
         _step(run, registry, settings, dataset.shape, len(dataset.classes))
 
@@ -61,6 +66,7 @@ def _step(run: RunSpec, registry: Registry, settings: TrainSettings, shape: Clip
     _build_without_memory(run, registry, shape, classes)
     with _stage("building the network"):
         network = plain_network(registry, run, shape, classes)
+    _check_initial_values(network, lambda: plain_network(registry, run, shape, classes))
     with _stage("building the loss"):
         loss: Loss = build_part(registry, run, "loss")
     with _stage("building the augmentation"):
@@ -109,6 +115,32 @@ def _step(run: RunSpec, registry: Registry, settings: TrainSettings, shape: Clip
     network.eval()
     with _stage("the forward pass in evaluation", network), torch.inference_mode():
         forward(network, clips, precision, classes)
+
+
+def _check_splits(run: RunSpec, registry: Registry, dataset: Dataset) -> None:
+    """Raise InputError if a data set of the user's has other clips in a split when it is built again."""
+    component = registry.get("dataset", run.table("dataset")["name"])
+    if component.module.partition(".")[0] == HARNESS:
+        return
+    again = build_dataset(registry, run.table("dataset"))
+    for name in SPLITS:
+        if dataset.split(name, run.fold).ids != again.split(name, run.fold).ids:
+            raise InputError(
+                f"the data set {component.name!r} has other clips in its {name} split each time it is built, so test "
+                f"clips would be trained on. {UNSEEDED}"
+            )
+
+
+def _check_initial_values(network: nn.Module, build: Callable[[], nn.Module]) -> None:
+    """Raise InputError if a network has other initial weights when it is built again from the same seed."""
+    again = dict(build().named_parameters())
+    for name, parameter in network.named_parameters():
+        if nn.parameter.is_lazy(parameter) or nn.parameter.is_lazy(again.get(name, parameter)):
+            continue
+        if name not in again or not torch.equal(parameter, again[name]):
+            raise InputError(
+                f"the network starts from other weights each time it is built: {name!r} differs. {UNSEEDED}"
+            )
 
 
 def _untrained(loss: Tensor, parameters: Sequence[Tensor]) -> list[tuple[int, ...]]:
