@@ -9,11 +9,13 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from study.errors import InputError
+from study.followed import Named, Unfollowed, named
 
 HARNESS = "study"
 DECLARATION = "component"
@@ -50,16 +52,34 @@ def code_digest(parts: Mapping[str, str]) -> str:
     return digest(sorted(parts.values()))
 
 
+@dataclass(frozen=True)
+class Code:
+    """Code that counts in an identity."""
+
+    parts: Mapping[str, str]
+    """The digest of every module and file, by name."""
+    unfollowed: tuple[Unfollowed, ...] = ()
+    """Calls in the user's modules that may read or run other files."""
+
+
 def code_parts(
     modules: Iterable[str], follow: Sequence[str] = (), root: Path | None = None, files: Iterable[Path] = ()
 ) -> dict[str, str]:
+    """Return the digests of `code_of` alone."""
+    return dict(code_of(modules, follow, root, files).parts)
+
+
+def code_of(
+    modules: Iterable[str], follow: Sequence[str] = (), root: Path | None = None, files: Iterable[Path] = ()
+) -> Code:
     """Return the digest of every module that `modules` import, and of every file, by name.
 
     A module's digest leaves out what changes no number: comments, docstrings, layout, annotations of functions,
     the arguments of raised exceptions, and the parameters that a component declares, whose values are part of the
     configuration, with the imports that declarations need. Imports are followed statically in the user's own
-    modules, packages without ``__init__.py`` and literal ``import_module`` calls included. Libraries are left out:
-    their versions are recorded.
+    modules, packages without ``__init__.py`` included, and so are names and paths in calls as far as the source
+    tells them: ``import_module``, ``run_path``, data files beside the module. Libraries are left out: their versions
+    are recorded.
 
     Args:
         modules: Names of modules.
@@ -71,20 +91,68 @@ def code_parts(
         InputError: A module that is not valid Python, or a file that does not exist.
     """
     digests: dict[str, str] = {}
-    pending = list(modules)
+    unfollowed: dict[Unfollowed, None] = {}
+    imports, folders, named_files = dict[str, None](), dict[Path, None](), dict[Path, None]()
+    seen: set[Path] = set()
+    pending: list[tuple[str, Path | None]] = [(name, module_path(name, root)) for name in modules]
     while pending:
-        name = pending.pop()
-        if name in digests:
-            continue
-        path = module_path(name, root)
+        name, path = pending.pop()
         if path is None:
             raise InputError(f"no source file for the module {name!r}.")
-        digests[name], imported = _digest_and_imports(path, name, path.stat().st_mtime_ns)
-        pending += [module for module in imported if _is_followed(module, follow, root)]
+        if name in digests or path.resolve() in seen:
+            continue
+        seen.add(path.resolve())
+        module = path.stem if name.startswith(_FILE) else name
+        digests[name], imported = _digest_and_imports(path, module, path.stat().st_mtime_ns)
+        pending += [
+            (other, module_path(other, root)) for other in imported if _is_followed(other, follow, root)
+        ]
+        if name.partition(".")[0] == HARNESS:
+            continue
+        found = _named(path, module, path.stat().st_mtime_ns, root)
+        unfollowed |= dict.fromkeys(found.unfollowed)
+        imports |= dict.fromkeys((*imported, *found.modules))
+        folders |= {folder.absolute(): None for folder in found.folders}
+        pending += [
+            (other, module_path(other, root)) for other in found.modules if _is_followed(other, follow, root)
+        ]
+        for file in filter(_is_own_file, map(Path.absolute, found.paths)):
+            if file.suffix == ".py":
+                pending.append((_FILE + _relative(file, root), file))
+            else:
+                named_files[file] = None
+        pending += [
+            (other, at)
+            for other in imports
+            for folder in folders
+            if other not in digests and (at := _in_folder(other, folder)) is not None
+        ]
     for file in files:
-        name = os.path.relpath(file, root) if root else str(file)
-        digests[f"file {name}"] = file_digest(file)
-    return digests
+        digests[f"file {os.path.relpath(file, root) if root else file}"] = file_digest(file)
+    for file in named_files:
+        if file.resolve() not in {listed.resolve() for listed in files}:
+            digests[_FILE + _relative(file, root)] = file_digest(file)
+    return Code(digests, tuple(unfollowed))
+
+
+_FILE = "file "
+
+
+def _relative(file: Path, root: Path | None) -> str:
+    """Return a file's path from the root, or else from the working folder."""
+    return os.path.relpath(file, root)
+
+
+def _is_own_file(file: Path) -> bool:
+    """Return whether a named path is a file of the user's, not of a library."""
+    is_library = bool({"site-packages", "dist-packages"} & set(file.parts))
+    return file.is_file() and not is_library and Path(__file__).parent not in file.parents
+
+
+def _in_folder(module: str, folder: Path) -> Path | None:
+    """Return the source file of a module in a folder that is added to the module path."""
+    path = folder.joinpath(*module.split("."))
+    return next((f for f in (path.with_suffix(".py"), path / "__init__.py") if f.is_file()), None)
 
 
 def _is_followed(module: str, follow: Sequence[str], root: Path | None) -> bool:
@@ -105,6 +173,20 @@ def _digest_and_imports(path: Path, module: str, modified_ns: int) -> tuple[str,
     imported = tuple(_imports(tree, module, is_package=path.name == "__init__.py"))
     _remove_irrelevant_nodes(tree)
     return hashlib.sha256(canonical_json(_syntax_as_json(tree)).encode()).hexdigest(), imported
+
+
+@cache
+def _named(path: Path, module: str, modified_ns: int, root: Path | None) -> Named:
+    """Return what a module names in calls and paths; `modified_ns` invalidates the cache after an edit."""
+
+    def folder_of(package: str) -> Path | None:
+        location = module_path(package, root)
+        folder = location.parent if location else _location(package.partition(".")[0], root)
+        if location is None and folder is not None:  # a package without __init__.py
+            folder = folder.joinpath(*package.split(".")[1:])
+        return folder if folder is not None and folder.is_dir() else None
+
+    return named(ast.parse(path.read_bytes()), path.absolute(), module, folder_of)
 
 
 def _remove_irrelevant_nodes(tree: ast.Module) -> None:

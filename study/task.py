@@ -127,6 +127,13 @@ class CanMeasure(Protocol):
         """Return the figures of a measure for a trained run."""
 
 
+class CanVerify(Protocol):
+    """A task that can compare a trained network with its training."""
+
+    def verify(self, run: Run) -> None:
+        """Raise StudyError if the network, loaded from the run's folder, does not predict as in training."""
+
+
 class CanDescribe(Protocol):
     """A task that adds facts to reports."""
 

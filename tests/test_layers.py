@@ -14,9 +14,11 @@ ROOT = Path(study.__file__).parent
 LAYERS = (
     "errors",
     "files",
+    "followed",
     "hashing",
     "nested",
     "seeds",
+    "generators",
     "metrics",
     "records",
     "machine",

@@ -225,6 +225,7 @@ class LimitCode(StrEnum):
     DATA = "data"
     CLAIMS_CHANGED = "claims-changed"
     ACCEPTED_CODE = "accepted-code"
+    CODE_UNFOLLOWED = "code-unfollowed"
     TEST_SEEN = "test-seen"
     TRAINING_WARNING = "training-warning"
     SINGLE_REPETITION = "single-repetition"

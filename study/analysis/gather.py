@@ -12,11 +12,14 @@ from study.analysis.findings import Limit, LimitCode
 from study.analysis.units import quantity
 from study.engine import plan
 from study.engine.accept import describe_accepted
+from study.followed import Untold
 from study.ledger.layout import TEST_PREDICTIONS
 from study.ledger.record import StudyRecord, VariantRecord
 from study.ledger.store import Ledger, Snapshot
 from study.records import Machine, RunSpec, TestResult
 
+MOST_CALLS = 3
+"""Maximum of calls that a limit lists."""
 UNTRACKED = Limit(
     LimitCode.DATA_UNTRACKED,
     "The data are not tracked: a changed data file does not change the identity of a run, so old results may be "
@@ -166,6 +169,23 @@ def _limits(study: StudyRecord, ledger: Ledger) -> Iterator[Limit]:
         )
     for sentence in describe_accepted(study, ledger, study.accepted_code):
         yield Limit(LimitCode.ACCEPTED_CODE, sentence)
+    yield from _unfollowed(study)
+
+
+def _unfollowed(study: StudyRecord) -> Iterator[Limit]:
+    """Yield a limit if code or files that are named at run time do not count and the study lists no sources.
+
+    Files that a function is passed are left out: their paths are values of the configuration.
+    """
+    calls = [call for call in study.unfollowed if call.kind != Untold.ARGUMENT]
+    if calls and not study.variants[0].template.options.get("sources"):
+        shown = "; ".join(f"{call.where} `{call.call}`" for call in calls[:MOST_CALLS])
+        more = f" and {len(calls) - MOST_CALLS} more" if len(calls) > MOST_CALLS else ""
+        yield Limit(
+            LimitCode.CODE_UNFOLLOWED,
+            f"What some calls read or run is known only when they run ({shown}{more}), so a change there does not "
+            "train anything again. List these files in [task] sources.",
+        )
 
 
 def _facts(ledger: Ledger, study: StudyRecord, variants: Iterable[VariantEvidence]) -> dict[str, str]:

@@ -59,10 +59,14 @@ def reproduce(
         print(f"  {change}")
     with TemporaryDirectory(prefix="study-reproduce-") as repeated:
         _train_again(spec, recorded, Path(repeated))
+        problem = _verify(spec, Path(repeated))
         comparisons = compare_trainings(folder, Path(repeated))
     width = max(len(comparison.part) for comparison in comparisons)
     for comparison in comparisons:
         print(f"{comparison.part:<{width}}  {comparison_line(comparison)}")
+    if problem:
+        print(f"The network cannot be tested as it was trained: {problem}")
+        raise typer.Exit(1)
     if any(comparison.difference is not None for comparison in comparisons):
         print("The run does not reproduce bit for bit.")
         raise typer.Exit(1)
@@ -118,14 +122,14 @@ def _summary(spec: RunSpec) -> str:
 
 def _changes(spec: RunSpec, recorded: RunResult, ledger: Ledger) -> Iterator[str]:
     """Yield one line for each of code, data, libraries and hardware that has changed since the run was trained."""
-    from study.config.compile import code_of
+    from study.config.compile import code_of_sources
     from study.config.registry import task_of
     from study.hashing import code_digest
     from study.machine import machine
 
     task = task_of(spec)
     config = spec.tables if task.kinds else spec.config
-    parts = code_of(task.sources(config))
+    parts = code_of_sources(task.sources(config)).parts
     if (digest := code_digest(parts)) != spec.code_digest:
         modules = _changed_modules(ledger.code_modules(spec.code_digest), parts)
         yield f"the code has changed{modules}: its digest is {digest}, recorded is {spec.code_digest}"
@@ -174,6 +178,17 @@ def _train_again(spec: RunSpec, recorded: RunResult, folder: Path) -> None:
         raise
     except StudyError as error:
         raise InputError(f"the run cannot be trained on this machine: {error}") from error
+
+
+def _verify(spec: RunSpec, folder: Path) -> str:
+    """Return why the trained network in `folder` is not what a test would load; empty if it is."""
+    from study.tasks.work import verify
+
+    try:
+        verify(spec, folder)
+    except StudyError as error:
+        return str(error)
+    return ""
 
 
 @check.command()

@@ -86,6 +86,12 @@ def plan(
         print("\nCode that counts, with its digest:")
         for name, digest in sorted({item for parts in loaded.record.code.values() for item in parts.items()}):
             print(f"  {name}  {digest[:16]}")
+        if loaded.record.unfollowed:
+            print(
+                "\nNot followed: what these calls read or run does not count. List files in [task] sources:"
+            )
+            for call in loaded.record.unfollowed:
+                print(f"  {call.where}  {call.call}")
 
 
 def report(study: StudyFile, preset: Preset = None, set_: Changes = None, skip_bad: SkipBad = False) -> None:

@@ -17,7 +17,8 @@ from study.config.revisions import CODE, export
 from study.config.settings import Settings
 from study.config.study import StudySpec, dimensions
 from study.errors import InputError, nearest, quoted
-from study.hashing import HARNESS, code_digest, code_parts, digest
+from study.followed import Unfollowed
+from study.hashing import HARNESS, Code, code_digest, code_of, digest
 from study.ledger.record import ClaimRecord, StudyRecord, VariantRecord
 from study.metrics import Metric
 from study.nested import flatten, value_at, with_value
@@ -96,12 +97,14 @@ class _Compiler:
         self.check_confirm(variants)
         claims = [claimed_pair(claim, spec, variants, f"{spec.file}: claims") for claim in spec.claims]
         records, infos, code = [], [], dict[str, Mapping[str, str]]()
+        unfollowed: dict[Unfollowed, None] = {}
         for variant in variants:
             info = self.data_info(variant)
-            record, parts = self.variant_record(variant, info, metric_config, primary)
+            record, followed = self.variant_record(variant, info, metric_config, primary)
             records.append(record)
             infos.append(info)
-            code[record.template.code_digest] = parts
+            code[record.template.code_digest] = followed.parts
+            unfollowed |= dict.fromkeys(followed.unfollowed)
         measures = {} if not spec.analysis.measures else self.measures(variants, code)
         configs = [self.repetition_config(variant) for variant in variants]
         return StudyRecord(
@@ -134,6 +137,7 @@ class _Compiler:
             reduction=spec.search.reduction,
             first_epoch=spec.search.first_epoch,
             code=code,
+            unfollowed=tuple(unfollowed),
         )
 
     def primary_metric(self) -> tuple[Metric, dict[str, Any]]:
@@ -247,19 +251,20 @@ class _Compiler:
 
     def variant_record(
         self, variant: Variant, info: DataInfo, metric: Mapping[str, Any], primary: Metric
-    ) -> tuple[VariantRecord, Mapping[str, str]]:
-        """Return the record of a variant, and the digests of its code by name."""
+    ) -> tuple[VariantRecord, Code]:
+        """Return the record of a variant, and its code."""
         task, options = self.task_and_options(variant)
         config = dict(variant.config) if task is self.task else _without_code(variant.config)
         with _import_first(self.import_paths(options) if task is not self.task else ()):
-            parts = {**code_of(task.sources(config)), **self.code_of_metric(metric)}
+            own, of_metric = code_of_sources(task.sources(config)), self.code_of_metric(metric)
+        code = Code({**own.parts, **of_metric.parts}, own.unfollowed + of_metric.unfollowed)
         for key in dimensions(self.spec):
             config = with_value(config, key, None)
         template = RunSpec(
             config=config,
             seed=0,
             data_digest=info.digest,
-            code_digest=code_digest(parts),
+            code_digest=code_digest(code.parts),
             device="cuda" if self.device == "cuda" else "cpu",
             threads=task.threads,
             task=str(self.spec.task["name"]),
@@ -277,14 +282,14 @@ class _Compiler:
         record = VariantRecord(
             variant.name, variant.levels, variant.reference, template, info.digests, info.fold_key
         )
-        return record, parts
+        return record, code
 
-    def code_of_metric(self, metric: Mapping[str, Any]) -> dict[str, str]:
-        """Return the digests of the primary metric's code, by name; empty for a metric of the harness."""
+    def code_of_metric(self, metric: Mapping[str, Any]) -> Code:
+        """Return the primary metric's code; none for a metric of the harness."""
         if "metric" not in self.task.kinds:
-            return {}
+            return Code({})
         module = self.registry.get("metric", metric["name"]).module
-        return {} if module.partition(".")[0] == HARNESS else code_parts([module])
+        return Code({}) if module.partition(".")[0] == HARNESS else code_of([module])
 
     def import_paths(self, options: Mapping[str, Any]) -> tuple[str, ...]:
         """Return the folders that a worker imports the user's modules from: those of the study file and study.toml.
@@ -308,7 +313,7 @@ class _Compiler:
         digests = {}
         configs = [self.repetition_config(variant) for variant in variants]
         for name, sources in cast(CanMeasure, self.task).measures(names, configs, where).items():
-            parts = code_of(sources)
+            parts = code_of_sources(sources).parts
             digests[name] = code_digest(parts)
             code[digests[name]] = parts
         return digests
@@ -342,11 +347,11 @@ def _import_first(folders: Iterable[str]) -> Iterator[None]:
         sys.path[:] = original
 
 
-def code_of(sources: Sources) -> dict[str, str]:
-    """Return the digests of modules and files whose content counts, by name."""
+def code_of_sources(sources: Sources) -> Code:
+    """Return the digests of modules and files whose content counts, and what cannot be followed."""
     if sources.version is not None:
-        return {"version": digest(sources.version)}
-    return code_parts(sources.modules, sources.follow, sources.root, sources.files)
+        return Code({"version": digest(sources.version)})
+    return code_of(sources.modules, sources.follow, sources.root, sources.files)
 
 
 def _standard_output_files() -> Iterator[Path]:

@@ -25,11 +25,14 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import logging
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from study import seeds
 from study.config.components.declarations import Component, Group, declarations
 from study.config.components.parameters import (
     File,
@@ -44,7 +47,8 @@ from study.config.components.parameters import (
     validated,
 )
 from study.errors import InputError, nearest, quoted
-from study.hashing import module_path
+from study.generators import seeded
+from study.hashing import HARNESS, module_path, seed_of
 from study.metrics import Metric
 from study.records import RunSpec, metric_key
 from study.task import Kind
@@ -357,7 +361,9 @@ class _Compute:
 
     def __call__(self, labels: Any, logits: Any) -> float:
         """Return the metric of labels (n,) and logits (n, classes)."""
-        value = _call_builder(self.component, self.config, labels, logits)
+        built_in = self.component.module.partition(".")[0] == HARNESS
+        with nullcontext() if built_in else seeded(seed_of(seeds.METRIC)):
+            value = _call_builder(self.component, self.config, labels, logits)
         try:
             return float(value)
         except (TypeError, ValueError):
@@ -369,6 +375,9 @@ class _Compute:
 
 def _import_builder(component: Component) -> Callable[..., Any]:
     try:
+        if component.module not in sys.modules:
+            with seeded(seed_of(seeds.MODULE, component.module)):  # for what it draws when it is imported
+                importlib.import_module(component.module)
         module = importlib.import_module(component.module)
     except Exception as error:
         raise InputError(

@@ -201,6 +201,8 @@ def _compare_tensors(recorded: Path, repeated: Path) -> Comparison:
         before, after = (safetensors.torch.load_file(path) for path in (recorded, repeated))
     except SafetensorError as error:
         raise InputError(f"{recorded}: not a file of weights: {error}") from None
+    if (extra := after.keys() - before.keys()) and not before.keys() - after.keys():
+        after = {name: tensor for name, tensor in after.items() if name not in extra}
     return Comparison(Part.WEIGHTS, compare_weights(before, after), len(before), Unit.TENSORS)
 
 

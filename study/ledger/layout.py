@@ -26,11 +26,13 @@ FAILURE, PROFILE = "failure.json", "profile.json"
 MEASURED, UNMEASURED, STOPPED = "measure-{}.json", "unmeasured-{}.json", "stopped-{}.json"
 """Patterns, filled with the key of a measure or with the digest of a pruning rule."""
 VALIDATION_PREDICTIONS, TEST_PREDICTIONS, EXAMPLES = "validation.npz", "test.npz", "examples.npz"
+TRAIN_PREDICTIONS = "train.npz"
+"""Of one batch of training clips, where the validation split is trained on."""
 CLIPS_WEIGHTS, OWN_WEIGHTS = "weights.safetensors", "weights"
 """What is tested: a file of the clips task, a file or folder of a user's training."""
 CLIPS_CHECKPOINT, OWN_CHECKPOINT = "checkpoint.pt", "checkpoint"
 WEIGHTS, CHECKPOINTS = (CLIPS_WEIGHTS, OWN_WEIGHTS), (CLIPS_CHECKPOINT, OWN_CHECKPOINT)
-TEST_INPUTS = (VALIDATION_PREDICTIONS, *WEIGHTS)
+TEST_INPUTS = (VALIDATION_PREDICTIONS, TRAIN_PREDICTIONS, *WEIGHTS)
 """What a training leaves for its test besides its result; search trials are not tested. Freed in this order."""
 LOG = "log-{}.txt"
 """Output of a worker process, filled with the number of the attempt."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
+from study.followed import Unfollowed
 from study.hashing import digest
 from study.metrics import Metric
 from study.nested import with_value
@@ -130,6 +131,8 @@ class StudyRecord:
     suggestions: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     code: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """The digests of the modules behind each digest of today's code, by module."""
+    unfollowed: tuple[Unfollowed, ...] = ()
+    """Calls in the user's code that may read or run files which do not count."""
     schema: int = SCHEMA
 
     @cached_property

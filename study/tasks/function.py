@@ -186,10 +186,11 @@ class FunctionTask(OwnTask):
 
     def _call(self, reference: Reference, run: Run) -> Any:
         """Call a function of the user with the configuration and the run, seeded and in its working folder."""
-        function = reference.load()
-        represent_in_yaml()
         if "torch" in self.preload:  # an import inside the function would come after the seeding
             importlib.import_module("torch")
+        _seed_libraries(run.seed, self.threads)  # for what the module draws when it is imported
+        function = reference.load()
+        represent_in_yaml()
         _seed_libraries(run.seed, self.threads)
         with contextlib.chdir(self.options.root_folder / self.options.cwd), watched(run, self.options):
             try:

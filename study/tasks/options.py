@@ -8,9 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from study import seeds
 from study.config.registry import Internal, Range
 from study.config.tables import fill
 from study.errors import InputError, nearest
+from study.generators import seeded
+from study.hashing import seed_of
 from study.metrics import Metric
 from study.tasks.own.references import Reference
 
@@ -204,4 +207,6 @@ class Compute:
 
     def __call__(self, labels: Any, scores: Any) -> float:
         """Return the metric's value for labels (n,) and scores (n,) or (n, K)."""
-        return float(self.reference.load()(labels, scores))
+        function = self.reference.load()
+        with seeded(seed_of(seeds.METRIC)):
+            return float(function(labels, scores))

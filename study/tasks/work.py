@@ -9,13 +9,15 @@ import time
 from pathlib import Path
 from typing import cast
 
+from study import seeds
 from study.config.registry import Registry, task_of
 from study.errors import StudyError
 from study.files import write
+from study.generators import seeded
 from study.ledger.layout import MEASURED
 from study.records import RunSpec, to_json
 from study.run import OnEpoch, Run, RunStopped
-from study.task import CanMeasure, Task
+from study.task import CanMeasure, CanVerify, Task
 
 _log = logging.getLogger(__name__)
 
@@ -63,10 +65,22 @@ def train(spec: RunSpec, folder: Path, on_epoch: OnEpoch, rule: str = "") -> Non
     """
     task, run = open_run(spec, folder, on_epoch, rule)
     try:
-        task.train(run)
+        with seeded(run.seed_for(seeds.JOB, "train")):
+            task.train(run)
     except RunStopped as stopped:
         _log.info("%s", stopped)
     run.close()
+
+
+def verify(spec: RunSpec, folder: Path) -> None:
+    """Load the network of a trained run and compare it with its training, where the task can.
+
+    Raises:
+        StudyError: The network does not predict as in training.
+    """
+    task, run = open_run(spec, folder)
+    if hasattr(task, "verify") and run.weights.exists():
+        cast(CanVerify, task).verify(run)
 
 
 def evaluate(spec: RunSpec, folder: Path, on_epoch: OnEpoch) -> None:
@@ -77,21 +91,24 @@ def evaluate(spec: RunSpec, folder: Path, on_epoch: OnEpoch) -> None:
     """
     began = time.perf_counter()
     task, run = open_run(spec, folder)
-    metrics = task.evaluate(run)
+    with seeded(run.seed_for(seeds.JOB, "evaluate")):
+        metrics = task.evaluate(run)
     run.write_test(metrics, time.perf_counter() - began)
 
 
 def measure(spec: RunSpec, folder: Path, on_epoch: OnEpoch, key: str) -> None:
     """Take a measure of a tested run, and write it to `folder`; `key` is the measure's name@digest of its code."""
     task, run = open_run(spec, folder)
-    record = cast(CanMeasure, task).measure(run, key.partition("@")[0])
+    with seeded(run.seed_for(seeds.JOB, "measure")):
+        record = cast(CanMeasure, task).measure(run, key.partition("@")[0])
     write(folder / MEASURED.format(key), to_json(record))
 
 
 def profile(spec: RunSpec, folder: Path, on_epoch: OnEpoch) -> None:
     """Profile a run's network, and write the profile to `folder`."""
     task, run = open_run(spec, folder)
-    record = task.profile(run)
+    with seeded(run.seed_for(seeds.JOB, "profile")):
+        record = task.profile(run)
     if record is None:
         raise StudyError("the task returned no profile of its network.")
     run.keep_profile(record)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -94,6 +95,34 @@ def test_a_verbose_plan_lists_the_code_that_counts(project: Path) -> None:
     counted = {line.split()[0] for line in verbose.split("Code that counts")[1].splitlines()[1:] if line}
     assert {"mine", "helper"} <= {Path(name).stem for name in counted}
     assert not any(name.startswith("study.") for name in counted), "the harness itself never counts"
+
+
+def test_what_cannot_be_followed_is_in_the_verbose_plan_and_the_report_unless_sources_are_listed(
+    project: Path,
+) -> None:
+    (project / "mine.py").write_text(
+        "import importlib, os\nimportlib.import_module(os.environ['LAB'])\n" + TRAINING
+    )
+    (project / "extra.py").write_text("A = 1\n")
+    call = "mine.py:2  importlib.import_module(os.environ['LAB'])"
+    assert call in invoke("plan", "s.toml", "--verbose")
+    assert call not in invoke("plan", "s.toml")
+    os.environ["LAB"] = "extra"
+    try:
+        for task in ({}, {"sources": ["extra.py"]}):
+            done = command(
+                "run", "s.toml", *(["--set", 'task.sources=["extra.py"]'] if task else []), folder=project
+            )
+            assert done.returncode == 0, done.stderr
+            limits = [limit["code"] for limit in json.loads(findings_of(project).read_text())["limits"]]
+            assert ("code-unfollowed" in limits) == (not task)
+    finally:
+        del os.environ["LAB"]
+
+
+def findings_of(project: Path) -> Path:
+    """Return the newest findings below the folder of reports."""
+    return max((project / "reports").rglob("findings.json"), key=lambda path: path.stat().st_mtime_ns)
 
 
 def test_run_trains_and_prints_the_path_of_the_report(project: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,27 @@ reference = { "train.ema" = 0.0 }
 """
 
 
+FORGETFUL = '''
+from torch import nn
+from study import component
+
+
+class Forgetful(nn.Module):
+    def __init__(self, shape, classes):
+        super().__init__()
+        self.head = nn.Linear(shape.channels, classes)
+        self.seen = 0
+
+    def forward(self, clips):
+        self.seen += self.training
+        return self.head(clips.mean((2, 3, 4))) * (1 + self.seen)
+
+
+@component("network")
+def forgetful(shape, classes, build):
+    """Counts its steps in a plain attribute."""
+    return Forgetful(shape, classes)
+'''
 Recorded = tuple[RunSpec, Path]
 """A run and its folder."""
 
@@ -106,6 +128,25 @@ def test_a_run_reproduces_and_nothing_in_the_ledger_is_changed(recorded: Recorde
     ]
     assert lines[-1] == "The run reproduces bit for bit."
     assert files(folder.parent.parent) == before
+
+
+def test_a_network_that_a_test_cannot_load_does_not_reproduce(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Training itself is repeated bit for bit; what it leaves behind is not the network that was trained."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.path", [str(tmp_path), *sys.path])
+    (tmp_path / "study.toml").write_text('components = ["forgetful"]')
+    (tmp_path / "forgetful.py").write_text(FORGETFUL)
+    (tmp_path / "s.toml").write_text(STUDY.replace('backbone = "conv-tiny"', 'network = "forgetful"'))
+    run = compile_study(load(tmp_path / "s.toml"), settings(tmp_path), "cpu").variants[0].run({}, 1, None)
+    ledger = Ledger(tmp_path / ".study" / "ledger")
+    ledger.begin(run)
+    train(run, ledger.run_folder(run), lambda epoch: None)
+    code, output = reproduce(run.id)
+    assert code == 1
+    assert "weights      identical" in output
+    assert "does not predict what it predicted in training" in output.splitlines()[-1]
 
 
 def test_a_run_is_found_by_its_beginning_and_by_its_folder(recorded: Recorded, tmp_path: Path) -> None:

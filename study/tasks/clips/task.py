@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any
 
-from study.config.registry import Registry, component
+from study.config.registry import Internal, Registry, component
 from study.errors import InputError, quoted
 from study.ledger.layout import CLIPS_CHECKPOINT, CLIPS_WEIGHTS
 from study.metrics import Metric
@@ -92,9 +93,16 @@ COMPONENTS = (
 
 
 @component("task")
-def clips(registry: Registry) -> Task:
+def clips(
+    registry: Registry,
+    *,
+    sources: Annotated[
+        list[str], "files of code or data that count besides what is followed, as patterns"
+    ] = [],  # noqa: B006
+    root: Annotated[str, Internal(), "the folder of study.toml"] = "",
+) -> Task:
     """Classification of video clips by a network in PyTorch."""
-    return ClipsTask(registry)
+    return ClipsTask(registry, tuple(sources), Path(root or "."))
 
 
 class ClipsTask:
@@ -102,6 +110,8 @@ class ClipsTask:
 
     Args:
         registry: The components of the task.
+        sources: Patterns of files whose bytes count in the identity.
+        root: The folder that they are relative to.
     """
 
     kinds = KINDS
@@ -126,8 +136,9 @@ class ClipsTask:
     data_keys = ("dataset", "train.fit")
     """Keys that `data` depends on."""
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Registry, sources: Sequence[str] = (), root: Path = Path()) -> None:
         self.registry = registry
+        self._patterns, self._root = sources, root
         self.counts: Mapping[str, Any] = {"engine": ENGINE}
         self.metrics: Mapping[str, Metric] = {
             metric.name: metric for metric in map(registry.metric, _usable(registry))
@@ -179,7 +190,12 @@ class ClipsTask:
             for kind, table in config.items()
             if kind in self.registry.kinds and isinstance(table, Mapping) and "name" in table
         }
-        return Sources(tuple(sorted(filter(_counts, modules))), follow=(NETS, DATA))
+        files: tuple[Path, ...] = ()
+        if self._patterns:
+            from study.tasks.own.training import matching_files
+
+            files = tuple(path for _, path in matching_files(self._patterns, self._root, "task.sources"))
+        return Sources(tuple(sorted(filter(_counts, modules))), follow=(NETS, DATA), files=files)
 
     def train(self, run: Run) -> None:
         """Train one run."""
@@ -192,6 +208,13 @@ class ClipsTask:
         from study.tasks.clips.training.evaluate import evaluate
 
         return evaluate(run)
+
+    def verify(self, run: Run) -> None:
+        """Raise StudyError if a run's network does not predict as in training."""
+        from study.tasks.clips.training.determinism import set_up
+        from study.tasks.clips.training.verification import load_trained
+
+        load_trained(run, set_up(run.spec))
 
     def profile(self, run: Run) -> Profile:
         """Return the cost of the run's network for one clip."""
@@ -262,7 +285,9 @@ class ClipsTask:
         }
 
     def _dataset(self, table: Mapping[str, Any]) -> Dataset:
-        return cast("Dataset", self.registry.build("dataset", dict(table)))
+        from study.tasks.clips.data.seeded import build_dataset
+
+        return build_dataset(self.registry, table)
 
 
 def _usable(registry: Registry) -> Iterator[str]:

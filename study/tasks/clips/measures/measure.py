@@ -11,7 +11,10 @@ import torch
 from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
+from study import seeds
 from study.config.registry import Registry
+from study.generators import seeded
+from study.hashing import seed_of
 from study.records import Measurement
 from study.run import Run
 from study.tasks.clips.data.contract import Clips
@@ -19,9 +22,9 @@ from study.tasks.clips.measures.contract import Observed
 from study.tasks.clips.nets.contract import Details
 from study.tasks.clips.training.batches import StepLogger, on_device
 from study.tasks.clips.training.determinism import nondeterministic_operators, set_up
-from study.tasks.clips.training.evaluate import load_trained
 from study.tasks.clips.training.memory import explain_out_of_memory
 from study.tasks.clips.training.outputs import as_output
+from study.tasks.clips.training.verification import load_trained
 
 
 def measure(run: Run, name: str) -> Measurement:
@@ -36,21 +39,23 @@ def measure(run: Run, name: str) -> Measurement:
     registry = Registry(spec.modules)
     about = registry.get("measure", name).help
     device = set_up(spec)
-    dataset, network = load_trained(run)
+    dataset, network = load_trained(run, device)
     clips = dataset.split("test", spec.fold)
     batch_size = spec.config["train"]["batch_size"]
     with (
         explain_out_of_memory(f"measuring in batches of {batch_size} clips"),
         nondeterministic_operators(spec),
     ):
-        observed = observe(network.to(device), clips, batch_size, device)
-    with threadpool_limits(spec.threads):
+        observed = observe(network, clips, batch_size, device, spec.seed)
+    with threadpool_limits(spec.threads), seeded(seed_of(spec.seed, seeds.MEASURE, name)):
         figures = registry.build("measure", {"name": name}, observed)
     spent = time.perf_counter() - started
     return Measurement(spec.id, name, about, figures, len(clips.labels), spent)
 
 
-def observe(network: nn.Module, clips: Clips, batch_size: int, device: torch.device) -> Observed:
+def observe(
+    network: nn.Module, clips: Clips, batch_size: int, device: torch.device, seed: int = 0
+) -> Observed:
     """Return the details that a network records for every clip of a split.
 
     A network whose ``forward`` takes only clips has none. The network stays in evaluation mode.
@@ -63,8 +68,9 @@ def observe(network: nn.Module, clips: Clips, batch_size: int, device: torch.dev
     with torch.inference_mode():
         for start in range(0, len(indexes), batch_size):
             details: Details = {}
-            batch = on_device(clips.read(indexes[start : start + batch_size], None), device)
-            as_output(network(batch, details) if has_details else network(batch), len(batch))
+            with seeded(seed_of(seed, seeds.EVALUATION, len(batches))):
+                batch = on_device(clips.read(indexes[start : start + batch_size], None), device)
+                as_output(network(batch, details) if has_details else network(batch), len(batch))
             batches.append({name: detail.float().cpu() for name, detail in details.items()})
             log_step(len(batches))
     return Observed(

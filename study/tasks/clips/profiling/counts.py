@@ -13,9 +13,10 @@ from torch import Tensor, nn
 
 from study.config.registry import Registry
 from study.records import PartCost, Profile, RunSpec
-from study.tasks.clips.data.contract import ClipShape, Dataset
+from study.tasks.clips.data.contract import ClipShape
+from study.tasks.clips.data.seeded import build_dataset
 from study.tasks.clips.nets.contract import Loss
-from study.tasks.clips.nets.ifdd.network import build_network
+from study.tasks.clips.training.building import build_part, plain_network
 from study.tasks.clips.training.outputs import as_output
 from study.tasks.counting import (
     count_flops,
@@ -53,10 +54,10 @@ class Subject:
     def of(cls, spec: RunSpec) -> Subject:
         """Return the subject of a run."""
         registry = Registry(spec.modules)
-        dataset: Dataset = registry.build("dataset", spec.table("dataset"))
+        dataset = build_dataset(registry, spec.table("dataset"))
         return cls(
-            lambda: build_network(registry, spec.tables, dataset.shape, len(dataset.classes)),
-            lambda: cast(Loss, registry.build("loss", spec.table("loss"))),
+            lambda: plain_network(registry, spec, dataset.shape, len(dataset.classes)),
+            lambda: cast(Loss, build_part(registry, spec, "loss")),
             dataset.shape,
         )
 

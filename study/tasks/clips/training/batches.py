@@ -16,7 +16,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
+from study import seeds as purposes
 from study.errors import InputError, StudyError
+from study.generators import seeded
+from study.hashing import seed_of
 from study.ledger.predictions import Predictions
 from study.tasks.clips.data.contract import Clips, Pixels
 from study.tasks.clips.training.precision import forward
@@ -88,7 +91,8 @@ def training_batches(
     ]
 
     def read(step: int) -> Pixels:
-        return clips.read(steps[step], np.random.default_rng([seeds[1], step]))
+        with seeded(seed_of(seeds[1], step)):  # for data sets that draw from process-wide generators
+            return clips.read(steps[step], np.random.default_rng([seeds[1], step]))
 
     for indexes, pixels in zip(steps, _batches(read, len(steps), workers), strict=True):
         yield pixels, labels[indexes]
@@ -106,30 +110,27 @@ def predict(
     device: torch.device,
     workers: int = 0,
     precision: Precision = "fp32",
+    seed: int = 0,
 ) -> Predictions:
     """Return the network's logits for every clip of a split, in the split's order.
 
     If a split has several views of a clip, the logits are the logarithms of the clip's mean class probabilities. The
-    network stays in evaluation mode.
+    network stays in evaluation mode. A network that draws random numbers draws the same ones for a batch each time.
+
+    Args:
+        network: The network, on `device`.
+        clips: The split.
+        batch_size: Clips, or views, in a batch.
+        device: Where to predict.
+        workers: Processes that read clips.
+        precision: Precision of the forward pass.
+        seed: The run's seed.
 
     Raises:
         StudyError: A clip cannot be read.
     """
-    network.eval()
     views = clips.views
-    indexes = np.arange(len(clips.labels if views is None else views.clip))
-    batches = [indexes[start : start + batch_size] for start in range(0, len(indexes), batch_size)]
-
-    def read(number: int) -> Pixels:
-        return clips.read(batches[number], None) if views is None else views.read(batches[number])
-
-    outputs: list[Tensor] = []
-    log_step = StepLogger("predicting", len(batches))
-    with torch.inference_mode():
-        for pixels in _batches(read, len(batches), workers):
-            outputs.append(forward(network, on_device(pixels, device), precision).logits.cpu())
-            log_step(len(outputs))
-    logits: NDArray[np.float32] = torch.cat(outputs).numpy()
+    logits = _logits(network, clips, batch_size, device, precision, seed, workers)
     return Predictions(
         ids=np.array(clips.ids),
         sources=np.array(clips.sources),
@@ -137,6 +138,66 @@ def predict(
         logits=logits if views is None else mean_over_views(logits, views.clip, len(clips.labels)),
         parts=np.array(clips.scenes, dtype=np.str_),
     )
+
+
+def predict_first(
+    network: nn.Module,
+    clips: Clips,
+    batch_size: int,
+    device: torch.device,
+    precision: Precision = "fp32",
+    seed: int = 0,
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Return the rows (k,) and logits (k, K) that `predict` gives for the clips of its first batch.
+
+    With several views of a clip, as many batches as hold all views of at least one clip.
+    """
+    count = len(clips.labels)
+    clip = np.arange(count) if clips.views is None else clips.views.clip
+    last = np.zeros(count, dtype=np.int64)
+    np.maximum.at(last, clip, np.arange(len(clip)))
+    batches = int(last.min()) // batch_size + 1
+    logits = _logits(network, clips, batch_size, device, precision, seed, most=batches)
+    rows = np.flatnonzero(last < len(logits))
+    if clips.views is None:
+        return rows, logits
+    clip = clip[: len(logits)]
+    is_whole = np.isin(clip, rows)
+    return rows, mean_over_views(logits[is_whole], np.searchsorted(rows, clip[is_whole]), len(rows))
+
+
+def _logits(
+    network: nn.Module,
+    clips: Clips,
+    batch_size: int,
+    device: torch.device,
+    precision: Precision,
+    seed: int,
+    workers: int = 0,
+    most: int | None = None,
+) -> NDArray[np.float32]:
+    """Return logits, one row a clip or a view, of all batches or the first `most`."""
+    network.eval()
+    views = clips.views
+    indexes = np.arange(len(clips.labels if views is None else views.clip))
+    batches = [indexes[start : start + batch_size] for start in range(0, len(indexes), batch_size)][:most]
+
+    def batch_seed(number: int) -> int:
+        return seed_of(seed, purposes.EVALUATION, number)
+
+    def read(number: int) -> Pixels:
+        with seeded(batch_seed(number)):
+            return clips.read(batches[number], None) if views is None else views.read(batches[number])
+
+    outputs: list[Tensor] = []
+    log_step = StepLogger("predicting", len(batches))
+    with torch.inference_mode():
+        for pixels in _batches(read, len(batches), workers):
+            with seeded(batch_seed(len(outputs))):
+                outputs.append(forward(network, on_device(pixels, device), precision).logits.cpu())
+            log_step(len(outputs))
+    logits: NDArray[np.float32] = torch.cat(outputs).numpy()
+    return logits
 
 
 def mean_over_views(logits: NDArray[np.float32], clip: NDArray[np.int64], clips: int) -> NDArray[np.float32]:

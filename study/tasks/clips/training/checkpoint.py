@@ -21,7 +21,7 @@ from study.tasks.clips.training.state import State, TrainState
 
 _log = logging.getLogger(__name__)
 
-FORMAT = 3
+FORMAT = 4
 """Format of a checkpoint's content; other formats are not read."""
 
 
@@ -31,9 +31,10 @@ class Best:
 
     epoch: int
     metrics: Metrics
-    """Empty, like the predictions, if no epoch is selected on validation."""
+    """Empty if no epoch is selected on validation."""
     weights: dict[str, Tensor]
     predictions: Predictions | None
+    """Of the validation split; of one batch of training clips if no epoch is selected."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,8 @@ class TrainingProgress:
     """Wall time up to the last epoch, including earlier attempts."""
     nondeterministic: tuple[str, ...] = ()
     """Operators used that have no deterministic form."""
+    probe: Tensor | None = None
+    """Logits (k, K) of one batch by the trained network after the last epoch, which a resumed training compares."""
     diverged: bool = False
     """Whether the loss or a gradient stopped being finite in the epoch after the last one."""
 
@@ -64,6 +67,7 @@ def save(path: Path, spec: RunSpec, machine: Machine, state: TrainState, progres
             "history": [asdict(epoch) for epoch in progress.history],
             "best": best and {**vars(best), "predictions": best.predictions and _pack(best.predictions)},
             "seconds": progress.seconds,
+            "probe": progress.probe,
             "nondeterministic": list(progress.nondeterministic),
             "state": state.state_dict(),
         },
@@ -100,6 +104,7 @@ def resume(
             history=tuple(Epoch(**epoch) for epoch in stored["history"]),
             best=stored["best"] and _best(stored["best"]),
             seconds=stored["seconds"],
+            probe=stored["probe"],
             nondeterministic=tuple(stored["nondeterministic"]),
         )
         state.load_state_dict(stored["state"])

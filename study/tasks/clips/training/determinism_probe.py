@@ -15,7 +15,7 @@ import numpy as np
 import safetensors.torch
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from study.config.registry import Registry
 from study.files import write
@@ -30,7 +30,8 @@ from study.ledger.compare import (
 from study.ledger.layout import CLIPS_CHECKPOINT
 from study.machine import machine
 from study.records import Epoch, RunSpec
-from study.tasks.clips.data.contract import Clips, Dataset, Pixels
+from study.tasks.clips.data.contract import Clips, Pixels
+from study.tasks.clips.data.seeded import build_dataset
 from study.tasks.clips.training import checkpoint
 from study.tasks.clips.training.batches import predict, steps_per_epoch
 from study.tasks.clips.training.determinism import nondeterministic_operators, set_up
@@ -38,6 +39,7 @@ from study.tasks.clips.training.memory import explain_out_of_memory
 from study.tasks.clips.training.scores import REPORTED
 from study.tasks.clips.training.settings import TrainSettings
 from study.tasks.clips.training.state import TrainState
+from study.tasks.clips.training.tensors import copy_of_weights
 from study.tasks.clips.training.train import run_epoch
 
 EPOCHS = 2
@@ -48,6 +50,7 @@ TOLERANCE = 1e-3
 """Absolute or relative tolerance within which the predictions of two probes differ by rounding only."""
 STEP, END, OPERATORS, KILLED = "step-{:06d}.json", "end.safetensors", "operators.json", "killed"
 PREDICTIONS = "predictions"
+LOSS = "loss."
 
 
 def probe(
@@ -67,7 +70,7 @@ def probe(
     """
     device = set_up(spec)
     registry = Registry(spec.modules)
-    dataset: Dataset = registry.build("dataset", spec.table("dataset"))
+    dataset = build_dataset(registry, spec.table("dataset"))
     spec = replace(spec, config={**spec.config, "train": {**spec.config["train"], "epochs": EPOCHS}})
     settings = TrainSettings.of(spec)
     clips = math.ceil(int(steps) / EPOCHS) * settings.batch_size
@@ -101,8 +104,9 @@ def probe(
             device,
             spec.loader_workers,
             settings.precision,
+            spec.seed,
         )
-        weights = {name: value.cpu().contiguous() for name, value in state.network.state_dict().items()}
+        weights = _tensors(state)
     final = {**weights, PREDICTIONS: torch.from_numpy(predictions.logits)}
     write(folder / END, safetensors.torch.save(final))
     write(folder / OPERATORS, json.dumps(list(operators)))
@@ -120,7 +124,9 @@ class _StepRecorder:
     def __init__(self, state: TrainState, folder: Path, last_step: int | None) -> None:
         self._state, self._folder, self._last_step = state, folder, last_step
         self._gradients: list[TensorRecord] = []
-        for name, parameter in state.network.named_parameters():
+        modules = {"": state.network} | ({LOSS: state.loss} if isinstance(state.loss, nn.Module) else {})
+        named = ((k + name, p) for k, module in modules.items() for name, p in module.named_parameters())
+        for name, parameter in named:
             parameter.register_post_accumulate_grad_hook(  # type: ignore[no-untyped-call]
                 partial(self._record_gradient, name)
             )
@@ -134,7 +140,7 @@ class _StepRecorder:
             *self._gradients,
             *(
                 TensorRecord(Stage.WEIGHTS, name, _digest(value))
-                for name, value in self._state.network.state_dict().items()
+                for name, value in _tensors(self._state).items()
             ),
         ]
         self._gradients = []
@@ -147,6 +153,12 @@ class _StepRecorder:
     def _record_gradient(self, name: str, parameter: Tensor) -> None:
         if parameter.grad is not None:
             self._gradients.append(TensorRecord(Stage.GRADIENT, name, _digest(parameter.grad)))
+
+
+def _tensors(state: TrainState) -> dict[str, Tensor]:
+    """Return the tensors of the network, and those of its loss behind the prefix `LOSS`."""
+    loss = copy_of_weights(state.loss) if isinstance(state.loss, nn.Module) else {}
+    return copy_of_weights(state.network) | {LOSS + name: value for name, value in loss.items()}
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,8 @@ from itertools import chain
 import torch
 from torch import nn
 
+from study.tasks.clips.training.tensors import load_buffers
+
 
 class ModelEma:
     """Copy of a network that holds the exponential moving average of its weights.
@@ -27,12 +29,16 @@ class ModelEma:
         """Update the average with the trained network's state after one more step."""
         self.steps += 1
         share = (1 - self.decay) / (1 - self.decay**self.steps)
-        for mean, value in zip(_tensors(self.network), _tensors(network), strict=True):
-            if mean.is_floating_point():
+        averages = dict(_tensors(self.network))
+        for name, value in _tensors(network):
+            mean = averages.get(name)
+            if mean is None or mean.shape != value.shape:  # a buffer that training registered or replaced
+                load_buffers(self.network, {name: value})
+            elif mean.is_floating_point():
                 mean.lerp_(value, share)
             else:
                 mean.copy_(value)
 
 
-def _tensors(network: nn.Module) -> chain[torch.Tensor]:
-    return chain(network.parameters(), network.buffers())
+def _tensors(network: nn.Module) -> chain[tuple[str, torch.Tensor]]:
+    return chain(network.named_parameters(), network.named_buffers())

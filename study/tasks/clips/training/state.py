@@ -15,20 +15,18 @@ from torch import Tensor, nn
 from study import seeds
 from study.config.registry import Registry
 from study.errors import InputError
+from study.generators import NUMPY_SEEDS
 from study.hashing import seed_of
 from study.records import RunSpec
 from study.tasks.clips.data.contract import Clips, Dataset, Pixels
 from study.tasks.clips.nets.contract import Loss
-from study.tasks.clips.nets.ifdd.network import build_network
-from study.tasks.clips.nets.initial import initialise
 from study.tasks.clips.training.batches import Transform, shuffled, steps_per_epoch
+from study.tasks.clips.training.building import build_part, new_network
 from study.tasks.clips.training.ema import ModelEma
 from study.tasks.clips.training.mixup import Mixup
 from study.tasks.clips.training.schedules import Schedule
 from study.tasks.clips.training.settings import Fit, TrainSettings, check_settings
-
-NUMPY_SEEDS = 2**32
-"""Seeds that the legacy global generator of NumPy accepts."""
+from study.tasks.clips.training.tensors import load_buffers
 
 State = dict[str, Any]
 """Tensors, numbers and strings in dictionaries, lists and tuples: what ``torch.load(weights_only=True)`` reads."""
@@ -75,12 +73,9 @@ class TrainState:
         labels = clips.labels
         if settings.labels == "shuffled":
             labels = shuffled(labels, seed_of(spec.seed, seeds.LABELS, settings.stream))
-        network = initialise(
-            lambda: build_network(registry, spec.tables, dataset.shape, len(dataset.classes)),
-            seed_of(spec.seed, seeds.INIT),
-        ).to(device)
+        network = new_network(registry, spec, dataset.shape, len(dataset.classes)).to(device)
         steps = steps_per_epoch(len(clips.labels), settings.batch_size)
-        loss: Loss = registry.build("loss", spec.table("loss"))
+        loss: Loss = build_part(registry, spec, "loss")
         if isinstance(loss, nn.Module):
             loss.to(device)
         dropout = seed_of(spec.seed, seeds.DROPOUT, settings.stream)
@@ -92,12 +87,12 @@ class TrainState:
             clips=clips,
             labels=labels,
             classes=len(dataset.classes),
-            augment=registry.build("augmentation", spec.table("augmentation")),
+            augment=build_part(registry, spec, "augmentation"),
             mixup=Mixup(settings.mixup, settings.cutmix, settings.mix_probability),
             network=network,
             ema=ModelEma(network, settings.ema) if settings.ema else None,
             loss=loss,
-            optimizer=optimizer_of(spec, registry, settings, network),
+            optimizer=optimizer_of(spec, registry, settings, network, loss),
             schedule=schedule_of(spec, registry, settings, steps),
             seed=spec.seed,
             device=device,
@@ -148,20 +143,28 @@ class TrainState:
 
 
 def optimizer_of(
-    spec: RunSpec, registry: Registry, settings: TrainSettings, network: nn.Module
+    spec: RunSpec, registry: Registry, settings: TrainSettings, network: nn.Module, loss: Loss
 ) -> torch.optim.Optimizer:
-    """Return the optimizer of a network's parameters of a run."""
-    built: torch.optim.Optimizer = registry.build(
-        "optimizer", spec.table("optimizer"), list(network.parameters()), settings.lr, settings.weight_decay
+    """Return the optimizer of a run, for the parameters of its network, then those of its loss."""
+    parameters = trained_parameters(network, loss)
+    built: torch.optim.Optimizer = build_part(
+        registry, spec, "optimizer", parameters, settings.lr, settings.weight_decay
     )
     return built
 
 
+def trained_parameters(network: nn.Module, loss: Loss) -> list[nn.Parameter]:
+    """Return the parameters of a network, followed by those of its loss if it is a module; each once."""
+    own = list(loss.parameters()) if isinstance(loss, nn.Module) else []
+    return list(dict.fromkeys([*network.parameters(), *own]))
+
+
 def schedule_of(spec: RunSpec, registry: Registry, settings: TrainSettings, steps_per_epoch: int) -> Schedule:
     """Return the schedule of a run."""
-    built: Schedule = registry.build(
+    built: Schedule = build_part(
+        registry,
+        spec,
         "schedule",
-        spec.table("schedule"),
         settings.lr,
         settings.epochs,
         settings.warmup_epochs,
@@ -226,9 +229,7 @@ def _load_component_state(part: Any, state: State | None) -> None:
         return
     part.load_state_dict(state["state"])
     if isinstance(part, nn.Module):  # a state_dict leaves out the buffers that are not persistent
-        with torch.no_grad():
-            for name, buffer in part.named_buffers():
-                buffer.copy_(state["buffers"][name])
+        load_buffers(part, state["buffers"])
 
 
 def _random_state(device: torch.device) -> State:
@@ -249,9 +250,3 @@ def _load_random_state(state: State, device: torch.device) -> None:
     random.setstate(state["python"])
     name, key, *rest = state["numpy"]
     np.random.set_state((name, key.numpy(), *rest))  # noqa: NPY002
-
-
-def copy_of_weights(network: nn.Module) -> dict[str, Tensor]:
-    """Return a copy of the network's state dict on the CPU, each tensor in memory of its own."""
-    state = network.state_dict()
-    return {name: value.detach().to("cpu", copy=True).contiguous() for name, value in state.items()}

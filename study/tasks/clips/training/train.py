@@ -18,12 +18,14 @@ from torch import Tensor, nn
 from study import seeds
 from study.config.registry import Registry
 from study.files import write
+from study.generators import seeded
 from study.hashing import seed_of
-from study.ledger.layout import VALIDATION_PREDICTIONS
+from study.ledger.layout import TRAIN_PREDICTIONS, VALIDATION_PREDICTIONS
 from study.metrics import Metric
 from study.records import Epoch, RunSpec
 from study.run import Run
 from study.tasks.clips.data.contract import Clips, Dataset
+from study.tasks.clips.data.seeded import build_dataset
 from study.tasks.clips.training import checkpoint
 from study.tasks.clips.training.batches import (
     StepLogger,
@@ -38,7 +40,9 @@ from study.tasks.clips.training.memory import explain_out_of_memory
 from study.tasks.clips.training.precision import forward
 from study.tasks.clips.training.scores import LOSS, absent, cross_entropy, metrics_of, scores
 from study.tasks.clips.training.settings import TrainSettings
-from study.tasks.clips.training.state import TrainState, copy_of_weights
+from study.tasks.clips.training.state import TrainState, trained_parameters
+from study.tasks.clips.training.tensors import copy_of_weights
+from study.tasks.clips.training.verification import agree, first_batch, probe_of
 
 _log = logging.getLogger(__name__)
 
@@ -59,16 +63,14 @@ def train(run: Run) -> None:
     spec = run.spec
     device = set_up(spec)
     registry = Registry(spec.modules)
-    dataset: Dataset = registry.build("dataset", spec.table("dataset"))
+    dataset = build_dataset(registry, spec.table("dataset"))
     settings, metrics = TrainSettings.of(spec), metrics_of(run)
     with (
         explain_out_of_memory(f"training in batches of {settings.batch_size} clips"),
         nondeterministic_operators(spec) as operators,
     ):
-        state, progress = checkpoint.resume(
-            run.checkpoint, spec, run.machine, lambda: TrainState.of(spec, registry, dataset, device)
-        )
         validation = _validation_clips(dataset, spec, settings)
+        state, progress = _begin(run, registry, dataset, validation, device)
         operators.update(dict.fromkeys(progress.nondeterministic))
         run.resume(progress.history, progress.seconds)
         while not progress.is_over(settings.epochs):
@@ -78,6 +80,27 @@ def train(run: Run) -> None:
                 checkpoint.save(run.checkpoint, spec, run.machine, state, progress)
                 run.add(progress.history[-1])
     _finish(run, progress, state)
+
+
+def _begin(
+    run: Run, registry: Registry, dataset: Dataset, validation: Clips | None, device: torch.device
+) -> tuple[TrainState, TrainingProgress]:
+    """Return state and progress from the run's checkpoint, new ones if there is none or it restores another network."""
+
+    def build() -> TrainState:
+        return TrainState.of(run.spec, registry, dataset, device)
+
+    state, progress = checkpoint.resume(run.checkpoint, run.spec, run.machine, build)
+    if progress.probe is None or agree(
+        progress.probe.numpy(), probe_of(state, validation).numpy(), state.settings.precision
+    ):
+        return state, progress
+    _log.warning(
+        "%s is ignored, the training starts from the beginning: the network that it restores predicts other logits. "
+        "The network keeps state that its state_dict leaves out.",
+        run.checkpoint,
+    )
+    return build(), TrainingProgress()
 
 
 def run_epoch(
@@ -95,14 +118,16 @@ def run_epoch(
     began = time.perf_counter()
     train_loss = train_epoch(state, number)
     values, diagnostics, best = {}, {}, progress.best
+    batch_size, precision = state.settings.batch_size, state.settings.precision
     if validation is not None:
         predictions = predict(
             state.eval_model,
             validation,
-            state.settings.batch_size,
+            batch_size,
             state.device,
             state.loader_workers,
-            state.settings.precision,
+            precision,
+            state.seed,
         )
         diagnostics = {LOSS: cross_entropy(predictions.labels, predictions.logits)}
     if not math.isfinite(train_loss + diagnostics.get(LOSS, 0.0)):
@@ -112,10 +137,13 @@ def run_epoch(
         if best is None or spec.gain(values[name]) > spec.gain(best.metrics[name]):
             best = Best(number, values, copy_of_weights(state.eval_model), predictions)
     elif number == state.settings.epochs:
-        best = Best(number, values, copy_of_weights(state.eval_model), None)
+        predictions = first_batch(
+            state.eval_model, state.clips, batch_size, state.device, precision, state.seed
+        )
+        best = Best(number, values, copy_of_weights(state.eval_model), predictions)
     seconds = time.perf_counter() - began
     epoch = Epoch(number, train_loss, state.learning_rate, values, seconds, diagnostics=diagnostics)
-    return replace(progress, history=(*progress.history, epoch), best=best)
+    return replace(progress, history=(*progress.history, epoch), best=best, probe=probe_of(state, validation))
 
 
 def train_epoch(state: TrainState, number: int) -> float:
@@ -134,7 +162,8 @@ def train_epoch(state: TrainState, number: int) -> float:
     log_step = StepLogger(f"epoch {number} of {settings.epochs}", steps)
     losses: list[float] = []
     for pixels, batch_labels in batches:
-        clips = state.augment(on_device(pixels, state.device), generator)
+        with seeded(seed_of(augmentation, len(losses))):  # for augmentations that ignore their generator
+            clips = state.augment(on_device(pixels, state.device), generator)
         labels = torch.from_numpy(batch_labels).to(state.device)
         clips, targets = state.mixup(clips, labels, state.classes, seed_of(mixing, len(losses)))
         losses.append(train_step(state, clips, targets))
@@ -156,7 +185,7 @@ def train_step(state: TrainState, clips: Tensor, targets: Tensor) -> float:
     """
     state.optimizer.zero_grad()
     loss = accumulate_gradients(state, clips, targets)
-    parameters = [p for p in state.network.parameters() if p.grad is not None]
+    parameters = [p for p in trained_parameters(state.network, state.loss) if p.grad is not None]
     norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
     if not math.isfinite(loss + norm.item()):
         return math.nan
@@ -200,7 +229,10 @@ def _finish(run: Run, progress: TrainingProgress, state: TrainState) -> None:
         return
     write(run.weights, safetensors.torch.save(best.weights, {"run": run.spec.id}))
     if best.predictions is not None:
-        run.keep_predictions(best.predictions, VALIDATION_PREDICTIONS)
+        fits_validation = state.settings.fit == "train+val"
+        run.keep_predictions(
+            best.predictions, TRAIN_PREDICTIONS if fits_validation else VALIDATION_PREDICTIONS
+        )
     parameters = sum(p.numel() for p in state.network.parameters() if p.requires_grad)
     run.finish(best.epoch, best.metrics, parameters, progress.nondeterministic)
 

@@ -3,27 +3,43 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from study import seeds
 from study.config.registry import Registry
 from study.errors import InputError, StudyError
+from study.generators import seeded
+from study.hashing import HARNESS, seed_of
 from study.records import RunSpec
-from study.tasks.clips.data.contract import ClipShape, Dataset
+from study.tasks.clips.data.contract import SPLITS, ClipShape, Dataset
+from study.tasks.clips.data.seeded import build_dataset
 from study.tasks.clips.nets.contract import Loss
-from study.tasks.clips.nets.ifdd.network import build_network
 from study.tasks.clips.training.batches import Transform, on_device
+from study.tasks.clips.training.building import build_part, plain_network
 from study.tasks.clips.training.precision import forward
 from study.tasks.clips.training.settings import Precision, TrainSettings, check_settings
-from study.tasks.clips.training.state import optimizer_of, refuse_test_clips, schedule_of
+from study.tasks.clips.training.state import (
+    optimizer_of,
+    refuse_test_clips,
+    schedule_of,
+    trained_parameters,
+)
+from study.tasks.clips.training.tensors import tensors_of
 
 CLIPS = 2
+MOST_NAMED = 3
+UNSEEDED = (
+    "It draws from a generator that cannot be seeded, such as numpy.random.default_rng() or random.Random() without an "
+    "argument, or uses memory that is never initialised. Use torch, numpy.random or random, or pass a seed."
+)
 LONGEST_REASON = 300
 """Maximum characters of an exception's message."""
 CPU = torch.device("cpu")
@@ -39,23 +55,24 @@ def try_one_batch(run: RunSpec) -> None:
     registry = Registry(run.modules)
     settings = TrainSettings.of(run)
     check_settings(settings, run.device)
-    dataset: Dataset = registry.build("dataset", run.table("dataset"))
+    dataset = build_dataset(registry, run.table("dataset"))
     refuse_test_clips(dataset, settings.fit)
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(0)
+    _check_splits(run, registry, dataset)
+    with seeded(seed_of(run.seed, seeds.TRIAL_STEP)):
         _step(run, registry, settings, dataset.shape, len(dataset.classes))
 
 
 def _step(run: RunSpec, registry: Registry, settings: TrainSettings, shape: ClipShape, classes: int) -> None:
     _build_without_memory(run, registry, shape, classes)
     with _stage("building the network"):
-        network = build_network(registry, run.tables, shape, classes)
+        network = plain_network(registry, run, shape, classes)
+    _check_initial_values(network, lambda: plain_network(registry, run, shape, classes))
     with _stage("building the loss"):
-        loss: Loss = registry.build("loss", run.table("loss"))
+        loss: Loss = build_part(registry, run, "loss")
     with _stage("building the augmentation"):
-        augment: Transform = registry.build("augmentation", run.table("augmentation"))
+        augment: Transform = build_part(registry, run, "augmentation")
     with _stage("building the optimizer"):
-        optimizer = optimizer_of(run, registry, settings, network)
+        optimizer = optimizer_of(run, registry, settings, network, loss)
     with _stage("building the schedule"):
         rate = schedule_of(run, registry, settings, steps_per_epoch=1).rate(0)
         if not math.isfinite(rate) or rate < 0:
@@ -73,6 +90,7 @@ def _step(run: RunSpec, registry: Registry, settings: TrainSettings, shape: Clip
     targets = torch.arange(len(clips)) % classes
     if settings.mixup or settings.cutmix:
         targets = F.one_hot(targets, classes).to(clips.dtype)
+    tensors_of(network)
     network.train()
     with _stage("the forward pass", network):
         output = forward(network, clips, precision, classes)
@@ -82,6 +100,12 @@ def _step(run: RunSpec, registry: Registry, settings: TrainSettings, shape: Clip
             raise InputError("the loss must return a tensor without dimensions.")
     if not math.isfinite(value.item()):
         raise InputError(f"the loss of the first batch is {value.item()}, so no training can follow.")
+    if shapes := _untrained(value, trained_parameters(network, loss)):
+        raise InputError(
+            f"{len(shapes)} tensors need gradients but are no parameters, so they would never be trained or kept "
+            f"(shapes {', '.join(map(str, shapes[:MOST_NAMED]))}). Use nn.Parameter, nn.ModuleList or nn.ParameterList "
+            "in place of tensors or modules in a list, a dict or outside a module."
+        )
     with _stage("the backward pass", network):
         value.backward()  # type: ignore[no-untyped-call]
     with _stage("the optimizer's step"):
@@ -93,11 +117,53 @@ def _step(run: RunSpec, registry: Registry, settings: TrainSettings, shape: Clip
         forward(network, clips, precision, classes)
 
 
+def _check_splits(run: RunSpec, registry: Registry, dataset: Dataset) -> None:
+    """Raise InputError if a data set of the user's has other clips in a split when it is built again."""
+    component = registry.get("dataset", run.table("dataset")["name"])
+    if component.module.partition(".")[0] == HARNESS:
+        return
+    again = build_dataset(registry, run.table("dataset"))
+    for name in SPLITS:
+        if dataset.split(name, run.fold).ids != again.split(name, run.fold).ids:
+            raise InputError(
+                f"the data set {component.name!r} has other clips in its {name} split each time it is built, so test "
+                f"clips would be trained on. {UNSEEDED}"
+            )
+
+
+def _check_initial_values(network: nn.Module, build: Callable[[], nn.Module]) -> None:
+    """Raise InputError if a network has other initial weights when it is built again from the same seed."""
+    again = dict(build().named_parameters())
+    for name, parameter in network.named_parameters():
+        if nn.parameter.is_lazy(parameter) or nn.parameter.is_lazy(again.get(name, parameter)):
+            continue
+        if name not in again or not torch.equal(parameter, again[name]):
+            raise InputError(
+                f"the network starts from other weights each time it is built: {name!r} differs. {UNSEEDED}"
+            )
+
+
+def _untrained(loss: Tensor, parameters: Sequence[Tensor]) -> list[tuple[int, ...]]:
+    """Return the shapes of the tensors that a loss is differentiated by and that are not among `parameters`."""
+    known = {id(parameter) for parameter in parameters}
+    pending, seen, shapes = [loss.grad_fn], set[Any](), []
+    while pending:
+        node = pending.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        leaf = getattr(node, "variable", None)
+        if leaf is not None and id(leaf) not in known:
+            shapes.append(tuple(leaf.shape))
+        pending += [following for following, _ in node.next_functions]
+    return shapes
+
+
 def _build_without_memory(run: RunSpec, registry: Registry, shape: ClipShape, classes: int) -> None:
     """Raise the InputError of components that do not fit together before a large network takes memory."""
     try:
         with torch.device("meta"):
-            build_network(registry, run.tables, shape, classes)
+            plain_network(registry, run, shape, classes)
     except InputError:
         raise
     except Exception:  # such as a constructor that reads tensor values: building with memory decides

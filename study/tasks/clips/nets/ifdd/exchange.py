@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from study.config.recipes import recipe
 from study.config.registry import Registry
@@ -67,11 +67,20 @@ class Configuration:
 
     def tensors(self) -> dict[str, tuple[int, ...]]:
         """Return the shapes of the network's tensors, by our names; InputError if there is no such network."""
+        return shapes(self._network().state_dict())
+
+    def buffers(self) -> set[str]:
+        """Return the names of the network's buffers that are not persistent; a run's weights file has them too."""
+        network = self._network()
+        return {name for name, _ in network.named_buffers()} - set(network.state_dict())
+
+    def _network(self) -> nn.Module:
+        """Return the network without memory for its tensors."""
         registry = Registry()
         config = configured(registry, {**recipe(RELEASED, "recipe").values["base"], **self.parts})
         with torch.device("meta"):
             shape = ClipShape(self.channels, _FRAMES, *self.image)
-            return shapes(build_network(registry, config, shape, self.classes).state_dict())
+            return build_network(registry, config, shape, self.classes)
 
 
 @dataclass(frozen=True)
@@ -135,7 +144,8 @@ def export_released(path: Path, out: Path) -> Converted:
         InputError: The file cannot be read, the authors' network has no such tensors, or `out` exists.
     """
     must_be_new(out)
-    ours, _ = read(path)
+    buffers = Configuration(splitter="issm").buffers() | Configuration(splitter="even-odd").buffers()
+    ours = {name: tensor for name, tensor in read(path)[0].items() if name not in buffers}
     network, wanted = recognise({_their_name(name): shape for name, shape in shapes(ours).items()})
     check_fit(path, network, wanted, ours)
     state = {released_name(name): tensor for name, tensor in ours.items()}

@@ -1,0 +1,67 @@
+"""Components of a run, each built with process-wide generators that are seeded from the run's seed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any, cast
+
+from torch import nn
+
+from study import seeds
+from study.config.registry import Config, Registry
+from study.generators import seeded
+from study.hashing import seed_of
+from study.records import RunSpec
+from study.tasks.clips.data.contract import ClipShape
+from study.tasks.clips.nets.ifdd.network import build_network
+from study.tasks.clips.nets.initial import initialise
+
+
+class SeededRegistry:
+    """Registry that seeds the process-wide generators before it builds a component.
+
+    Each component has a seed of its own, of its kind and its number among its kind, so that what one draws does not
+    change another, and variants with an equal component start from equal values.
+
+    Args:
+        registry: The registered components.
+        seed: The run's seed.
+    """
+
+    def __init__(self, registry: Registry, seed: int) -> None:
+        self.parts = registry.parts
+        self._registry, self._seed = registry, seed
+        self._built: Counter[str] = Counter()
+
+    def build(self, kind: str, config: Config, *context: Any) -> Any:
+        """Build a component, as `Registry.build` does."""
+        number = self._built[kind]
+        self._built[kind] += 1
+        with seeded(seed_of(self._seed, seeds.BUILD, kind, number)):
+            return self._registry.build(kind, config, *context)
+
+
+def new_network(registry: Registry, spec: RunSpec, shape: ClipShape, classes: int) -> nn.Module:
+    """Return the network of a run with its initial values, on the CPU: the same in training and in every later job.
+
+    Raises:
+        InputError: The components do not fit together or do not fit the clips.
+    """
+    return initialise(
+        lambda: plain_network(registry, spec, shape, classes),
+        seed_of(spec.seed, seeds.INIT),
+    )
+
+
+def plain_network(registry: Registry, spec: RunSpec, shape: ClipShape, classes: int) -> nn.Module:
+    """Return the network of a run without seeding each tensor by its name: for counts and trial steps.
+
+    Raises:
+        InputError: The components do not fit together or do not fit the clips.
+    """
+    return build_network(cast(Registry, SeededRegistry(registry, spec.seed)), spec.tables, shape, classes)
+
+
+def build_part(registry: Registry, spec: RunSpec, kind: str, *context: Any) -> Any:
+    """Return the component of a kind that a run names, such as its loss."""
+    return SeededRegistry(registry, spec.seed).build(kind, spec.table(kind), *context)
