@@ -6,7 +6,6 @@ import re
 import statistics
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,8 +13,8 @@ from study.errors import InputError, StudyError
 from study.task import Progress
 from study.tasks.clips.data.check.report import Count, Item, Remark, RemarkKind, Report
 from study.tasks.clips.data.contract import SPLITS, Dataset, Split
-from study.tasks.clips.data.files.frames import IMAGES, ClipVerdict, find
-from study.tasks.clips.data.files.listing import Entry, Fold, Official, RowProblem, SkippedRow
+from study.tasks.clips.data.files.frames import IMAGES, ClipVerdict
+from study.tasks.clips.data.files.listing import Fold, Official, RowProblem, SkippedRow
 from study.tasks.clips.data.files.packs import Pack
 from study.tasks.clips.data.files.source import Raw
 from study.tasks.clips.data.sets.recorded import Recorded
@@ -191,15 +190,17 @@ def _duplicates(data: Recorded, sound: Mapping[str, ClipVerdict]) -> Iterator[Re
     if not copies:
         return
     entries = data.listing.entries
-    leaks: dict[tuple[str, str], None] = {}
+    leaks: dict[str, str] = {}
+    """A test clip of the same content, by train clip."""
     for splits in data.listing.folds.values():
         tested = {entry.id for entry in splits["test"]}
         trained = {entry.id for split, of in splits.items() if split != "test" for entry in of}
-        leaks.update(
-            ((a, b), None) for ids in copies for a in ids for b in ids if a in trained and b in tested
-        )
+        for ids in copies:
+            test_clip = next((i for i in ids if i in tested), None)
+            if test_clip is not None:
+                leaks.update((i, test_clip) for i in ids if i in trained and i != test_clip)
     if leaks:
-        pairs = tuple(Item(copies=tuple(Item(i, entries[i].where) for i in pair)) for pair in leaks)
+        pairs = tuple(Item(copies=tuple(Item(i, entries[i].where) for i in pair)) for pair in leaks.items())
         yield Remark(RemarkKind.TEST_CLIPS_IN_TRAIN, True, pairs)
     groups = tuple(
         Item(copies=tuple(Item(i, name=data.classes[entries[i].label]) for i in ids)) for ids in copies
@@ -298,18 +299,10 @@ def _frame_order(data: Recorded, sound: Mapping[str, ClipVerdict]) -> Iterator[R
     if not isinstance(data.source, Raw):
         return
     listing = data.listing
-    entries = [listing.entries[i] for i in sound]
-
-    def file_names(entry: Entry) -> list[str]:
-        footage = find(listing.footage / entry.path, listing.root)
-        return [] if footage.is_video else [file.name for file in footage.files]
-
-    with ThreadPoolExecutor() as threads:
-        names = list(threads.map(file_names, entries))
     by_kind: dict[RemarkKind, list[Item]] = defaultdict(list)
-    for entry, files in zip(entries, names, strict=True):
-        if doubt := doubt_of_order(files):
-            by_kind[doubt.kind].append(replace(doubt.example, clip=entry.id))
+    for i in sound:
+        if doubt := doubt_of_order(data.source.file_names(listing.entries[i])):
+            by_kind[doubt.kind].append(replace(doubt.example, clip=i))
     for kind, is_mistake in (
         (RemarkKind.FRAME_NUMBERS_REPEATED, True),
         (RemarkKind.FRAME_NUMBERS_ABSENT, True),

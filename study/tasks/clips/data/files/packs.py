@@ -30,12 +30,13 @@ from study.hashing import digest
 from study.machine import cpu_cores
 from study.task import Progress
 from study.tasks.clips.data.contract import ClipShape, Pixels
-from study.tasks.clips.data.files.frames import ClipVerdict, Decoder
+from study.tasks.clips.data.files.frames import ClipVerdict
 from study.tasks.clips.data.files.listing import Entry, Listing, some_clips
+from study.tasks.clips.data.files.pictures import Decoder
 
 _log = logging.getLogger(__name__)
 
-FORMAT = 1
+FORMAT = 2
 """Incremented whenever older packs cannot be read any more, or would hold other pixels."""
 MANIFEST, UNFINISHED = "pack.json", "unfinished.json"
 
