@@ -260,6 +260,12 @@ def format_plan(study: StudyRecord, spec: StudySpec, listing: TrainingList) -> s
         *_search_lines(study),
         *(line for variant in study.variants for line in _training_lines(variant, listing)),
         f"In all: {_totals(listing)}",
+        *(
+            ["", "The data are not sound; `run` refuses them without --accept-data:"]
+            if study.data.unsound
+            else []
+        ),
+        *(f"  {reason}" for reason in study.data.unsound),
         "Nothing was trained; `run` tries each variant on one batch before it trains any.",
     ]
     return "\n".join(lines)
