@@ -14,7 +14,7 @@ from study.tasks.clips.data.check.manifest import compare
 from study.tasks.clips.data.check.order import doubt_of_order
 from study.tasks.clips.data.check.report import Count, Item, Remark, RemarkKind, Report
 from study.tasks.clips.data.contract import SPLITS, Dataset, Split
-from study.tasks.clips.data.files.frames import IMAGES, ClipVerdict
+from study.tasks.clips.data.files.frames import IMAGES, ClipVerdict, existing
 from study.tasks.clips.data.files.listing import Fold, Official, RowProblem, SkippedRow
 from study.tasks.clips.data.files.packs import Pack
 from study.tasks.clips.data.files.pictures import PictureNote
@@ -181,7 +181,8 @@ def _unusable_clips(data: Recorded, verdicts: Mapping[str, ClipVerdict], skip_ba
     by_kind: dict[RemarkKind, list[Item]] = defaultdict(list)
     for i, verdict in verdicts.items():
         if not verdict.is_sound:
-            kind = _unusable_kind(data.listing.footage / entries[i].path)
+            path = existing(data.listing.footage / entries[i].path, data.listing.root)
+            kind = _unusable_kind(path)
             by_kind[kind].append(Item(i, entries[i].where, reason=verdict.error))
     for kind in (RemarkKind.CLIPS_MISSING, RemarkKind.CLIPS_EMPTY, RemarkKind.CLIPS_UNREADABLE):
         if items := by_kind[kind]:

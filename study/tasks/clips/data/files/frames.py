@@ -6,6 +6,7 @@ import hashlib
 import os
 import re
 import stat
+import sys
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -66,7 +67,10 @@ class Footage:
     @property
     def stamp(self) -> str:
         """A digest of the files' names, sizes and times of modification, which changes if their content may have."""
-        files = [(file.name, file.stat()) for file in self.files]
+        if self.is_video:
+            files = [(os.path.basename(self.path), os.stat(self.path))]  # noqa: PTH116, PTH119  # faster than Path
+        else:
+            files = [(name, os.stat(f"{self.path}/{name}")) for name in self.names]  # noqa: PTH116
         return digest([[name, status.st_size, status.st_mtime_ns] for name, status in files])
 
 
@@ -128,7 +132,7 @@ def find(path: Path, root: Path) -> Footage:
         if not is_file:
             _check_file(path / image, root)
     names = sorted((image for image, _, _ in images), key=by_number)
-    return Footage(root, str(path), "/".join(names))
+    return Footage(root, str(path), sys.intern("/".join(names)))  # many clips have files of the same names
 
 
 def _check_file(path: Path, root: Path) -> None:

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
 from study.errors import InputError
-from study.files import write
+from study.files import check_regular, write
 from study.hashing import digest
 from study.machine import cpu_cores
 from study.task import Progress
@@ -94,6 +94,7 @@ def frames_version(listing: Listing) -> str:
 def is_whole(out: Path, shard: Shard) -> bool:
     """Return whether a shard's file is there and matches its checksum."""
     try:
+        check_regular(out / shard.file)
         with (out / shard.file).open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest() == shard.sha256
     except FileNotFoundError:
@@ -281,6 +282,7 @@ class Pack:
             shard = self.manifest.shards[number]
             path = self.out / shard.file
             try:
+                check_regular(path)
                 mapped = np.load(path, mmap_mode="r", allow_pickle=False)
             except (OSError, ValueError, EOFError) as error:
                 raise InputError(f"{path} cannot be read: {error}.") from None
