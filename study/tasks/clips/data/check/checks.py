@@ -221,10 +221,15 @@ def _outdated_pack(
 
 def _duplicates(data: Recorded, sound: Mapping[str, ClipVerdict]) -> Iterator[Remark]:
     """Yield clips of the same content: in train and test, with two labels, or listed twice."""
+    seen: set[str] = set()
+    repeated: set[str] = set()
+    for verdict in sound.values():
+        (repeated if verdict.digest in seen else seen).add(verdict.digest)
     by_digest: dict[str, list[str]] = defaultdict(list)
     for i, verdict in sound.items():
-        by_digest[verdict.digest].append(i)
-    copies = [ids for ids in by_digest.values() if len(ids) > 1]
+        if verdict.digest in repeated:
+            by_digest[verdict.digest].append(i)
+    copies = list(by_digest.values())
     if not copies:
         return
     entries = data.listing.entries

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from study.tasks.clips.data.check.report import Item, RemarkKind
@@ -21,8 +22,12 @@ class OrderDoubt:
 
 def doubt_of_order(names: Sequence[str]) -> OrderDoubt | None:
     """Return why the order of frames with these file names is in doubt; None where it is unambiguous."""
-    if len(names) < 2:
-        return None
+    return None if len(names) < 2 else _doubt(tuple(names))
+
+
+@lru_cache(maxsize=256)
+def _doubt(names: tuple[str, ...]) -> OrderDoubt | None:
+    """Return the same; many clips have frames of the same names."""
     numbers = [tuple(map(int, re.findall(r"\d+", Path(name).stem))) for name in names]
     if not any(numbers):
         return OrderDoubt(RemarkKind.FRAME_NUMBERS_ABSENT, Item(files=(names[0], names[1])))

@@ -118,7 +118,8 @@ def find(path: Path, root: Path) -> Footage:
             images = [
                 (file.name, file.is_symlink(), file.is_file())
                 for file in found
-                if Path(file.name).suffix.lower() in IMAGES and not file.name.startswith(".")
+                if os.path.splitext(file.name)[1].lower() in IMAGES  # noqa: PTH122  # faster than Path
+                and not file.name.startswith(".")
             ]
     except (FileNotFoundError, NotADirectoryError):
         raise InputError(f"there is no {name}") from None
@@ -150,7 +151,7 @@ def existing(path: Path, root: Path) -> Path:
 
     Lists are read as NFC; names on the disk may have either form. What exists as written comes first.
     """
-    if path.as_posix().isascii() or path.exists() or not path.is_relative_to(root):
+    if str(path).isascii() or path.exists() or not path.is_relative_to(root):
         return path
     found = root
     for part in path.relative_to(root).parts:

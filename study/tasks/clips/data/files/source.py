@@ -18,7 +18,7 @@ from study.errors import InputError
 from study.machine import cpu_cores
 from study.task import Progress
 from study.tasks.clips.data.contract import ClipShape, Pixels
-from study.tasks.clips.data.files.frames import ClipVerdict, Footage, find, inspect, read
+from study.tasks.clips.data.files.frames import ClipVerdict, Footage, existing, find, inspect, read
 from study.tasks.clips.data.files.listing import Entry, Listing
 from study.tasks.clips.data.files.pictures import Decoder, PictureNote, can_verify
 from study.tasks.clips.data.files.verdicts import VerdictStore
@@ -57,7 +57,8 @@ class Raw:
     cache: Path | None
     """The folder that keeps verdicts between processes."""
     memory_bytes: int = _MEMORY_BYTES
-    _footage: dict[str, Footage] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _names: dict[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """Names of frames by the path of their clip, as `Footage` joins them."""
     _counts: dict[str, int] = field(default_factory=dict, init=False, repr=False, compare=False)
     _frames: dict[tuple[str, int], Pixels] = field(
         default_factory=dict, init=False, repr=False, compare=False
@@ -65,7 +66,7 @@ class Raw:
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what this process knows of clips."""
-        return {**self.__dict__, "_footage": {}, "_counts": {}, "_frames": {}}
+        return {**self.__dict__, "_names": {}, "_counts": {}, "_frames": {}}
 
     def inspect(self, entries: Sequence[Entry], progress: Progress | None = None) -> list[ClipVerdict]:
         """Return the verdict on each clip, from the cache if its files have not changed.
@@ -103,7 +104,7 @@ class Raw:
             footage = find(self.listing.footage / entry.path, self.listing.root)
         except InputError as error:
             return ClipVerdict("", 0, (), str(error))
-        self._footage[entry.path] = footage
+        self._names[entry.path] = footage.joined
         try:
             verdict = store.get(entry.path, footage.stamp)
         except OSError:  # a dangling link: reading it gives the verdict
@@ -116,7 +117,7 @@ class Raw:
         return self._footage_of(entry).names
 
     def _verdict(self, store: VerdictStore, entry: Entry) -> ClipVerdict:
-        footage = self._footage[entry.path]
+        footage = self._footage_of(entry)
         verdict = inspect(footage)
         if verdict.is_sound:
             store.put(entry.path, footage.stamp, verdict)
@@ -156,12 +157,15 @@ class Raw:
         return np.stack([fresh[i] if i in fresh else self._frames[entry.path, i] for i in indices.tolist()])
 
     def _footage_of(self, entry: Entry) -> Footage:
-        if entry.path not in self._footage:
-            try:
-                self._footage[entry.path] = find(self.listing.footage / entry.path, self.listing.root)
-            except InputError as error:
-                raise InputError(f"{self._position(entry)}: {error}.") from None
-        return self._footage[entry.path]
+        path, root = self.listing.footage / entry.path, self.listing.root
+        if entry.path in self._names:
+            return Footage(root, str(existing(path, root)), self._names[entry.path])
+        try:
+            footage = find(path, root)
+        except InputError as error:
+            raise InputError(f"{self._position(entry)}: {error}.") from None
+        self._names[entry.path] = footage.joined
+        return footage
 
     def _position(self, entry: Entry) -> str:
         return f"{self.listing.root / entry.where}: clip {entry.id}"

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import csv
 import difflib
+import sys
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -104,7 +105,7 @@ def clips_listing(
     entries: list[tuple[Entry, str]] = []
     for row in found:
         if row.label in label_of:
-            source = row.source or row.path
+            source = sys.intern(row.source) or row.path
             entries.append((Entry(row.path, label_of[row.label], row.path, row.where, source), row.split))
         else:
             reason = unknown_reason("label", row.label, row.path, names)
@@ -134,7 +135,7 @@ def clips_listing(
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Row:
     where: str
     path: str
