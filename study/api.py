@@ -31,6 +31,7 @@ def load(
     *,
     root: str | Path | None = None,
     progress: Progress | None = None,
+    accept_data: bool = False,
 ) -> Study:
     """Load, validate and compile a study; write and train nothing.
 
@@ -40,6 +41,7 @@ def load(
         changes: Values that replace the study's own, as ``{"train.epochs": 3}`` or ``["train.epochs=3"]``.
         root: The folder from which study.toml is searched upwards; the working folder by default.
         progress: Called with the numbers of examples read and in total, where a data set is read for the first time.
+        accept_data: Run on data that are not sound; the report says why they are not.
 
     Raises:
         InputError: The file is invalid; the message has the key, what is allowed and the nearest name.
@@ -57,7 +59,7 @@ def load(
     device = choose_device(settings.device, () if settings.device == "cpu" else cuda_devices())
     record = compile_study(spec, settings, device, progress)
     ledger = Ledger(settings.ledger)
-    return Study(spec, with_accepted_code(record, accepted_code(record, ledger)), settings)
+    return Study(spec, with_accepted_code(record, accepted_code(record, ledger)), settings, accept_data)
 
 
 def put_on_path(*folders: Path) -> None:
@@ -112,6 +114,8 @@ class Study:
     spec: StudySpec
     record: StudyRecord
     settings: Settings
+    accept_data: bool = False
+    """Whether `run` trains on data that are not sound."""
 
     @property
     def name(self) -> str:
@@ -177,13 +181,14 @@ class Study:
             executor: Runs the trainings; None uses processes on this machine.
 
         Raises:
-            InputError: A variant cannot be trained; nothing has been written.
+            InputError: A variant cannot be trained, or the data are not sound and not accepted; nothing is written.
             StudyError: Another process runs the study, or the disk is full.
         """
         from study.engine import conductor, jobs
         from study.tracking import optuna
         from study.tracking.mlflow import mirror
 
+        self._check_data()
         task = self._task()
         if hasattr(task, "prepare") and jobs.ended_trainings(self.record, self.ledger) == 0:
             task.prepare()
@@ -220,6 +225,16 @@ class Study:
                 keep=self.settings.keep,
                 computes=_metric_functions(self.record),
                 environment=getattr(task, "environment", {}),
+            )
+
+    def _check_data(self) -> None:
+        """Raise InputError where the data are not sound and not accepted."""
+        if self.record.data.unsound and not self.accept_data:
+            reasons = "\n".join(f"  {reason}" for reason in self.record.data.unsound)
+            raise InputError(
+                f"{self.record.file}: the data set {self.record.data.name!r} is not sound:\n{reasons}\n"
+                "Correct it (`study data check` lists everything), or train on it with --accept-data; the report "
+                "says so then."
             )
 
     def report(self) -> Findings:

@@ -1,9 +1,11 @@
-"""Write files atomically, and remove files and folders."""
+"""Write files atomically, read regular files only, and remove files and folders."""
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +17,39 @@ def write(path: Path, content: bytes | str) -> None:
     """Write `content` to `path` atomically: a reader sees the old file or the whole new one, never a part."""
     with writing(path) as file:
         file.write(content.encode() if isinstance(content, str) else content)
+
+
+_IRREGULAR = (
+    (stat.S_ISFIFO, "a FIFO"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
+
+
+def check_regular(path: Path) -> os.stat_result:
+    """Return the status of a regular file, links followed, without opening it: opening a FIFO may never end.
+
+    Raises:
+        OSError: The file is missing or unreadable, or it is a folder, a FIFO, a socket or a device.
+    """
+    status = path.stat()
+    if stat.S_ISDIR(status.st_mode):
+        raise IsADirectoryError(errno.EISDIR, "it is a folder, not a file", str(path))
+    for is_kind, kind in _IRREGULAR:
+        if is_kind(status.st_mode):
+            raise OSError(errno.EINVAL, f"it is {kind}, not a regular file", str(path))
+    return status
+
+
+def read_regular(path: Path) -> bytes:
+    """Return the content of a regular file.
+
+    Raises:
+        OSError: As `check_regular`.
+    """
+    check_regular(path)
+    return path.read_bytes()
 
 
 @contextmanager

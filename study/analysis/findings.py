@@ -223,6 +223,7 @@ class LimitCode(StrEnum):
     DATA_UNTRACKED = "data-untracked"
     FOLD_SIZES_UNKNOWN = "fold-sizes-unknown"
     DATA = "data"
+    DATA_UNSOUND = "data-unsound"
     CLAIMS_CHANGED = "claims-changed"
     ACCEPTED_CODE = "accepted-code"
     CODE_UNFOLLOWED = "code-unfollowed"

@@ -161,6 +161,10 @@ def _limits(study: StudyRecord, ledger: Ledger) -> Iterator[Limit]:
         yield UNTRACKED
     if len(study.folds) > 1 and len(study.data.sizes) != len(study.folds):
         yield UNSIZED
+    yield from (
+        Limit(LimitCode.DATA_UNSOUND, f"The data are not sound, which was accepted: {reason}")
+        for reason in study.data.unsound
+    )
     yield from (Limit(LimitCode.DATA, warning) for warning in study.data.warnings)
     if study.claims_changed:
         yield Limit(

@@ -38,8 +38,8 @@ from study.cli.display import progress_bar
 from study.config.registry import Registry
 from study.machine import cpu_cores
 from study.tasks.clips.data.contract import Clips, ClipShape, Pixels
-from study.tasks.clips.data.files.frames import Decoder
 from study.tasks.clips.data.files.listing import Entry, Listing
+from study.tasks.clips.data.files.pictures import Decoder
 from study.tasks.clips.data.files.source import Raw, Source
 from study.tasks.clips.data.sets.packing import pack
 from study.tasks.clips.data.sets.recorded import Reading, Recorded, Recording, recorded

@@ -29,6 +29,10 @@ AcceptCode = Annotated[
     bool,
     typer.Option("--accept-code", help="Keep runs of earlier code: its changes since then alter no number."),
 ]
+AcceptData = Annotated[
+    bool,
+    typer.Option("--accept-data", help="Train on data that are not sound; the report says why they are not."),
+]
 Changes = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one value; may be repeated.")
 ]
@@ -121,12 +125,12 @@ def open_registry(settings: Settings) -> Registry:
     return Registry(settings.components)
 
 
-def compiled(study: Path, preset: str | None, changes: list[str]) -> Study:
+def compiled(study: Path, preset: str | None, changes: list[str], *, accept_data: bool = False) -> Study:
     """Compile a study, with a progress bar while its data set is read; writes nothing."""
     from study.api import load
 
     with ExitStack() as stack:
-        return load(study, preset, changes, progress=_reading_progress(stack))
+        return load(study, preset, changes, progress=_reading_progress(stack), accept_data=accept_data)
 
 
 def _reading_progress(stack: ExitStack) -> Callable[[int, int], None]:

@@ -95,6 +95,10 @@ def check(
     skip_bad: Annotated[
         bool, typer.Option("--skip-bad", help="Accept clips and rows that cannot be used: runs skip them.")
     ] = False,
+    manifest: Annotated[
+        Path | None,
+        typer.Option(help="SHA-256 of every file: written if it does not exist, else compared."),
+    ] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Read a whole data set once and list what is wrong with it; exit code 0 only if it can be trained on."""
@@ -115,6 +119,7 @@ def check(
             lambda skip: _dataset(name, root, [*changes, SKIP_BAD] if skip else changes),
             skip_bad=skip_bad,
             progress=progress,
+            manifest=manifest,
         )
     print(json.dumps(as_json(report), indent=1, ensure_ascii=False) if json_ else described(report))
     if not report.is_sound:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -194,7 +195,7 @@ class Display:
 def progress_bar(description: str, unit: str) -> Iterator[Callable[[int, int], None]]:
     """Show a progress bar; yields a function that takes the number of units done and their total.
 
-    If the output is no terminal, prints one line for each tenth instead.
+    If the output is no terminal, prints a line for each tenth instead, and at least every two seconds.
     """
     console = Console()
     if not console.is_terminal:
@@ -207,13 +208,13 @@ def progress_bar(description: str, unit: str) -> Iterator[Callable[[int, int], N
 
 
 def _progress_lines(description: str, unit: str) -> Callable[[int, int], None]:
-    last_tenth = -1
+    last_tenth, printed = -1, time.monotonic()
 
     def show(done: int, total: int) -> None:
-        nonlocal last_tenth
+        nonlocal last_tenth, printed
         tenth = 10 * done // max(total, 1)
-        if tenth != last_tenth:  # it falls if a second task begins
-            last_tenth = tenth
+        if tenth != last_tenth or time.monotonic() - printed > 2:  # a tenth falls if a second task begins
+            last_tenth, printed = tenth, time.monotonic()
             print(f"{description}: {done} of {total} {unit}", flush=True)
 
     return show
@@ -259,6 +260,12 @@ def format_plan(study: StudyRecord, spec: StudySpec, listing: TrainingList) -> s
         *_search_lines(study),
         *(line for variant in study.variants for line in _training_lines(variant, listing)),
         f"In all: {_totals(listing)}",
+        *(
+            ["", "The data are not sound; `run` refuses them without --accept-data:"]
+            if study.data.unsound
+            else []
+        ),
+        *(f"  {reason}" for reason in study.data.unsound),
         "Nothing was trained; `run` tries each variant on one batch before it trains any.",
     ]
     return "\n".join(lines)

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from study.cli.context import (
     AcceptCode,
+    AcceptData,
     Changes,
     Preset,
     SkipBad,
@@ -40,11 +41,13 @@ def run(
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try failed runs again.")] = False,
     skip_bad: SkipBad = False,
     accept_code: AcceptCode = False,
+    accept_data: AcceptData = False,
 ) -> None:
     """Train what is not trained yet, then write the report."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # batch systems send it in place of Ctrl-C
     with resumable():
-        loaded = compiled(study, preset, with_skipping(skip_bad, study, preset, set_ or []))
+        changes = with_skipping(skip_bad, study, preset, set_ or [])
+        loaded = compiled(study, preset, changes, accept_data=accept_data)
         if accept_code:
             loaded = _with_accepted_code(loaded)
         _print_conclusion(loaded.run(retry_failed=retry_failed), loaded.reports)

@@ -372,6 +372,7 @@ def _merge_infos(infos: list[DataInfo]) -> DataInfo:
         infos[0],
         facts={name: " or ".join(values) for name, values in facts.items()},
         warnings=tuple(dict.fromkeys(line for info in infos for line in info.warnings)),
+        unsound=tuple(dict.fromkeys(line for info in infos for line in info.unsound)),
         skipped=tuple(dict.fromkeys(line for info in infos for line in info.skipped)),
         is_optimistic=any(info.is_optimistic for info in infos),
     )

@@ -11,6 +11,7 @@ from typing import Any, TypeVar, get_type_hints
 
 from study.config.registry import describe, validated
 from study.errors import InputError, nearest, quoted
+from study.files import read_regular
 
 Table = dict[str, Any]
 Schema = TypeVar("Schema")
@@ -19,8 +20,7 @@ Schema = TypeVar("Schema")
 def read_toml(path: Path) -> Table:
     """Return a TOML file as nested tables; raise InputError where it is missing or invalid."""
     try:
-        with path.open("rb") as file:
-            return tomllib.load(file)
+        return tomllib.loads(read_regular(path).decode())
     except FileNotFoundError:
         near = nearest(path.name, [other.name for other in path.parent.glob("*.toml")])
         raise InputError(f"{path}: no such file.{near}") from None
@@ -28,6 +28,8 @@ def read_toml(path: Path) -> Table:
         raise InputError(f"{path}: is a folder, not a TOML file.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not valid TOML: {error}.") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}.") from None
 
 
 def parse_setting(text: str) -> tuple[str, Any]:

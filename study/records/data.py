@@ -93,6 +93,8 @@ class DataInfo:
     """Further facts for reports by name, in the order to print."""
     warnings: tuple[str, ...] = ()
     """Sentences that limit every conclusion from these data."""
+    unsound: tuple[str, ...] = ()
+    """Sentences on what makes training on these data unsound: `run` refuses them unless they are accepted."""
     is_optimistic: bool = False
     """Whether epochs and hyperparameters are chosen on the test split, so that a verdict is impossible."""
     skipped: tuple[str, ...] = ()

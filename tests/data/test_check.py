@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterable
@@ -17,7 +18,8 @@ from typer.testing import CliRunner, Result
 from study.cli.app import app
 from study.config.registry import Registry
 from study.errors import InputError
-from study.tasks.clips.data.check.checks import OrderDoubt, check_dataset, doubt_of_order
+from study.tasks.clips.data.check.checks import check_dataset
+from study.tasks.clips.data.check.order import OrderDoubt, doubt_of_order
 from study.tasks.clips.data.check.report import Item, Remark, RemarkKind, Report
 from study.tasks.clips.data.check.text import described, item_text
 from study.tasks.clips.data.contract import Dataset
@@ -424,3 +426,51 @@ def test_a_class_that_the_official_lists_do_not_have_is_no_mistake(tmp_path: Pat
     (remark,) = (remark for remark in report.mistakes if remark.kind == RemarkKind.CLASSES_NOT_TRAINED)
     assert Item(fold=1, split="train", name="contempt") in remark.items
     assert "neutral" not in {item.name for item in remark.items}
+
+
+def test_a_manifest_finds_damage_that_still_decodes(tree: Path, tmp_path: Path) -> None:
+    manifest = tmp_path / "files.sha256"
+    check = ("data", "check", "dfew", str(tree), "--set", f"frames={FRAMES}", "--manifest", str(manifest))
+    assert CliRunner().invoke(app, [*check], catch_exceptions=False).exit_code == 0
+    files = sorted(path for path in (tree / FOOTAGE).rglob("*") if path.is_file())
+    lines = [line.split("  ") for line in manifest.read_text().splitlines()]
+    assert {name: checksum for checksum, name in lines} == {
+        path.relative_to(tree).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files
+    }
+    assert CliRunner().invoke(app, [*check], catch_exceptions=False).exit_code == 0
+    with Image.open(files[3]) as image:
+        image.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(files[3])  # sound, and another picture
+    (files[9].parent / "0099.jpg").write_bytes(files[9].read_bytes())
+    changed = CliRunner().invoke(app, [*check], catch_exceptions=False)
+    assert changed.exit_code == 1
+    assert f"{files[3].relative_to(tree).as_posix()}: its content has changed" in changed.output
+    assert "0099.jpg: the manifest does not list it" in changed.output
+    files[3].unlink()
+    assert "it is missing" in CliRunner().invoke(app, [*check], catch_exceptions=False).output
+
+
+def test_no_manifest_of_damaged_files_is_written(tree: Path, tmp_path: Path) -> None:
+    next(path for path in (tree / FOOTAGE).rglob("*") if path.is_file()).write_bytes(b"")
+    check = (
+        "data",
+        "check",
+        "dfew",
+        str(tree),
+        "--set",
+        f"frames={FRAMES}",
+        "--manifest",
+        str(tmp_path / "m"),
+    )
+    assert CliRunner().invoke(app, [*check], catch_exceptions=False).exit_code == 1
+    assert not (tmp_path / "m").exists()
+
+
+@pytest.mark.parametrize("content", ["", "no checksum\n", "abc  a/1.png\n"])
+def test_what_is_no_manifest_is_refused_with_its_row(tree: Path, tmp_path: Path, content: str) -> None:
+    (tmp_path / "m").write_text(content)
+    with pytest.raises(InputError, match="--manifest"):
+        CliRunner().invoke(
+            app,
+            ["data", "check", "dfew", str(tree), "--manifest", str(tmp_path / "m")],
+            catch_exceptions=False,
+        )

@@ -83,4 +83,4 @@ def test_the_first_reading_reports_progress_and_later_ones_do_not(lab: Path) -> 
     for _ in range(2):
         compile_study(spec, settings(lab), "cpu", lambda done, total: calls.append((done, total)))
     assert calls == [(n, 70) for n in range(1, 71)]
-    assert len(list((lab / ".study/data").glob("dfew-*.json"))) == 1
+    assert len(list((lab / ".study/data").glob("dfew-*.jsonl"))) == 1

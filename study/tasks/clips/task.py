@@ -160,6 +160,7 @@ class ClipsTask:
         if hasattr(dataset, "inspect"):
             dataset.inspect(progress)
         digest = dataset.digest  # reports what cannot be read
+        unsound, doubts = _remarks(dataset)
         shape, classes = dataset.shape, len(dataset.classes)
         fit = config.get("train", {}).get("fit", "train")
         info = DataInfo(
@@ -173,7 +174,8 @@ class ClipsTask:
             noun="clip",
             chance=_chance(dataset),
             facts=dict(dataset.facts),
-            warnings=tuple(_warnings(dataset)),
+            warnings=(*_warnings(dataset), *doubts),
+            unsound=unsound,
             is_optimistic=dataset.is_optimistic,
             skipped=tuple(dataset.skipped),
         )
@@ -317,6 +319,27 @@ def _chance(dataset: Dataset) -> dict[str, float]:
     share = sum(part * len(labels) for part, labels in zip(largest, splits, strict=True)) / max(total, 1)
     top = {f"top-k(k={k})": k / classes for k in range(1, classes) if k != DEFAULT_K}
     return {"war": max(1 / classes, share), "uar": 1 / classes, "top-k": DEFAULT_K / classes, **top}
+
+
+def _remarks(dataset: Dataset) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return what `study data check` finds unsound in a recorded data set, and its remarks that limit conclusions."""
+    from study.tasks.clips.data.check.checks import known_report
+    from study.tasks.clips.data.check.report import RemarkKind
+    from study.tasks.clips.data.check.text import sentence
+    from study.tasks.clips.data.sets.recorded import Recorded
+
+    if not isinstance(dataset, Recorded):
+        return (), ()
+    limiting = {
+        RemarkKind.COPIES_WITH_OTHER_LABEL,
+        RemarkKind.CLASSES_NOT_EVALUATED,
+        RemarkKind.FRAMES_TRANSPARENT,
+        RemarkKind.PROFILE_NOT_APPLIED,
+        RemarkKind.FRAMES_IN_CMYK,
+    }
+    report = known_report(dataset)
+    doubts = [remark for remark in report.warnings if remark.kind in limiting]
+    return tuple(map(sentence, report.mistakes)), tuple(map(sentence, doubts))
 
 
 def _warnings(dataset: Dataset) -> Iterator[str]:

@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
-import re
 import statistics
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from study.errors import InputError, StudyError
 from study.task import Progress
+from study.tasks.clips.data.check.manifest import compare
+from study.tasks.clips.data.check.order import doubt_of_order
 from study.tasks.clips.data.check.report import Count, Item, Remark, RemarkKind, Report
 from study.tasks.clips.data.contract import SPLITS, Dataset, Split
-from study.tasks.clips.data.files.frames import IMAGES, ClipVerdict, find
-from study.tasks.clips.data.files.listing import Entry, Fold, Official, RowProblem, SkippedRow
+from study.tasks.clips.data.files.frames import IMAGES, ClipVerdict, existing
+from study.tasks.clips.data.files.listing import Fold, Official, RowProblem, SkippedRow
 from study.tasks.clips.data.files.packs import Pack
+from study.tasks.clips.data.files.pictures import PictureNote
 from study.tasks.clips.data.files.source import Raw
 from study.tasks.clips.data.sets.recorded import Recorded
 
 
 def check_dataset(
-    name: str, build: Callable[[bool], Dataset], *, skip_bad: bool = False, progress: Progress | None = None
+    name: str,
+    build: Callable[[bool], Dataset],
+    *,
+    skip_bad: bool = False,
+    progress: Progress | None = None,
+    manifest: Path | None = None,
 ) -> Report:
     """Read all of a data set once and return what is wrong with it, mistakes first.
 
@@ -31,20 +37,47 @@ def check_dataset(
         build: Returns the data set; its argument is whether to leave out what cannot be used.
         skip_bad: Clips and rows that cannot be used will be left out in training: they are then no mistakes.
         progress: Called with the number of clips that have been read, and of all clips.
+        manifest: A file of checksums that the data set's files must have; written if it does not exist.
 
     Raises:
-        InputError: A mistake in the configuration, or no list can be read.
+        InputError: A mistake in the configuration, or no list or manifest can be read.
     """
     refusal = None
     try:
         data = build(skip_bad)
     except InputError as error:
         data, refusal = _build_without_refused(error, build), error
+    if manifest and not (isinstance(data, Recorded) and isinstance(data.source, Raw)):
+        raise InputError(
+            f"--manifest: {name} is not read from its own files; a pack has checksums of its own."
+        )
     if not isinstance(data, Recorded):
         return _synthetic_report(name, data)
     if refusal is not None and not data.listing.skipped_rows:
         raise refusal
-    return _recorded_report(data, skip_bad, progress)
+    report = _recorded_report(data, skip_bad, progress)
+    return report if manifest is None else _with_manifest(report, data, manifest, progress)
+
+
+def _with_manifest(report: Report, data: Recorded, path: Path, progress: Progress | None) -> Report:
+    """Return a report with the files that are not as in the manifest; of unreadable clips none is written."""
+    unreadable = {RemarkKind.CLIPS_MISSING, RemarkKind.CLIPS_EMPTY, RemarkKind.CLIPS_UNREADABLE}
+    if not path.exists() and any(
+        remark.kind in unreadable and remark.is_mistake for remark in report.remarks
+    ):
+        return report
+    compared = compare(path, data.listing, progress)
+    facts = {**report.facts, "manifest": f"{path}, {'written' if compared.is_new else 'compared'}"}
+    remarks = report.remarks
+    if compared.differences:
+        changed = Remark(RemarkKind.FILES_NOT_OF_MANIFEST, True, compared.differences, compared.files)
+        remarks = (changed, *remarks)
+    return replace(report, facts=facts, remarks=remarks)
+
+
+def known_report(data: Recorded) -> Report:
+    """Return what the reading of a data set has found; nothing is decoded again, and packs are not compared."""
+    return _recorded_report(data, data.protocols.skip_bad, None, compares_pack=False)
 
 
 def _build_without_refused(error: InputError, build: Callable[[bool], Dataset]) -> Dataset:
@@ -73,7 +106,9 @@ def _synthetic_report(name: str, data: Dataset) -> Report:
     )
 
 
-def _recorded_report(data: Recorded, skip_bad: bool, progress: Progress | None) -> Report:
+def _recorded_report(
+    data: Recorded, skip_bad: bool, progress: Progress | None, *, compares_pack: bool = True
+) -> Report:
     listing = data.listing
     remarks = [*_unusable_rows(listing.skipped_rows, skip_bad)]
     if listing.doubts:
@@ -91,7 +126,7 @@ def _recorded_report(data: Recorded, skip_bad: bool, progress: Progress | None) 
     counts, refusals = _counts(data)
     remarks += refusals
     for found in (
-        _outdated_pack(data, sound, progress),
+        _outdated_pack(data, sound, progress) if compares_pack else (),
         _duplicates(data, sound),
         _counts_not_official(data, skip_bad),
         _absent_classes(data, counts),
@@ -99,6 +134,7 @@ def _recorded_report(data: Recorded, skip_bad: bool, progress: Progress | None) 
         _frame_order(data, sound),
         _frame_sizes(data, sound),
         _shared_sources(data),
+        _picture_notes(sound),
     ):
         remarks += found
     is_usable = bool(verdicts) and (skip_bad or not (listing.skipped_rows or len(sound) < len(verdicts)))
@@ -145,7 +181,8 @@ def _unusable_clips(data: Recorded, verdicts: Mapping[str, ClipVerdict], skip_ba
     by_kind: dict[RemarkKind, list[Item]] = defaultdict(list)
     for i, verdict in verdicts.items():
         if not verdict.is_sound:
-            kind = _unusable_kind(data.listing.footage / entries[i].path)
+            path = existing(data.listing.footage / entries[i].path, data.listing.root)
+            kind = _unusable_kind(path)
             by_kind[kind].append(Item(i, entries[i].where, reason=verdict.error))
     for kind in (RemarkKind.CLIPS_MISSING, RemarkKind.CLIPS_EMPTY, RemarkKind.CLIPS_UNREADABLE):
         if items := by_kind[kind]:
@@ -184,22 +221,29 @@ def _outdated_pack(
 
 def _duplicates(data: Recorded, sound: Mapping[str, ClipVerdict]) -> Iterator[Remark]:
     """Yield clips of the same content: in train and test, with two labels, or listed twice."""
+    seen: set[str] = set()
+    repeated: set[str] = set()
+    for verdict in sound.values():
+        (repeated if verdict.digest in seen else seen).add(verdict.digest)
     by_digest: dict[str, list[str]] = defaultdict(list)
     for i, verdict in sound.items():
-        by_digest[verdict.digest].append(i)
-    copies = [ids for ids in by_digest.values() if len(ids) > 1]
+        if verdict.digest in repeated:
+            by_digest[verdict.digest].append(i)
+    copies = list(by_digest.values())
     if not copies:
         return
     entries = data.listing.entries
-    leaks: dict[tuple[str, str], None] = {}
+    leaks: dict[str, str] = {}
+    """A test clip of the same content, by train clip."""
     for splits in data.listing.folds.values():
         tested = {entry.id for entry in splits["test"]}
         trained = {entry.id for split, of in splits.items() if split != "test" for entry in of}
-        leaks.update(
-            ((a, b), None) for ids in copies for a in ids for b in ids if a in trained and b in tested
-        )
+        for ids in copies:
+            test_clip = next((i for i in ids if i in tested), None)
+            if test_clip is not None:
+                leaks.update((i, test_clip) for i in ids if i in trained and i != test_clip)
     if leaks:
-        pairs = tuple(Item(copies=tuple(Item(i, entries[i].where) for i in pair)) for pair in leaks)
+        pairs = tuple(Item(copies=tuple(Item(i, entries[i].where) for i in pair)) for pair in leaks.items())
         yield Remark(RemarkKind.TEST_CLIPS_IN_TRAIN, True, pairs)
     groups = tuple(
         Item(copies=tuple(Item(i, name=data.classes[entries[i].label]) for i in ids)) for ids in copies
@@ -298,18 +342,10 @@ def _frame_order(data: Recorded, sound: Mapping[str, ClipVerdict]) -> Iterator[R
     if not isinstance(data.source, Raw):
         return
     listing = data.listing
-    entries = [listing.entries[i] for i in sound]
-
-    def file_names(entry: Entry) -> list[str]:
-        footage = find(listing.footage / entry.path, listing.root)
-        return [] if footage.is_video else [file.name for file in footage.files]
-
-    with ThreadPoolExecutor() as threads:
-        names = list(threads.map(file_names, entries))
     by_kind: dict[RemarkKind, list[Item]] = defaultdict(list)
-    for entry, files in zip(entries, names, strict=True):
-        if doubt := doubt_of_order(files):
-            by_kind[doubt.kind].append(replace(doubt.example, clip=entry.id))
+    for i in sound:
+        if doubt := doubt_of_order(data.source.file_names(listing.entries[i])):
+            by_kind[doubt.kind].append(replace(doubt.example, clip=i))
     for kind, is_mistake in (
         (RemarkKind.FRAME_NUMBERS_REPEATED, True),
         (RemarkKind.FRAME_NUMBERS_ABSENT, True),
@@ -317,38 +353,6 @@ def _frame_order(data: Recorded, sound: Mapping[str, ClipVerdict]) -> Iterator[R
     ):
         if items := by_kind[kind]:
             yield Remark(kind, is_mistake, tuple(items), len(sound))
-
-
-@dataclass(frozen=True)
-class OrderDoubt:
-    """Why the order of a clip's frames is in doubt."""
-
-    kind: RemarkKind
-    example: Item
-    """Two files whose order is unknown, or the first frame that is absent."""
-
-
-def doubt_of_order(names: Sequence[str]) -> OrderDoubt | None:
-    """Return why the order of frames with these file names is in doubt; None where it is unambiguous."""
-    if len(names) < 2:
-        return None
-    numbers = [tuple(map(int, re.findall(r"\d+", Path(name).stem))) for name in names]
-    if not any(numbers):
-        return OrderDoubt(RemarkKind.FRAME_NUMBERS_ABSENT, Item(files=(names[0], names[1])))
-    first = dict(zip(reversed(numbers), reversed(names), strict=True))
-    for number, name in zip(numbers, names, strict=True):
-        if first[number] != name:
-            return OrderDoubt(RemarkKind.FRAME_NUMBERS_REPEATED, Item(files=(first[number], name)))
-    if len({len(number) for number in numbers}) > 1:
-        return OrderDoubt(RemarkKind.FRAME_NUMBERS_ABSENT, Item(files=(names[0], names[-1])))
-    counters = [column for column in zip(*numbers, strict=True) if len(set(column)) > 1]
-    if len(counters) > 1:
-        return None
-    present = set(counters[0])
-    absent = next((n for n in range(min(present), max(present)) if n not in present), None)
-    return (
-        None if absent is None else OrderDoubt(RemarkKind.FRAME_NUMBERS_WITH_GAPS, Item(absent_frame=absent))
-    )
 
 
 def _frame_sizes(data: Recorded, sound: Mapping[str, ClipVerdict]) -> Iterator[Remark]:
@@ -381,3 +385,18 @@ def _shared_sources(data: Recorded) -> Iterator[Remark]:
     )
     if items:
         yield Remark(RemarkKind.SOURCES_SHARED, False, items)
+
+
+_NOTES: Mapping[PictureNote, RemarkKind] = {
+    PictureNote.TRANSPARENT: RemarkKind.FRAMES_TRANSPARENT,
+    PictureNote.PROFILE: RemarkKind.PROFILE_NOT_APPLIED,
+    PictureNote.CMYK: RemarkKind.FRAMES_IN_CMYK,
+    PictureNote.NOT_VERIFIED: RemarkKind.JPEGS_NOT_VERIFIED,
+}
+
+
+def _picture_notes(sound: Mapping[str, ClipVerdict]) -> Iterator[Remark]:
+    """Yield clips whose frames a viewer may show otherwise, or whose damage could not be searched for."""
+    for note, kind in _NOTES.items():
+        if items := tuple(Item(i) for i, verdict in sound.items() if note in verdict.notes):
+            yield Remark(kind, False, items, len(sound))

@@ -37,6 +37,11 @@ class RemarkKind(StrEnum):
     FRAME_SIZES_DIFFER = "frame-sizes-differ"
     FRAMES_NOT_SQUARE = "frames-not-square"
     SOURCES_SHARED = "sources-shared"
+    FRAMES_TRANSPARENT = "frames-transparent"
+    PROFILE_NOT_APPLIED = "profile-not-applied"
+    FRAMES_IN_CMYK = "frames-in-cmyk"
+    JPEGS_NOT_VERIFIED = "jpegs-not-verified"
+    FILES_NOT_OF_MANIFEST = "files-not-of-manifest"
 
     @property
     def group(self) -> str:
@@ -69,6 +74,11 @@ _GROUPS: Mapping[RemarkKind, str] = {
     RemarkKind.FRAME_SIZES_DIFFER: "sizes",
     RemarkKind.FRAMES_NOT_SQUARE: "sizes",
     RemarkKind.SOURCES_SHARED: "sources",
+    RemarkKind.FRAMES_TRANSPARENT: "colours",
+    RemarkKind.PROFILE_NOT_APPLIED: "colours",
+    RemarkKind.FRAMES_IN_CMYK: "colours",
+    RemarkKind.JPEGS_NOT_VERIFIED: "damage",
+    RemarkKind.FILES_NOT_OF_MANIFEST: "damage",
 }
 
 

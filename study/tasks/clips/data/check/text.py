@@ -58,6 +58,15 @@ def described(report: Report) -> str:
     return "\n".join(lines)
 
 
+def sentence(remark: Remark) -> str:
+    """Return a remark as one sentence that names its first items."""
+    first = [item_text(remark.kind, item) for item in remark.items[:NAMED]]
+    more = f"; and {len(remark.items) - NAMED} more" if len(remark.items) > NAMED else ""
+    named = f": {'; '.join(first)}{more}" if first else ""
+    text = summary(remark).removesuffix(".") + named
+    return f"{text[:1].upper()}{text[1:].removesuffix('.')}."
+
+
 def summary(remark: Remark) -> str:
     """Return one line that says what a remark is about."""
     return remark.error or _SUMMARIES[remark.kind](remark)
@@ -123,6 +132,19 @@ _SUMMARIES: Mapping[RemarkKind, Callable[[Remark], str]] = {
     RemarkKind.FRAME_SIZES_DIFFER: lambda r: "frames have different sizes; all are resized",
     RemarkKind.FRAMES_NOT_SQUARE: lambda r: f"{_items(r, 'be')} not square: whole frames in place of faces?",
     RemarkKind.SOURCES_SHARED: lambda r: "people or films are in both train and test",
+    RemarkKind.FRAMES_TRANSPARENT: lambda r: (
+        f"{_items(r, 'have')} transparent pixels, which are read as white; a viewer may show another background"
+    ),
+    RemarkKind.PROFILE_NOT_APPLIED: lambda r: (
+        f"{_items(r, 'have')} a colour profile other than sRGB, which is not applied; browsers show other colours"
+    ),
+    RemarkKind.FRAMES_IN_CMYK: lambda r: f"{_items(r, 'be')} in CMYK, converted without a colour profile",
+    RemarkKind.JPEGS_NOT_VERIFIED: lambda r: (
+        f"{_items(r)} could not be searched for damage inside JPEGs: pip install 'study[video]'"
+    ),
+    RemarkKind.FILES_NOT_OF_MANIFEST: lambda r: (
+        f"{len(r.items)} file{'s' * (len(r.items) != 1)} of {r.total} are not as in the manifest"
+    ),
 }
 
 

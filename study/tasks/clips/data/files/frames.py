@@ -3,51 +3,78 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
-import io
 import os
 import re
 import stat
-import struct
-from collections.abc import Iterator, Mapping, Sequence
+import sys
+import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import UnidentifiedImageError
 
 from study.errors import InputError, quoted
+from study.files import check_regular, read_regular
 from study.hashing import digest
 from study.tasks.clips.data.contract import Pixels
-from study.tasks.clips.data.files.listing import VIDEOS, check_inside
+from study.tasks.clips.data.files.listing import VIDEOS, check_inside, names_in
+from study.tasks.clips.data.files.pictures import (
+    DAMAGES,
+    FORMATS,
+    Decoder,
+    PictureNote,
+    decoded,
+    inspected,
+    resized,
+)
+from study.tasks.clips.data.files.videos import shown_frames
 
-Decoder = Literal["pillow", "simplejpeg", "simplejpeg-scaled"]
-READER = 2
+READER = 3
 """Incremented whenever the same files would give other clips; named in CHANGELOG.md under Changes numbers."""
 IMAGES = frozenset({".jpg", ".jpeg", ".png"})
-_JPEGS = frozenset({".jpg", ".jpeg"})
-_DAMAGES = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
-"""The errors that Pillow, simplejpeg and PyAV raise for a damaged file."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Footage:
     """The files of one clip: its frames in the order of their numbers, or one video."""
 
     root: Path
-    files: tuple[Path, ...]
-    is_video: bool
+    path: str
+    """The video, or the folder of the frames."""
+    joined: str = ""
+    """The names of the frames, joined by ``/``: a tuple would take several times the memory."""
+
+    @property
+    def is_video(self) -> bool:
+        """Whether the clip is one video."""
+        return not self.joined
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The file names of the frames in their order; empty for a video."""
+        return tuple(self.joined.split("/")) if self.joined else ()
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files of the frames in their order, or the video."""
+        folder = Path(self.path)
+        return tuple(folder / name for name in self.names) if self.joined else (folder,)
 
     @property
     def stamp(self) -> str:
         """A digest of the files' names, sizes and times of modification, which changes if their content may have."""
-        files = [(file.name, file.stat()) for file in self.files]
+        if self.is_video:
+            files = [(os.path.basename(self.path), os.stat(self.path))]  # noqa: PTH116, PTH119  # faster than Path
+        else:
+            files = [(name, os.stat(f"{self.path}/{name}")) for name in self.names]  # noqa: PTH116
         return digest([[name, status.st_size, status.st_mtime_ns] for name, status in files])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ClipVerdict:
     """The verdict on a clip after all of it was read."""
 
@@ -55,9 +82,11 @@ class ClipVerdict:
     """Digest of the content of its files, in their order; empty if it cannot be read."""
     frames: int
     sizes: tuple[tuple[int, int], ...]
-    """Width and height in pixels, each pair once, in order of appearance."""
+    """Width and height in pixels as shown, each pair once, in order of appearance."""
     error: str = ""
     """Why the clip cannot be used; files are named relative to the root."""
+    notes: tuple[PictureNote, ...] = ()
+    """What a viewer may show otherwise, sorted."""
 
     @property
     def is_sound(self) -> bool:
@@ -71,6 +100,7 @@ def find(path: Path, root: Path) -> Footage:
     Raises:
         InputError: The clip is missing, has no frames, or leads out of the root.
     """
+    path = existing(path, root)
     check_inside(path, root)
     name = _relative_name(path, root)
     try:
@@ -80,14 +110,16 @@ def find(path: Path, root: Path) -> Footage:
                 raise InputError(
                     f"{name} is neither a folder of frames nor a video ({quoted(sorted(VIDEOS))})"
                 )
+            check_regular(path)
             if status.st_size == 0:
                 raise InputError(f"{name} is an empty file")
-            return Footage(root, (path,), is_video=True)
+            return Footage(root, str(path))
         with os.scandir(path) as found:
             images = [
-                (file.name, file.is_symlink())
+                (file.name, file.is_symlink(), file.is_file())
                 for file in found
-                if Path(file.name).suffix.lower() in IMAGES and not file.name.startswith(".")
+                if os.path.splitext(file.name)[1].lower() in IMAGES  # noqa: PTH122  # faster than Path
+                and not file.name.startswith(".")
             ]
     except (FileNotFoundError, NotADirectoryError):
         raise InputError(f"there is no {name}") from None
@@ -95,11 +127,46 @@ def find(path: Path, root: Path) -> Footage:
         raise InputError(f"{name} cannot be read: {error.strerror}") from None
     if not images:
         raise InputError(f"no frames ({quoted(sorted(IMAGES))}) in {name}")
-    for image, is_link in images:
+    for image, is_link, is_file in images:
         if is_link:
             check_inside(path / image, root)
-    names = sorted((image for image, _ in images), key=by_number)
-    return Footage(root, tuple(path / image for image in names), is_video=False)
+        if not is_file:
+            _check_file(path / image, root)
+    names = sorted((image for image, _, _ in images), key=by_number)
+    return Footage(root, str(path), sys.intern("/".join(names)))  # many clips have files of the same names
+
+
+def _check_file(path: Path, root: Path) -> None:
+    """Raise InputError where a frame is a folder, FIFO or device; one that is missing fails when it is read."""
+    try:
+        check_regular(path)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise InputError(_unreadable_message(path, root, error)) from None
+
+
+def existing(path: Path, root: Path) -> Path:
+    """Return the path below `root` whose names are those of `path`, composed or decomposed (NFC or NFD).
+
+    Lists are read as NFC; names on the disk may have either form. What exists as written comes first.
+    """
+    if str(path).isascii() or path.exists() or not path.is_relative_to(root):
+        return path
+    found = root
+    for part in path.relative_to(root).parts:
+        if not os.path.lexists(found / part) and found.is_dir():
+            composed = unicodedata.normalize("NFC", part)
+            part = next(
+                (
+                    name
+                    for name in names_in(found, str(found))
+                    if unicodedata.normalize("NFC", name) == composed
+                ),
+                part,
+            )
+        found /= part
+    return found
 
 
 def by_number(name: str) -> tuple[Any, ...]:
@@ -120,29 +187,29 @@ def inspect(footage: Footage) -> ClipVerdict:
 def _inspect_images(footage: Footage) -> ClipVerdict:
     contents: list[str] = []
     sizes: dict[tuple[int, int], None] = {}
+    notes: set[PictureNote] = set()
     for file in footage.files:
         try:
-            content = file.read_bytes()
-            with Image.open(io.BytesIO(content)) as image:
-                sizes[image.size] = None
-                if file.suffix.lower() in _JPEGS:
-                    image.draft("L", (1, 1))  # every coded byte is read, an eighth of the pixels computed
-                image.load()
-        except _DAMAGES as error:
+            content = read_regular(file)
+            size, noted = inspected(content)
+        except DAMAGES as error:
             return ClipVerdict("", 0, (), _unreadable_message(file, footage.root, error))
+        sizes[size] = None
+        notes |= noted
         contents.append(hashlib.sha256(content).hexdigest())
-    return ClipVerdict(digest(contents), len(contents), tuple(sizes))
+    return ClipVerdict(digest(contents), len(contents), tuple(sizes), notes=tuple(sorted(notes)))
 
 
 def _inspect_video(footage: Footage) -> ClipVerdict:
     (file,) = footage.files
     try:
+        check_regular(file)
         with file.open("rb") as opened:
             content = hashlib.file_digest(opened, "sha256").hexdigest()
-        sizes = [frame.size for frame in _video_frames(file, whole=True)]
+        sizes = [frame.size for frame in shown_frames(file, verify=True)]
         if not sizes:
             raise ValueError("it holds no frame")
-    except _DAMAGES as error:
+    except DAMAGES as error:
         return ClipVerdict("", 0, (), _unreadable_message(file, footage.root, error))
     return ClipVerdict(digest([content]), len(sizes), tuple(dict.fromkeys(sizes)))
 
@@ -152,87 +219,44 @@ def read(
 ) -> Pixels:
     """Return the frames at `indices`, (n, C, size, size), resized by Pillow's antialiased bilinear filter.
 
+    Pictures are read as a viewer shows them: turned and mirrored by EXIF or a display matrix, cropped, in 8 bits.
     ``simplejpeg-scaled`` decodes a JPEG at the least of libjpeg's scales that is not smaller than `size`, and
-    resizes from there: faster, and other pixels. Frames that are no JPEGs are decoded by Pillow or PyAV.
+    resizes from there: faster, and other pixels. Frames that are no JPEGs, or in CMYK, are decoded by Pillow or PyAV.
 
     Raises:
         InputError: A file cannot be read; it is named below the root.
     """
     if not footage.is_video:
-        return np.stack(
-            [_read_image(footage.files[int(i)], footage.root, channels, size, decoder) for i in indices]
-        )
+        files = footage.files
+        return np.stack([_read_image(files[int(i)], footage.root, channels, size, decoder) for i in indices])
     (file,) = footage.files
     wanted = {int(index) for index in indices}
     found: dict[int, Pixels] = {}
     try:
-        for number, picture in enumerate(_video_frames(file, whole=False)):
+        check_regular(file)
+        for number, frame in enumerate(shown_frames(file)):
             if number in wanted:
-                found[number] = _resized(picture, channels, size)
+                found[number] = resized(frame.image, channels, size)
             if len(found) == len(wanted):
                 break
         else:
             raise ValueError(f"it ends before frame {max(wanted) + 1}")
-    except _DAMAGES as error:
+    except DAMAGES as error:
         raise InputError(_unreadable_message(file, footage.root, error)) from None
     return np.stack([found[int(index)] for index in indices])
 
 
 def _read_image(file: Path, root: Path, channels: int, size: int, decoder: Decoder) -> Pixels:
     try:
-        if decoder != "pillow" and file.suffix.lower() in _JPEGS:
-            least = {"min_height": size, "min_width": size} if decoder == "simplejpeg-scaled" else {}
-            colours = "GRAY" if channels == 1 else "RGB"
-            decoded = _import_extra("simplejpeg").decode_jpeg(file.read_bytes(), colours, **least)
-            if decoded.shape[:2] == (size, size):  # what resizing would return
-                return np.asarray(decoded, dtype=np.uint8).transpose(2, 0, 1)
-            return _resized(Image.fromarray(decoded.squeeze()), channels, size)
-        with Image.open(file) as image:
-            return _resized(image, channels, size)
-    except _DAMAGES as error:
+        return decoded(read_regular(file), channels, size, decoder)
+    except DAMAGES as error:
         raise InputError(_unreadable_message(file, root, error)) from None
-
-
-def _resized(image: Image.Image, channels: int, size: int) -> Pixels:
-    """Return an image as (C, size, size)."""
-    picture = image.convert("L" if channels == 1 else "RGB")
-    resized = np.asarray(picture.resize((size, size), Image.Resampling.BILINEAR), dtype=np.uint8)
-    return resized[None] if channels == 1 else resized.transpose(2, 0, 1)
-
-
-def _video_frames(file: Path, *, whole: bool) -> Iterator[Image.Image]:
-    """Yield the frames of a video; raise ValueError if `whole` and its end is missing."""
-    av = _import_extra("av")
-    try:
-        with av.open(str(file)) as container:
-            if not container.streams.video:
-                raise ValueError("it holds no video")
-            stream = container.streams.video[0]
-            packets = 0
-            for packet in container.demux(stream):
-                packets += packet.size > 0
-                for frame in packet.decode():
-                    yield frame.to_image()
-            if whole and packets < stream.frames:
-                raise ValueError(f"it is cut off: {packets} of {stream.frames} frames")
-    except av.FFmpegError as error:
-        raise ValueError(error.strerror) from None
-
-
-_EXTRAS: Mapping[str, str] = {"av": "reading videos", "simplejpeg": "the decoder 'simplejpeg'"}
-
-
-def _import_extra(module: str) -> Any:
-    try:
-        return importlib.import_module(module)
-    except ImportError:
-        raise InputError(f"{_EXTRAS[module]} needs {module}: pip install 'study[video]'.") from None
 
 
 def _unreadable_message(file: Path, root: Path, error: Exception) -> str:
     kind = "a video" if file.suffix.lower() in VIDEOS else "an image"
     if isinstance(error, UnidentifiedImageError):
-        reason = "its format is not that of an image"
+        reason = f"its format is none of {', '.join(FORMATS)}"
     else:
         reason = str(error.strerror or error) if isinstance(error, OSError) else str(error)
     return f"{_relative_name(file, root)} cannot be read as {kind}: {reason}"

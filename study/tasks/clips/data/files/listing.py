@@ -8,13 +8,16 @@ from __future__ import annotations
 import json
 import os
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from study.errors import InputError, nearest, quoted
+from study.files import read_regular
 from study.tasks.clips.data.contract import Split
 
 LISTED_SPLITS: tuple[Split, ...] = ("train", "test")
@@ -28,7 +31,7 @@ Fold = int | None
 """None where a data set has one split."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Entry:
     """One clip as a list names it."""
 
@@ -115,14 +118,20 @@ class Listing:
     is_video: bool = False
     """Whether all clips are videos, whose whole frames need not be square."""
 
-    @property
-    def entries(self) -> dict[str, Entry]:
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what is computed from the fields."""
+        return {
+            key: value for key, value in self.__dict__.items() if key not in ("entries", "shared_sources")
+        }
+
+    @cached_property
+    def entries(self) -> Mapping[str, Entry]:
         """Every clip of every fold by its id, sorted."""
         found = {e.id: e for splits in self.folds.values() for entries in splits.values() for e in entries}
         return dict(sorted(found.items()))
 
-    @property
-    def shared_sources(self) -> dict[Fold, tuple[str, ...]]:
+    @cached_property
+    def shared_sources(self) -> Mapping[Fold, tuple[str, ...]]:
         """The people or films that are in both train and test, by fold; folds without any are left out."""
         shared = {}
         for fold, splits in self.folds.items():
@@ -173,14 +182,14 @@ def twice_reason(clip: str, first: str) -> str:
 def lines(path: Path, root: Path) -> Iterator[tuple[str, str]]:
     """Yield position (``list:row``, below the root) and text of each line that is not empty.
 
-    UTF-8 is tried first, with or without a byte order mark, then GBK.
+    UTF-8 is tried first, with or without a byte order mark, then GBK. Composed and decomposed letters are one (NFC).
 
     Raises:
         InputError: The file leads out of the root, cannot be read or is no list.
     """
     check_inside(path, root)
     try:
-        content = path.read_bytes()
+        content = read_regular(path)
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}.") from None
     for encoding in ("utf-8-sig", "gb18030"):
@@ -192,6 +201,7 @@ def lines(path: Path, root: Path) -> Iterator[tuple[str, str]]:
     else:
         raise InputError(f"{path}: is text neither in UTF-8 nor in GBK.")
     name = path.relative_to(root).as_posix()
+    text = unicodedata.normalize("NFC", text)
     for number, line in enumerate(re.split(r"\r\n|\n|\r", text), start=1):
         if len(line) > _LONGEST_ROW_CHARACTERS:
             raise InputError(
@@ -203,9 +213,26 @@ def lines(path: Path, root: Path) -> Iterator[tuple[str, str]]:
 
 def check_inside(path: Path, root: Path) -> None:
     """Raise InputError if `path`, its links followed, is not below the root."""
+    if _has_no_links(path, root):
+        return
     real, top = os.path.realpath(path), os.path.realpath(root)
     if real != top and not real.startswith(top.rstrip(os.sep) + os.sep):
         raise InputError(f"{path} leads out of the root, to {real}; copy or mount it inside.")
+
+
+def _has_no_links(path: Path, root: Path) -> bool:
+    """Return whether no name from the root to the path is a link: far cheaper than to resolve all of both."""
+    whole, top = str(path), str(root)
+    if not whole.startswith(top.rstrip(os.sep) + os.sep):
+        return False
+    parts = path.parts[len(root.parts) :]
+    if ".." in parts:
+        return False
+    for part in parts:
+        top = f"{top}{os.sep}{part}"
+        if os.path.islink(top):  # noqa: PTH114  # faster than Path
+            return False
+    return True
 
 
 def escapes_root(name: str) -> bool:
@@ -235,7 +262,7 @@ def path_inside(name: str, root: Path, where: str) -> Path:
 def is_synthetic(root: Path) -> bool:
     """Return whether `study.tasks.clips.data.make` wrote the tree, by the file that it leaves in the root."""
     try:
-        about = json.loads((root / "about.json").read_bytes())
+        about = json.loads(read_regular(root / "about.json"))
     except (OSError, ValueError):
         return False
     return isinstance(about, dict) and about.get("made") == SYNTHETIC
@@ -293,7 +320,7 @@ def members(folder: Path, ids: Iterable[str], digits: int) -> dict[str, str]:
     name_of: dict[str, str] = {}
     for name in names:
         stem = name[: name.rindex(".")] if Path(name).suffix.lower() in VIDEOS else name
-        name_of.setdefault(padded(stem, digits), name)
+        name_of.setdefault(unicodedata.normalize("NFC", padded(stem, digits)), name)
     return {i: name_of.get(i, i) for i in ids}
 
 

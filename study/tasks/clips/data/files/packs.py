@@ -25,17 +25,18 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
 from study.errors import InputError
-from study.files import write
+from study.files import check_regular, write
 from study.hashing import digest
 from study.machine import cpu_cores
 from study.task import Progress
 from study.tasks.clips.data.contract import ClipShape, Pixels
-from study.tasks.clips.data.files.frames import ClipVerdict, Decoder
+from study.tasks.clips.data.files.frames import ClipVerdict
 from study.tasks.clips.data.files.listing import Entry, Listing, some_clips
+from study.tasks.clips.data.files.pictures import Decoder
 
 _log = logging.getLogger(__name__)
 
-FORMAT = 1
+FORMAT = 2
 """Incremented whenever older packs cannot be read any more, or would hold other pixels."""
 MANIFEST, UNFINISHED = "pack.json", "unfinished.json"
 
@@ -93,6 +94,7 @@ def frames_version(listing: Listing) -> str:
 def is_whole(out: Path, shard: Shard) -> bool:
     """Return whether a shard's file is there and matches its checksum."""
     try:
+        check_regular(out / shard.file)
         with (out / shard.file).open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest() == shard.sha256
     except FileNotFoundError:
@@ -280,6 +282,7 @@ class Pack:
             shard = self.manifest.shards[number]
             path = self.out / shard.file
             try:
+                check_regular(path)
                 mapped = np.load(path, mmap_mode="r", allow_pickle=False)
             except (OSError, ValueError, EOFError) as error:
                 raise InputError(f"{path} cannot be read: {error}.") from None

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,17 +18,20 @@ from study.errors import InputError
 from study.machine import cpu_cores
 from study.task import Progress
 from study.tasks.clips.data.contract import ClipShape, Pixels
-from study.tasks.clips.data.files.frames import ClipVerdict, Decoder, Footage, find, inspect, read
+from study.tasks.clips.data.files.frames import ClipVerdict, Footage, existing, find, inspect, read
 from study.tasks.clips.data.files.listing import Entry, Listing
+from study.tasks.clips.data.files.pictures import Decoder, PictureNote, can_verify
 from study.tasks.clips.data.files.verdicts import VerdictStore
 
+V = TypeVar("V")
 _log = logging.getLogger(__name__)
 
 _MEMORY_BYTES = 1 << 30
 """Decoded frames are kept in memory up to this."""
-_SECONDS_BETWEEN_LINES = 5.0
-_VERDICTS_PER_WRITE = 2000
-"""New verdicts after which the cache is written."""
+_SECONDS_BETWEEN_LINES = 2.0
+_CLIPS_WAITING = 1000
+_VERDICTS_PER_WRITE = 500
+"""New verdicts after which they are appended to the cache."""
 
 
 class Source(Protocol):
@@ -54,7 +57,8 @@ class Raw:
     cache: Path | None
     """The folder that keeps verdicts between processes."""
     memory_bytes: int = _MEMORY_BYTES
-    _footage: dict[str, Footage] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _names: dict[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """Names of frames by the path of their clip, as `Footage` joins them."""
     _counts: dict[str, int] = field(default_factory=dict, init=False, repr=False, compare=False)
     _frames: dict[tuple[str, int], Pixels] = field(
         default_factory=dict, init=False, repr=False, compare=False
@@ -62,32 +66,34 @@ class Raw:
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what this process knows of clips."""
-        return {**self.__dict__, "_footage": {}, "_counts": {}, "_frames": {}}
+        return {**self.__dict__, "_names": {}, "_counts": {}, "_frames": {}}
 
     def inspect(self, entries: Sequence[Entry], progress: Progress | None = None) -> list[ClipVerdict]:
         """Return the verdict on each clip, from the cache if its files have not changed.
 
-        `progress` counts the clips that must be read.
+        `progress` counts the clips that must be read; before that, if it takes long, those that were looked up.
         """
         store = VerdictStore(self.listing, self.cache)
+        report = progress or _logged_progress(self.listing.name)
+        found: list[ClipVerdict | None] = []
         with ThreadPoolExecutor(len(cpu_cores())) as threads:
-            found = dict(zip(entries, threads.map(partial(self._known, store), entries), strict=True))
-            unknown = [entry for entry, verdict in found.items() if verdict is None]
-            logged = time.monotonic()
+            reported = time.monotonic()
+            for verdict in _mapped(threads, partial(self._known, store), entries):
+                found.append(verdict)
+                if time.monotonic() - reported > _SECONDS_BETWEEN_LINES:
+                    reported = time.monotonic()
+                    report(len(found), len(entries))
+            unknown = [number for number, verdict in enumerate(found) if verdict is None]
+            read = _mapped(threads, partial(self._verdict, store), [entries[number] for number in unknown])
             try:
-                read = threads.map(partial(self._verdict, store), unknown)
-                for number, (entry, verdict) in enumerate(zip(unknown, read, strict=True), start=1):
-                    found[entry] = verdict
-                    if progress:
-                        progress(number, len(unknown))
-                    elif time.monotonic() - logged > _SECONDS_BETWEEN_LINES:
-                        _log.info("%s: %d of %d clips read", self.listing.name, number, len(unknown))
-                        logged = time.monotonic()
+                for done, (number, verdict) in enumerate(zip(unknown, read, strict=True), start=1):
+                    found[number] = verdict
+                    report(done, len(unknown))
                     store.save(at_least=_VERDICTS_PER_WRITE)
             finally:
                 store.save(at_least=1)
-        verdicts = [verdict for verdict in found.values() if verdict is not None]
-        for entry, verdict in zip(found, verdicts, strict=True):
+        verdicts = [verdict for verdict in found if verdict is not None]
+        for entry, verdict in zip(entries, verdicts, strict=True):
             if verdict.is_sound:
                 self._counts[entry.path] = verdict.frames
         return verdicts
@@ -98,14 +104,20 @@ class Raw:
             footage = find(self.listing.footage / entry.path, self.listing.root)
         except InputError as error:
             return ClipVerdict("", 0, (), str(error))
-        self._footage[entry.path] = footage
+        self._names[entry.path] = footage.joined
         try:
-            return store.get(entry.path, footage.stamp)
+            verdict = store.get(entry.path, footage.stamp)
         except OSError:  # a dangling link: reading it gives the verdict
             return None
+        is_stale = verdict is not None and PictureNote.NOT_VERIFIED in verdict.notes and can_verify()
+        return None if is_stale else verdict
+
+    def file_names(self, entry: Entry) -> tuple[str, ...]:
+        """Return the names of a clip's frames in their order; empty for a video."""
+        return self._footage_of(entry).names
 
     def _verdict(self, store: VerdictStore, entry: Entry) -> ClipVerdict:
-        footage = self._footage[entry.path]
+        footage = self._footage_of(entry)
         verdict = inspect(footage)
         if verdict.is_sound:
             store.put(entry.path, footage.stamp, verdict)
@@ -145,12 +157,36 @@ class Raw:
         return np.stack([fresh[i] if i in fresh else self._frames[entry.path, i] for i in indices.tolist()])
 
     def _footage_of(self, entry: Entry) -> Footage:
-        if entry.path not in self._footage:
-            try:
-                self._footage[entry.path] = find(self.listing.footage / entry.path, self.listing.root)
-            except InputError as error:
-                raise InputError(f"{self._position(entry)}: {error}.") from None
-        return self._footage[entry.path]
+        path, root = self.listing.footage / entry.path, self.listing.root
+        if entry.path in self._names:
+            return Footage(root, str(existing(path, root)), self._names[entry.path])
+        try:
+            footage = find(path, root)
+        except InputError as error:
+            raise InputError(f"{self._position(entry)}: {error}.") from None
+        self._names[entry.path] = footage.joined
+        return footage
 
     def _position(self, entry: Entry) -> str:
         return f"{self.listing.root / entry.where}: clip {entry.id}"
+
+
+def _mapped(
+    threads: ThreadPoolExecutor, function: Callable[[Entry], V], entries: Sequence[Entry]
+) -> Iterator[V]:
+    """Yield ``function(entry)`` of every entry in order; few are waiting at a time, as each takes memory."""
+    for first in range(0, len(entries), _CLIPS_WAITING):
+        yield from threads.map(function, entries[first : first + _CLIPS_WAITING])
+
+
+def _logged_progress(name: str) -> Progress:
+    """Return a progress report that writes a line to the log at times."""
+    logged = time.monotonic()
+
+    def report(done: int, total: int) -> None:
+        nonlocal logged
+        if time.monotonic() - logged > _SECONDS_BETWEEN_LINES:
+            logged = time.monotonic()
+            _log.info("%s: %d of %d clips read", name, done, total)
+
+    return report

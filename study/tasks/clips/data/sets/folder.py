@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import csv
 import difflib
+import sys
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -90,18 +92,21 @@ def clips_listing(
         InputError: The table is missing or lacks a column, or a row cannot be used and is not to be skipped.
     """
     top = root_folder(root, "clips")
-    if len(set(classes)) < len(classes):
+    if len({unicodedata.normalize("NFC", name) for name in classes}) < len(classes):
         raise InputError(f"clips: classes: names one twice. Got {list(classes)!r}.")
     path = _table(top, table)
     rows = RowFilter(top, skip_bad)
     found = list(_rows(path, rows))
-    names = tuple(classes) or tuple(sorted({row.label for row in found}))
+    names = tuple(unicodedata.normalize("NFC", name) for name in classes) or tuple(
+        sorted({row.label for row in found})
+    )
+    label_of = {name: label for label, name in enumerate(names)}
     doubts = () if classes else tuple(_misspelt_labels(found, path))
     entries: list[tuple[Entry, str]] = []
     for row in found:
-        if row.label in names:
-            source = row.source or row.path
-            entries.append((Entry(row.path, names.index(row.label), row.path, row.where, source), row.split))
+        if row.label in label_of:
+            source = sys.intern(row.source) or row.path
+            entries.append((Entry(row.path, label_of[row.label], row.path, row.where, source), row.split))
         else:
             reason = unknown_reason("label", row.label, row.path, names)
             rows.reject(row.where, RowProblem.UNKNOWN_LABEL, reason, row.path)
@@ -130,7 +135,7 @@ def clips_listing(
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Row:
     where: str
     path: str

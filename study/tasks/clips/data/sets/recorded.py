@@ -18,9 +18,10 @@ from study.hashing import digest, seed_of
 from study.seeds import HELD_OUT
 from study.task import Progress
 from study.tasks.clips.data.contract import Channels, Clips, ClipShape, Frames, Pixels, Split, Views
-from study.tasks.clips.data.files.frames import READER, ClipVerdict, Decoder
+from study.tasks.clips.data.files.frames import READER, ClipVerdict
 from study.tasks.clips.data.files.listing import Entry, Fold, Listing, RowProblem, SkippedRow, some_clips
 from study.tasks.clips.data.files.packs import open_pack
+from study.tasks.clips.data.files.pictures import Decoder
 from study.tasks.clips.data.files.source import Raw, Source
 from study.tasks.clips.data.sampling import Sampling, SamplingKind, Short, TestViews
 
