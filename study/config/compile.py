@@ -10,17 +10,19 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
+from study.config.comparable import check_distinct_runs, check_rope
 from study.config.designs import Variant, claimed_pair, variants_of
 from study.config.registry import Registry, task_of
 from study.config.resolve import Resolver
 from study.config.revisions import CODE, export
 from study.config.settings import Settings
-from study.config.study import StudySpec, dimensions
+from study.config.space import Dimension, typed_confirm, typed_space
+from study.config.study import StudySpec
 from study.errors import InputError, nearest, quoted
 from study.hashing import HARNESS, code_digest, code_parts, digest
 from study.ledger.record import ClaimRecord, StudyRecord, VariantRecord
 from study.metrics import Metric
-from study.nested import flatten, value_at, with_value
+from study.nested import value_at, with_value
 from study.records import DataInfo, RunSpec
 from study.task import CanCheck, CanDescribe, CanMeasure, Progress, Sources, Task
 
@@ -91,9 +93,10 @@ class _Compiler:
         """Return the record of the study."""
         spec, task = self.spec, self.task
         primary, metric_config = self.primary_metric()
-        variants = variants_of(spec, Resolver(spec, task, self.registry, self.settings))
+        check_rope(spec, primary)
+        variants = self.variants
+        self.check_search()
         self.validate_configs(variants)
-        self.check_confirm(variants)
         claims = [claimed_pair(claim, spec, variants, f"{spec.file}: claims") for claim in spec.claims]
         records, infos, code = [], [], dict[str, Mapping[str, str]]()
         for variant in variants:
@@ -104,7 +107,7 @@ class _Compiler:
             code[record.template.code_digest] = parts
         measures = {} if not spec.analysis.measures else self.measures(variants, code)
         configs = [self.repetition_config(variant) for variant in variants]
-        return StudyRecord(
+        study = StudyRecord(
             name=spec.name,
             file=self.file,
             title=spec.title,
@@ -115,7 +118,7 @@ class _Compiler:
             alpha=spec.analysis.alpha,
             variants=tuple(records),
             claims=tuple(ClaimRecord(that.name, beats.name) for that, beats in claims),
-            space={key: _without_none(asdict(dimension)) for key, dimension in dimensions(spec).items()},
+            space={key: _without_none(asdict(dimension)) for key, dimension in self.space.items()},
             trials=spec.search.trials,
             generation=spec.search.generation,
             sampler=spec.search.sampler,
@@ -127,7 +130,7 @@ class _Compiler:
             task=str(spec.task["name"]),
             metrics=tuple(replace(metric, compute=None) for metric in self.metrics(primary)),
             facts=dict(cast(CanDescribe, task).facts(configs)) if hasattr(task, "facts") else {},
-            confirm=spec.confirm,
+            confirm=self.confirm,
             has_profile=task.has_profile,
             measures=tuple(f"{name}@{code_id}" for name, code_id in measures.items()),
             pruner=spec.search.pruner,
@@ -135,6 +138,26 @@ class _Compiler:
             first_epoch=spec.search.first_epoch,
             code=code,
         )
+        check_distinct_runs(study)
+        return study
+
+    @cached_property
+    def resolver(self) -> Resolver:
+        return Resolver(self.spec, self.task, self.registry, self.settings)
+
+    @cached_property
+    def variants(self) -> tuple[Variant, ...]:
+        return variants_of(self.spec, self.resolver)
+
+    @cached_property
+    def space(self) -> dict[str, Dimension]:
+        """The search space by dotted key, with values of the parameters' types."""
+        return typed_space(self.spec, self.resolver, self.variants)
+
+    @cached_property
+    def confirm(self) -> dict[str, Any]:
+        """The values of ``[confirm]`` by dotted key, of the parameters' types."""
+        return typed_confirm(self.spec, self.resolver, self.variants)
 
     def primary_metric(self) -> tuple[Metric, dict[str, Any]]:
         """Return the primary metric and its configuration in a run."""
@@ -167,27 +190,18 @@ class _Compiler:
     def repetition_config(self, variant: Variant) -> dict[str, Any]:
         """Return a variant's configuration in repetitions, paths included, at the first point of the search space."""
         config = dict(variant.config)
-        for key, dimension in dimensions(self.spec).items():
-            config = with_value(config, key, (dimension.choices or [dimension.low])[0])
-        for key, value in (*self.spec.confirm.items(), *variant.local_paths.items()):
+        for key, dimension in self.space.items():
+            config = with_value(config, key, dimension.values[0])
+        for key, value in (*self.confirm.items(), *variant.local_paths.items()):
             config = with_value(config, key, value)
         return config
 
-    def check_confirm(self, variants: Iterable[Variant]) -> None:
-        """Raise InputError where ``[confirm]`` has a key that no variant has, or a search is impossible."""
-        resolver = Resolver(self.spec, self.task, self.registry, self.settings)
-        if self.spec.confirm:
-            known = {key for variant in variants for key in flatten(variant.config)}
-            for key in self.spec.confirm:
-                if key not in known:
-                    raise InputError(
-                        f"{self.spec.file}: confirm.{key}: no variant has this key.{nearest(key, known)}"
-                    )
-            resolver.resolve(self.spec.confirm, section="confirm")
+    def check_search(self) -> None:
+        """Raise InputError where the task says that a search is impossible."""
         check_search = getattr(self.task, "check_search", None)
         if check_search is not None and self.spec.search.trials:
-            for variant in variants:
-                check_search(variant.config, tuple(dimensions(self.spec)), self.spec.file)
+            for variant in self.variants:
+                check_search(variant.config, self.space, self.spec.file)
 
     def data_info(self, variant: Variant) -> DataInfo:
         """Return the description of a variant's data; variants with the same data share it."""
@@ -253,7 +267,7 @@ class _Compiler:
         config = dict(variant.config) if task is self.task else _without_code(variant.config)
         with _import_first(self.import_paths(options) if task is not self.task else ()):
             parts = {**code_of(task.sources(config)), **self.code_of_metric(metric)}
-        for key in dimensions(self.spec):
+        for key in self.space:
             config = with_value(config, key, None)
         template = RunSpec(
             config=config,
@@ -321,14 +335,27 @@ def try_variants(study: StudyRecord) -> None:
         InputError: A variant that cannot be trained, or that would be trained on test examples.
     """
     for variant in study.variants:
-        run = variant.run({**study.first_point, **study.confirm}, study.seed, study.folds[0])
-        task = task_of(run)
+        task = task_of(variant.template)
         if not hasattr(task, "check"):
             return
-        try:
-            cast(CanCheck, task).check(run)
-        except InputError as error:
-            raise InputError(f"{study.file}: variant {variant.name!r}: {error}") from None
+        for searched in _points_to_try(study.space, study.first_point, getattr(task, "tables", ())):
+            run = variant.run({**study.first_point, **searched, **study.confirm}, study.seed, study.folds[0])
+            try:
+                cast(CanCheck, task).check(run)
+            except InputError as error:
+                at = "".join(f", {key} = {value!r}" for key, value in searched.items())
+                raise InputError(f"{study.file}: variant {variant.name!r}{at}: {error}") from None
+
+
+def _points_to_try(
+    space: Mapping[str, Mapping[str, Any]], first: Mapping[str, Any], tables: Iterable[str]
+) -> Iterator[dict[str, Any]]:
+    """Yield the first point of a search space, then each further choice, or upper bound, of a component's parameter."""
+    yield {}
+    for key, dimension in space.items():
+        if key.partition(".")[0] not in tables:
+            for value in dimension.get("choices", [first[key], dimension.get("high")])[1:]:
+                yield {key: value}
 
 
 @contextmanager

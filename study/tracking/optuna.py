@@ -7,6 +7,7 @@ and the id of its run, by which a study that is resumed repeats nothing.
 from __future__ import annotations
 
 import contextlib
+import json
 import math
 import re
 from collections.abc import Callable, Mapping
@@ -105,8 +106,14 @@ class TrialStorage:
 def _optuna_trial(study: StudyRecord, job: Job, state: RunState) -> Any:
     from optuna.trial import TrialState, create_trial
 
-    distributions = distributions_of(study.space)
-    parameters = {key: _value(job.run.config, key) for key in distributions}
+    space = {
+        key: {**dimension, "choices": [_shown(choice) for choice in dimension["choices"]]}
+        if "choices" in dimension
+        else dimension
+        for key, dimension in study.space.items()
+    }
+    distributions = distributions_of(space)
+    parameters = {key: _shown(_value(job.run.config, key)) for key in distributions}
     end: str = "failed"
     value: float | None = None
     trial_state = TrialState.FAIL
@@ -134,6 +141,11 @@ def _optuna_trial(study: StudyRecord, job: Job, state: RunState) -> Any:
         },
         user_attrs={"run": job.run.id, "trial": job.number + 1, "end": end},
     )
+
+
+def _shown(value: Any) -> Any:
+    """Return a value as Optuna takes it: lists and tables as text."""
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, Mapping | list | tuple) else value
 
 
 def _value(config: Mapping[str, Any], key: str) -> Any:
