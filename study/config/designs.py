@@ -12,6 +12,7 @@ from study.config.space import check_overlaps
 from study.config.study import Claim, Level, StudySpec
 from study.errors import InputError, nearest, quoted
 from study.hashing import canonical_json
+from study.names import as_printed
 from study.nested import flatten, value_at
 
 Cell = dict[str, Level]
@@ -76,7 +77,7 @@ def variants_of(spec: StudySpec, resolver: Resolver) -> tuple[Variant, ...]:
     if len(cells) < 2:
         raise InputError(f"{spec.file}: factors: there is only one variant, so no comparison. Add a level.")
     variants = tuple(by_config.values())
-    names = [variant.name for variant in variants]
+    names = [as_printed(variant.name) for variant in variants]
     if twice := [name for name in names if names.count(name) > 1]:
         raise InputError(
             f"{spec.file}: factors: two variants have the name {twice[0]!r}; give their levels different labels."

@@ -14,6 +14,7 @@ from study.config.space import dimensions
 from study.config.tables import Table, assign, fill, parse_setting, read_toml
 from study.errors import InputError, nearest, quoted
 from study.hashing import canonical_json, digest
+from study.names import SEPARATOR, as_printed, checked_name, composed
 from study.nested import flatten
 
 TASK_KEYS = ("function", "command")
@@ -167,12 +168,15 @@ def load(path: Path, preset: str | None = None, changes: Sequence[str] = ()) -> 
     Raises:
         InputError: A key or value that no task allows; the message names the key.
     """
+    checked_name(path.stem, f"{path}")
     tree = read_toml(path)
     if "profile" in tree and "preset" not in tree:
         raise InputError(f"{path}: profile: is called 'preset' now; write [preset.smoke].")
     presets = tree.pop("preset", {})
     if not isinstance(presets, Mapping) or not all(isinstance(table, Mapping) for table in presets.values()):
         raise InputError(f"{path}: preset: must hold one table for each preset, such as [preset.smoke].")
+    for name in presets:
+        checked_name(name, f"{path}: preset")
     replacements: list[tuple[Origin, Mapping[str, Any]]] = []
     if preset is not None:
         if preset not in presets:
@@ -195,11 +199,25 @@ def load(path: Path, preset: str | None = None, changes: Sequence[str] = ()) -> 
 
 
 def name_of(path: Path, preset: str | None = None, changes: Sequence[str] = ()) -> str:
-    """Return the name of a study: its file's, with its preset and a digest of its changes, such as ``issm@smoke``."""
-    suffixes = [preset] if preset else []
+    """Return the name of a study: its file's, with its preset and a digest of its changes, such as ``issm@smoke``.
+
+    Raises:
+        InputError: A preset that is no name, or a name that is too long.
+    """
+    stem = composed(path.stem)
+    suffixes = [] if preset is None else [checked_name(preset, "--preset")]
     if changes:
-        suffixes.append(digest(sorted(changes), 6))
-    return "@".join([path.stem, "-".join(suffixes)]) if suffixes else path.stem
+        keys = [parse_setting(change)[0] for change in changes]
+        is_ordered = any(
+            f"{key}.".startswith(f"{other}.")
+            for number, key in enumerate(keys)
+            for position, other in enumerate(keys)
+            if number != position
+        )
+        suffixes.append(digest(changes if is_ordered else sorted(changes), 6))
+    if not suffixes:
+        return stem
+    return checked_name(f"{stem}{SEPARATOR}{'-'.join(suffixes)}", str(path), allowed=SEPARATOR)
 
 
 def _spec_from(tree: Table, path: Path, name: str, origins: Mapping[str, Origin]) -> StudySpec:
@@ -319,7 +337,7 @@ def _factors(given: Any, where: str) -> dict[str, tuple[Level, ...]]:
         parsed = tuple(_level(level, f"{where}.{key}") for level in levels)
         for what, values in (
             ("a level", [canonical_json(level.value) for level in parsed]),
-            ("a label", [level.text for level in parsed]),
+            ("a label", [as_printed(level.text) for level in parsed]),
         ):
             if len(set(values)) < len(values):
                 raise InputError(f"{where}.{key}: names {what} twice: {levels!r}.")
