@@ -10,7 +10,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
-from study.config.comparable import check_distinct_runs, check_rope
+from study.config.comparable import (
+    check_data,
+    check_distinct_runs,
+    check_rope,
+    merged,
+    with_own_data,
+)
 from study.config.designs import Variant, claimed_pair, variants_of
 from study.config.registry import Registry, task_of
 from study.config.resolve import Resolver
@@ -105,6 +111,8 @@ class _Compiler:
             records.append(record)
             infos.append(info)
             code[record.template.code_digest] = parts
+        check_data(spec, records, infos)
+        records = with_own_data(records, infos)
         measures = {} if not spec.analysis.measures else self.measures(variants, code)
         configs = [self.repetition_config(variant) for variant in variants]
         study = StudyRecord(
@@ -124,7 +132,7 @@ class _Compiler:
             sampler=spec.search.sampler,
             repetitions=spec.repetitions,
             folds=infos[0].folds or (None,),
-            data=_merge_infos(list({digest(asdict(info)): info for info in infos}.values())),
+            data=merged(infos),
             claims_digest=digest([asdict(claim) for claim in spec.claims]),
             root=str(self.settings.root),
             task=str(spec.task["name"]),
@@ -382,21 +390,6 @@ def _standard_output_files() -> Iterator[Path]:
         link = Path("/proc/self/fd", descriptor)
         if link.is_file():
             yield link.resolve()
-
-
-def _merge_infos(infos: list[DataInfo]) -> DataInfo:
-    """Return the first variant's data with the facts, warnings and skipped examples of all variants."""
-    facts: dict[str, dict[str, None]] = {}
-    for info in infos:
-        for name, value in info.facts.items():
-            facts.setdefault(name, {})[value] = None
-    return replace(
-        infos[0],
-        facts={name: " or ".join(values) for name, values in facts.items()},
-        warnings=tuple(dict.fromkeys(line for info in infos for line in info.warnings)),
-        skipped=tuple(dict.fromkeys(line for info in infos for line in info.skipped)),
-        is_optimistic=any(info.is_optimistic for info in infos),
-    )
 
 
 def _without_code(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -160,6 +160,7 @@ class ClipsTask:
             description=f"{shape.frames} frames of {shape.height} x {shape.width} pixels, {shape.channels} channel(s)",
             sizes=tuple(_sizes(dataset, fold, fit) for fold in dataset.folds or (None,)),
             noun="clip",
+            classes=classes,
             chance=_chance(dataset),
             facts=dict(dataset.facts),
             warnings=tuple(_warnings(dataset)),
