@@ -336,6 +336,10 @@ class _Compiler:
         return digests
 
 
+SHORT_RANGE = 16
+"""A range of at most this many integers is tried in full."""
+
+
 def try_variants(study: StudyRecord) -> None:
     """Try every variant on one batch, before anything is trained.
 
@@ -346,7 +350,7 @@ def try_variants(study: StudyRecord) -> None:
         task = task_of(variant.template)
         if not hasattr(task, "check"):
             return
-        for searched in _points_to_try(study.space, study.first_point, getattr(task, "tables", ())):
+        for searched in _points_to_try(study.space, getattr(task, "tables", ())):
             run = variant.run({**study.first_point, **searched, **study.confirm}, study.seed, study.folds[0])
             try:
                 cast(CanCheck, task).check(run)
@@ -355,14 +359,18 @@ def try_variants(study: StudyRecord) -> None:
                 raise InputError(f"{study.file}: variant {variant.name!r}{at}: {error}") from None
 
 
-def _points_to_try(
-    space: Mapping[str, Mapping[str, Any]], first: Mapping[str, Any], tables: Iterable[str]
-) -> Iterator[dict[str, Any]]:
-    """Yield the first point of a search space, then each further choice, or upper bound, of a component's parameter."""
+def _points_to_try(space: Mapping[str, Mapping[str, Any]], tables: Iterable[str]) -> Iterator[dict[str, Any]]:
+    """Yield the first point of a search space, then each further choice of a component's parameter.
+
+    The integers of a short range are choices; of other ranges the upper bound is tried.
+    """
     yield {}
     for key, dimension in space.items():
         if key.partition(".")[0] not in tables:
-            for value in dimension.get("choices", [first[key], dimension.get("high")])[1:]:
+            low, high = dimension.get("low", 0), dimension.get("high", 0)
+            is_short = isinstance(low, int) and isinstance(high, int) and high - low < SHORT_RANGE
+            further = range(low + 1, high + 1) if is_short else [high]
+            for value in dimension["choices"][1:] if "choices" in dimension else further:
                 yield {key: value}
 
 

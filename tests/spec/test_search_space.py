@@ -336,3 +336,39 @@ def test_a_metric_without_bounds_takes_a_large_difference_of_interest(folder: Pa
         loss = loss.replace(", low = 0, high = false", ', direction = "minimize"')
     message = refused(folder, loss, "analysis.rope=1e308")
     assert "analysis.rope" in message
+
+
+@pytest.mark.parametrize(
+    ("task", "says"),
+    [
+        ("timeout_s = 1e308", "task.timeout_s: must be at most"),
+        ("threads = 1000000000", "task.threads: must be at most"),
+        ("gpus = 1000000000", "task.gpus: must be at most"),
+    ],
+)
+def test_an_option_that_no_machine_has_is_refused(folder: Path, task: str, says: str) -> None:
+    assert says in refused(folder, own(FACTOR).replace("data_version", f"{task}, data_version"))
+
+
+@pytest.mark.parametrize(
+    "metric",
+    [
+        'unit = "", scale = 1e308',
+        'unit = "", scale = 1e-308',
+        'unit = "", scale = 1, high = 1e308',
+        'unit = "", scale = 1, low = -1e308',
+        "chance = 50",
+        "chance = -0.1",
+    ],
+)
+def test_a_metric_whose_values_have_no_finite_spread_is_refused(folder: Path, metric: str) -> None:
+    text = own(FACTOR).replace('{ name = "acc" }', f'{{ name = "acc", {metric} }}')
+    assert "metric" in refused(folder, text)
+
+
+def test_every_integer_of_a_short_range_is_tried_before_a_study(folder: Path) -> None:
+    from study.config.compile import try_variants
+
+    record = compiled(folder, clips(SPLITTERS, '"lifting.heads" = { low = 1, high = 4 }'))
+    with pytest.raises(InputError, match=r"lifting.heads = 3: lifting.heads: must divide"):
+        try_variants(record)
