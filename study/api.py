@@ -150,6 +150,7 @@ class Study:
         """Return each training of the study as cached, unfinished or new; train nothing."""
         from study.engine.cache import list_trainings
 
+        self.ledger.require_same_study(self.record)
         record = self.ledger.with_suggestions(self.record)
         return Plan(record, self.spec, list_trainings(record, self.ledger))
 
@@ -195,6 +196,7 @@ class Study:
         with ExitStack() as stack:
             if executor is None:  # before the check, as workers import their libraries meanwhile
                 executor = stack.enter_context(closing(self._workers(task)))
+            self.ledger.require_same_study(self.record)
             self.check()
             self._make_folders()
             self.ledger.accept_code(self.record.accepted_code)
@@ -239,6 +241,7 @@ class Study:
 
     def report(self) -> Findings:
         """Write the report from the ledger and return the findings; train nothing."""
+        self.ledger.require_same_study(self.record)
         return write_report(self.name, self.settings)
 
     def _task(self) -> Any:

@@ -33,6 +33,8 @@ class Kind:
     """The component that runs had before the kind existed: with its defaults it is left out of identities."""
     is_configured: bool = True
     """Whether ``[base]`` may name one; False for kinds that a study names elsewhere, such as measures."""
+    is_searchable: bool = True
+    """Whether a search may set its parameters; False for kinds that decide which examples are compared."""
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,26 @@ class Confirmation:
 
 
 @dataclass(frozen=True)
+class FoldSize:
+    """The numbers of training examples, without validation, and of test examples of one fold."""
+
+    train: int
+    test: int
+
+
+@dataclass(frozen=True)
+class VariantData:
+    """What the analysis needs to know of one variant's data."""
+
+    examples_in_test: int
+    """Test examples of all folds together; 0 where not known."""
+    chance: float | None
+    """The score of guessing on the primary metric, in its own unit; None where not known."""
+    folds: tuple[FoldSize, ...]
+    """The size of every fold where the study has two or more; empty where all runs share one split."""
+
+
+@dataclass(frozen=True)
 class VariantEvidence:
     """One variant's search trials, repetitions and cost."""
 
@@ -54,19 +74,13 @@ class VariantEvidence:
     trials: tuple[TrialEvidence, ...] = ()
     """In the order in which they were suggested."""
     profile: Profile | None = None
+    data: VariantData | None = None
+    """Facts of its data, where they are not those of the study."""
 
     @property
     def is_reference(self) -> bool:
         """Whether others are compared with this variant."""
         return self.name == self.reference
-
-
-@dataclass(frozen=True)
-class FoldSize:
-    """The numbers of training examples, without validation, and of test examples of one fold."""
-
-    train: int
-    test: int
 
 
 @dataclass(frozen=True)
@@ -123,14 +137,24 @@ class Evidence:
         """The size m of the family: every variant against its reference, whether or not its runs succeeded."""
         return max(1, len(self.compared))
 
+    def data_of(self, variant: VariantEvidence) -> VariantData:
+        """Return the facts of a variant's data."""
+        return variant.data or VariantData(self.examples_in_test, self.chance, self.folds)
+
     @property
     def overlap(self) -> float:
         """Test examples per training example where the samples are folds; 0 where they are repetitions."""
-        if not self.folds:
-            return 0.0
-        return sum(fold.test for fold in self.folds) / sum(fold.train for fold in self.folds)
+        return _overlap(self.folds)
+
+    def overlap_of(self, variant: VariantEvidence) -> float:
+        """Return the overlap of a variant's own data."""
+        return _overlap(self.data_of(variant).folds)
 
     @property
     def searched(self) -> bool:
         """Whether any variant has search trials."""
         return any(variant.trials for variant in self.variants)
+
+
+def _overlap(folds: tuple[FoldSize, ...]) -> float:
+    return sum(fold.test for fold in folds) / sum(fold.train for fold in folds) if folds else 0.0

@@ -7,7 +7,14 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
-from study.analysis.evidence import Confirmation, Evidence, FoldSize, TrialEvidence, VariantEvidence
+from study.analysis.evidence import (
+    Confirmation,
+    Evidence,
+    FoldSize,
+    TrialEvidence,
+    VariantData,
+    VariantEvidence,
+)
 from study.analysis.findings import Limit, LimitCode
 from study.analysis.units import quantity
 from study.engine import plan
@@ -16,7 +23,7 @@ from study.followed import Untold
 from study.ledger.layout import TEST_PREDICTIONS
 from study.ledger.record import StudyRecord, VariantRecord
 from study.ledger.store import Ledger, Snapshot
-from study.records import Machine, RunSpec, TestResult
+from study.records import DataInfo, Machine, RunSpec, TestResult
 
 MOST_CALLS = 3
 """Maximum of calls that a limit lists."""
@@ -45,7 +52,7 @@ def gather(
     """
     reference = next(variant for variant in study.variants if variant.is_reference)
     variants = tuple(_variant(ledger, study, variant, computes) for variant in study.variants)
-    sizes = study.data.sizes
+    data = _data(study, study.data)
     return Evidence(
         name=study.name,
         title=study.title,
@@ -55,10 +62,10 @@ def gather(
         rope=study.rope,
         alpha=study.alpha,
         variants=variants,
-        examples_in_test=sum(size.test for size in sizes) if sizes else _examples_tested(variants),
+        examples_in_test=data.examples_in_test or _examples_tested(variants),
         noun=study.data.noun,
-        chance=study.data.chance.get(study.metric, study.primary.chance),
-        folds=_fold_sizes(study) if len(study.folds) > 1 else (),
+        chance=data.chance,
+        folds=data.folds,
         claims=study.claims,
         facts=_facts(ledger, study, variants),
         limits=tuple(_limits(study, ledger)),
@@ -69,12 +76,21 @@ def gather(
     )
 
 
-def _fold_sizes(study: StudyRecord) -> tuple[FoldSize, ...]:
+def _data(study: StudyRecord, data: DataInfo) -> VariantData:
+    """Return what the analysis needs to know of data."""
+    return VariantData(
+        examples_in_test=sum(size.test for size in data.sizes),
+        chance=data.chance.get(study.metric, study.primary.chance),
+        folds=_fold_sizes(study, data) if len(study.folds) > 1 else (),
+    )
+
+
+def _fold_sizes(study: StudyRecord, data: DataInfo) -> tuple[FoldSize, ...]:
     """Return the numbers of training and test examples of each fold.
 
     Where the sizes are not known, they are those of k-fold cross-validation, in units of one fold.
     """
-    sizes = study.data.sizes
+    sizes = data.sizes
     if len(sizes) != len(study.folds):
         return (FoldSize(len(study.folds) - 1, 1),) * len(study.folds)
     return tuple(FoldSize(size.train if size.trained is None else size.trained, size.test) for size in sizes)
@@ -134,6 +150,7 @@ def _variant(
         chosen=chosen,
         trials=tuple(trials),
         profile=ledger.profile(network) if network else None,
+        data=None if variant.data is None else _data(study, variant.data),
     )
 
 
@@ -159,7 +176,7 @@ def _limits(study: StudyRecord, ledger: Ledger) -> Iterator[Limit]:
     """Yield the limits of the conclusion that follow from the record."""
     if not study.data.digest:
         yield UNTRACKED
-    if len(study.folds) > 1 and len(study.data.sizes) != len(study.folds):
+    if len(study.folds) > 1 and any(len(data.sizes) != len(study.folds) for data in _data_sets(study)):
         yield UNSIZED
     yield from (
         Limit(LimitCode.DATA_UNSOUND, f"The data are not sound, which was accepted: {reason}")
@@ -199,19 +216,13 @@ def _facts(ledger: Ledger, study: StudyRecord, variants: Iterable[VariantEvidenc
         run.result.machine for variant in variants for run in variant.confirmations if run.result is not None
     ]
     template = study.variants[0].template
-    sizes = "; ".join(
-        f"{size.train} train, {size.validation} validation, {size.test} test {study.data.noun}s"
-        for size in study.data.sizes
-    )
-    description = "; ".join(text for text in (study.data.description, sizes) if text)
-    folds = "" if study.folds == (None,) else f", folds {', '.join(map(str, study.folds))}"
-    data = f"{study.data.name}{folds}"
+    data_sets = dict.fromkeys(_described(study, data) for data in _data_sets(study))
     facts = {
         "study file": study.file,
         "study seed": f"{study.seed}; repetitions 1 to {study.repetitions}, paired across variants",
         "search": _search_settings(study),
         **study.facts,
-        "data set": f"{data}: {description}" if description else data,
+        "data set": "; or ".join(data_sets),
         **{f"data, {name}": value for name, value in study.data.facts.items()},
         **({"data, left out": f"{len(study.data.skipped)} of the lists' rows"} if study.data.skipped else {}),
         "data digest": ", ".join(dict.fromkeys(_data_digests(variant) for variant in study.variants)),
@@ -228,6 +239,22 @@ def _facts(ledger: Ledger, study: StudyRecord, variants: Iterable[VariantEvidenc
         or "nothing",
     }
     return {name: fact for name, fact in facts.items() if fact}
+
+
+def _data_sets(study: StudyRecord) -> list[DataInfo]:
+    """Return the data of the study, then those of variants that have others."""
+    return [study.data, *(variant.data for variant in study.variants if variant.data is not None)]
+
+
+def _described(study: StudyRecord, data: DataInfo) -> str:
+    """Return the name, folds, examples and sizes of data in a line."""
+    sizes = "; ".join(
+        f"{size.train} train, {size.validation} validation, {size.test} test {data.noun}s"
+        for size in data.sizes
+    )
+    description = "; ".join(text for text in (data.description, sizes) if text)
+    folds = "" if study.folds == (None,) else f", folds {', '.join(map(str, study.folds))}"
+    return f"{data.name}{folds}: {description}" if description else f"{data.name}{folds}"
 
 
 def _data_digests(variant: VariantRecord) -> str:

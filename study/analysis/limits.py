@@ -126,13 +126,13 @@ def _no_spread(evidence: Evidence) -> Iterator[Limit]:
 
 def _near_chance(evidence: Evidence) -> Iterator[Limit]:
     metric = evidence.metric
-    if evidence.chance is None:
-        return
-    chance, side = metric.scale * evidence.chance, "above" if metric.direction == "maximize" else "below"
+    side = "above" if metric.direction == "maximize" else "below"
     for variant in evidence.variants:
+        level = evidence.data_of(variant).chance
         score = metric_interval(evidence, variant, metric)
-        if score is None:
+        if level is None or score is None:
             continue
+        chance = metric.scale * level
         worst = score.low if metric.direction == "maximize" else score.high
         if metric.gain(score.mean if worst is None else worst) <= metric.gain(chance):
             unit = unit_suffix(metric)

@@ -36,7 +36,8 @@ def intervals(evidence: Evidence, variant: VariantEvidence) -> dict[str, Interva
         if figure.value is not None:
             values[name].append((run, figure.value))
     samples = {
-        name: sample(sample_means(evidence, pairs), evidence.overlap) for name, pairs in values.items()
+        name: sample(sample_means(evidence, pairs), evidence.overlap_of(variant))
+        for name, pairs in values.items()
     }
     return {name: mean_interval(known, LEVEL) for name, known in samples.items() if known is not None}
 

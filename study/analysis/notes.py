@@ -66,7 +66,7 @@ def _smallest_effect(evidence: Evidence) -> Iterator[str]:
     units = quantity(n, "fold" if evidence.folds else "repetition")
     effect = smallest_effect(n, alpha)
     if effect is not None:
-        effect *= sqrt(1 + n * evidence.overlap)
+        effect *= sqrt(1 + n * max(evidence.overlap_of(variant) for variant in evidence.variants))
         spreads = {name: pair.differences.sd for name, pair in pairs.items() if pair is not None}
         unit = evidence.metric.unit
         sizes = {name: difference_with_unit(effect * sd, unit) for name, sd in spreads.items() if sd}
@@ -81,21 +81,28 @@ def _smallest_effect(evidence: Evidence) -> Iterator[str]:
 
 
 def _test_size(evidence: Evidence) -> Iterator[str]:
-    """Yield the binomial error of a metric that is a share of the test examples, the primary one where it is."""
+    """Yield the binomial error of a metric that is a share of the test examples, the primary one where it is.
+
+    One sentence for each size of the test split, with the score of the first reference that was tested on it.
+    """
     metric = next((metric for metric in evidence.metrics if metric.is_proportion), None)
-    scores = metric_values(evidence, evidence.references[0], metric) if metric else []
-    if metric is None or not scores or not evidence.examples_in_test:
-        return
-    share = fmean(scores) / metric.scale
-    half = metric.scale * Z_95 * sqrt(max(0.0, share * (1 - share)) / evidence.examples_in_test)
-    article = "an" if metric.title[:1].lower() in "aeio" else "a"
-    moved = difference_with_unit(half, metric.unit)
-    noun = f"{evidence.noun}s"
-    yield (
-        f"Which {evidence.examples_in_test} {noun} are in the test split alone moves {article} {metric.title} of "
-        f"{number(metric.scale * share, metric.unit)}{unit_suffix(metric)} by ±{moved} (95 %, binomial); the intervals "
-        f"do not contain this. Differences between variants on the same {noun} usually move less."
-    )
+    references = {
+        evidence.data_of(variant).examples_in_test: variant for variant in reversed(evidence.references)
+    }
+    for examples, reference in reversed(references.items()):
+        scores = metric_values(evidence, reference, metric) if metric else []
+        if metric is None or not scores or not examples:
+            continue
+        share = fmean(scores) / metric.scale
+        half = metric.scale * Z_95 * sqrt(max(0.0, share * (1 - share)) / examples)
+        article = "an" if metric.title[:1].lower() in "aeio" else "a"
+        moved = difference_with_unit(half, metric.unit)
+        noun = f"{evidence.noun}s"
+        yield (
+            f"Which {examples} {noun} are in the test split alone moves {article} {metric.title} of "
+            f"{number(metric.scale * share, metric.unit)}{unit_suffix(metric)} by ±{moved} (95 %, binomial); the "
+            f"intervals do not contain this. Differences between variants on the same {noun} usually move less."
+        )
 
 
 def _rank_tests(evidence: Evidence) -> Iterator[str]:

@@ -57,7 +57,7 @@ def sample_means(evidence: Evidence, values: Iterable[tuple[Confirmation, float]
 
 def metric_interval(evidence: Evidence, variant: VariantEvidence, metric: Metric) -> Interval | None:
     """Return a metric's mean over repetitions, or folds, with its 95 % interval; None without any value."""
-    return interval_of(sample(metric_values(evidence, variant, metric), evidence.overlap))
+    return interval_of(sample(metric_values(evidence, variant, metric), evidence.overlap_of(variant)))
 
 
 def breakdowns_named(variant: VariantEvidence, name: str) -> list[tuple[Confirmation, Breakdown]]:
@@ -71,7 +71,7 @@ def row_interval(evidence: Evidence, variant: VariantEvidence, name: str, row: s
     """Return one row's mean over repetitions, or folds, scaled, with its interval; None without any value."""
     parts = breakdowns_named(variant, name)
     values = ((run, part.scale * part.values[row]) for run, part in parts if row in part.values)
-    return interval_of(sample(sample_means(evidence, values), evidence.overlap))
+    return interval_of(sample(sample_means(evidence, values), evidence.overlap_of(variant)))
 
 
 def interval_of(values: Sample | None, level: float = LEVEL) -> Interval | None:
@@ -98,7 +98,7 @@ def paired_comparison(evidence: Evidence, variant: VariantEvidence) -> Compariso
     if keys[0] != keys[1] or not all(is_complete(arm) for arm in arms):
         return None
     scores, reference_scores = (metric_values(evidence, arm, evidence.metric) for arm in arms)
-    return compare(scores, reference_scores, evidence.overlap)
+    return compare(scores, reference_scores, evidence.overlap_of(variant))
 
 
 def as_gains(pair: Comparison, metric: Metric) -> Comparison:

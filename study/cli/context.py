@@ -6,6 +6,7 @@ import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -81,7 +82,21 @@ def study_name(study: str, preset: str | None, changes: list[str], ledger: Ledge
             f"the ledger {ledger.root} has no study {name!r}.{nearest(name, known)} "
             "A study is added when `study run` starts it; `study status` lists them."
         )
+    require_own_record(Path(study), name, ledger)
     return name
+
+
+def require_own_record(study: Path, name: str, ledger: Ledger, question: str | None = None) -> None:
+    """Raise InputError if the ledger's record of a name is another study file's.
+
+    The file is not read: one in place of a file that is gone is another study's only if `question` differs.
+    """
+    if not study.is_file() or name not in ledger.studies():
+        return
+    root, file, record = read_settings().root, study.resolve(), ledger.study(name)
+    named = str(file.relative_to(root) if file.is_relative_to(root) else file)
+    asked = record.question if question is None else question
+    ledger.require_same_study(replace(record, file=named, root=str(root), question=asked))
 
 
 def with_skipping(skip_bad: bool, study: Path, preset: str | None, changes: list[str]) -> list[str]:

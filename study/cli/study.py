@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,7 +19,9 @@ from study.cli.context import (
     SkipBad,
     StudyFile,
     compiled,
+    open_ledger,
     read_settings,
+    require_own_record,
     resumable,
     with_skipping,
 )
@@ -100,10 +103,15 @@ def plan(
 def report(study: StudyFile, preset: Preset = None, set_: Changes = None, skip_bad: SkipBad = False) -> None:
     """Write the report of a study again from the ledger; trains and measures nothing."""
     from study.api import write_report
-    from study.config.study import name_of
+    from study.config.study import load, name_of
 
     settings = read_settings()
-    name = name_of(study, preset, with_skipping(skip_bad, study, preset, set_ or []))
+    changes = with_skipping(skip_bad, study, preset, set_ or [])
+    name = name_of(study, preset, changes)
+    question = None
+    with suppress(InputError):  # a report needs the ledger alone
+        question = load(study, preset, changes).question
+    require_own_record(study, name, open_ledger(settings), question)
     _print_conclusion(write_report(name, settings), settings.reports / name)
 
 

@@ -10,18 +10,26 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
+from study.config.comparable import (
+    check_data,
+    check_distinct_runs,
+    check_rope,
+    merged,
+    with_own_data,
+)
 from study.config.designs import Variant, claimed_pair, variants_of
 from study.config.registry import Registry, task_of
 from study.config.resolve import Resolver
 from study.config.revisions import CODE, export
 from study.config.settings import Settings
-from study.config.study import StudySpec, dimensions
+from study.config.space import Dimension, typed_confirm, typed_space
+from study.config.study import StudySpec
 from study.errors import InputError, nearest, quoted
 from study.followed import Unfollowed
 from study.hashing import HARNESS, Code, code_digest, code_of, digest
 from study.ledger.record import ClaimRecord, StudyRecord, VariantRecord
 from study.metrics import Metric
-from study.nested import flatten, value_at, with_value
+from study.nested import value_at, with_value
 from study.records import DataInfo, RunSpec
 from study.task import CanCheck, CanDescribe, CanMeasure, Progress, Sources, Task
 
@@ -92,9 +100,10 @@ class _Compiler:
         """Return the record of the study."""
         spec, task = self.spec, self.task
         primary, metric_config = self.primary_metric()
-        variants = variants_of(spec, Resolver(spec, task, self.registry, self.settings))
+        check_rope(spec, primary)
+        variants = self.variants
+        self.check_search()
         self.validate_configs(variants)
-        self.check_confirm(variants)
         claims = [claimed_pair(claim, spec, variants, f"{spec.file}: claims") for claim in spec.claims]
         records, infos, code = [], [], dict[str, Mapping[str, str]]()
         unfollowed: dict[Unfollowed, None] = {}
@@ -105,9 +114,11 @@ class _Compiler:
             infos.append(info)
             code[record.template.code_digest] = followed.parts
             unfollowed |= dict.fromkeys(followed.unfollowed)
+        check_data(spec, records, infos)
+        records = with_own_data(records, infos)
         measures = {} if not spec.analysis.measures else self.measures(variants, code)
         configs = [self.repetition_config(variant) for variant in variants]
-        return StudyRecord(
+        study = StudyRecord(
             name=spec.name,
             file=self.file,
             title=spec.title,
@@ -118,19 +129,19 @@ class _Compiler:
             alpha=spec.analysis.alpha,
             variants=tuple(records),
             claims=tuple(ClaimRecord(that.name, beats.name) for that, beats in claims),
-            space={key: _without_none(asdict(dimension)) for key, dimension in dimensions(spec).items()},
+            space={key: _without_none(asdict(dimension)) for key, dimension in self.space.items()},
             trials=spec.search.trials,
             generation=spec.search.generation,
             sampler=spec.search.sampler,
             repetitions=spec.repetitions,
             folds=infos[0].folds or (None,),
-            data=_merge_infos(list({digest(asdict(info)): info for info in infos}.values())),
+            data=merged(infos),
             claims_digest=digest([asdict(claim) for claim in spec.claims]),
             root=str(self.settings.root),
             task=str(spec.task["name"]),
             metrics=tuple(replace(metric, compute=None) for metric in self.metrics(primary)),
             facts=dict(cast(CanDescribe, task).facts(configs)) if hasattr(task, "facts") else {},
-            confirm=spec.confirm,
+            confirm=self.confirm,
             has_profile=task.has_profile,
             measures=tuple(f"{name}@{code_id}" for name, code_id in measures.items()),
             pruner=spec.search.pruner,
@@ -139,6 +150,26 @@ class _Compiler:
             code=code,
             unfollowed=tuple(unfollowed),
         )
+        check_distinct_runs(study)
+        return study
+
+    @cached_property
+    def resolver(self) -> Resolver:
+        return Resolver(self.spec, self.task, self.registry, self.settings)
+
+    @cached_property
+    def variants(self) -> tuple[Variant, ...]:
+        return variants_of(self.spec, self.resolver)
+
+    @cached_property
+    def space(self) -> dict[str, Dimension]:
+        """The search space by dotted key, with values of the parameters' types."""
+        return typed_space(self.spec, self.resolver, self.variants)
+
+    @cached_property
+    def confirm(self) -> dict[str, Any]:
+        """The values of ``[confirm]`` by dotted key, of the parameters' types."""
+        return typed_confirm(self.spec, self.resolver, self.variants)
 
     def primary_metric(self) -> tuple[Metric, dict[str, Any]]:
         """Return the primary metric and its configuration in a run."""
@@ -171,27 +202,18 @@ class _Compiler:
     def repetition_config(self, variant: Variant) -> dict[str, Any]:
         """Return a variant's configuration in repetitions, paths included, at the first point of the search space."""
         config = dict(variant.config)
-        for key, dimension in dimensions(self.spec).items():
-            config = with_value(config, key, (dimension.choices or [dimension.low])[0])
-        for key, value in (*self.spec.confirm.items(), *variant.local_paths.items()):
+        for key, dimension in self.space.items():
+            config = with_value(config, key, dimension.values[0])
+        for key, value in (*self.confirm.items(), *variant.local_paths.items()):
             config = with_value(config, key, value)
         return config
 
-    def check_confirm(self, variants: Iterable[Variant]) -> None:
-        """Raise InputError where ``[confirm]`` has a key that no variant has, or a search is impossible."""
-        resolver = Resolver(self.spec, self.task, self.registry, self.settings)
-        if self.spec.confirm:
-            known = {key for variant in variants for key in flatten(variant.config)}
-            for key in self.spec.confirm:
-                if key not in known:
-                    raise InputError(
-                        f"{self.spec.file}: confirm.{key}: no variant has this key.{nearest(key, known)}"
-                    )
-            resolver.resolve(self.spec.confirm, section="confirm")
+    def check_search(self) -> None:
+        """Raise InputError where the task says that a search is impossible."""
         check_search = getattr(self.task, "check_search", None)
         if check_search is not None and self.spec.search.trials:
-            for variant in variants:
-                check_search(variant.config, tuple(dimensions(self.spec)), self.spec.file)
+            for variant in self.variants:
+                check_search(variant.config, self.space, self.spec.file)
 
     def data_info(self, variant: Variant) -> DataInfo:
         """Return the description of a variant's data; variants with the same data share it."""
@@ -258,7 +280,7 @@ class _Compiler:
         with _import_first(self.import_paths(options) if task is not self.task else ()):
             own, of_metric = code_of_sources(task.sources(config)), self.code_of_metric(metric)
         code = Code({**own.parts, **of_metric.parts}, own.unfollowed + of_metric.unfollowed)
-        for key in dimensions(self.spec):
+        for key in self.space:
             config = with_value(config, key, None)
         template = RunSpec(
             config=config,
@@ -319,6 +341,10 @@ class _Compiler:
         return digests
 
 
+SHORT_RANGE = 16
+"""A range of at most this many integers is tried in full."""
+
+
 def try_variants(study: StudyRecord) -> None:
     """Try every variant on one batch, before anything is trained.
 
@@ -326,14 +352,31 @@ def try_variants(study: StudyRecord) -> None:
         InputError: A variant that cannot be trained, or that would be trained on test examples.
     """
     for variant in study.variants:
-        run = variant.run({**study.first_point, **study.confirm}, study.seed, study.folds[0])
-        task = task_of(run)
+        task = task_of(variant.template)
         if not hasattr(task, "check"):
             return
-        try:
-            cast(CanCheck, task).check(run)
-        except InputError as error:
-            raise InputError(f"{study.file}: variant {variant.name!r}: {error}") from None
+        for searched in _points_to_try(study.space, getattr(task, "tables", ())):
+            run = variant.run({**study.first_point, **searched, **study.confirm}, study.seed, study.folds[0])
+            try:
+                cast(CanCheck, task).check(run)
+            except InputError as error:
+                at = "".join(f", {key} = {value!r}" for key, value in searched.items())
+                raise InputError(f"{study.file}: variant {variant.name!r}{at}: {error}") from None
+
+
+def _points_to_try(space: Mapping[str, Mapping[str, Any]], tables: Iterable[str]) -> Iterator[dict[str, Any]]:
+    """Yield the first point of a search space, then each further choice of a component's parameter.
+
+    The integers of a short range are choices; of other ranges the upper bound is tried.
+    """
+    yield {}
+    for key, dimension in space.items():
+        if key.partition(".")[0] not in tables:
+            low, high = dimension.get("low", 0), dimension.get("high", 0)
+            is_short = isinstance(low, int) and isinstance(high, int) and high - low < SHORT_RANGE
+            further = range(low + 1, high + 1) if is_short else [high]
+            for value in dimension["choices"][1:] if "choices" in dimension else further:
+                yield {key: value}
 
 
 @contextmanager
@@ -360,22 +403,6 @@ def _standard_output_files() -> Iterator[Path]:
         link = Path("/proc/self/fd", descriptor)
         if link.is_file():
             yield link.resolve()
-
-
-def _merge_infos(infos: list[DataInfo]) -> DataInfo:
-    """Return the first variant's data with the facts, warnings and skipped examples of all variants."""
-    facts: dict[str, dict[str, None]] = {}
-    for info in infos:
-        for name, value in info.facts.items():
-            facts.setdefault(name, {})[value] = None
-    return replace(
-        infos[0],
-        facts={name: " or ".join(values) for name, values in facts.items()},
-        warnings=tuple(dict.fromkeys(line for info in infos for line in info.warnings)),
-        unsound=tuple(dict.fromkeys(line for info in infos for line in info.unsound)),
-        skipped=tuple(dict.fromkeys(line for info in infos for line in info.skipped)),
-        is_optimistic=any(info.is_optimistic for info in infos),
-    )
 
 
 def _without_code(config: Mapping[str, Any]) -> dict[str, Any]:

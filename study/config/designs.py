@@ -8,9 +8,11 @@ from itertools import product
 from typing import Any
 
 from study.config.resolve import Resolver
-from study.config.study import Claim, Level, StudySpec, dimensions
+from study.config.space import check_overlaps
+from study.config.study import Claim, Level, StudySpec
 from study.errors import InputError, nearest, quoted
 from study.hashing import canonical_json
+from study.names import as_printed
 from study.nested import flatten, value_at
 
 Cell = dict[str, Level]
@@ -24,6 +26,8 @@ class Variant:
     name: str
     levels: Mapping[str, str]
     """The level of every factor, as reports print it."""
+    values: Mapping[str, Any]
+    """The value of every factor."""
     reference: str
     """The name of the variant that this one is compared with; its own name where it is a reference."""
     config: Mapping[str, Any]
@@ -43,9 +47,10 @@ def variants_of(spec: StudySpec, resolver: Resolver) -> tuple[Variant, ...]:
 
     Raises:
         InputError: A reference that is not a level, a component or value that does not exist, two variants
-            with the same configuration, a search dimension outside of a parameter's range.
+            with the same configuration, two factors, or a factor and the search, that set the same key.
     """
     reference = _reference(spec)
+    check_overlaps(spec, resolver.task.kinds and resolver.registry.kinds)
     varied = {factor: levels for factor, levels in spec.factors.items() if factor in reference}
     cells = DESIGNS[spec.design.kind](reference, varied, f"{spec.file}: design")
     by_config: dict[str, Variant] = {}
@@ -57,6 +62,7 @@ def variants_of(spec: StudySpec, resolver: Resolver) -> tuple[Variant, ...]:
             variant = Variant(
                 name=_name(cell, reference, stratum),
                 levels={factor: levels[factor].text for factor in spec.factors},
+                values=values,
                 reference=_name(reference, reference, stratum),
                 config=resolved.config,
                 local_paths=resolved.local_paths,
@@ -68,11 +74,10 @@ def variants_of(spec: StudySpec, resolver: Resolver) -> tuple[Variant, ...]:
                     f"{spec.file}: factors: the variants {first.name!r} and {variant.name!r} resolve to the same "
                     "configuration and cannot be compared. Remove one of the two levels."
                 )
-            _check_space(spec, resolver, values)
     if len(cells) < 2:
         raise InputError(f"{spec.file}: factors: there is only one variant, so no comparison. Add a level.")
     variants = tuple(by_config.values())
-    names = [variant.name for variant in variants]
+    names = [as_printed(variant.name) for variant in variants]
     if twice := [name for name in names if names.count(name) > 1]:
         raise InputError(
             f"{spec.file}: factors: two variants have the name {twice[0]!r}; give their levels different labels."
@@ -245,10 +250,3 @@ def _level_name(factor: str, level: Level, is_only_factor: bool = False) -> str:
         return level.label
     is_unambiguous = is_only_factor and isinstance(level.value, str | Mapping)
     return level.text if is_unambiguous else f"{factor}={level.text}"
-
-
-def _check_space(spec: StudySpec, resolver: Resolver, values: Mapping[str, Any]) -> None:
-    """Raise InputError where a bound or choice of the search space is outside of a parameter's range."""
-    for key, dimension in dimensions(spec).items():
-        for value in dimension.choices or (dimension.low, dimension.high):
-            resolver.resolve({**values, key: value}, section="search.space")

@@ -49,6 +49,9 @@ class Resolver:
             InputError: A key, component, parameter or value that does not exist or is not allowed.
         """
         self._check_tables()
+        values = dict(
+            sorted(values.items(), key=lambda item: item[0].count("."))
+        )  # a component, then what it holds
         if self.task.kinds or self.task.tables:
             return self._resolve_components(values, section)
         config: Table = copy.deepcopy(dict(self.spec.base))

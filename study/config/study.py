@@ -10,15 +10,18 @@ from typing import Annotated, Any, Literal
 
 from study.config.recipes import compose, recipe
 from study.config.registry import Range
+from study.config.space import dimensions
 from study.config.tables import Table, assign, fill, parse_setting, read_toml
 from study.errors import InputError, nearest, quoted
 from study.hashing import canonical_json, digest
+from study.names import SEPARATOR, as_printed, checked_name, composed
 from study.nested import flatten
 
 TASK_KEYS = ("function", "command")
 """Keys of ``[task]`` that name the task where ``name`` is absent."""
 DEFAULT_TASK = "clips"
-MOST_REPETITIONS = 10_000
+MOST_REPETITIONS = MOST_TRIALS = 10_000
+LARGEST_INTEGER = 2**63 - 1
 
 
 class Layer(StrEnum):
@@ -68,16 +71,6 @@ class Design:
     """
     within: list[str] = field(default_factory=list)
     """Factors whose levels are strata: the design is repeated, and compared, inside each of them."""
-
-
-@dataclass(frozen=True)
-class Dimension:
-    """One searched hyperparameter: a range (of integers where both bounds are integers), or choices."""
-
-    low: int | float | None = None
-    high: int | float | None = None
-    log: bool = False
-    choices: list[Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -175,12 +168,15 @@ def load(path: Path, preset: str | None = None, changes: Sequence[str] = ()) -> 
     Raises:
         InputError: A key or value that no task allows; the message names the key.
     """
+    checked_name(path.stem, f"{path}")
     tree = read_toml(path)
     if "profile" in tree and "preset" not in tree:
         raise InputError(f"{path}: profile: is called 'preset' now; write [preset.smoke].")
     presets = tree.pop("preset", {})
     if not isinstance(presets, Mapping) or not all(isinstance(table, Mapping) for table in presets.values()):
         raise InputError(f"{path}: preset: must hold one table for each preset, such as [preset.smoke].")
+    for name in presets:
+        checked_name(name, f"{path}: preset")
     replacements: list[tuple[Origin, Mapping[str, Any]]] = []
     if preset is not None:
         if preset not in presets:
@@ -203,11 +199,25 @@ def load(path: Path, preset: str | None = None, changes: Sequence[str] = ()) -> 
 
 
 def name_of(path: Path, preset: str | None = None, changes: Sequence[str] = ()) -> str:
-    """Return the name of a study: its file's, with its preset and a digest of its changes, such as ``issm@smoke``."""
-    suffixes = [preset] if preset else []
+    """Return the name of a study: its file's, with its preset and a digest of its changes, such as ``issm@smoke``.
+
+    Raises:
+        InputError: A preset that is no name, or a name that is too long.
+    """
+    stem = composed(path.stem)
+    suffixes = [] if preset is None else [checked_name(preset, "--preset")]
     if changes:
-        suffixes.append(digest(sorted(changes), 6))
-    return "@".join([path.stem, "-".join(suffixes)]) if suffixes else path.stem
+        keys = [parse_setting(change)[0] for change in changes]
+        is_ordered = any(
+            f"{key}.".startswith(f"{other}.")
+            for number, key in enumerate(keys)
+            for position, other in enumerate(keys)
+            if number != position
+        )
+        suffixes.append(digest(changes if is_ordered else sorted(changes), 6))
+    if not suffixes:
+        return stem
+    return checked_name(f"{stem}{SEPARATOR}{'-'.join(suffixes)}", str(path), allowed=SEPARATOR)
 
 
 def _spec_from(tree: Table, path: Path, name: str, origins: Mapping[str, Origin]) -> StudySpec:
@@ -215,6 +225,8 @@ def _spec_from(tree: Table, path: Path, name: str, origins: Mapping[str, Origin]
     known = StudyKeys.__dataclass_fields__
     tables = {key: value for key, value in tree.items() if key not in known and isinstance(value, Mapping)}
     keys = fill(StudyKeys, {key: value for key, value in tree.items() if key not in tables}, where)
+    if keys.seed > LARGEST_INTEGER:
+        raise InputError(f"{where} seed: must be at most {LARGEST_INTEGER}. Got {keys.seed} instead.")
     if not isinstance(keys.claims, list):
         raise InputError(f"{where} claims: must be written as [[claims]]. Got {keys.claims!r} instead.")
     base = _require_table(keys.base, f"{where} base")
@@ -253,6 +265,8 @@ def _check_values(table: Mapping[str, Any], where: str) -> None:
     for key, value in flatten(table).items():
         try:
             canonical_json(value)
+            if isinstance(value, int) and abs(value) > LARGEST_INTEGER:
+                raise ValueError
         except (ValueError, TypeError):
             raise InputError(
                 f"{where}.{key}: must be a finite number, true, false, text, a list or a table. Got {value!r} instead."
@@ -290,7 +304,15 @@ def _confirm(given: Any, where: str) -> dict[str, Any]:
 
 
 def _check_search(search: Search, where: str) -> None:
-    """Raise InputError where keys of ``[search]`` contradict each other."""
+    """Raise InputError where keys of ``[search]`` are too large, or contradict each other."""
+    for key, most in (
+        ("trials", MOST_TRIALS),
+        ("generation", MOST_TRIALS),
+        ("reduction", 1000),
+        ("first_epoch", 10**6),
+    ):
+        if getattr(search, key) > most:
+            raise InputError(f"{where}.{key}: must be at most {most}. Got {getattr(search, key)} instead.")
     if search.pruner != "none" and not search.trials:
         raise InputError(
             f"{where}.pruner: there are no trials to prune; set search.trials, or pruner = 'none'."
@@ -315,7 +337,7 @@ def _factors(given: Any, where: str) -> dict[str, tuple[Level, ...]]:
         parsed = tuple(_level(level, f"{where}.{key}") for level in levels)
         for what, values in (
             ("a level", [canonical_json(level.value) for level in parsed]),
-            ("a label", [level.text for level in parsed]),
+            ("a label", [as_printed(level.text) for level in parsed]),
         ):
             if len(set(values)) < len(values):
                 raise InputError(f"{where}.{key}: names {what} twice: {levels!r}.")
@@ -334,6 +356,8 @@ def _level(given: Any, where: str) -> Level:
         raise InputError(f"{where}: a level must be a name, a table, a number or a list. Got {given!r}.")
     try:
         canonical_json(given)
+        if isinstance(given, int) and abs(given) > LARGEST_INTEGER:
+            raise ValueError
     except (ValueError, TypeError):
         raise InputError(
             f"{where}: a level must hold finite numbers and text alone. Got {given!r}."
@@ -351,40 +375,3 @@ def format_value(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:g}"
     return str(value)
-
-
-def dimensions(spec: StudySpec) -> dict[str, Dimension]:
-    """Return the search space by dotted key, in the order of the keys.
-
-    Raises:
-        InputError: A dimension that is neither a range nor a list of choices.
-    """
-    space: dict[str, Dimension] = {}
-    for key, value in flatten(spec.search.space, _is_dimension).items():
-        where = f"{spec.file}: search.space.{key}"
-        if not isinstance(value, list | Mapping):
-            raise InputError(
-                f"{where}: must be a list of choices, or a table with 'low' and 'high'. Got {value!r}."
-            )
-        table = {"choices": value} if isinstance(value, list) else value
-        dimension = fill(Dimension, table, where)
-        if dimension.choices is not None:
-            if not dimension.choices or dimension.low is not None or dimension.high is not None:
-                raise InputError(f"{where}: must be choices (at least one) or a range, not both.")
-        elif dimension.low is None or dimension.high is None:
-            raise InputError(f"{where}: must have 'low' and 'high', or 'choices'. Got {value!r} instead.")
-        elif not dimension.low < dimension.high or (dimension.log and dimension.low <= 0):
-            raise InputError(f"{where}: 'low' must be below 'high', and above 0 where log = true.")
-        space[key] = dimension
-    if space and not spec.search.trials:
-        raise InputError(f"{spec.file}: search.trials: must be at least 1 where there is a search space.")
-    if spec.search.trials and not space:
-        raise InputError(
-            f"{spec.file}: search.space: must have a dimension for the {spec.search.trials} trials to search."
-        )
-    return dict(sorted(space.items()))
-
-
-def _is_dimension(key: str, table: Mapping[str, Any]) -> bool:
-    """Return whether a table of the search space is a dimension and not a table of dimensions."""
-    return bool(set(table) & set(Dimension.__dataclass_fields__))

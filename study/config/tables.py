@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -42,7 +43,23 @@ def parse_setting(text: str) -> tuple[str, Any]:
     except tomllib.TOMLDecodeError as error:
         if value.strip()[:1] in ("{", "[", '"', "'"):
             raise InputError(f"--set {text!r}: the value is not valid TOML: {error}.") from None
+        if (meant := _meant(value.strip())) is not None:
+            raise InputError(
+                f"--set {text!r}: write {key.strip()}={meant}, or quotes around a text."
+            ) from None
         return key.strip(), value.strip()
+
+
+def _meant(word: str) -> str | None:
+    """Return the TOML value that a word stands for in Python or JSON; None where it is a mere word."""
+    if word.lower() in ("true", "false"):
+        return word.lower()
+    if word.lower() in ("none", "null"):
+        return "a value: TOML has none that means nothing"
+    try:
+        return str(float(word))
+    except ValueError:
+        return None
 
 
 def as_setting(key: str, value: Any) -> str:
@@ -57,7 +74,13 @@ def _toml(value: Any) -> str:
         return "{" + items + "}"
     if isinstance(value, list | tuple):
         return "[" + ", ".join(map(_toml, value)) + "]"
-    return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(float(value))  # nan and inf are TOML
+    if not isinstance(value, str | bool | int | float):
+        raise InputError(
+            f"a change must be a number, true, false, text, a list or a table. Got {value!r} instead."
+        )
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def assign(tree: Table, key: str, value: Any, where: str = "") -> None:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import re
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
 from study.config.settings import Keep
 from study.engine import plan
+from study.errors import InputError, StudyError
 from study.files import remove
 from study.ledger import layout
 from study.ledger.locks import holder_of, release, take
+from study.ledger.reading import read_json
 from study.ledger.record import RunState
 from study.ledger.store import Ledger, Snapshot
 
@@ -59,8 +61,17 @@ def reclaimable(ledger: Ledger, keep: Keep = "confirmed", *, unreferenced: bool 
         keep: Which runs keep their weights.
         unreferenced: List runs that no study of the ledger refers to as well; none while a study is being run,
             which may refer to them soon.
+
+    Raises:
+        InputError: Unreferenced runs are asked for, and a file that says what a study refers to cannot be read.
     """
     references = _References(ledger)
+    if unreferenced and references.unreadable:
+        raise InputError(
+            f"gc --unreferenced: {references.unreadable[0]} cannot be read, so the runs that its study refers to are "
+            "not known and none is freed. Run the study again, restore the file, or remove the study's folder if it "
+            "is of no use."
+        )
     found: list[Reclaimable] = []
     for folder in _folders_in(ledger.root / layout.RUNS):
         if folder.name in references.in_use or holder_of(folder / layout.CLAIM):
@@ -68,7 +79,7 @@ def reclaimable(ledger: Ledger, keep: Keep = "confirmed", *, unreferenced: bool 
         if unreferenced and folder.name not in references.jobs and not references.held:
             found.append(Reclaimable(folder, Reason.UNREFERENCED_RUN, _size(folder)))
             continue
-        jobs = references.jobs.get(folder.name, ())
+        jobs = () if references.unreadable else references.jobs.get(folder.name, ())
         found += [
             Reclaimable(folder / name, reason, _size(folder / name))
             for name, reason in _unneeded_files(ledger.state(folder.name), jobs, keep)
@@ -102,12 +113,46 @@ class _References:
         """Runs of studies that are being run."""
         self.jobs: Mapping[str, list[tuple[plan.Job, RunState]]] = defaultdict(list)
         """Jobs by run, each with the state of the run."""
+        self.unreadable: list[Path] = list(_unreadable_records(ledger, names))
+        """Files that say what a study refers to and cannot be read: what refers to a run is not known then."""
         states = Snapshot(ledger)
         for name in names:
-            for job in plan.trainings(ledger.study(name), states):
+            try:
+                study = ledger.study(name)
+            except (StudyError, OSError):
+                self.unreadable.append(ledger.root / layout.STUDIES / name / layout.STUDY)
+                continue
+            for job in plan.trainings(study, states):
                 self.jobs[job.run.id].append((job, job.state_in(states)))
                 if name in self.held:
                     self.in_use.add(job.run.id)
+                result = ledger.run_folder(job.run) / layout.RESULT
+                if states(job.run.id).result is None and result.exists():
+                    self.unreadable.append(
+                        result
+                    )  # a search without it has not ended: it refers to no repetition
+
+
+def _unreadable_records(ledger: Ledger, names: Collection[str]) -> Iterator[Path]:
+    """Yield files and folders of studies that cannot be read: folders of folders, and suggestions."""
+    for folder in _folders_in(ledger.root / layout.STUDIES):
+        suggestions = folder / layout.SUGGESTIONS
+        inner = [
+            inside
+            for inside in _folders_in(folder)
+            if inside.name not in (layout.SUGGESTIONS, layout.SESSIONS)
+        ]
+        if inner:
+            yield inner[0]
+        if folder.name not in names and (suggestions.exists() or (folder / layout.SESSIONS).exists()):
+            yield folder / layout.STUDY
+        for file in sorted(suggestions.glob("*.json")):
+            try:
+                is_read = isinstance(read_json(file), Mapping)
+            except (StudyError, OSError):
+                is_read = False
+            if not is_read:
+                yield file
 
 
 def _unneeded_files(

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import logging
+import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from study import seeds
-from study.hashing import seed_of
+from study.hashing import canonical_json, seed_of
 
 SIGNIFICANT_DIGITS = 6
+FEWEST_VALUES = 100
+"""A range that has fewer values of that many digits is rounded less."""
 Parameters = Mapping[str, Any]
 
 STARTUP_TRIALS = 10
@@ -43,20 +47,21 @@ def suggest(
         seed: The sampler's seed for this decision.
 
     Returns:
-        Values by dotted key; numbers rounded to six significant digits.
+        Values by dotted key; numbers rounded to six significant digits, in a very narrow range to more.
     """
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     logging.getLogger("optuna").propagate = False
-    distributions = distributions_of(space)
+    distributions = {key: _distribution(_by_index(dimension)) for key, dimension in space.items()}
     study = optuna.create_study(direction="maximize", sampler=_sampler(sampler, seed))
     worst = min((tried.score for tried in history if tried.score is not None), default=0.0)
     for tried in history:
         scored = tried if tried.score is not None else replace(tried, score=worst)
-        study.add_trial(as_optuna_trial(scored, distributions))
+        indexed = {key: _index(value, space[key]) for key, value in tried.parameters.items()}
+        study.add_trial(as_optuna_trial(replace(scored, parameters=indexed), distributions))
     parameters = study.ask(distributions).params
-    return {key: _rounded(parameters[key], space[key]) for key in space}
+    return {key: _value(parameters[key], space[key]) for key in space}
 
 
 def as_optuna_trial(tried: Tried, distributions: Mapping[str, Any], **attributes: Any) -> Any:
@@ -108,9 +113,37 @@ def _distribution(dimension: Mapping[str, Any]) -> Any:
     return FloatDistribution(low, high, log=log)
 
 
-def _rounded(value: Any, dimension: Mapping[str, Any]) -> Any:
-    """Return a float rounded within its range, so that every machine writes it as the same text."""
-    if not isinstance(value, float) or dimension.get("choices") is not None:
-        return value
-    rounded = float(f"{value:.{SIGNIFICANT_DIGITS}g}")
-    return min(max(rounded, float(dimension["low"])), float(dimension["high"]))
+def _by_index(dimension: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return choices as their indices: Optuna cannot tell 1 from true, and takes no lists."""
+    choices = dimension.get("choices")
+    return dimension if choices is None else {"choices": list(range(len(choices)))}
+
+
+def _index(value: Any, dimension: Mapping[str, Any]) -> Any:
+    """Return the index of a choice; a number of a range as it is."""
+    choices = dimension.get("choices")
+    return (
+        value
+        if choices is None
+        else [canonical_json(choice) for choice in choices].index(canonical_json(value))
+    )
+
+
+def _value(suggested: Any, dimension: Mapping[str, Any]) -> Any:
+    """Return the choice of an index; a float rounded within its range, so that every machine writes the same text."""
+    if dimension.get("choices") is not None:
+        return dimension["choices"][suggested]
+    if not isinstance(suggested, float):
+        return suggested
+    low, high = float(dimension["low"]), float(dimension["high"])
+    rounded = float(f"{suggested:.{_digits(low, high)}g}")
+    return min(max(rounded, low), high)
+
+
+def _digits(low: float, high: float) -> int:
+    """Return the significant digits to round to: six, unless the range then had fewer than `FEWEST_VALUES` values."""
+    exponent = math.floor(math.log10(max(abs(low), abs(high))))
+    digits = SIGNIFICANT_DIGITS
+    while digits < sys.float_info.dig + 2 and (high - low) / 10.0 ** (exponent + 1 - digits) < FEWEST_VALUES:
+        digits += 1
+    return digits

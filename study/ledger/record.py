@@ -30,6 +30,8 @@ class VariantRecord:
     """The digest of each fold's data, by fold number."""
     fold_key: str = ""
     """The dotted key of the configuration that lists the folds; empty if no key does."""
+    data: DataInfo | None = None
+    """Its data, where they are not those of the study's first variant."""
 
     @property
     def is_reference(self) -> bool:

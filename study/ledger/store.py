@@ -17,6 +17,7 @@ from study.ledger import layout
 from study.ledger.locks import Holder, holder_of, release, take
 from study.ledger.reading import is_whole, read_json, read_record
 from study.ledger.record import RunState, StudyRecord
+from study.names import as_file_system, is_folder_name
 from study.records import (
     Epoch,
     Failure,
@@ -144,12 +145,7 @@ class Ledger:
 
         Once the claims have been changed after runs were carried out, every later record says so.
         """
-        earlier = read_record(StudyRecord, self._record(study.name))
-        if earlier is not None and _is_other_file(earlier, study):
-            raise InputError(
-                f"{study.file}: the ledger {self.root} has a study {study.name!r} already, of the file {earlier.file}. "
-                "Rename one of the two files: a study is known by its file's name."
-            )
+        earlier = self.require_same_study(study)
         if earlier is not None and self.sessions(study.name):
             changed = earlier.claims_changed or earlier.claims_digest != study.claims_digest
             study = replace(study, claims_changed=changed)
@@ -158,6 +154,49 @@ class Ledger:
                 write(self._code(code), json.dumps(modules, indent=1) + "\n")
         write(self._record(study.name), to_json(replace(study, suggestions={}, code={})))
         return self.with_suggestions(study)
+
+    def require_same_study(self, study: StudyRecord) -> StudyRecord | None:
+        """Return the record that the ledger has under a study's name; None if it has none.
+
+        Raises:
+            InputError: The record is another study's, or a file system may take a name of the ledger for this one.
+        """
+        for name in self.studies():
+            if name != study.name and as_file_system(name) == as_file_system(study.name):
+                raise InputError(
+                    f"{study.file}: the ledger {self.root} has a study {name!r}, which not every file system can tell "
+                    f"from {study.name!r}. Rename this file or preset."
+                )
+        earlier = read_record(StudyRecord, self._record(study.name))
+        if earlier is not None and self._is_other(earlier, study):
+            raise InputError(
+                f"{study.file}: the ledger {self.root} has a study {study.name!r} already, of the file "
+                f"{earlier.file} in {earlier.root}. Rename one of the two files: a study is known by its file's "
+                f"name. If the earlier study is of no use, remove {self._study(study.name)}; its runs are kept."
+            )
+        return earlier
+
+    def _is_other(self, earlier: StudyRecord, now: StudyRecord) -> bool:
+        """Return whether two records of one name are of two studies.
+
+        They are of one where they are of one file, where a project was copied with its ledger, and where the earlier
+        file was moved, or lies in another checkout that shares the ledger, and asks the same.
+        """
+        root = Path(now.root)
+        has_own_ledger = self.root.resolve().is_relative_to(root.resolve())
+        then = Path(root if has_own_ledger else earlier.root, earlier.file)
+        is_same_path = earlier.file == now.file
+        if is_same_path and (has_own_ledger or earlier.root == now.root):
+            return False
+        try:
+            if then.samefile(root / now.file):
+                return False
+            is_there = True
+        except OSError:
+            is_there = False
+        if is_there and not is_same_path:
+            return True
+        return _asked(earlier) != _asked(now)
 
     def study(self, name: str) -> StudyRecord:
         """Read a study's record.
@@ -186,7 +225,9 @@ class Ledger:
         """Return the record with every suggestion that was ever made for a study of its name."""
         files = (self._study(study.name) / layout.SUGGESTIONS).glob("*.json")
         read = ((file.stem, read_json(file)) for file in files)
-        return replace(study, suggestions={decision: tried for decision, tried in read if tried is not None})
+        return replace(
+            study, suggestions={decision: tried for decision, tried in read if isinstance(tried, Mapping)}
+        )
 
     def save_session(self, study: str, number: int, session: Mapping[str, Any]) -> None:
         """Write when a `run` of the study worked, for how long and with what; replaces what it wrote before."""
@@ -209,6 +250,8 @@ class Ledger:
         return self._study(study) / layout.STUDY
 
     def _study(self, name: str) -> Path:
+        if not is_folder_name(name):
+            raise InputError(f"the ledger {self.root} has no study {name!r}: that is no name of a study.")
         return self.root / layout.STUDIES / name
 
     # Code
@@ -328,17 +371,9 @@ class Snapshot:
         self._states.pop(run_id, None)
 
 
-def _is_other_file(earlier: StudyRecord, now: StudyRecord) -> bool:
-    """Return whether two records are of two study files, the earlier of which still exists.
-
-    Paths are compared within their projects, so that a project may be copied with its ledger.
-    """
-    if earlier.file == now.file:
-        return False
-    try:
-        return not Path(now.root, earlier.file).samefile(Path(now.root, now.file))
-    except OSError:
-        return False
+def _asked(study: StudyRecord) -> tuple[str, list[str]]:
+    """Return what a study asks: its question, and its factors."""
+    return study.question, sorted({factor for variant in study.variants for factor in variant.levels})
 
 
 def _names_in(folder: Path) -> list[str]:

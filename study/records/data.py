@@ -87,6 +87,8 @@ class DataInfo:
     """One entry for each fold, or one; empty where unknown."""
     noun: str = "example"
     """The name of one example, such as ``clip``."""
+    classes: int = 0
+    """The number of classes; 0 where there are none, or where it is not known."""
     chance: Mapping[str, float] = field(default_factory=dict)
     """The expected value of guessing by metric, in the metric's own unit."""
     facts: Mapping[str, str] = field(default_factory=dict)

@@ -18,6 +18,10 @@ from study.metrics import Metric
 from study.tasks.own.references import Reference
 
 PERCENT = "%"
+BOUNDS = {"threads": (1, 4096), "gpus": (0, 1024), "timeout_s": (0, 10**8)}
+"""The least and the largest value of options of `[task]`."""
+LARGEST = 1e100
+"""The largest magnitude of a metric's scale, bounds and chance: differences and variances of values are finite."""
 RESERVED = ("epoch", "test")
 """Keys of a line of metrics.jsonl that are no metrics."""
 _METRIC_NAME = re.compile(r"[A-Za-z_][\w.@/-]*")
@@ -85,11 +89,12 @@ class Options:
             raise InputError("task.data_version: counts in place of task.data; give one of the two.")
         if len(set(self.folds)) < len(self.folds) or not all(type(fold) is int for fold in self.folds):
             raise InputError(f"task.folds: must be different whole numbers. Got {self.folds!r} instead.")
-        least = {"threads": 1, "gpus": 0, "timeout_s": 0}
-        for name, low in least.items():
+        for name, (low, high) in BOUNDS.items():
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not value >= low:
                 raise InputError(f"task.{name}: must be at least {low}. Got {value!r} instead.")
+            if value > high:
+                raise InputError(f"task.{name}: must be at most {high}. Got {value!r} instead.")
         if not self.folder.is_dir():
             raise InputError(f"task.cwd: {self.folder} is no folder. It is relative to {self.code}.")
 
@@ -175,6 +180,16 @@ def _metric(given: Any, key: str, root: Path) -> Metric:
     high = _bound(declared.high if "high" in table else 100.0 / scale if is_share and scale > 0 else "none")
     if not scale > 0:
         raise InputError(f"{key}.scale: must be above 0. Got {scale!r} instead.")
+    for name, value in (("scale", scale), ("1/scale", 1 / scale), ("low", low), ("high", high)):
+        if value is not None and not abs(value) <= LARGEST:
+            raise InputError(
+                f"{key}.{name}: must be at most {LARGEST:g} in magnitude. Got {value:g} instead."
+            )
+    chance = declared.chance
+    if chance is not None and not (-LARGEST if low is None else low) <= chance <= (
+        LARGEST if high is None else high
+    ):
+        raise InputError(f"{key}.chance: must be a possible value of the metric. Got {chance:g} instead.")
     if low is not None and high is not None and not low < high:
         raise InputError(f"{key}.low: must be below high = {high:g}. Got {low:g} instead.")
     compute = (

@@ -18,6 +18,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TypeVar
+from urllib.parse import unquote, urlsplit
 
 from study.analysis.findings import Findings, VariantFinding
 from study.analysis.units import heading
@@ -32,6 +33,7 @@ from study.engine.events import (
 )
 from study.engine.plan import Job
 from study.files import write
+from study.hashing import digest
 from study.ledger.record import RunState
 from study.records import Epoch, RunSpec
 from study.tracking.mlflow_values import (
@@ -39,7 +41,7 @@ from study.tracking.mlflow_values import (
     NOTE,
     curves,
     cut,
-    entity_name,
+    entity_names,
     flat,
     summary_metrics,
     summary_tags,
@@ -79,6 +81,7 @@ class ExperimentStore:
             _prepare_database(file)
         self._client = MlflowClient(tracking_uri=uri)
         self._study = study
+        self._uri = uri
         self._experiment = self._open_experiment(artifacts)
         self._runs = {_identity(run.tags): run for run in self._stored_runs()}
         self.end_running(now_ms())  # runs left open by a killed conductor
@@ -196,16 +199,29 @@ class ExperimentStore:
                 self._set_status(run, "KILLED", now)
 
     def _open_experiment(self, artifacts: Path) -> str:
-        experiment = self._client.get_experiment_by_name(self._study)
+        location = (artifacts.absolute() / re.sub(r"[^\w.-]", "_", self._study)).as_uri()
+        name = self._study
+        experiment = self._client.get_experiment_by_name(name)
+        if experiment is not None and self._is_other_project(str(experiment.artifact_location), location):
+            name = f"{self._study} {digest(location, 6)}"
+            experiment = self._client.get_experiment_by_name(name)
         if experiment is None:
             return self._client.create_experiment(
-                self._study,
-                artifact_location=(artifacts.absolute() / re.sub(r"[^\w.-]", "_", self._study)).as_uri(),
-                tags={"mlflow.experimentKind": "custom_model_development"},
+                name, artifact_location=location, tags={"mlflow.experimentKind": "custom_model_development"}
             )
         if experiment.lifecycle_stage == "deleted":
             self._client.restore_experiment(experiment.experiment_id)
         return str(experiment.experiment_id)
+
+    def _is_other_project(self, found: str, own: str) -> bool:
+        """Return whether an experiment of the study's name is another project's, by its folder of artifacts.
+
+        One in a SQLite file whose folder is gone belongs to this project, which was moved; so does one that was
+        created by hand, with artifacts elsewhere than in a folder.
+        """
+        if found.rstrip("/") == own or not found.startswith("file:"):
+            return False
+        return database_of(self._uri) is None or Path(unquote(urlsplit(found).path)).exists()
 
     def _stored_runs(self) -> list[_StoredRun]:
         stored = []
@@ -256,15 +272,17 @@ class ExperimentStore:
 
     def _log(self, now: int, run: _StoredRun, values: Mapping[str, float]) -> None:
         """Log metrics that a run has once; unchanged ones are not repeated."""
-        new = {key: value for key, value in values.items() if run.metrics.get(entity_name(key)) != value}
+        names = entity_names(values)
+        new = {names[key]: value for key, value in values.items() if run.metrics.get(names[key]) != value}
         self._write_points(now, run, {0: new})
 
     def _write_points(self, now: int, run: _StoredRun, values: Mapping[int, Mapping[str, float]]) -> None:
         """Log values by step and name."""
         from mlflow.entities import Metric
 
+        names = entity_names({key for named in values.values() for key in named})
         points = [
-            Metric(entity_name(key), float(value), now, step)
+            Metric(names[key], float(value), now, step)
             for step, named in values.items()
             for key, value in named.items()
             if math.isfinite(value)  # MLflow would plot an infinity as 1.8e308

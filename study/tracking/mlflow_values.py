@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from study.analysis.findings import VariantFinding
+from study.hashing import digest
+from study.nested import walk
 from study.records import Epoch
 
 EPOCH_SECONDS = "epoch_seconds"
@@ -18,6 +21,8 @@ PARAMETER_LIMIT = 6000
 """Characters; MLflow cuts longer values silently."""
 TAG_LIMIT = 8000
 NAME_LIMIT = 250
+DIGEST = 6
+"""Digits of the digest that ends a changed name."""
 
 
 def curves(epoch: Epoch) -> dict[str, float]:
@@ -56,27 +61,44 @@ def summary_tags(variant: VariantFinding) -> dict[str, str]:
     runs = f"{len(variant.repetitions)} of {variant.planned}"
     if len(variant.repetitions) != variant.planned:
         sentence = f"{sentence} Results of {runs} confirmation runs: a mean is of those alone.".strip()
-    levels = {f"level.{entity_name(factor)}": cut(level) for factor, level in variant.levels.items()}
+    names = entity_names(variant.levels)
+    levels = {f"level.{names[factor]}": cut(level) for factor, level in variant.levels.items()}
     chosen = {f"chosen.{key}": value for key, value in flat(variant.chosen).items()}
     return {"study.verdict": verdict, "study.runs": runs, NOTE: cut(sentence), **levels, **chosen}
 
 
-def flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+def flat(table: Mapping[str, Any]) -> dict[str, str]:
     """Return nested tables as ``{"train.lr": "0.001"}``, with names and lengths that MLflow accepts."""
-    texts: dict[str, str] = {}
-    for key, value in table.items():
-        if isinstance(value, Mapping):
-            texts |= flat(value, f"{prefix}{key}.")
-        else:
-            text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-            texts[entity_name(f"{prefix}{key}")] = cut(text, PARAMETER_LIMIT)
-    return texts
+    texts = {
+        key: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+        for key, value in walk(table)
+        if not isinstance(value, Mapping)
+    }
+    names = entity_names(texts)
+    return {names[key]: cut(text, PARAMETER_LIMIT) for key, text in texts.items()}
 
 
 def entity_name(name: str) -> str:
-    """Return a name that MLflow accepts: word characters, dots, dashes, spaces, and slashes as in a path."""
+    """Return a name that MLflow accepts: word characters, dots, dashes, spaces, and slashes as in a path.
+
+    A name that is cut ends with a digest of it.
+    """
     parts = re.sub(r"[^\w\-. /]", "_", name).split("/")
-    return "/".join(part for part in parts if part not in ("", ".", ".."))[:NAME_LIMIT].strip("./") or "_"
+    accepted = "/".join(part for part in parts if part not in ("", ".", "..")).strip("./")
+    return accepted or "_" if len(accepted) <= NAME_LIMIT else _with_digest(accepted, name)
+
+
+def entity_names(names: Iterable[str]) -> dict[str, str]:
+    """Return the names that MLflow accepts by name: those that would be one end with a digest of the name."""
+    accepted = {name: entity_name(name) for name in names}
+    shared = Counter(accepted.values())
+    return {
+        name: of if of == name or shared[of] == 1 else _with_digest(of, name) for name, of in accepted.items()
+    }
+
+
+def _with_digest(accepted: str, name: str) -> str:
+    return f"{accepted[: NAME_LIMIT - DIGEST - 1]}-{digest(name, DIGEST)}"
 
 
 def cut(text: str, limit: int = TAG_LIMIT) -> str:

@@ -7,16 +7,18 @@ and the id of its run, by which a study that is resumed repeats nothing.
 from __future__ import annotations
 
 import contextlib
+import json
 import math
 import re
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from study.engine.events import Event, JobEnded, Listener, StudyStarted, TrainingFound
 from study.engine.plan import Job
 from study.engine.search import distributions_of
+from study.hashing import digest
 from study.ledger.record import RunState, StudyRecord
-from study.metrics import Metric
 from study.records import Epoch
 from study.tracking.mirror import DRAIN_SECONDS, UNLIMITED, QueuedMirror, no_mirror
 
@@ -86,18 +88,24 @@ class TrialStorage:
         trial = _optuna_trial(study, job, state)
         identity = _identity(trial)
         if name not in self._studies:
-            self._open(name, study.primary)
+            self._open(name, study)
         if identity not in self._stored[name]:
             self._studies[name].add_trial(trial)
             self._stored[name].add(identity)
 
-    def _open(self, name: str, metric: Metric) -> None:
+    def _open(self, name: str, study: StudyRecord) -> None:
         import optuna
 
-        opened = optuna.create_study(
-            storage=self._storage, study_name=name, direction=metric.direction, load_if_exists=True
-        )
+        metric = study.primary
+        for stored in (name, f"{name} {digest(study.root, 6)}"):
+            opened = optuna.create_study(
+                storage=self._storage, study_name=stored, direction=metric.direction, load_if_exists=True
+            )
+            project = opened.user_attrs.get("project", study.root)
+            if project == study.root or not Path(project).is_dir():
+                break  # else another project's study of the same name, which is kept apart
         opened.set_user_attr("score", metric.name)
+        opened.set_user_attr("project", study.root)
         self._studies[name] = opened
         self._stored[name] = {_identity(trial) for trial in opened.get_trials(deepcopy=False)}
 
@@ -105,8 +113,14 @@ class TrialStorage:
 def _optuna_trial(study: StudyRecord, job: Job, state: RunState) -> Any:
     from optuna.trial import TrialState, create_trial
 
-    distributions = distributions_of(study.space)
-    parameters = {key: _value(job.run.config, key) for key in distributions}
+    space = {
+        key: {**dimension, "choices": [_shown(choice) for choice in dimension["choices"]]}
+        if "choices" in dimension
+        else dimension
+        for key, dimension in study.space.items()
+    }
+    distributions = distributions_of(space)
+    parameters = {key: _shown(_value(job.run.config, key)) for key in distributions}
     end: str = "failed"
     value: float | None = None
     trial_state = TrialState.FAIL
@@ -134,6 +148,11 @@ def _optuna_trial(study: StudyRecord, job: Job, state: RunState) -> Any:
         },
         user_attrs={"run": job.run.id, "trial": job.number + 1, "end": end},
     )
+
+
+def _shown(value: Any) -> Any:
+    """Return a value as Optuna takes it: lists and tables as text."""
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, Mapping | list | tuple) else value
 
 
 def _value(config: Mapping[str, Any], key: str) -> Any:

@@ -171,6 +171,24 @@ def test_a_minimized_metric_has_its_direction_and_a_diverged_trial_its_worst_val
     assert shown.trials[0].intermediate_values == {1: 3.0}
 
 
+def test_two_projects_that_share_a_storage_have_studies_of_their_own(
+    lab: Lab, url: str, tmp_path: Path
+) -> None:
+    machine = Machine({}, "", "")
+    for folder, lr in (("alice", 0.001), ("bob", 0.002), ("alice", 0.003)):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        study = replace(lab.record(), root=str(tmp_path / folder))
+        run = study.variants[0].run({"train.lr": lr}, 1, None)
+        finished = RunState(RunResult(run.id, "finished", 1, {"war": 0.5}, (), None, 2.0, machine))
+        job = Job("train", run, study.variants[0].name, "search", 0)
+        dashboard.TrialStorage(url).add(study, job, finished)
+    shown = mirrored(url)
+    assert sorted(trial.params["train.lr"] for trial in shown.pop("s/even-odd")) == [0.001, 0.003]
+    ((name, trials),) = shown.items()
+    assert name.startswith("s/even-odd ")
+    assert [trial.params["train.lr"] for trial in trials] == [0.002]
+
+
 def test_failed_and_diverged_trials_are_shown_as_such(
     lab: Lab, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -52,6 +52,11 @@ class Internal:
     """Marks a parameter that the harness sets: a study cannot set it, and listings leave it out."""
 
 
+@dataclass(frozen=True)
+class Unsearchable:
+    """Marks a parameter that a search cannot set, because its trials would not be comparable."""
+
+
 if TYPE_CHECKING:
     Part = Any  # its default is a name, its value a table
 else:
@@ -66,6 +71,7 @@ MARKERS: dict[str, Any] = {
     "File": File,
     "Legacy": Legacy,
     "Internal": Internal,
+    "Unsearchable": Unsearchable,
 }
 ANNOTATION_NAMES: dict[str, Any] = {
     "Annotated": Annotated,

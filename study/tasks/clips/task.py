@@ -40,7 +40,7 @@ FIRST = ("war", "uar")
 """Metrics of every run; the first is primary if a study names none."""
 
 _KINDS = (
-    Kind("dataset", (), "clips, labels and splits", default="faces"),
+    Kind("dataset", (), "clips, labels and splits", default="faces", is_searchable=False),
     Kind("network", ("shape", "classes", "build"), "clips to logits", default="ifdd"),
     Kind("backbone", ("shape",), "clips to feature maps"),
     Kind("splitter", ("features",), "a clip's frames to a static and a dynamic group"),
@@ -172,6 +172,7 @@ class ClipsTask:
             description=f"{shape.frames} frames of {shape.height} x {shape.width} pixels, {shape.channels} channel(s)",
             sizes=tuple(_sizes(dataset, fold, fit) for fold in dataset.folds or (None,)),
             noun="clip",
+            classes=classes,
             chance=_chance(dataset),
             facts=dict(dataset.facts),
             warnings=(*_warnings(dataset), *doubts),
@@ -233,18 +234,28 @@ class ClipsTask:
 
         try_one_batch(run)
 
-    def check_search(self, config: Config, space: Sequence[str], where: str) -> None:
-        """Raise InputError if a search has no validation split to compare its trials on.
+    def check_search(self, config: Config, space: Mapping[str, Any], where: str) -> None:
+        """Raise InputError if a search has trials that cannot be trained, or no validation split to compare them on.
 
         Args:
             config: Configuration of one variant.
-            space: Dotted keys of the searched parameters.
+            space: Dimensions of the search by dotted key.
             where: The study file, for messages.
         """
-        if config["train"]["fit"] == "train+val" or "train.fit" in space:
+        train = config["train"]
+        if train["fit"] == "train+val":
             raise InputError(
                 f"{where}: train.fit: 'train+val' trains on the validation split, so the search cannot compare its "
                 "trials. Set train.fit = 'train+val' under [confirm] to train on it once the search is over."
+            )
+        sizes, steps = (
+            space[key].choices if key in space else [train[key.partition(".")[2]]]
+            for key in ("train.batch_size", "train.accumulate")
+        )
+        if steps != [1] and (steps is None or sizes is None or any(a % b for a in sizes for b in steps)):
+            raise InputError(
+                f"{where}: search.space: every train.accumulate must divide every train.batch_size. Write choices "
+                "that do."
             )
 
     def measures(self, names: Sequence[str], configs: Sequence[Config], where: str) -> Mapping[str, Sources]:

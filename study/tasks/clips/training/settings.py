@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal, Self
 
-from study.config.registry import Legacy, Range
+from study.config.registry import Legacy, Range, Unsearchable
 from study.errors import InputError
 from study.records import RunSpec
 
@@ -37,15 +37,15 @@ class TrainSettings:
     """Probability that a batch is mixed, if mixup or cutmix is on."""
     ema: Annotated[float, Range(0.0, 0.999999)] = 0.0
     """Decay of the exponential moving average of the weights, which is then evaluated; 0 for none."""
-    stream: Annotated[int, Range(0)] = 0
+    stream: Annotated[int, Range(0), Unsearchable()] = 0
     """Shifts the seeds of order, sampling, augmentation, mixing and dropout."""
-    labels: Literal["true", "shuffled"] = "true"
+    labels: Annotated[Literal["true", "shuffled"], Unsearchable()] = "true"
     """``shuffled``: a control whose labels carry no information."""
-    fit: Annotated[Fit, Legacy("train")] = "train"
+    fit: Annotated[Fit, Legacy("train"), Unsearchable()] = "train"
     """``train+val``: trains on the validation clips too, selects no epoch and keeps the last one."""
-    determinism: Annotated[Literal["strict", "warn", "off"], Legacy("warn")] = "warn"
+    determinism: Annotated[Literal["strict", "warn", "off"], Legacy("warn"), Unsearchable()] = "warn"
     """What follows if an operator has no deterministic form: an error, a warning, or nothing."""
-    precision: Annotated[Precision, Legacy("fp32")] = "fp32"
+    precision: Annotated[Precision, Legacy("fp32"), Unsearchable()] = "fp32"
     """``tf32``: TF32 matrix products on a GPU; ``bf16``: autocast in forward passes. Weights stay in fp32."""
     accumulate: Annotated[int, Range(1), Legacy(1)] = 1
     """Micro-batches in a batch; their gradients are averaged."""

@@ -1,0 +1,111 @@
+"""Check that the variants of a study can be compared: each has runs and data that the comparison is valid for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from study.config.study import StudySpec
+from study.errors import InputError
+from study.ledger.record import StudyRecord, VariantRecord
+from study.metrics import Metric
+from study.records import DataInfo
+
+LARGEST_ROPE = 1e15
+"""The largest difference of interest, unscaled, in a metric that has no bounds."""
+
+
+def check_rope(spec: StudySpec, metric: Metric) -> None:
+    """Raise InputError where no difference of the primary metric can be as large as the difference of interest."""
+    widest = LARGEST_ROPE * metric.scale
+    if metric.low is not None and metric.high is not None:
+        widest = metric.scale * (metric.high - metric.low)
+    if spec.analysis.rope >= widest:
+        raise InputError(
+            f"{spec.file}: analysis.rope: must be below {widest:g} {metric.points}".rstrip()
+            + f", as no difference in {metric.title} is larger. Got {spec.analysis.rope:g} instead."
+        )
+
+
+def check_distinct_runs(study: StudyRecord) -> None:
+    """Raise InputError where two variants have the same runs, at the first point of the search space."""
+    for point in (study.first_point, {**study.first_point, **study.confirm}):
+        variants: dict[str, VariantRecord] = {}
+        for variant in study.variants:
+            first = variants.setdefault(variant.run(point, study.seed, study.folds[0]).id, variant)
+            if first is not variant:
+                raise InputError(
+                    f"{study.file}: factors: the variants {first.name!r} and {variant.name!r} have the same runs, so "
+                    "they cannot be compared: what differs between them is set again by the search, [confirm] or "
+                    "a default, or changes no code. Remove one of the two levels."
+                )
+
+
+def check_data(spec: StudySpec, variants: Sequence[VariantRecord], infos: Sequence[DataInfo]) -> None:
+    """Raise InputError where variants have other folds, or are compared on other test examples or classes.
+
+    Args:
+        spec: The study.
+        variants: Its variants.
+        infos: The data of each variant.
+    """
+    by_name = {variant.name: info for variant, info in zip(variants, infos, strict=True)}
+    for variant, info in zip(variants, infos, strict=True):
+        if info.folds != infos[0].folds:
+            raise InputError(
+                f"{spec.file}: factors: the variants {variants[0].name!r} and {variant.name!r} have the folds "
+                f"{_listed(infos[0].folds)} and {_listed(info.folds)}. All data sets of a study must have the same; "
+                "write 'folds' at each level, or a study for each data set."
+            )
+        reference = by_name[variant.reference]
+        for what, own, other in (
+            ("the data set", info.name, reference.name),
+            ("classes", info.classes, reference.classes),
+            ("test examples", _tested(info), _tested(reference)),
+        ):
+            if own != other:
+                raise InputError(
+                    f"{spec.file}: factors: the variants {variant.reference!r} and {variant.name!r} cannot be "
+                    f"compared: {what} {other} and {own}. Name the factor in design.within to compare inside each data "
+                    "set."
+                )
+
+
+def _listed(folds: Sequence[int]) -> str:
+    return ", ".join(map(str, folds)) or "none"
+
+
+def _tested(info: DataInfo) -> str:
+    """Return the numbers of test examples of every fold."""
+    return ", ".join(str(size.test) for size in info.sizes)
+
+
+def with_own_data(variants: Sequence[VariantRecord], infos: Sequence[DataInfo]) -> list[VariantRecord]:
+    """Return the variants, each with its data where they are not the first variant's."""
+    return [
+        variant
+        if info == infos[0]
+        else replace(variant, data=replace(info, skipped=(), warnings=(), published=None))
+        for variant, info in zip(variants, infos, strict=True)
+    ]
+
+
+def merged(infos: Sequence[DataInfo]) -> DataInfo:
+    """Return the first variant's data with the facts, warnings and skipped examples of all variants.
+
+    Published results belong to one data set: they are left out where there are several.
+    """
+    facts: dict[str, dict[str, None]] = {}
+    for info in infos:
+        for name, value in info.facts.items():
+            facts.setdefault(name, {})[value] = None
+    return replace(
+        infos[0],
+        digest=infos[0].digest if all(info.digest for info in infos) else "",
+        facts={name: " or ".join(values) for name, values in facts.items()},
+        warnings=tuple(dict.fromkeys(line for info in infos for line in info.warnings)),
+        unsound=tuple(dict.fromkeys(line for info in infos for line in info.unsound)),
+        skipped=tuple(dict.fromkeys(line for info in infos for line in info.skipped)),
+        is_optimistic=any(info.is_optimistic for info in infos),
+        published=infos[0].published if all(info.published == infos[0].published for info in infos) else None,
+    )

@@ -1,0 +1,135 @@
+"""Several data sets in one study: sizes, chance and folds are those of each variant's own data."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.world import study as small_record
+
+from study.analysis.analyse import findings
+from study.analysis.findings import LimitCode
+from study.analysis.gather import gather
+from study.config.comparable import check_data, merged, with_own_data
+from study.config.compile import compile_study
+from study.config.settings import settings
+from study.config.study import load
+from study.engine import conductor
+from study.engine.jobs import TARGETS
+from study.errors import InputError
+from study.executors.inprocess import InProcess
+from study.ledger.record import StudyRecord
+from study.ledger.store import Ledger
+from study.records import DataInfo, PublishedTable, SplitSizes, from_json, to_json
+
+STUDY = """
+question = "Does it?"
+repetitions = 2
+base = { dataset = "faces" }
+[design]
+within = ["dataset"]
+[factors]
+splitter = ["even-odd", "issm"]
+dataset = [
+    { name = "faces", train_clips = 70, validation_clips = 14, test_clips = 14 },
+    { name = "faces", train_clips = 140, validation_clips = 14, test_clips = 280, imbalance = 1.0 },
+]
+[train]
+epochs = 2
+"""
+
+
+def compiled(folder: Path, text: str) -> StudyRecord:
+    (folder / "s.toml").write_text(text)
+    return compile_study(load(folder / "s.toml"), settings(folder), "cpu")
+
+
+def test_a_comparison_on_other_test_clips_is_refused(tmp_path: Path) -> None:
+    text = STUDY.replace('within = ["dataset"]', "")
+    with pytest.raises(InputError, match=r"test examples 14 and 280.*design.within") as caught:
+        compiled(tmp_path, text)
+    assert caught.value.exit_code == 2
+
+
+def test_each_data_set_has_its_own_sizes_and_chance(tmp_path: Path) -> None:
+    record = compiled(tmp_path, STUDY)
+    ledger = Ledger(tmp_path / "ledger")
+    fake = {kind: f"study.testing.fake:{kind}" for kind in TARGETS}
+    conductor.run(record, ledger, InProcess(), tmp_path / "reports", lambda event: None, fake)
+    evidence = gather(ledger, ledger.study("s"))
+    data = [evidence.data_of(variant) for variant in evidence.variants]
+    assert [of.examples_in_test for of in data] == [14, 14, 280, 280]
+    assert data[0].chance == pytest.approx(1 / 7), "equally frequent classes"
+    assert data[2].chance is not None
+    assert data[2].chance > 0.2, "DFEW's largest class"
+    assert "14 test clips" in evidence.facts["data set"]
+    assert "280 test clips" in evidence.facts["data set"]
+    at_chance = replace(
+        evidence,
+        variants=tuple(
+            replace(
+                variant,
+                confirmations=tuple(
+                    replace(
+                        run, test=run.test and replace(run.test, metrics={**run.test.metrics, "war": 0.2})
+                    )
+                    for run in variant.confirmations
+                ),
+            )
+            for variant in evidence.variants
+        ),
+    )
+    near = [limit.sentence for limit in findings(at_chance).limits if limit.code is LimitCode.NEAR_CHANCE]
+    assert len(near) == 2, "20 % is above guessing on the first data set, not on the second"
+    report = (tmp_path / "reports" / "s" / "report.md").read_text()
+    assert "Which 14 clips" in report
+    assert "Which 280 clips" in report
+
+
+def info(**changes: Any) -> DataInfo:
+    sizes = tuple(SplitSizes(train, 10, test) for train, test in ((100, 20), (80, 40)))
+    return replace(DataInfo("a", "d", folds=(1, 2), sizes=sizes, classes=7), **changes)
+
+
+def records(*infos: DataInfo) -> StudyRecord:
+    record = small_record(variants=len(infos), folds=(1, 2))
+    of_their_own = tuple(replace(variant, reference=variant.name) for variant in record.variants)
+    return replace(record, variants=tuple(with_own_data(of_their_own, infos)), data=merged(infos))
+
+
+def test_folds_have_the_sizes_of_their_own_data(tmp_path: Path) -> None:
+    larger = info(sizes=(SplitSizes(300, 10, 20), SplitSizes(300, 10, 20)))
+    record = from_json(StudyRecord, to_json(records(info(), larger)).encode(), "here")
+    evidence = gather(Ledger(tmp_path), record)
+    first, second = evidence.variants
+    assert evidence.overlap_of(first) == pytest.approx(60 / 180)
+    assert evidence.overlap_of(second) == pytest.approx(40 / 600)
+    assert evidence.data_of(second).examples_in_test == 40
+
+
+@pytest.mark.parametrize(
+    ("other", "says"),
+    [
+        ({"folds": (1, 2, 3)}, "have the folds 1, 2 and 1, 2, 3"),
+        ({"folds": ()}, "have the folds 1, 2 and none"),
+        ({"name": "b"}, "the data set a and b"),
+        ({"classes": 11}, "classes 7 and 11"),
+        ({"sizes": (SplitSizes(100, 10, 20), SplitSizes(80, 10, 41))}, "test examples 20, 40 and 20, 41"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(tmp_path: Path, other: dict[str, Any], says: str) -> None:
+    (tmp_path / "s.toml").write_text(STUDY)
+    spec, variants = load(tmp_path / "s.toml"), small_record(variants=2).variants
+    check_data(spec, variants, [info(), info(sizes=tuple(replace(s, train=7) for s in info().sizes))])
+    with pytest.raises(InputError) as caught:
+        check_data(spec, variants, [info(), info(**other)])
+    assert says in str(caught.value)
+
+
+def test_published_results_of_one_data_set_are_not_those_of_two() -> None:
+    table = PublishedTable("A", 1, 1, (), "", (), (), {})
+    assert merged([info(published=table), info(published=table)]).published == table
+    assert merged([info(published=table), info(name="b")]).published is None
+    assert merged([info(), info(digest="")]).digest == "", "one of them is not tracked"

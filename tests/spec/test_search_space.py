@@ -1,0 +1,374 @@
+"""What a search may set: never what a factor sets, values of the parameter's type, and nothing that a run dies of."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+
+from study.config.compile import compile_study
+from study.config.settings import settings
+from study.config.study import load
+from study.engine.search import Tried, suggest
+from study.errors import InputError
+from study.ledger.record import StudyRecord
+
+CLIPS = """
+title = "t"
+question = "Does it?"
+repetitions = 2
+[base]
+dataset = "faces"
+"""
+SPLITTERS = 'factors.splitter = ["even-odd", "issm"]\n'
+OWN = """
+question = "Does it?"
+task = { function = "mine:train", metric = { name = "acc" }, data_version = "1" }
+base = { lr = 1e-3, depth = 4, width = 1, name = "x", bias = true, model = { attention = true, heads = 2 } }
+"""
+FACTOR = 'factors."model.attention" = [true, false]\n'
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "mine.py").write_text("def train(config, run):\n    run.report(1, acc=0.5)\n")
+    return tmp_path
+
+
+def compiled(folder: Path, text: str, *changes: str, preset: str | None = None) -> StudyRecord:
+    (folder / "s.toml").write_text(text)
+    return compile_study(load(folder / "s.toml", preset, changes), settings(folder), "cpu")
+
+
+def refused(folder: Path, text: str, *changes: str, preset: str | None = None) -> str:
+    with pytest.raises(InputError) as caught:
+        compiled(folder, text, *changes, preset=preset)
+    assert "s.toml" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def searching(space: str) -> str:
+    return f"search.trials = 2\nsearch.space = {{ {space} }}\n"
+
+
+def clips(factors: str, space: str = "", more: str = "") -> str:
+    return f"{factors}{searching(space) if space else ''}{more}{CLIPS}"
+
+
+def own(factors: str, space: str = "", more: str = "") -> str:
+    return f"{OWN}{factors}{searching(space) if space else ''}{more}"
+
+
+# Two variants, one run
+
+HEADS = 'factors.lifting = [{ name = "attention", heads = 1 }, { name = "attention", heads = 2 }]\n'
+NESTED = """factors.network = [
+    { name = "ifdd", splitter = { name = "issm", frozen = true } }, { name = "ifdd", splitter = "even-odd" }]
+"""
+
+
+@pytest.mark.parametrize(
+    ("factors", "space"),
+    [
+        ('factors."train.lr" = [1e-3, 1e-2]\n', '"train.lr" = { low = 3e-4, high = 1e-2, log = true }'),
+        (HEADS, '"lifting.heads" = [1, 2, 4]'),
+        (SPLITTERS, 'splitter = ["even-odd", "issm"]'),
+        (SPLITTERS, '"splitter.name" = ["even-odd", "issm"]'),
+        (NESTED, '"splitter.frozen" = [true, false]'),
+        (NESTED, '"network.splitter.frozen" = [true, false]'),
+        (
+            'factors."train.lr" = [1e-3, 1e-2]\n'
+            + SPLITTERS
+            + 'design = { kind = "one-factor", within = ["train.lr"] }\n',
+            '"train.lr" = [1e-3, 1e-2]',
+        ),
+    ],
+)
+def test_a_searched_key_that_a_level_sets_is_refused(folder: Path, factors: str, space: str) -> None:
+    message = refused(folder, clips(factors, space))
+    assert "search.space." in message
+    assert "is searched and set by the levels of the factor" in message
+
+
+@pytest.mark.parametrize(
+    ("factors", "space"),
+    [
+        (FACTOR, '"model.attention" = [true, false]'),
+        (FACTOR, "model = [{ attention = true }, { attention = false }]"),
+        ("factors.model = [{ heads = 1 }, { heads = 2 }]\n", '"model.heads" = [1, 2]'),
+        ('factors.model = ["small", "large"]\n', '"model.heads" = [1, 2]'),
+        ("factors.lr = [0.1, 0.2]\n", "lr = { low = 0.1, high = 0.2 }"),
+    ],
+)
+def test_so_it_is_in_a_training_of_the_users_own(folder: Path, factors: str, space: str) -> None:
+    assert "set by the levels of the factor" in refused(folder, own(factors, space))
+
+
+def test_a_key_beside_those_that_the_levels_set_is_searched(folder: Path) -> None:
+    attention = 'factors.lifting = [{ name = "attention", predictor_depth = 1 }, "attention"]\n'
+    attention = attention.replace("predictor_depth = 1", "predictor_depth = 2")
+    record = compiled(folder, clips(attention, '"lifting.heads" = [1, 2]'))
+    ids = {variant.run({"lifting.heads": 2}, 1, None).id for variant in record.variants}
+    assert len(ids) == 2
+    record = compiled(
+        folder,
+        own("factors.model = [{ attention = true }, { attention = false }]\n", '"model.heads" = [1, 2]'),
+    )
+    assert len({variant.run({"model.heads": 2}, 1, None).id for variant in record.variants}) == 2
+
+
+def test_a_preset_and_a_change_are_held_to_the_same(folder: Path) -> None:
+    text = (
+        own("factors.lr = [0.1, 0.2]\n", "depth = [1, 2]")
+        + "[preset.wide]\n'search.space' = { lr = [0.1, 0.2] }\n"
+    )
+    assert len(compiled(folder, text).variants) == 2
+    assert "search.space.lr" in refused(folder, text, preset="wide")
+    assert "search.space.lr" in refused(folder, text, "search.space={lr = [0.1, 0.2]}")
+    assert "search.space.depth" in refused(folder, text, "factors={depth = [1, 2]}")
+
+
+def test_a_factor_that_confirm_sets_again_is_refused(folder: Path) -> None:
+    epochs = 'factors."train.epochs" = [1, 2]\n'
+    assert "confirm.train.epochs" in refused(folder, clips(epochs, more='confirm."train.epochs" = 3\n'))
+    assert "confirm.lr" in refused(folder, own("factors.lr = [0.1, 0.2]\n", more="confirm.lr = 0.3\n"))
+
+
+def test_a_searched_key_that_confirm_sets_again_is_refused(folder: Path) -> None:
+    message = refused(folder, own(FACTOR, "lr = [0.1, 0.2]", "confirm.lr = 0.3\n"))
+    assert "confirm.lr: is searched too" in message
+
+
+def test_two_factors_that_set_one_key_are_refused(folder: Path) -> None:
+    message = refused(folder, clips(HEADS + 'factors."lifting.heads" = [1, 2]\n'))
+    assert "sets 'lifting.heads'" in message
+    both = compiled(folder, own('factors."model.heads" = [1, 2]\nfactors.model = ["small", "large"]\n'))
+    for variant in both.variants:
+        assert variant.levels["model.heads"] == str(variant.template.config["model"]["heads"])
+        assert variant.levels["model"] == variant.template.config["model"]["name"]
+
+
+# Values that become others
+
+
+def values(record: StudyRecord, key: str, trials: int = 24, sampler: str = "tpe") -> list[object]:
+    history: list[Tried] = []
+    for number in range(trials):
+        parameters = suggest(record.space, sampler, history, number)
+        history.append(Tried(parameters, math.sin(number)))
+    return [tried.parameters[key] for tried in history]
+
+
+@pytest.mark.parametrize(
+    ("key", "low", "high"),
+    [("train.mix_probability", "0", "1"), ("head.dropout", "0", "0.5"), ("train.ema", "0.0", "0")],
+)
+def test_whole_bounds_of_a_declared_float_are_a_range_of_floats(
+    folder: Path, key: str, low: str, high: str
+) -> None:
+    high = "0.99" if high == "0" else high
+    record = compiled(folder, clips(SPLITTERS, f'"{key}" = {{ low = {low}, high = {high} }}'))
+    tried = values(record, key)
+    assert all(isinstance(value, float) and 0 <= value <= float(high) for value in tried)
+    assert len(set(tried)) == 24
+    assert type(record.first_point[key]) is float
+
+
+def test_the_value_in_base_is_the_type_of_a_training_of_the_users_own(folder: Path) -> None:
+    record = compiled(folder, own(FACTOR, "lr = { low = 0, high = 1 }, depth = { low = 1, high = 8 }"))
+    assert len(set(values(record, "lr"))) == 24
+    assert {type(value) for value in values(record, "lr")} == {float}
+    assert set(values(record, "depth")) <= set(range(1, 9))
+    assert {type(value) for value in values(record, "depth")} == {int}
+    floats = compiled(folder, own(FACTOR, "lr = [1, 0.5]"))
+    assert repr(floats.space["lr"]["choices"]) == "[1.0, 0.5]"
+
+
+@pytest.mark.parametrize(
+    ("space", "says"),
+    [
+        ("depth = { low = 8, high = 32.0 }", "must be integers"),
+        ("depth = { low = 0.5, high = 2.5 }", "must be integers"),
+        ("other = { low = 0, high = 1 }", "write low = 0.0 for a number"),
+        ("name = { low = 0, high = 1 }", "must be of a number"),
+        ("bias = { low = 0, high = 1 }", "must be of a number"),
+        ("depth = [1, true]", "the choices 1 and True are equal"),
+        ("depth = [1, 1.0]", "the choices 1 and 1.0 are equal"),
+        ("lr = [1, 1.0]", "are equal"),
+        ("lr = [0.1, 0.1]", "are equal"),
+        ("model = [[1], [true]]", "is searched and set"),
+        ("name = [[1], [true]]", "the choices [1] and [True] are equal"),
+        ("lr = [0.1, nan]", "finite"),
+        ("lr = { low = -1e308, high = 1e308 }", "bounds must be between"),
+        ("lr = { low = 0.1, high = 0.10000000000000002 }", "too close"),
+        ("depth = { low = 1, high = 1000000000000000000000000000000 }", "between -2**53 and 2**53"),
+        ("lr = { low = 0, high = 0.1, log = true }", "above 0 where log"),
+        ("lr = { low = -0.1, high = 0.1, log = true }", "above 0 where log"),
+        ("lr = { choices = [0.1], log = true }", "is of ranges"),
+        ("code = ['git:main', '.']", "cannot be searched"),
+    ],
+)
+def test_a_dimension_that_has_no_one_meaning_is_refused(folder: Path, space: str, says: str) -> None:
+    assert says in refused(folder, own(FACTOR, space))
+
+
+def test_choices_of_several_types_stay_what_they_are(folder: Path) -> None:
+    record = compiled(folder, own(FACTOR, 'name = ["1", 1, [1, 2], [2], false]'))
+    for sampler in ("random", "tpe", "gp"):
+        tried = values(record, "name", 40, sampler)
+        assert {repr(value) for value in tried} == {"'1'", "1", "[1, 2]", "[2]", "False"}
+
+
+@pytest.mark.parametrize(
+    ("low", "high"), [(1e-3, 1.0000001e-3), (0.99999991, 0.99999995), (-1.0000001, -1.0), (1e6, 1e6 + 0.25)]
+)
+def test_a_narrow_range_is_searched_inside(low: float, high: float) -> None:
+    space = {"x": {"low": low, "high": high}}
+    tried = {suggest(space, "random", (), seed)["x"] for seed in range(50)}
+    assert all(low <= value <= high for value in tried)
+    assert len(tried) >= 40, "50 random values of a range of at least 100"
+
+
+def test_the_digits_of_a_usual_range_are_six() -> None:
+    space = {"x": {"low": 1e-4, "high": 1e-2, "log": True}, "y": {"low": 0.9, "high": 0.999}}
+    for seed in range(20):
+        for value in suggest(space, "random", (), seed).values():
+            assert value == float(f"{value:.6g}")
+
+
+def test_values_of_confirm_have_the_parameters_type(folder: Path) -> None:
+    assert (
+        repr(compiled(folder, clips(SPLITTERS, more='confirm."train.lr" = 1\n')).confirm)
+        == "{'train.lr': 1.0}"
+    )
+    assert repr(compiled(folder, own(FACTOR, more="confirm.lr = 1\n")).confirm) == "{'lr': 1.0}"
+
+
+@pytest.mark.parametrize(
+    "given", [".5", "1.", "+.1", "01", "True", "FALSE", "None", "null", "NaN", "Infinity"]
+)
+def test_a_change_that_only_python_reads_is_no_text(folder: Path, given: str) -> None:
+    with pytest.raises(InputError, match="--set") as caught:
+        compiled(folder, own(FACTOR), f"base.lr={given}")
+    assert caught.value.exit_code == 2
+
+
+def test_a_bare_word_is_still_text(folder: Path) -> None:
+    record = compiled(folder, own(FACTOR), "base.name=adam-2")
+    assert record.variants[0].template.config["name"] == "adam-2"
+
+
+# What a run would die of
+
+
+@pytest.mark.parametrize(
+    "space",
+    [
+        '"train.determinism" = ["strict", "warn"]',
+        '"train.precision" = ["fp32", "bf16"]',
+        '"train.fit" = ["train", "train+val"]',
+        '"train.stream" = [0, 1]',
+        '"train.labels" = ["true", "shuffled"]',
+        '"dataset.test_clips" = [14, 28]',
+        'dataset = ["faces"]',
+        '"dataset.cache" = ["a", "b"]',
+        'readout = ["token-weights", "mean"]',
+        '"readout.name" = ["token-weights", "mean"]',
+        '"network.readout" = ["token-weights", "mean"]',
+        'metric = ["war"]',
+        '"optimizer.name" = ["adamw", "sgd"]',
+        "train = [{ lr = 0.1 }]",
+        '"train.lrr" = [0.1]',
+        '"train.labels" = { low = 0, high = 1 }',
+    ],
+)
+def test_what_cannot_be_searched_is_refused(folder: Path, space: str) -> None:
+    assert "search.space." in refused(folder, clips(SPLITTERS, space))
+
+
+def test_epochs_are_searched_only_without_pruning(folder: Path) -> None:
+    text = clips(SPLITTERS, '"train.epochs" = [2, 4]')
+    assert compiled(folder, text).space == {"train.epochs": {"choices": [2, 4], "log": False}}
+    assert "pruning" in refused(folder, text, 'search.pruner="halving"')
+
+
+def test_batches_that_accumulation_does_not_divide_are_refused(folder: Path) -> None:
+    text = clips(SPLITTERS, '"train.batch_size" = [8, 10]')
+    assert "divide" in refused(folder, text, "train.accumulate=4")
+    assert compiled(folder, text, "train.accumulate=2").space["train.batch_size"]["choices"] == [8, 10]
+    ranged = clips(SPLITTERS, '"train.batch_size" = { low = 8, high = 16 }')
+    assert "divide" in refused(folder, ranged, "train.accumulate=2")
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ("analysis.rope=1e308", "analysis.rope: must be below 100 points"),
+        ("analysis.rope=100", "analysis.rope: must be below 100 points"),
+        ("analysis.rope=-1", "analysis.rope"),
+        ("analysis.rope=nan", "analysis.rope"),
+        ("analysis.alpha=0", "analysis.alpha"),
+        ("analysis.alpha=1", "analysis.alpha"),
+        ("repetitions=0", "repetitions"),
+        ("seed=-1", "seed"),
+        ("seed=1e400", "seed"),
+        ("seed=99999999999999999999999999", "seed"),
+        ("search.trials=1000000000", "search.trials"),
+        ("search.generation=1000000000", "search.generation"),
+        ("search.reduction=99999999999999999999", "search.reduction"),
+        ("search.first_epoch=99999999999999999999", "search.first_epoch"),
+        ('confirm={"dataset.test_clips" = 28}', "the dataset cannot be set"),
+        ("confirm={splitter = 'issm'}", "confirm.splitter"),
+    ],
+)
+def test_a_number_that_nothing_can_be_made_of_is_refused(folder: Path, change: str, says: str) -> None:
+    assert says in refused(folder, clips(SPLITTERS, '"train.lr" = [0.1, 0.2]'), change)
+
+
+def test_a_metric_without_bounds_takes_a_large_difference_of_interest(folder: Path) -> None:
+    loss = own(FACTOR).replace(
+        '{ name = "acc" }', '{ name = "bytes", scale = 1, unit = "B", low = 0, high = false }'
+    )
+    if "high = false" in loss:
+        loss = loss.replace(", low = 0, high = false", ', direction = "minimize"')
+    message = refused(folder, loss, "analysis.rope=1e308")
+    assert "analysis.rope" in message
+
+
+@pytest.mark.parametrize(
+    ("task", "says"),
+    [
+        ("timeout_s = 1e308", "task.timeout_s: must be at most"),
+        ("threads = 1000000000", "task.threads: must be at most"),
+        ("gpus = 1000000000", "task.gpus: must be at most"),
+    ],
+)
+def test_an_option_that_no_machine_has_is_refused(folder: Path, task: str, says: str) -> None:
+    assert says in refused(folder, own(FACTOR).replace("data_version", f"{task}, data_version"))
+
+
+@pytest.mark.parametrize(
+    "metric",
+    [
+        'unit = "", scale = 1e308',
+        'unit = "", scale = 1e-308',
+        'unit = "", scale = 1, high = 1e308',
+        'unit = "", scale = 1, low = -1e308',
+        "chance = 50",
+        "chance = -0.1",
+    ],
+)
+def test_a_metric_whose_values_have_no_finite_spread_is_refused(folder: Path, metric: str) -> None:
+    text = own(FACTOR).replace('{ name = "acc" }', f'{{ name = "acc", {metric} }}')
+    assert "metric" in refused(folder, text)
+
+
+def test_every_integer_of_a_short_range_is_tried_before_a_study(folder: Path) -> None:
+    from study.config.compile import try_variants
+
+    record = compiled(folder, clips(SPLITTERS, '"lifting.heads" = { low = 1, high = 4 }'))
+    with pytest.raises(InputError, match=r"lifting.heads = 3: lifting.heads: must divide"):
+        try_variants(record)
