@@ -164,6 +164,12 @@ def _limits(study: StudyRecord, ledger: Ledger) -> Iterator[Limit]:
             LimitCode.CLAIMS_CHANGED,
             "The claims were changed after runs of this study had finished: they are no predictions.",
         )
+    if damaged := sorted(str(path.relative_to(ledger.root)) for path in ledger.damaged):
+        yield Limit(
+            LimitCode.DAMAGED,
+            f"{quantity(len(damaged), 'file')} of the ledger damaged, and missing from this report: "
+            f"{', '.join(damaged)}. `study run` makes them again.",
+        )
     for sentence in describe_accepted(study, ledger, study.accepted_code):
         yield Limit(LimitCode.ACCEPTED_CODE, sentence)
 

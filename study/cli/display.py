@@ -27,6 +27,7 @@ from study.engine.events import (
     StudyStarted,
     TrainingFound,
     Waiting,
+    WeightsDamaged,
 )
 from study.engine.gc import Reason
 from study.engine.plan import Job, Purpose, rungs, training_count
@@ -104,6 +105,11 @@ class Display:
             self._count(event)
         elif isinstance(event, JobRetried):
             self._print(f"DIED    {format_job(event.job)}: {event.reason}; it is started once more")
+        elif isinstance(event, WeightsDamaged):
+            self._running.pop(event.job.key, None)
+            self._print(
+                f"DAMAGED {format_job(event.job)}: {event.reason.rstrip('.')}; the run is trained again"
+            )
         elif isinstance(event, Waiting):
             self._print(f"waiting for {format_job(event.job)}, which {event.holder} runs for another study")
 

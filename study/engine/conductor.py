@@ -20,6 +20,7 @@ from study.engine.events import (
     StudyConcluded,
     StudyStarted,
     Waiting,
+    WeightsDamaged,
 )
 from study.engine.queue import Queue, training_states
 from study.errors import StudyError
@@ -89,7 +90,7 @@ class _Conductor:
     running: dict[str, plan.Job] = field(default_factory=dict)
     """Jobs that the executor runs, by key."""
     retried: set[str] = field(default_factory=set)
-    """Keys of jobs whose worker died once."""
+    """Keys of jobs whose worker died, or found damaged weights, once."""
     waited_for: set[Holder] = field(default_factory=set)
 
     def work(self) -> None:
@@ -152,6 +153,8 @@ class _Conductor:
             self.notify(EpochEnded(job, event.epoch))
         elif event.ending == Ending.DISK_FULL:
             raise StudyError(f"{event.reason}. Free some space, then run the same command again.")
+        elif event.ending == Ending.DAMAGED and job.key not in self.retried:
+            self._train_again(job, event)
         elif self._is_to_retry(job, event):
             self._retry(job, event.call, event.reason)
         else:
@@ -165,6 +168,14 @@ class _Conductor:
         self.retried.add(job.key)
         self.notify(JobRetried(job, reason))
         self.executor.submit(call)
+
+    def _train_again(self, job: plan.Job, event: CallEnded) -> None:
+        """Plan a run whose weights were damaged anew: as it has none now, it is trained again before its test."""
+        self.retried.add(job.key)
+        del self.running[job.key]
+        self.ledger.release(event.call.folder)
+        self.queue.job_ended(job)
+        self.notify(WeightsDamaged(job, event.reason))
 
     def _finish(self, job: plan.Job, event: CallEnded) -> None:
         """Record the result or the failure of a job that has ended."""

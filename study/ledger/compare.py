@@ -15,8 +15,9 @@ import numpy as np
 
 from study.errors import InputError
 from study.hashing import file_digest
-from study.ledger.layout import RESULT, TEST_PREDICTIONS, VALIDATION_PREDICTIONS, WEIGHTS
+from study.ledger.layout import RESULT, TEST_INPUTS, TEST_PREDICTIONS, VALIDATION_PREDICTIONS, WEIGHTS
 from study.ledger.predictions import load
+from study.ledger.reading import differing_file
 from study.records import Epoch, RunResult, Status, from_json
 
 if TYPE_CHECKING:
@@ -130,6 +131,11 @@ def compare_trainings(recorded: Path, repeated: Path) -> list[Comparison]:
         from_json(RunResult, (folder / RESULT).read_bytes(), str(folder / RESULT))
         for folder in (recorded, repeated)
     )
+    if changed := differing_file(recorded, before.files, TEST_INPUTS):
+        raise InputError(
+            f"{changed} was changed after it was written: it is not what the recorded training left. "
+            "Remove it to compare the rest."
+        )
     comparisons = [_compare_histories(before, after)]
     for part, file, compare in (
         (Part.WEIGHTS, TENSORS, _compare_tensors),

@@ -32,6 +32,8 @@ CLIPS_CHECKPOINT, OWN_CHECKPOINT = "checkpoint.pt", "checkpoint"
 WEIGHTS, CHECKPOINTS = (CLIPS_WEIGHTS, OWN_WEIGHTS), (CLIPS_CHECKPOINT, OWN_CHECKPOINT)
 TEST_INPUTS = (VALIDATION_PREDICTIONS, *WEIGHTS)
 """What a training leaves for its test besides its result; search trials are not tested. Freed in this order."""
+TEST_OUTPUTS = (TEST_PREDICTIONS, EXAMPLES)
+"""What a test leaves besides its result."""
 LOG = "log-{}.txt"
 """Output of a worker process, filled with the number of the attempt."""
 OWN_METRICS, OWN_CONFIG, OWN_OUTPUT, OWN_OUTSIDE = (

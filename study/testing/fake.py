@@ -13,7 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from study.files import write
+from study.files import content_digests, write
 from study.hashing import digest, seed_of
 from study.ledger.layout import (
     CLIPS_CHECKPOINT,
@@ -22,10 +22,12 @@ from study.ledger.layout import (
     MEASURED,
     PROFILE,
     RESULT,
+    TEST_INPUTS,
     TEST_RESULT,
     VALIDATION_PREDICTIONS,
     stopped_file,
 )
+from study.ledger.reading import sealed_content
 from study.records import (
     Breakdown,
     Epoch,
@@ -62,11 +64,11 @@ def train(spec: RunSpec, folder: Path, on_epoch: Callable[[Epoch], None], rule: 
         losses = {"loss": 1 - metrics["war"]} if metrics else {}
         history.append(Epoch(len(history) + 1, 2 - share, settings["lr"], metrics, 0.0, losses))
         history_json = json.dumps([asdict(epoch) for epoch in history])
-        write(folder / HISTORY, history_json)
+        write(folder / HISTORY, sealed_content([asdict(epoch) for epoch in history], folder / HISTORY))
         on_epoch(history[-1])
         write(folder / CLIPS_CHECKPOINT, history_json)
     if pruned:
-        write(folder / stopped_file(pruned.rule), to_json(pruned))
+        write(folder / stopped_file(pruned.rule), to_json(pruned, folder.name))
         return
     diverged = settings["lr"] > 1
     if not diverged:
@@ -85,7 +87,9 @@ def train(spec: RunSpec, folder: Path, on_epoch: Callable[[Epoch], None], rule: 
                 seconds=0.0,
                 machine=MACHINE,
                 has_weights=not diverged,
-            )
+                files=content_digests(folder, TEST_INPUTS),
+            ),
+            folder.name,
         ),
     )
     (folder / CLIPS_CHECKPOINT).unlink(missing_ok=True)
@@ -103,7 +107,9 @@ def evaluate(spec: RunSpec, folder: Path, on_epoch: Callable[[Epoch], None]) -> 
     """Write a test result a little below the validation score, with a recall of each of two classes."""
     value = score(spec) - 0.02
     recalls = Breakdown("class", "Recall of every class", {"happy": value, "sad": value})
-    write(folder / TEST_RESULT, to_json(TestResult(spec.id, _metrics(value), 100, 0.0, (recalls,))))
+    write(
+        folder / TEST_RESULT, to_json(TestResult(spec.id, _metrics(value), 100, 0.0, (recalls,)), folder.name)
+    )
 
 
 def measure(spec: RunSpec, folder: Path, on_epoch: Callable[[Epoch], None], key: str) -> None:
@@ -114,12 +120,12 @@ def measure(spec: RunSpec, folder: Path, on_epoch: Callable[[Epoch], None], key:
         "depth": Figure(None, None, "%", "nothing at all", "the fake network has no depth"),
     }
     record = Measurement(spec.id, name, f"The made-up {name}.", figures, 100, 0.0)
-    write(folder / MEASURED.format(key), to_json(record))
+    write(folder / MEASURED.format(key), to_json(record, folder.name))
 
 
 def profile(spec: RunSpec, folder: Path, on_epoch: Callable[[Epoch], None]) -> None:
     """Write a profile that is the same for every network."""
-    write(folder / PROFILE, to_json(Profile(1000, 10_000, (), (1, 1, 16, 32, 32))))
+    write(folder / PROFILE, to_json(Profile(1000, 10_000, (), (1, 1, 16, 32, 32)), folder.name))
 
 
 def failing(spec: RunSpec, folder: Path, on_epoch: Callable[[Epoch], None]) -> None:

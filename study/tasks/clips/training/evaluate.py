@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 
+import safetensors
 import safetensors.torch
 from safetensors import SafetensorError
 from torch import nn
 
 from study.config.registry import Registry
-from study.errors import StudyError
+from study.errors import DamagedWeightsError, StudyError
 from study.run import Run
 from study.tasks.clips.data.contract import Dataset
 from study.tasks.clips.nets.ifdd.network import build_network
@@ -63,7 +64,7 @@ def load_trained(run: Run) -> tuple[Dataset, nn.Module]:
     """Return the data set of a run, and its network with the trained weights, on the CPU.
 
     Raises:
-        StudyError: The weights are missing, or damaged; then they are removed, so that a retry trains them again.
+        StudyError: The weights are missing, or damaged; then they are removed, and the run is trained again.
         InputError: The data set cannot be read.
     """
     spec = run.spec
@@ -75,9 +76,14 @@ def load_trained(run: Run) -> tuple[Dataset, nn.Module]:
     dataset: Dataset = registry.build("dataset", spec.table("dataset"))
     network = build_network(registry, spec.tables, dataset.shape, len(dataset.classes))
     try:
+        with safetensors.safe_open(run.weights, framework="pt") as file:
+            owner = (file.metadata() or {}).get("run", spec.id)
         weights = safetensors.torch.load_file(run.weights)
     except SafetensorError as error:
         run.weights.unlink()
-        raise StudyError(f"{run.weights} was damaged ({error}) and has been removed.") from None
+        raise DamagedWeightsError(f"{run.weights} was damaged ({error}) and has been removed.") from None
+    if owner != spec.id:
+        run.weights.unlink()
+        raise DamagedWeightsError(f"{run.weights} was of the run {owner} and has been removed.")
     network.load_state_dict(weights)
     return dataset, network
