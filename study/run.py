@@ -27,7 +27,7 @@ from study.ledger.layout import (
     TEST_RESULT,
     stopped_file,
 )
-from study.ledger.reading import sealed_content
+from study.ledger.reading import sealed_content, write_record
 from study.machine import machine
 from study.metrics import Metric
 from study.records import (
@@ -40,7 +40,6 @@ from study.records import (
     Stopped,
     TestResult,
     stopped,
-    to_json,
 )
 from study.reported import ReportError, check_bounds, is_number
 
@@ -277,13 +276,13 @@ class Run:
             self.finish()
         result = self.result
         if isinstance(result, Stopped):
-            write(self.folder / stopped_file(result.rule), to_json(result, self.folder.name))
+            write_record(self.folder / stopped_file(result.rule), result)
         elif result is not None:
             if result.status == "finished" and self.test_metrics is not None:
                 self.write_test(self.test_metrics, self.seconds, seen_in_training=True)
             own = (PROFILE,) if self.test_metrics is None else (PROFILE, TEST_RESULT)
             result = replace(result, files=content_digests(self.folder, (*TEST_INPUTS, *own)))
-            write(self.folder / RESULT, to_json(result, self.folder.name))
+            write_record(self.folder / RESULT, result)
             remove(self.checkpoint)
 
     def write_test(
@@ -310,7 +309,7 @@ class Run:
             seen_in_training=seen_in_training,
             files=content_digests(self.folder, TEST_OUTPUTS),
         )
-        write(self.folder / TEST_RESULT, to_json(result, self.folder.name))
+        write_record(self.folder / TEST_RESULT, result)
 
     def test(self, **metrics: float) -> None:
         """Report test figures from inside the training; only the analysis reads them, and for winners alone."""
@@ -367,7 +366,7 @@ class Run:
 
     def keep_profile(self, profile: Profile) -> None:
         """Write the profile of the network."""
-        write(self.folder / PROFILE, to_json(profile, self.folder.name))
+        write_record(self.folder / PROFILE, profile)
 
     def _report_as_numbers(self, epoch: Any, values: Mapping[str, Any]) -> tuple[int, dict[str, float]]:
         """Return the epoch and its figures as numbers; raise ReportError where one is no number."""

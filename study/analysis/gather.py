@@ -14,7 +14,7 @@ from study.engine import plan
 from study.engine.accept import describe_accepted
 from study.ledger.layout import TEST_PREDICTIONS
 from study.ledger.record import StudyRecord, VariantRecord
-from study.ledger.store import Ledger, Snapshot
+from study.ledger.store import SESSION, Ledger, Snapshot
 from study.records import Machine, RunSpec, TestResult
 
 UNTRACKED = Limit(
@@ -176,7 +176,7 @@ def _limits(study: StudyRecord, ledger: Ledger) -> Iterator[Limit]:
 
 def _facts(ledger: Ledger, study: StudyRecord, variants: Iterable[VariantEvidence]) -> dict[str, str]:
     """Return the facts of what was run, in printing order."""
-    sessions = ledger.sessions(study.name)
+    sessions = [session for session in ledger.sessions(study.name) if SESSION.keys() <= session.keys()]
     machines = [
         run.result.machine for variant in variants for run in variant.confirmations if run.result is not None
     ]

@@ -111,7 +111,11 @@ class Display:
                 f"DAMAGED {format_job(event.job)}: {event.reason.rstrip('.')}; the run is trained again"
             )
         elif isinstance(event, Waiting):
-            self._print(f"waiting for {format_job(event.job)}, which {event.holder} runs for another study")
+            elsewhere = f"; if it has ended: study unlock --host {event.holder.host}"
+            self._print(
+                f"waiting for {format_job(event.job)}, which {event.holder} runs for another study"
+                f"{elsewhere if event.holder.is_elsewhere else ''}"
+            )
 
     def _begin(self, event: StudyStarted) -> None:
         self._study, self._total = event.study, event.total

@@ -15,6 +15,7 @@ from study.engine import plan
 from study.engine.search import suggest
 from study.hashing import canonical_json
 from study.ledger import layout
+from study.ledger.reading import owner_of
 from study.ledger.record import StudyRecord, VariantRecord
 from study.ledger.store import Ledger, Snapshot
 from study.nested import flatten
@@ -254,7 +255,7 @@ def _finished(runs: Path) -> Iterator[tuple[Path, Mapping[str, Any]]]:
         if (folder / layout.RESULT).is_file():
             with suppress(OSError, DamagedError):
                 path = folder / layout.REQUEST
-                request = unsealed(path.read_bytes(), folder.name, str(path))
+                request = unsealed(path.read_bytes(), owner_of(path), str(path))
                 if (
                     isinstance(request.get("config"), dict)
                     and {"code_digest", "data_digest"} <= request.keys()

@@ -31,6 +31,8 @@ from study.ledger.sessions import Session
 from study.ledger.store import Ledger
 
 POLL_S = 0.5
+LONGEST_CLAIM_S = 10.0
+"""Longer than any process that runs no study, such as `study gc`, has a run's folder."""
 Writer = Callable[[Findings, Path], object]
 
 
@@ -92,6 +94,8 @@ class _Conductor:
     retried: set[str] = field(default_factory=set)
     """Keys of jobs whose worker died, or found damaged weights, once."""
     waited_for: set[Holder] = field(default_factory=set)
+    waits_for_ended: int = 0
+    """Waits in a row for processes elsewhere that run no study."""
 
     def work(self) -> None:
         """Plan, start jobs and record their results until nothing is left to do."""
@@ -99,6 +103,7 @@ class _Conductor:
         while True:
             if self.ledger.stop_requested(self.queue.study.name):
                 raise KeyboardInterrupt
+            self.ledger.check_lock()
             for training in self.queue.update():
                 self._drop_weights(training.job, training.state)
                 self.notify(training)
@@ -145,6 +150,13 @@ class _Conductor:
             if holder not in self.waited_for:
                 self.waited_for.add(holder)
                 self.notify(Waiting(job, holder))
+        ended = [holder for holder in taken if holder.is_elsewhere and not self.ledger.has_study(holder)]
+        self.waits_for_ended = self.waits_for_ended + 1 if len(ended) == len(taken) else 0
+        if self.waits_for_ended * POLL_S > LONGEST_CLAIM_S:
+            raise StudyError(
+                f"all that is left to do is locked by {ended[0]}, which runs no study of this ledger any more; "
+                f"{self.ledger.how_to_unlock(ended[0])}"
+            )
         time.sleep(POLL_S)
 
     def _handle(self, event: CallEpoch | CallEnded) -> None:

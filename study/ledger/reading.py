@@ -1,4 +1,4 @@
-"""Read the ledger's files; a damaged one counts as missing, so that it is made again, and one line says so."""
+"""Read and write the ledger's files; a damaged one counts as missing, so that it is made again."""
 
 from __future__ import annotations
 
@@ -11,9 +11,20 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from study.errors import StudyError
-from study.files import content_digest
+from study.files import content_digest, write
 from study.ledger import layout
-from study.records import CHECKSUM, CONTENT, DamagedError, Epoch, RunSpec, from_json, parsed, sealed, unsealed
+from study.records import (
+    CHECKSUM,
+    CONTENT,
+    DamagedError,
+    Epoch,
+    RunSpec,
+    from_json,
+    parsed,
+    sealed,
+    to_json,
+    unsealed,
+)
 
 _EPOCHS = TypeAdapter(tuple[Epoch, ...])
 _log = logging.getLogger(__name__)
@@ -46,7 +57,7 @@ class Reader:
             return None
         folder = path.parent
         try:
-            record = from_json(kind, text, str(path), folder.name)
+            record = from_json(kind, text, str(path), owner_of(path))
             run = record.id if isinstance(record, RunSpec) else getattr(record, "run", folder.name)
             if folder.parent.name == layout.RUNS and run != folder.name:
                 raise DamagedError(str(path), f"belongs to the run {run}")
@@ -103,21 +114,31 @@ def read_bytes(path: Path) -> bytes | None:
 
 def sealed_content(content: Any, path: Path) -> str:
     """Return JSON of any form as the text of the file `path`, with a checksum."""
-    return sealed({CONTENT: content}, path.parent.name)
+    return sealed({CONTENT: content}, owner_of(path))
+
+
+def owner_of(path: Path) -> str:
+    """Return how a sealed file names itself: within its folder, as the ledger may be moved."""
+    return path.name if path.name == layout.ACCEPTED else f"{path.parent.name}/{path.name}"
+
+
+def write_record(path: Path, record: Any) -> None:
+    """Write a record with its checksum."""
+    write(path, to_json(record, owner_of(path)))
 
 
 def content_of(text: bytes, path: Path) -> Any:
     """Return what `sealed_content` wrote, or all of the JSON if an earlier version wrote it.
 
     Raises:
-        DamagedError: The text is no JSON, disagrees with its checksum, or is of another folder.
+        DamagedError: The text is no JSON, disagrees with its checksum, or is for another file.
     """
     data = parsed(text, str(path))
     if data is None:
         raise DamagedError(str(path), "holds nothing")
     if not isinstance(data, dict) or CHECKSUM not in data:
         return data
-    table = unsealed(text, path.parent.name, str(path))
+    table = unsealed(text, owner_of(path), str(path))
     return table[CONTENT] if table.keys() == {CONTENT} else table
 
 

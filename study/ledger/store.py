@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -11,10 +13,10 @@ from typing import Any, TypeGuard
 
 from study.errors import InputError, StudyError
 from study.files import content_digests, remove, write
-from study.hashing import code_digest, digest
+from study.hashing import digest
 from study.ledger import layout
-from study.ledger.locks import Holder, holder_of, release, take
-from study.ledger.reading import Reader, differing_file, epochs_of, sealed_content
+from study.ledger.locks import Holder, holder_of, is_own, named_holder, release, take
+from study.ledger.reading import Reader, differing_file, epochs_of, owner_of, sealed_content
 from study.ledger.record import RunState, StudyRecord
 from study.records import (
     DamagedError,
@@ -37,7 +39,7 @@ SESSION: Mapping[str, type | tuple[type, ...]] = {
     "workers": int,
     "commit": str,
 }
-"""Keys that the record of a session must have, with their types."""
+"""Keys of the record of a session, with their types."""
 LOST_SESSION = "the report leaves out its time"
 UNDO_ACCEPTED = "remove its line, and the lines 'of' and 'checksum'"
 
@@ -75,7 +77,7 @@ class Ledger:
         """Write the run's request if it is missing."""
         request = self.run_folder(run) / layout.REQUEST
         if self._reader.record(RunSpec, request) is None:
-            self._write(request, to_json(run, run.id))
+            self._write(request, to_json(run, owner_of(request)))
         for path in [path for path in self.damaged if path.parent == request.parent]:
             if path.name not in (layout.RESULT, layout.TEST_RESULT, layout.PROFILE):
                 path.unlink(missing_ok=True)  # a failure or a pruning, which the job that begins now replaces
@@ -185,7 +187,7 @@ class Ledger:
     def save_failure(self, folder: Path, failure: Failure, measure: str = "") -> None:
         """Write why a job in `folder` ended without a result."""
         name = layout.UNMEASURED.format(measure) if measure else layout.FAILURE
-        self._write(folder / name, to_json(failure, folder.name))
+        self._write(folder / name, to_json(failure, owner_of(folder / name)))
 
     def remove_failures(self, run: RunSpec) -> None:
         """Let a failed run be tried again, its test and its measures included."""
@@ -218,7 +220,7 @@ class Ledger:
             if self.code_modules(code) is None:
                 self._write(self._code(code), sealed_content(modules, self._code(code)))
         record = self._record(study.name)
-        self._write(record, to_json(replace(study, suggestions={}, code={}), record.parent.name))
+        self._write(record, to_json(replace(study, suggestions={}, code={}), owner_of(record)))
         return self.with_suggestions(study)
 
     def study(self, name: str) -> StudyRecord:
@@ -273,7 +275,7 @@ class Ledger:
     def save_session(self, study: str, number: int, session: Mapping[str, Any]) -> None:
         """Write when a `run` of the study worked, for how long and with what; replaces what it wrote before."""
         path = self._study(study) / layout.SESSIONS / f"{number:04d}.json"
-        write(path, sealed(session, study))
+        write(path, sealed(session, owner_of(path)))
 
     def next_session(self, study: str) -> int:
         """Return the number of the session that begins now."""
@@ -289,7 +291,8 @@ class Ledger:
         session: Any = self._reader.table(file, LOST_SESSION)
         if session is None or (
             isinstance(session, dict)
-            and all(isinstance(session.get(key), kinds) for key, kinds in SESSION.items())
+            and bool(session)
+            and all(isinstance(session[key], kinds) for key, kinds in SESSION.items() if key in session)
         ):
             return session
         self._reader.report(file, "is not the record of a session", LOST_SESSION)
@@ -310,10 +313,10 @@ class Ledger:
         """Return what a digest of code is made of, digest by module; None if no study was saved with it."""
         path = self._code(code)
         modules: Any = self._reader.table(path)
-        if modules is None or (_is_strings(modules) and code_digest(modules) == code):
+        if modules is None or _is_strings(modules):
             found: Mapping[str, str] | None = modules
             return found
-        self._reader.report(path, "was changed after it was written: its content disagrees with its name")
+        self._reader.report(path, "holds no digests of code")
         return None
 
     def accept_code(self, accepted: Mapping[str, str]) -> None:
@@ -367,10 +370,8 @@ class Ledger:
         """
         lock = self._study(study) / layout.LOCK
         if holder := take(lock):
-            raise StudyError(
-                f"the study {study!r} is being run by {holder}. "
-                f"Wait for it, or end it with `study stop`; if that process is gone, delete {lock}."
-            )
+            wait = f"the study {study!r} is being run by {holder}. Wait for it, or end it with `study stop`"
+            raise StudyError(f"{wait}; {self.how_to_unlock(holder)}" if holder.is_elsewhere else f"{wait}.")
         try:
             (self._study(study) / layout.STOP).unlink(missing_ok=True)
             self._study_lock = lock
@@ -378,6 +379,41 @@ class Ledger:
         finally:
             self._study_lock = None
             release(lock)
+
+    def locks(self) -> Iterator[tuple[Path, Holder]]:
+        """Yield every lock of the ledger with the process that it names."""
+        for parent, name in (
+            (layout.STUDIES, layout.LOCK),
+            (layout.RUNS, layout.CLAIM),
+            (layout.PROFILES, layout.CLAIM),
+        ):
+            for path in sorted((self.root / parent).glob(f"*/{name}*")):
+                if re.fullmatch(rf"{name}(-[0-9a-f]+)?", path.name) and (holder := named_holder(path)):
+                    yield path, holder
+
+    def how_to_unlock(self, holder: Holder) -> str:
+        """Return what to do if a process on another host has ended without removing its locks."""
+        files = ", ".join(str(path) for path, other in self.locks() if other == holder)
+        command = shlex.join(["study", "unlock", "--host", holder.host])
+        return f"if that process is gone, remove its locks with `{command}`, or delete {files}."
+
+    def has_study(self, holder: Holder) -> bool:
+        """Return whether a process holds a study, as every conductor does that has claimed a run."""
+        locks = (self.root / layout.STUDIES).glob(f"*/{layout.LOCK}")
+        return any(named_holder(lock) == holder for lock in locks)
+
+    def remove_lock(self, lock: Path, holder: Holder) -> None:
+        """Remove a lock if it still names the process."""
+        if named_holder(lock) == holder:
+            lock.unlink(missing_ok=True)
+
+    def check_lock(self) -> None:
+        """Raise StudyError where this process no longer has the lock of the study that it carries out."""
+        if self._study_lock is not None and not is_own(self._study_lock):
+            raise StudyError(
+                f"{self._study_lock} was removed, as `study unlock` does: another process may run this study now, so "
+                "this one stops. Finished work is kept."
+            )
 
     def holder(self, study: str) -> Holder | None:
         """Return the process that is carrying the study out; None if there is none."""

@@ -34,7 +34,7 @@ def sealed(content: Mapping[str, Any], of: str = "") -> str:
 
     Args:
         content: The table.
-        of: The name of the folder that the file belongs to, such as the run's id; left out if empty.
+        of: The file that it is for, such as ``r2-0123456789abcdef/result.json``; left out if empty.
     """
     owned = {**content, OWNER: of} if of else {**content}
     text = json.dumps({**owned, CHECKSUM: digest(owned)}, indent=1, ensure_ascii=False, allow_nan=False)
@@ -67,11 +67,11 @@ def unsealed(text: str | bytes, of: str = "", where: str = "") -> dict[str, Any]
 
     Args:
         text: The content of the file.
-        of: The name of the folder that holds the file; empty to accept any.
+        of: The file that it must be for; empty to accept any.
         where: The file, for messages.
 
     Raises:
-        DamagedError: The text is no JSON table, disagrees with its checksum, or is of another folder.
+        DamagedError: The text is no JSON table, disagrees with its checksum, or is for another file.
     """
     data = parsed(text, where)
     if not isinstance(data, dict):
@@ -79,9 +79,9 @@ def unsealed(text: str | bytes, of: str = "", where: str = "") -> dict[str, Any]
     checksum = data.pop(CHECKSUM, None)
     if checksum is not None and checksum != digest(data):
         raise DamagedError(where, "was changed after it was written: its content disagrees with its checksum")
-    owner = data.pop(OWNER, None) if checksum is not None else None
+    owner = data.pop(OWNER, None)
     if of and owner not in (None, of):
-        raise DamagedError(where, f"belongs to {owner}, not to {of}")
+        raise DamagedError(where, f"is a copy of {_summary(owner)}")
     return data
 
 
@@ -107,7 +107,7 @@ def from_json(kind: type[Record], text: str | bytes, where: str = "", of: str = 
         kind: The class of the record.
         text: The content of its file.
         where: The file, for messages.
-        of: The name of the folder that holds the file; empty to accept any.
+        of: The file that it must be for; empty to accept any.
 
     Raises:
         DamagedError: The file is truncated, was changed after it was written, belongs to another run, or is of

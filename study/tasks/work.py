@@ -11,10 +11,10 @@ from typing import cast
 
 from study.config.registry import Registry, task_of
 from study.errors import DamagedWeightsError, StudyError
-from study.files import remove, write
+from study.files import remove
 from study.ledger.layout import MEASURED, RESULT, WEIGHTS
-from study.ledger.reading import Reader, differing_file
-from study.records import RunResult, RunSpec, to_json
+from study.ledger.reading import Reader, differing_file, write_record
+from study.records import RunResult, RunSpec
 from study.run import OnEpoch, Run, RunStopped
 from study.task import CanMeasure, Task
 
@@ -92,7 +92,9 @@ def _check_weights(run: Run) -> None:
     result = Reader().record(RunResult, run.folder / RESULT)
     if result is not None and (file := differing_file(run.folder, result.files, WEIGHTS)):
         remove(file)
-        raise DamagedWeightsError(f"{file} was changed after it was written, and has been removed")
+        raise DamagedWeightsError(
+            f"{file} was damaged: it is not what the training saved; it has been removed"
+        )
 
 
 def measure(spec: RunSpec, folder: Path, on_epoch: OnEpoch, key: str) -> None:
@@ -100,7 +102,7 @@ def measure(spec: RunSpec, folder: Path, on_epoch: OnEpoch, key: str) -> None:
     task, run = open_run(spec, folder)
     _check_weights(run)
     record = cast(CanMeasure, task).measure(run, key.partition("@")[0])
-    write(folder / MEASURED.format(key), to_json(record, folder.name))
+    write_record(folder / MEASURED.format(key), record)
 
 
 def profile(spec: RunSpec, folder: Path, on_epoch: OnEpoch) -> None:

@@ -27,7 +27,7 @@ from study.ledger.layout import (
     VALIDATION_PREDICTIONS,
     stopped_file,
 )
-from study.ledger.reading import sealed_content
+from study.ledger.reading import sealed_content, write_record
 from study.records import (
     Breakdown,
     Epoch,
@@ -39,7 +39,6 @@ from study.records import (
     RunSpec,
     TestResult,
     stopped,
-    to_json,
 )
 
 BEST_LR = 3e-3
@@ -68,30 +67,25 @@ def train(spec: RunSpec, folder: Path, on_epoch: Callable[[Epoch], None], rule: 
         on_epoch(history[-1])
         write(folder / CLIPS_CHECKPOINT, history_json)
     if pruned:
-        write(folder / stopped_file(pruned.rule), to_json(pruned, folder.name))
+        write_record(folder / stopped_file(pruned.rule), pruned)
         return
     diverged = settings["lr"] > 1
     if not diverged:
         write(folder / CLIPS_WEIGHTS, spec.id)
         write(folder / VALIDATION_PREDICTIONS, spec.id)
-    write(
-        folder / RESULT,
-        to_json(
-            RunResult(
-                run=spec.id,
-                status="diverged" if diverged else "finished",
-                best_epoch=0 if diverged else settings["epochs"],
-                validation={} if diverged else history[-1].validation,
-                history=tuple(history),
-                parameters=1000,
-                seconds=0.0,
-                machine=MACHINE,
-                has_weights=not diverged,
-                files=content_digests(folder, TEST_INPUTS),
-            ),
-            folder.name,
-        ),
+    result = RunResult(
+        run=spec.id,
+        status="diverged" if diverged else "finished",
+        best_epoch=0 if diverged else settings["epochs"],
+        validation={} if diverged else history[-1].validation,
+        history=tuple(history),
+        parameters=1000,
+        seconds=0.0,
+        machine=MACHINE,
+        has_weights=not diverged,
+        files=content_digests(folder, TEST_INPUTS),
     )
+    write_record(folder / RESULT, result)
     (folder / CLIPS_CHECKPOINT).unlink(missing_ok=True)
 
 
@@ -107,9 +101,7 @@ def evaluate(spec: RunSpec, folder: Path, on_epoch: Callable[[Epoch], None]) -> 
     """Write a test result a little below the validation score, with a recall of each of two classes."""
     value = score(spec) - 0.02
     recalls = Breakdown("class", "Recall of every class", {"happy": value, "sad": value})
-    write(
-        folder / TEST_RESULT, to_json(TestResult(spec.id, _metrics(value), 100, 0.0, (recalls,)), folder.name)
-    )
+    write_record(folder / TEST_RESULT, TestResult(spec.id, _metrics(value), 100, 0.0, (recalls,)))
 
 
 def measure(spec: RunSpec, folder: Path, on_epoch: Callable[[Epoch], None], key: str) -> None:
@@ -120,12 +112,12 @@ def measure(spec: RunSpec, folder: Path, on_epoch: Callable[[Epoch], None], key:
         "depth": Figure(None, None, "%", "nothing at all", "the fake network has no depth"),
     }
     record = Measurement(spec.id, name, f"The made-up {name}.", figures, 100, 0.0)
-    write(folder / MEASURED.format(key), to_json(record, folder.name))
+    write_record(folder / MEASURED.format(key), record)
 
 
 def profile(spec: RunSpec, folder: Path, on_epoch: Callable[[Epoch], None]) -> None:
     """Write a profile that is the same for every network."""
-    write(folder / PROFILE, to_json(Profile(1000, 10_000, (), (1, 1, 16, 32, 32)), folder.name))
+    write_record(folder / PROFILE, Profile(1000, 10_000, (), (1, 1, 16, 32, 32)))
 
 
 def failing(spec: RunSpec, folder: Path, on_epoch: Callable[[Epoch], None]) -> None:

@@ -18,11 +18,12 @@ from support.lab import Lab
 from study.analysis.findings import Findings, LimitCode
 from study.engine import conductor
 from study.errors import InputError, StudyError
+from study.ledger.reading import write_record
 from study.ledger.store import Ledger
-from study.records import Failure, TestResult, from_json, to_json
+from study.records import Failure, TestResult, from_json
 from study.tasks.clips.data.files.store import CachedRows
 
-SOME, ALL = 200, 1500
+SOME, ALL = 200, 1000
 """Damaged ledgers that every run of the tests tries, and that the slow tests try."""
 SWAPPED = 0.2
 """The share of damage that swaps two files."""
@@ -108,7 +109,7 @@ def damage(ledger: Path, draw: random.Random) -> tuple[set[str], list[str]]:
         path = draw.choice(files)
         damaged.add(str(path))
         if draw.random() < SWAPPED:
-            other = draw.choice([file for file in files if file.name == path.name])
+            other = draw.choice([file for file in files if file.parent.parent == path.parent.parent])
             first, second = path.read_bytes(), other.read_bytes()
             path.write_bytes(second)
             other.write_bytes(first)
@@ -267,7 +268,7 @@ def test_damaged_predictions_have_their_test_made_again(lab: Lab) -> None:
     record = from_json(TestResult, (folder / "test.json").read_bytes())
     (folder / "test.npz").write_bytes(b"predictions")
     digest = hashlib.sha256(b"predictions").hexdigest()
-    (folder / "test.json").write_text(to_json(replace(record, files={"test.npz": digest}), run))
+    write_record(folder / "test.json", replace(record, files={"test.npz": digest}))
     assert Ledger(lab.ledger.root).state(run).tested
     (folder / "test.npz").write_bytes(b"predictionz")
     assert not Ledger(lab.ledger.root).state(run).tested

@@ -13,6 +13,7 @@ from typing import Any
 from study.config.revisions import is_junk
 from study.files import write
 from study.ledger.layout import OWN_OUTSIDE, RUNS
+from study.ledger.reading import owner_of
 from study.records import DamagedError, sealed, unsealed
 from study.run import Run
 from study.tasks.options import Options
@@ -54,7 +55,7 @@ def _write(
 ) -> None:
     """Write the times of a run, the files that it wrote outside of its folder, and those that another run wrote too."""
     content = {"began": began, "ended": ended, "files": files, "shared": shared}
-    write(path, sealed(content, path.parent.name))
+    write(path, sealed(content, owner_of(path)))
 
 
 def _changed_files(root: Path, skipped: set[Path], since: float) -> list[Path]:
@@ -82,7 +83,7 @@ def _shared_files(own: Path, began: float, files: list[str]) -> Iterator[tuple[s
             return
         if path != own:
             with contextlib.suppress(OSError, DamagedError):
-                others[path.parent.name] = unsealed(path.read_bytes(), path.parent.name, str(path))
+                others[path.parent.name] = unsealed(path.read_bytes(), owner_of(path), str(path))
     for name, other in others.items():
         common = sorted(set(files) & set(other["files"]))
         ended_before = other["ended"] is not None and other["ended"] < began

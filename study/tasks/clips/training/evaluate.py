@@ -12,6 +12,9 @@ from torch import nn
 
 from study.config.registry import Registry
 from study.errors import DamagedWeightsError, StudyError
+from study.ledger.layout import RESULT
+from study.ledger.reading import Reader
+from study.records import RunResult
 from study.run import Run
 from study.tasks.clips.data.contract import Dataset
 from study.tasks.clips.nets.ifdd.network import build_network
@@ -77,12 +80,13 @@ def load_trained(run: Run) -> tuple[Dataset, nn.Module]:
     network = build_network(registry, spec.tables, dataset.shape, len(dataset.classes))
     try:
         with safetensors.safe_open(run.weights, framework="pt") as file:
-            owner = (file.metadata() or {}).get("run", spec.id)
+            owner = (file.metadata() or {}).get("run")
         weights = safetensors.torch.load_file(run.weights)
     except SafetensorError as error:
         run.weights.unlink()
         raise DamagedWeightsError(f"{run.weights} was damaged ({error}) and has been removed.") from None
-    if owner != spec.id:
+    trained = Reader().record(RunResult, run.folder / RESULT)
+    if trained is not None and owner not in (None, trained.run):
         run.weights.unlink()
         raise DamagedWeightsError(f"{run.weights} was of the run {owner} and has been removed.")
     network.load_state_dict(weights)
