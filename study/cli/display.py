@@ -23,6 +23,7 @@ from study.engine.events import (
     Event,
     JobEnded,
     JobRetried,
+    JobSilent,
     JobStarted,
     StudyStarted,
     TrainingFound,
@@ -105,6 +106,9 @@ class Display:
             self._count(event)
         elif isinstance(event, JobRetried):
             self._print(f"DIED    {format_job(event.job)}: {event.reason}; it is started once more")
+        elif isinstance(event, JobSilent):
+            spent = format_duration(event.seconds)
+            self._print(f"SILENT  {format_job(event.job)}: nothing reported or printed for {spent}")
         elif isinstance(event, WeightsDamaged):
             self._running.pop(event.job.key, None)
             self._print(

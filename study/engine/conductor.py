@@ -15,6 +15,7 @@ from study.engine.events import (
     EpochEnded,
     JobEnded,
     JobRetried,
+    JobSilent,
     JobStarted,
     Listener,
     StudyConcluded,
@@ -24,7 +25,7 @@ from study.engine.events import (
 )
 from study.engine.queue import Queue, training_states
 from study.errors import StudyError
-from study.executors.base import Call, CallEnded, CallEpoch, Ending, Executor
+from study.executors.base import Call, CallEnded, CallEpoch, CallSilent, Ending, Event, Executor
 from study.ledger.locks import Holder
 from study.ledger.record import RunState, StudyRecord
 from study.ledger.sessions import Session
@@ -159,10 +160,12 @@ class _Conductor:
             )
         time.sleep(POLL_S)
 
-    def _handle(self, event: CallEpoch | CallEnded) -> None:
+    def _handle(self, event: Event) -> None:
         job = self.running[event.call.key]
         if isinstance(event, CallEpoch):
             self.notify(EpochEnded(job, event.epoch))
+        elif isinstance(event, CallSilent):
+            self.notify(JobSilent(job, event.seconds))
         elif event.ending == Ending.DISK_FULL:
             raise StudyError(f"{event.reason}. Free some space, then run the same command again.")
         elif event.ending == Ending.DAMAGED and job.key not in self.retried:

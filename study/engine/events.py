@@ -74,6 +74,14 @@ class JobRetried:
 
 
 @dataclass(frozen=True)
+class JobSilent:
+    """The worker of a job has reported nothing and printed nothing for `seconds`."""
+
+    job: Job
+    seconds: float
+
+
+@dataclass(frozen=True)
 class WeightsDamaged:
     """The weights that a job reads were damaged and have been removed; the run is trained again, once."""
 
@@ -97,6 +105,7 @@ Event = (
     | JobEnded
     | StudyConcluded
     | JobRetried
+    | JobSilent
     | WeightsDamaged
     | Waiting
 )

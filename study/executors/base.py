@@ -68,7 +68,15 @@ class CallEnded:
     """The devices that it got, such as ``cuda:1`` or ``cuda:0,1``; empty if it had all of them."""
 
 
-Event = CallEpoch | CallEnded
+@dataclass(frozen=True)
+class CallSilent:
+    """A worker has reported nothing and printed nothing for a long time; reported once until it does again."""
+
+    call: Call
+    seconds: float
+
+
+Event = CallEpoch | CallSilent | CallEnded
 
 
 def ending_of(error: BaseException) -> Ending:
