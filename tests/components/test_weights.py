@@ -21,11 +21,17 @@ from study.config.registry import Registry
 from study.errors import InputError
 from study.hashing import file_digest
 from study.tasks.clips.data.contract import ClipShape
-from study.tasks.clips.nets.ifdd.exchange import export_released, import_kinetics, import_released
+from study.tasks.clips.nets.ifdd.exchange import (
+    Configuration,
+    export_released,
+    import_kinetics,
+    import_released,
+)
 from study.tasks.clips.nets.ifdd.network import build_network
 from study.tasks.clips.nets.ifdd.released import released_name, to_released
 from study.tasks.clips.nets.initial import initialise
 from study.tasks.clips.nets.weights import Facts, read, save, start_from
+from study.tasks.clips.training.tensors import copy_of_weights
 
 NARROWER = 6
 IMAGE_224 = ClipShape(channels=3, frames=16, height=224, width=224)
@@ -191,6 +197,21 @@ def test_without_the_authors_list_a_checkpoint_still_goes_in_and_out(
     returned = torch.load(back, weights_only=True)["model"]
     assert same({name: returned[name] for name in to_released(read(ours)[0])}, to_released(read(ours)[0]))
     assert len(returned) == 295
+
+
+@pytest.mark.parametrize("splitter", ["issm", "even-odd"])
+def test_the_weights_of_a_run_are_exported_without_their_buffers(
+    registry: Registry, tmp_path: Path, splitter: Any
+) -> None:
+    parts = Configuration(splitter=splitter, width=16).parts
+    network = build(registry, IMAGE_224, 7, **parts)
+    path = tmp_path / "weights.safetensors"
+    safetensors.torch.save_file(copy_of_weights(network), path)
+    assert len(read(path)[0]) > len(network.state_dict())
+    export_released(path, tmp_path / "out.pth")
+    returned = torch.load(tmp_path / "out.pth", weights_only=True)["model"]
+    for name, value in network.state_dict().items():
+        assert torch.equal(returned[released_name(name)], value), name
 
 
 @pytest.mark.parametrize(

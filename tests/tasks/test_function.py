@@ -5,12 +5,14 @@ from __future__ import annotations
 import importlib.util
 import json
 import math
+import random
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
 
+import numpy as np
 import pytest
 from support.own_tasks import function_task, run_of
 
@@ -21,7 +23,8 @@ from study.ledger.layout import HISTORY, PROFILE, RESULT, TEST_RESULT
 from study.records import RunResult, Stopped
 from study.reported import ReportError
 from study.run import Diverged, Pruned, RunStopped
-from study.tasks.own.references import UserImportError
+from study.tasks.options import Compute
+from study.tasks.own.references import Reference, UserImportError
 from study.tasks.own.training import ProgramError
 
 Write = Callable[..., Path]
@@ -717,3 +720,29 @@ def test_a_key_that_the_function_never_reads_is_a_warning(project: Path) -> None
     )
     (warning,) = run.warnings
     assert "never read lr, model.dropout" in warning
+
+
+def test_what_a_module_and_a_metric_draw_at_random_is_seeded(project: Path) -> None:
+    """The module draws when it is imported, the metric when it is computed, here and in the analysis."""
+    text = """
+        import random
+        import numpy as np
+        AT_IMPORT = random.random() + np.random.rand()
+
+        def train(config, run):
+            run.report(1, acc=AT_IMPORT / 2)
+            run.test(acc=0.5)
+
+        def score(labels, scores):
+            return random.random() + np.random.rand()
+    """
+    drawn = []
+    for _ in range(2):
+        random.seed()
+        np.random.seed()  # noqa: NPY002
+        sys.modules.pop("mine", None)
+        run = trained(project, text)
+        compute = Compute(Reference("mine:score", "task.metric.compute", project, ("labels", "scores")))
+        drawn.append((result(run)["validation"]["acc"], compute(np.zeros(2), np.zeros(2))))
+        assert compute(np.zeros(2), np.zeros(2)) == drawn[-1][1]
+    assert drawn[0] == drawn[1]

@@ -81,6 +81,12 @@ def test_state_outside_the_state_dict_is_refused(own_spec: MakeSpec, tmp_path: P
         work.verify(request, tmp_path)
 
 
+@pytest.mark.parametrize("keep", ["attribute", "list"])
+def test_an_average_that_lacks_such_state_is_refused(own_spec: MakeSpec, tmp_path: Path, keep: str) -> None:
+    with pytest.raises(StudyError, match="the average of the network's weights lacks state"):
+        train(own_spec({"name": "centred", "keep": keep}, epochs=2, ema=0.9), tmp_path)
+
+
 def test_it_is_refused_too_where_the_validation_split_is_trained_on(
     own_spec: MakeSpec, tmp_path: Path
 ) -> None:

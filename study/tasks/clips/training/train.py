@@ -42,7 +42,7 @@ from study.tasks.clips.training.scores import LOSS, absent, cross_entropy, metri
 from study.tasks.clips.training.settings import TrainSettings
 from study.tasks.clips.training.state import TrainState, trained_parameters
 from study.tasks.clips.training.tensors import copy_of_weights
-from study.tasks.clips.training.verification import agree, first_batch, probe_of
+from study.tasks.clips.training.verification import agree, check_average, first_batch, probe_of
 
 _log = logging.getLogger(__name__)
 
@@ -56,8 +56,8 @@ def train(run: Run) -> None:
 
     Raises:
         Pruned: The search stops the trial; its checkpoint stays.
-        StudyError: The device is missing, memory runs out, or an operator without a deterministic form is used
-            although the run must be deterministic.
+        StudyError: The device is missing, memory runs out, an averaged network lacks state of the trained one, or an
+            operator without a deterministic form is used although the run must be deterministic.
         InputError: The data set cannot be read, or the network returns something else than logits.
     """
     spec = run.spec
@@ -79,6 +79,8 @@ def train(run: Run) -> None:
             if not progress.diverged:
                 checkpoint.save(run.checkpoint, spec, run.machine, state, progress)
                 run.add(progress.history[-1])
+        if state.ema and progress.best is not None:
+            check_average(spec, registry, dataset, state, validation)
     _finish(run, progress, state)
 
 

@@ -26,7 +26,7 @@ from study.tasks.clips.training.batches import predict_first
 from study.tasks.clips.training.building import new_network
 from study.tasks.clips.training.settings import Precision, TrainSettings
 from study.tasks.clips.training.state import TrainState, clips_to_train_on
-from study.tasks.clips.training.tensors import load_weights
+from study.tasks.clips.training.tensors import copy_of_weights, load_weights
 
 TOLERANCE: dict[Precision, float] = {"fp32": 1e-3, "tf32": 1e-2, "bf16": 5e-2}
 """Largest difference of a logit, as a share of the batch's largest logit, that other kernels or GPUs may cause."""
@@ -91,6 +91,26 @@ def probe_of(state: TrainState, validation: Clips | None) -> Tensor:
         state.network, clips, settings.batch_size, state.device, settings.precision, state.seed
     )
     return torch.from_numpy(logits)
+
+
+def check_average(
+    spec: RunSpec, registry: Registry, dataset: Dataset, state: TrainState, validation: Clips | None
+) -> None:
+    """Check that the trained network has no state besides its tensors, which alone are averaged.
+
+    Raises:
+        StudyError: A new network with the tensors of the trained one predicts other logits.
+    """
+    network = new_network(registry, spec, dataset.shape, len(dataset.classes))
+    load_weights(network, copy_of_weights(state.network))
+    copied = replace(state, network=network.to(state.device))
+    expected, logits = (probe_of(one, validation).numpy() for one in (state, copied))
+    if not agree(expected, logits, state.settings.precision):
+        raise StudyError(
+            f"the average of the network's weights lacks state of the network: logits of {len(logits)} clips differ by "
+            f"up to {_gap(expected, logits):.3g}, allowed is {_allowed(expected, state.settings.precision):.3g}. "
+            f"Likely causes: {CAUSES}."
+        )
 
 
 def agree(recorded: NDArray[np.float32], repeated: NDArray[np.float32], precision: Precision) -> bool:
