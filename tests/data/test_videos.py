@@ -13,6 +13,7 @@ import pytest
 
 from study.tasks.clips.data.files.containers import Crop, crop, structure_damage
 from study.tasks.clips.data.files.frames import ClipVerdict, find, inspect, read
+from study.tasks.clips.data.files.pictures import PictureNote
 
 av = pytest.importorskip("av", reason="videos need PyAV, of the extra 'video'")
 WIDTH, HEIGHT, SIZE = 96, 64, 32
@@ -280,3 +281,22 @@ def test_brightness_follows_the_standard_and_the_range_of_the_video(tmp_path: Pa
         container.mux(stream.encode())
     grey = read(find(path, tmp_path), [0], 1, SIZE, "pillow")
     np.testing.assert_allclose(grey, 127.5, atol=2)  # half of the range of ten-bit video
+
+
+@pytest.mark.parametrize(("transfer", "notes"), [(1, ()), (16, (PictureNote.HDR,)), (18, (PictureNote.HDR,))])
+def test_a_video_in_hdr_is_named(tmp_path: Path, transfer: int, notes: tuple[PictureNote, ...]) -> None:
+    def with_transfer(stream: Any) -> None:
+        stream.codec_context.color_trc = transfer
+
+    assert verdict(video(tmp_path / "v.mp4", frames=3, setup=with_transfer)).notes == notes
+
+
+def test_a_transparent_video_is_named(tmp_path: Path) -> None:
+    def with_alpha(stream: Any) -> None:
+        stream.pix_fmt = "rgba"
+
+    def opaque(stream: Any) -> None:
+        stream.pix_fmt = "rgb24"
+
+    assert verdict(video(tmp_path / "a.mov", "png", 3, with_alpha)).notes == (PictureNote.TRANSPARENT,)
+    assert verdict(video(tmp_path / "b.mov", "png", 3, opaque)).notes == ()

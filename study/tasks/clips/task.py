@@ -347,6 +347,7 @@ def _remarks(dataset: Dataset) -> tuple[tuple[str, ...], tuple[str, ...]]:
         RemarkKind.FRAMES_TRANSPARENT,
         RemarkKind.PROFILE_NOT_APPLIED,
         RemarkKind.FRAMES_IN_CMYK,
+        RemarkKind.VIDEOS_IN_HDR,
     }
     report = known_report(dataset)
     doubts = [remark for remark in report.warnings if remark.kind in limiting]

@@ -391,6 +391,7 @@ _NOTES: Mapping[PictureNote, RemarkKind] = {
     PictureNote.TRANSPARENT: RemarkKind.FRAMES_TRANSPARENT,
     PictureNote.PROFILE: RemarkKind.PROFILE_NOT_APPLIED,
     PictureNote.CMYK: RemarkKind.FRAMES_IN_CMYK,
+    PictureNote.HDR: RemarkKind.VIDEOS_IN_HDR,
     PictureNote.NOT_VERIFIED: RemarkKind.JPEGS_NOT_VERIFIED,
 }
 

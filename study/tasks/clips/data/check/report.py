@@ -40,6 +40,7 @@ class RemarkKind(StrEnum):
     FRAMES_TRANSPARENT = "frames-transparent"
     PROFILE_NOT_APPLIED = "profile-not-applied"
     FRAMES_IN_CMYK = "frames-in-cmyk"
+    VIDEOS_IN_HDR = "videos-in-hdr"
     JPEGS_NOT_VERIFIED = "jpegs-not-verified"
     FILES_NOT_OF_MANIFEST = "files-not-of-manifest"
 
@@ -77,6 +78,7 @@ _GROUPS: Mapping[RemarkKind, str] = {
     RemarkKind.FRAMES_TRANSPARENT: "colours",
     RemarkKind.PROFILE_NOT_APPLIED: "colours",
     RemarkKind.FRAMES_IN_CMYK: "colours",
+    RemarkKind.VIDEOS_IN_HDR: "colours",
     RemarkKind.JPEGS_NOT_VERIFIED: "damage",
     RemarkKind.FILES_NOT_OF_MANIFEST: "damage",
 }

@@ -133,12 +133,15 @@ _SUMMARIES: Mapping[RemarkKind, Callable[[Remark], str]] = {
     RemarkKind.FRAMES_NOT_SQUARE: lambda r: f"{_items(r, 'be')} not square: whole frames in place of faces?",
     RemarkKind.SOURCES_SHARED: lambda r: "people or films are in both train and test",
     RemarkKind.FRAMES_TRANSPARENT: lambda r: (
-        f"{_items(r, 'have')} transparent pixels, which are read as white; a viewer may show another background"
+        f"{_items(r, 'have')} transparent pixels: images are read on white, videos opaque; a viewer may differ"
     ),
     RemarkKind.PROFILE_NOT_APPLIED: lambda r: (
         f"{_items(r, 'have')} a colour profile other than sRGB, which is not applied; browsers show other colours"
     ),
     RemarkKind.FRAMES_IN_CMYK: lambda r: f"{_items(r, 'be')} in CMYK, converted without a colour profile",
+    RemarkKind.VIDEOS_IN_HDR: lambda r: (
+        f"{_items(r, 'be')} in HDR (PQ or HLG), whose brightness is not mapped; browsers show other colours"
+    ),
     RemarkKind.JPEGS_NOT_VERIFIED: lambda r: (
         f"{_items(r)} could not be searched for damage inside JPEGs: pip install 'study[video]'"
     ),

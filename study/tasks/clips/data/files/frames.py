@@ -206,12 +206,15 @@ def _inspect_video(footage: Footage) -> ClipVerdict:
         check_regular(file)
         with file.open("rb") as opened:
             content = hashlib.file_digest(opened, "sha256").hexdigest()
-        sizes = [frame.size for frame in shown_frames(file, verify=True)]
+        sizes, notes = [], set[PictureNote]()
+        for frame in shown_frames(file, verify=True):
+            sizes.append(frame.size)
+            notes |= frame.notes
         if not sizes:
             raise ValueError("it holds no frame")
     except DAMAGES as error:
         return ClipVerdict("", 0, (), _unreadable_message(file, footage.root, error))
-    return ClipVerdict(digest([content]), len(sizes), tuple(dict.fromkeys(sizes)))
+    return ClipVerdict(digest([content]), len(sizes), tuple(dict.fromkeys(sizes)), notes=tuple(sorted(notes)))
 
 
 def read(

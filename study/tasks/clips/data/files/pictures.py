@@ -37,7 +37,9 @@ class PictureNote(StrEnum):
     """What a viewer may show otherwise, or what could not be verified."""
 
     TRANSPARENT = "transparent"
-    """Drawn on white; a viewer uses its own background."""
+    """An image is drawn on white, a video without transparency; a viewer uses its own background."""
+    HDR = "hdr"
+    """A video's brightness is beyond that of a display (PQ, HLG), and is not mapped to it."""
     PROFILE = "profile"
     """A colour profile that is not sRGB is not applied."""
     CMYK = "cmyk"
@@ -99,8 +101,9 @@ def resized(image: Image.Image, channels: int, size: int) -> Pixels:
 def as_shown(image: Image.Image) -> Image.Image:
     """Return an image with 8 bits a channel and no transparency, turned upright."""
     image.load()
+    is_png = image.format == "PNG"
     image = _upright(image)
-    if image.mode.startswith("I;16"):
+    if image.mode.startswith("I;16") or (image.mode == "I" and is_png):  # of 16 bits: PNG has no more
         return Image.fromarray((np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8))
     if image.mode in ("I", "F"):
         raise ValueError("its pixels have 32 bits, for which no range of brightness is defined")

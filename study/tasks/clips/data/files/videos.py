@@ -6,7 +6,7 @@ import struct
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,14 @@ from typing import Any
 from PIL import Image
 
 from study.tasks.clips.data.files.containers import Crop, crop, structure_damage
-from study.tasks.clips.data.files.pictures import check_size, import_extra
+from study.tasks.clips.data.files.pictures import PictureNote, check_size, import_extra
 
 _DEMUXERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpeg,mpegts,flv,asf,ogg"
 """The containers that are read: no playlists, which would open other files."""
 _DETECT = "crccheck+bitstream+buffer+explode"
 """FFmpeg's detection of errors: the first one ends decoding."""
+_HDR_TRANSFERS = (16, 18)
+"""PQ and HLG, by the numbers of ITU-T H.273."""
 _QUARTER_TURN_TOLERANCE = 0.02
 """About one degree, as ffmpeg."""
 
@@ -32,6 +34,7 @@ class Shown:
     """With square or other pixels, as coded."""
     size: tuple[int, int]
     """Width and height in square pixels."""
+    notes: frozenset[PictureNote] = frozenset()
 
 
 def shown_frames(file: Path, *, verify: bool = False) -> Iterator[Shown]:
@@ -65,9 +68,11 @@ def _decoded(av: Any, file: Path, edges: Crop, errors: list[Any], *, verify: boo
     if verify:
         options["err_detect"] = _DETECT
     with av.open(str(file), options=options) as container:
-        if not container.streams.video:
+        cover = av.stream.Disposition.attached_pic
+        stream = next((s for s in container.streams.video if not s.disposition & cover), None)
+        if stream is None:
             raise ValueError("it holds no video")
-        stream = container.streams.video[0]
+        has_alpha = stream.metadata.get("alpha_mode") == "1"
         check_size(stream.codec_context.width or 0, stream.codec_context.height or 0)
         if verify:
             stream.codec_context.options = {"err_detect": _DETECT}
@@ -79,7 +84,9 @@ def _decoded(av: Any, file: Path, edges: Crop, errors: list[Any], *, verify: boo
                 if verify and (frame.is_corrupt or errors):
                     raise ValueError(f"it is damaged: {_first(errors) or 'a frame is corrupt'}")
                 check_size(frame.width, frame.height)
-                yield _shown(frame, edges, stream.sample_aspect_ratio)
+                shown = _shown(frame, edges, stream.sample_aspect_ratio)
+                notes = set(_notes(frame, has_alpha=has_alpha)) if verify else set()
+                yield replace(shown, notes=frozenset(notes)) if notes else shown
 
 
 def _shown(frame: Any, edges: Crop, aspect: Fraction | None) -> Shown:
@@ -95,6 +102,13 @@ def _shown(frame: Any, edges: Crop, aspect: Fraction | None) -> Shown:
     )
     turned, is_transposed = _turned(image, frame)
     return Shown(turned, (height, width) if is_transposed else (width, height))
+
+
+def _notes(frame: Any, *, has_alpha: bool) -> Iterator[PictureNote]:
+    if has_alpha or any(component.is_alpha for component in frame.format.components):
+        yield PictureNote.TRANSPARENT
+    if getattr(frame, "color_trc", 0) in _HDR_TRANSFERS:
+        yield PictureNote.HDR
 
 
 def _turned(image: Image.Image, frame: Any) -> tuple[Image.Image, bool]:
