@@ -250,17 +250,18 @@ class Study:
         return task_of(self.record.variants[0].template)
 
     def _workers(self, task: Any) -> Executor:
-        from study.executors.devices import cuda_devices, gpu_slots
+        from study.executors.devices import VISIBLE, cuda_devices, gpu_slots, within
         from study.executors.local import LocalWorkers
         from study.machine import cpu_cores
 
         template = self.record.variants[0].template
-        devices = cuda_devices() if template.device == "cuda" else ()
+        given = getattr(task, "environment", {}).get(VISIBLE)
+        devices = within(cuda_devices(), given) if template.device == "cuda" else ()
         gpus_per_run = int(template.options.get("gpus") or 1)
         cores = max(1, len(cpu_cores()) // max(1, template.threads))
         automatic = gpu_slots(devices, gpus_per_run, self.settings.runs_per_gpu) if devices else cores
         workers = automatic if self.settings.workers == "auto" else self.settings.workers
-        return LocalWorkers(workers, devices, task.preload)
+        return LocalWorkers(workers, devices, task.preload, self.settings.silent_s)
 
     def _make_folders(self) -> None:
         for key, folder in (("ledger", self.settings.ledger), ("reports", self.settings.reports)):

@@ -18,6 +18,10 @@ class InputError(StudyError):
     exit_code = 2
 
 
+class DamagedWeightsError(StudyError):
+    """Raised where a test finds weights that are not those of the training; they are removed, and trained again."""
+
+
 def nearest(name: str, allowed: Iterable[str]) -> str:
     """Return `` Did you mean 'x'?`` where one allowed name is close to `name`, else an empty string."""
     close = difflib.get_close_matches(name, list(allowed), n=1, cutoff=0.5)

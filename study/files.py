@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -72,6 +73,22 @@ def writing(path: Path) -> Iterator[IO[bytes]]:
         temporary.unlink(missing_ok=True)
         raise
     _sync_folder(path.parent)
+
+
+def content_digest(path: Path) -> str:
+    """Return the SHA-256 of a file, or of all files in a folder with their names."""
+    if path.is_file():
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    found = hashlib.sha256()
+    for file_path in sorted(file for file in path.rglob("*") if file.is_file()):
+        found.update(f"{file_path.relative_to(path)} {content_digest(file_path)}\n".encode())
+    return found.hexdigest()
+
+
+def content_digests(folder: Path, names: Iterable[str]) -> dict[str, str]:
+    """Return the digests of those of the named files and folders that exist."""
+    return {name: content_digest(folder / name) for name in names if (folder / name).exists()}
 
 
 def remove(path: Path) -> None:

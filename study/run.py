@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from study.errors import nearest, quoted
-from study.files import remove, write
+from study.files import content_digests, remove, write
 from study.hashing import seed_of
 from study.ledger.layout import (
     EXAMPLES,
@@ -22,10 +21,13 @@ from study.ledger.layout import (
     OWN_WEIGHTS,
     PROFILE,
     RESULT,
+    TEST_INPUTS,
+    TEST_OUTPUTS,
     TEST_PREDICTIONS,
     TEST_RESULT,
     stopped_file,
 )
+from study.ledger.reading import sealed_content, write_record
 from study.machine import machine
 from study.metrics import Metric
 from study.records import (
@@ -38,7 +40,6 @@ from study.records import (
     Stopped,
     TestResult,
     stopped,
-    to_json,
 )
 from study.reported import ReportError, check_bounds, is_number
 
@@ -226,7 +227,8 @@ class Run:
     def write_history(self) -> None:
         """Write the epochs so far to the run's folder."""
         entries = [asdict(entry) for entry in self.history]
-        write(self.folder / HISTORY, json.dumps(entries, indent=1, allow_nan=False))
+        path = self.folder / HISTORY
+        write(path, sealed_content(entries, path))
 
     def stop_if_pruned(self) -> None:
         """Raise Pruned, and set the result, where the rule of the search stops the trial."""
@@ -274,11 +276,13 @@ class Run:
             self.finish()
         result = self.result
         if isinstance(result, Stopped):
-            write(self.folder / stopped_file(result.rule), to_json(result))
+            write_record(self.folder / stopped_file(result.rule), result)
         elif result is not None:
             if result.status == "finished" and self.test_metrics is not None:
                 self.write_test(self.test_metrics, self.seconds, seen_in_training=True)
-            write(self.folder / RESULT, to_json(result))
+            own = (PROFILE,) if self.test_metrics is None else (PROFILE, TEST_RESULT)
+            result = replace(result, files=content_digests(self.folder, (*TEST_INPUTS, *own)))
+            write_record(self.folder / RESULT, result)
             remove(self.checkpoint)
 
     def write_test(
@@ -303,8 +307,9 @@ class Run:
             seconds=seconds,
             breakdowns=self.breakdowns,
             seen_in_training=seen_in_training,
+            files=content_digests(self.folder, TEST_OUTPUTS),
         )
-        write(self.folder / TEST_RESULT, to_json(result))
+        write_record(self.folder / TEST_RESULT, result)
 
     def test(self, **metrics: float) -> None:
         """Report test figures from inside the training; only the analysis reads them, and for winners alone."""
@@ -361,7 +366,7 @@ class Run:
 
     def keep_profile(self, profile: Profile) -> None:
         """Write the profile of the network."""
-        write(self.folder / PROFILE, to_json(profile))
+        write_record(self.folder / PROFILE, profile)
 
     def _report_as_numbers(self, epoch: Any, values: Mapping[str, Any]) -> tuple[int, dict[str, float]]:
         """Return the epoch and its figures as numbers; raise ReportError where one is no number."""

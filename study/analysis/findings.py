@@ -219,6 +219,7 @@ class LimitCode(StrEnum):
 
     OPTIMISTIC = "optimistic"
     MISSING_RUNS = "missing-runs"
+    DAMAGED = "damaged"
     SKIPPED_EXAMPLES = "skipped-examples"
     DATA_UNTRACKED = "data-untracked"
     FOLD_SIZES_UNKNOWN = "fold-sizes-unknown"

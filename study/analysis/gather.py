@@ -22,7 +22,7 @@ from study.engine.accept import describe_accepted
 from study.followed import Untold
 from study.ledger.layout import TEST_PREDICTIONS
 from study.ledger.record import StudyRecord, VariantRecord
-from study.ledger.store import Ledger, Snapshot
+from study.ledger.store import SESSION, Ledger, Snapshot
 from study.records import DataInfo, Machine, RunSpec, TestResult
 
 MOST_CALLS = 3
@@ -188,6 +188,12 @@ def _limits(study: StudyRecord, ledger: Ledger) -> Iterator[Limit]:
             LimitCode.CLAIMS_CHANGED,
             "The claims were changed after runs of this study had finished: they are no predictions.",
         )
+    if damaged := sorted(str(path.relative_to(ledger.root)) for path in ledger.damaged):
+        yield Limit(
+            LimitCode.DAMAGED,
+            f"{quantity(len(damaged), 'file')} of the ledger damaged, and missing from this report: "
+            f"{', '.join(damaged)}. `study run` makes them again.",
+        )
     for sentence in describe_accepted(study, ledger, study.accepted_code):
         yield Limit(LimitCode.ACCEPTED_CODE, sentence)
     yield from _unfollowed(study)
@@ -211,7 +217,7 @@ def _unfollowed(study: StudyRecord) -> Iterator[Limit]:
 
 def _facts(ledger: Ledger, study: StudyRecord, variants: Iterable[VariantEvidence]) -> dict[str, str]:
     """Return the facts of what was run, in printing order."""
-    sessions = ledger.sessions(study.name)
+    sessions = [session for session in ledger.sessions(study.name) if SESSION.keys() <= session.keys()]
     machines = [
         run.result.machine for variant in variants for run in variant.confirmations if run.result is not None
     ]

@@ -11,7 +11,7 @@ import typer
 
 from study.cli.context import read_settings
 from study.cli.data import data
-from study.cli.ledger import gc, status, stop, sync
+from study.cli.ledger import gc, status, stop, sync, unlock
 from study.cli.runs import check, reproduce
 from study.cli.study import plan, profile, report, run
 from study.cli.weights import weights
@@ -30,7 +30,7 @@ app = typer.Typer(
 app.add_typer(data, name="data")
 app.add_typer(weights, name="weights")
 app.add_typer(check, name="check")
-for command in (run, plan, report, profile, status, stop, gc, sync, reproduce):
+for command in (run, plan, report, profile, status, stop, unlock, gc, sync, reproduce):
     app.command()(command)
 
 

@@ -24,10 +24,12 @@ from study.engine.events import (
     Event,
     JobEnded,
     JobRetried,
+    JobSilent,
     JobStarted,
     StudyStarted,
     TrainingFound,
     Waiting,
+    WeightsDamaged,
 )
 from study.engine.gc import Reason
 from study.engine.plan import Job, Purpose, rungs, training_count
@@ -105,8 +107,20 @@ class Display:
             self._count(event)
         elif isinstance(event, JobRetried):
             self._print(f"DIED    {format_job(event.job)}: {event.reason}; it is started once more")
+        elif isinstance(event, JobSilent):
+            spent = format_duration(event.seconds)
+            self._print(f"SILENT  {format_job(event.job)}: nothing reported or printed for {spent}")
+        elif isinstance(event, WeightsDamaged):
+            self._running.pop(event.job.key, None)
+            self._print(
+                f"DAMAGED {format_job(event.job)}: {event.reason.rstrip('.')}; the run is trained again"
+            )
         elif isinstance(event, Waiting):
-            self._print(f"waiting for {format_job(event.job)}, which {event.holder} runs for another study")
+            elsewhere = f"; if it has ended: study unlock --host {event.holder.host}"
+            self._print(
+                f"waiting for {format_job(event.job)}, which {event.holder} runs for another study"
+                f"{elsewhere if event.holder.is_elsewhere else ''}"
+            )
 
     def _begin(self, event: StudyStarted) -> None:
         self._study, self._total = event.study, event.total

@@ -89,6 +89,38 @@ def stop(
     print(f"{name}: stopped; the same `study run` continues it.")
 
 
+def unlock(
+    host: Annotated[
+        str, typer.Option("--host", help="The host whose processes have ended, as messages name it.")
+    ],
+) -> None:
+    """Remove the locks that processes on another host left when they were killed; list them first."""
+    from study.errors import InputError, nearest, quoted
+
+    ledger = open_ledger(read_settings())
+    locks = list(ledger.locks())
+    if not (found := [(path, holder) for path, holder in locks if holder.host == host]):
+        hosts = sorted({holder.host for _, holder in locks})
+        has = f"; it has locks of {quoted(hosts)}" if hosts else ""
+        raise InputError(
+            f"--host: the ledger {ledger.root} has no lock of {host!r}{has}.{nearest(host, hosts)}"
+        )
+    removed = 0
+    for holder in dict.fromkeys(holder for _, holder in found):
+        if is_running := not holder.is_elsewhere and not holder.is_gone:
+            print(f"{holder} is running; end it with `study stop`. Its locks stay:")
+        else:
+            print(f"{holder}; if it still runs, it stops:")
+        for path, _ in (lock for lock in found if lock[1] == holder):
+            print(f"  {path}")
+            if not is_running:
+                ledger.remove_lock(path, holder)
+                removed += 1
+    print(f"Removed {removed} of {len(found)} locks.")
+    if removed < len(found):
+        raise typer.Exit(1)
+
+
 def gc(
     yes: Annotated[
         bool, typer.Option("--yes", help="Free the files; without it, they are only listed.")

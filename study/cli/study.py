@@ -53,8 +53,10 @@ def run(
         loaded = compiled(study, preset, changes, accept_data=accept_data)
         if accept_code:
             loaded = _with_accepted_code(loaded)
-        _print_conclusion(loaded.run(retry_failed=retry_failed), loaded.reports)
+        findings = loaded.run(retry_failed=retry_failed)
+        _print_conclusion(findings, loaded.reports)
         _print_failures(loaded.record, loaded.ledger)
+        _fail_if_damaged(findings)
 
 
 def _with_accepted_code(study: Study) -> Study:
@@ -112,7 +114,9 @@ def report(study: StudyFile, preset: Preset = None, set_: Changes = None, skip_b
     with suppress(InputError):  # a report needs the ledger alone
         question = load(study, preset, changes).question
     require_own_record(study, name, open_ledger(settings), question)
-    _print_conclusion(write_report(name, settings), settings.reports / name)
+    findings = write_report(name, settings)
+    _print_conclusion(findings, settings.reports / name)
+    _fail_if_damaged(findings)
 
 
 def profile(study: StudyFile, preset: Preset = None, set_: Changes = None) -> None:
@@ -134,6 +138,14 @@ def _print_conclusion(findings: Findings, folder: Path) -> None:
     for limit in findings.limits:
         print(f"Warning: {limit.sentence}")
     print(f"\nReport: {folder / 'report.md'}\n        {folder / 'report.pdf'}")
+
+
+def _fail_if_damaged(findings: Findings) -> None:
+    """Exit with code 1 if files of the ledger that the findings need are damaged; the limits name them."""
+    from study.analysis.findings import LimitCode
+
+    if any(limit.code == LimitCode.DAMAGED for limit in findings.limits):
+        raise typer.Exit(1)
 
 
 def _print_failures(record: StudyRecord, ledger: Ledger) -> None:

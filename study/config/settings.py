@@ -24,6 +24,7 @@ class _Keys:
     reports: Annotated[str, "folder that reports are written to"] = "reports"
     workers: Annotated[int, Range(1)] | Literal["auto"] = "auto"
     runs_per_gpu: Annotated[int, Range(1)] = 1
+    silent_s: Annotated[int, Range(0)] = 0
     device: Literal["auto", "cpu", "cuda"] = "auto"
     loader_workers: Annotated[int, Range(0)] = 0
     keep: Keep = "confirmed"
@@ -42,6 +43,8 @@ class Settings:
     workers: int | Literal["auto"]
     """Parallel runs; ``auto``: `runs_per_gpu` on each GPU, or one on each processor core."""
     runs_per_gpu: int
+    silent_s: int
+    """Seconds without a report or output after which a worker is ended, and started once more; 0 for no limit."""
     device: Literal["auto", "cpu", "cuda"]
     loader_workers: int
     """Processes of a training's data loader; 0 loads in the training process."""
@@ -80,6 +83,7 @@ def settings(start: Path) -> Settings:
         reports=root / keys.reports,
         workers=keys.workers,
         runs_per_gpu=keys.runs_per_gpu,
+        silent_s=keys.silent_s,
         device=keys.device,
         loader_workers=keys.loader_workers,
         keep=keys.keep,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
@@ -16,10 +15,11 @@ from study.engine import plan
 from study.engine.search import suggest
 from study.hashing import canonical_json
 from study.ledger import layout
+from study.ledger.reading import owner_of
 from study.ledger.record import StudyRecord, VariantRecord
 from study.ledger.store import Ledger, Snapshot
 from study.nested import flatten
-from study.records import RunSpec
+from study.records import DamagedError, RunSpec, unsealed
 
 COUNTED = {
     f.name: f.default for f in fields(RunSpec) if f.metadata.get("counts", True) and f.default is not MISSING
@@ -253,9 +253,13 @@ def _finished(runs: Path) -> Iterator[tuple[Path, Mapping[str, Any]]]:
     """Yield the folder and the request of every run with a result; unreadable requests are skipped."""
     for folder in sorted(runs.iterdir()) if runs.is_dir() else ():
         if (folder / layout.RESULT).is_file():
-            with suppress(OSError, ValueError):
-                request = json.loads((folder / layout.REQUEST).read_bytes())
-                if isinstance(request, dict) and isinstance(request.get("config"), dict):
+            with suppress(OSError, DamagedError):
+                path = folder / layout.REQUEST
+                request = unsealed(path.read_bytes(), owner_of(path), str(path))
+                if (
+                    isinstance(request.get("config"), dict)
+                    and {"code_digest", "data_digest"} <= request.keys()
+                ):
                     yield folder, request
 
 

@@ -15,21 +15,25 @@ from study.engine.events import (
     EpochEnded,
     JobEnded,
     JobRetried,
+    JobSilent,
     JobStarted,
     Listener,
     StudyConcluded,
     StudyStarted,
     Waiting,
+    WeightsDamaged,
 )
 from study.engine.queue import Queue, training_states
 from study.errors import StudyError
-from study.executors.base import Call, CallEnded, CallEpoch, Ending, Executor
+from study.executors.base import Call, CallEnded, CallEpoch, CallSilent, Ending, Event, Executor
 from study.ledger.locks import Holder
 from study.ledger.record import RunState, StudyRecord
 from study.ledger.sessions import Session
 from study.ledger.store import Ledger
 
 POLL_S = 0.5
+LONGEST_CLAIM_S = 10.0
+"""Longer than any process that runs no study, such as `study gc`, has a run's folder."""
 Writer = Callable[[Findings, Path], object]
 
 
@@ -89,8 +93,10 @@ class _Conductor:
     running: dict[str, plan.Job] = field(default_factory=dict)
     """Jobs that the executor runs, by key."""
     retried: set[str] = field(default_factory=set)
-    """Keys of jobs whose worker died once."""
+    """Keys of jobs whose worker died, or found damaged weights, once."""
     waited_for: set[Holder] = field(default_factory=set)
+    waits_for_ended: int = 0
+    """Waits in a row for processes elsewhere that run no study."""
 
     def work(self) -> None:
         """Plan, start jobs and record their results until nothing is left to do."""
@@ -98,6 +104,7 @@ class _Conductor:
         while True:
             if self.ledger.stop_requested(self.queue.study.name):
                 raise KeyboardInterrupt
+            self.ledger.check_lock()
             for training in self.queue.update():
                 self._drop_weights(training.job, training.state)
                 self.notify(training)
@@ -144,14 +151,25 @@ class _Conductor:
             if holder not in self.waited_for:
                 self.waited_for.add(holder)
                 self.notify(Waiting(job, holder))
+        ended = [holder for holder in taken if holder.is_elsewhere and not self.ledger.has_study(holder)]
+        self.waits_for_ended = self.waits_for_ended + 1 if len(ended) == len(taken) else 0
+        if self.waits_for_ended * POLL_S > LONGEST_CLAIM_S:
+            raise StudyError(
+                f"all that is left to do is locked by {ended[0]}, which runs no study of this ledger any more; "
+                f"{self.ledger.how_to_unlock(ended[0])}"
+            )
         time.sleep(POLL_S)
 
-    def _handle(self, event: CallEpoch | CallEnded) -> None:
+    def _handle(self, event: Event) -> None:
         job = self.running[event.call.key]
         if isinstance(event, CallEpoch):
             self.notify(EpochEnded(job, event.epoch))
+        elif isinstance(event, CallSilent):
+            self.notify(JobSilent(job, event.seconds))
         elif event.ending == Ending.DISK_FULL:
             raise StudyError(f"{event.reason}. Free some space, then run the same command again.")
+        elif event.ending == Ending.DAMAGED and job.key not in self.retried:
+            self._train_again(job, event)
         elif self._is_to_retry(job, event):
             self._retry(job, event.call, event.reason)
         else:
@@ -165,6 +183,14 @@ class _Conductor:
         self.retried.add(job.key)
         self.notify(JobRetried(job, reason))
         self.executor.submit(call)
+
+    def _train_again(self, job: plan.Job, event: CallEnded) -> None:
+        """Plan a run whose weights were damaged anew: as it has none now, it is trained again before its test."""
+        self.retried.add(job.key)
+        del self.running[job.key]
+        self.ledger.release(event.call.folder)
+        self.queue.job_ended(job)
+        self.notify(WeightsDamaged(job, event.reason))
 
     def _finish(self, job: plan.Job, event: CallEnded) -> None:
         """Record the result or the failure of a job that has ended."""

@@ -74,6 +74,22 @@ class JobRetried:
 
 
 @dataclass(frozen=True)
+class JobSilent:
+    """The worker of a job has reported nothing and printed nothing for `seconds`."""
+
+    job: Job
+    seconds: float
+
+
+@dataclass(frozen=True)
+class WeightsDamaged:
+    """The weights that a job reads were damaged and have been removed; the run is trained again, once."""
+
+    job: Job
+    reason: str
+
+
+@dataclass(frozen=True)
 class Waiting:
     """Other conductors do all jobs that are left: `holder` does `job` for another study."""
 
@@ -82,6 +98,15 @@ class Waiting:
 
 
 Event = (
-    StudyStarted | TrainingFound | JobStarted | EpochEnded | JobEnded | StudyConcluded | JobRetried | Waiting
+    StudyStarted
+    | TrainingFound
+    | JobStarted
+    | EpochEnded
+    | JobEnded
+    | StudyConcluded
+    | JobRetried
+    | JobSilent
+    | WeightsDamaged
+    | Waiting
 )
 Listener = Callable[[Event], None]

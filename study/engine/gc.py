@@ -16,7 +16,7 @@ from study.errors import InputError, StudyError
 from study.files import remove
 from study.ledger import layout
 from study.ledger.locks import holder_of, release, take
-from study.ledger.reading import read_json
+from study.ledger.reading import Reader
 from study.ledger.record import RunState
 from study.ledger.store import Ledger, Snapshot
 
@@ -131,6 +131,8 @@ class _References:
                     self.unreadable.append(
                         result
                     )  # a search without it has not ended: it refers to no repetition
+        suggestions = (path for path in ledger.damaged if path.parent.name == layout.SUGGESTIONS)
+        self.unreadable += [path for path in suggestions if path not in self.unreadable]
 
 
 def _unreadable_records(ledger: Ledger, names: Collection[str]) -> Iterator[Path]:
@@ -148,7 +150,7 @@ def _unreadable_records(ledger: Ledger, names: Collection[str]) -> Iterator[Path
             yield folder / layout.STUDY
         for file in sorted(suggestions.glob("*.json")):
             try:
-                is_read = isinstance(read_json(file), Mapping)
+                is_read = isinstance(Reader().table(file), Mapping)
             except (StudyError, OSError):
                 is_read = False
             if not is_read:

@@ -10,7 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
-from study.errors import StudyError
+from study.errors import DamagedWeightsError, StudyError
 from study.records import Epoch, RunSpec
 
 
@@ -22,6 +22,8 @@ class Ending(StrEnum):
     DIED = "died"
     """The process ended without reporting an exception."""
     DISK_FULL = "disk-full"
+    DAMAGED = "damaged"
+    """The weights that it reads are damaged and were removed."""
 
 
 @dataclass(frozen=True)
@@ -66,11 +68,21 @@ class CallEnded:
     """The devices that it got, such as ``cuda:1`` or ``cuda:0,1``; empty if it had all of them."""
 
 
-Event = CallEpoch | CallEnded
+@dataclass(frozen=True)
+class CallSilent:
+    """A worker has reported nothing and printed nothing for a long time; reported once until it does again."""
+
+    call: Call
+    seconds: float
+
+
+Event = CallEpoch | CallSilent | CallEnded
 
 
 def ending_of(error: BaseException) -> Ending:
     """Return the ending of a call that raised; a full disk is not the fault of the call."""
+    if isinstance(error, DamagedWeightsError):
+        return Ending.DAMAGED
     is_disk_full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
     return Ending.DISK_FULL if is_disk_full else Ending.RAISED
 

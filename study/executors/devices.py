@@ -69,12 +69,41 @@ def assigned(slot: int, gpus: int, devices: Sequence[int]) -> tuple[int, ...]:
     return tuple(devices[(slot * gpus + index) % len(devices)] for index in range(gpus))
 
 
-def visible(chosen: Sequence[int]) -> str:
-    """Return CUDA_VISIBLE_DEVICES for the chosen devices, which are indexes into the visible ones."""
-    visible_names = [
-        name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()
-    ]
-    return ",".join(visible_names[index] if index < len(visible_names) else str(index) for index in chosen)
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+
+
+def visible(chosen: Sequence[int], given: str | None = None) -> str:
+    """Return CUDA_VISIBLE_DEVICES for the chosen devices.
+
+    Args:
+        chosen: Indexes into the visible devices.
+        given: The devices that are visible; None for this process's.
+    """
+    names = visible_names(given)
+    return ",".join(map(str, chosen) if names is None else (names[index % len(names)] for index in chosen))
+
+
+def visible_names(given: str | None = None) -> list[str] | None:
+    """Return the names in CUDA_VISIBLE_DEVICES (indexes, UUIDs, MIG instances); None where it restricts nothing.
+
+    As CUDA reads it, the list ends before the first empty or negative entry.
+
+    Args:
+        given: Its value; None for this process's.
+    """
+    value = os.environ.get(VISIBLE) if given is None else given
+    if value is None:
+        return None
+    names = [name.strip() for name in value.split(",")]
+    end = next((i for i, name in enumerate(names) if not name or name.startswith("-")), len(names))
+    return names[:end] or None
+
+
+def within(devices: tuple[int, ...], given: str | None) -> tuple[int, ...]:
+    """Return the indexes of devices where a task restricts the visible ones by its own CUDA_VISIBLE_DEVICES."""
+    if given is None or not devices:
+        return devices
+    return tuple(range(len(visible_names(given) or ())))
 
 
 def core_share(slot: int, slots: int) -> tuple[int, ...]:

@@ -19,13 +19,25 @@ from multiprocessing.context import ForkServerContext, SpawnContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from study.executors.base import Call, CallEnded, CallEpoch, Ending, Event, detail_of, ending_of, reason_of
-from study.executors.devices import assigned, core_share, visible
-from study.ledger.layout import LOG
+from study.executors.base import (
+    Call,
+    CallEnded,
+    CallEpoch,
+    CallSilent,
+    Ending,
+    Event,
+    detail_of,
+    ending_of,
+    reason_of,
+)
+from study.executors.devices import VISIBLE, assigned, core_share, visible
+from study.ledger.layout import LOG, OWN_METRICS, OWN_OUTPUT
 from study.records import Epoch
 
 LAST_OUTPUT_LINES = 30
 GRACE_S = 5.0
+LONG_SILENCE_S = 600.0
+"""After so long without a sign of life a worker is reported."""
 ENVIRONMENT = {"PYTHONHASHSEED": "0", "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
 """Variables of every worker from its start, since Python and cuBLAS read them once."""
 
@@ -40,7 +52,13 @@ class _Worker:
     devices: tuple[int, ...]
     deadline: float
     """By `time.monotonic`: the time at which it is terminated, then the time at which it is killed."""
+    last_sign: float
+    """By `time.time`: when it last reported or printed something."""
     is_overdue: bool = False
+    is_silent: bool = False
+    """Whether it was reported as silent since the last sign of life."""
+    was_silent_s: float = 0.0
+    """How long it was silent when it was ended for that."""
     ending: Ending | None = None
     reason: str = ""
     detail: str = ""
@@ -56,10 +74,14 @@ class LocalWorkers:
         devices: Indexes into the visible CUDA devices, which the slots use in turn, so that several may share
             one; empty if runs use the CPU.
         preload: Modules that the fork server imports once for all workers.
+        silent_s: Seconds without a report or output after which a worker is ended as if it had died; 0 for no limit.
     """
 
-    def __init__(self, capacity: int, devices: Sequence[int] = (), preload: Sequence[str] = ()) -> None:
+    def __init__(
+        self, capacity: int, devices: Sequence[int] = (), preload: Sequence[str] = (), silent_s: float = 0.0
+    ) -> None:
         self.capacity = capacity
+        self._silent_s = silent_s or math.inf
         self._devices = tuple(devices)
         self._running: list[_Worker] = []
         # fork is unsafe once torch has threads, and spawn imports torch anew for every run
@@ -78,7 +100,7 @@ class LocalWorkers:
         devices = assigned(slot, call.devices, self._devices)
         env = dict(call.env)
         if self._devices:
-            env["CUDA_VISIBLE_DEVICES"] = visible(devices)
+            env[VISIBLE] = visible(devices, env.get(VISIBLE))
         own_end, worker_end = self._context.Pipe(duplex=False)
         process = self._context.Process(
             target=_work, args=(call, log, env, core_share(slot, self.capacity), worker_end), name=call.key
@@ -86,34 +108,64 @@ class LocalWorkers:
         process.start()
         worker_end.close()
         deadline = time.monotonic() + (math.inf if call.timeout_s is None else call.timeout_s)
-        self._running.append(_Worker(call, process, own_end, log, slot, devices, deadline))
+        self._running.append(_Worker(call, process, own_end, log, slot, devices, deadline, time.time()))
 
     def wait(self, timeout_s: float) -> list[Event]:
         """Return new epochs and endings, waiting for the first no longer than `timeout_s`."""
         first = min((worker.deadline for worker in self._running), default=math.inf)
-        wait([worker.pipe for worker in self._running], max(0.0, min(timeout_s, first - time.monotonic())))
+        pipes = [end for worker in self._running for end in (worker.pipe, worker.process.sentinel)]
+        wait(pipes, max(0.0, min(timeout_s, first - time.monotonic())))
         events: list[Event] = []
         for worker in list(self._running):
+            has_exited = not worker.process.is_alive()  # before the pipe is read to its end
+            is_closed = False
             try:
                 while worker.pipe.poll():
                     message = worker.pipe.recv()
+                    worker.last_sign, worker.is_silent = time.time(), False
                     if isinstance(message, Epoch):
                         events.append(CallEpoch(worker.call, message))
                     else:
                         worker.ending, worker.reason, worker.detail = message
-            except (EOFError, ConnectionResetError):
+            except (EOFError, OSError):
+                is_closed = True
+            # a process that the worker started may hold the pipe open, so its end alone does not count
+            if has_exited or is_closed or worker.ending is not None:
                 events.append(self._end(worker))
             else:
+                events += self._check_silence(worker)
                 _enforce_limit(worker)
         return events
 
+    def _check_silence(self, worker: _Worker) -> Iterator[CallSilent]:
+        """Report a worker that has been silent for long, once, and end one that exceeds the limit."""
+        limit = min(LONG_SILENCE_S, self._silent_s)
+        if time.time() - worker.last_sign < limit or worker.is_overdue:
+            return
+        sign = _last_sign(worker)
+        if sign > worker.last_sign:
+            worker.last_sign, worker.is_silent = sign, False
+        silent_s = time.time() - worker.last_sign
+        if silent_s >= limit and not worker.is_silent:
+            worker.is_silent = True
+            yield CallSilent(worker.call, silent_s)
+        if silent_s >= self._silent_s:
+            worker.was_silent_s, worker.deadline = silent_s, -math.inf
+
     def _end(self, worker: _Worker) -> CallEnded:
         """Remove a worker whose end of the pipe is closed: it returned, raised or died."""
-        worker.process.join()
+        worker.process.join(GRACE_S)
+        if worker.process.is_alive():  # it has reported its end, but does not exit
+            worker.process.kill()
+            worker.process.join()
         worker.pipe.close()
         self._running.remove(worker)
         code = worker.process.exitcode
-        if worker.is_overdue and code != 0:
+        if worker.was_silent_s and worker.ending is None:
+            silent = f"it reported and printed nothing for {worker.was_silent_s:.0f} s, and was ended"
+            worker.ending, worker.reason = Ending.DIED, f"{silent} (study.toml: silent_s)"
+            worker.detail = _last_lines(worker.log)
+        elif worker.is_overdue and worker.ending in (None, Ending.RAISED) and code != 0:
             limit = f"it took longer than task.timeout_s = {worker.call.timeout_s:g} s, and was ended"
             worker.ending, worker.reason, worker.detail = Ending.RAISED, limit, _last_lines(worker.log)
         elif worker.ending is None and code != 0:
@@ -136,6 +188,15 @@ class LocalWorkers:
                 worker.process.join()
             worker.pipe.close()
         self._running.clear()
+
+
+def _last_sign(worker: _Worker) -> float:
+    """Return when a worker, or the program that it runs, last wrote output."""
+    times = [worker.last_sign]
+    for path in (worker.log, worker.call.folder / OWN_OUTPUT, worker.call.folder / OWN_METRICS):
+        with contextlib.suppress(OSError):
+            times.append(path.stat().st_mtime)
+    return max(times)
 
 
 def _enforce_limit(worker: _Worker) -> None:
@@ -198,6 +259,11 @@ def _work(call: Call, log: Path, env: Mapping[str, str], cores: Sequence[int], p
         try:
             job = getattr(importlib.import_module(module), function)
             job(call.run, call.folder, pipe.send, *call.arguments)
+            pipe.send((Ending.RETURNED, "", ""))
+            for child in multiprocessing.active_children():
+                child.terminate()
+            file.flush()
+            os._exit(0)  # threads and processes that the job started must not keep the study waiting
         except BrokenPipeError:
             os._exit(1)  # the conductor has ended
         except BaseException as error:

@@ -5,6 +5,7 @@ The result is data; `study.cli.comparison` words it.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from enum import StrEnum
@@ -15,13 +16,15 @@ import numpy as np
 
 from study.errors import InputError
 from study.hashing import file_digest
-from study.ledger.layout import RESULT, TEST_PREDICTIONS, VALIDATION_PREDICTIONS, WEIGHTS
+from study.ledger.layout import RESULT, TEST_INPUTS, TEST_PREDICTIONS, VALIDATION_PREDICTIONS, WEIGHTS
 from study.ledger.predictions import load
+from study.ledger.reading import differing_file
 from study.records import Epoch, RunResult, Status, from_json
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+_log = logging.getLogger(__name__)
 TENSORS, USER_WEIGHTS = WEIGHTS
 
 
@@ -130,6 +133,10 @@ def compare_trainings(recorded: Path, repeated: Path) -> list[Comparison]:
         from_json(RunResult, (folder / RESULT).read_bytes(), str(folder / RESULT))
         for folder in (recorded, repeated)
     )
+    if changed := differing_file(recorded, before.files, TEST_INPUTS):
+        _log.warning(
+            "%s was changed after it was written: a difference in it is not one of the training.", changed
+        )
     comparisons = [_compare_histories(before, after)]
     for part, file, compare in (
         (Part.WEIGHTS, TENSORS, _compare_tensors),

@@ -34,6 +34,8 @@ CLIPS_CHECKPOINT, OWN_CHECKPOINT = "checkpoint.pt", "checkpoint"
 WEIGHTS, CHECKPOINTS = (CLIPS_WEIGHTS, OWN_WEIGHTS), (CLIPS_CHECKPOINT, OWN_CHECKPOINT)
 TEST_INPUTS = (VALIDATION_PREDICTIONS, TRAIN_PREDICTIONS, *WEIGHTS)
 """What a training leaves for its test besides its result; search trials are not tested. Freed in this order."""
+TEST_OUTPUTS = (TEST_PREDICTIONS, EXAMPLES)
+"""What a test leaves besides its result."""
 LOG = "log-{}.txt"
 """Output of a worker process, filled with the number of the attempt."""
 OWN_METRICS, OWN_CONFIG, OWN_OUTPUT, OWN_OUTSIDE = (
@@ -49,6 +51,8 @@ CLAIM = "claim"
 STUDY, SUGGESTIONS, SESSIONS = "study.json", "suggestions", "sessions"
 LOCK, STOP = "lock", "stop"
 """In a study's folder: names the process that carries it out, and asks that process to end."""
+LOCKED = ((STUDIES, LOCK), (RUNS, CLAIM), (PROFILES, CLAIM))
+"""Where locks are, and how they are named."""
 
 
 def fields_in(names: Iterable[str], pattern: str) -> list[str]:

@@ -16,9 +16,26 @@ from study.files import write
 from study.hashing import digest
 
 BOOT = Path("/proc/sys/kernel/random/boot_id")
+SELF = Path("/proc/self")
+MACHINE_IDS = (Path("/etc/machine-id"), Path("/var/lib/dbus/machine-id"))
 NO_LINKS = (errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
 GONE = ("Z", "X")
 """States of a Linux process that has ended and that its parent has not waited for."""
+UNKNOWN = "unknown"
+"""The start time of a running process where the system does not tell it."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where processes have numbers of their own: a PID namespace of one start of one machine."""
+
+    host: str
+    machine: str = ""
+    """Its id, the same after a restart; empty where it has none, or if an older version wrote the lock."""
+    boot: str = ""
+    """The id of its start; empty where the system has none."""
+    namespace: str = ""
+    """The inode of the PID namespace; empty where there are none."""
 
 
 @dataclass(frozen=True)
@@ -28,18 +45,49 @@ class Holder:
     host: str
     process: int
     started: str
-    """Its start time as the system reports it; empty if an older version wrote the lock."""
+    """Its start time as the system reports it, after the id of the machine's start; empty if unknown."""
+    machine: str = ""
+    """The id of its machine; empty where it has none, or if an older version wrote the lock."""
+    namespace: str = ""
+    """The inode of its PID namespace; empty as `machine`."""
 
     def __str__(self) -> str:
-        return f"process {self.process} on {self.host}"
+        """Return the process in words."""
+        where = f"process {self.process} on {self.host}"
+        if self.host != socket.gethostname() or not self.is_elsewhere:
+            return where
+        here = own_place()
+        other_machine = bool(self.machine and here.machine) and self.machine != here.machine
+        return f"{where}, {'another machine of that name' if other_machine else 'in another PID namespace'}"
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether this process cannot see it: it is on another machine, or in another PID namespace of this one."""
+        here = own_place()
+        if self.host != here.host:
+            return True
+        if not self.machine and not self.namespace:
+            return False  # an older version wrote the lock
+        if self.machine != here.machine:
+            return True
+        if self._is_of_other_boot:
+            return not here.machine  # without ids, machines of one name cannot be told apart
+        return self.namespace != here.namespace
 
     @property
     def is_gone(self) -> bool:
-        """Whether it has certainly ended; unknown, and therefore False, for processes on other hosts."""
-        if self.host != socket.gethostname():
+        """Whether it has certainly ended; unknown, and therefore False, for processes elsewhere."""
+        if self.is_elsewhere:
             return False
+        if self.machine and self._is_of_other_boot:
+            return True
         started = start_time(self.process)
-        return not started or self.started not in ("", started)
+        return not started or (UNKNOWN not in (started, self.started) and self.started not in ("", started))
+
+    @property
+    def _is_of_other_boot(self) -> bool:
+        boot, _, ticks = self.started.partition(" ")
+        return bool(ticks) and BOOT.is_file() and boot != _boot()
 
 
 def take(lock: Path, own_lock: Path | None = None) -> Holder | None:
@@ -88,18 +136,81 @@ def holder_of(lock: Path) -> Holder | None:
     return holder if holder is not None and not holder.is_gone else None
 
 
+def is_own(lock: Path) -> bool:
+    """Return whether this process holds a lock."""
+    return _content_of(lock) == _own_content()
+
+
+def named_holder(lock: Path) -> Holder | None:
+    """Return the process that a lock names, whether it has ended or not; None if the lock is free or torn."""
+    content = _content_of(lock)
+    return _parse(content) if content is not None else None
+
+
 def start_time(process: int) -> str:
-    """Return when a process of this host was started, as the system reports it; empty if it has ended."""
+    """Return when a process of this PID namespace was started, as the system reports it; empty if it has ended."""
     if os.name != "posix":
-        return "unknown"
+        return UNKNOWN
     if not BOOT.is_file():
         command = ["ps", "-o", "lstart=", "-p", str(process)]
         return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+    if not _sees_own_namespace():
+        return UNKNOWN if _exists(process) else ""
     try:
         fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return ""
     return "" if fields[0] in GONE else f"{_boot()} {fields[19]}"
+
+
+def own_place() -> Place:
+    """Return where this process runs."""
+    boot = _boot() if BOOT.is_file() else ""
+    return Place(socket.gethostname(), _machine_id(), boot, _namespace())
+
+
+def _exists(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _sees_own_namespace() -> bool:
+    """Return whether /proc shows the processes of this PID namespace, not of one around it."""
+    try:
+        return str(SELF.readlink()) == str(os.getpid())
+    except OSError:
+        return False
+
+
+def _namespace() -> str:
+    """Return the inode of this process's PID namespace; empty where there are none."""
+    try:
+        return str((SELF / "ns" / "pid").readlink()).strip("pid:[]")
+    except OSError:
+        return ""
+
+
+@cache
+def _machine_id() -> str:
+    """Return an id of this machine that a restart does not change; empty where there is none."""
+    for path in MACHINE_IDS:
+        try:
+            if found := path.read_text(encoding="ascii").strip():
+                return found
+        except (OSError, ValueError):
+            continue
+    if os.name == "posix" and not BOOT.is_file():  # macOS
+        command = ["sysctl", "-n", "kern.uuid"]
+        try:
+            return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip().lower()
+        except OSError:
+            return ""
+    return ""
 
 
 def _create(lock: Path, content: str) -> bool:
@@ -134,8 +245,12 @@ def _is_same_file(lock: Path, content: Path) -> bool:
 
 
 def _own_content() -> str:
-    process = os.getpid()
-    return f"{socket.gethostname()} {process} {start_time(process)}"
+    """Return what a lock of this process holds: host|machine|namespace, process and start time.
+
+    An older version reads the first word as the name of another host, and leaves the lock alone.
+    """
+    process, here = os.getpid(), own_place()
+    return f"{here.host}|{here.machine}|{here.namespace} {process} {start_time(process)}"
 
 
 def _content_of(lock: Path) -> str | None:
@@ -147,9 +262,10 @@ def _content_of(lock: Path) -> str | None:
 
 def _parse(content: str) -> Holder | None:
     """Return the holder that a lock names; None if the lock is torn, as after a crash of the disk."""
-    host, _, rest = content.strip().partition(" ")
+    place, _, rest = content.strip().partition(" ")
     process, _, started = rest.partition(" ")
-    return Holder(host, int(process), started) if process.isdecimal() else None
+    host, machine, namespace = (*place.split("|"), "", "")[:3]
+    return Holder(host, int(process), started, machine, namespace) if process.isdecimal() else None
 
 
 @cache

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -165,6 +165,12 @@ class StudyRecord:
             pruning = [] if self.pruner == "none" else [[self.pruner, self.reduction, self.first_epoch]]
             self._searches[search] = digest([first_run, self.space, self.generation, self.sampler, *pruning])
         return f"{self._searches[search]}-{number}"
+
+    def decisions(self) -> Iterator[str]:
+        """Yield the name of every decision of the study."""
+        for variant in self.variants:
+            for fold in self.folds:
+                yield from (self.decision(variant, fold, number) for number in range(self.trials))
 
     @cached_property
     def _searches(self) -> dict[tuple[str, int | None], str]:

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import json
-from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
-from study.errors import InputError, StudyError
-from study.files import remove, write
+from study.errors import InputError
+from study.files import content_digests, remove, write
 from study.hashing import digest
 from study.ledger import layout
-from study.ledger.locks import Holder, holder_of, release, take
-from study.ledger.reading import is_whole, read_json, read_record
+from study.ledger.holding import Locks
+from study.ledger.reading import Reader, differing_file, epochs_of, owner_of, sealed_content
 from study.ledger.record import RunState, StudyRecord
-from study.names import as_file_system, is_folder_name
+from study.names import as_file_system
 from study.records import (
+    DamagedError,
     Epoch,
     Failure,
     Measurement,
@@ -27,26 +25,36 @@ from study.records import (
     RunSpec,
     Stopped,
     TestResult,
+    sealed,
     to_json,
 )
 
+SESSION: Mapping[str, type | tuple[type, ...]] = {
+    "begun": str,
+    "seconds": (int, float),
+    "trainings": int,
+    "workers": int,
+    "commit": str,
+}
+"""Keys of the record of a session, with their types."""
+LOST_SESSION = "the report leaves out its time"
+UNDO_ACCEPTED = "remove its line, and the lines 'of' and 'checksum'"
 
-class Ledger:
+
+class Ledger(Locks):
     """Reads and writes one ledger folder, which the first write creates."""
 
     def __init__(self, root: Path) -> None:
-        self.root = root
+        super().__init__(root)
+        self._reader = Reader()
         self._results: dict[str, RunResult] = {}
-        self._acquired: Counter[Path] = Counter()
-        """How many jobs of this process work in each folder."""
-        self._study_lock: Path | None = None
-        """The lock of the study that this process carries out."""
+
+    @property
+    def damaged(self) -> Mapping[Path, str]:
+        """What is wrong with each file that was damaged when it was read last; such files count as missing."""
+        return self._reader.damaged
 
     # Runs and profiles
-
-    def run_folder(self, run: RunSpec) -> Path:
-        """Return the folder of a run."""
-        return self.root / layout.RUNS / run.id
 
     def profile_folder(self, run: RunSpec) -> Path:
         """Return the folder of the profile that runs of this network, data and code share."""
@@ -57,8 +65,16 @@ class Ledger:
     def begin(self, run: RunSpec) -> None:
         """Write the run's request if it is missing."""
         request = self.run_folder(run) / layout.REQUEST
-        if not is_whole(request):
-            write(request, to_json(run))
+        if self._reader.record(RunSpec, request) is None:
+            self._write(request, to_json(run, owner_of(request)))
+        for path in [path for path in self.damaged if path.parent == request.parent]:
+            if path.name not in (layout.RESULT, layout.TEST_RESULT, layout.PROFILE):
+                path.unlink(missing_ok=True)  # a failure or a pruning, which the job that begins now replaces
+                del self._reader.damaged[path]
+
+    def _write(self, path: Path, text: str) -> None:
+        write(path, text)
+        self._reader.damaged.pop(path, None)
 
     def is_begun(self, run: RunSpec) -> bool:
         """Return whether the run was ever begun."""
@@ -68,64 +84,99 @@ class Ledger:
         """Return what is known of a run; a run without a result is unfinished."""
         folder = self.root / layout.RUNS / run_id
         names = _names_in(folder)
-        if run_id not in self._results and (result := read_record(RunResult, folder / layout.RESULT)):
+        if run_id not in self._results and (result := self._result(folder)):
             self._results[run_id] = result
         result = self._results.get(run_id)
+        read = self._reader.record
         return RunState(
             result=result,
-            tested=layout.TEST_RESULT in names and is_whole(folder / layout.TEST_RESULT),
-            failure=read_record(Failure, folder / layout.FAILURE) if layout.FAILURE in names else None,
+            tested=layout.TEST_RESULT in names and self._tested(folder) is not None,
+            failure=read(Failure, folder / layout.FAILURE) if layout.FAILURE in names else None,
             measured=frozenset(
                 measure
                 for measure in layout.fields_in(names, layout.MEASURED)
-                if is_whole(folder / layout.MEASURED.format(measure))
+                if read(Measurement, folder / layout.MEASURED.format(measure))
             ),
             unmeasured={
                 measure: failure
                 for measure in layout.fields_in(names, layout.UNMEASURED)
-                if (failure := read_record(Failure, folder / layout.UNMEASURED.format(measure)))
+                if (failure := read(Failure, folder / layout.UNMEASURED.format(measure)))
             },
             stopped={
                 rule: stopped
                 for rule in layout.fields_in(names, layout.STOPPED)
-                if (stopped := read_record(Stopped, folder / layout.STOPPED.format(rule)))
+                if (stopped := read(Stopped, folder / layout.STOPPED.format(rule)))
             },
             weights_available=(
                 result is None or not result.has_weights or any(name in names for name in layout.WEIGHTS)
             ),
         )
 
+    def _result(self, folder: Path) -> RunResult | None:
+        path = folder / layout.RESULT
+        result = self._reader.record(RunResult, path)
+        if result is None:
+            return None
+        if result.status == "finished" and not _is_scored(result):
+            self._reader.report(path, "has neither a best epoch nor metrics, although the training finished")
+            return None
+        for name in (layout.TEST_RESULT, layout.PROFILE):
+            recorded = result.files.get(
+                name
+            )  # of a training that wrote them itself: no other job makes them again
+            if recorded is not None and content_digests(folder, [name]).get(name) != recorded:
+                self._reader.report(folder / name, "was changed after it was written")
+                return None
+        return result
+
+    def _tested(self, folder: Path) -> TestResult | None:
+        """Return a test result if the predictions that belong to it are as they were written."""
+        path = folder / layout.TEST_RESULT
+        result = self._reader.record(TestResult, path)
+        if result is not None and not result.metrics:
+            self._reader.report(path, "has no metrics")
+            return None
+        if result is not None and (file := differing_file(folder, result.files, layout.TEST_OUTPUTS)):
+            self._reader.report(path, f"disagrees with {file.name}, which was changed after it was written")
+            return None
+        return result
+
     def history(self, run: RunSpec) -> tuple[Epoch, ...]:
         """Return the epochs that an unfinished training has completed."""
-        entries = read_json(self.run_folder(run) / layout.HISTORY)
-        return tuple(Epoch(**entry) for entry in entries or ())
+        path = self.run_folder(run) / layout.HISTORY
+        try:
+            return epochs_of(self._reader.table(path), path)
+        except DamagedError as error:
+            self._reader.report(path, error.problem)
+            return ()
 
     def test_result(self, run: RunSpec) -> TestResult | None:
         """Return the test result of a run, for analysis only."""
-        return read_record(TestResult, self.run_folder(run) / layout.TEST_RESULT)
+        return self._tested(self.run_folder(run))
 
     def measurement(self, run: RunSpec, measure: str) -> Measurement | None:
         """Return what a measure found in a run's network on test, for analysis only."""
-        return read_record(Measurement, self.run_folder(run) / layout.MEASURED.format(measure))
+        return self._reader.record(Measurement, self.run_folder(run) / layout.MEASURED.format(measure))
 
     def profile(self, run: RunSpec) -> Profile | None:
         """Return the cost of the run's network, counted by a job of its own or by the training."""
-        found = read_record(Profile, self.profile_folder(run) / layout.PROFILE)
-        return found or read_record(Profile, self.run_folder(run) / layout.PROFILE)
+        found = self._reader.record(Profile, self.profile_folder(run) / layout.PROFILE)
+        return found or self._reader.record(Profile, self.run_folder(run) / layout.PROFILE)
 
     def is_profiled(self, run: RunSpec) -> bool:
         """Return whether counting the run's network has ended, well or badly."""
         folder = self.profile_folder(run)
-        return is_whole(folder / layout.PROFILE) or is_whole(folder / layout.FAILURE)
+        read = self._reader.record
+        return bool(read(Profile, folder / layout.PROFILE) or read(Failure, folder / layout.FAILURE))
 
     def profile_failure(self, run: RunSpec) -> Failure | None:
         """Return why the run's network could not be counted; None if that has not failed."""
-        return read_record(Failure, self.profile_folder(run) / layout.FAILURE)
+        return self._reader.record(Failure, self.profile_folder(run) / layout.FAILURE)
 
     def save_failure(self, folder: Path, failure: Failure, measure: str = "") -> None:
         """Write why a job in `folder` ended without a result."""
         name = layout.UNMEASURED.format(measure) if measure else layout.FAILURE
-        write(folder / name, to_json(failure))
+        self._write(folder / name, to_json(failure, owner_of(folder / name)))
 
     def remove_failures(self, run: RunSpec) -> None:
         """Let a failed run be tried again, its test and its measures included."""
@@ -146,13 +197,14 @@ class Ledger:
         Once the claims have been changed after runs were carried out, every later record says so.
         """
         earlier = self.require_same_study(study)
-        if earlier is not None and self.sessions(study.name):
+        if earlier is not None and self._sessions(study.name):
             changed = earlier.claims_changed or earlier.claims_digest != study.claims_digest
             study = replace(study, claims_changed=changed)
         for code, modules in study.code.items():
             if self.code_modules(code) is None:
-                write(self._code(code), json.dumps(modules, indent=1) + "\n")
-        write(self._record(study.name), to_json(replace(study, suggestions={}, code={})))
+                self._write(self._code(code), sealed_content(modules, self._code(code)))
+        record = self._record(study.name)
+        self._write(record, to_json(replace(study, suggestions={}, code={}), owner_of(record)))
         return self.with_suggestions(study)
 
     def require_same_study(self, study: StudyRecord) -> StudyRecord | None:
@@ -167,7 +219,7 @@ class Ledger:
                     f"{study.file}: the ledger {self.root} has a study {name!r}, which not every file system can tell "
                     f"from {study.name!r}. Rename this file or preset."
                 )
-        earlier = read_record(StudyRecord, self._record(study.name))
+        earlier = self._reader.record(StudyRecord, self._record(study.name))
         if earlier is not None and self._is_other(earlier, study):
             raise InputError(
                 f"{study.file}: the ledger {self.root} has a study {study.name!r} already, of the file "
@@ -204,8 +256,11 @@ class Ledger:
         Raises:
             InputError: No such study was ever run with this ledger.
         """
-        record = read_record(StudyRecord, self._record(name))
+        record = self._reader.record(StudyRecord, self._record(name))
         if record is None:
+            path = self._record(name)
+            if path in self.damaged:
+                raise InputError(f"{path} {self.damaged[path]}. Run the study again: that writes it anew.")
             raise InputError(f"the ledger {self.root} has no study {name!r}; run it first.")
         return self.with_suggestions(record)
 
@@ -218,21 +273,36 @@ class Ledger:
     ) -> StudyRecord:
         """Write a suggestion before it is used, and return the record with it."""
         path = self._study(study.name) / layout.SUGGESTIONS / f"{decision}.json"
-        write(path, json.dumps(dict(parameters), indent=1) + "\n")
+        self._write(path, sealed_content(dict(parameters), path))
         return replace(study, suggestions={**study.suggestions, decision: parameters})
 
     def with_suggestions(self, study: StudyRecord) -> StudyRecord:
-        """Return the record with every suggestion that was ever made for a study of its name."""
-        files = (self._study(study.name) / layout.SUGGESTIONS).glob("*.json")
-        read = ((file.stem, read_json(file)) for file in files)
-        return replace(
-            study, suggestions={decision: tried for decision, tried in read if isinstance(tried, Mapping)}
-        )
+        """Return the record with every suggestion that was ever made for its searches."""
+        folder = self._study(study.name) / layout.SUGGESTIONS
+        found = {path.stem: path for path in folder.glob("*.json")}
+        read = ((name, self._suggestion(found[name], study)) for name in study.decisions() if name in found)
+        return replace(study, suggestions={name: tried for name, tried in read if tried is not None})
+
+    def _suggestion(self, file: Path, study: StudyRecord) -> Mapping[str, Any] | None:
+        """Return a suggestion; None if it is damaged or has a value that the study's search cannot suggest."""
+        tried: Any = self._reader.table(file)
+        if tried is None and file in self.damaged:
+            return None
+        if not isinstance(tried, dict) or tried.keys() != study.space.keys():
+            self._reader.report(file, "does not hold the parameters of the search")
+            return None
+        wrong = [key for key, value in tried.items() if not _is_in(value, study.space[key])]
+        if wrong:
+            self._reader.report(
+                file, f"has {wrong[0]} = {tried[wrong[0]]!r}, which the search cannot suggest"
+            )
+            return None
+        return dict(tried)
 
     def save_session(self, study: str, number: int, session: Mapping[str, Any]) -> None:
         """Write when a `run` of the study worked, for how long and with what; replaces what it wrote before."""
         path = self._study(study) / layout.SESSIONS / f"{number:04d}.json"
-        write(path, json.dumps(session, indent=1) + "\n")
+        write(path, sealed(session, owner_of(path)))
 
     def next_session(self, study: str) -> int:
         """Return the number of the session that begins now."""
@@ -240,8 +310,20 @@ class Ledger:
 
     def sessions(self, study: str) -> list[dict[str, Any]]:
         """Return the sessions of a study, oldest first."""
-        read = (read_json(file) for file in self._sessions(study))
+        read = (self._session(file) for file in self._sessions(study))
         return [session for session in read if session is not None]
+
+    def _session(self, file: Path) -> dict[str, Any] | None:
+        """Return a session; None if it is damaged."""
+        session: Any = self._reader.table(file, LOST_SESSION)
+        if session is None or (
+            isinstance(session, dict)
+            and bool(session)
+            and all(isinstance(session[key], kinds) for key, kinds in SESSION.items() if key in session)
+        ):
+            return session
+        self._reader.report(file, "is not the record of a session", LOST_SESSION)
+        return None
 
     def _sessions(self, study: str) -> list[Path]:
         return sorted((self._study(study) / layout.SESSIONS).glob("[0-9]*.json"))
@@ -249,17 +331,17 @@ class Ledger:
     def _record(self, study: str) -> Path:
         return self._study(study) / layout.STUDY
 
-    def _study(self, name: str) -> Path:
-        if not is_folder_name(name):
-            raise InputError(f"the ledger {self.root} has no study {name!r}: that is no name of a study.")
-        return self.root / layout.STUDIES / name
-
     # Code
 
     def code_modules(self, code: str) -> Mapping[str, str] | None:
         """Return what a digest of code is made of, digest by module; None if no study was saved with it."""
-        modules: Mapping[str, str] | None = read_json(self._code(code))
-        return modules
+        path = self._code(code)
+        modules: Any = self._reader.table(path)
+        if modules is None or _is_strings(modules):
+            found: Mapping[str, str] | None = modules
+            return found
+        self._reader.report(path, "holds no digests of code")
+        return None
 
     def accept_code(self, accepted: Mapping[str, str]) -> None:
         """Record which earlier code has the same numbers as today's, digest by digest.
@@ -272,14 +354,27 @@ class Ledger:
             if known.get(new, old) != old:
                 raise InputError(
                     f"{self._accepted}: code {new} is accepted for the runs of code {known[new]} already, so it "
-                    f"cannot be for those of {old} too. If that was a mistake, remove its line."
+                    f"cannot be for those of {old} too. If that was a mistake, {UNDO_ACCEPTED}."
                 )
         if accepted.items() - known.items():
-            write(self._accepted, json.dumps({**known, **accepted}, indent=1) + "\n")
+            write(self._accepted, sealed_content({**known, **accepted}, self._accepted))
 
     def accepted_code(self) -> dict[str, str]:
-        """Return the accepted digests of code, each with the digest of the earlier code."""
-        return read_json(self._accepted) or {}
+        """Return the accepted digests of code, each with the digest of the earlier code.
+
+        Raises:
+            InputError: The file is damaged; only the author knows what it held.
+        """
+        accepted = self._reader.table(self._accepted)
+        if accepted is None and self._accepted not in self.damaged:
+            return {}
+        if not _is_strings(accepted):
+            problem = self.damaged.get(self._accepted, "holds no digests of code")
+            raise InputError(
+                f"{self._accepted} {problem}. If you changed it, {UNDO_ACCEPTED}; else remove the file and "
+                "run the studies concerned with --accept-code again."
+            )
+        return dict(accepted)
 
     def _code(self, code: str) -> Path:
         return self.root / layout.CODE / f"{code}.json"
@@ -287,70 +382,6 @@ class Ledger:
     @property
     def _accepted(self) -> Path:
         return self.root / layout.ACCEPTED
-
-    # Locks
-
-    @contextmanager
-    def hold(self, study: str) -> Iterator[None]:
-        """Lock the study against a second conductor.
-
-        Raises:
-            StudyError: Another process, which the message names, holds the study.
-        """
-        lock = self._study(study) / layout.LOCK
-        if holder := take(lock):
-            raise StudyError(
-                f"the study {study!r} is being run by {holder}. "
-                f"Wait for it, or end it with `study stop`; if that process is gone, delete {lock}."
-            )
-        try:
-            (self._study(study) / layout.STOP).unlink(missing_ok=True)
-            self._study_lock = lock
-            yield
-        finally:
-            self._study_lock = None
-            release(lock)
-
-    def holder(self, study: str) -> Holder | None:
-        """Return the process that is carrying the study out; None if there is none."""
-        return holder_of(self._study(study) / layout.LOCK)
-
-    def request_stop(self, study: str) -> Holder | None:
-        """Ask the study's conductor to end as for Ctrl-C; return its process, None if there is none."""
-        if holder := self.holder(study):
-            write(self._study(study) / layout.STOP, "")
-        return holder
-
-    def stop_requested(self, study: str) -> bool:
-        """Return whether the study's conductor is to end."""
-        return (self._study(study) / layout.STOP).exists()
-
-    def acquire(self, folder: Path) -> Holder | None:
-        """Lock a job's folder against other conductors; return the process that has it if it is taken.
-
-        Several jobs of one conductor may acquire a folder, and each releases it.
-        """
-        if not self._acquired[folder] and (holder := take(folder / layout.CLAIM, self._study_lock)):
-            return holder
-        self._acquired[folder] += 1
-        return None
-
-    def release(self, folder: Path) -> None:
-        """Release a folder once."""
-        self._acquired[folder] -= 1
-        if not self._acquired[folder]:
-            del self._acquired[folder]
-            release(folder / layout.CLAIM)
-
-    def release_all(self) -> None:
-        """Release every folder that this conductor still has."""
-        for folder in self._acquired:
-            release(folder / layout.CLAIM)
-        self._acquired.clear()
-
-    def run_holder(self, run: RunSpec) -> Holder | None:
-        """Return the process that is working on a run; None if there is none."""
-        return holder_of(self.run_folder(run) / layout.CLAIM)
 
 
 class Snapshot:
@@ -374,6 +405,22 @@ class Snapshot:
 def _asked(study: StudyRecord) -> tuple[str, list[str]]:
     """Return what a study asks: its question, and its factors."""
     return study.question, sorted({factor for variant in study.variants for factor in variant.levels})
+
+
+def _is_scored(result: RunResult) -> bool:
+    return bool(result.validation) or result.best_epoch > 0
+
+
+def _is_strings(value: Any) -> TypeGuard[dict[str, str]]:
+    return isinstance(value, dict) and all(isinstance(below, str) for below in value.values())
+
+
+def _is_in(value: Any, dimension: Mapping[str, Any]) -> bool:
+    """Return whether a search of this dimension can suggest a value."""
+    if dimension.get("choices") is not None:
+        return value in dimension["choices"]
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and dimension["low"] <= value <= dimension["high"]
 
 
 def _names_in(folder: Path) -> list[str]:

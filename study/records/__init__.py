@@ -21,21 +21,29 @@ from study.records.results import (
 )
 from study.records.run import RunSpec, metric_key
 from study.records.serialization import (
+    CHECKSUM,
+    CONTENT,
     OLDEST_SCHEMA,
     SCHEMA,
     UPGRADES,
-    TornError,
+    DamagedError,
     from_json,
+    parsed,
+    sealed,
     to_json,
+    unsealed,
     upgraded,
 )
 
 __all__ = [
+    "CHECKSUM",
+    "CONTENT",
     "LARGEST_DISAGREEMENT",
     "OLDEST_SCHEMA",
     "SCHEMA",
     "UPGRADES",
     "Breakdown",
+    "DamagedError",
     "DataInfo",
     "Epoch",
     "Failure",
@@ -54,11 +62,13 @@ __all__ = [
     "Status",
     "Stopped",
     "TestResult",
-    "TornError",
     "best_gain",
     "from_json",
     "metric_key",
+    "parsed",
+    "sealed",
     "stopped",
     "to_json",
+    "unsealed",
     "upgraded",
 ]

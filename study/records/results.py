@@ -64,6 +64,8 @@ class RunResult:
     """Operators that ran without a deterministic implementation on this device."""
     warnings: tuple[str, ...] = ()
     """Sentences on what limits the result."""
+    files: Mapping[str, str] = field(default_factory=dict)
+    """The SHA-256 of each file that belongs to the result, by name; empty if an older version wrote it."""
     schema: int = SCHEMA
 
 
@@ -140,6 +142,8 @@ class TestResult:
     breakdowns: tuple[Breakdown, ...] = ()
     seen_in_training: bool = False
     """Whether the training itself reported these figures, so that its code reads the test split."""
+    files: Mapping[str, str] = field(default_factory=dict)
+    """The SHA-256 of each file that belongs to the result, by name; empty if an older version wrote it."""
     schema: int = SCHEMA
 
 

@@ -41,6 +41,7 @@ from study.tasks.own.training import (
 if TYPE_CHECKING:
     from study.config.registry import Registry
 
+VISIBLE = "CUDA_VISIBLE_DEVICES"
 LARGEST_SOURCE_BYTES = 1_000_000
 QUOTED_CHARACTERS = 120
 """The most characters of a line that a message repeats."""
@@ -243,8 +244,10 @@ class CommandTask(OwnTask):
             "STUDY_HOME": str(self.options.root_folder),
             **self.environment,
         }
+        if set(os.environ.get(VISIBLE, "-").split(",")) <= set(variables.get(VISIBLE, "").split(",")):
+            variables[VISIBLE] = os.environ[VISIBLE]  # the worker's share of the devices that the task names
         if run.device == "cpu":
-            variables["CUDA_VISIBLE_DEVICES"] = ""
+            variables[VISIBLE] = ""
         if run.fold is None:
             variables.pop("STUDY_FOLD", None)
         return variables

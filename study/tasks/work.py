@@ -11,11 +11,12 @@ from typing import cast
 
 from study import seeds
 from study.config.registry import Registry, task_of
-from study.errors import StudyError
-from study.files import write
+from study.errors import DamagedWeightsError, StudyError
+from study.files import remove
 from study.generators import seeded
-from study.ledger.layout import MEASURED
-from study.records import RunSpec, to_json
+from study.ledger.layout import MEASURED, RESULT, TEST_INPUTS
+from study.ledger.reading import Reader, differing_file, write_record
+from study.records import RunResult, RunSpec
 from study.run import OnEpoch, Run, RunStopped
 from study.task import CanMeasure, CanVerify, Task
 
@@ -91,17 +92,34 @@ def evaluate(spec: RunSpec, folder: Path, on_epoch: OnEpoch) -> None:
     """
     began = time.perf_counter()
     task, run = open_run(spec, folder)
+    _check_weights(run)
     with seeded(run.seed_for(seeds.JOB, "evaluate")):
         metrics = task.evaluate(run)
     run.write_test(metrics, time.perf_counter() - began)
 
 
+def _check_weights(run: Run) -> None:
+    """Remove weights if they, or the predictions that go with them, are not those that the training of this run saved.
+
+    Raises:
+        DamagedWeightsError: There were such files.
+    """
+    result = Reader().record(RunResult, run.folder / RESULT)
+    if result is not None and (file := differing_file(run.folder, result.files, TEST_INPUTS)):
+        for name in TEST_INPUTS:
+            remove(run.folder / name)
+        raise DamagedWeightsError(
+            f"{file} was damaged: it is not what the training saved; it has been removed"
+        )
+
+
 def measure(spec: RunSpec, folder: Path, on_epoch: OnEpoch, key: str) -> None:
     """Take a measure of a tested run, and write it to `folder`; `key` is the measure's name@digest of its code."""
     task, run = open_run(spec, folder)
+    _check_weights(run)
     with seeded(run.seed_for(seeds.JOB, "measure")):
         record = cast(CanMeasure, task).measure(run, key.partition("@")[0])
-    write(folder / MEASURED.format(key), to_json(record))
+    write_record(folder / MEASURED.format(key), record)
 
 
 def profile(spec: RunSpec, folder: Path, on_epoch: OnEpoch) -> None:

@@ -13,7 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from study.files import write
+from study.files import content_digests, write
 from study.hashing import digest, seed_of
 from study.ledger.layout import (
     CLIPS_CHECKPOINT,
@@ -22,10 +22,12 @@ from study.ledger.layout import (
     MEASURED,
     PROFILE,
     RESULT,
+    TEST_INPUTS,
     TEST_RESULT,
     VALIDATION_PREDICTIONS,
     stopped_file,
 )
+from study.ledger.reading import sealed_content, write_record
 from study.records import (
     Breakdown,
     Epoch,
@@ -37,7 +39,6 @@ from study.records import (
     RunSpec,
     TestResult,
     stopped,
-    to_json,
 )
 
 BEST_LR = 3e-3
@@ -62,32 +63,29 @@ def train(spec: RunSpec, folder: Path, on_epoch: Callable[[Epoch], None], rule: 
         losses = {"loss": 1 - metrics["war"]} if metrics else {}
         history.append(Epoch(len(history) + 1, 2 - share, settings["lr"], metrics, 0.0, losses))
         history_json = json.dumps([asdict(epoch) for epoch in history])
-        write(folder / HISTORY, history_json)
+        write(folder / HISTORY, sealed_content([asdict(epoch) for epoch in history], folder / HISTORY))
         on_epoch(history[-1])
         write(folder / CLIPS_CHECKPOINT, history_json)
     if pruned:
-        write(folder / stopped_file(pruned.rule), to_json(pruned))
+        write_record(folder / stopped_file(pruned.rule), pruned)
         return
     diverged = settings["lr"] > 1
     if not diverged:
         write(folder / CLIPS_WEIGHTS, spec.id)
         write(folder / VALIDATION_PREDICTIONS, spec.id)
-    write(
-        folder / RESULT,
-        to_json(
-            RunResult(
-                run=spec.id,
-                status="diverged" if diverged else "finished",
-                best_epoch=0 if diverged else settings["epochs"],
-                validation={} if diverged else history[-1].validation,
-                history=tuple(history),
-                parameters=1000,
-                seconds=0.0,
-                machine=MACHINE,
-                has_weights=not diverged,
-            )
-        ),
+    result = RunResult(
+        run=spec.id,
+        status="diverged" if diverged else "finished",
+        best_epoch=0 if diverged else settings["epochs"],
+        validation={} if diverged else history[-1].validation,
+        history=tuple(history),
+        parameters=1000,
+        seconds=0.0,
+        machine=MACHINE,
+        has_weights=not diverged,
+        files=content_digests(folder, TEST_INPUTS),
     )
+    write_record(folder / RESULT, result)
     (folder / CLIPS_CHECKPOINT).unlink(missing_ok=True)
 
 
@@ -103,7 +101,7 @@ def evaluate(spec: RunSpec, folder: Path, on_epoch: Callable[[Epoch], None]) -> 
     """Write a test result a little below the validation score, with a recall of each of two classes."""
     value = score(spec) - 0.02
     recalls = Breakdown("class", "Recall of every class", {"happy": value, "sad": value})
-    write(folder / TEST_RESULT, to_json(TestResult(spec.id, _metrics(value), 100, 0.0, (recalls,))))
+    write_record(folder / TEST_RESULT, TestResult(spec.id, _metrics(value), 100, 0.0, (recalls,)))
 
 
 def measure(spec: RunSpec, folder: Path, on_epoch: Callable[[Epoch], None], key: str) -> None:
@@ -114,12 +112,12 @@ def measure(spec: RunSpec, folder: Path, on_epoch: Callable[[Epoch], None], key:
         "depth": Figure(None, None, "%", "nothing at all", "the fake network has no depth"),
     }
     record = Measurement(spec.id, name, f"The made-up {name}.", figures, 100, 0.0)
-    write(folder / MEASURED.format(key), to_json(record))
+    write_record(folder / MEASURED.format(key), record)
 
 
 def profile(spec: RunSpec, folder: Path, on_epoch: Callable[[Epoch], None]) -> None:
     """Write a profile that is the same for every network."""
-    write(folder / PROFILE, to_json(Profile(1000, 10_000, (), (1, 1, 16, 32, 32))))
+    write_record(folder / PROFILE, Profile(1000, 10_000, (), (1, 1, 16, 32, 32)))
 
 
 def failing(spec: RunSpec, folder: Path, on_epoch: Callable[[Epoch], None]) -> None:

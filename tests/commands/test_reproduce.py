@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import safetensors.torch
+from support.edits import edit
 from typer.testing import CliRunner
 
 from study.cli import app as cli
@@ -108,8 +109,7 @@ def files(root: Path) -> dict[str, str]:
 def respecified(run: RunSpec, folder: Path, **changes: Any) -> RunSpec:
     """Make the recorded run one of another request, as if it had been trained so."""
     other = replace(run, **changes)
-    result = json.loads((folder / "result.json").read_text())
-    (folder / "result.json").write_text(json.dumps({**result, "run": other.id}))
+    edit(folder / "result.json", run=other.id)
     (folder / "run.json").write_text(to_json(other))
     return other
 
@@ -170,7 +170,7 @@ def test_the_first_epoch_that_differs_is_named_with_both_values(recorded: Record
     result = json.loads((folder / "result.json").read_text())
     now = result["history"][1]["train_loss"]
     result["history"][1]["train_loss"] = now + 0.25
-    (folder / "result.json").write_text(json.dumps(result))
+    edit(folder / "result.json", history=result["history"])
     code, output = reproduce(run.id)
     assert code == 1
     assert (
@@ -213,8 +213,7 @@ def test_the_clips_that_differ_are_named_and_how_many_change_class(recorded: Rec
 
 def test_another_result_is_shown(recorded: Recorded) -> None:
     run, folder = recorded
-    result = json.loads((folder / "result.json").read_text())
-    (folder / "result.json").write_text(json.dumps({**result, "parameters": 7, "nondeterministic": ["put_"]}))
+    edit(folder / "result.json", parameters=7, nondeterministic=["put_"])
     code, output = reproduce(run.id)
     assert code == 1
     assert "result       DIFFERENT: parameters 7, now " in output
@@ -224,14 +223,14 @@ def test_another_result_is_shown(recorded: Recorded) -> None:
 def test_other_code_data_and_libraries_are_shown_before_training(recorded: Recorded) -> None:
     run, folder = recorded
     known = folder.parent.parent / "code"
-    parts = json.loads((known / f"{run.code_digest}.json").read_text())
+    parts = json.loads((known / f"{run.code_digest}.json").read_text())["content"]
     backbone = "study.tasks.clips.nets.video.backbones"
     assert backbone in parts
     (known / "1234567890abcdef.json").write_text(json.dumps({**parts, backbone: "other"}))
     result = json.loads((folder / "result.json").read_text())
     result["machine"]["versions"]["torch"] = "1.0"
     result["machine"]["hardware"] = "Abacus"
-    (folder / "result.json").write_text(json.dumps(result))
+    edit(folder / "result.json", machine=result["machine"])
     other = respecified(run, folder, code_digest="1234567890abcdef", data_digest="fedcba0987654321")
     code, output = reproduce(str(folder))
     before_training = output.split("Training again")[0]
@@ -253,8 +252,7 @@ def test_a_mistake_is_one_message_and_exit_code_2(recorded: Recorded, tmp_path: 
     shutil.copytree(folder, folder.with_name(run.id[:-1] + "x"))
     with pytest.raises(InputError, match="2 runs begin with 'r2-'"):
         reproduce("r2-")
-    unlike = json.loads((folder / "run.json").read_text())
-    (folder / "run.json").write_text(json.dumps({**unlike, "seed": 2}))
+    edit(folder / "run.json", seed=2)
     with pytest.raises(InputError, match=f"result.json is of {run.id}"):
         reproduce(run.id)
     (folder / "result.json").unlink()

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 from support.command_lab import DEAD_PROCESS, STUDY, CommandLab
+from support.edits import edit
 
 from study.cli import ledger as commands
 from study.engine import gc, plan, status
@@ -29,8 +30,7 @@ from study.records import Epoch, Failure, to_json
 def set_duration(lab: CommandLab, job: plan.Job, seconds: float) -> None:
     """Change the recorded duration of a finished training."""
     path = lab.folder_of(job) / "result.json"
-    content = json.loads(path.read_bytes())
-    path.write_text(json.dumps(content | {"seconds": seconds}) + "\n")
+    edit(path, seconds=seconds)
     lab.ledger = Ledger(lab.ledger.root)
 
 
@@ -106,9 +106,7 @@ def test_status_counts_failures_and_divergence_as_the_conductor_does(finished: C
         key=finished.accuracy,  # a trial that was not chosen
     )
     for job in (trial, repetition):
-        path = finished.folder_of(job) / "result.json"
-        content = json.loads(path.read_bytes()) | {"status": "diverged"}
-        path.write_text(json.dumps(content) + "\n")
+        edit(finished.folder_of(job) / "result.json", status="diverged")
     finished.ledger = Ledger(finished.ledger.root)
     counts = finished.status().counts
     assert (counts.done, counts.failed) == (9, 1), (

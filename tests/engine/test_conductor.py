@@ -14,7 +14,7 @@ from support.lab import FAKE, STUDY, Lab
 
 from study.analysis.findings import LimitCode
 from study.engine import conductor, jobs
-from study.engine.events import JobEnded, JobRetried, StudyStarted
+from study.engine.events import JobEnded, JobRetried, StudyStarted, WeightsDamaged
 from study.errors import StudyError
 from study.executors import base as protocol
 from study.executors.base import Call
@@ -281,3 +281,14 @@ def test_the_conductor_needs_no_torch() -> None:
         "sys.exit('torch' in sys.modules or 'mlflow' in sys.modules or 'matplotlib' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_damaged_weights_are_trained_again_before_the_test(lab: Lab) -> None:
+    """The test job finds weights that are not those of the training, once for each of two runs."""
+    found = lab.run(targets={**FAKE, "evaluate": "support.damaging_jobs:evaluate"})
+    damaged = [event for event in lab.events if isinstance(event, WeightsDamaged)]
+    trained = Counter(job.run.id for job in lab.started() if job.purpose == "confirm")
+    assert {event.job.run.id for event in damaged} == set(trained)
+    assert set(trained.values()) == {2}
+    assert not jobs.failures(lab.record(), lab.ledger)
+    assert all(len(variant.repetitions) == 3 for variant in found.variants)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -11,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from study.errors import InputError
-from study.executors.base import Call, CallEnded, CallEpoch, Ending
-from study.executors.devices import assigned, choose_device, core_share, gpu_slots, visible
+from study.executors.base import Call, CallEnded, CallEpoch, CallSilent, Ending
+from study.executors.devices import assigned, choose_device, core_share, gpu_slots, visible, within
 from study.executors.inprocess import InProcess
 from study.executors.local import LocalWorkers
 from study.records import RunSpec
@@ -41,7 +43,7 @@ def until_ended(workers: LocalWorkers, tasks: int = 1) -> tuple[list[CallEpoch],
         for event in workers.wait(1.0):
             if isinstance(event, CallEnded):
                 ended.append(event)
-            else:
+            elif isinstance(event, CallEpoch):
                 epochs.append(event)
     return epochs, ended
 
@@ -205,3 +207,118 @@ def test_devices_are_counted_among_the_visible_ones(monkeypatch: pytest.MonkeyPa
     assert visible((1,)) == "GPU-b"
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
     assert visible((1, 2)) == "1,2"
+
+
+# Workers that do not exit, and silent ones
+
+
+@pytest.mark.parametrize("job", ["with_thread", "with_helper"])
+def test_a_job_that_has_returned_has_ended_though_its_threads_and_helpers_have_not(
+    workers: LocalWorkers, tmp_path: Path, job: str
+) -> None:
+    began = time.monotonic()
+    workers.submit(task(job, tmp_path))
+    epochs, (ended,) = until_ended(workers)
+    assert ended.ending == Ending.RETURNED
+    assert len(epochs) == 2
+    assert time.monotonic() - began < PATIENCE_S / 2
+    assert not Path(f"/proc/{(tmp_path / 'done').read_text()}").exists()
+    _kill_helper(tmp_path)
+
+
+def test_the_death_of_a_worker_is_noticed_though_a_helper_holds_its_pipe(
+    workers: LocalWorkers, tmp_path: Path
+) -> None:
+    workers.submit(task("killed_with_helper", tmp_path))
+    _, (ended,) = until_ended(workers)
+    assert (ended.ending, "SIGKILL" in ended.reason) == (Ending.DIED, True)
+    _kill_helper(tmp_path)
+
+
+def _kill_helper(folder: Path) -> None:
+    if (folder / "helper").exists():
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(int((folder / "helper").read_text()), signal.SIGKILL)
+
+
+def test_a_silent_worker_is_reported_once_and_ended_at_the_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(Path(__file__).parent)
+    monkeypatch.setattr("study.executors.local.LONG_SILENCE_S", 1.0)
+    workers = LocalWorkers(1, silent_s=2.0)
+    workers.submit(task("silent_once", tmp_path))
+    events: list[object] = []
+    while not any(isinstance(event, CallEnded) for event in events):
+        events += workers.wait(0.2)
+    silent, ended = events
+    assert isinstance(silent, CallSilent)
+    assert 1.0 <= silent.seconds < 2.0
+    assert isinstance(ended, CallEnded)
+    assert ended.ending == Ending.DIED, "so that it is started once more"
+    assert "silent_s" in ended.reason
+    workers.submit(task("silent_once", tmp_path))
+    _, (again,) = until_ended(workers)
+    assert again.ending == Ending.RETURNED
+    workers.close()
+
+
+def test_a_worker_that_prints_is_not_silent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(Path(__file__).parent)
+    workers = LocalWorkers(1, silent_s=1.5)
+    workers.submit(task("chatty", tmp_path))
+    _, (ended,) = until_ended(workers)
+    assert ended.ending == Ending.RETURNED
+    workers.close()
+
+
+# CUDA_VISIBLE_DEVICES
+
+UUIDS = "GPU-8932f937-d72c-4106-c12f-20bd9faed9f6,MIG-GPU-8932f937-d72c-4106-c12f-20bd9faed9f6/1/2"
+
+
+@pytest.mark.parametrize(
+    ("own", "of_task", "chosen", "expected"),
+    [
+        (None, None, (0, 1), "0,1"),
+        ("3", None, (0,), "3"),
+        (" 3, 5 ", None, (1,), "5"),
+        ("3,-1,5", None, (0,), "3"),
+        ("3,,5", None, (0,), "3"),
+        (UUIDS, None, (1,), UUIDS.split(",")[1]),
+        (None, "3", (0,), "3"),
+        ("0,1", "6,7", (1,), "7"),
+    ],
+)
+def test_the_devices_of_a_run_are_among_those_that_are_visible(
+    monkeypatch: pytest.MonkeyPatch,
+    own: str | None,
+    of_task: str | None,
+    chosen: tuple[int, ...],
+    expected: str,
+) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if own is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", own)
+    assert visible(chosen, of_task) == expected
+
+
+def test_a_task_that_names_its_devices_has_as_many_slots() -> None:
+    assert within((0, 1, 2, 3), None) == (0, 1, 2, 3)
+    assert within((0, 1, 2, 3), "3") == (0,)
+    assert within((0, 1, 2, 3), UUIDS) == (0, 1)
+    assert within((0, 1, 2, 3), "") == ()
+    assert within((), "3") == ()
+
+
+def test_a_worker_gets_the_device_that_its_task_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(Path(__file__).parent)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    workers = LocalWorkers(1, devices=(0,))
+    workers.submit(replace(task("visible", tmp_path), env={"CUDA_VISIBLE_DEVICES": "3"}))
+    _, (ended,) = until_ended(workers)
+    workers.close()
+    assert (tmp_path / "visible").read_text() == "3"
+    assert ended.ending == Ending.RETURNED

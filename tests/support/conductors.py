@@ -146,9 +146,10 @@ def tables(ledger: Path) -> dict[str, Any]:
 
 
 def _timeless(value: Any) -> Any:
-    """Return a nested value without the measured times."""
+    """Return a nested value without the measured times, and without checksums, which depend on them."""
     if isinstance(value, dict):
-        return {key: _timeless(below) for key, below in value.items() if "seconds" not in str(key)}
+        kept = {key: below for key, below in value.items() if "seconds" not in str(key) and key != "checksum"}
+        return {key: _timeless(below) for key, below in kept.items()}
     return [_timeless(below) for below in value] if isinstance(value, list | tuple) else value
 
 

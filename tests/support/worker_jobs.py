@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import logging
+import multiprocessing
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -71,3 +73,38 @@ def environment(spec: RunSpec, folder: Path, on_epoch: Callable[[Epoch], None]) 
 def stubborn(spec: RunSpec, folder: Path, on_epoch: Callable[[Epoch], None]) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     endless(spec, folder, on_epoch)
+
+
+def with_thread(spec: RunSpec, folder: Path, on_epoch: Callable[[Epoch], None]) -> None:
+    threading.Thread(target=time.sleep, args=(600,)).start()
+    good(spec, folder, on_epoch)
+
+
+def with_helper(spec: RunSpec, folder: Path, on_epoch: Callable[[Epoch], None]) -> None:
+    _helper(folder)
+    good(spec, folder, on_epoch)
+
+
+def killed_with_helper(spec: RunSpec, folder: Path, on_epoch: Callable[[Epoch], None]) -> None:
+    _helper(folder)
+    killed(spec, folder, on_epoch)
+
+
+def _helper(folder: Path) -> None:
+    """Start a process that keeps the worker's pipe open, as a data server of a training does."""
+    helper = multiprocessing.get_context("fork").Process(target=time.sleep, args=(600,))
+    helper.start()
+    (folder / "helper").write_text(str(helper.pid))
+
+
+def silent_once(spec: RunSpec, folder: Path, on_epoch: Callable[[Epoch], None]) -> None:
+    if len(list(folder.glob("log-*.txt"))) == 1:
+        time.sleep(600)
+    good(spec, folder, on_epoch)
+
+
+def chatty(spec: RunSpec, folder: Path, on_epoch: Callable[[Epoch], None]) -> None:
+    for number in range(15):
+        print(number, flush=True)
+        time.sleep(0.2)
+    good(spec, folder, on_epoch)

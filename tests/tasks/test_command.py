@@ -506,3 +506,15 @@ def test_a_missing_program_in_a_worker_is_said(tmp_path: Path) -> None:
     task = command_task(tmp_path, ["{tool}"])
     with pytest.raises(StudyError, match="could not be started: 'nothing-of-the-kind' not found"):
         task.train(run_of(task, tmp_path / "r", {"tool": "nothing-of-the-kind"}))
+
+
+@pytest.mark.parametrize(("of_worker", "of_task", "expected"), [("7", "6,7", "7"), ("0", "3", "3")])
+def test_a_command_gets_its_worker_s_share_of_the_devices_that_the_task_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, of_worker: str, of_task: str, expected: str
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", of_worker)
+    task = command_task(tmp_path, command=["true"], env={"CUDA_VISIBLE_DEVICES": of_task})
+    spec = replace(run_of(task, tmp_path / "r", {}).spec, device="cuda")
+    run = run_of(task, tmp_path / "r", {})
+    run.spec = spec
+    assert task._variables(run, {})["CUDA_VISIBLE_DEVICES"] == expected

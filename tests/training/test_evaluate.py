@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 from support.training_jobs import MakeSpec, evaluate, ignore, train
 
-from study.errors import StudyError
+from study.errors import DamagedWeightsError, StudyError
 from study.ledger.predictions import load
 from study.records import RunResult, TestResult, from_json
 
@@ -47,3 +47,20 @@ def test_damaged_weights_are_an_error_and_removed_so_that_a_retry_trains_them_ag
     with pytest.raises(StudyError, match=r"weights\.safetensors was damaged"):
         evaluate(spec(epochs=1), tmp_path, ignore)
     assert not weights.exists()
+
+
+def test_flipped_weights_and_those_of_another_run_are_not_tested(spec: MakeSpec, tmp_path: Path) -> None:
+    train(spec(epochs=1), tmp_path / "a", ignore)
+    train(spec(epochs=1, seed=7), tmp_path / "b", ignore)
+    weights = tmp_path / "a" / "weights.safetensors"
+    whole = weights.read_bytes()
+    for content in (
+        whole[:-3] + bytes([whole[-3] ^ 64]) + whole[-2:],
+        (tmp_path / "b" / "weights.safetensors").read_bytes(),
+    ):
+        weights.write_bytes(content)
+        with pytest.raises(DamagedWeightsError, match=r"weights\.safetensors was damaged"):
+            evaluate(spec(epochs=1), tmp_path / "a", ignore)
+        assert not weights.exists()
+    weights.write_bytes(whole)
+    evaluate(spec(epochs=1), tmp_path / "a", ignore)

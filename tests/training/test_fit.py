@@ -103,7 +103,10 @@ def test_it_resumes_after_a_kill_to_the_same_weights(final: MakeSpec, tmp_path: 
     weights = [(tmp_path / name / "weights.safetensors").read_bytes() for name in ("undisturbed", "killed")]
     assert weights[0] == weights[1]
     losses = [
-        [epoch["train_loss"] for epoch in json.loads((tmp_path / name / "history.json").read_text())]
+        [
+            epoch["train_loss"]
+            for epoch in json.loads((tmp_path / name / "history.json").read_text())["content"]
+        ]
         for name in ("undisturbed", "killed")
     ]
     assert losses[0] == losses[1]

@@ -56,7 +56,7 @@ def test_a_training_learns_and_leaves_a_whole_record(spec: MakeSpec, tmp_path: P
     assert [epoch.epoch for epoch in seen] == [1, 2, 3, 4, 5, 6, 7, 8]
     assert result.history == tuple(seen)
     assert (
-        json.loads((tmp_path / "history.json").read_bytes())
+        json.loads((tmp_path / "history.json").read_bytes())["content"]
         == json.loads((tmp_path / "result.json").read_bytes())["history"]
     )
     assert result.parameters == 32 * 16 + 16 + 16 * 3 + 3

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import os
 import time
@@ -14,6 +13,8 @@ from typing import Any
 from study.config.revisions import is_junk
 from study.files import write
 from study.ledger.layout import OWN_OUTSIDE, RUNS
+from study.ledger.reading import owner_of
+from study.records import DamagedError, sealed, unsealed
 from study.run import Run
 from study.tasks.options import Options
 
@@ -53,7 +54,8 @@ def _write(
     path: Path, began: float, ended: float | None, files: list[str], shared: list[tuple[str, str]]
 ) -> None:
     """Write the times of a run, the files that it wrote outside of its folder, and those that another run wrote too."""
-    write(path, json.dumps({"began": began, "ended": ended, "files": files, "shared": shared}))
+    content = {"began": began, "ended": ended, "files": files, "shared": shared}
+    write(path, sealed(content, owner_of(path)))
 
 
 def _changed_files(root: Path, skipped: set[Path], since: float) -> list[Path]:
@@ -80,8 +82,8 @@ def _shared_files(own: Path, began: float, files: list[str]) -> Iterator[tuple[s
         if time.monotonic() > end:
             return
         if path != own:
-            with contextlib.suppress(OSError, ValueError):
-                others[path.parent.name] = json.loads(path.read_bytes())
+            with contextlib.suppress(OSError, DamagedError):
+                others[path.parent.name] = unsealed(path.read_bytes(), owner_of(path), str(path))
     for name, other in others.items():
         common = sorted(set(files) & set(other["files"]))
         ended_before = other["ended"] is not None and other["ended"] < began

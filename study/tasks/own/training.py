@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import glob
-import json
 import logging
 import math
 import os
@@ -24,9 +23,10 @@ from study.ledger.layout import (
     PROFILE,
     TEST_PREDICTIONS,
 )
+from study.ledger.reading import content_of, epochs_of, read_bytes, sealed_content
 from study.metrics import Metric
 from study.nested import walk
-from study.records import DataInfo, Epoch, Profile
+from study.records import DamagedError, DataInfo, Epoch, Profile
 from study.reported import ReportError, check_bounds, check_score
 from study.run import Run, Select
 from study.task import Config, Kind
@@ -194,19 +194,25 @@ def begin_attempt(run: Run) -> None:
         remove(run.folder / name)
     if run.resumes and run.checkpoint.exists():
         history = _read_history(run.folder)
-        _log.info("resuming from the checkpoint, after %d epochs of earlier attempts", len(history))
-        run.resume(history, sum(epoch.seconds for epoch in history))
-        return
+        if history is not None:
+            _log.info("resuming from the checkpoint, after %d epochs of earlier attempts", len(history))
+            run.resume(history, sum(epoch.seconds for epoch in history))
+            return
     for path in (run.checkpoint, run.weights, run.folder / HISTORY):
         remove(path)
 
 
-def _read_history(folder: Path) -> tuple[Epoch, ...]:
-    """Return the epochs of earlier attempts; none where their file is missing or malformed."""
-    try:
-        return tuple(Epoch(**entry) for entry in json.loads((folder / HISTORY).read_bytes()))
-    except (FileNotFoundError, json.JSONDecodeError, TypeError):
+def _read_history(folder: Path) -> tuple[Epoch, ...] | None:
+    """Return the epochs of earlier attempts; none where their file is missing, None where it is damaged."""
+    path = folder / HISTORY
+    text = read_bytes(path)
+    if text is None:
         return ()
+    try:
+        return epochs_of(content_of(text, path), path)
+    except DamagedError as error:
+        _log.warning("%s The checkpoint is ignored: the training starts from the beginning.", error)
+        return None
 
 
 def end_training(run: Run, evaluate_key: str, has_evaluation: bool, parameters: int | None = None) -> None:
@@ -312,8 +318,8 @@ def _file_digests(
 ) -> dict[str, str]:
     """Return the digest of each file's content by its name; those of unchanged files come from the cache."""
     cached: dict[str, list[Any]] = {}
-    with suppress(OSError, json.JSONDecodeError):
-        cached = json.loads(cache.read_bytes())
+    with suppress(OSError, DamagedError):  # files are then read again
+        cached = content_of(cache.read_bytes(), cache)
     digests, settled = {}, {}
     for number, (name, path) in enumerate(files.items(), start=1):
         status = path.stat()
@@ -326,5 +332,5 @@ def _file_digests(
             progress(number, len(files))
     if any(cached.get(path) != entry for path, entry in settled.items()):
         with suppress(OSError):  # the cache only saves time
-            write(cache, json.dumps(cached | settled))
+            write(cache, sealed_content(cached | settled, cache))
     return digests

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import safetensors
 import safetensors.torch
 import torch
 from numpy.typing import NDArray
@@ -13,10 +14,11 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from study.config.registry import Registry
-from study.errors import StudyError
-from study.ledger.layout import TRAIN_PREDICTIONS, VALIDATION_PREDICTIONS
+from study.errors import DamagedWeightsError, StudyError
+from study.ledger.layout import RESULT, TRAIN_PREDICTIONS, VALIDATION_PREDICTIONS
 from study.ledger.predictions import Predictions, load
-from study.records import RunSpec
+from study.ledger.reading import Reader
+from study.records import RunResult, RunSpec
 from study.run import Run
 from study.tasks.clips.data.contract import Clips, Dataset
 from study.tasks.clips.data.seeded import build_dataset
@@ -51,10 +53,16 @@ def load_trained(run: Run, device: torch.device) -> tuple[Dataset, nn.Module]:
     dataset = build_dataset(registry, spec.table("dataset"))
     network = new_network(registry, spec, dataset.shape, len(dataset.classes))
     try:
+        with safetensors.safe_open(run.weights, framework="pt") as file:
+            owner = (file.metadata() or {}).get("run")
         weights = safetensors.torch.load_file(run.weights)
     except SafetensorError as error:
         run.weights.unlink()
-        raise StudyError(f"{run.weights} was damaged ({error}) and has been removed.") from None
+        raise DamagedWeightsError(f"{run.weights} was damaged ({error}) and has been removed.") from None
+    trained = Reader().record(RunResult, run.folder / RESULT)
+    if trained is not None and owner not in (None, trained.run):
+        run.weights.unlink()
+        raise DamagedWeightsError(f"{run.weights} was of the run {owner} and has been removed.")
     load_weights(network, weights)
     network.to(device)
     _verify(run.folder, spec, dataset, network, device)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import time
+import zlib
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -25,8 +26,10 @@ class CachedRows:
     """An array of `shape`, uint8, whose row i is ``compute(i)``.
 
     With a `path` the first read computes every row and writes them to that file, complete or not at all; later
-    reads map it. Two processes that start at once write the same bytes twice, which is harmless. Without one,
-    rows are computed at the first read and kept in memory if all of them fit, else computed at each read.
+    reads map it. The checksums of the rows follow them: a row that disagrees with its own, at its first read by a
+    process, has the file written again. Two processes that start at once write the same bytes twice, which is
+    harmless. Without one, rows are computed at the first read and kept in memory if all of them fit, else computed
+    at each read.
     """
 
     def __init__(self, shape: tuple[int, ...], compute: Callable[[int], Pixels], path: Path | None) -> None:
@@ -38,7 +41,8 @@ class CachedRows:
     def read(self, indexes: NDArray[np.int64]) -> Pixels:
         """Return the rows `indexes`, in that order."""
         if self._path is not None:
-            return np.asarray(self._mapped[indexes])
+            self._check(indexes[~self._is_known[indexes]], self._path)
+            return np.asarray(self._mapped[0][indexes])
         if int(np.prod(self._shape)) > _MEMORY_BYTES:
             return np.stack([self._compute(int(i)) for i in indexes])
         for i in indexes[~self._is_known[indexes]]:
@@ -50,27 +54,49 @@ class CachedRows:
     def _in_memory(self) -> Pixels:
         return np.empty(self._shape, dtype=np.uint8)
 
+    def _check(self, indexes: NDArray[np.int64], path: Path) -> None:
+        """Compare rows with their checksums; write the file again if one differs."""
+        rows, checksums = self._mapped
+        if any(_checksum(path, int(i), rows[i]) != checksums[i] for i in indexes):
+            _log.warning("%s was changed after it was written; its rows are computed again.", path)
+            self._write(path)
+            del self._mapped
+            rows, checksums = self._mapped
+            if any(_checksum(path, int(i), rows[i]) != checksums[i] for i in indexes):
+                raise OSError(f"{path} differs from what was written to it")
+        self._is_known[indexes] = True
+
     @cached_property
-    def _mapped(self) -> Pixels:
+    def _mapped(self) -> tuple[Pixels, NDArray[np.uint32]]:
+        """The rows, and the checksum of each."""
         assert self._path is not None
-        rows = _mapped_file(self._path, self._shape)
-        if rows is None:
+        mapped = _mapped_file(self._path, self._shape)
+        if mapped is None:
             _log.info("%s: computing %d rows, once", self._path.name, self._shape[0])
             self._write(self._path)
-            rows = _mapped_file(self._path, self._shape)
-        if rows is None:
+            mapped = _mapped_file(self._path, self._shape)
+        if mapped is None:
             raise OSError(f"{self._path} cannot be read back after it was written")
-        return rows
+        return mapped
 
     def _write(self, path: Path) -> None:
         with writing(path) as file:
             file.write(npy_header(self._shape))
             logged = time.monotonic()
+            checksums = np.zeros(self._shape[0], dtype="<u4")
             for i in range(self._shape[0]):
-                file.write(np.ascontiguousarray(self._compute(i)).data)
+                row = np.ascontiguousarray(self._compute(i))
+                checksums[i] = _checksum(path, i, row)
+                file.write(row.data)
                 if time.monotonic() - logged > _SECONDS_BETWEEN_LINES:
                     _log.info("%s: %d of %d rows", path.name, i + 1, self._shape[0])
                     logged = time.monotonic()
+            file.write(checksums.data)
+
+
+def _checksum(path: Path, index: int, row: Pixels) -> int:
+    """Return the CRC-32 of the name of the file, the index of a row and its bytes."""
+    return zlib.crc32(np.ascontiguousarray(row).data, zlib.crc32(f"{path.name} {index}".encode()))
 
 
 def npy_header(shape: tuple[int, ...]) -> bytes:
@@ -81,10 +107,22 @@ def npy_header(shape: tuple[int, ...]) -> bytes:
     return header.getvalue()
 
 
-def _mapped_file(path: Path, shape: tuple[int, ...]) -> Pixels | None:
-    """Map the file; return None if it is missing or does not hold such rows."""
+def _mapped_file(path: Path, shape: tuple[int, ...]) -> tuple[Pixels, NDArray[np.uint32]] | None:
+    """Map the file and read its checksums; return None if it is missing, or does not hold such rows with theirs.
+
+    Raises:
+        OSError: The file exists and cannot be read.
+    """
+    start = len(npy_header(shape)) + int(np.prod(shape))
     try:
+        with path.open("rb") as file:
+            if file.read(len(npy_header(shape))) != npy_header(shape):
+                return None
+            file.seek(start)
+            checksums = np.frombuffer(file.read(), dtype=np.uint8)
+        if checksums.nbytes != 4 * shape[0]:
+            return None
         rows: Pixels = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError):
+    except (FileNotFoundError, ValueError, EOFError):
         return None
-    return rows if rows.shape == shape and rows.dtype == np.uint8 else None
+    return rows, checksums.view("<u4")
