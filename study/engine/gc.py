@@ -131,6 +131,8 @@ class _References:
                     self.unreadable.append(
                         result
                     )  # a search without it has not ended: it refers to no repetition
+        suggestions = (path for path in ledger.damaged if path.parent.name == layout.SUGGESTIONS)
+        self.unreadable += [path for path in suggestions if path not in self.unreadable]
 
 
 def _unreadable_records(ledger: Ledger, names: Collection[str]) -> Iterator[Path]:

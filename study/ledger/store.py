@@ -14,7 +14,7 @@ from study.ledger import layout
 from study.ledger.holding import Locks
 from study.ledger.reading import Reader, differing_file, epochs_of, owner_of, sealed_content
 from study.ledger.record import RunState, StudyRecord
-from study.names import as_file_system, is_folder_name
+from study.names import as_file_system
 from study.records import (
     DamagedError,
     Epoch,
@@ -330,11 +330,6 @@ class Ledger(Locks):
 
     def _record(self, study: str) -> Path:
         return self._study(study) / layout.STUDY
-
-    def _study(self, name: str) -> Path:
-        if not is_folder_name(name):
-            raise InputError(f"the ledger {self.root} has no study {name!r}: that is no name of a study.")
-        return self.root / layout.STUDIES / name
 
     # Code
 

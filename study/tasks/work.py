@@ -14,7 +14,7 @@ from study.config.registry import Registry, task_of
 from study.errors import DamagedWeightsError, StudyError
 from study.files import remove
 from study.generators import seeded
-from study.ledger.layout import MEASURED, RESULT, WEIGHTS
+from study.ledger.layout import MEASURED, RESULT, TEST_INPUTS
 from study.ledger.reading import Reader, differing_file, write_record
 from study.records import RunResult, RunSpec
 from study.run import OnEpoch, Run, RunStopped
@@ -99,14 +99,15 @@ def evaluate(spec: RunSpec, folder: Path, on_epoch: OnEpoch) -> None:
 
 
 def _check_weights(run: Run) -> None:
-    """Remove weights that are not those that the training of this run saved.
+    """Remove weights if they, or the predictions that go with them, are not those that the training of this run saved.
 
     Raises:
-        DamagedWeightsError: There were such weights.
+        DamagedWeightsError: There were such files.
     """
     result = Reader().record(RunResult, run.folder / RESULT)
-    if result is not None and (file := differing_file(run.folder, result.files, WEIGHTS)):
-        remove(file)
+    if result is not None and (file := differing_file(run.folder, result.files, TEST_INPUTS)):
+        for name in TEST_INPUTS:
+            remove(run.folder / name)
         raise DamagedWeightsError(
             f"{file} was damaged: it is not what the training saved; it has been removed"
         )
