@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -456,11 +457,13 @@ def test_tables_line_up(tmp_path: Path) -> None:
 
 
 def test_a_variant_that_does_not_fit_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reason = "too small"
+
     def refuse(spec: Any) -> None:
-        raise InputError("too small")
+        raise InputError(reason)
 
     monkeypatch.setattr(command, "profile_run", refuse)
-    with pytest.raises(InputError, match=r"s\.toml: variant 'plain': too small"):
+    with pytest.raises(InputError, match=rf"s\.toml: .*'plain': {reason}"):
         profile_study(study_of(plain="two-layers"), tmp_path, Console(file=io.StringIO()))
     assert not list(tmp_path.iterdir())
 
@@ -507,4 +510,4 @@ def test_long_work_shows_its_progress(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("study.tasks.clips.profiling.command.time.monotonic", lambda: next(clock))
     out = io.StringIO()
     assert list(command.with_progress(range(10), "Timing", Console(file=out))) == list(range(10))
-    assert "Timing: 3 of 10, about 28 s left" in out.getvalue()
+    assert re.search(r"Timing: 3 of 10\b.* 28 s\b", out.getvalue())

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from enum import StrEnum
 from statistics import median
 
 from study.analysis import limits, measured, notes, wording
@@ -57,6 +58,26 @@ REFERENCE_CLAIM_VERDICTS: dict[Verdict, ClaimVerdict] = {
 """Verdicts on a claim that the reference is better."""
 
 
+class MissingCode(StrEnum):
+    """Why confirmation runs have no test result."""
+
+    FAILED = "failed"
+    DIVERGED = "diverged"
+    NOT_TRAINED = "not-trained"
+    NOT_TESTED = "not-tested"
+    NOT_STARTED = "not-started"
+
+
+@dataclass(frozen=True)
+class Missing:
+    """A confirmation run without a test result, or all those that were not started."""
+
+    code: MissingCode
+    sentence: str
+    fold: int | None = None
+    repetition: int | None = None
+
+
 def findings(evidence: Evidence) -> Findings:
     """Return the findings that the reports of a study print."""
     differences = _differences(evidence)
@@ -75,7 +96,7 @@ def findings(evidence: Evidence) -> Findings:
         variants=tuple(_variant(evidence, v, differences.get(v.name), breakdowns) for v in evidence.variants),
         claims=claims,
         limits=tuple(limits.limits(evidence)),
-        notes=tuple(notes.notes(evidence)),
+        notes=tuple(note.sentence for note in notes.notes(evidence)),
         facts=evidence.facts,
         configuration=evidence.configuration,
         measures=measured.measures(evidence),
@@ -202,7 +223,7 @@ def _variant(
             for run, result, test in runs
         ),
         planned=variant.planned,
-        failures=tuple(_failure_lines(variant)),
+        failures=tuple(run.sentence for run in missing_runs(variant)),
         difference=difference,
         parameters=parameter_count(variant),
         macs=None if variant.profile is None else variant.profile.macs,
@@ -267,24 +288,28 @@ def _validation_score(epoch: Epoch, metric: Metric) -> float | None:
     return None if value is None else metric.scale * value
 
 
-def _failure_lines(variant: VariantEvidence) -> Iterator[str]:
-    """Yield a line for each confirmation run without a test result."""
+def missing_runs(variant: VariantEvidence) -> Iterator[Missing]:
+    """Yield each confirmation run without a test result, those that were not started together."""
     succeeded = {(run.fold, run.repetition) for run, _, _ in tested_runs(variant)}
     for run in variant.confirmations:
         if (run.fold, run.repetition) not in succeeded:
             fold = "" if run.fold is None else f"fold {run.fold}, "
-            yield f"{fold}repetition {run.repetition}: {_reason(run)}"
+            code, reason = _reason(run)
+            yield Missing(code, f"{fold}repetition {run.repetition}: {reason}", run.fold, run.repetition)
     not_started = variant.planned - len(variant.confirmations)
     if not_started > 0:
-        yield f"{quantity(not_started, 'confirmation run')} not started: the search has chosen nothing"
+        runs = quantity(not_started, "confirmation run")
+        yield Missing(MissingCode.NOT_STARTED, f"{runs} not started: the search has chosen nothing")
 
 
-def _reason(run: Confirmation) -> str:
+def _reason(run: Confirmation) -> tuple[MissingCode, str]:
     if run.failure is not None:
-        return run.failure.reason
+        return MissingCode.FAILED, run.failure.reason
     if run.result is None:
-        return "not trained yet"
-    return "training diverged" if run.result.status == "diverged" else "not tested yet"
+        return MissingCode.NOT_TRAINED, "not trained yet"
+    if run.result.status == "diverged":
+        return MissingCode.DIVERGED, "training diverged"
+    return MissingCode.NOT_TESTED, "not tested yet"
 
 
 def _trial_curves(variant: VariantEvidence, metric: Metric) -> Iterator[TrialCurve]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict, replace
 from math import ceil, sqrt
 
@@ -13,9 +14,10 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestPower
 from support.evidence import FOLDS, REFERENCE, UAR, WAR, evidence, run_result, shifted, two, variant
 
-from study.analysis.analyse import findings
+from study.analysis.analyse import MissingCode, findings, missing_runs
 from study.analysis.evidence import Confirmation, Evidence
 from study.analysis.findings import Cost, Difference, Findings, LimitCode
+from study.analysis.notes import NoteCode, notes
 from study.ledger.record import ClaimRecord as Claim
 from study.records import PartCost
 
@@ -32,56 +34,68 @@ def only(found: Findings) -> Difference:
     return difference
 
 
+def numbers_in(text: str) -> list[str]:
+    """Return the numbers of a sentence with their signs, in order."""
+    return re.findall(r"[+−]?\d+(?:\.\d+)?", text)
+
+
 def codes(found: Findings) -> set[LimitCode]:
     return {limit.code for limit in found.limits}
 
 
 @pytest.mark.parametrize(
-    ("scores", "verdict", "claim", "answer"),
+    ("scores", "verdict", "claim", "words", "numbers"),
     [
         (
             CLEAR,
             "helps",
             "supported",
-            "Yes, issm helps: with 5 repetitions it scores 63.0 against 60.0 WAR "
-            "(+3.0 points, 95 % interval 2.5 to 3.5).",
+            ("Yes, ", "issm helps"),
+            ["5", "63.0", "60.0", "+3.0", "95", "2.5", "3.5"],
         ),
         (
             WORSE,
             "hurts",
             "refuted",
-            "No, issm hurts: with 5 repetitions it scores 57.0 against 60.0 WAR "
-            "(−3.0 points, 95 % interval −3.5 to −2.5).",
+            ("No, ", "issm hurts"),
+            ["5", "57.0", "60.0", "−3.0", "95", "−3.5", "−2.5"],
         ),
         (
             SAME,
             "equivalent",
             "refuted",
-            "No, issm is practically equivalent to even-odd: with 5 repetitions it scores 60.0 against 60.0 WAR "
-            "(0.0 points, 90 % interval −0.2 to 0.2, all within ±1.0).",
+            ("No, ", "equivalent to even-odd"),
+            ["5", "60.0", "60.0", "0.0", "90", "−0.2", "0.2", "1.0"],
         ),
         (
             SMALL,
             "small",
             "refuted",
-            "No, issm is better, but by an estimate below the 1.0 points that matter: with 5 repetitions it scores "
-            "60.8 against 60.0 WAR (+0.8 points, 95 % interval 0.5 to 1.1).",
+            ("No, ", "issm is better"),
+            ["1.0", "5", "60.8", "60.0", "+0.8", "95", "0.5", "1.1"],
         ),
         (
             UNCLEAR,
             "inconclusive",
             "undecided",
-            "Undecided: with 5 repetitions, issm scores 60.8 against 60.0 WAR "
-            "(+0.8 points, 95 % interval −1.0 to 2.6); about 28 repetitions would resolve it.",
+            ("Undecided", "28 repetitions"),
+            ["5", "60.8", "60.0", "+0.8", "95", "−1.0", "2.6", "28"],
         ),
     ],
 )
-def test_the_answer_says_the_verdict(scores: list[float], verdict: str, claim: str, answer: str) -> None:
+def test_the_answer_says_the_verdict_and_its_numbers(
+    scores: list[float], verdict: str, claim: str, words: tuple[str, str], numbers: list[str]
+) -> None:
     found = findings(two(scores))
     assert only(found).verdict == verdict
     assert found.claims[0].verdict == claim
     assert found.claims[0].reason == only(found).sentence
-    assert found.answer == answer
+    start, phrase = words
+    assert found.answer.startswith(start)
+    assert phrase in found.answer
+    assert numbers_in(found.answer) == numbers
+    assert "60.0 WAR" in found.answer
+    assert re.search(r"\([+−]?\d\.\d points, ", found.answer)
 
 
 def test_repetitions_needed_agree_with_statsmodels() -> None:
@@ -124,25 +138,35 @@ def test_the_other_metric_can_be_primary() -> None:
     assert found.variants[1].score is not None
     assert found.variants[1].score.mean == pytest.approx(59.0)
     assert "war" in found.variants[1].secondary
-    assert "59.0 against 56.0 UAR" in found.answer
+    assert numbers_in(found.answer)[1:3] == ["59.0", "56.0"]
+    assert "UAR" in found.answer
+    assert "WAR" not in found.answer
 
 
 def test_a_failed_repetition_takes_the_verdict_away() -> None:
-    found = findings(two([*CLEAR[:4], None]))
+    study = two([*CLEAR[:4], None])
+    found = findings(study)
     issm = found.variants[1]
     assert issm.difference is None
-    assert (len(issm.repetitions), issm.planned, issm.failures) == (4, 5, ("repetition 4: out of memory",))
+    assert (len(issm.repetitions), issm.planned) == (4, 5)
+    (missing,) = missing_runs(study.variants[1])
+    assert (missing.code, missing.fold, missing.repetition) == (MissingCode.FAILED, None, 4)
+    assert issm.failures == (missing.sentence,)
+    assert missing.sentence.endswith("out of memory")
     assert found.claims[0].verdict == "undecided"
-    assert found.answer == "No verdict on issm: issm has results for 4 of its 5 confirmation runs."
+    assert "No verdict" in found.answer
     assert found.limits[0].code == LimitCode.MISSING_RUNS
-    assert found.limits[0].sentence.startswith("issm has results for 4 of its 5 confirmation runs")
+    for sentence in (found.answer, found.limits[0].sentence):
+        assert "issm" in sentence
+        assert numbers_in(sentence)[:2] == ["4", "5"]
 
 
 def test_a_failed_repetition_of_the_reference_takes_every_verdict_away() -> None:
     reference = variant("even-odd", [*REFERENCE[:4], None], reference=True)
     found = findings(evidence(reference, variant("issm", CLEAR), variant("haar", SAME)))
     assert [v.difference for v in found.variants] == [None, None, None]
-    assert "the reference even-odd has results for 4 of its 5" in found.answer
+    assert found.answer.count("reference even-odd") == 2, "it is the reason for both variants"
+    assert numbers_in(found.answer) == ["4", "5"] * 2
     assert found.limits[0].code == LimitCode.MISSING_RUNS
 
 
@@ -152,7 +176,8 @@ def test_a_diverged_confirmation_is_a_failure() -> None:
     broken = Confirmation(4, None, "r1-x", run_result("r1-x", status="diverged"))
     issm = replace(issm, confirmations=(*issm.confirmations[:4], broken))
     found = findings(replace(study, variants=(study.variants[0], issm)))
-    assert found.variants[1].failures == ("repetition 4: training diverged",)
+    assert [(run.code, run.repetition) for run in missing_runs(issm)] == [(MissingCode.DIVERGED, 4)]
+    assert len(found.variants[1].failures) == 1
     assert found.variants[1].difference is None
     assert len(found.variants[1].curves) == 4
 
@@ -163,8 +188,12 @@ def test_a_search_without_any_result_leaves_runs_not_started() -> None:
     found = findings(replace(study, variants=(study.variants[0], issm)))
     assert found.variants[1].score is None
     assert found.variants[1].train_seconds is None
-    assert found.variants[1].failures == ("5 confirmation runs not started: the search has chosen nothing",)
-    assert "issm has results for none of its 5 confirmation runs" in found.answer
+    (missing,) = missing_runs(issm)
+    assert (missing.code, missing.repetition) == (MissingCode.NOT_STARTED, None)
+    assert numbers_in(missing.sentence) == ["5"]
+    assert found.variants[1].failures == (missing.sentence,)
+    assert "on issm" in found.answer
+    assert numbers_in(found.answer) == ["5"], "the 5 that were planned, none of them done"
 
 
 def test_unfinished_studies_say_what_is_missing() -> None:
@@ -172,8 +201,10 @@ def test_unfinished_studies_say_what_is_missing() -> None:
     trained = replace(study.variants[1].confirmations[0], test=None)
     new = Confirmation(1, None, "r1-new")
     issm = replace(study.variants[1], confirmations=(trained, new, *study.variants[1].confirmations[2:]))
-    found = findings(replace(study, variants=(study.variants[0], issm)))
-    assert found.variants[1].failures == ("repetition 0: not tested yet", "repetition 1: not trained yet")
+    assert [(run.code, run.repetition) for run in missing_runs(issm)] == [
+        (MissingCode.NOT_TESTED, 0),
+        (MissingCode.NOT_TRAINED, 1),
+    ]
 
 
 def test_one_repetition_gives_figures_and_no_verdict() -> None:
@@ -185,10 +216,8 @@ def test_one_repetition_gives_figures_and_no_verdict() -> None:
         None,
         "inconclusive",
     )
-    assert found.answer == (
-        "Undecided: with 1 repetition, issm scores 61.0 against 60.0 WAR (+1.0 points); "
-        "one difference has no interval and decides nothing."
-    )
+    assert found.answer.startswith("Undecided")
+    assert numbers_in(found.answer) == ["1", "61.0", "60.0", "+1.0"], "without an interval"
     assert LimitCode.SINGLE_REPETITION in codes(found)
 
 
@@ -196,14 +225,15 @@ def test_identical_arms_decide_nothing_with_few_repetitions_and_are_suspicious()
     found = findings(two(REFERENCE))
     assert only(found).verdict == "inconclusive"
     assert LimitCode.EQUAL_DIFFERENCES in codes(found)
-    assert "about 6 repetitions would resolve it" in found.answer, "2 / 2**6 is below 0.05"
+    assert only(found).repetitions_needed == 6, "2 / 2**6 is below 0.05"
 
 
 def test_equal_differences_of_few_repetitions_decide_nothing() -> None:
     found = findings(two(shifted(2.0, 2.0, 2.0, 2.0, 2.0)))
     assert only(found).verdict == "inconclusive"
-    assert "every repetition shows the same difference" in found.answer
-    assert "about 6 repetitions would resolve it" in found.answer
+    assert "the same difference" in found.answer
+    assert only(found).repetitions_needed == 6
+    assert numbers_in(found.answer)[-1] == "6"
 
 
 def test_several_variants_share_one_corrected_family() -> None:
@@ -220,10 +250,22 @@ def test_several_variants_share_one_corrected_family() -> None:
         (wide.low, wide.high)
     )
     assert "98.8 % interval" in differences[0].sentence
-    assert found.answer == (
-        "Against even-odd, in points of WAR with 5 repetitions: issm (+3.0) helps; haar (−3.0) hurts; "
-        "gru (0.0) is practically equivalent; undecided: conv (+0.8)."
-    )
+    assert [d and d.verdict for d in differences] == ["helps", "hurts", "equivalent", "inconclusive"]
+    assert re.findall(r"(\w+) \(([+−]?[\d.]+)\)", found.answer) == [
+        ("issm", "+3.0"),
+        ("haar", "−3.0"),
+        ("gru", "0.0"),
+        ("conv", "+0.8"),
+    ]
+    for phrase in (
+        "even-odd",
+        "points of WAR",
+        "5 repetitions",
+        ") helps",
+        ") hurts",
+        "equivalent; undecided",
+    ):
+        assert phrase in found.answer
 
 
 def test_a_failed_variant_still_counts_in_the_family() -> None:
@@ -234,7 +276,9 @@ def test_a_failed_variant_still_counts_in_the_family() -> None:
     assert difference is not None
     assert difference.p is not None
     assert difference.p_holm == pytest.approx(2 * difference.p)
-    assert found.answer.endswith("No verdict on haar: haar has results for none of its 5 confirmation runs.")
+    assert [variant.difference is None for variant in found.variants] == [True, False, True]
+    assert "verdict on haar" in found.answer
+    assert "verdict on issm" not in found.answer
     assert found.claims[0].verdict == "undecided"
 
 
@@ -243,7 +287,8 @@ def test_what_was_searched_is_conditional_on_the_search() -> None:
         variant("even-odd", REFERENCE, reference=True, trials=[60, 70]),
         variant("issm", CLEAR, trials=[60, 70]),
     )
-    assert findings(evidence(*arms)).answer.endswith("interval 2.5 to 3.5), with the hyperparameters found.")
+    assert "hyperparameters found" in findings(evidence(*arms)).answer
+    assert "hyperparameters" not in findings(two(CLEAR)).answer
 
 
 def test_repetitions_of_a_fold_are_averaged_before_folds_are_compared() -> None:
@@ -263,7 +308,7 @@ def test_repetitions_of_a_fold_are_averaged_before_folds_are_compared() -> None:
     assert len(found.variants[1].repetitions) == 15
     assert "over 5 folds" in found.answer
     if difference.verdict == "inconclusive":
-        assert "the number of folds limits this" in found.answer
+        assert "number of folds" in found.answer
         assert difference.repetitions_needed is None
 
 
@@ -313,11 +358,14 @@ def test_a_cost_that_the_counters_disagree_on_is_called_uncertain() -> None:
     assert profile is not None
     doubtful = replace(profile, macs=1000, flops=2200, unused=7, unused_tensors=("splitter.bias",))
     arms = (study.variants[0], replace(study.variants[1], profile=doubtful))
-    notes = "\n".join(findings(replace(study, variants=arms)).notes)
-    assert "The cost of issm is uncertain: torch's counter finds 10 % more operations" in notes
-    assert "7 of the" in notes
-    assert "parameters of issm get no gradient: splitter.bias." in notes
-    assert "uncertain" not in "\n".join(findings(study).notes)
+    found = {note.code: note.sentence for note in notes(replace(study, variants=arms))}
+    assert numbers_in(found[NoteCode.DOUBTFUL_COST]) == ["10"]
+    assert "10 % more" in found[NoteCode.DOUBTFUL_COST]
+    assert numbers_in(found[NoteCode.UNUSED_PARAMETERS]) == ["7", str(doubtful.parameters)]
+    assert "splitter.bias" in found[NoteCode.UNUSED_PARAMETERS]
+    assert all("of issm" in found[code] for code in (NoteCode.DOUBTFUL_COST, NoteCode.UNUSED_PARAMETERS))
+    assert findings(replace(study, variants=arms)).notes == tuple(found.values())
+    assert not {NoteCode.DOUBTFUL_COST, NoteCode.UNUSED_PARAMETERS} & {note.code for note in notes(study)}
 
 
 def test_a_cost_is_what_the_profile_counted() -> None:
@@ -349,7 +397,7 @@ def test_strata_are_compared_inside_themselves() -> None:
     differences = {v.name: v.difference for v in found.variants if v.difference is not None}
     assert set(differences) == {"issm, d=1", "issm, d=2"}
     assert differences["issm, d=2"].interval.mean == pytest.approx(0.0)
-    assert "Against the reference of each stratum" in found.answer
+    assert "each stratum" in found.answer
 
 
 def test_a_claim_that_the_reference_is_better_is_supported_where_the_variant_hurts() -> None:

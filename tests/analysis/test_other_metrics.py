@@ -15,7 +15,7 @@ from study.analysis.analyse import findings
 from study.analysis.evidence import Evidence
 from study.analysis.findings import Difference, Findings, LimitCode
 from study.analysis.limits import limits
-from study.analysis.notes import notes
+from study.analysis.notes import NoteCode, notes
 from study.ledger.record import ClaimRecord as Claim
 from study.metrics import Metric
 from study.records import Breakdown
@@ -39,6 +39,12 @@ def only(found: Findings) -> Difference:
 def sentences(study: Evidence, code: LimitCode) -> list[str]:
     """Return the sentences of a study's limits of one kind."""
     return [limit.sentence for limit in limits(study) if limit.code == code]
+
+
+def heads(text: str, columns: int) -> list[list[str]]:
+    """Return the first `columns` cells of every row of the tables in `text`."""
+    rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("|")]
+    return [row[:columns] for row in rows]
 
 
 def errors(*arms: dict[str, Any], **given: Any) -> Evidence:
@@ -89,23 +95,24 @@ def test_a_claim_for_the_reference_is_supported_where_the_variant_has_more_error
 
 
 def test_the_answer_has_the_unit_of_the_metric_and_says_that_lower_is_better() -> None:
-    assert findings(two(shifted(*LOWER), **ERROR)).answer == (
-        "Yes, issm helps: with 5 repetitions it scores 57 against 60 K RMSE "
-        "(lower is better; −3 K, 95 % interval −3.47 to −2.53)."
-    )
+    answer = findings(two(shifted(*LOWER), **ERROR)).answer
+    for part in ("issm helps", " 57 ", " 60 K RMSE", "(lower is better;", " −3 K,", "−3.47 to −2.53"):
+        assert part in answer
     several = errors(
         {"name": "even-odd", "scores": REFERENCE, "reference": True},
         {"name": "issm", "scores": shifted(*LOWER)},
         {"name": "haar", "scores": shifted(*HIGHER)},
     )
-    assert findings(several).answer == (
-        "Against even-odd, in K of RMSE (lower is better) with 5 repetitions: issm (−3) helps; haar (+3) hurts."
-    )
+    answer = findings(several).answer
+    for part in ("in K of RMSE", "(lower is better)", "issm (−3) helps", "haar (+3) hurts"):
+        assert part in answer
 
 
 def test_a_small_gain_is_called_better_though_its_difference_is_negative() -> None:
     found = findings(two(shifted(-0.8, -0.5, -1.1, -0.7, -0.9), **ERROR))
-    assert "issm is better, but by an estimate below the 1 K that matter" in found.answer
+    assert only(found).verdict == "small"
+    assert "issm is better," in found.answer
+    assert "1 K" in found.answer, "the least difference of interest"
 
 
 def test_folds_are_judged_by_gains_too() -> None:
@@ -153,17 +160,17 @@ def test_guessing_is_compared_from_the_right_side_and_only_where_it_is_known() -
     assert guessed(90.0) == []
     assert len(guessed(59.0)) == 1, "the reference alone: its interval reaches 61.4"
     (warning,) = guessed(59.0)
-    assert (
-        warning
-        == "even-odd scores 60 K RMSE, not clearly below the 59 K of guessing: it may have learned nothing."
-    )
+    for part in ("even-odd", " 60 K RMSE", "below the 59 K"):
+        assert part in warning
 
 
 def test_the_size_of_the_test_split_is_noted_of_proportions_only() -> None:
-    assert not any("binomial" in note for note in notes(two(shifted(*LOWER), **ERROR)))
-    beside = two(shifted(*HIGHER), metric=UAR, metrics=(UAR, WAR))
-    (note,) = [note for note in notes(beside) if "binomial" in note]
-    assert "moves a WAR of 60.0" in note
+    def noted(study: Evidence) -> list[str]:
+        return [note.sentence for note in notes(study) if note.code == NoteCode.TEST_SIZE]
+
+    assert not noted(two(shifted(*LOWER), **ERROR))
+    (note,) = noted(two(shifted(*HIGHER), metric=UAR, metrics=(UAR, WAR)))
+    assert "WAR of 60.0" in note
 
 
 def test_a_report_on_another_metric_speaks_of_no_points_and_no_clips() -> None:
@@ -172,20 +179,21 @@ def test_a_report_on_another_metric_speaks_of_no_points_and_no_clips() -> None:
     assert "points" not in text
     assert "clip" not in text
     assert not re.search(r"\(%\)", text)
-    assert "| Variant | RMSE (K) | n | Difference (K) | Verdict |" in text
-    assert "RMSE on the test split in K, lower is better: mean over n confirmation runs" in text
+    assert ["Variant", "RMSE (K)", "n", "Difference (K)", "Verdict"] in heads(text, 5)
+    assert ["Repetition", "Test RMSE (K)", "Validation RMSE (K)"] in heads(text, 3)
+    assert re.search(r"Table 1\..* K, lower is better", text)
     assert "MACs per sample" in text
-    assert "lies above 1, within ±1 or below −1 K" in text
-    assert "| Repetition | Test RMSE (K) | Validation RMSE (K) |" in text
+    assert "below −1 K" in text
 
 
 def test_a_metric_without_a_unit_has_none_in_tables_and_sentences() -> None:
     bare = {"metric": LOSS, "metrics": (LOSS,), "chance": None, "noun": "sample", "rope": 0.01}
     found = findings(two([0.41234, 0.4, 0.39, 0.4, 0.41], [0.52, 0.5, 0.51, 0.53, 0.52], **bare))
-    assert "it scores 0.4025 against 0.516 nll (lower is better; −0.114, 95 %" in found.answer
+    for part in (" 0.4025 ", " 0.516 nll (", "lower is better; −0.114,"):
+        assert part in found.answer
     text = render(found)
-    assert "| Variant | nll | n | Difference | Verdict |" in text
-    assert "a least difference of interest of 0.01 (lower is better)" in text
+    assert ["Variant", "nll", "n", "Difference", "Verdict"] in heads(text, 5)
+    assert " 0.01 (lower is better)" in text
     assert "()" not in text
 
 
@@ -206,8 +214,8 @@ def test_other_metrics_of_the_study_are_secondary_and_have_their_own_units() -> 
     assert list(found.variants[1].secondary) == ["mae"], "what the study does not declare is no metric"
     assert found.variants[1].repetitions[0].metrics == {"rmse": pytest.approx(57.0), "mae": 4.5, "seen": 7.0}
     text = render(found)
-    assert "MAE on the test split in K, lower is better: mean over repetitions" in text
-    assert "| Repetition | Test RMSE (K) | Test MAE (K) | Test seen |" in text
+    assert re.search(r"Table \d+\.\*\* MAE .* K, lower is better", text)
+    assert ["Repetition", "Test RMSE (K)", "Test MAE (K)", "Test seen"] in heads(text, 4)
     assert [metric["name"] for metric in json.loads(machine_readable(found))["metrics"]] == ["rmse", "mae"]
 
 
@@ -235,7 +243,8 @@ def test_training_without_losses_still_shows_its_validation_curve() -> None:
     assert curve.points("validation") == {5: 70.0, 10: 71.0}
     assert found.variants[1].parameters is None
     assert "loss" not in figure_specs(found)["learning"].caption
-    assert "| Variant | RMSE (K) | n | Difference (K) | Verdict | Training |" in render(found)
+    head = ["Variant", "RMSE (K)", "n", "Difference (K)", "Verdict", "Training"]
+    assert head in heads(render(found), 6), "no column of parameters"
 
 
 def test_rows_that_only_some_folds_have_are_kept_and_counted_once_a_fold() -> None:
@@ -260,7 +269,7 @@ def test_rows_that_only_some_folds_have_are_kept_and_counted_once_a_fold() -> No
     assert breakdown.counts == {"day": 50, "night": 40}
     assert found.variants[1].runs["scene/night"] == 4
     text = render(found)
-    assert "| Scene | Clips | even-odd | issm |" in text
+    assert ["Scene", "Clips", "even-odd", "issm"] in heads(text, 4)
     assert "| night | 40 | 50.0 ± 0.0 (4 of 5) | 50.0 ± 0.0 (4 of 5) |" in text
 
 
@@ -286,7 +295,7 @@ def test_findings_become_a_table_of_repetitions() -> None:
 def test_a_notebook_shows_the_answer_and_the_main_table() -> None:
     shown = findings(two(shifted(*LOWER), **ERROR))._repr_markdown_()
     assert "Yes, issm helps" in shown
-    assert "| Variant | RMSE (K) | n | Difference | Verdict |" in shown
+    assert ["Variant", "RMSE (K)", "n", "Difference", "Verdict"] in heads(shown, 5)
     assert "| issm | 57 | 5 of 5 | −3 | helps |" in shown
 
 

@@ -29,6 +29,7 @@ from study.ledger.record import StudyRecord
 from study.ledger.store import Ledger
 from study.metrics import Metric
 from study.records import Failure, RunResult, SplitSizes, from_json, to_json
+from study.reporting.figure_specs import has_learning_curves
 from study.reporting.text import OPTIMISTIC
 from study.reporting.writers.markdown.report import render
 
@@ -93,7 +94,7 @@ def test_an_epoch_chosen_on_test_earns_no_verdict_and_judges_no_claim(lab: Lab) 
     found = lab.run(lab.record(is_optimistic=True))
     assert [variant.difference for variant in found.variants] == [None, None]
     assert [claim.verdict for claim in found.claims] == ["not judged"]
-    assert found.answer.startswith("No verdict, every figure is optimistic")
+    assert "No verdict" in found.answer
     assert found.limits[0].code == LimitCode.OPTIMISTIC
     markdown = lab.report(found.name)
     for word in ("helps", "hurts", "equivalent", "inconclusive", "Supported", "Refuted"):
@@ -107,7 +108,7 @@ def test_every_table_and_figure_of_optimistic_figures_is_marked(lab: Lab) -> Non
     markdown = lab.report(found.name)
     captions = re.findall(r"^\*\*(?:Table|Figure) \d+\.\*\* .*", markdown, flags=re.MULTILINE)
     assert len(captions) > 8
-    assert all("Optimistic, chosen on the test split" in caption for caption in captions)
+    assert all(OPTIMISTIC in caption for caption in captions)
     lab.run(lab.record())
     assert OPTIMISTIC not in lab.report(found.name)
 
@@ -116,7 +117,7 @@ def test_a_study_without_a_selection_split_at_the_end_is_reported_whole(lab: Lab
     lab.ask(SEARCH, FINAL)
     found = lab.run(lab.record())
     markdown = lab.report(found.name)
-    assert "train and validation splits for all epochs, the last one is tested (train+val)" in markdown
+    assert "(train+val)" in markdown
     assert "| Last epoch |" in markdown
     assert LimitCode.SHORT_TRAINING not in codes(found)
     for variant in found.variants:
@@ -124,7 +125,7 @@ def test_a_study_without_a_selection_split_at_the_end_is_reported_whole(lab: Lab
         assert [run.validation for run in variant.repetitions] == [None] * 3
         assert [run.best_epoch for run in variant.repetitions] == [4] * 3
         assert all(curve.validation == () and len(curve.train_loss) == 4 for curve in variant.curves)
-    assert "there is no curve of a validation split" in markdown
+    assert has_learning_curves(found) == (True, False), "train losses, and no validation"
     assert all(trial.score is not None for variant in found.variants for trial in variant.trials)
 
 
@@ -166,7 +167,7 @@ def test_data_that_nothing_tracks_limit_the_conclusion(lab: Lab) -> None:
 def test_what_the_task_states_of_data_and_runs_is_reported(lab: Lab) -> None:
     record = replace(lab.record(warnings=("The clips are synthetic.",)), facts={"precision": "bf16"})
     evidence = gather(lab.ledger, record)
-    assert Limit(LimitCode.DATA, "The clips are synthetic.") in evidence.limits
+    assert Limit(LimitCode.DATA, *record.data.warnings) in evidence.limits
     assert evidence.facts["precision"] == "bf16"
     assert all(evidence.facts.values()), "what has no value has no line"
 
@@ -207,9 +208,10 @@ def test_tests_without_breakdowns_have_no_table_of_them(lab: Lab) -> None:
 
 
 def test_what_the_data_were_stands_among_the_facts(lab: Lab) -> None:
-    found = lab.run(lab.record(facts={"version": "16 frames, interpolated", "test views": "2 x 2"}))
+    version = "16 frames, interpolated"
+    found = lab.run(lab.record(facts={"version": version, "test views": "2 x 2"}))
     markdown = lab.report(found.name)
-    assert "| data, version | 16 frames, interpolated |" in markdown
+    assert f"| data, version | {version} |" in markdown
     assert "| data, test views | 2 x 2 |" in markdown
     assert found.facts["data digest"] in markdown
 
@@ -218,16 +220,17 @@ def test_the_digest_of_each_fold_is_reported(lab: Lab) -> None:
     record = lab.folded()
     variants = tuple(replace(v, digests={"1": "aaa", "2": "bbb", "3": "ccc"}) for v in record.variants)
     fact = gather(lab.ledger, replace(record, variants=variants)).facts["data digest"]
-    assert fact == f"{record.data.digest} (fold 1 aaa, fold 2 bbb, fold 3 ccc)"
+    assert fact.startswith(record.data.digest)
+    assert re.findall(r"fold (\d) (\w+)", fact) == [("1", "aaa"), ("2", "bbb"), ("3", "ccc")]
 
 
 def test_clips_that_were_skipped_limit_the_conclusion_and_are_all_in_a_file(lab: Lab) -> None:
     skipped = tuple(f"lists/set_1.csv:{row}: clip {row:05d}: an empty folder" for row in range(1, 6))
     found = lab.run(lab.record(skipped=skipped), write=None)
     (warning,) = (limit.sentence for limit in found.limits if limit.code == LimitCode.SKIPPED_EXAMPLES)
-    assert warning.startswith("5 clips of the data set's lists were left out")
+    assert warning.startswith("5 clips ")
     assert skipped[0] in warning
-    assert "; and 2 more." in warning
+    assert "2 more" in warning
     assert skipped[3] not in warning
     file = lab.folder / "reports" / found.name / "skipped.txt"
     assert file.read_text(encoding="utf-8").splitlines() == list(skipped)
@@ -243,10 +246,11 @@ def test_a_failed_repetition_is_missing_in_every_mean(lab: Lab) -> None:
     folder = lab.ledger.root / "runs" / gone
     for name in ("result.json", "test.json"):
         (folder / name).unlink()
-    (folder / "failure.json").write_text(to_json(Failure(gone, "train", "out of memory", "")))
+    reason = "out of memory"
+    (folder / "failure.json").write_text(to_json(Failure(gone, "train", reason, "")))
     found = conductor.report(record.name, Ledger(lab.ledger.root), lab.folder / "reports", lambda event: None)
     markdown = lab.report(record.name)
-    assert f"{issm.name}: repetition 1: out of memory" in markdown
+    assert re.search(rf"^- {issm.name}: repetition 1\b.*{reason}$", markdown, re.MULTILINE)
     rows = [line for line in markdown.splitlines() if line.startswith("| issm")]
     means = [row for row in rows if "`" not in row and "| even" not in row]
     assert means
@@ -306,5 +310,5 @@ def test_operators_that_no_seed_can_fix_are_named(lab: Lab) -> None:
 
 def test_a_search_that_could_judge_nothing_is_refused_before_it_begins(lab: Lab) -> None:
     lab.ask(SEARCH)
-    with pytest.raises(InputError, match=r"cannot compare its trials.*\[confirm\]"):
+    with pytest.raises(InputError, match=r"train\.fit.*\[confirm\]"):
         lab.record("train.fit=train+val")

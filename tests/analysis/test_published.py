@@ -10,6 +10,7 @@ from support.evidence import two
 
 from study.analysis.analyse import findings
 from study.records import DataInfo, PublishedTable, SplitSizes
+from study.reporting.text import OPTIMISTIC
 from study.reporting.writers.markdown.report import render
 from study.reporting.writers.pdf import markup
 from study.tasks.clips.published import FILE, LABELS, RESULTS, published
@@ -107,7 +108,9 @@ def test_optimistic_marks_are_for_what_was_measured() -> None:
     study = replace(two([61.0] * 5), published=table_of("dfew"), is_optimistic=True)
     _, _, after = render(findings(study)).partition("## Published results, not measured here")
     rows, _, _ = after.partition("\n## ")
-    assert "Optimistic, chosen on the test split" not in rows
+    assert "| Published method |" in rows
+    assert OPTIMISTIC not in rows
+    assert OPTIMISTIC in render(findings(study)), "what was measured is marked"
 
 
 def test_published_rows_are_typeset() -> None:

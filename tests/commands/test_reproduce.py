@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sys
 from dataclasses import replace
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import safetensors.torch
+import torch
 from support.edits import edit
 from typer.testing import CliRunner
 
@@ -65,6 +67,7 @@ def forgetful(shape, classes, build):
     """Counts its steps in a plain attribute."""
     return Forgetful(shape, classes)
 '''
+DIFFERENT = "DIFFERENT: "
 Recorded = tuple[RunSpec, Path]
 """A run and its folder."""
 
@@ -102,6 +105,12 @@ def reproduce(run: str) -> tuple[int, str]:
     return result.exit_code, result.output
 
 
+def verdicts(output: str) -> dict[str, str]:
+    """Return what is said of each compared part of the run."""
+    parts = "history|weights|predictions|result"
+    return dict(re.findall(rf"^ *({parts}) +(.*)$", output, flags=re.MULTILINE))
+
+
 def files(root: Path) -> dict[str, str]:
     return {str(path): file_digest(path) for path in root.rglob("*") if path.is_file()}
 
@@ -126,7 +135,6 @@ def test_a_run_reproduces_and_nothing_in_the_ledger_is_changed(recorded: Recorde
     assert [line.split(":")[0].split() for line in lines[5:9]] == [
         [what, "identical"] for what in ("history", "weights", "predictions", "result")
     ]
-    assert lines[-1] == "The run reproduces bit for bit."
     assert files(folder.parent.parent) == before
 
 
@@ -162,7 +170,8 @@ def test_search_trials_whose_weights_are_gone_are_compared_in_what_is_left(recor
     (folder / "validation.npz").unlink()
     code, output = reproduce(run.id)
     assert code == 0
-    assert "weights      not compared: none were kept" in output
+    assert verdicts(output)["weights"].startswith("not compared")
+    assert verdicts(output)["history"].startswith("identical")
 
 
 def test_the_first_epoch_that_differs_is_named_with_both_values(recorded: Recorded) -> None:
@@ -173,12 +182,11 @@ def test_the_first_epoch_that_differs_is_named_with_both_values(recorded: Record
     edit(folder / "result.json", history=result["history"])
     code, output = reproduce(run.id)
     assert code == 1
-    assert (
-        f"history      DIFFERENT: differs first in epoch 2: train loss {now + 0.25!r}, now {now!r}" in output
-    )
-    assert "epoch 1 of 3" in output.split("not as recorded")[0]
-    assert "weights      identical" in output
-    assert "The run does not reproduce bit for bit." in output
+    found = verdicts(output)
+    assert found["history"].startswith(DIFFERENT)
+    assert re.search(rf"epoch 2\b.*train loss {now + 0.25!r}, now {now!r}", found["history"])
+    assert "epoch 1 of" in output.split("not as recorded")[0]
+    assert found["weights"].startswith("identical")
 
 
 def test_the_tensors_that_differ_are_named_and_by_how_much(recorded: Recorded) -> None:
@@ -190,11 +198,10 @@ def test_the_tensors_that_differ_are_named_and_by_how_much(recorded: Recorded) -
     (folder / "weights.safetensors").write_bytes(safetensors.torch.save(weights))
     code, output = reproduce(run.id)
     assert code == 1
-    assert (
-        f"weights      DIFFERENT: 2 of {len(weights)} tensors differ, first {first}; by at most 2, in {second}"
-        in output
-    )
-    assert "predictions  identical" in output
+    found = verdicts(output)
+    assert found["weights"].startswith(DIFFERENT)
+    assert re.search(rf"\b2 of {len(weights)}\b.*{first}\b.* 2\b.*{second}\b", found["weights"])
+    assert found["predictions"].startswith("identical")
 
 
 def test_the_clips_that_differ_are_named_and_how_many_change_class(recorded: Recorded) -> None:
@@ -205,10 +212,10 @@ def test_the_clips_that_differ_are_named_and_how_many_change_class(recorded: Rec
     save(folder / "validation.npz", replace(kept, logits=logits))
     code, output = reproduce(run.id)
     assert code == 1
-    assert (
-        f"predictions  DIFFERENT: 1 of 14 examples differ, first {kept.ids[3]}; logits by at most 1" in output
-    )
-    assert "and the predicted class of 1" in output
+    found = verdicts(output)["predictions"]
+    assert found.startswith(DIFFERENT)
+    assert re.search(rf"\b1 of 14\b.*{re.escape(str(kept.ids[3]))}", found)
+    assert "class of 1" in found
 
 
 def test_another_result_is_shown(recorded: Recorded) -> None:
@@ -216,8 +223,10 @@ def test_another_result_is_shown(recorded: Recorded) -> None:
     edit(folder / "result.json", parameters=7, nondeterministic=["put_"])
     code, output = reproduce(run.id)
     assert code == 1
-    assert "result       DIFFERENT: parameters 7, now " in output
-    assert "nondeterministic ('put_',), now ()" in output
+    found = verdicts(output)["result"]
+    assert found.startswith(DIFFERENT)
+    assert "parameters 7, now " in found
+    assert "nondeterministic ('put_',), now ()" in found
 
 
 def test_other_code_data_and_libraries_are_shown_before_training(recorded: Recorded) -> None:
@@ -234,26 +243,27 @@ def test_other_code_data_and_libraries_are_shown_before_training(recorded: Recor
     other = respecified(run, folder, code_digest="1234567890abcdef", data_digest="fedcba0987654321")
     code, output = reproduce(str(folder))
     before_training = output.split("Training again")[0]
-    assert f"the code has changed ({backbone}): its digest is {run.code_digest}" in before_training
-    assert (
-        f"the data have changed: their digest is {run.data_digest}, recorded is fedcba0987654321"
-        in before_training
-    )
-    assert "recorded is 1.0" in before_training
-    assert "recorded is Abacus" in before_training
+    changes = {
+        backbone: (run.code_digest, "1234567890abcdef"),
+        "data": (run.data_digest, "fedcba0987654321"),
+        "torch": (torch.__version__.partition("+")[0], "1.0"),
+        "hardware": ("", "Abacus"),
+    }
+    for what, (now, recorded_as) in changes.items():
+        assert re.search(rf"\b{what}\b.*{re.escape(now)}.*\b{recorded_as}\b", before_training), what
     assert other.id in before_training
     assert code == 0
 
 
 def test_a_mistake_is_one_message_and_exit_code_2(recorded: Recorded, tmp_path: Path) -> None:
     run, folder = recorded
-    with pytest.raises(InputError, match="there is no run 'r2-ffff'"):
+    with pytest.raises(InputError, match="no run 'r2-ffff'"):
         reproduce("r2-ffff")
     shutil.copytree(folder, folder.with_name(run.id[:-1] + "x"))
-    with pytest.raises(InputError, match="2 runs begin with 'r2-'"):
+    with pytest.raises(InputError, match=r"2 runs .*'r2-'"):
         reproduce("r2-")
     edit(folder / "run.json", seed=2)
-    with pytest.raises(InputError, match=f"result.json is of {run.id}"):
+    with pytest.raises(InputError, match=rf"result\\.json.*{run.id}"):
         reproduce(run.id)
     (folder / "result.json").unlink()
     with pytest.raises(InputError, match="no result"):
@@ -265,19 +275,18 @@ def test_a_run_that_cannot_be_trained_here_is_a_mistake_and_not_a_difference(
     recorded: Recorded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, folder = recorded
+    reason = "The GPU ran out of memory"
 
     def no_memory(*_: object) -> None:
-        raise StudyError("The GPU ran out of memory")
+        raise StudyError(reason)
 
     with monkeypatch.context() as patch:
         patch.setattr("study.tasks.work.train", no_memory)
-        with pytest.raises(InputError, match="cannot be trained on this machine: The GPU ran out"):
+        with pytest.raises(InputError, match=reason):
             reproduce(str(folder))
     monkeypatch.setattr("study.executors.devices.cuda_devices", lambda: ())
     run = respecified(*recorded, device="cuda")
-    with pytest.raises(
-        InputError, match=f"{run.id} was trained on a GPU, and torch finds none on this machine"
-    ):
+    with pytest.raises(InputError, match=f"{run.id} .*GPU.*none"):
         reproduce(str(folder))
 
 

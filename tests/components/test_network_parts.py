@@ -103,7 +103,7 @@ def test_pyramid_joins_stages_into_the_shape_of_the_last(network: Network, stage
 
 @pytest.mark.parametrize("stages", [[], [0, 1], [2, 2], [-1], [1, 2, 3]])
 def test_impossible_stages_are_refused_with_what_is_allowed(network: Network, stages: list[int]) -> None:
-    with pytest.raises(InputError, match=r"from 0 to 2, 2 \(the last\) among them"):
+    with pytest.raises(InputError, match=r"stages.* 0 to 2, 2 "):
         network({"name": "ifdd", "stages": stages})
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -148,8 +149,8 @@ def test_every_released_tensor_arrives_unchanged(full_size: tuple[str, Path]) ->
     assert sum(tensor.numel() for tensor in tensors.values()) == 37_532_498
     for name, tensor in tensors.items():
         assert torch.equal(tensor, golden.filled(released_name(name), tuple(tensor.shape))), name
-    assert "288 tensors, 37,532,498 values" in report
-    assert "7 tensors that the authors' network never uses, 44,625 values" in report
+    assert re.search(r"\b288 tensors, 37,532,498 ", report)
+    assert re.search(r"\b7 tensors .*\b44,625 ", report), "those that the authors' network never uses"
     assert file_digest(path) in report
 
 
@@ -284,13 +285,13 @@ def test_one_impossible_tensor_is_the_one_that_is_named(
 
 def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
     path = write_torch(tmp_path / "other.pth", nn.Linear(2, 3).state_dict())
-    with pytest.raises(InputError, match=r"(?s)missing \(\d+\).* more\n.*unexpected \(2\):\n +bias \[3\]"):
+    with pytest.raises(InputError, match=r"(?s)missing \(\d+\).*unexpected \(2\):\n +bias \[3\]"):
         import_released(path, tmp_path / "ours.safetensors")
 
 
 def test_half_precision_is_refused_rather_than_rounded(network: nn.Module, tmp_path: Path) -> None:
     state = {name: tensor.half() for name, tensor in to_released(network.state_dict()).items()}
-    with pytest.raises(InputError, match=r"must be torch\.float32.*torch\.float16"):
+    with pytest.raises(InputError, match=r"torch\.float32.*torch\.float16"):
         import_released(write_torch(tmp_path / "half.pth", state), tmp_path / "ours.safetensors")
 
 
@@ -302,11 +303,9 @@ def test_networks_that_the_authors_do_not_have_are_not_exported(registry: Regist
         backbone={"name": "mfvit-xs", "width": 16},
         lifting={"name": "attention", "predictor_depth": 2},
     )
-    path = tmp_path / "weights.safetensors"
+    path, extra = tmp_path / "weights.safetensors", "lifting.predict.layers.1.key_value.bias"
     safetensors.torch.save_file(network.state_dict(), path)
-    with pytest.raises(
-        InputError, match=r"unexpected \(6\):\n +lifting\.predict\.layers\.1\.key_value\.bias"
-    ):
+    with pytest.raises(InputError, match=rf"unexpected \(6\):\n +{re.escape(extra)}"):
         export_released(path, tmp_path / "out.pth")
     assert not (tmp_path / "out.pth").exists()
 
@@ -326,9 +325,7 @@ def test_code_inside_a_checkpoint_is_refused_and_never_run(tmp_path: Path, form:
     path, mark = tmp_path / "hostile.pth", tmp_path / "mark"
     content = {"model": {"a": torch.zeros(2)}, "hook": Hostile(mark)}
     torch.save(content, path, _use_new_zipfile_serialization=form == "zip")
-    with pytest.raises(
-        InputError, match=r"refused, and nothing in it was run: .*system'.* can run any program"
-    ):
+    with pytest.raises(InputError, match=r"hostile\.pth: refused.*system'"):
         import_released(path, tmp_path / "ours.safetensors")
     assert not mark.exists()
 
@@ -336,7 +333,7 @@ def test_code_inside_a_checkpoint_is_refused_and_never_run(tmp_path: Path, form:
 def test_a_plain_pickle_is_refused_and_never_run(tmp_path: Path) -> None:
     path, mark = tmp_path / "hostile.pth", tmp_path / "mark"
     path.write_bytes(pickle.dumps(Hostile(mark), protocol=2))
-    with pytest.raises(InputError, match="refused, and nothing in it was run"):
+    with pytest.raises(InputError, match=r"hostile\.pth: refused"):
         import_released(path, tmp_path / "ours.safetensors")
     assert not mark.exists()
 
@@ -373,7 +370,7 @@ def test_nothing_is_written_over(checkpoint: Path, tmp_path: Path) -> None:
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     for convert in (import_released, export_released, lambda path, out: import_kinetics(out, path)):
-        with pytest.raises(InputError, match=r"gone\.pth: there is no such file"):
+        with pytest.raises(InputError, match=r"gone\.pth: .*no such file"):
             convert(tmp_path / "gone.pth", tmp_path / "out")
 
 
@@ -409,7 +406,8 @@ def test_kinetics_stem_and_blocks_land_in_mfvit_xs(
     assert fresh == {"class_token", "norm.weight", "norm.bias"}
     assert all(torch.equal(ours[name], before[name]) for name in fresh)
     assert all(f"backbone.{name}" in report for name in fresh)
-    assert "mean [0.45, 0.45, 0.45], std [0.225, 0.225, 0.225]" in report
+    for part in ("[0.45, 0.45, 0.45]", "[0.225, 0.225, 0.225]"):
+        assert part in report
 
 
 def test_kinetics_weights_do_not_fit_another_image_size_or_a_whole_network(
@@ -418,9 +416,9 @@ def test_kinetics_weights_do_not_fit_another_image_size_or_a_whole_network(
     _, path, _ = kinetics
     with torch.device("meta"):
         network = build(registry, IMAGE_224._replace(height=64, width=64))
-    with pytest.raises(InputError, match=r"rel_pos_h \[111, 96\], must be \[31, 96\]"):
+    with pytest.raises(InputError, match=r"rel_pos_h \[111, 96\].*\[31, 96\]"):
         start_from(network.backbone, "backbone", str(path))  # type: ignore[type-var]
-    with pytest.raises(InputError, match=r"(?s)does not fit this network. It holds torchvision's.*missing"):
+    with pytest.raises(InputError, match=r"(?s)network\.weights: .*torchvision.*missing \(\d+\)"):
         start_from(network, "network", str(path))
 
 
@@ -430,7 +428,7 @@ def test_kinetics_weights_of_another_network_are_refused_by_name(tmp_path: Path)
     state = {name: torch.zeros(1).expand(tensor.shape) for name, tensor in names.items()}
     state["blocks.3.norm1.weight"] = torch.zeros(5)
     path = write_torch(tmp_path / "theirs.pth", state)
-    with pytest.raises(InputError, match=r"blocks\.3\.norm1\.weight \[5\], must be \[192\]"):
+    with pytest.raises(InputError, match=r"blocks\.3\.norm1\.weight \[5\].*\[192\]"):
         import_kinetics(tmp_path / "ours.safetensors", path)
 
 
@@ -455,13 +453,13 @@ def test_kinetics_weights_come_from_torchvision_with_their_hash_checked(
 def test_without_a_network_the_message_names_the_url_and_the_file_option(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    reason = "no net here"
+
     def load(url: str, **options: Any) -> State:
-        raise URLError("no net here")
+        raise URLError(reason)
 
     monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", load)
-    with pytest.raises(
-        InputError, match=r"mvit_v2_s-ae3be167\.pth: cannot be loaded: .*no net.*pass the file"
-    ):
+    with pytest.raises(InputError, match=rf"mvit_v2_s-ae3be167\.pth: .*{reason}.*the file"):
         import_kinetics(tmp_path / "ours.safetensors")
 
 
@@ -526,7 +524,7 @@ def test_a_file_that_changed_after_planning_is_refused(tmp_path: Path) -> None:
     started = start_from(nn.Linear(2, 3), "network", f"{path}#{digest}")
     assert same(started.state_dict(), read(path)[0])
     save(path, nn.Linear(2, 3).state_dict(), Facts("a test", {}))
-    with pytest.raises(InputError, match=r"network\.weights: .*has changed since the study was planned"):
+    with pytest.raises(InputError, match=r"network\.weights: .*has changed"):
         start_from(nn.Linear(2, 3), "network", f"{path}#{digest}")
 
 
@@ -538,7 +536,7 @@ def test_the_same_weights_have_the_same_digest_wherever_they_lie(checkpoint: Pat
 
 def test_a_file_of_unknown_origin_is_refused(network: nn.Module, tmp_path: Path) -> None:
     safetensors.torch.save_file(network.state_dict(), tmp_path / "weights.safetensors", {"run": "r1-0"})
-    with pytest.raises(InputError, match="has no record of its origin"):
+    with pytest.raises(InputError, match=r"network\.weights: .*weights\.safetensors.*origin"):
         start_from(network, "network", str(tmp_path / "weights.safetensors"))
 
 
@@ -550,7 +548,7 @@ def test_weights_are_compared_before_anything_has_memory(
         network = build(registry, golden.TINY, backbone={"name": "mfvit-xs", "width": golden.TINY_WIDTH})
         start_from(network, "network", str(tmp_path / "ours.safetensors"))
         other = build(registry, golden.TINY, 11, backbone={"name": "mfvit-xs", "width": golden.TINY_WIDTH})
-        with pytest.raises(InputError, match=r"head\.1\.weight \[7, 128\], must be \[11, 128\]"):
+        with pytest.raises(InputError, match=r"head\.1\.weight \[7, 128\].*\[11, 128\]"):
             start_from(other, "network", str(tmp_path / "ours.safetensors"))
     assert all(parameter.is_meta for parameter in network.parameters())
 

@@ -412,24 +412,25 @@ def test_a_study_without_pruning_gets_its_full_runs_in_the_same_ledger(lab: Lab)
 
 
 @pytest.mark.parametrize(
-    ("change", "phrase"),
+    ("change", "phrases"),
     [
         (
             'search.pruner="halved"',
-            "search.pruner: must be 'none' or 'halving'. Got 'halved' instead. Did you mean",
+            ["search.pruner:", "'none' or 'halving'", "'halved'", "Did you mean"],
         ),
-        ("search.reduction=1", "search.reduction: must be an integer of at least 2"),
-        ("search.first_epoch=0", "search.first_epoch: must be an integer of at least 1"),
-        ('search.storage="trials.db"', "search.storage: must be the URL of an Optuna storage"),
+        ("search.reduction=1", ["search.reduction:", "at least 2"]),
+        ("search.first_epoch=0", ["search.first_epoch:", "at least 1"]),
+        ('search.storage="trials.db"', ["search.storage:", "URL", "Optuna"]),
     ],
 )
-def test_a_mistake_is_said_before_anything_is_written(lab: Lab, change: str, phrase: str) -> None:
+def test_a_mistake_is_said_before_anything_is_written(lab: Lab, change: str, phrases: list[str]) -> None:
     with pytest.raises(InputError) as error:
         lab.record(change)
-    assert phrase in str(error.value)
+    for phrase in phrases:
+        assert phrase in str(error.value)
 
 
 def test_pruning_without_trials_is_a_mistake(lab: Lab) -> None:
     lab.file.write_text(STUDY.split("[search]")[0] + '[search]\npruner = "halving"\n')
-    with pytest.raises(InputError, match=r"search\.pruner: there are no trials to prune"):
+    with pytest.raises(InputError, match=r"search\.pruner: .*trials"):
         lab.record()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -29,6 +30,7 @@ from study.hashing import code_digest
 from study.ledger.record import StudyRecord
 from study.records import Epoch, RunSpec
 
+REASON = "out of luck"
 SEEDS_ONLY = STUDY.split("[search]")[0]
 
 
@@ -147,7 +149,8 @@ def test_a_plan_names_three_differences_and_counts_the_others(lab: Lab) -> None:
         changed("train.mixup", 0.1, 0.0),
     )
     text = format_plan(record, load(lab.file), list_trainings(record, lab.ledger))
-    assert "train.epochs differs: 3, was 2, and 2 more" in text
+    assert re.search(r"train\.epochs.* 3, was 2.* 2 more", text)
+    assert "was 0.001" not in text
 
 
 def test_a_parameter_added_later_is_named_with_its_legacy_default(lab: Lab) -> None:
@@ -182,13 +185,13 @@ def test_unfinished_and_failed_trainings_differ_from_new_ones(
     ]
 
     def train(spec: RunSpec, folder: Path, on_epoch: Callable[[Epoch], None], rule: str = "") -> None:
-        raise RuntimeError("out of luck")
+        raise RuntimeError(REASON)
 
     monkeypatch.setattr(fake, "train", train)
     carried_out(lab, record)
     trainings = list_trainings(record, lab.ledger).decided
     assert {(training.status, training.failure) for training in trainings} == {
-        (Status.FAILED, "RuntimeError: out of luck")
+        (Status.FAILED, f"RuntimeError: {REASON}")
     }
 
 
@@ -202,7 +205,7 @@ def test_the_next_trials_are_listed_and_the_trainings_that_depend_on_them_are_co
     code = changed_code("study.tasks.clips.nets.ifdd.network")
     assert [(training.status, training.differences) for training in found.decided] == [new(code)] * 6
     assert [left.trainings for left in found.undetermined] == [3, 3]
-    assert "3 not yet determined: they follow from the search" in format_plan(after, load(lab.file), found)
+    assert " 6 new, 6 not yet" in format_plan(after, load(lab.file), found)
 
 
 def test_runs_of_another_study_are_known_to_be_cached_before_this_one_ever_ran(lab: Lab) -> None:
@@ -220,9 +223,10 @@ def test_trainings_of_one_status_share_a_line(lab: Lab) -> None:
     record = lab.ledger.with_suggestions(lab.record())
     text = format_plan(record, load(lab.file), list_trainings(record, lab.ledger))
     lines = [" ".join(line.split()) for line in text.splitlines()]
-    assert lines.count("trial 1 to 3 cached") == lines.count("repetition 1 to 3 cached") == 2
-    assert lines.count("repetition 4 to 5 new") == 2
-    assert "In all: 12 cached, 4 new" in lines
+    assert sum("trial 1 to 3 " in line and line.endswith(" cached") for line in lines) == 2
+    assert sum("repetition 1 to 3 " in line and line.endswith(" cached") for line in lines) == 2
+    assert sum("repetition 4 to 5 " in line and line.endswith(" new") for line in lines) == 2
+    assert any(line.endswith(": 12 cached, 4 new") for line in lines)
 
 
 def test_the_pruner_is_shown_with_its_epochs_or_with_why_it_does_nothing(lab: Lab) -> None:
@@ -230,13 +234,15 @@ def test_the_pruner_is_shown_with_its_epochs_or_with_why_it_does_nothing(lab: La
         record = lab.record('search.pruner="halving"', *changes)
         return format_plan(record, load(lab.file, None, changes), list_trainings(record, lab.ledger))
 
-    assert "from trial 3 on, a trial continues after epoch 1, 2, 4 if it is in the best 1/2" in text(
-        "search.generation=2", "search.reduction=2", "train.epochs=8"
-    )
-    assert "nothing is pruned: the first generation never is" in text()
-    assert "nothing is pruned: search.first_epoch is 2, and there are 2 epochs" in text(
-        "search.generation=2", "search.first_epoch=2"
-    )
+    idle = "nothing is pruned"
+    pruned = text("search.generation=2", "search.reduction=2", "train.epochs=8")
+    assert idle not in pruned
+    assert re.search(r"trial 3 .* epoch 1, 2, 4 .* 1/2", pruned)
+    assert idle in text()
+    assert "first generation" in text()
+    late = text("search.generation=2", "search.first_epoch=2")
+    assert idle in late
+    assert re.search(r"search\.first_epoch is 2\b.* 2 epochs", late)
 
 
 def test_a_large_ledger_is_read_once_and_only_where_something_is_new(
@@ -281,7 +287,7 @@ def test_accepted_code_keeps_every_run_test_measure_and_profile(lab: Lab) -> Non
     report = findings(gather(lab.ledger, lab.ledger.study("s")))
     sentences = [limit.sentence for limit in report.limits if limit.code == LimitCode.ACCEPTED_CODE]
     assert len(sentences) == len(found) == 2
-    assert any("readouts.py and splitters.py" in sentence for sentence in sentences)
+    assert any({"readouts.py", "splitters.py"} <= set(sentence.split()) for sentence in sentences)
 
 
 def test_code_is_accepted_once_for_all_later_commands(lab: Lab) -> None:
@@ -327,7 +333,7 @@ def test_code_is_accepted_for_one_earlier_code_only(lab: Lab) -> None:
     lab.ledger.accept_code({"new": "old"})
     lab.ledger.accept_code({"new": "old"})
     assert lab.ledger.accepted_code() == {"new": "old"}
-    with pytest.raises(InputError, match=r"accepted\.json: code new is accepted for the runs of code old"):
+    with pytest.raises(InputError, match=r"accepted\.json: .* new .* old\b"):
         lab.ledger.accept_code({"new": "older"})
 
 
@@ -373,31 +379,34 @@ def command(*words: str) -> str:
 
 def test_plan_and_accept_code_from_the_command_line(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lab = Lab(root)
+    planned_anew, accepted = "6 cached, 3 new, 3 not yet determined", "changes in l3_parts.py"
     edit(root, PARTS.format(1))
     lab.file.write_text(STUDY.replace('"issm"', '"mine"'))
     record = study.load(lab.file).record
     carried_out(lab, record)
-    assert "In all: 12 cached\n" in command("plan", "s.toml")
+    assert ": 12 cached\n" in command("plan", "s.toml")
 
     edit(root, "# a word\n" + PARTS.format("1  # another"))
-    assert "In all: 12 cached\n" in command("plan", "s.toml")
+    assert ": 12 cached\n" in command("plan", "s.toml")
 
     edit(root, PARTS.format(2))
     output = command("plan", "s.toml")
-    assert "new: code of l3_parts.py changed" in output
-    assert "In all: 6 cached, 3 new, 3 not yet determined" in output
+    assert re.search(r"new: .*l3_parts\.py", output)
+    assert planned_anew in output
 
     written = {path: path.read_bytes() for path in lab.ledger.root.rglob("*") if path.is_file()}
     kept = command("plan", "s.toml", "--accept-code")
-    assert "changes in l3_parts.py are taken to change no number" in kept
-    assert "In all: 12 cached\n" in kept
+    assert accepted in kept
+    assert ": 12 cached\n" in kept
     assert {path: path.read_bytes() for path in lab.ledger.root.rglob("*") if path.is_file()} == written
-    assert "In all: 6 cached, 3 new, 3 not yet determined" in command("plan", "s.toml"), "plan only shows"
+    assert planned_anew in command("plan", "s.toml"), "plan only shows"
 
     monkeypatch.setattr("study.executors.local.LocalWorkers", lambda *_: InProcess())
     output = command("run", "s.toml", "--accept-code")
     assert "12 of 12 cached" in output
-    assert "changes in l3_parts.py are taken to change no number" in output
-    assert "changes in l3_parts.py are taken" in (root / "reports" / "s" / "report.md").read_text()
-    assert "In all: 12 cached\n" in command("plan", "s.toml")
-    assert "There are no runs of other code to keep." in command("plan", "s.toml", "--accept-code")
+    assert accepted in output
+    assert accepted in (root / "reports" / "s" / "report.md").read_text()
+    assert ": 12 cached\n" in command("plan", "s.toml")
+    again = command("plan", "s.toml", "--accept-code")
+    assert accepted not in again
+    assert "no runs" in again

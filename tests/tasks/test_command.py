@@ -209,25 +209,25 @@ def test_a_line_that_is_not_complete_waits(tmp_path: Path) -> None:
         (
             "print(file=open(os.environ['STUDY_METRICS'], 'a')); line(epoch=1, acc=0.5)\n"
             "print('epoch 2: 0.5', file=open(os.environ['STUDY_METRICS'], 'a'))",
-            "line 3 of metrics.jsonl is no JSON object: epoch 2: 0.5",
+            r"line 3 of metrics\.jsonl .*: epoch 2: 0\.5",
         ),
         (
             "print('[1]', file=open(os.environ['STUDY_METRICS'], 'a'))",
-            "line 1 of metrics.jsonl is no JSON object",
+            r"line 1 of metrics\.jsonl .*JSON object",
         ),
-        ("line(acc=0.5)", "line 1 of metrics.jsonl has neither 'epoch' nor 'test'"),
-        ("line(test=0.5)", "'test' must hold an object"),
+        ("line(acc=0.5)", r"line 1 of metrics\.jsonl .*'epoch' nor 'test'"),
+        ("line(test=0.5)", "'test' .*object"),
         (
             "line(epoch=1, acc=0.5); line(epoch=1, acc=0.5)",
-            "line 2 of metrics.jsonl: epoch 1 was reported twice",
+            r"line 2 of metrics\.jsonl: epoch 1 .*twice",
         ),
         (
             "line(epoch=2, acc=0.5); line(epoch=1, acc=0.5)",
-            "line 2 of metrics.jsonl: epoch 1 was reported after",
+            r"line 2 of metrics\.jsonl: epoch 1 .*after",
         ),
-        ("line(epoch=1, acc='0.5')", "line 1 of metrics.jsonl: epoch 1 reported acc = '0.5'"),
-        ("line(epoch=1, accuracy=0.5)", "never the primary metric 'acc'. Did you mean 'accuracy'"),
-        ("line(epoch=1, acc=0.5)", "either set task.evaluate_command"),
+        ("line(epoch=1, acc='0.5')", r"line 1 of metrics\.jsonl: epoch 1 .*acc = '0\.5'"),
+        ("line(epoch=1, accuracy=0.5)", "primary metric 'acc'.*'accuracy'"),
+        ("line(epoch=1, acc=0.5)", r"task\.evaluate_command"),
         ("pass", "without reporting 'acc'"),
     ],
 )
@@ -237,10 +237,10 @@ def test_what_a_command_writes_wrong_is_one_clear_message(tmp_path: Path, text: 
 
 
 def test_a_command_that_fails_shows_its_last_thirty_lines(tmp_path: Path) -> None:
-    with pytest.raises(ProgramError, match="the command exited with code 3") as error:
+    with pytest.raises(ProgramError, match=r"command .*code 3\b") as error:
         trained(tmp_path, "[print('line', n) for n in range(50)]; sys.exit(3)")
     assert error.value.detail.splitlines() == [f"line {n}" for n in range(20, 50)]
-    with pytest.raises(ProgramError, match="the command was killed by SIGKILL"):
+    with pytest.raises(ProgramError, match="killed by SIGKILL"):
         trained(tmp_path, "os.kill(os.getpid(), 9)")
 
 
@@ -376,7 +376,7 @@ def test_a_failure_in_a_worker_has_the_last_output_and_no_traceback(
 ) -> None:
     started(workers, tmp_path, "failing")
     over = ended(workers)
-    assert over.reason == "the command exited with code 1"
+    assert over.reason.endswith("code 1")
     lines = over.detail.splitlines()
     assert (len(lines), lines[0], lines[-1]) == (30, "line 21", "last words")
     assert "line 49" in (tmp_path / "log-1.txt").read_text()
@@ -399,10 +399,10 @@ def test_evaluate_command_runs_on_the_weights_alone(tmp_path: Path) -> None:
     assert not (run.folder / TEST_RESULT).exists()
     assert task.evaluate(run_of(task, tmp_path / "r")) == {"acc": 0.75}
     silent = command_task(tmp_path, train, ["python", "-c", ""])
-    with pytest.raises(ReportError, match="ended without a line"):
+    with pytest.raises(ReportError, match="without a line"):
         silent.evaluate(run_of(silent, tmp_path / "r"))
     forgetful = command_task(tmp_path, script(tmp_path, "line(epoch=1, acc=0.5)"), test)
-    with pytest.raises(ReportError, match=r"saved nothing at .*weights, which task.evaluate_command needs"):
+    with pytest.raises(ReportError, match=r"nothing at .*weights.*task\.evaluate_command"):
         forgetful.train(run_of(forgetful, tmp_path / "other"))
 
 
@@ -504,7 +504,7 @@ endless(None, Path({str(tmp_path)!r}), None)
 
 def test_a_missing_program_in_a_worker_is_said(tmp_path: Path) -> None:
     task = command_task(tmp_path, ["{tool}"])
-    with pytest.raises(StudyError, match="could not be started: 'nothing-of-the-kind' not found"):
+    with pytest.raises(StudyError, match=r"started: .*'nothing-of-the-kind'"):
         task.train(run_of(task, tmp_path / "r", {"tool": "nothing-of-the-kind"}))
 
 

@@ -6,6 +6,7 @@ import importlib.util
 import json
 import math
 import random
+import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -189,7 +190,7 @@ def test_predictions_are_checked_by_the_metric_of_the_user(project: Path) -> Non
         """
     metric = {"name": "acc", "compute": "mine:share"}
     trained(project, text, {"claimed": 0.5}, metric=metric)
-    with pytest.raises(ReportError, match=r"reported as 1\.0, but its 'compute' returns 0\.5"):
+    with pytest.raises(ReportError, match=r"acc.* 1\.0,.* 0\.5"):
         trained(project, text, {"claimed": 1.0}, metric=metric)
 
 
@@ -423,9 +424,7 @@ def test_a_module_that_cannot_be_imported_says_why_and_where(project: Path) -> N
     write(project, "import math\n\nimport no_such_library\ndef train(config, run): ...\n")
     task = function_task(project)
     task.validate([{}])
-    with pytest.raises(
-        UserImportError, match=r"mine.py:3: ModuleNotFoundError: No module named 'no_such_library'"
-    ) as error:
+    with pytest.raises(UserImportError, match=r"mine\.py:3: ModuleNotFoundError: .*no_such_library") as error:
         task.check(run_of(task, project / "r").spec)
     assert "Traceback" in error.value.detail
     assert "mine" not in sys.modules
@@ -434,12 +433,13 @@ def test_a_module_that_cannot_be_imported_says_why_and_where(project: Path) -> N
 def test_a_module_that_ends_python_says_so(project: Path) -> None:
     write(project, "import os\nos._exit(7)\ndef train(config, run): ...\n")
     task = function_task(project)
-    with pytest.raises(InputError, match=r"task\.function: importing 'mine:train' failed: exit code 7"):
+    with pytest.raises(InputError, match=r"task\.function: .*'mine:train'.*code 7\b"):
         task.check(run_of(task, project / "r").spec)
 
 
 def test_a_failure_of_the_users_code_keeps_its_traceback(project: Path) -> None:
-    write(project, "def train(config, run):\n    raise ValueError('a mistake of the user')\n")
+    mistake = "a mistake of the user"
+    write(project, f"def train(config, run):\n    raise ValueError({mistake!r})\n")
     write(
         project,
         f"""
@@ -459,7 +459,7 @@ def test_a_failure_of_the_users_code_keeps_its_traceback(project: Path) -> None:
     executor.submit(Call("t", "job_of_mine:job", run.spec, run.folder))
     (ended,) = executor.wait(0)
     assert isinstance(ended, CallEnded)
-    assert ended.reason == "ValueError: a mistake of the user"
+    assert ended.reason == f"ValueError: {mistake}"
     assert 'mine.py", line 2' in ended.detail
 
 
@@ -477,7 +477,7 @@ def test_declared_data_count_by_their_content_and_nothing_else(project: Path) ->
     assert function_task(project).data({}) == type(first)("not tracked", "")
     versions = [function_task(project, data_version=version).data({}).digest for version in ("1", "1", "2")]
     assert versions[0] == versions[1] != versions[2]
-    with pytest.raises(InputError, match=r"task.data: 'nothing/\*' matches no file"):
+    with pytest.raises(InputError, match=r"task\.data: 'nothing/\*' "):
         function_task(project, data=["nothing/*"]).data({})
 
 
@@ -574,7 +574,7 @@ def test_a_key_of_epochs_that_is_not_there_is_named(project: Path) -> None:
     write(project, "def train(config, run): ...\n")
     function_task(project).validate([{"lr": 1}])
     function_task(project, epochs="").validate([{"lr": 1}])
-    with pytest.raises(InputError, match=r"task\.epochs: no key 'train.epoch'.*Did you mean 'train.epochs'"):
+    with pytest.raises(InputError, match=r"task\.epochs: .*'train\.epoch'.*mean 'train\.epochs'"):
         function_task(project, epochs="train.epoch").validate([{"train": {"epochs": 3}}])
 
 
@@ -591,10 +591,10 @@ def test_what_prepares_a_study_runs_in_the_users_folder(
     assert (project / "by_command").exists()
     function_task(project, prepare=["python", "-c", "print('downloading')"]).prepare()
     assert "downloading" in capfd.readouterr().err
-    with pytest.raises(ProgramError, match=r"task.prepare exited with code 1") as error:
+    with pytest.raises(ProgramError, match=r"task\.prepare .*code 1\b") as error:
         function_task(project, prepare="mine:broken").prepare()
     assert "OSError: offline" in error.value.detail
-    with pytest.raises(InputError, match=r"task\.prepare: could not be started: 'no-such-program' not found"):
+    with pytest.raises(InputError, match=r"task\.prepare: .*'no-such-program'"):
         function_task(project, prepare=["no-such-program"]).prepare()
     with pytest.raises(InputError, match=r"task\.prepare"):
         function_task(project, prepare=["a", 1]).prepare()
@@ -620,9 +620,9 @@ def test_runs_that_write_one_file_outside_are_warned_of(
     task = function_task(project)
     for name, shared in (("a", False), ("b", False), ("c", True)):
         task.train(run_of(task, project / "runs" / name, {"shared": shared}))
-    assert "written by several runs" not in caplog.text
+    assert not caplog.records
     task.train(run_of(task, project / "runs" / "d", {"shared": True}))
-    assert "log.csv was written by several runs, such as c" in caplog.text
+    assert re.search(r"log\.csv .* several runs, .*\bc\b", caplog.text)
 
 
 def test_an_earlier_attempt_without_result_leaves_nothing_to_the_next(project: Path) -> None:
@@ -670,7 +670,7 @@ def test_a_script_that_exits_is_no_crash_of_the_study(project: Path) -> None:
     assert result(trained(project, text.format(0)))["status"] == "finished"
     (project / "mine.py").unlink()
     del sys.modules["mine"]
-    with pytest.raises(StudyError, match=r"mine:train called sys.exit\(3\)"):
+    with pytest.raises(StudyError, match=r"mine:train .*sys\.exit\(3\)"):
         trained(project, text.format(3))
 
 
@@ -679,7 +679,7 @@ def test_code_of_another_folder_is_never_run_by_mistake(project: Path) -> None:
     trained(project, text)
     write(project, text, "export/mine.py")
     other = function_task(project, export=str(project / "export"))
-    with pytest.raises(InputError, match=r"'mine' is already imported from .*; expected .*export"):
+    with pytest.raises(InputError, match=r"'mine' .*already imported .*export"):
         other.train(run_of(other, project / "runs" / "o"))
     del sys.modules["mine"]
     other.train(run_of(other, project / "runs" / "o"))
@@ -719,7 +719,8 @@ def test_a_key_that_the_function_never_reads_is_a_warning(project: Path) -> None
         {"lr": 0.5, "model": {"depth": 4, "dropout": 0.1}},
     )
     (warning,) = run.warnings
-    assert "never read lr, model.dropout" in warning
+    assert "lr, model.dropout" in warning
+    assert "depth" not in warning
 
 
 def test_what_a_module_and_a_metric_draw_at_random_is_seeded(project: Path) -> None:

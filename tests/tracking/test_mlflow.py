@@ -360,7 +360,7 @@ def test_a_mean_of_fewer_seeds_than_planned_says_so_in_the_mirror(store: MirrorS
     assert (run.data.metrics["n"], run.data.metrics["planned"]) == (3, 5)
     assert run.data.tags["study.runs"] == "3 of 5"
     assert run.data.tags["study.verdict"] == "none"
-    assert "Results of 3 of 5 confirmation runs" in run.data.tags["mlflow.note.content"]
+    assert " 3 of 5 " in run.data.tags["mlflow.note.content"]
 
 
 def test_a_later_conclusion_replaces_the_earlier_one(store: MirrorStore, report: Path) -> None:
@@ -395,7 +395,7 @@ def test_a_store_that_cannot_be_written_costs_two_lines(
         mirror_a_repetition_and_a_trial(tracker)
     first, last = warnings_of(caplog)
     assert f"{tmp_path}/file" in first
-    assert last.startswith("12 of 12 events did not reach MLflow")
+    assert last.startswith("12 of 12 events ")
 
 
 def test_a_store_that_is_no_store_costs_two_lines(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -413,7 +413,7 @@ def test_one_bad_event_loses_only_itself(store: MirrorStore, caplog: pytest.LogC
         tracker(EpochEnded(SEED, bad))
         mirror_a_repetition_and_a_trial(tracker)
     first, last = warnings_of(caplog)
-    assert "must be real number" in first
+    assert "real number" in first
     assert last.startswith("2 of 14 events")
     assert store.history("seed 1", "validation/war") == [(1, 0.4), (2, 0.6), (3, 0.55)]
 
@@ -440,7 +440,7 @@ def test_a_slow_store_blocks_neither_training_nor_the_exit(
             tracker(EpochEnded(SEED, epoch(number)))
     first, last = warnings_of(caplog)
     release.set()
-    assert "more events than it can take" in first
+    assert "more events" in first
     assert last.startswith("19 of 20 events")
 
 
@@ -467,12 +467,12 @@ def test_a_busy_port_is_named(store: MirrorStore) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        with pytest.raises(InputError, match=f"port {port} on 127.0.0.1 cannot be used"):
+        with pytest.raises(InputError, match=rf"\b{port} on 127\.0\.0\.1 "):
             serve(store.uri, store.folder, port=port)
 
 
 def test_the_ui_of_a_mirror_that_is_not_there_makes_none(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="nothing has been mirrored"):
+    with pytest.raises(InputError, match=r"mlflow\.db: nothing"):
         serve(f"sqlite:///{tmp_path}/mlflow.db", tmp_path)
     assert not list(tmp_path.iterdir())
 
@@ -506,8 +506,9 @@ def test_a_worker_that_died_is_shown_until_its_second_attempt_ends(store: Mirror
 
     experiment = ExperimentStore(store.uri, store.folder, store.study)
     experiment.write(1, JobStarted(SEED))
-    experiment.write(2, JobRetried(SEED, "killed by SIGKILL"))
-    assert store.runs()["seed 1"].data.tags["study.status"] == "running again: killed by SIGKILL"
+    reason = "killed by SIGKILL"
+    experiment.write(2, JobRetried(SEED, reason))
+    assert store.runs()["seed 1"].data.tags["study.status"] == f"running again: {reason}"
     experiment.write(3, JobEnded(SEED, DONE))
     assert store.runs()["seed 1"].data.tags["study.status"] == "finished"
 

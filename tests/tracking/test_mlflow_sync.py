@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 import tempfile
 from dataclasses import replace
@@ -210,10 +211,10 @@ def test_the_command_leaves_a_study_that_runs_to_its_conductor(
     with lab.ledger.hold("s"):
         result = CliRunner().invoke(app, ["sync"], catch_exceptions=False)
         assert (result.exit_code, result.output.startswith("s: skipped; process")) == (0, True)
-        with pytest.raises(StudyError, match="is being run by process"):
+        with pytest.raises(StudyError, match=f"process {os.getpid()} "):
             CliRunner().invoke(app, ["sync", "s"], catch_exceptions=False)
     result = CliRunner().invoke(app, ["sync"], catch_exceptions=False)
-    assert result.output.endswith("s: MLflow has everything that the ledger holds.\n")
+    assert (result.exit_code, result.output.splitlines()[-1].partition(":")[0]) == (0, "s")
     assert {status for status, *_ in list(lab.pages().values())[1:]} == {"FINISHED", "KILLED"}
     assert not (lab.folder / "reports").exists(), "reports are written when somebody asks for them"
 
@@ -221,7 +222,7 @@ def test_the_command_leaves_a_study_that_runs_to_its_conductor(
 def test_a_store_that_cannot_be_reached_is_one_line(lab: Lab) -> None:
     lab.run(tasks=1)
     (lab.folder / "file").write_text("in the way")
-    with pytest.raises(StudyError, match="The ledger is unchanged"):
+    with pytest.raises(StudyError, match="ledger is unchanged"):
         sync(f"sqlite:///{lab.folder}/file/x.db", lab.folder, "s", [])
-    with pytest.raises(InputError, match="there is no mirror to rebuild"):
+    with pytest.raises(InputError, match="mlflow is 'off'"):
         sync("off", lab.folder, "s", [])

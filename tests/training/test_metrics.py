@@ -98,10 +98,10 @@ def test_top_k_has_the_number_in_its_label_and_its_key() -> None:
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_metric_that_is_no_finite_number_is_named(sample: Any, value: Any) -> None:
-    with pytest.raises(StudyError, match="'odd' must return a finite number"):
+    with pytest.raises(StudyError, match=r"'odd' .*finite number"):
         scores([Metric("odd", compute=lambda labels, logits: value)], predictions(*sample))
 
 
 def test_a_metric_that_fails_is_named_with_its_reason(sample: Any) -> None:
-    with pytest.raises(StudyError, match="'odd' failed: KeyError: 'x'"):
+    with pytest.raises(StudyError, match=r"'odd' .*KeyError: 'x'"):
         scores([Metric("odd", compute=lambda labels, logits: {}["x"])], predictions(*sample))  # type: ignore[index]
