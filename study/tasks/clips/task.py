@@ -337,8 +337,10 @@ def _remarks(dataset: Dataset) -> tuple[tuple[str, ...], tuple[str, ...]]:
     from study.tasks.clips.data.check.checks import known_report
     from study.tasks.clips.data.check.report import RemarkKind
     from study.tasks.clips.data.check.text import sentence
+    from study.tasks.clips.data.seeded import as_built
     from study.tasks.clips.data.sets.recorded import Recorded
 
+    dataset = as_built(dataset)
     if not isinstance(dataset, Recorded):
         return (), ()
     limiting = {

@@ -26,6 +26,11 @@ def build_dataset(registry: Registry, table: Mapping[str, Any]) -> Dataset:
         return cast(Dataset, _Seeded(registry.build("dataset", dict(table))))
 
 
+def as_built(dataset: Dataset) -> Dataset:
+    """Return the data set as its builder returned it, so that its class can be known."""
+    return dataset._dataset if isinstance(dataset, _Seeded) else dataset
+
+
 class _Seeded:
     """A data set that seeds the process-wide generators before each access."""
 
