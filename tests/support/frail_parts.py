@@ -140,7 +140,7 @@ def attempt(
     """
 
     import study.run
-    from study.ledger import predictions
+    from study.ledger import predictions, reading
     from study.tasks.clips.training import checkpoint, train
 
     logging.getLogger("study").setLevel(logging.ERROR)
@@ -155,7 +155,7 @@ def attempt(
             os._exit(KILLED)
         real(path, content)
 
-    for module in (study.run, train, checkpoint, predictions):
+    for module in (study.run, train, checkpoint, predictions, reading):
         module.write = counted  # type: ignore[attr-defined]
 
     def report(ended: Any) -> None:
