@@ -372,3 +372,15 @@ def test_every_integer_of_a_short_range_is_tried_before_a_study(folder: Path) ->
     record = compiled(folder, clips(SPLITTERS, '"lifting.heads" = { low = 1, high = 4 }'))
     with pytest.raises(InputError, match=r"lifting.heads = 3: lifting.heads: must divide"):
         try_variants(record)
+
+
+def test_changes_from_python_keep_their_values_or_are_refused(folder: Path) -> None:
+    from study.config.tables import as_setting, parse_setting
+
+    for value in (1.0, 1e-5, 1, True, "1", "True", "a\x7fb", [1, 1.5, "x"], {"a": {"b": False}}):
+        key, read = parse_setting(as_setting("k", value))
+        assert (key, repr(read)) == ("k", repr(value))
+    assert math.isnan(parse_setting(as_setting("k", math.nan))[1]), "refused as a number, never read as text"
+    for wrong in (None, {1, 2}, b"x"):
+        with pytest.raises(InputError, match="a change must be"):
+            as_setting("k", wrong)
