@@ -191,8 +191,8 @@ def _limits(study: StudyRecord, ledger: Ledger) -> Iterator[Limit]:
     if damaged := sorted(str(path.relative_to(ledger.root)) for path in ledger.damaged):
         yield Limit(
             LimitCode.DAMAGED,
-            f"{quantity(len(damaged), 'file')} of the ledger damaged, and missing from this report: "
-            f"{', '.join(damaged)}. `study run` makes them again.",
+            f"Damaged files of the ledger are missing from this report: {', '.join(damaged)}. `study run` makes them "
+            "again.",
         )
     for sentence in describe_accepted(study, ledger, study.accepted_code):
         yield Limit(LimitCode.ACCEPTED_CODE, sentence)
