@@ -257,7 +257,7 @@ def test_other_code_data_and_libraries_are_shown_before_training(recorded: Recor
 
 def test_a_mistake_is_one_message_and_exit_code_2(recorded: Recorded, tmp_path: Path) -> None:
     run, folder = recorded
-    with pytest.raises(InputError, match="no run 'r2-ffff'"):
+    with pytest.raises(InputError, match="'r2-ffff'"):
         reproduce("r2-ffff")
     shutil.copytree(folder, folder.with_name(run.id[:-1] + "x"))
     with pytest.raises(InputError, match=r"2 runs .*'r2-'"):

@@ -149,7 +149,7 @@ def test_a_plan_names_three_differences_and_counts_the_others(lab: Lab) -> None:
         changed("train.mixup", 0.1, 0.0),
     )
     text = format_plan(record, load(lab.file), list_trainings(record, lab.ledger))
-    assert re.search(r"train\.epochs.* 3, was 2.* 2 more", text)
+    assert re.search(r"epochs\b.* 3, was 2\b.* 2 more", text)
     assert "was 0.001" not in text
 
 

@@ -504,7 +504,7 @@ endless(None, Path({str(tmp_path)!r}), None)
 
 def test_a_missing_program_in_a_worker_is_said(tmp_path: Path) -> None:
     task = command_task(tmp_path, ["{tool}"])
-    with pytest.raises(StudyError, match=r"started: .*'nothing-of-the-kind'"):
+    with pytest.raises(StudyError, match="'nothing-of-the-kind'"):
         task.train(run_of(task, tmp_path / "r", {"tool": "nothing-of-the-kind"}))
 
 
