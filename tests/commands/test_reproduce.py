@@ -263,7 +263,7 @@ def test_a_mistake_is_one_message_and_exit_code_2(recorded: Recorded, tmp_path: 
     with pytest.raises(InputError, match=r"2 runs .*'r2-'"):
         reproduce("r2-")
     edit(folder / "run.json", seed=2)
-    with pytest.raises(InputError, match=rf"result\\.json.*{run.id}"):
+    with pytest.raises(InputError, match=rf"result\.json.*{run.id}"):
         reproduce(run.id)
     (folder / "result.json").unlink()
     with pytest.raises(InputError, match="no result"):

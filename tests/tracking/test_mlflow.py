@@ -144,8 +144,11 @@ def test_seeds_and_trials_are_children_of_their_variant(store: MirrorStore) -> N
     with store.mirror() as tracker:
         mirror_a_repetition_and_a_trial(tracker)
     runs = store.runs()
-    assert set(runs) == {"issm", "seed 1", "trial 1"}
-    for name, purpose, run_id in (("seed 1", "confirm", SEED.run.id), ("trial 1", "search", TRIAL.run.id)):
+    assert set(runs) == {"issm", "repetition 1", "trial 1"}
+    for name, purpose, run_id in (
+        ("repetition 1", "confirm", SEED.run.id),
+        ("trial 1", "search", TRIAL.run.id),
+    ):
         tags = runs[name].data.tags
         assert tags["mlflow.parentRunId"] == runs["issm"].info.run_id
         assert tags["study.run"] == run_id
@@ -168,20 +171,20 @@ def test_folds_have_runs_of_their_own(store: MirrorStore) -> None:
     with store.mirror() as tracker:
         for fold in (1, 2):
             tracker(JobStarted(replace(SEED, run=spec(11, fold=fold))))
-    assert set(store.runs()) == {"issm", "seed 1, fold 1", "seed 1, fold 2"}
+    assert set(store.runs()) == {"issm", "repetition 1, fold 1", "repetition 1, fold 2"}
 
 
 def test_the_configuration_is_readable(store: MirrorStore) -> None:
     with store.mirror() as tracker:
         mirror_a_repetition_and_a_trial(tracker)
-    parameters = store.runs()["seed 1"].data.params
+    parameters = store.runs()["repetition 1"].data.params
     assert parameters["splitter.name"] == "issm"
     assert parameters["splitter.positions"] == "[1, 2]"
     assert parameters["train.lr"] == "0.001"
     assert parameters["dataset.classes ___"] == "7"
     assert parameters["seed"] == "11"
     assert len(parameters["train.note"]) == 6000
-    whole = json.loads(store.artifact("seed 1", "configuration.json"))
+    whole = json.loads(store.artifact("repetition 1", "configuration.json"))
     assert whole["config"] == SEED.run.config
     assert whole["run"] == SEED.run.id
 
@@ -189,10 +192,10 @@ def test_the_configuration_is_readable(store: MirrorStore) -> None:
 def test_curves_and_figures_arrive(store: MirrorStore) -> None:
     with store.mirror() as tracker:
         mirror_a_repetition_and_a_trial(tracker)
-    assert store.history("seed 1", "validation/war") == [(1, 0.4), (2, 0.6), (3, 0.55)]
-    assert store.history("seed 1", "validation/recall/joy __100__") == [(1, 0.75), (2, 0.75), (3, 0.75)]
+    assert store.history("repetition 1", "validation/war") == [(1, 0.4), (2, 0.6), (3, 0.55)]
+    assert store.history("repetition 1", "validation/recall/joy __100__") == [(1, 0.75), (2, 0.75), (3, 0.75)]
     assert store.history("trial 1", "train/loss") == [(1, 1.25), (2, 1.25), (3, 1.25)]
-    metrics = store.runs()["seed 1"].data.metrics
+    metrics = store.runs()["repetition 1"].data.metrics
     assert metrics["best_epoch"] == 2
     assert metrics["validation_best/war"] == 0.6
     assert metrics["parameters"] == 1234
@@ -219,7 +222,7 @@ def test_odd_names_are_taken(store: MirrorStore, name: str) -> None:
     job = replace(SEED, run=replace(SEED.run, config={"splitter": {name: 17}}), variant=name or "v")
     with store.mirror() as tracker:
         tracker(EpochEnded(job, odd))
-    run = store.runs()["seed 1"]
+    run = store.runs()["repetition 1"]
     assert 0.5 in run.data.metrics.values()
     assert "17" in run.data.params.values()
 
@@ -251,29 +254,29 @@ def test_a_study_mirrored_twice_has_every_run_and_point_once(store: MirrorStore,
     with sqlite3.connect(store.folder / "mlflow.db") as connection:
         several = "SELECT key FROM metrics GROUP BY run_uuid, key, step HAVING count(*) > 1"
         assert connection.execute(several).fetchall() == []
-    assert store.history("seed 1", "validation/war") == [(1, 0.4), (2, 0.6), (3, 0.55)]
+    assert store.history("repetition 1", "validation/war") == [(1, 0.4), (2, 0.6), (3, 0.55)]
 
 
 def test_a_cached_run_brings_its_whole_history(store: MirrorStore) -> None:
     with store.mirror() as tracker:
         tracker(TrainingFound(SEED, replace(DONE, tested=True)))
-    assert store.history("seed 1", "validation/war") == [(1, 0.4), (2, 0.6), (3, 0.55)]
+    assert store.history("repetition 1", "validation/war") == [(1, 0.4), (2, 0.6), (3, 0.55)]
 
 
 def test_a_run_left_open_by_a_killed_conductor_is_taken_up(store: MirrorStore) -> None:
     with store.mirror() as tracker:
         tracker(JobStarted(SEED))
         tracker(EpochEnded(SEED, HISTORY[0]))
-    killed = store.runs()["seed 1"]
+    killed = store.runs()["repetition 1"]
     assert killed.info.status == "KILLED"
     assert killed.data.tags["study.status"] == "killed"
     store.client.update_run(killed.info.run_id, status="RUNNING")  # as a kill -9 leaves it
     with store.mirror() as tracker:
         mirror_a_repetition_and_a_trial(tracker)
-    resumed = store.runs()["seed 1"]
+    resumed = store.runs()["repetition 1"]
     assert resumed.info.run_id == killed.info.run_id
     assert resumed.info.status == "FINISHED"
-    assert store.history("seed 1", "validation/war") == [(1, 0.4), (2, 0.6), (3, 0.55)]
+    assert store.history("repetition 1", "validation/war") == [(1, 0.4), (2, 0.6), (3, 0.55)]
 
 
 def test_a_run_left_open_is_not_running_for_ever(store: MirrorStore) -> None:
@@ -296,13 +299,13 @@ def test_a_failure_is_shown_and_a_retry_clears_it(store: MirrorStore) -> None:
         tracker(JobStarted(SEED))
         tracker(EpochEnded(SEED, HISTORY[0]))
         tracker(JobEnded(SEED, FAILED))
-    run = store.runs()["seed 1"]
+    run = store.runs()["repetition 1"]
     assert run.info.status == "FAILED"
     assert run.data.tags["study.failure"] == "worker died"
-    assert store.artifact("seed 1", "failure.txt").decode() == "Traceback …"
+    assert store.artifact("repetition 1", "failure.txt").decode() == "Traceback …"
     with store.mirror() as tracker:
         mirror_a_repetition_and_a_trial(tracker)
-    run = store.runs()["seed 1"]
+    run = store.runs()["repetition 1"]
     assert run.info.status == "FINISHED"
     assert "study.failure" not in run.data.tags
 
@@ -311,11 +314,11 @@ def test_a_failed_evaluation_stays_failed_until_it_is_repeated(store: MirrorStor
     for event in (JobEnded(TEST, UNTESTED), TrainingFound(SEED, UNTESTED)):
         with store.mirror() as tracker:
             tracker(event)
-        assert store.runs()["seed 1"].info.status == "FAILED"
-        assert store.history("seed 1", "validation_best/war") == [(0, 0.6)]
+        assert store.runs()["repetition 1"].info.status == "FAILED"
+        assert store.history("repetition 1", "validation_best/war") == [(0, 0.6)]
     with store.mirror() as tracker:
         tracker(JobEnded(TEST, replace(DONE, tested=True)))
-    assert store.runs()["seed 1"].info.status == "FINISHED"
+    assert store.runs()["repetition 1"].info.status == "FINISHED"
 
 
 def test_a_network_being_counted_is_no_run(store: MirrorStore) -> None:
@@ -333,14 +336,14 @@ def test_conclusions_stand_at_the_summaries_and_the_report_beside_them(
         mirror_a_repetition_and_a_trial(tracker)
         tracker(StudyConcluded(findings(**{"train.lr": 0.003}), report))
     runs = store.runs()
-    assert set(runs) == {"even-odd", "issm", "seed 1", "trial 1", "report"}
+    assert set(runs) == {"even-odd", "issm", "repetition 1", "trial 1", "report"}
     metrics = runs["issm"].data.metrics
     assert (metrics["mean"], metrics["interval_low"], metrics["interval_high"]) == (58.0, 55.5, 60.5)
     assert metrics["n"] == 3
     assert (metrics["difference"], metrics["difference_low"], metrics["difference_high"]) == (3.0, 1.0, 5.0)
     assert "difference" not in runs["even-odd"].data.metrics
-    assert runs["seed 1"].data.metrics["test/war"] == 0.58
-    assert "test/loss" not in runs["seed 1"].data.metrics
+    assert runs["repetition 1"].data.metrics["test/war"] == 0.58
+    assert "test/loss" not in runs["repetition 1"].data.metrics
     assert runs["issm"].data.tags["study.verdict"] == "helps"
     assert runs["even-odd"].data.tags["study.verdict"] == "reference"
     assert runs["issm"].data.tags["chosen.train.lr"] == "0.003"
@@ -380,7 +383,7 @@ def test_an_experiment_deleted_in_the_ui_comes_back(store: MirrorStore) -> None:
     store.client.delete_experiment(store.client.get_experiment_by_name(store.study).experiment_id)
     with store.mirror() as tracker:
         mirror_a_repetition_and_a_trial(tracker)
-    assert set(store.runs()) == {"issm", "seed 1", "trial 1"}
+    assert set(store.runs()) == {"issm", "repetition 1", "trial 1"}
 
 
 def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -415,7 +418,7 @@ def test_one_bad_event_loses_only_itself(store: MirrorStore, caplog: pytest.LogC
     first, last = warnings_of(caplog)
     assert "real number" in first
     assert last.startswith("2 of 14 events")
-    assert store.history("seed 1", "validation/war") == [(1, 0.4), (2, 0.6), (3, 0.55)]
+    assert store.history("repetition 1", "validation/war") == [(1, 0.4), (2, 0.6), (3, 0.55)]
 
 
 def test_a_slow_store_blocks_neither_training_nor_the_exit(
@@ -508,9 +511,9 @@ def test_a_worker_that_died_is_shown_until_its_second_attempt_ends(store: Mirror
     experiment.write(1, JobStarted(SEED))
     reason = "killed by SIGKILL"
     experiment.write(2, JobRetried(SEED, reason))
-    assert store.runs()["seed 1"].data.tags["study.status"] == f"running again: {reason}"
+    assert store.runs()["repetition 1"].data.tags["study.status"] == f"running again: {reason}"
     experiment.write(3, JobEnded(SEED, DONE))
-    assert store.runs()["seed 1"].data.tags["study.status"] == "finished"
+    assert store.runs()["repetition 1"].data.tags["study.status"] == "finished"
 
 
 def test_many_parameters_and_long_histories_fit_into_what_a_store_takes_at_once(store: MirrorStore) -> None:
@@ -518,8 +521,8 @@ def test_many_parameters_and_long_histories_fit_into_what_a_store_takes_at_once(
     history = tuple(epoch(number) for number in range(1, 301))
     with store.mirror() as tracker:
         tracker(TrainingFound(many, RunState(result(many.run.id, *history))))
-    assert len(store.history("seed 1", "validation/war")) == 300
-    assert sum(key.startswith("splitter.p") for key in store.runs()["seed 1"].data.params) == 250
+    assert len(store.history("repetition 1", "validation/war")) == 300
+    assert sum(key.startswith("splitter.p") for key in store.runs()["repetition 1"].data.params) == 250
 
 
 def test_a_training_of_the_users_own_is_mirrored_with_what_it_reports(
@@ -543,9 +546,9 @@ def test_a_training_of_the_users_own_is_mirrored_with_what_it_reports(
         with store.mirror() as tracker:
             tracker(TrainingFound(job, ended))
             tracker(concluded)
-    run = store.runs()["seed 1"].data
-    assert store.history("seed 1", "validation/rmse") == [(1, 2.0), (2, 1.0)]
-    assert store.history("seed 1", "diagnostics/lag") == [(1, 0.5), (2, 0.5)]
+    run = store.runs()["repetition 1"].data
+    assert store.history("repetition 1", "validation/rmse") == [(1, 2.0), (2, 1.0)]
+    assert store.history("repetition 1", "diagnostics/lag") == [(1, 0.5), (2, 0.5)]
     assert (run.metrics["test/rmse"], run.metrics["test/other"]) == (1.5, 3.0)
     assert not {"train/loss", "learning_rate", "parameters"} & set(run.metrics)
     assert (run.params["seed"], run.params["run.seed"], run.params["model.depth"]) == ("7", "11", "2")

@@ -205,7 +205,7 @@ def test_a_training_that_failed_half_way_keeps_its_curves(lab: Lab, template: sq
 def test_the_command_leaves_a_study_that_runs_to_its_conductor(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lab.run(tasks=3)
+    lab.run(tasks=3, mirrored=False)
     (lab.folder / "study.toml").write_text(f'ledger = "ledger"\nmlflow = "{lab.store.uri}"\n')
     monkeypatch.chdir(lab.folder)
     with lab.ledger.hold("s"):
