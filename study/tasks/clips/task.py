@@ -19,7 +19,7 @@ from study.task import Config, Kind, Sources, Task
 from study.tasks.clips.training.settings import TrainSettings
 
 if TYPE_CHECKING:
-    from study.tasks.clips.data.contract import Dataset, Split
+    from study.tasks.clips.data.contract import Dataset
 
 ENGINE = 1
 """Raised by hand when the training loop changes numbers: counts towards the identity of every run."""
@@ -316,8 +316,9 @@ def _counts(module: str) -> bool:
 
 
 def _sizes(dataset: Dataset, fold: int | None, fit: str) -> SplitSizes:
-    names: tuple[Split, ...] = ("train", "validation", "test")
-    train, validation, test = (len(dataset.split(name, fold).labels) for name in names)
+    from study.tasks.clips.data.contract import SPLITS
+
+    train, validation, test = (len(dataset.split(name, fold).labels) for name in SPLITS)
     return SplitSizes(train, validation, test, trained=train + (validation if fit == "train+val" else 0))
 
 
@@ -358,12 +359,14 @@ def _remarks(dataset: Dataset) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 def _warnings(dataset: Dataset) -> Iterator[str]:
     """Yield warnings about a data set that limit every conclusion from it."""
-    if shared := dataset.facts.get("in both train and test"):
+    from study.tasks.clips.data.contract import DOUBTFUL_LABELS, SHARED_SOURCES
+
+    if shared := dataset.facts.get(SHARED_SOURCES):
         yield (
             f"The train and the test split of the data set share {shared}. Networks may recognise them, so test "
             "figures may be too high."
         )
-    if doubts := dataset.facts.get("doubtful labels"):
+    if doubts := dataset.facts.get(DOUBTFUL_LABELS):
         yield f"Labels of the data set may be misspelt, and their clips may form classes of their own: {doubts}"
     if dataset.is_synthetic:
         yield SYNTHETIC

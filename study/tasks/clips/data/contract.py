@@ -13,6 +13,8 @@ from study.config.registry import Range
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+SHARED_SOURCES, DOUBTFUL_LABELS = "in both train and test", "doubtful labels"
+"""Names of facts of a data set that limit conclusions."""
 Pixels = NDArray[np.uint8]
 Frames = Annotated[int, Range(1, 1024), "frames a clip"]
 Channels = Annotated[Literal[1, 3], "1 for grey, 3 for colour"]

@@ -17,7 +17,17 @@ from study.errors import InputError
 from study.hashing import digest, seed_of
 from study.seeds import HELD_OUT
 from study.task import Progress
-from study.tasks.clips.data.contract import Channels, Clips, ClipShape, Frames, Pixels, Split, Views
+from study.tasks.clips.data.contract import (
+    DOUBTFUL_LABELS,
+    SHARED_SOURCES,
+    Channels,
+    Clips,
+    ClipShape,
+    Frames,
+    Pixels,
+    Split,
+    Views,
+)
 from study.tasks.clips.data.files.frames import READER, ClipVerdict
 from study.tasks.clips.data.files.listing import Entry, Fold, Listing, RowProblem, SkippedRow, some_clips
 from study.tasks.clips.data.files.packs import open_pack
@@ -114,12 +124,8 @@ class Recorded:
         return {
             **self.listing.facts,
             **({"folds": ", ".join(map(str, self.folds))} if self.folds else {}),
-            **(
-                {"in both train and test": _shared_sources_text(self.listing)}
-                if self.listing.shared_sources
-                else {}
-            ),
-            **({"doubtful labels": " ".join(self.listing.doubts)} if self.listing.doubts else {}),
+            **({SHARED_SOURCES: _shared_sources_text(self.listing)} if self.listing.shared_sources else {}),
+            **({DOUBTFUL_LABELS: " ".join(self.listing.doubts)} if self.listing.doubts else {}),
             "validation split": validation,
             "sampling": sampling.described,
             "test views": sampling.views_described,
