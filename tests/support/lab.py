@@ -15,6 +15,7 @@ from study.engine.events import Event, JobStarted
 from study.engine.jobs import TARGETS
 from study.executors.base import Executor
 from study.executors.inprocess import InProcess
+from study.files import write
 from study.ledger.record import StudyRecord
 from study.ledger.store import Ledger
 from support.small_study import small_study
@@ -31,7 +32,7 @@ class Lab:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.file = folder / "s.toml"
-        self.file.write_text(STUDY)
+        write(self.file, STUDY)  # several processes may make the same lab
         self.ledger = Ledger(folder / "ledger")
         self.events: list[Event] = []
 
