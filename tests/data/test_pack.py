@@ -270,6 +270,12 @@ def test_checksums_are_compared_once_where_a_cache_stores_them(
     os.utime(out / "shard-00003.npy", ns=(1, 1))
     assert build("dfew", tree, **kept).digest
     assert compared[12:] == ["shard-00003.npy"]
+    (cache_file,) = (tmp_path / "cache").glob("pack-*.json")
+    for content in ("[]", "[" * 100_000, "{"):  # a damaged cache costs another comparison, no more
+        del compared[:]
+        cache_file.write_text(content)
+        assert build("dfew", tree, **kept).digest
+        assert len(compared) == 12
 
 
 def test_a_shard_that_is_gone_is_named(tree: Path, tmp_path: Path) -> None:

@@ -126,7 +126,7 @@ def read_manifest(out: Path) -> Manifest:
         return MANIFESTS.validate_python(content)
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}.") from None
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(f"{path}: is not the manifest of a pack; pack again. ({error})") from None
 
 
@@ -249,10 +249,10 @@ class Pack:
         if self._verified_path is None:
             return {}
         try:
-            stamps: dict[str, str] = json.loads(self._verified_path.read_bytes())
-        except (OSError, ValueError):
+            stamps = json.loads(self._verified_path.read_bytes())
+        except (OSError, ValueError, RecursionError):
             return {}
-        return stamps
+        return stamps if isinstance(stamps, dict) else {}
 
     def _stamp(self, shard: Shard) -> str:
         status = (self.out / shard.file).stat()
