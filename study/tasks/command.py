@@ -287,7 +287,7 @@ def _report_lines(lines: _NewLines, run: Run, has_ended: bool = False) -> None:
             excerpt = excerpt[: QUOTED_CHARACTERS - 1] + "…"
         try:
             line = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             line = None
         if not isinstance(line, dict):
             raise ReportError(f"line {number} of {OWN_METRICS} is no JSON object: {excerpt}")

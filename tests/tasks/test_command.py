@@ -215,6 +215,10 @@ def test_a_line_that_is_not_complete_waits(tmp_path: Path) -> None:
             "print('[1]', file=open(os.environ['STUDY_METRICS'], 'a'))",
             r"line 1 of metrics\.jsonl .*JSON object",
         ),
+        (
+            "print('[' * 100_000, file=open(os.environ['STUDY_METRICS'], 'a'))",
+            r"line 1 of metrics\.jsonl .*JSON object",
+        ),
         ("line(acc=0.5)", r"line 1 of metrics\.jsonl .*'epoch' nor 'test'"),
         ("line(test=0.5)", "'test' .*object"),
         (

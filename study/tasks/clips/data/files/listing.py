@@ -263,7 +263,7 @@ def is_synthetic(root: Path) -> bool:
     """Return whether `study.tasks.clips.data.make` wrote the tree, by the file that it leaves in the root."""
     try:
         about = json.loads(read_regular(root / "about.json"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return False
     return isinstance(about, dict) and about.get("made") == SYNTHETIC
 
