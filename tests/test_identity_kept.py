@@ -89,8 +89,8 @@ def add_a_kind(copy: Copy) -> None:
     )
     copy.edit(
         f"{CLIPS_TASK}/task.py",
-        '    "study.tasks.clips.training.schedules",\n',
-        '    "study.tasks.clips.training.schedules",\n    "study.tasks.clips.training.noise",\n',
+        '    "study.tasks.clips.training.optim.schedules",\n',
+        '    "study.tasks.clips.training.optim.schedules",\n    "study.tasks.clips.training.noise",\n',
     )
     copy.path(f"{CLIPS_TASK}/training/noise.py").write_text(
         "from typing import Annotated\n"
@@ -124,7 +124,7 @@ def add_an_optimizer(copy: Copy) -> None:
         '    """Lion."""\n'
         "    return None\n"
     )
-    copy.append(f"{CLIPS_TASK}/training/optimizers.py", text)
+    copy.append(f"{CLIPS_TASK}/training/optim/optimizers.py", text)
 
 
 def add_settings(copy: Copy) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, assert_never
 
 if TYPE_CHECKING:
     from study.ledger.compare import Comparison, OtherItems, OtherValues, Stage
-    from study.tasks.clips.training.determinism_probe import ProbeDifference
+    from study.tasks.clips.training.probes.determinism_probe import ProbeDifference
 
 
 def comparison_line(comparison: Comparison) -> str:

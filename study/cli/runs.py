@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 POLL_S = 0.5
 MOST_NAMED = 5
 """Maximum of runs, modules or components that a message lists."""
-PROBE = "study.tasks.clips.training.determinism_probe:probe"
+PROBE = "study.tasks.clips.training.probes.determinism_probe:probe"
 CPU_WORKERS = 2
 """Probes that run at the same time on the CPU; on a GPU it is one."""
 
@@ -264,7 +264,7 @@ def _probe_variant(name: str, run: RunSpec, steps: int, folder: Path, executor: 
     """Probe one variant, print the verdict, and return whether all probes agree up to rounding."""
     from study.cli.comparison import probe_line
     from study.executors.base import Call
-    from study.tasks.clips.training.determinism_probe import KILLED, OPERATORS, compare_probes
+    from study.tasks.clips.training.probes.determinism_probe import KILLED, OPERATORS, compare_probes
 
     def call(key: str, subfolder: str, end: str = "whole") -> Call:
         return Call(key, PROBE, run, folder / subfolder, (str(steps), end))

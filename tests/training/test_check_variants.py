@@ -12,7 +12,7 @@ from support.training_jobs import MakeSpec
 
 from study.errors import InputError
 from study.records import RunSpec
-from study.tasks.clips.training.try_one_batch import try_one_batch
+from study.tasks.clips.training.probes.try_one_batch import try_one_batch
 
 
 @pytest.fixture

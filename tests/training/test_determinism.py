@@ -162,7 +162,7 @@ def test_memory_that_runs_out_in_the_test_names_the_batch_size(
     def no_memory(*_: Any) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory.")
 
-    monkeypatch.setattr("study.tasks.clips.training.evaluate.predict", no_memory)
+    monkeypatch.setattr("study.tasks.clips.training.evaluation.evaluate.predict", no_memory)
     with pytest.raises(StudyError, match="testing in batches of 8 clips"):
         evaluate(spec(epochs=1), tmp_path, ignore)
 

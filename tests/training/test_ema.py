@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from study.tasks.clips.training.ema import ModelEma
+from study.tasks.clips.training.optim.ema import ModelEma
 
 
 class Holder(nn.Module):

@@ -19,8 +19,8 @@ from study.config.study import load
 from study.errors import InputError
 from study.records import Epoch, RunResult, RunSpec, TestResult, from_json
 from study.tasks.clips.data.faces.dataset import Faces
+from study.tasks.clips.training.probes.try_one_batch import try_one_batch
 from study.tasks.clips.training.state import clips_to_train_on
-from study.tasks.clips.training.try_one_batch import try_one_batch
 
 
 @pytest.fixture

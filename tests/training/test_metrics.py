@@ -18,7 +18,7 @@ from study.errors import StudyError
 from study.ledger.predictions import Predictions
 from study.metrics import Metric
 from study.tasks.clips.metrics import macro_f1, top_k, uar, war
-from study.tasks.clips.training.scores import absent, breakdowns, cross_entropy, scores
+from study.tasks.clips.training.evaluation.scores import absent, breakdowns, cross_entropy, scores
 
 CLASSES = ("joy", "fear", "calm", "anger")
 

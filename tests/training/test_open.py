@@ -13,7 +13,7 @@ from support.training_jobs import MakeSpec, evaluate, ignore, measure, profile, 
 
 from study.config.registry import Registry
 from study.records import Measurement, Profile, RunResult, RunSpec, TestResult, from_json
-from study.tasks.clips.training.optimizers import torch_optim
+from study.tasks.clips.training.optim.optimizers import torch_optim
 from study.tasks.clips.training.precision import forward
 from study.tasks.clips.training.state import TrainState
 from study.tasks.clips.training.train import train_epoch

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from study.tasks.clips.training.schedules import Cosine, constant, cosine, ifdd_released
+from study.tasks.clips.training.optim.schedules import Cosine, constant, cosine, ifdd_released
 
 
 def test_the_warm_up_is_linear_and_the_cosine_ends_just_above_zero() -> None:

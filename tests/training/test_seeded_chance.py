@@ -20,8 +20,8 @@ from study.generators import seeded
 from study.records import RunSpec
 from study.tasks.clips.data.seeded import build_dataset
 from study.tasks.clips.training.batches import training_batches
+from study.tasks.clips.training.probes.try_one_batch import try_one_batch
 from study.tasks.clips.training.state import TrainState
-from study.tasks.clips.training.try_one_batch import try_one_batch
 
 MODULES = ("support.tiny_parts", "support.own_parts")
 

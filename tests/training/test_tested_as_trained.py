@@ -19,9 +19,9 @@ from study.ledger.predictions import load
 from study.records import RunSpec
 from study.tasks import work
 from study.tasks.clips.data.seeded import build_dataset
+from study.tasks.clips.training.probes.try_one_batch import try_one_batch
 from study.tasks.clips.training.state import TrainState
 from study.tasks.clips.training.train import train_epoch
-from study.tasks.clips.training.try_one_batch import try_one_batch
 
 MODULES = ("support.tiny_parts", "support.own_parts")
 REFUSED = "does not predict what it predicted in training"

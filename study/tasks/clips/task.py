@@ -84,8 +84,8 @@ COMPONENTS = (
     "study.tasks.clips.nets.ifdd.heads",
     "study.tasks.clips.nets.ifdd.losses",
     "study.tasks.clips.data.augmentation",
-    "study.tasks.clips.training.optimizers",
-    "study.tasks.clips.training.schedules",
+    "study.tasks.clips.training.optim.optimizers",
+    "study.tasks.clips.training.optim.schedules",
     "study.tasks.clips.metrics",
     "study.tasks.clips.measures.disentanglement",
 )
@@ -126,7 +126,7 @@ class ClipsTask:
     has_profile = True
     preload: tuple[str, ...] = (
         "study.tasks.clips.training.train",
-        "study.tasks.clips.training.evaluate",
+        "study.tasks.clips.training.evaluation.evaluate",
         "study.tasks.clips.measures.measure",
         "study.tasks.clips.profiling.counts",
         "torch._dynamo",  # the first optimizer would import it in every worker
@@ -208,14 +208,14 @@ class ClipsTask:
 
     def evaluate(self, run: Run) -> Mapping[str, float]:
         """Return the metrics of a trained run on the test split."""
-        from study.tasks.clips.training.evaluate import evaluate
+        from study.tasks.clips.training.evaluation.evaluate import evaluate
 
         return evaluate(run)
 
     def verify(self, run: Run) -> None:
         """Raise StudyError if a run's network does not predict as in training."""
         from study.tasks.clips.training.determinism import set_up
-        from study.tasks.clips.training.verification import load_trained
+        from study.tasks.clips.training.evaluation.verification import load_trained
 
         load_trained(run, set_up(run.spec))
 
@@ -230,7 +230,7 @@ class ClipsTask:
 
     def check(self, run: RunSpec) -> None:
         """Take one step of a run's network on random clips; InputError if components do not fit."""
-        from study.tasks.clips.training.try_one_batch import try_one_batch
+        from study.tasks.clips.training.probes.try_one_batch import try_one_batch
 
         try_one_batch(run)
 

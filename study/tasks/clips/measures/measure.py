@@ -22,9 +22,9 @@ from study.tasks.clips.measures.contract import Observed
 from study.tasks.clips.nets.contract import Details
 from study.tasks.clips.training.batches import StepLogger, on_device
 from study.tasks.clips.training.determinism import nondeterministic_operators, set_up
+from study.tasks.clips.training.evaluation.verification import load_trained
 from study.tasks.clips.training.memory import explain_out_of_memory
 from study.tasks.clips.training.outputs import as_output
-from study.tasks.clips.training.verification import load_trained
 
 
 def measure(run: Run, name: str) -> Measurement:

@@ -22,9 +22,9 @@ from study.tasks.clips.data.contract import Clips, Dataset, Pixels
 from study.tasks.clips.nets.contract import Loss
 from study.tasks.clips.training.batches import Transform, shuffled, steps_per_epoch
 from study.tasks.clips.training.building import build_part, new_network
-from study.tasks.clips.training.ema import ModelEma
 from study.tasks.clips.training.mixup import Mixup
-from study.tasks.clips.training.schedules import Schedule
+from study.tasks.clips.training.optim.ema import ModelEma
+from study.tasks.clips.training.optim.schedules import Schedule
 from study.tasks.clips.training.settings import Fit, TrainSettings, check_settings
 from study.tasks.clips.training.tensors import load_buffers
 

@@ -36,13 +36,13 @@ from study.tasks.clips.training.batches import (
 )
 from study.tasks.clips.training.checkpoint import Best, TrainingProgress
 from study.tasks.clips.training.determinism import nondeterministic_operators, set_up
+from study.tasks.clips.training.evaluation.scores import LOSS, absent, cross_entropy, metrics_of, scores
+from study.tasks.clips.training.evaluation.verification import agree, check_average, first_batch, probe_of
 from study.tasks.clips.training.memory import explain_out_of_memory
 from study.tasks.clips.training.precision import forward
-from study.tasks.clips.training.scores import LOSS, absent, cross_entropy, metrics_of, scores
 from study.tasks.clips.training.settings import TrainSettings
 from study.tasks.clips.training.state import TrainState, trained_parameters
 from study.tasks.clips.training.tensors import copy_of_weights
-from study.tasks.clips.training.verification import agree, check_average, first_batch, probe_of
 
 _log = logging.getLogger(__name__)
 

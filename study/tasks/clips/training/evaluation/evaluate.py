@@ -8,10 +8,17 @@ from collections.abc import Mapping
 from study.run import Run
 from study.tasks.clips.training.batches import predict
 from study.tasks.clips.training.determinism import nondeterministic_operators, set_up
+from study.tasks.clips.training.evaluation.scores import (
+    LOSS,
+    absent,
+    breakdowns,
+    cross_entropy,
+    metrics_of,
+    scores,
+)
+from study.tasks.clips.training.evaluation.verification import load_trained
 from study.tasks.clips.training.memory import explain_out_of_memory
-from study.tasks.clips.training.scores import LOSS, absent, breakdowns, cross_entropy, metrics_of, scores
 from study.tasks.clips.training.settings import TrainSettings
-from study.tasks.clips.training.verification import load_trained
 
 _log = logging.getLogger(__name__)
 

@@ -35,8 +35,8 @@ from study.tasks.clips.data.seeded import build_dataset
 from study.tasks.clips.training import checkpoint
 from study.tasks.clips.training.batches import predict, steps_per_epoch
 from study.tasks.clips.training.determinism import nondeterministic_operators, set_up
+from study.tasks.clips.training.evaluation.scores import REPORTED
 from study.tasks.clips.training.memory import explain_out_of_memory
-from study.tasks.clips.training.scores import REPORTED
 from study.tasks.clips.training.settings import TrainSettings
 from study.tasks.clips.training.state import TrainState
 from study.tasks.clips.training.tensors import copy_of_weights

@@ -1,0 +1,1 @@
+"""Evaluation of trained networks: test, verification of what was loaded, scores."""

@@ -1,0 +1,1 @@
+"""Short trainings that are thrown away: one batch before a study, and determinism."""
