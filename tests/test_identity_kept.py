@@ -161,7 +161,7 @@ def reword(copy: Copy) -> None:
 def edit_the_loop(copy: Copy) -> None:
     """Change the log's interval and the text of what counts by `ENGINE` alone."""
     copy.edit(f"{CLIPS_TASK}/training/batches.py", "LOG_EVERY_S = 10.0", "LOG_EVERY_S = 30.0")
-    for name in ("train", "evaluate", "state", "batches", "schedules", "checkpoint"):
+    for name in ("train", "evaluation/evaluate", "state", "batches", "optim/schedules", "checkpoint"):
         copy.append(f"{CLIPS_TASK}/training/{name}.py", "\nANOTHER = 1\n")
     for module in ("records/run", "config/registry", "engine/plan", "task", "run", "reported", "nested"):
         copy.append(f"study/{module}.py", "\nANOTHER = 1\n")
