@@ -31,7 +31,7 @@ NESTING = frozenset(("resolve", "absolute", "expanduser", "as_posix", "__fspath_
 SAME = frozenset(("str", "fspath", "abspath", "realpath", "normpath"))
 
 
-class Untold(StrEnum):
+class UnfollowedKind(StrEnum):
     """What a source file does not tell."""
 
     MODULE = "module"
@@ -53,7 +53,7 @@ class Unfollowed:
     where: str
     """``file:line``"""
     call: str
-    kind: Untold
+    kind: UnfollowedKind
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ class _Finder:
         folders: list[Path] = []
         unfollowed: list[Unfollowed] = []
 
-        def note(node: ast.AST, kind: Untold) -> None:
+        def note(node: ast.AST, kind: UnfollowedKind) -> None:
             line = f"{self._path.name}:{getattr(node, 'lineno', 0)}"
             unfollowed.append(Unfollowed(line, " ".join(ast.unparse(node).split())[:80], kind))
 
@@ -132,33 +132,33 @@ class _Finder:
             if isinstance(node, ast.expr):
                 paths += [path for path in map(Path, self.values(node)) if path.is_absolute()]
             if isinstance(node, ast.Assign | ast.AugAssign) and "sys.path" in _targets(node):
-                note(node, Untold.PATH)
+                note(node, UnfollowedKind.PATH)
             if not isinstance(node, ast.Call):
                 continue
             name = _tail(node.func)
             if name in IMPORTS and (found := self._argument(node, IMPORTS[name], "name")) is not None:
                 modules += (absolute := self._absolute(node, found))
                 if not absolute:
-                    note(node, Untold.MODULE)
+                    note(node, UnfollowedKind.MODULE)
             elif name in RUNS or self._is_reader(node):
                 found = self._read_path(node, name)
                 values = self.values(found) if found is not None else []
                 paths += map(Path, values)
                 if found is not None and not values and not self._is_nested(found):
-                    read = Untold.ARGUMENT if self._is_passed(found) else Untold.FILE
-                    note(node, Untold.CODE if name in RUNS else read)
+                    read = UnfollowedKind.ARGUMENT if self._is_passed(found) else UnfollowedKind.FILE
+                    note(node, UnfollowedKind.CODE if name in RUNS else read)
             elif name == "get_data" and len(node.args) > 1:  # pkgutil
                 for package, inner in product(self.values(node.args[0]), self.values(node.args[1])):
                     paths += [folder / inner for folder in [self._folder_of(package)] if folder]
             elif name == "exec" and node.args and not self._is_told(node.args[0]):
-                note(node, Untold.CODE)
+                note(node, UnfollowedKind.CODE)
             elif name in ("append", "insert", "extend", "addsitedir") and (
                 name == "addsitedir" or ast.unparse(node.func).startswith("sys.path.")
             ):
                 values = self.values(node.args[-1]) if node.args else []
                 folders += map(Path, values)
                 if not values:
-                    note(node, Untold.PATH)
+                    note(node, UnfollowedKind.PATH)
         return Named(*(tuple(dict.fromkeys(found)) for found in (modules, paths, folders, unfollowed)))  # type: ignore[arg-type]
 
     def _argument(self, node: ast.Call, position: int, keyword: str) -> ast.expr | None:
@@ -230,7 +230,7 @@ class _Finder:
         return bool(names & self._arguments)
 
     def values(self, node: ast.expr | None) -> list[str]:
-        """Return the texts that an expression may have, as far as the source tells; empty if it is computed."""
+        """Return the texts that an expression may have, as far as the source shows; empty if it is computed."""
         if isinstance(node, ast.Constant):
             return [node.value] if isinstance(node.value, str) and "\0" not in node.value else []
         if isinstance(node, ast.Name):

@@ -78,7 +78,7 @@ def code_of(
     the arguments of raised exceptions, and the parameters that a component declares, whose values are part of the
     configuration, with the imports that declarations need. Imports are followed statically in the user's own
     modules, packages without ``__init__.py`` included, and so are names and paths in calls as far as the source
-    tells them: ``import_module``, ``run_path``, data files beside the module. Libraries are left out: their versions
+    names them: ``import_module``, ``run_path``, data files beside the module. Libraries are left out: their versions
     are recorded.
 
     Args:

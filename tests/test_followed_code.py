@@ -12,7 +12,7 @@ from study.config.compile import compile_study
 from study.config.settings import settings
 from study.config.study import load
 from study.errors import InputError
-from study.followed import Untold
+from study.followed import UnfollowedKind
 from study.hashing import code_of
 
 IMPORTED = {
@@ -140,20 +140,22 @@ def test_comments_in_a_module_by_path_and_other_files_do_not_count(tree: Path) -
 @pytest.mark.parametrize(
     ("source", "kind"),
     [
-        ("import importlib\ndef f(name):\n    return importlib.import_module(name)", Untold.MODULE),
-        ("import os\nm = __import__(os.environ['X'])", Untold.MODULE),
-        ("import runpy, os\nrunpy.run_path(os.environ['X'])", Untold.CODE),
-        ("def f(text):\n    exec(text)", Untold.CODE),
-        ("import sys, os\nsys.path.append(os.environ['X'])", Untold.PATH),
-        ("import os\nT = open(os.environ['X'])", Untold.FILE),
+        ("import importlib\ndef f(name):\n    return importlib.import_module(name)", UnfollowedKind.MODULE),
+        ("import os\nm = __import__(os.environ['X'])", UnfollowedKind.MODULE),
+        ("import runpy, os\nrunpy.run_path(os.environ['X'])", UnfollowedKind.CODE),
+        ("def f(text):\n    exec(text)", UnfollowedKind.CODE),
+        ("import sys, os\nsys.path.append(os.environ['X'])", UnfollowedKind.PATH),
+        ("import os\nT = open(os.environ['X'])", UnfollowedKind.FILE),
         (
             "from pathlib import Path\nT = [p.read_text() for p in Path(__file__).parent.glob('*.txt')]",
-            Untold.FILE,
+            UnfollowedKind.FILE,
         ),
-        ("def f(path):\n    return open(path)", Untold.ARGUMENT),
+        ("def f(path):\n    return open(path)", UnfollowedKind.ARGUMENT),
     ],
 )
-def test_what_cannot_be_followed_is_listed_with_its_line(tree: Path, source: str, kind: Untold) -> None:
+def test_what_cannot_be_followed_is_listed_with_its_line(
+    tree: Path, source: str, kind: UnfollowedKind
+) -> None:
     (tree / "lab" / "part.py").write_text("\n" + source + "\n")
     (found,) = code_of(["lab.part"]).unfollowed
     assert found.kind == kind

@@ -19,7 +19,7 @@ from study.analysis.findings import Limit, LimitCode
 from study.analysis.units import quantity
 from study.engine import plan
 from study.engine.accept import describe_accepted
-from study.followed import Untold
+from study.followed import UnfollowedKind
 from study.ledger.layout import TEST_PREDICTIONS
 from study.ledger.record import StudyRecord, VariantRecord
 from study.ledger.store import SESSION, Ledger, Snapshot
@@ -204,7 +204,7 @@ def _unfollowed(study: StudyRecord) -> Iterator[Limit]:
 
     Files that a function is passed are left out: their paths are values of the configuration.
     """
-    calls = [call for call in study.unfollowed if call.kind != Untold.ARGUMENT]
+    calls = [call for call in study.unfollowed if call.kind != UnfollowedKind.ARGUMENT]
     if calls and not study.variants[0].template.options.get("sources"):
         shown = "; ".join(f"{call.where} `{call.call}`" for call in calls[:MOST_CALLS])
         more = f" and {len(calls) - MOST_CALLS} more" if len(calls) > MOST_CALLS else ""

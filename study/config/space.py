@@ -138,7 +138,7 @@ def _typed(key: str, dimension: Dimension, variant: Variant, resolver: Resolver,
     if number is float:
         typed = replace(dimension, low=float(low), high=float(high))
         if float(high) - float(low) < FEWEST_VALUES * math.ulp(max(abs(low), abs(high))):
-            raise InputError(f"{where}: 'low' and 'high' are too close to be told apart; write choices.")
+            raise InputError(f"{where}: 'low' and 'high' are too close to differ as numbers; write choices.")
         return typed
     if not (isinstance(low, int) and isinstance(high, int)):
         raise InputError(

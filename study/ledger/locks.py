@@ -71,7 +71,7 @@ class Holder:
         if self.machine != here.machine:
             return True
         if self._is_of_other_boot:
-            return not here.machine  # without ids, machines of one name cannot be told apart
+            return not here.machine  # without ids, machines of one name cannot be distinguished
         return self.namespace != here.namespace
 
     @property

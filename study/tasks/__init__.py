@@ -1,1 +1,1 @@
-"""What is trained and judged: video clips, a Python function, a command."""
+"""What is trained and evaluated: video clips, a Python function, a command."""

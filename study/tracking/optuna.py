@@ -103,7 +103,7 @@ class TrialStorage:
             )
             project = opened.user_attrs.get("project", study.root)
             if project == study.root or not Path(project).is_dir():
-                break  # else another project's study of the same name, which is kept apart
+                break  # else another project's study of the same name, which is a study of its own
         opened.set_user_attr("score", metric.name)
         opened.set_user_attr("project", study.root)
         self._studies[name] = opened

@@ -23,7 +23,7 @@ def add_claims(report: Blocks, findings: Findings) -> None:
             "## Claims",
             "Stated in the study; figures chosen on the test split cannot judge them."
             if findings.is_optimistic
-            else "Stated in the study, judged by the verdicts below.",
+            else "Stated in the study, decided by the verdicts below.",
             bullet_list(
                 f"**{claim.verdict.capitalize()}:** {sentence(claim.text)} {sentence(claim.reason)}"
                 for claim in findings.claims

@@ -16,8 +16,8 @@ from study.tasks.clips.data.contract import Dataset
 def build_dataset(registry: Registry, table: Mapping[str, Any]) -> Dataset:
     """Return the data set that a table describes; its builder, attributes and methods draw from a seed of their own.
 
-    The seed is the same for all runs: repetitions share a data set and its digest, and a split that is drawn at random
-    must be the same in training and test.
+    The seed is the same for all runs: repetitions share a data set and its digest, and a random split must be the
+    same in training and test.
 
     Raises:
         InputError: The data set cannot be read.

@@ -37,7 +37,7 @@ class PictureNote(StrEnum):
     """What a viewer may show otherwise, or what could not be verified."""
 
     TRANSPARENT = "transparent"
-    """An image is drawn on white, a video without transparency; a viewer uses its own background."""
+    """An image is composed on white, a video without transparency; a viewer uses its own background."""
     HDR = "hdr"
     """A video's brightness is beyond that of a display (PQ, HLG), and is not mapped to it."""
     PROFILE = "profile"
