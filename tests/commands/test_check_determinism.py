@@ -88,9 +88,7 @@ def test_what_repeats_itself_but_for_rounding_ends_well_and_names_the_operator(l
         "    trained twice: bit-exact",
         "    killed and resumed: bit-exact",
     ]
-    assert (
-        "trained twice: within tolerance, first in step 1: the loss; predictions by" in variants["rounding"]
-    )
+    assert "trained twice: within tolerance, first in step 1: " in variants["rounding"]
     assert "without a deterministic form: put_" in variants["rounding"]
 
 
