@@ -27,7 +27,7 @@ MEASURED, UNMEASURED, STOPPED = "measure-{}.json", "unmeasured-{}.json", "stoppe
 """Patterns, filled with the key of a measure or with the digest of a pruning rule."""
 VALIDATION_PREDICTIONS, TEST_PREDICTIONS, EXAMPLES = "validation.npz", "test.npz", "examples.npz"
 TRAIN_PREDICTIONS = "train.npz"
-"""Of one batch of training clips, where the validation split is trained on."""
+"""Predictions of one batch of training clips, where the validation split is trained on."""
 CLIPS_WEIGHTS, OWN_WEIGHTS = "weights.safetensors", "weights"
 """What is tested: a file of the clips task, a file or folder of a user's training."""
 CLIPS_CHECKPOINT, OWN_CHECKPOINT = "checkpoint.pt", "checkpoint"
@@ -44,7 +44,7 @@ OWN_METRICS, OWN_CONFIG, OWN_OUTPUT, OWN_OUTSIDE = (
     "output.txt",
     "outside.json",
 )
-"""Of a user's own training: its reports, its configuration, its output, and the files it read elsewhere."""
+"""Files of a user's own training: its reports, configuration and output, and the files it read elsewhere."""
 CLAIM = "claim"
 """Names the process that works in a folder."""
 

@@ -34,7 +34,7 @@ from study.tasks.work import train
 FRAMES = 5
 CLIPS = 70
 FRAME_BYTES = 3 * 24 * 24
-"""Of the packs made here: colour, 24 pixels on a side."""
+"""Bytes of a frame in the packs of these tests: colour, 24 pixels on a side."""
 FOOTAGE = {
     "dfew": "Clip",
     "ferv39k": "2_ClipsforFaceCrop",

@@ -34,7 +34,7 @@ class Best:
     """Empty if no epoch is selected on validation."""
     weights: dict[str, Tensor]
     predictions: Predictions | None
-    """Of the validation split; of one batch of training clips if no epoch is selected."""
+    """Predictions of the validation split, or of one batch of training clips if no epoch is selected."""
 
 
 @dataclass(frozen=True)

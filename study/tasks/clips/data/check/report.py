@@ -136,7 +136,7 @@ class Count:
     split: Split
     clips: int
     official: int | None
-    """Of train, validation clips among them, and of test; None where no official count is known."""
+    """The official number of clips, for train with those of validation; None where no official count is known."""
     classes: Mapping[str, int]
 
 

@@ -39,9 +39,9 @@ class _Part:
 
     name: bytes | int
     start: int
-    """Of its content."""
+    """The position of its content, in bytes."""
     end: int | None
-    """None where it has no stated end."""
+    """The position of its end; None where none is stated."""
 
 
 def crop(path: Path) -> Crop:

@@ -88,9 +88,9 @@ class Official:
     """The numbers of clips that the authors of a data set give."""
 
     clips: Mapping[Fold, tuple[int, int]]
-    """In train and test."""
+    """The numbers of clips in train and in test, by fold."""
     classes: tuple[int, ...] = ()
-    """Of each class, train and test together; empty where unknown."""
+    """The number of clips of each class, train and test together; empty where unknown."""
 
 
 @dataclass(frozen=True)

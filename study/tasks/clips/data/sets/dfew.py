@@ -69,7 +69,7 @@ DESCRIBED: Mapping[Version, str] = {
     "video": "video: whole frames of the original videos",
 }
 DIGITS = 5
-"""Of the names of clips."""
+"""The number of digits in the names of clips."""
 
 
 @component("dataset")

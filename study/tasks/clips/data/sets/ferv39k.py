@@ -53,7 +53,7 @@ FOOTAGE = (
 LISTS = ("4_setups/All_scenes", "setups/All_scenes", "All_scenes", "4_setups")
 """Where the two lists may lie, the official folder first."""
 DIGITS = 4
-"""Of the names of clips."""
+"""The number of digits in the names of clips."""
 
 
 @component("dataset")
