@@ -120,10 +120,9 @@ class Ledger(Locks):
         if result.status == "finished" and not _is_scored(result):
             self._reader.report(path, "has neither a best epoch nor metrics, although the training finished")
             return None
+        # a training that wrote them itself is repeated, as no other job makes them again
         for name in (layout.TEST_RESULT, layout.PROFILE):
-            recorded = result.files.get(
-                name
-            )  # of a training that wrote them itself: no other job makes them again
+            recorded = result.files.get(name)
             if recorded is not None and content_digests(folder, [name]).get(name) != recorded:
                 self._reader.report(folder / name, "was changed after it was written")
                 return None

@@ -20,8 +20,8 @@ from study.tasks.clips.data.faces.acting import ACTIONS, PROTOTYPES
 from study.tasks.clips.data.faces.dataset import Faces, faces
 
 TRUTH_SHA256 = "0b1e7cc63f9c48033ffb2df4e7e0f67faa606f0333310562d6b4cf00b9e129b4"
-"""The digest of the truth of 50 clips. Additions, multiplications, divisions and comparisons of IEEE doubles give the same
-bits on every machine, so any difference means that the generator changed: raise `GENERATOR`, then this."""
+"""The digest of the truth of 50 clips. Additions, multiplications, divisions and comparisons of IEEE doubles give the
+same bits on every machine, so any difference means that the generator changed: raise `GENERATOR`, then this."""
 STRENGTHS = (
     "dilution",
     "motion",
