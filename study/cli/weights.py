@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-weights = typer.Typer(help="Weights of IFDD: import the authors', export trained ones.", no_args_is_help=True)
+weights = typer.Typer(help="Weights: import published ones, export trained ones.", no_args_is_help=True)
 
 Source = Annotated[Path, typer.Argument(help="The file to read.")]
 Target = Annotated[Path, typer.Argument(metavar="OUT", help="The file to write; it must not exist.")]
 
 
-@weights.command(name="import")
-def import_(released: Source, out: Target) -> None:
-    """Import a checkpoint of the authors' IFDD, in any of its configurations."""
-    from study.tasks.clips.nets.ifdd.exchange import import_released
+Head = Annotated[
+    Literal["kept", "fresh"],
+    typer.Option(help="fresh leaves the classifier out: it is initialised from the seed, for any classes."),
+]
 
-    print(import_released(released, out))
+
+@weights.command(name="import")
+def import_(released: Source, out: Target, head: Head = "kept") -> None:
+    """Import a published checkpoint of IFDD (any configuration), Former-DFER, M3DFEL or MAE-DFER."""
+    from study.tasks.clips.nets.checkpoints import import_checkpoint
+
+    print(import_checkpoint(released, out, head))
 
 
 @weights.command()

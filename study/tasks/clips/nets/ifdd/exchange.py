@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from study.config.recipes import recipe
 from study.config.registry import Registry
-from study.errors import InputError
+from study.errors import InputError, quoted
 from study.files import write
 from study.tasks.clips.data.contract import ClipShape
 from study.tasks.clips.nets.ifdd.network import build_network, configured
@@ -30,6 +30,13 @@ RELEASED = "ifdd-released"
 _FRAMES = 16
 """Frames of the clip; the tensors are the same for 8 and 32."""
 _PIXELS_A_TOKEN = 4
+HeadImport = Literal["kept", "fresh"]
+HEAD = "head."
+"""Prefix of the classifier's tensors."""
+CONTAINERS = ("model", "state_dict", "model_state_dict", "module")
+"""Keys under which checkpoints hold the state dict."""
+WRAPPERS = ("module.", "_orig_mod.", "model.")
+"""Prefixes that parallel, compiled and wrapped networks add to every name."""
 
 
 @dataclass(frozen=True)
@@ -99,12 +106,13 @@ class Converted:
         return "\n".join([first, *self.notes])
 
 
-def import_released(path: Path, out: Path) -> Converted:
+def import_released(path: Path, out: Path, head: HeadImport = "kept") -> Converted:
     """Write the weights file `out` from a checkpoint of the authors' network.
 
-    The checkpoint is a state dict, bare or as ``{"model": …}``, with or without the ``module.`` of a parallel
-    wrapper, for any number of classes and stages, with norms or without, with ISSM or the even-odd split.
-    Tensors that their forward pass never uses are left out. No code in the file is run.
+    The checkpoint is a state dict, bare or under a key such as ``model``, with or without the prefixes of wrappers,
+    for any number of classes and stages, with norms or without, with ISSM or the even-odd split.
+    Tensors that their forward pass never uses are left out, and with a fresh head those of the classifier.
+    No code in the file is run.
 
     Raises:
         InputError: The file holds more than tensors, its tensors do not fit, or `out` exists.
@@ -115,12 +123,14 @@ def import_released(path: Path, out: Path) -> Converted:
     network, wanted = recognise(shapes(used))
     check_fit(path, network, {released_name(name): shape for name, shape in wanted.items()}, used)
     tensors = from_released(used)
+    fresh = tuple(name for name in tensors if head == "fresh" and name.startswith(HEAD))
     config = {
         **network.parts,
-        "classes": network.classes,
+        **({} if fresh else {"classes": network.classes}),
         "shape": [network.channels, *network.image],
     }
-    digest = save(out, tensors, Facts("a checkpoint of the authors' IFDD", config))
+    tensors = {name: tensor for name, tensor in tensors.items() if name not in fresh}
+    digest = save(out, tensors, Facts("a checkpoint of the authors' IFDD", config, fresh))
     return Converted(
         str(path),
         out,
@@ -314,19 +324,25 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
 
 
 def _unwrapped(path: Path, loaded: Any) -> dict[str, Tensor]:
-    """Return the state dict in a file's content, without the prefix of a parallel wrapper."""
-    state = loaded.get("model", loaded) if isinstance(loaded, Mapping) else loaded
+    """Return the state dict in a file's content, without the prefixes of wrappers."""
+    state = loaded
+    while isinstance(state, Mapping) and (key := next((k for k in CONTAINERS if k in state), None)):
+        state = state[key]
     if not isinstance(state, Mapping) or not state:
         raise InputError(
-            f"{path}: must hold a state dict, bare or under 'model'. Got {_kind(state)} instead."
+            f"{path}: must hold a state dict, bare or under one of {quoted(CONTAINERS)}. "
+            f"Got {_kind(state)} instead."
         )
     others = [f"{name!r} ({_kind(value)})" for name, value in state.items() if not isinstance(value, Tensor)]
     if others:
         raise InputError(
-            f"{path}: must hold a state dict, bare or under 'model'. Beside tensors it has {', '.join(others[:5])}."
+            f"{path}: must hold a state dict, bare or under one of {quoted(CONTAINERS)}. "
+            f"Beside tensors it has {', '.join(others[:5])}."
         )
-    prefix = "module." if all(str(name).startswith("module.") for name in state) else ""
-    return {str(name).removeprefix(prefix): value for name, value in state.items()}
+    tensors = {str(name): value for name, value in state.items()}
+    while wrapper := next((w for w in WRAPPERS if all(name.startswith(w) for name in tensors)), None):
+        tensors = {name.removeprefix(wrapper): value for name, value in tensors.items()}
+    return tensors
 
 
 def _kind(value: Any) -> str:

@@ -1,0 +1,1 @@
+"""Published networks for dynamic facial expression recognition, to compare IFDD with."""
