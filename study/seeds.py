@@ -28,6 +28,8 @@ SPLITS = {"train": "train", "validation": "selection", "test": "test"}
 """Splits of synthetic faces."""
 HELD_OUT = "selection"
 """Sources of a train list that form the validation split."""
+TEST_WINDOW = "test window"
+"""The window of a clip that a test by one random window reads, by the clip's id."""
 BUILD = "build"
 """Process-wide generators while a component is built; its kind and number among its kind are added."""
 DATASET = "dataset"

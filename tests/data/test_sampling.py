@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
+from study.errors import InputError
 from study.tasks.clips.data.sampling import Sampling, uniform
 
 
@@ -91,3 +94,76 @@ def test_evaluation_reads_the_same_frames_every_time(kind: str, views: str) -> N
         assert all(
             (indices >= 0).all() and (indices < count).all() and indices.shape == (16,) for indices in first
         )
+
+
+def starts(views: list[np.ndarray]) -> list[int]:
+    return [int(indices[0]) for indices in views]
+
+
+def test_released_views_leave_out_the_incomplete_window() -> None:
+    complete = Sampling(4, "window", 1, "last", "complete-windows")
+    assert starts(complete.evaluation_indices(11)) == [0, 4]
+    assert starts(complete.evaluation_indices(12)) == [0, 4, 8]
+    assert [indices.tolist() for indices in complete.evaluation_indices(3)] == [[0, 1, 2, 2]]
+    moved = Sampling(4, "window", 1, "last", "windows")
+    assert starts(moved.evaluation_indices(11)) == [0, 4, 7]
+
+
+def test_random_test_window_depends_on_the_clip_alone() -> None:
+    sampling = Sampling(4, "window", 2, "last", "random-window")
+    found = {clip: starts(sampling.evaluation_indices(40, clip)) for clip in map(str, range(200))}
+    assert found == {clip: starts(sampling.evaluation_indices(40, clip)) for clip in found}
+    assert {start for (start,) in found.values()} == set(range(34))
+
+
+def test_segments_of_neighbours_are_read_as_in_temporal_segment_networks() -> None:
+    """8 segments x 2 frames; the middle of a segment of m starts is m/2 (Wang et al., ECCV 2016)."""
+    sampling = Sampling(16, "uniform", 1, "first", "1x1", neighbours=2)
+    indices = sampling.indices(81, None)  # 80 starts, segments of 10
+    assert indices[::2].tolist() == [5, 15, 25, 35, 45, 55, 65, 75]
+    assert (indices[1::2] - indices[::2] == 1).all()
+    assert sampling.indices(5, None).tolist() == [0, 1] * 8
+    drawn = np.stack([sampling.indices(81, np.random.default_rng(seed)) for seed in range(300)])
+    assert set(drawn[:, 2].tolist()) == set(range(10, 20))
+    assert sampling.indices(1, None).tolist() == [0] * 16
+
+
+def test_starts_of_segments_are_tested_and_jittered_in_training() -> None:
+    sampling = Sampling(4, "starts", 1, "last", "1x1")
+    assert sampling.indices(40, None).tolist() == [0, 10, 20, 30]
+    drawn = np.stack([sampling.indices(40, np.random.default_rng(seed)) for seed in range(300)])
+    assert set(drawn[:, 1].tolist()) == set(range(10, 20))
+    assert sampling.indices(3, None).tolist() == [0, 1, 2, 2]
+
+
+def test_frames_at_equal_distances_include_the_first_and_the_last() -> None:
+    sampling = Sampling(5, "linspace", 1, "last", "1x1")
+    for generator in (None, np.random.default_rng(0)):
+        assert sampling.indices(10, generator).tolist() == [0, 2, 4, 6, 9]
+
+
+def test_two_temporal_views_are_those_of_two_by_two_without_the_mirror() -> None:
+    for count in (5, 16, 50):
+        two, four = (Sampling(16, "uniform", 1, "last", views) for views in ("2x1", "2x2"))  # type: ignore[arg-type]
+        assert np.array_equal(two.evaluation_indices(count), four.evaluation_indices(count))
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"kind": "uniform", "views": "complete-windows"},
+        {"kind": "window", "neighbours": 2},
+        {"kind": "uniform", "neighbours": 3},
+        {"kind": "window", "short": "first"},
+        {"kind": "linspace", "stride": 2},
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(parameters: dict[str, Any]) -> None:
+    usual: dict[str, Any] = {"frames": 16, "kind": "uniform", "stride": 1, "short": "last", "views": "1x1"}
+    with pytest.raises(InputError):
+        Sampling(**{**usual, **parameters})
+
+
+def test_sampling_of_before_has_the_digest_of_before() -> None:
+    sampling = Sampling(16, "uniform", 1, "even", "1x1")
+    assert sampling.counted == {"frames": 16, "kind": "uniform", "stride": 1, "short": "even", "views": "1x1"}

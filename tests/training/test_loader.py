@@ -193,6 +193,14 @@ def test_the_probabilities_of_a_clips_views_are_averaged(workers: Any) -> None:
         np.testing.assert_allclose(np.exp(predictions.logits[number]), mean, rtol=1e-6)
 
 
+def test_the_logits_of_a_clips_views_are_averaged_on_request() -> None:
+    clip, levels = [0, 1, 0, 0], [3, 1, 6, 0]
+    clips = viewed(clip, levels)
+    clips = replace(clips, views=replace(clips.views, average="logits"))
+    predictions = predict(ThreeClasses(), clips, 2, torch.device("cpu"))
+    np.testing.assert_allclose(predictions.logits, [[3, 0, -3], [1, 0, -1]], rtol=1e-6)
+
+
 def test_a_class_that_no_view_believes_in_keeps_a_finite_logit() -> None:
     """A probability of exp(-500) is 0 as a number; its logarithm is not."""
     predictions = predict(ThreeClasses(), viewed([0, 0], [250, 252]), 2, torch.device("cpu"))

@@ -30,14 +30,19 @@ class ClipShape(NamedTuple):
     width: int
 
 
+Average = Literal["probabilities", "logits"]
+
+
 @dataclass(frozen=True)
 class Views:
-    """Several readings of each clip of a split, whose predicted probabilities are averaged."""
+    """Several readings of each clip of a split, whose predictions are averaged."""
 
     clip: NDArray[np.int64]
     """(m,), the clip that each view belongs to, by its index."""
     read: Callable[[NDArray[np.int64]], Pixels]
     """Returns the views of the given numbers, in [0, m), as uint8 (n, C, T, H, W)."""
+    average: Average = "probabilities"
+    """What is averaged over the views of a clip."""
 
 
 @dataclass(frozen=True)

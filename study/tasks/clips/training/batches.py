@@ -21,7 +21,7 @@ from study.errors import InputError, StudyError
 from study.generators import seeded
 from study.hashing import seed_of
 from study.ledger.predictions import Predictions
-from study.tasks.clips.data.contract import Clips, Pixels
+from study.tasks.clips.data.contract import Average, Clips, Pixels
 from study.tasks.clips.training.precision import forward
 from study.tasks.clips.training.settings import Precision
 
@@ -114,7 +114,8 @@ def predict(
 ) -> Predictions:
     """Return the network's logits for every clip of a split, in the split's order.
 
-    If a split has several views of a clip, the logits are the logarithms of the clip's mean class probabilities. The
+    If a split has several views of a clip, the logits are their mean or the logarithms of the clip's mean class
+    probabilities, as the views say. The
     network stays in evaluation mode. A network that draws random numbers draws the same ones for a batch each time.
 
     Args:
@@ -135,7 +136,9 @@ def predict(
         ids=np.array(clips.ids),
         sources=np.array(clips.sources),
         labels=clips.labels,
-        logits=logits if views is None else mean_over_views(logits, views.clip, len(clips.labels)),
+        logits=logits
+        if views is None
+        else mean_over_views(logits, views.clip, len(clips.labels), views.average),
         parts=np.array(clips.scenes, dtype=np.str_),
     )
 
@@ -163,7 +166,9 @@ def predict_first(
         return rows, logits
     clip = clip[: len(logits)]
     is_whole = np.isin(clip, rows)
-    return rows, mean_over_views(logits[is_whole], np.searchsorted(rows, clip[is_whole]), len(rows))
+    return rows, mean_over_views(
+        logits[is_whole], np.searchsorted(rows, clip[is_whole]), len(rows), clips.views.average
+    )
 
 
 def _logits(
@@ -200,8 +205,13 @@ def _logits(
     return logits
 
 
-def mean_over_views(logits: NDArray[np.float32], clip: NDArray[np.int64], clips: int) -> NDArray[np.float32]:
-    """Return the logarithms, (clips, K), of each clip's class probabilities averaged over its views.
+def mean_over_views(
+    logits: NDArray[np.float32],
+    clip: NDArray[np.int64],
+    clips: int,
+    average: Average = "probabilities",
+) -> NDArray[np.float32]:
+    """Return each clip's mean logits, or the logarithms of its mean class probabilities, over its views: (clips, K).
 
     Sums are computed as log-sum-exp, so that the logarithm of a small probability stays finite.
 
@@ -209,8 +219,13 @@ def mean_over_views(logits: NDArray[np.float32], clip: NDArray[np.int64], clips:
         logits: (m, K), one row a view.
         clip: (m,), index of the clip of each view.
         clips: Number of clips, each with at least one view.
+        average: What is averaged.
     """
     wide = logits.astype(np.float64)
+    if average == "logits":
+        sums = np.zeros((clips, logits.shape[1]))
+        np.add.at(sums, clip, wide)
+        return (sums / np.bincount(clip, minlength=clips)[:, None]).astype(np.float32)
     total = np.full((clips, logits.shape[1]), -np.inf)
     np.logaddexp.at(total, clip, wide - np.logaddexp.reduce(wide, axis=1, keepdims=True))
     return (total - np.log(np.bincount(clip, minlength=clips))[:, None]).astype(np.float32)

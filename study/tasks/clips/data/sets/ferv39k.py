@@ -66,6 +66,7 @@ def ferv39k(
     return recorded(
         ferv39k_listing(root, skip_bad=recording.skip_bad, needs_footage=not recording.pack),
         recording,
+        "random-window",
     )
 
 

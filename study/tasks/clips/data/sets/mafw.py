@@ -130,6 +130,7 @@ def mafw(
             needs_footage=not recording.pack,
         ),
         recording,
+        "random-window",
     )
 
 

@@ -20,6 +20,7 @@ from study.task import Progress
 from study.tasks.clips.data.contract import (
     DOUBTFUL_LABELS,
     SHARED_SOURCES,
+    Average,
     Channels,
     Clips,
     ClipShape,
@@ -52,12 +53,20 @@ class Recording:
     validation_share: Annotated[float, Range(0.01, 0.5), "share of the train list that chooses epochs"] = 0.15
     validation_seed: Annotated[int, Range(0), "another seed holds out other clips"] = 0
     select_on: Annotated[SelectOn, Legacy("held-out"), "test: optimistic, yields no verdict"] = "held-out"
-    sampling: Annotated[SamplingKind, Legacy("uniform"), "a frame of each segment, or a window of frames"] = (
-        "uniform"
-    )
+    sampling: Annotated[
+        SamplingKind,
+        Legacy("uniform"),
+        "frames of equal segments (tested on their middle or their starts), at equal distances, or of a window",
+    ] = "uniform"
+    neighbours: Annotated[int, Range(1, 16), Legacy(1), "consecutive frames of each segment"] = 1
     stride: Annotated[int, Range(1, 64), Legacy(1), "frames from one to the next of a window"] = 1
-    views: Annotated[TestViews, Legacy("1x1"), "readings of a clip that are averaged in test"] = "1x1"
-    short: Annotated[Short, Legacy("even"), "which frames a clip with too few of them repeats"] = "even"
+    views: Annotated[
+        Literal[TestViews, "ifdd"],
+        Legacy("1x1"),
+        "readings of a clip that are averaged in test; ifdd: those of its release, logits averaged",
+    ] = "1x1"
+    average: Annotated[Average, Legacy("probabilities"), "what is averaged over the views"] = "probabilities"
+    short: Annotated[Short, Legacy("even"), "which frames a clip with too few of them repeats"] = "last"
     decoder: Annotated[Decoder, Legacy("pillow"), "what decodes JPEG frames"] = "pillow"
     skip_bad: Annotated[
         bool, Legacy(False), "leave out rows and clips that cannot be used, and report them"
@@ -195,7 +204,10 @@ class Recorded:
                 "skipped": sorted(i for i in own if not verdicts[i].is_sound),
                 "left": [[row.where, row.clip] for row in self.listing.skipped_rows if row.fold == fold],
                 "shape": self.shape,
-                "protocols": asdict(replace(self.protocols, skip_bad=False)),
+                "protocols": {
+                    **asdict(replace(self.protocols, skip_bad=False)),
+                    "sampling": self.protocols.sampling.counted,
+                },
                 "decoder": self.decoder,
             }
         )
@@ -284,11 +296,13 @@ class Reading:
         views = [
             (clip, indices, mirror)
             for clip, entry in enumerate(self.entries)
-            for indices in self.sampling.evaluation_indices(self.source.count(entry))
+            for indices in self.sampling.evaluation_indices(self.source.count(entry), entry.id)
             for mirror in mirrored
         ]
         return Views(
-            np.array([clip for clip, _, _ in views], dtype=np.int64), partial(self._read_views, views)
+            np.array([clip for clip, _, _ in views], dtype=np.int64),
+            partial(self._read_views, views),
+            self.sampling.average,
         )
 
     def _read_views(
@@ -333,8 +347,15 @@ def held_out(
     return frozenset(held)
 
 
-def recorded(listing: Listing, recording: Recording) -> Recorded:
+def recorded(
+    listing: Listing, recording: Recording, released_views: TestViews = "complete-windows"
+) -> Recorded:
     """Return the data set of a listing, read from its files, or from the pack that `recording` names.
+
+    Args:
+        listing: The clips.
+        recording: How they are split and read.
+        released_views: The views with which IFDD's release tests this data set.
 
     Raises:
         InputError: The pack is not of these clips.
@@ -348,7 +369,13 @@ def recorded(listing: Listing, recording: Recording) -> Recorded:
     else:
         source = Raw(listing, shape, recording.decoder, cache)
     sampling = Sampling(
-        recording.frames, recording.sampling, recording.stride, recording.short, recording.views
+        recording.frames,
+        recording.sampling,
+        recording.stride,
+        recording.short,
+        released_views if recording.views == "ifdd" else recording.views,
+        recording.neighbours,
+        "logits" if recording.views == "ifdd" else recording.average,
     )
     protocols = Protocols(
         recording.validation_share,
