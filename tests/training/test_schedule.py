@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from study.tasks.clips.training.optim.schedules import Cosine, constant, cosine, ifdd_released
+from study.tasks.clips.training.optim.schedules import Cosine, constant, cosine, ifdd_released, steps
 
 
 def test_the_warm_up_is_linear_and_the_cosine_ends_just_above_zero() -> None:
@@ -75,3 +75,16 @@ def test_the_plain_cosine_starts_from_the_peak() -> None:
 def test_the_constant_schedule_stays_at_the_peak_after_its_warm_up() -> None:
     made = constant(0.5, 10, 0.5, 4)
     assert [made.rate(step) for step in range(40)] == [0.25, 0.5, *[0.5] * 38]
+
+
+def test_the_rate_falls_by_a_factor_at_equal_distances() -> None:
+    """Former-DFER: 0.01, a tenth of it every 40 of 100 epochs."""
+    made = steps(0.01, 100, 0.0, STEPS, every=40, factor=0.1)
+    rates = [made.rate(STEPS * epoch + step) for epoch in range(100) for step in (0, STEPS - 1)]
+    assert rates == pytest.approx([0.01] * 80 + [0.001] * 80 + [0.0001] * 40)
+    assert [steps(1.0, 9, 1.0, 4, every=2, factor=0.5).rate(step) for step in (0, 3, 4, 8)] == [
+        0.25,
+        1,
+        1,
+        0.5,
+    ]

@@ -87,6 +87,7 @@ COMPONENTS = (
     "study.tasks.clips.nets.ifdd.heads",
     "study.tasks.clips.nets.ifdd.losses",
     "study.tasks.clips.data.augmentation",
+    "study.tasks.clips.data.randaugment",
     "study.tasks.clips.training.optim.optimizers",
     "study.tasks.clips.training.optim.schedules",
     "study.tasks.clips.metrics",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Annotated, Protocol
 
-from study.config.registry import component
+from study.config.registry import Range, component
 
 
 class Schedule(Protocol):
@@ -33,6 +33,20 @@ def ifdd_released(peak: float, epochs: int, warmup_epochs: float, steps_per_epoc
 def constant(peak: float, epochs: int, warmup_epochs: float, steps_per_epoch: int) -> Schedule:
     """A linear warm-up, then the peak rate to the end."""
     return Constant(peak, round(warmup_epochs * steps_per_epoch))
+
+
+@component("schedule")
+def steps(
+    peak: float,
+    epochs: int,
+    warmup_epochs: float,
+    steps_per_epoch: int,
+    *,
+    every: Annotated[int, Range(1), "epochs from one step to the next"] = 40,
+    factor: Annotated[float, Range(0, 1), "what the rate is multiplied with at each step"] = 0.1,
+) -> Schedule:
+    """A linear warm-up, then the peak rate, multiplied by a factor at every so many epochs of the training."""
+    return Steps(peak, round(warmup_epochs * steps_per_epoch), every * steps_per_epoch, factor)
 
 
 @dataclass(frozen=True)
@@ -66,6 +80,23 @@ class Cosine:
         if step < self.warmup_steps:
             return self.peak * (step + 1) / self.warmup_steps
         return self.peak * _half_cosine((step - self.warmup_steps) / (self.total_steps - self.warmup_steps))
+
+
+@dataclass(frozen=True)
+class Steps:
+    """A linear warm-up, then a rate that falls by a factor at equal distances."""
+
+    peak: float
+    warmup_steps: int
+    interval: int
+    """Optimizer steps from one fall to the next, counted from the first step."""
+    factor: float
+
+    def rate(self, step: int) -> float:
+        """Return ``peak * (step + 1) / w`` below w warm-up steps, then ``peak * factor^(step // interval)``."""
+        if step < self.warmup_steps:
+            return self.peak * (step + 1) / self.warmup_steps
+        return self.peak * self.factor ** (step // self.interval)
 
 
 WARMUP_START, WARMUP_END = 0.01, 0.98
