@@ -59,6 +59,10 @@ class Estimate:
         half = float(special.stdtrit(self.df, (1 + level) / 2)) * self.error
         return self.mean - half, self.mean + half
 
+    def __neg__(self) -> Estimate:
+        """Return the estimate of the contrast with the opposite sign."""
+        return replace(self, mean=-self.mean)
+
     def on_test_set(self) -> Estimate:
         """Return the estimate for exactly these test examples, whose standard error has no term for examples."""
         return replace(self, error=self.test_error, df=self.test_df)
