@@ -290,15 +290,19 @@ def write_report(name: str, settings: Settings) -> Findings:
 
 def _metric_functions(record: StudyRecord) -> dict[str, Callable[..., float]]:
     """Return ``compute`` of each metric that has it, by name."""
-    from study.config.registry import task_of
+    from study.config.registry import Registry, task_of
 
     try:
         task = task_of(record.variants[0].template)
     except InputError:  # the task module no longer exists
         return {}
+    metrics = dict(task.metrics)
+    primary = record.variants[0].template.metric
+    if record.metric not in metrics and "metric" in task.kinds:  # one with parameters of its own
+        metrics[record.metric] = Registry(record.variants[0].template.modules, record.task).metric(primary)
     names = {metric.name for metric in record.metrics}
     return {
         name: metric.compute
-        for name, metric in task.metrics.items()
+        for name, metric in metrics.items()
         if name in names and metric.compute is not None
     }

@@ -12,24 +12,28 @@ from study.analysis.evidence import Confirmation, Evidence, VariantEvidence
 from study.analysis.findings import (
     BreakdownFinding,
     ClaimFinding,
-    ClaimVerdict,
     Cost,
     Difference,
     EpochCurve,
     Findings,
+    Interval,
+    PowerFinding,
     RepetitionScore,
     TrialCurve,
     VariantFinding,
 )
 from study.analysis.scores import (
     LEVEL,
-    as_gains,
+    Contrast,
+    against_reference,
     best_validation,
     breakdowns_named,
+    difference_interval,
     final_validation,
-    mean_interval,
+    has_diverged,
     metric_interval,
-    paired_comparison,
+    outcomes,
+    paired_scores,
     parameter_count,
     row_interval,
     tested_runs,
@@ -38,24 +42,18 @@ from study.analysis.scores import (
 from study.analysis.units import quantity
 from study.metrics import Metric
 from study.records import Epoch, Metrics, Profile, RunResult, Stopped
-from study.statistics.power import repetitions_for_rank_test, repetitions_to_detect, repetitions_to_equate
-from study.statistics.samples import Comparison, Sample, hedges_g, p_value, posterior
-from study.statistics.verdicts import Verdict, holm, verdict
-
-CLAIM_VERDICTS: dict[Verdict, ClaimVerdict] = {
-    "helps": "supported",
-    "hurts": "refuted",
-    "equivalent": "refuted",
-    "small": "refuted",
-    "inconclusive": "undecided",
-}
-"""Verdicts on a claim that the variant is better than the reference."""
-REFERENCE_CLAIM_VERDICTS: dict[Verdict, ClaimVerdict] = {
-    **CLAIM_VERDICTS,
-    "helps": "refuted",
-    "hurts": "supported",
-}
-"""Verdicts on a claim that the reference is better."""
+from study.statistics.inference import estimate
+from study.statistics.power import TABULATED_EFFECTS, TABULATED_REPETITIONS, power_table
+from study.statistics.samples import (
+    correlation,
+    correlation_interval,
+    hedges_g,
+    hedges_interval,
+    p_value,
+    posterior,
+    wins,
+)
+from study.statistics.verdicts import ClaimVerdict, claim_verdict, holm, reaches, verdict
 
 
 class MissingCode(StrEnum):
@@ -104,73 +102,99 @@ def findings(evidence: Evidence) -> Findings:
         skipped=evidence.skipped,
         breakdowns=breakdowns,
         published=evidence.published,
+        scope=evidence.scope,
+        power=_power(evidence),
         noun=evidence.noun,
     )
 
 
 def _differences(evidence: Evidence) -> dict[str, Difference | None]:
-    """Return every variant's difference from its reference, None where a run is missing in either arm."""
-    variants = evidence.compared
-    pairs = [paired_comparison(evidence, variant) for variant in variants]
-    adjusted = holm([None if pair is None else p_value(pair.differences) for pair in pairs])
+    """Return every variant's difference from its reference, None where they cannot be compared."""
+    contrasts = [against_reference(evidence, variant) for variant in evidence.compared]
+    adjusted = holm([None if found is None else p_value(found.estimate(evidence)) for found in contrasts])
     return {
-        variant.name: None if pair is None else _difference(evidence, variant, pair, p)
-        for variant, pair, p in zip(variants, pairs, adjusted, strict=True)
+        variant.name: None if found is None else _difference(evidence, variant, found, p)
+        for variant, found, p in zip(evidence.compared, contrasts, adjusted, strict=True)
     }
 
 
 def _difference(
-    evidence: Evidence, variant: VariantEvidence, pair: Comparison, p_holm: float | None
+    evidence: Evidence, variant: VariantEvidence, found: Contrast, p_holm: float | None
 ) -> Difference:
-    differences, alpha = pair.differences, evidence.alpha / evidence.comparisons
-    gains = as_gains(pair, evidence.metric)
-    decision = verdict(gains.differences, evidence.rope, evidence.alpha, evidence.comparisons)
-    repetitions_needed = (
-        _repetitions_needed(evidence, gains.differences, alpha) if decision == "inconclusive" else None
-    )
-    worse, equivalent, better = posterior(gains.differences, evidence.rope) or (None, None, None)
+    metric, decided = evidence.metric, found.estimate(evidence)
+    gain = decided if metric.direction == "maximize" else -decided
+    family = (evidence.rope, evidence.alpha, evidence.comparisons)
+    decision, is_large = verdict(gain, *family), reaches(gain, *family)
+    worse, equivalent, better = posterior(gain, evidence.rope) or (None, None, None)
+    correlated = correlation(*paired_scores(evidence, variant))
+    bounds = None if correlated is None else correlation_interval(correlated, decided.n)
+    effect, effect_bounds = hedges_g(decided), hedges_interval(decided)
+    other = _other_interval(evidence, found)
     return Difference(
-        interval=mean_interval(differences, LEVEL),
-        corrected=mean_interval(differences, 1 - alpha),
-        n=differences.n,
-        wins=gains.wins,
-        p=p_value(differences),
+        interval=difference_interval(decided, metric, LEVEL),
+        corrected=difference_interval(decided, metric, 1 - evidence.alpha / evidence.comparisons),
+        n=decided.n,
+        wins=wins([metric.gain(value) for value in found.values]),
+        p=p_value(decided),
         p_holm=p_holm,
-        effect=hedges_g(differences),
-        correlation=pair.correlation,
+        effect=effect,
+        correlation=correlated,
         p_worse=worse,
         p_equivalent=equivalent,
         p_better=better,
         verdict=decision,
-        sentence=wording.comparison_sentence(evidence, variant, pair, decision, repetitions_needed),
-        repetitions_needed=repetitions_needed,
+        sentence=wording.comparison_sentence(evidence, variant, found, decision, is_large),
+        other=other,
+        other_sentence=wording.other_scope_sentence(evidence, variant, other),
+        values=found.values,
+        effect_interval=None if effect is None or effect_bounds is None else Interval(effect, *effect_bounds),
+        correlation_interval=None if correlated is None or bounds is None else Interval(correlated, *bounds),
+        reaches_rope=is_large,
+        diverged=found.diverged,
+        missing=found.missing,
     )
 
 
-def _repetitions_needed(evidence: Evidence, gains: Sample, alpha: float) -> int | None:
-    """Return how many repetitions would resolve a difference; None where no number of them does."""
-    if gains.sd is None or evidence.folds:
+def _other_interval(evidence: Evidence, found: Contrast) -> Interval | None:
+    """Return the 95 % interval for the scope that does not decide; None where it is not known."""
+    if found.replicates is None:
         return None
-    if gains.sd == 0:  # equal differences decide once there are enough of them
-        return max(repetitions_for_rank_test(alpha), gains.n + 1)
-    needed = (
-        repetitions_to_detect(gains.mean, gains.sd, alpha),
-        repetitions_to_equate(gains.mean, gains.sd, evidence.rope, alpha),
-    )
-    return max(min((n for n in needed if n is not None), default=0), gains.n + 1) if any(needed) else None
+    whole = estimate(found.values, found.replicates, found.overlap)
+    other = whole.on_test_set() if evidence.scope == "population" else whole
+    return difference_interval(other, evidence.metric, LEVEL)
 
 
 def _claims(evidence: Evidence, differences: Mapping[str, Difference | None]) -> Iterator[ClaimFinding]:
     for claim in evidence.claims:
         text = f"{claim.that} beats {claim.beats}"
         variant = next(v for v in evidence.compared if v.name in (claim.that, claim.beats))
-        difference = differences[variant.name]
-        if difference is None:
+        found, difference = against_reference(evidence, variant), differences[variant.name]
+        if found is None or difference is None:
             without_difference: ClaimVerdict = "not judged" if evidence.is_optimistic else "undecided"
             yield ClaimFinding(text, without_difference, wording.no_verdict_sentence(evidence, variant))
-        else:
-            verdicts = REFERENCE_CLAIM_VERDICTS if variant.name == claim.beats else CLAIM_VERDICTS
-            yield ClaimFinding(text, verdicts[difference.verdict], difference.sentence)
+            continue
+        is_of_variant = variant.name == claim.that
+        decided = found.estimate(evidence)
+        gain = decided if is_of_variant == (evidence.metric.direction == "maximize") else -decided
+        judged = claim_verdict(gain, evidence.rope, evidence.alpha, evidence.comparisons)
+        yield ClaimFinding(text, judged, difference.sentence)
+
+
+def _power(evidence: Evidence) -> PowerFinding | None:
+    """Return the power of the verdict by number of repetitions; under folds that of the study's own folds."""
+    spread, alpha = evidence.spread, evidence.alpha / evidence.comparisons
+    if spread is None or evidence.is_optimistic:
+        return None
+    k = len(evidence.folds)
+    bounds = spread.interval()
+    return PowerFinding(
+        spread=spread,
+        interval=None if bounds is None else Interval(spread.sd, *bounds),
+        effects=tuple(times * evidence.rope for times in TABULATED_EFFECTS),
+        rows=power_table(
+            spread, evidence.rope, alpha, (k,) if k else TABULATED_REPETITIONS, evidence.overlap
+        ),
+    )
 
 
 def _breakdowns(evidence: Evidence) -> Iterator[BreakdownFinding]:
@@ -209,19 +233,7 @@ def _variant(
         levels=variant.levels,
         score=metric_interval(evidence, variant, metric),
         secondary={name: mean for name, mean in secondary.items() if mean is not None},
-        repetitions=tuple(
-            RepetitionScore(
-                repetition=run.repetition,
-                fold=run.fold,
-                run=run.run,
-                score=metric.scale * test.metrics[key],
-                metrics=_scaled_metrics(test.metrics, evidence.metrics),
-                validation=metric.scale * result.validation[key] if key in result.validation else None,
-                best_epoch=result.best_epoch,
-                seconds=result.seconds,
-            )
-            for run, result, test in runs
-        ),
+        repetitions=tuple(_repetition_scores(evidence, variant)),
         planned=variant.planned,
         failures=tuple(run.sentence for run in missing_runs(variant)),
         difference=difference,
@@ -248,6 +260,29 @@ def _variant(
             **{f"{name}/{row}": sum(row in part.values for _, part in parts[name]) for name, row in rows},
         },
     )
+
+
+def _repetition_scores(evidence: Evidence, variant: VariantEvidence) -> Iterator[RepetitionScore]:
+    """Yield the test figures of each run that was tested, or that diverged and scores the worst value."""
+    metric = evidence.metric
+    for outcome in outcomes(evidence, variant).values():
+        run, result, test = outcome.run, outcome.run.result, outcome.run.test
+        if result is None:
+            continue
+        validated = metric.name in result.validation and not outcome.diverged
+        yield RepetitionScore(
+            repetition=run.repetition,
+            fold=run.fold,
+            run=run.run,
+            score=outcome.score,
+            metrics={metric.name: outcome.score}
+            if outcome.diverged or test is None
+            else _scaled_metrics(test.metrics, evidence.metrics),
+            validation=metric.scale * result.validation[metric.name] if validated else None,
+            best_epoch=result.best_epoch,
+            seconds=result.seconds,
+            diverged=outcome.diverged,
+        )
 
 
 def _cost(profile: Profile) -> Cost:
@@ -307,7 +342,7 @@ def _reason(run: Confirmation) -> tuple[MissingCode, str]:
         return MissingCode.FAILED, run.failure.reason
     if run.result is None:
         return MissingCode.NOT_TRAINED, "not trained yet"
-    if run.result.status == "diverged":
+    if has_diverged(run):
         return MissingCode.DIVERGED, "training diverged"
     return MissingCode.NOT_TESTED, "not tested yet"
 

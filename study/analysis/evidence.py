@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from study.analysis.findings import Limit
 from study.ledger.record import ClaimRecord
 from study.metrics import Metric
 from study.records import Failure, Measurement, Profile, PublishedTable, RunResult, Stopped, TestResult
+from study.statistics.spread import Spread
+
+Scope = Literal["population", "test-set"]
+"""For whom intervals speak: for new test examples like these, or for exactly these."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,13 @@ class Confirmation:
     """The measures taken so far, in the order of the study file."""
     unmeasured: Mapping[str, str] = field(default_factory=dict)
     """Why a measure failed, by its name."""
+    replicates: tuple[float, ...] | None = None
+    """The primary metric, in its own unit, with each source of test examples left out, in the order of the sources.
+
+    None where the run keeps no predictions, or these do not give the reported score.
+    """
+    sources: str = ""
+    """The digest of the names of the sources: replicates of two runs are paired where it is equal."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +112,12 @@ class Evidence:
     """Stratum by stratum, each with one reference."""
     examples_in_test: int
     """Test examples of all folds together; 0 where not known."""
+    scope: Scope = "test-set"
+    """Under folds always ``population``: Nadeau and Bengio's interval speaks for new data."""
+    lacks_predictions: bool = False
+    """Whether the study names the scope ``population`` and has runs without replicates: no verdict then."""
+    spread: Spread | None = None
+    """The standard deviation of paired differences that the study was planned with."""
     noun: str = "example"
     """What one example is called."""
     chance: float | None = None
@@ -146,9 +163,13 @@ class Evidence:
         """Test examples per training example where the samples are folds; 0 where they are repetitions."""
         return _overlap(self.folds)
 
+    def folds_of(self, variant: VariantEvidence) -> tuple[FoldSize, ...]:
+        """Return the sizes of the folds of a variant's own data; empty where it has one split."""
+        return self.data_of(variant).folds
+
     def overlap_of(self, variant: VariantEvidence) -> float:
         """Return the overlap of a variant's own data."""
-        return _overlap(self.data_of(variant).folds)
+        return _overlap(self.folds_of(variant))
 
     @property
     def searched(self) -> bool:

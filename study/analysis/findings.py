@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any, Literal
 from study.analysis.units import heading, number, signed_difference
 from study.metrics import Metric
 from study.records import PartCost, PublishedTable
+from study.statistics.spread import Spread
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from study.statistics.verdicts import Verdict  # slow: imports scipy
+    from study.statistics.verdicts import ClaimVerdict, Verdict  # slow: imports scipy
 
-ClaimVerdict = Literal["supported", "refuted", "undecided", "not judged"]
 TrialStatus = Literal["finished", "diverged", "pruned", "failed"]
 
 
@@ -49,17 +49,23 @@ class RepetitionScore:
     best_epoch: int
     """The epoch whose weights were tested; the last one where no validation split selects it."""
     seconds: float
+    diverged: bool = False
+    """Whether the training diverged: the score is then the metric's worst value, and there are no other figures."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A variant against the reference, paired by repetition: variant minus reference, whichever direction is better."""
+    """A variant against the reference, paired by repetition: variant minus reference, whichever direction is better.
+
+    Bounds are clipped to the differences that the metric can have.
+    """
 
     interval: Interval
-    """95 % t interval of the paired differences, not corrected for the number of comparisons."""
+    """95 % interval for the study's scope, not corrected for the number of comparisons."""
     corrected: Interval
     """The 1 - alpha/m interval that decides."""
     n: int
+    """Complete pairs: repetitions, or folds."""
     wins: float
     """Repetitions (with folds: folds) in which the variant is better, ties counted half."""
     p: float | None
@@ -72,10 +78,25 @@ class Difference:
     p_equivalent: float | None
     p_better: float | None
     """Posterior mass of gains below -rope, within, above rope (Bayesian correlated t); None with one difference."""
-    verdict: Verdict
+    verdict: Verdict | None
+    """None below three repetitions, or folds."""
     sentence: str
-    repetitions_needed: int | None
-    """About how many repetitions would resolve an inconclusive difference; None where that cannot be computed."""
+    other: Interval | None = None
+    """95 % interval for the other scope; None where it is not known, and under folds."""
+    other_sentence: str = ""
+    """The same in words."""
+    values: tuple[float, ...] = ()
+    """The paired differences: one for each repetition, or fold."""
+    effect_interval: Interval | None = None
+    """95 % interval of `effect`, from five repetitions on."""
+    correlation_interval: Interval | None = None
+    """95 % interval of `correlation`."""
+    reaches_rope: bool = False
+    """Whether the whole deciding interval lies beyond the least difference of interest."""
+    diverged: int = 0
+    """Pairs in which either training diverged."""
+    missing: int = 0
+    """Planned pairs that are incomplete because a run failed."""
 
 
 @dataclass(frozen=True)
@@ -180,6 +201,13 @@ class VariantFinding:
         """Whether others are compared with this variant."""
         return self.name == self.reference
 
+    @property
+    def verdict_text(self) -> str:
+        """The verdict, ``reference``, or ``none`` where there is no verdict."""
+        if self.is_reference:
+            return "reference"
+        return (self.difference.verdict if self.difference else None) or "none"
+
 
 @dataclass(frozen=True)
 class BreakdownFinding:
@@ -219,6 +247,8 @@ class LimitCode(StrEnum):
 
     OPTIMISTIC = "optimistic"
     MISSING_RUNS = "missing-runs"
+    DIVERGED_RUNS = "diverged-runs"
+    NO_PREDICTIONS = "no-predictions"
     DAMAGED = "damaged"
     SKIPPED_EXAMPLES = "skipped-examples"
     DATA_UNTRACKED = "data-untracked"
@@ -230,7 +260,7 @@ class LimitCode(StrEnum):
     CODE_UNFOLLOWED = "code-unfollowed"
     TEST_SEEN = "test-seen"
     TRAINING_WARNING = "training-warning"
-    SINGLE_REPETITION = "single-repetition"
+    TOO_FEW_REPETITIONS = "too-few-repetitions"
     EQUAL_DIFFERENCES = "equal-differences"
     EQUAL_SCORES = "equal-scores"
     NEAR_CHANCE = "near-chance"
@@ -261,6 +291,19 @@ class ClaimFinding:
     text: str
     verdict: ClaimVerdict
     reason: str
+
+
+@dataclass(frozen=True)
+class PowerFinding:
+    """The probability that a true difference is called *helps*, from a standard deviation known before the study."""
+
+    spread: Spread
+    interval: Interval | None
+    """The standard deviation with its own 95 % interval; None where it is assumed."""
+    effects: tuple[float, ...]
+    """True differences, in the primary metric's scaled unit."""
+    rows: Mapping[int, tuple[float, ...]]
+    """The power at each effect by number of repetitions, or folds."""
 
 
 @dataclass(frozen=True)
@@ -300,6 +343,10 @@ class Findings:
     """One breakdown for each attribute of the test examples."""
     published: PublishedTable | None = None
     """Published results on the same benchmark; None where there are none."""
+    scope: Literal["population", "test-set"] = "test-set"
+    """For whom intervals speak: for new test examples, or for exactly these."""
+    power: PowerFinding | None = None
+    """None where no standard deviation was known when the study was planned."""
     noun: str = "example"
     """What one example is called."""
 
@@ -348,5 +395,5 @@ class Findings:
             "–" if variant.score is None else number(variant.score.mean, unit),
             f"{len(variant.repetitions)} of {variant.planned}",
             "–" if difference is None else signed_difference(difference.interval.mean, unit),
-            difference.verdict if difference else "reference" if variant.is_reference else "none",
+            variant.verdict_text,
         ]

@@ -11,16 +11,18 @@ from study.analysis.evidence import (
     Confirmation,
     Evidence,
     FoldSize,
+    Scope,
     TrialEvidence,
     VariantData,
     VariantEvidence,
 )
 from study.analysis.findings import Limit, LimitCode
+from study.analysis.replicates import with_replicates
 from study.analysis.units import quantity
 from study.engine import plan
 from study.engine.accept import describe_accepted
 from study.followed import UnfollowedKind
-from study.ledger.layout import TEST_PREDICTIONS
+from study.ledger.layout import RUNS, TEST_PREDICTIONS
 from study.ledger.record import StudyRecord, VariantRecord
 from study.ledger.store import SESSION, Ledger, Snapshot
 from study.records import DataInfo, Machine, RunSpec, TestResult
@@ -52,6 +54,9 @@ def gather(
     """
     reference = next(variant for variant in study.variants if variant.is_reference)
     variants = tuple(_variant(ledger, study, variant, computes) for variant in study.variants)
+    if len(study.folds) == 1:  # Nadeau and Bengio's interval has no term for examples
+        variants = tuple(_with_replicates(ledger, study, variant, computes) for variant in variants)
+    has_replicates = _has_replicates(variants)
     data = _data(study, study.data)
     return Evidence(
         name=study.name,
@@ -63,6 +68,11 @@ def gather(
         alpha=study.alpha,
         variants=variants,
         examples_in_test=data.examples_in_test or _examples_tested(variants),
+        scope=_scope(study, has_replicates),
+        lacks_predictions=study.interval_scope == "population"
+        and len(study.folds) == 1
+        and not has_replicates,
+        spread=study.spread,
         noun=study.data.noun,
         chance=data.chance,
         folds=data.folds,
@@ -74,6 +84,30 @@ def gather(
         skipped=study.data.skipped,
         published=study.data.published,
     )
+
+
+def _with_replicates(
+    ledger: Ledger, study: StudyRecord, variant: VariantEvidence, computes: Mapping[str, Callable[..., float]]
+) -> VariantEvidence:
+    """Return a variant whose tested runs have replicates of the primary metric, where they keep predictions."""
+    runs = (
+        with_replicates(run, ledger.root / RUNS / run.run, study.primary, computes.get(study.metric))
+        for run in variant.confirmations
+    )
+    return replace(variant, confirmations=tuple(runs))
+
+
+def _has_replicates(variants: Iterable[VariantEvidence]) -> bool:
+    """Whether every tested run has replicates; True too where none is tested yet."""
+    runs = (run for variant in variants for run in variant.confirmations)
+    return all(run.replicates is not None for run in runs if run.test is not None)
+
+
+def _scope(study: StudyRecord, has_replicates: bool) -> Scope:
+    """Return for whom intervals speak: as the study names it, else for new examples where that can be computed."""
+    if study.interval_scope:
+        return study.interval_scope
+    return "population" if has_replicates or len(study.folds) > 1 else "test-set"
 
 
 def _data(study: StudyRecord, data: DataInfo) -> VariantData:

@@ -4,26 +4,28 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from math import inf
+from math import inf, isfinite
 
 from study.analysis.evidence import Evidence, VariantEvidence
 from study.analysis.findings import Limit, LimitCode
 from study.analysis.scores import (
+    against_reference,
     all_results,
+    diverged_runs,
     final_validation,
-    is_complete,
+    has_ended,
     metric_interval,
     metric_values,
-    paired_comparison,
     parameter_count,
     tested_runs,
     trial_status,
 )
 from study.analysis.units import difference_with_unit, number, percent, quantity, unit_suffix
-from study.analysis.wording import OPTIMISTIC, join_words, sample_size
+from study.analysis.wording import LACKS_PREDICTIONS, OPTIMISTIC, join_words, sample_size
 from study.engine.search import STARTUP_TRIALS
 from study.metrics import Metric
 from study.records import RunResult
+from study.statistics.verdicts import FEWEST
 
 SKIPPED_FILE = "skipped.txt"
 """Lists the skipped examples, in the report's folder."""
@@ -36,7 +38,9 @@ CAPACITY_SHARE = 0.05
 def limits(evidence: Evidence) -> Iterator[Limit]:
     """Yield every limit, those that exclude a verdict first."""
     yield from _optimistic(evidence)
+    yield from _lacks_predictions(evidence)
     yield from _missing_runs(evidence)
+    yield from _diverged_runs(evidence)
     yield from _skipped_examples(evidence)
     yield from evidence.limits
     yield from _test_seen(evidence)
@@ -78,49 +82,85 @@ def _skipped_examples(evidence: Evidence) -> Iterator[Limit]:
 
 
 def _missing_runs(evidence: Evidence) -> Iterator[Limit]:
-    for reference in evidence.references:
-        if not is_complete(reference):
-            yield Limit(
-                LimitCode.MISSING_RUNS,
-                f"The reference {reference.name} has results for {len(tested_runs(reference))} of its "
-                f"{quantity(reference.planned, 'confirmation run')}, so no variant can be compared with it.",
+    for variant in (*evidence.references, *evidence.compared):
+        planned = quantity(variant.planned, "confirmation run")
+        done = len(tested_runs(variant)) + diverged_runs(variant)
+        name = f"The reference {variant.name}" if variant.is_reference else variant.name
+        if not has_ended(variant):
+            consequence = (
+                "so no variant can be compared with it"
+                if variant.is_reference
+                else "so it gets no verdict; its mean, if any, is over those runs only"
             )
-    for variant in evidence.compared:
-        if not is_complete(variant):
-            yield Limit(
-                LimitCode.MISSING_RUNS,
-                f"{variant.name} has results for {len(tested_runs(variant))} of its "
-                f"{quantity(variant.planned, 'confirmation run')}, so it gets no verdict; "
-                "its mean, if any, is over those runs only.",
-            )
-
-
-def _single_repetition(evidence: Evidence) -> Iterator[Limit]:
-    pairs = [paired_comparison(evidence, variant) for variant in evidence.compared]
-    if any(pair is not None and pair.differences.n == 1 for pair in pairs):
+        elif done < variant.planned:
+            consequence = "as the others failed: it is compared on the complete pairs only"
+        else:
+            continue
         yield Limit(
-            LimitCode.SINGLE_REPETITION,
-            "One repetition does not show the spread over repetitions: there is no interval and no decision.",
+            LimitCode.MISSING_RUNS,
+            f"{name} has results for {done or 'none'} of its {planned}, {consequence}.",
+        )
+
+
+def _diverged_runs(evidence: Evidence) -> Iterator[Limit]:
+    metric = evidence.metric
+    for variant in evidence.variants:
+        diverged = diverged_runs(variant)
+        if not diverged:
+            continue
+        consequence = (
+            f"a diverged one scores {number(metric.scale * metric.worst, metric.unit)}{unit_suffix(metric)} "
+            f"{metric.title}, the worst value"
+            if isfinite(metric.worst)
+            else f"{metric.title} has no worst value that it could score, so there is no verdict"
+        )
+        yield Limit(
+            LimitCode.DIVERGED_RUNS,
+            f"{diverged} of {quantity(variant.planned, 'confirmation run')} of {variant.name} diverged: {consequence}.",
+        )
+
+
+def _lacks_predictions(evidence: Evidence) -> Iterator[Limit]:
+    if evidence.lacks_predictions:
+        yield Limit(
+            LimitCode.NO_PREDICTIONS,
+            f"There is no verdict, as {LACKS_PREDICTIONS} (`run.examples`, or `run.predictions` with a metric that has "
+            "`compute`); [analysis] scope = 'test-set' compares on exactly these test "
+            f"{evidence.noun}s.",
+        )
+
+
+def _too_few_repetitions(evidence: Evidence) -> Iterator[Limit]:
+    contrasts = [against_reference(evidence, variant) for variant in evidence.compared]
+    sizes = sorted({len(found.values) for found in contrasts if found is not None})
+    if sizes and sizes[0] < FEWEST:
+        pairs = quantity(sizes[0], "complete pair")
+        yield Limit(
+            LimitCode.TOO_FEW_REPETITIONS,
+            f"{pairs} of runs show too little of the spread: there is no verdict below {FEWEST}.",
         )
 
 
 def _no_spread(evidence: Evidence) -> Iterator[Limit]:
     unit = evidence.metric.unit
     for variant in evidence.variants:
-        pair = None if variant.is_reference else paired_comparison(evidence, variant)
-        if pair is not None and pair.differences.sd == 0:
+        found = None if variant.is_reference else against_reference(evidence, variant)
+        decided = None if found is None else found.estimate(evidence)
+        if decided is not None and decided.sd == 0:
+            size = sample_size(evidence, variant, decided.n)
             yield Limit(
                 LimitCode.EQUAL_DIFFERENCES,
-                f"{variant.name} differs from {variant.reference} by the same "
-                f"{difference_with_unit(pair.differences.mean, unit)} {sample_size(evidence, pair.differences.n)}: "
-                "the interval has no width and does not show the spread.",
+                f"{variant.name} scores the same as {variant.reference} {size}: are the two really different?"
+                if decided.mean == 0
+                else f"{variant.name} differs from {variant.reference} by the same "
+                f"{difference_with_unit(decided.mean, unit)} {size}: the spread over repetitions is not known.",
             )
         scores = metric_values(evidence, variant, evidence.metric)
         if len(scores) > 1 and len(set(scores)) == 1:
             yield Limit(
                 LimitCode.EQUAL_SCORES,
-                f"{variant.name} scores the same {sample_size(evidence, len(scores))}: does the seed reach its "
-                "training?",
+                f"{variant.name} scores the same {sample_size(evidence, variant, len(scores))}: does the seed reach "
+                "its training?",
             )
 
 
@@ -283,7 +323,7 @@ def _nondeterministic(evidence: Evidence) -> Iterator[Limit]:
 
 
 CHECKS = (
-    _single_repetition,
+    _too_few_repetitions,
     _no_spread,
     _near_chance,
     _short_training,

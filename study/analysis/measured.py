@@ -8,11 +8,11 @@ from statistics import fmean
 
 from study.analysis.evidence import Confirmation, Evidence, VariantEvidence
 from study.analysis.findings import FigureFinding, Interval, MeasureFinding
-from study.analysis.scores import LEVEL, mean_interval, sample_means
+from study.analysis.scores import interval_of, sample_means
 from study.analysis.units import quantity
 from study.analysis.wording import join_words
 from study.records import Figure
-from study.statistics.samples import sample
+from study.statistics.inference import estimate
 
 
 def measures(evidence: Evidence) -> tuple[MeasureFinding, ...]:
@@ -35,11 +35,11 @@ def intervals(evidence: Evidence, variant: VariantEvidence) -> dict[str, Interva
     for run, name, figure in _figures(variant):
         if figure.value is not None:
             values[name].append((run, figure.value))
-    samples = {
-        name: sample(sample_means(evidence, pairs), evidence.overlap_of(variant))
+    overlap = evidence.overlap_of(variant)
+    return {
+        name: interval_of(estimate(sample_means(evidence, variant, pairs), overlap=overlap))
         for name, pairs in values.items()
     }
-    return {name: mean_interval(known, LEVEL) for name, known in samples.items() if known is not None}
 
 
 def runs(variant: VariantEvidence) -> dict[str, int]:

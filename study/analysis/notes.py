@@ -9,15 +9,13 @@ from math import sqrt
 from statistics import fmean
 
 from study.analysis.evidence import Evidence
-from study.analysis.scores import metric_values, paired_comparison, trial_status
-from study.analysis.units import difference_with_unit, number, percent, quantity, unit_suffix
+from study.analysis.scores import against_reference, metric_values, paired_scores, trial_status
+from study.analysis.units import difference_with_unit, fixed, number, percent, quantity, unit_suffix
 from study.analysis.wording import join_words, rope_with_unit, sample_size
-from study.statistics.power import repetitions_for_rank_test, smallest_effect
-from study.statistics.samples import least_sign_flip_p
+from study.statistics.samples import correlation, correlation_interval, least_sign_flip_p
 
 Z_95 = 1.959964
 """Half-width of a 95 % normal interval, in standard errors."""
-TABULATED_REPETITIONS = (3, 5, 8, 10, 20)
 
 
 class NoteCode(StrEnum):
@@ -26,8 +24,7 @@ class NoteCode(StrEnum):
     COVERAGE = "coverage"
     LEAST_DIFFERENCE = "least-difference"
     CORRECTION = "correction"
-    SMALLEST_EFFECT = "smallest-effect"
-    EFFECT_BY_REPETITIONS = "effect-by-repetitions"
+    NEGATIVE_CORRELATION = "negative-correlation"
     TEST_SIZE = "test-size"
     RANK_TESTS = "rank-tests"
     PRUNED_TRIALS = "pruned-trials"
@@ -49,7 +46,7 @@ def notes(evidence: Evidence) -> Iterator[Note]:
     yield _coverage(evidence)
     if not evidence.is_optimistic:
         yield from _family(evidence)
-        yield from _smallest_effect(evidence)
+        yield from _negative_correlations(evidence)
     yield from _test_size(evidence)
     if not evidence.is_optimistic:
         yield from _rank_tests(evidence)
@@ -58,22 +55,26 @@ def notes(evidence: Evidence) -> Iterator[Note]:
     yield from _unused(evidence)
 
 
-def _planned_samples(evidence: Evidence) -> int:
-    """Return how many repetitions, or folds, the study has."""
-    return len(evidence.folds) or evidence.references[0].planned
-
-
 def _coverage(evidence: Evidence) -> Note:
-    n = _planned_samples(evidence)
-    if evidence.folds:
+    noun = f"{evidence.noun}s"
+    searched = "; the randomness of the search that found them is not covered" if evidence.searched else ""
+    if any(map(evidence.folds_of, evidence.variants)):
         covered = (
-            f"t intervals over {quantity(n, 'fold')}, each fold's repetitions averaged first, widened for the training "
-            f"{evidence.noun}s that folds share (Nadeau and Bengio): a statement about networks trained on such folds"
+            "t intervals over folds, each fold's repetitions averaged first, widened for the training "
+            f"{noun} that folds share (Nadeau and Bengio 2003): a statement about trainings on new {noun} like these"
+        )
+    elif evidence.scope == "population":
+        covered = (
+            "d ± t sqrt(s²/n + v_c − v_sc): s²/n from the repetitions, v_c the jackknife variance over the sources "
+            f"of the test {noun}, v_sc its part that is inside s²/n, degrees of freedom by Satterthwaite: a statement "
+            f"about this training procedure on new {noun} like these"
         )
     else:
-        covered = f"t intervals over {quantity(n, 'repetition')} only: a statement about this split"
-    search = "; the randomness of the search that found them is not covered" if evidence.searched else ""
-    return Note(NoteCode.COVERAGE, f"Intervals are {covered} and these hyperparameters{search}.")
+        covered = (
+            "t intervals over repetitions: a statement about this training procedure on exactly these test "
+            f"{noun}, as published tables make it"
+        )
+    return Note(NoteCode.COVERAGE, f"Intervals are {covered}, and these hyperparameters{searched}.")
 
 
 def _family(evidence: Evidence) -> Iterator[Note]:
@@ -90,27 +91,19 @@ def _family(evidence: Evidence) -> Iterator[Note]:
         )
 
 
-def _smallest_effect(evidence: Evidence) -> Iterator[Note]:
-    n, alpha = _planned_samples(evidence), evidence.alpha / evidence.comparisons
-    pairs = {v.name: paired_comparison(evidence, v) for v in evidence.compared}
-    units = quantity(n, "fold" if evidence.folds else "repetition")
-    effect = smallest_effect(n, alpha)
-    if effect is not None:
-        effect *= sqrt(1 + n * max(evidence.overlap_of(variant) for variant in evidence.variants))
-        spreads = {name: pair.differences.sd for name, pair in pairs.items() if pair is not None}
-        unit = evidence.metric.unit
-        sizes = {name: difference_with_unit(effect * sd, unit) for name, sd in spreads.items() if sd}
-        by_variant = join_words([f"{size} for {name}" for name, size in sizes.items()])
+def _negative_correlations(evidence: Evidence) -> Iterator[Note]:
+    """Yield the variants whose scores move against their reference's over repetitions: pairing costs power there."""
+    for variant in evidence.compared:
+        r = correlation(*paired_scores(evidence, variant))
+        if r is None or r >= 0 or against_reference(evidence, variant) is None:
+            continue
+        n = len(paired_scores(evidence, variant)[0])
+        bounds = correlation_interval(r, n)
+        interval = "" if bounds is None else f", 95 % interval {fixed(bounds[0], 2)} to {fixed(bounds[1], 2)}"
         yield Note(
-            NoteCode.SMALLEST_EFFECT,
-            f"The smallest true difference that {units} find with 80 % power is {effect:.2f} "
-            f"standard deviations of the paired differences{f': {by_variant}' if by_variant else ''}.",
-        )
-    if not evidence.folds:
-        others = join_words([f"{smallest_effect(k, alpha):.2f} with {k}" for k in TABULATED_REPETITIONS])
-        yield Note(
-            NoteCode.EFFECT_BY_REPETITIONS,
-            f"The same by number of repetitions, in standard deviations: {others}.",
+            NoteCode.NEGATIVE_CORRELATION,
+            f"Over repetitions, {variant.name} scores low where {variant.reference} scores high "
+            f"(r = {fixed(r, 2)}{interval}): their common seed does not narrow the interval of the difference.",
         )
 
 
@@ -120,6 +113,7 @@ def _test_size(evidence: Evidence) -> Iterator[Note]:
     One sentence for each size of the test split, with the score of the first reference that was tested on it.
     """
     metric = next((metric for metric in evidence.metrics if metric.is_proportion), None)
+    contained = "" if evidence.scope == "population" else "; the intervals do not contain this"
     references = {
         evidence.data_of(variant).examples_in_test: variant for variant in reversed(evidence.references)
     }
@@ -135,20 +129,28 @@ def _test_size(evidence: Evidence) -> Iterator[Note]:
         yield Note(
             NoteCode.TEST_SIZE,
             f"Which {examples} {noun} are in the test split alone moves {article} {metric.title} of "
-            f"{number(metric.scale * share, metric.unit)}{unit_suffix(metric)} by ±{moved} (95 %, binomial); the "
-            f"intervals do not contain this. Differences between variants on the same {noun} usually move less.",
+            f"{number(metric.scale * share, metric.unit)}{unit_suffix(metric)} by ±{moved} (95 %, binomial, each "
+            f"{evidence.noun} a source of its own){contained}. Differences between variants on the same {noun} usually "
+            "move less.",
         )
 
 
 def _rank_tests(evidence: Evidence) -> Iterator[Note]:
-    n, alpha = _planned_samples(evidence), evidence.alpha / evidence.comparisons
-    least = least_sign_flip_p(n)
-    if least > alpha:
-        yield Note(
-            NoteCode.RANK_TESTS,
-            f"Rank and sign-flip tests cannot reach p < {alpha:.2g} {sample_size(evidence, n)} (least p {least:.3g}; "
-            f"they need {repetitions_for_rank_test(alpha)}), so none is given.",
-        )
+    alpha = evidence.alpha / evidence.comparisons
+    sizes = [
+        (len(found.values), variant)
+        for variant in evidence.compared
+        if (found := against_reference(evidence, variant)) is not None
+    ]
+    if sizes:
+        n, variant = min(sizes, key=lambda item: item[0])
+        least = least_sign_flip_p(n)
+        if least > alpha:
+            yield Note(
+                NoteCode.RANK_TESTS,
+                f"Rank and sign-flip tests cannot reach p < {alpha:.2g} {sample_size(evidence, variant, n)} (least p "
+                f"{least:.3g}), so none is given.",
+            )
 
 
 def _pruned(evidence: Evidence) -> Iterator[Note]:

@@ -1,20 +1,60 @@
-"""Samples of a variant's results: one value for each repetition, or one for each fold."""
+"""Scores of a variant and contrasts of variants: one value for each repetition, or one for each fold."""
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from statistics import fmean
+
+import numpy as np
+from numpy.typing import NDArray
 
 from study.analysis.evidence import Confirmation, Evidence, TrialEvidence, VariantEvidence
 from study.analysis.findings import Interval, TrialStatus
 from study.metrics import Metric
 from study.records import Breakdown, RunResult, Stopped, TestResult
-from study.statistics.samples import Comparison, Sample, compare, sample, t_interval
+from study.statistics.inference import Estimate, Variance, estimate
 
 LEVEL = 0.95
 """Confidence of intervals that describe; those that decide are corrected for the number of comparisons."""
+
+Key = tuple[int, int]
+"""Fold (0 without folds) and repetition."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one run of a variant counts for: its test score, or the worst score where it diverged; scaled."""
+
+    run: Confirmation
+    score: float
+    replicates: NDArray[np.float64] | None
+    """(m,) the score with each source of test examples left out."""
+    diverged: bool = False
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """A linear contrast of variants on the primary metric, scaled, its sign as weighted."""
+
+    values: tuple[float, ...]
+    """One for each repetition that every variant has; with folds one for each fold, repetitions averaged."""
+    replicates: NDArray[np.float64] | None
+    """(n, m) the same with each source left out; None where a run has none, and with folds."""
+    overlap: float
+    pairs: int
+    """Repetitions, or repetitions of folds, that every variant has."""
+    diverged: int
+    """Pairs in which a variant diverged."""
+    missing: int
+    """Planned pairs that are incomplete."""
+
+    def estimate(self, evidence: Evidence, variance: Variance | None = None) -> Estimate:
+        """Return the estimate with the deciding standard error of the study's scope."""
+        found = estimate(self.values, self.replicates, self.overlap, variance)
+        return found if evidence.scope == "population" else found.on_test_set()
 
 
 def tested_runs(variant: VariantEvidence) -> list[tuple[Confirmation, RunResult, TestResult]]:
@@ -26,19 +66,145 @@ def tested_runs(variant: VariantEvidence) -> list[tuple[Confirmation, RunResult,
     ]
 
 
-def is_complete(variant: VariantEvidence) -> bool:
-    """Whether every confirmation run of the study has a test result."""
-    return 0 < variant.planned == len(tested_runs(variant))
+def has_diverged(run: Confirmation) -> bool:
+    """Whether a run's training diverged, which is an outcome and not a failure."""
+    return run.result is not None and run.result.status == "diverged"
+
+
+def has_ended(variant: VariantEvidence) -> bool:
+    """Whether every confirmation run of the study was tested, diverged or failed."""
+    ended = [run for run in variant.confirmations if run.failure is not None or has_diverged(run)]
+    return 0 < variant.planned <= len(tested_runs(variant)) + len(ended)
+
+
+def diverged_runs(variant: VariantEvidence) -> int:
+    """Return the number of a variant's confirmation runs that diverged."""
+    return sum(map(has_diverged, variant.confirmations))
+
+
+def outcomes(evidence: Evidence, variant: VariantEvidence) -> dict[Key, Outcome]:
+    """Return the outcome of each run by fold and repetition.
+
+    A run that diverged scores the metric's worst value, its declared bound, which is no better than chance; it has no
+    outcome where the metric has no such bound.
+    """
+    metric = evidence.metric
+    found: dict[Key, Outcome] = {}
+    for run, _, test in tested_runs(variant):
+        if metric.name in test.metrics:
+            replicates = None if run.replicates is None else metric.scale * np.array(run.replicates)
+            found[run.fold or 0, run.repetition] = Outcome(
+                run, metric.scale * test.metrics[metric.name], replicates
+            )
+    worst = metric.scale * metric.worst
+    if math.isfinite(worst):
+        for run in filter(has_diverged, variant.confirmations):
+            found[run.fold or 0, run.repetition] = Outcome(run, worst, None, diverged=True)
+    return dict(sorted(found.items()))
+
+
+def contrast(evidence: Evidence, weights: Mapping[str, float]) -> Contrast | None:
+    """Return a linear contrast of variants over the runs that all of them have; None without such a run.
+
+    Args:
+        evidence: The study's results.
+        weights: The weight of each variant by name, such as 1 for a variant and -1 for its reference.
+    """
+    variants = [variant for variant in evidence.variants if variant.name in weights]
+    arms = {variant.name: outcomes(evidence, variant) for variant in variants}
+    common = sorted(set.intersection(*(set(arm) for arm in arms.values())))
+    if not common:
+        return None
+    values = {key: sum(weight * arms[name][key].score for name, weight in weights.items()) for key in common}
+    return Contrast(
+        values=tuple(_mean_by_sample(evidence, variants[0], values)),
+        replicates=None if evidence.folds_of(variants[0]) else _replicates(arms, weights, common),
+        overlap=max(evidence.overlap_of(variant) for variant in variants),
+        pairs=len(common),
+        diverged=sum(any(arm[key].diverged for arm in arms.values()) for key in common),
+        missing=max(variant.planned for variant in variants) - len(common),
+    )
+
+
+def _replicates(
+    arms: Mapping[str, Mapping[Key, Outcome]], weights: Mapping[str, float], common: list[Key]
+) -> NDArray[np.float64] | None:
+    """Return the replicates of a contrast, (n, m); None where a run has none, or other sources.
+
+    A run that diverged scores the same whichever source is left out.
+    """
+    used = [arms[name][key] for name in weights for key in common]
+    tested = [outcome for outcome in used if not outcome.diverged]
+    if any(outcome.replicates is None for outcome in tested) or len({o.run.sources for o in tested}) != 1:
+        return None
+    m = next(len(outcome.replicates) for outcome in tested if outcome.replicates is not None)
+
+    def row(outcome: Outcome) -> NDArray[np.float64]:
+        return np.full(m, outcome.score) if outcome.replicates is None else outcome.replicates
+
+    rows = [
+        np.sum([weight * row(arms[name][key]) for name, weight in weights.items()], axis=0) for key in common
+    ]
+    return np.array(rows)
+
+
+def _mean_by_sample(
+    evidence: Evidence, variant: VariantEvidence, values: Mapping[Key, float]
+) -> Iterator[float]:
+    """Yield the value of each repetition or, with folds, the mean over the repetitions of each fold."""
+    has_folds = bool(evidence.folds_of(variant))
+    groups: dict[int, list[float]] = defaultdict(list)
+    for (fold, repetition), value in values.items():
+        groups[fold if has_folds else repetition].append(value)
+    for group in sorted(groups):
+        yield fmean(groups[group])
+
+
+def against_reference(evidence: Evidence, variant: VariantEvidence) -> Contrast | None:
+    """Return a variant minus its reference; None where they cannot be compared.
+
+    That is so while a run of either may still end, where both share no repetition, where a repetition diverged and
+    the metric has no worst value, where epochs were chosen on the test split, which raises both scores by unknown
+    amounts, and where the study's scope needs predictions that runs lack.
+    """
+    reference = evidence.reference_of(variant)
+    arms = (variant, reference)
+    if evidence.is_optimistic or evidence.lacks_predictions or not all(map(has_ended, arms)):
+        return None
+    if any(map(diverged_runs, arms)) and not math.isfinite(evidence.metric.worst):
+        return None
+    return contrast(evidence, {variant.name: 1.0, reference.name: -1.0})
+
+
+def paired_scores(evidence: Evidence, variant: VariantEvidence) -> tuple[list[float], list[float]]:
+    """Return the scores of a variant and of its reference where both have one, scaled, folds averaged."""
+    arms = outcomes(evidence, variant), outcomes(evidence, evidence.reference_of(variant))
+    common = [key for key in arms[0] if key in arms[1]]
+    first, second = (
+        list(_mean_by_sample(evidence, variant, {key: arm[key].score for key in common})) for arm in arms
+    )
+    return first, second
+
+
+def primary_estimate(evidence: Evidence, variant: VariantEvidence) -> Estimate | None:
+    """Return a variant's own score with the standard error of the study's scope; None without any value."""
+    found = contrast(evidence, {variant.name: 1.0})
+    return None if found is None else found.estimate(evidence)
 
 
 def metric_values(evidence: Evidence, variant: VariantEvidence, metric: Metric) -> list[float]:
     """Return a test metric, scaled, one value for each repetition in their order.
 
     With folds it is one value for each fold, its repetitions averaged: repetitions of one fold share their test
-    examples, so they are no further samples of what differs between folds.
+    examples, so they are no further samples of what differs between folds. Runs that diverged count with the primary
+    metric's worst value; other metrics are of the tested runs.
     """
+    if metric.name == evidence.metric.name:
+        scores = {key: outcome.score for key, outcome in outcomes(evidence, variant).items()}
+        return list(_mean_by_sample(evidence, variant, scores))
     return sample_means(
         evidence,
+        variant,
         (
             (run, metric.scale * test.metrics[metric.name])
             for run, _, test in tested_runs(variant)
@@ -47,17 +213,22 @@ def metric_values(evidence: Evidence, variant: VariantEvidence, metric: Metric) 
     )
 
 
-def sample_means(evidence: Evidence, values: Iterable[tuple[Confirmation, float]]) -> list[float]:
-    """Return the mean value of each repetition or, where the study has folds, of each fold, in their order."""
-    groups: dict[int, list[float]] = defaultdict(list)
-    for run, value in values:
-        groups[run.fold if evidence.folds and run.fold is not None else run.repetition].append(value)
-    return [fmean(groups[group]) for group in sorted(groups)]
+def sample_means(
+    evidence: Evidence, variant: VariantEvidence, values: Iterable[tuple[Confirmation, float]]
+) -> list[float]:
+    """Return the mean value of each repetition or, where its data have folds, of each fold, in their order."""
+    by_run = {(run.fold or 0, run.repetition): value for run, value in values}
+    return list(_mean_by_sample(evidence, variant, dict(sorted(by_run.items()))))
 
 
 def metric_interval(evidence: Evidence, variant: VariantEvidence, metric: Metric) -> Interval | None:
     """Return a metric's mean over repetitions, or folds, with its 95 % interval; None without any value."""
-    return interval_of(sample(metric_values(evidence, variant, metric), evidence.overlap_of(variant)))
+    if metric.name == evidence.metric.name:
+        found = primary_estimate(evidence, variant)
+    else:
+        values = metric_values(evidence, variant, metric)
+        found = estimate(values, overlap=evidence.overlap_of(variant)) if values else None
+    return None if found is None else score_interval(found, metric)
 
 
 def breakdowns_named(variant: VariantEvidence, name: str) -> list[tuple[Confirmation, Breakdown]]:
@@ -70,45 +241,38 @@ def breakdowns_named(variant: VariantEvidence, name: str) -> list[tuple[Confirma
 def row_interval(evidence: Evidence, variant: VariantEvidence, name: str, row: str) -> Interval | None:
     """Return one row's mean over repetitions, or folds, scaled, with its interval; None without any value."""
     parts = breakdowns_named(variant, name)
-    values = ((run, part.scale * part.values[row]) for run, part in parts if row in part.values)
-    return interval_of(sample(sample_means(evidence, values), evidence.overlap_of(variant)))
+    pairs = ((run, part.scale * part.values[row]) for run, part in parts if row in part.values)
+    values = sample_means(evidence, variant, pairs)
+    return interval_of(estimate(values, overlap=evidence.overlap_of(variant))) if values else None
 
 
-def interval_of(values: Sample | None, level: float = LEVEL) -> Interval | None:
-    """Return the mean and t interval of a sample; None without a sample."""
-    return None if values is None else mean_interval(values, level)
+def interval_of(found: Estimate, level: float = LEVEL) -> Interval:
+    """Return the mean and t interval of an estimate."""
+    low, high = found.interval(level) or (None, None)
+    return Interval(found.mean, low, high)
 
 
-def mean_interval(values: Sample, level: float) -> Interval:
-    """Return the mean and t interval of a sample."""
-    low, high = t_interval(values, level) or (None, None)
-    return Interval(values.mean, low, high)
+def score_interval(found: Estimate, metric: Metric, level: float = LEVEL) -> Interval:
+    """Return the interval of a score, clipped to the values that the metric can have."""
+    low, high = (None if bound is None else metric.scale * bound for bound in (metric.low, metric.high))
+    return clipped(interval_of(found, level), low, high)
 
 
-def paired_comparison(evidence: Evidence, variant: VariantEvidence) -> Comparison | None:
-    """Compare a variant with its reference.
-
-    None where either arm lacks a run, which could favour that arm, and where epochs were chosen on the test
-    split, which raises both scores by unknown amounts.
-    """
-    if evidence.is_optimistic:
-        return None
-    arms = [variant, evidence.reference_of(variant)]
-    keys = [sorted((run.fold or 0, run.repetition) for run, _, _ in tested_runs(arm)) for arm in arms]
-    if keys[0] != keys[1] or not all(is_complete(arm) for arm in arms):
-        return None
-    scores, reference_scores = (metric_values(evidence, arm, evidence.metric) for arm in arms)
-    return compare(scores, reference_scores, evidence.overlap_of(variant))
+def difference_interval(found: Estimate, metric: Metric, level: float = LEVEL) -> Interval:
+    """Return the interval of a difference, clipped to the differences that the metric can have."""
+    if metric.low is None or metric.high is None:
+        return interval_of(found, level)
+    widest = metric.scale * (metric.high - metric.low)
+    return clipped(interval_of(found, level), -widest, widest)
 
 
-def as_gains(pair: Comparison, metric: Metric) -> Comparison:
-    """Return a comparison with its sign such that higher is better, as verdicts need it."""
-    if metric.direction == "maximize":
-        return pair
-    differences = pair.differences
-    return replace(
-        pair, differences=replace(differences, mean=-differences.mean), wins=differences.n - pair.wins
-    )
+def clipped(interval: Interval, least: float | None, most: float | None) -> Interval:
+    """Return an interval whose bounds lie between `least` and `most`."""
+    if interval.low is None or interval.high is None:
+        return interval
+    low = interval.low if least is None else max(least, interval.low)
+    high = interval.high if most is None else min(most, interval.high)
+    return Interval(interval.mean, low, high)
 
 
 def trial_status(trial: TrialEvidence) -> TrialStatus:

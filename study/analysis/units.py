@@ -36,8 +36,14 @@ def with_unit(text: str, unit: str) -> str:
 
 
 def percent(share: float) -> str:
-    """Return a share of 1 as per cent with three digits at most, as in ``95 %`` or ``98.3 %``."""
-    return f"{100 * share:.3g} %"
+    """Return a share of 1 as per cent with three digits, as in ``95 %`` or ``98.3 %``.
+
+    A share below 1 gets as many more digits as keep it below 100 %.
+    """
+    digits = 3
+    while share < 1 <= float(f"{share:.{digits}g}") and digits < 15:
+        digits += 1
+    return f"{100 * share:.{digits}g} %"
 
 
 def unit_suffix(metric: Metric) -> str:

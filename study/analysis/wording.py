@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from math import isfinite
 from statistics import fmean
 
 from study.analysis.evidence import Evidence, VariantEvidence
-from study.analysis.findings import ClaimFinding, ClaimVerdict, Difference
-from study.analysis.scores import is_complete, metric_values, tested_runs
+from study.analysis.findings import ClaimFinding, Difference, Interval
+from study.analysis.scores import (
+    Contrast,
+    difference_interval,
+    diverged_runs,
+    has_ended,
+    metric_values,
+    paired_scores,
+    tested_runs,
+)
 from study.analysis.units import (
     difference,
     difference_axis,
@@ -20,18 +29,22 @@ from study.analysis.units import (
     unit_suffix,
     with_unit,
 )
-from study.statistics.power import MOST_REPETITIONS
-from study.statistics.samples import Comparison, Sample, t_interval
-from study.statistics.verdicts import Verdict
+from study.statistics.inference import Estimate
+from study.statistics.verdicts import FEWEST, ClaimVerdict, Verdict
 
 ANSWER_PREFIXES: dict[ClaimVerdict, str] = {
     "supported": "Yes, ",
     "refuted": "No, ",
+    "better-by-less": "Yes, but by less than {rope}: ",
     "undecided": "",
     "not judged": "",
 }
 """Begin the answer of a study with one comparison and one claim."""
 
+LACKS_PREDICTIONS = (
+    "the study asks for intervals that speak for new examples, and there are runs without predictions that give their "
+    "score"
+)
 OPTIMISTIC = 'epochs and hyperparameters were chosen on the test split itself ("best epoch on test")'
 
 
@@ -40,9 +53,11 @@ def join_words(words: Sequence[str]) -> str:
     return ", ".join(words[:-1]) + " and " + words[-1] if len(words) > 1 else "".join(words)
 
 
-def sample_size(evidence: Evidence, n: int) -> str:
+def sample_size(evidence: Evidence, variant: VariantEvidence, n: int) -> str:
     """Return how many values a mean is over: ``with 5 repetitions`` or ``over 5 folds``."""
-    return f"over {quantity(n, 'fold')}" if evidence.folds else f"with {quantity(n, 'repetition')}"
+    return (
+        f"over {quantity(n, 'fold')}" if evidence.folds_of(variant) else f"with {quantity(n, 'repetition')}"
+    )
 
 
 def search_condition(evidence: Evidence) -> str:
@@ -58,70 +73,131 @@ def rope_with_unit(evidence: Evidence) -> str:
 def comparison_sentence(
     evidence: Evidence,
     variant: VariantEvidence,
-    pair: Comparison,
-    verdict: Verdict,
-    repetitions_needed: int | None,
+    found: Contrast,
+    verdict: Verdict | None,
+    reaches_rope: bool,
 ) -> str:
-    """Return the conclusion of a comparison, with the interval that decided it."""
-    differences, alpha = pair.differences, evidence.alpha / evidence.comparisons
+    """Return the conclusion of a comparison, with the interval that decided it, or with the values below three."""
+    decided = found.estimate(evidence)
+    alpha = evidence.alpha / evidence.comparisons
     metric, unit = evidence.metric, evidence.metric.unit
-    level = 1 - 2 * alpha if verdict == "equivalent" else 1 - alpha
-    ends = [difference(bound, unit) for bound in t_interval(differences, level) or ()]
-    interval = f", {percent(level)} interval {' to '.join(ends)}" if ends else ""
+    interval = difference_interval(decided, metric, 1 - (2 if verdict == "equivalent" else 1) * alpha)
+    if verdict is None:
+        ends = f", {'each' if decided.n > 1 else 'only'}: {_listed(found.values, unit)}"
+    elif interval.low is None or interval.high is None:
+        ends = ""
+    else:
+        level = percent(1 - (2 if verdict == "equivalent" else 1) * alpha)
+        low, high = difference(interval.low, unit), difference(interval.high, unit)
+        ends = f", {level} interval {low} to {high}"
     inside = f", all within ±{difference(evidence.rope, unit)}" if verdict == "equivalent" else ""
-    mean, reference_mean = (
-        fmean(metric_values(evidence, arm, metric)) for arm in (variant, evidence.reference_of(variant))
-    )
+    mean, reference_mean = map(fmean, paired_scores(evidence, variant))
     scores = (
         f"{number(mean, unit)} against {number(reference_mean, unit)}{unit_suffix(metric)} {metric.title} "
-        f"({direction_note(metric, after='; ')}{with_unit(signed_difference(differences.mean, unit), unit)}"
-        f"{interval}{inside})"
+        f"({direction_note(metric, after='; ')}{with_unit(signed_difference(decided.mean, unit), unit)}"
+        f"{ends}{inside})"
     )
-    size, condition = sample_size(evidence, differences.n), search_condition(evidence)
+    size = sample_size(evidence, variant, decided.n)
+    conditions = (
+        f"{_incomplete(evidence, found)}{search_condition(evidence)}{scope_condition(evidence, verdict)}"
+    )
+    if verdict is None:
+        unit_noun = "folds" if evidence.folds_of(variant) else "repetitions"
+        return f"No verdict below {FEWEST} {unit_noun}: {size}, {variant.name} scores {scores}{conditions}."
     if verdict == "inconclusive":
-        resolution = _resolution(evidence, differences, repetitions_needed)
-        return f"Undecided: {size}, {variant.name} scores {scores}; {resolution}{condition}."
-    conclusion = _conclusion(evidence, variant, differences, verdict)
-    return f"{conclusion}: {size} it scores {scores}{condition}."
+        why = _without_spread(evidence, variant, decided)
+        return f"Undecided: {size}, {variant.name} scores {scores}{why}{conditions}."
+    conclusion = _conclusion(evidence, variant, decided, verdict, reaches_rope)
+    return f"{conclusion}: {size} it scores {scores}{conditions}."
 
 
-def _conclusion(evidence: Evidence, variant: VariantEvidence, differences: Sample, verdict: Verdict) -> str:
-    if verdict == "equivalent":
-        return f"{variant.name} is practically equivalent to {variant.reference}"
-    if verdict == "small":
-        side = "better" if evidence.metric.gain(differences.mean) > 0 else "worse"
-        return (
-            f"{variant.name} is {side}, but by an estimate below the {rope_with_unit(evidence)} that matter"
-        )
-    return f"{variant.name} {verdict}"
+def _listed(values: Sequence[float], unit: str) -> str:
+    return ", ".join(signed_difference(value, unit) for value in values)
 
 
-def _resolution(evidence: Evidence, differences: Sample, repetitions_needed: int | None) -> str:
-    """Return what would resolve an inconclusive difference."""
-    if differences.sd is None:
-        return "one difference has no interval and decides nothing"
-    if evidence.folds:
-        return "the number of folds limits this, not the number of repetitions"
-    equal = (
-        "every repetition shows the same difference, so its spread is unknown; "
-        if differences.sd == 0
-        else ""
+def _incomplete(evidence: Evidence, found: Contrast) -> str:
+    """Return which pairs are missing or diverged, as clauses; nothing where none is."""
+    missing = f"; {quantity(found.missing, 'failed pair')} left out" if found.missing else ""
+    if not found.diverged:
+        return missing
+    worst = number(evidence.metric.scale * evidence.metric.worst, evidence.metric.unit)
+    counts = "counts" if found.diverged == 1 else "count"
+    return (
+        f"{missing}; {found.diverged} of {found.pairs} diverged and {counts} as "
+        f"{worst}{unit_suffix(evidence.metric)}"
     )
-    if repetitions_needed is None:
-        return f"{equal}no number of repetitions up to {MOST_REPETITIONS} would resolve it"
-    return f"{equal}about {repetitions_needed} repetitions would resolve it"
+
+
+def scope_condition(evidence: Evidence, verdict: Verdict | None) -> str:
+    """Return that a verdict is on the given test examples, where its interval speaks for no others."""
+    if verdict is None or evidence.scope == "population":
+        return ""
+    return f", on these test {evidence.noun}s"
+
+
+def other_scope_sentence(evidence: Evidence, variant: VariantEvidence, other: Interval | None) -> str:
+    """Return the interval for the scope that does not decide, or why there is none."""
+    noun, unit = f"{evidence.noun}s", evidence.metric.unit
+    if evidence.folds_of(variant):
+        return f"The interval over folds speaks for new {noun}; there is none for exactly these test {noun}."
+    whom = (
+        f"For exactly these test {noun}" if evidence.scope == "population" else f"For new {noun} like these"
+    )
+    if other is None:
+        return f"{whom}: not known, as runs keep no predictions that give their score."
+    if other.low is None or other.high is None:
+        return f"{whom}: no interval of one repetition."
+    ends = f"{difference(other.low, unit)} to {with_unit(difference(other.high, unit), unit)}"
+    decides = (
+        "it decides nothing here" if evidence.scope == "test-set" else "without the luck of their choice"
+    )
+    return f"{whom}: 95 % interval {ends}; {decides}."
+
+
+def _conclusion(
+    evidence: Evidence, variant: VariantEvidence, decided: Estimate, verdict: Verdict, reaches_rope: bool
+) -> str:
+    if verdict == "equivalent":
+        low, high = decided.interval(1 - evidence.alpha / evidence.comparisons) or (0.0, 0.0)
+        side = "better" if evidence.metric.gain(decided.mean) > 0 else "worse"
+        less = f", {side} by less than {rope_with_unit(evidence)}" if low > 0 or high < 0 else ""
+        return f"{variant.name} is practically equivalent to {variant.reference}{less}"
+    if verdict == "slight":
+        side = "better" if evidence.metric.gain(decided.mean) > 0 else "worse"
+        return f"{variant.name} is slightly {side}, by an estimate below the {rope_with_unit(evidence)} that matter"
+    least = f" by at least {rope_with_unit(evidence)}" if reaches_rope else ""
+    return f"{variant.name} {verdict}{least}"
+
+
+def _without_spread(evidence: Evidence, variant: VariantEvidence, decided: Estimate) -> str:
+    """Return that all differences are equal, as a clause; nothing where they are not."""
+    if decided.sd != 0:
+        return ""
+    each = "fold" if evidence.folds_of(variant) else "repetition"
+    if decided.mean == 0:
+        return f"; both are identical in every {each}"
+    return f"; every {each} shows the same difference, so its spread is not known"
 
 
 def no_verdict_sentence(evidence: Evidence, variant: VariantEvidence) -> str:
     """Return why a variant could not be compared."""
+    reference = evidence.reference_of(variant)
     if evidence.is_optimistic:
         return f"No verdict on {variant.name}: {OPTIMISTIC}."
-    reference = evidence.reference_of(variant)
-    incomplete = reference if not is_complete(reference) else variant
-    name = f"the reference {incomplete.name}" if incomplete.is_reference else incomplete.name
-    planned = quantity(incomplete.planned, "confirmation run")
-    done = len(tested_runs(incomplete))
-    return f"No verdict on {variant.name}: {name} has results for {done or 'none'} of its {planned}."
+    unfinished = next((arm for arm in (reference, variant) if not has_ended(arm)), None)
+    if unfinished is not None:
+        name = f"the reference {unfinished.name}" if unfinished.is_reference else unfinished.name
+        planned = quantity(unfinished.planned, "confirmation run")
+        done = len(tested_runs(unfinished))
+        return f"No verdict on {variant.name}: {name} has results for {done or 'none'} of its {planned}."
+    if evidence.lacks_predictions:
+        return f"No verdict on {variant.name}: {LACKS_PREDICTIONS}."
+    if any(map(diverged_runs, (reference, variant))) and not isfinite(evidence.metric.worst):
+        return (
+            f"No verdict on {variant.name}: a repetition diverged, and {evidence.metric.title} has no worst value "
+            "that it could count as."
+        )
+    return f"No verdict on {variant.name}: it shares no complete repetition with {reference.name}."
 
 
 def answer(
@@ -134,14 +210,17 @@ def answer(
     known = {name: difference for name, difference in differences.items() if difference is not None}
     if len(differences) == 1 and len(known) == 1:
         sentence = next(iter(known.values())).sentence
-        return ANSWER_PREFIXES[claims[0].verdict] + sentence if len(claims) == 1 else sentence
+        if len(claims) != 1:
+            return sentence
+        return ANSWER_PREFIXES[claims[0].verdict].format(rope=rope_with_unit(evidence)) + sentence
     references = evidence.references
     against = references[0].name if len(references) == 1 else "the reference of each stratum"
     groups = list(_verdict_groups(evidence, known))
-    n = max((difference.n for difference in known.values()), default=0)
+    sizes = [sample_size(evidence, v, known[v.name].n) for v in evidence.compared if v.name in known]
+    condition = f"{search_condition(evidence)}{scope_condition(evidence, 'inconclusive')}"
     summary = (
         f"Against {against}, in {difference_axis(evidence.metric)}{direction_note(evidence.metric, ' (', ')')} "
-        f"{sample_size(evidence, n)}: {'; '.join(groups)}{search_condition(evidence)}."
+        f"{join_words(list(dict.fromkeys(sizes)))}: {'; '.join(groups)}{condition}."
     )
     without_verdict = (no_verdict_sentence(evidence, variant) for variant in missing)
     return " ".join([*([summary] if groups else []), *without_verdict])
@@ -161,12 +240,13 @@ def _optimistic_answer(evidence: Evidence) -> str:
 def _verdict_groups(evidence: Evidence, differences: Mapping[str, Difference]) -> Iterator[str]:
     """Yield the variants of each verdict as a clause, with their mean differences."""
     unit = evidence.metric.unit
-    clauses: dict[Verdict, str] = {
+    clauses: dict[Verdict | None, str] = {
         "helps": "{} help{s}",
         "hurts": "{} hurt{s}",
         "equivalent": "{} {are} practically equivalent",
-        "small": "{} differ{s}, but by an estimate below the {rope} that matter",
+        "slight": "{} differ{s} slightly, by an estimate below the {rope} that matter",
         "inconclusive": "undecided: {}",
+        None: "no verdict, as there are too few repetitions: {}",
     }
     for verdict, clause in clauses.items():
         names = [

@@ -27,6 +27,15 @@ def check_rope(spec: StudySpec, metric: Metric) -> None:
         )
 
 
+def check_scope(spec: StudySpec, infos: Sequence[DataInfo]) -> None:
+    """Raise InputError where intervals are to speak for exactly these test examples, and there are several folds."""
+    if spec.analysis.scope == "test-set" and len(infos[0].folds) > 1:
+        raise InputError(
+            f"{spec.file}: analysis.scope: must be 'population' where there are several folds, whose intervals speak "
+            "for new data. Got 'test-set' instead; name one fold for it."
+        )
+
+
 def check_distinct_runs(study: StudyRecord) -> None:
     """Raise InputError where two variants have the same runs, at the first point of the search space."""
     for point in (study.first_point, {**study.first_point, **study.confirm}):

@@ -14,6 +14,7 @@ from study.config.comparable import (
     check_data,
     check_distinct_runs,
     check_rope,
+    check_scope,
     merged,
     with_own_data,
 )
@@ -31,6 +32,7 @@ from study.ledger.record import ClaimRecord, StudyRecord, VariantRecord
 from study.metrics import Metric
 from study.nested import value_at, with_value
 from study.records import DataInfo, RunSpec
+from study.statistics.spread import Spread
 from study.task import CanCheck, CanDescribe, CanMeasure, Progress, Sources, Task
 
 ROOT, EXPORT, OUTPUTS = "root", "export", "outputs"
@@ -115,6 +117,7 @@ class _Compiler:
             code[record.template.code_digest] = followed.parts
             unfollowed |= dict.fromkeys(followed.unfollowed)
         check_data(spec, records, infos)
+        check_scope(spec, infos)
         records = with_own_data(records, infos)
         measures = {} if not spec.analysis.measures else self.measures(variants, code)
         configs = [self.repetition_config(variant) for variant in variants]
@@ -127,6 +130,8 @@ class _Compiler:
             metric=primary.name,
             rope=spec.analysis.rope,
             alpha=spec.analysis.alpha,
+            interval_scope=spec.analysis.scope,
+            spread=None if spec.analysis.sd is None else Spread(spec.analysis.sd),
             variants=tuple(records),
             claims=tuple(ClaimRecord(that.name, beats.name) for that, beats in claims),
             space={key: _without_none(asdict(dimension)) for key, dimension in self.space.items()},

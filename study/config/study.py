@@ -102,6 +102,10 @@ class Analysis:
     rope: Annotated[float, Range(0.0)] = 0.5
     """The least difference of interest, in the metric's scaled unit."""
     alpha: Annotated[float, Range(0.001, 0.5)] = 0.05
+    scope: Literal["", "population", "test-set"] = ""
+    """For whom intervals speak: new examples or exactly these; ``population`` by default if runs keep predictions."""
+    sd: Annotated[float, Range(0.0)] | None = None
+    """The expected standard deviation of paired differences, in the metric's scaled unit: the plan shows the power."""
     measures: list[str] = field(default_factory=list)
     """Measures of the repetitions' networks; adding one trains nothing."""
 

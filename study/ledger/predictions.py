@@ -57,6 +57,31 @@ def load(path: Path) -> Predictions:
         raise InputError(f"{path}: not a file of predictions: {error}") from None
 
 
+@dataclass(frozen=True)
+class Examples:
+    """One value an example, whose mean is the primary metric."""
+
+    ids: NDArray[np.str_]
+    """(n,)"""
+    values: NDArray[np.float64]
+    """(n,) in the metric's own unit."""
+    sources: NDArray[np.str_]
+    """(n,)"""
+
+
+def load_examples(path: Path) -> Examples:
+    """Read what `save_examples` wrote.
+
+    Raises:
+        InputError: The file does not hold values of examples.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return Examples(stored["ids"], stored["values"], stored["sources"])
+    except (KeyError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise InputError(f"{path}: not a file of examples: {error}") from None
+
+
 def save_examples(
     path: Path, ids: Sequence[str], values: Sequence[float], sources: Sequence[str] = ()
 ) -> None:

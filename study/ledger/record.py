@@ -6,13 +6,14 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 from study.followed import Unfollowed
 from study.hashing import digest
 from study.metrics import Metric
 from study.nested import with_value
 from study.records import SCHEMA, DataInfo, Failure, RunResult, RunSpec, Stopped, stopped
+from study.statistics.spread import Spread
 
 
 @dataclass(frozen=True)
@@ -118,6 +119,10 @@ class StudyRecord:
     """Values by dotted key that repetitions have in place of the trials' values."""
     has_profile: bool = False
     """Whether the task profiles networks in jobs of their own."""
+    interval_scope: Literal["", "population", "test-set"] = ""
+    """For whom intervals speak, as `[analysis] scope` names it; empty for the default."""
+    spread: Spread | None = None
+    """The standard deviation of paired differences that the study was planned with; None where not known."""
     claims_changed: bool = False
     """Whether the claims were changed after runs of the study had been carried out."""
     measures: tuple[str, ...] = ()

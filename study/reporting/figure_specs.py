@@ -61,7 +61,7 @@ def _specs(findings: Findings) -> Iterator[FigureSpec]:
             f"{metric} on the test split in every repetition, by variant",
             f"{heading(primary)} on the test split{better}. Every dot is one confirmation run; thin lines join the "
             "runs of one repetition across neighbouring variants. "
-            f"Diamonds and bars: mean and 95 % t interval over repetitions. {reference}",
+            f"Diamonds and bars: mean and 95 % interval. {reference}",
         )
     if any(variant.difference for variant in variants):
         yield FigureSpec(
@@ -69,7 +69,7 @@ def _specs(findings: Findings) -> Iterator[FigureSpec]:
             f"Paired differences in {metric} from the reference",
             f"Differences from the reference, in {difference_axis(primary)}{better}, paired by repetition. Dots: "
             "single repetitions. Diamonds and thick bars: "
-            f"mean and 95 % t interval. Thin bars: the {corrected_level(findings)} interval, "
+            f"mean and 95 % interval. Thin bars: the {corrected_level(findings)} interval, "
             f"corrected for {quantity(findings.comparisons, 'comparison')}, which decides the verdict at the right. "
             f"Shaded: differences smaller than ±{rope}, which the study declares to be of no practical interest.",
         )

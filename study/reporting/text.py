@@ -6,8 +6,15 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from study.analysis.findings import Interval
-from study.analysis.units import difference, fixed, number, signed_difference, significant
+from study.analysis.findings import Findings, Interval
+from study.analysis.units import (
+    difference,
+    difference_with_unit,
+    fixed,
+    number,
+    signed_difference,
+    significant,
+)
 
 MISSING = "–"
 OPTIMISTIC = "Optimistic, chosen on the test split."
@@ -52,6 +59,24 @@ def measure_with_interval(interval: Interval | None, unit: str) -> str:
 def difference_bounds(interval: Interval, unit: str = "%") -> str:
     """Return the interval of a difference, ``[−0.3, 2.7]``."""
     return _ends(interval, lambda end: difference(end, unit))
+
+
+def difference_with_bounds(value: float, interval: Interval | None, unit: str = "%") -> str:
+    """Return ``1.2 points [0.8, 2.5]``, a size with the interval that it may have, with its unit."""
+    ends = "" if interval is None else f" {difference_bounds(interval, unit)}"
+    return f"{difference_with_unit(value, unit)}{ends}"
+
+
+def decimals_with_interval(value: float | None, interval: Interval | None) -> str:
+    """Return ``0.62 [0.58, 0.66]``, the value alone where there is no interval."""
+    if value is None or interval is None:
+        return decimals(value)
+    return _mean_and_ends(interval, decimals, decimals)
+
+
+def scope(findings: Findings) -> str:
+    """Return for whom the intervals speak."""
+    return f"for {'new' if findings.scope == 'population' else 'exactly these'} test {findings.noun}s"
 
 
 def undeclared_metric(value: float | None) -> str:

@@ -1,82 +1,74 @@
-"""Statistical power: repetitions needed for an effect, and the smallest effect for a number of repetitions.
-
-Power of the two-sided paired t test at level a, by the noncentral t distribution with n - 1 degrees of
-freedom and noncentrality d_z sqrt(n): ``P(|T| > t(1 - a/2, n - 1))``.
-"""
+"""Power of the verdict: the probability that a true difference of some size is called *helps*."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import cache
-from math import ceil, log2, sqrt
+from collections.abc import Sequence
+from math import sqrt
 
 import numpy as np
-from scipy import optimize, special, stats
+from scipy import special
 
-MOST_REPETITIONS = 1000
-"""The largest number of repetitions considered; functions return None beyond it."""
+from study.statistics.spread import Spread
+from study.statistics.verdicts import FEWEST
 
-
-def power(effect: float, n: int, alpha: float) -> float:
-    """Return the probability that n differences of mean `effect` standard deviations differ significantly from 0."""
-    critical = -special.stdtrit(n - 1, alpha / 2)
-    shift = abs(effect) * sqrt(n)
-    far_tail = np.nan_to_num(stats.nct.cdf(-critical, n - 1, shift))  # scipy underflows to nan there
-    return float(stats.nct.sf(critical, n - 1, shift) + far_tail)
+QUANTILES = 2000
+"""Points at which the distribution of the observed variance is averaged: power is exact to about 1e-4."""
+TABULATED_REPETITIONS = (3, 5, 8, 12, 20)
+TABULATED_EFFECTS = (1.0, 1.5, 2.0)
+"""True differences of the table, in multiples of the least difference of interest."""
 
 
-def equivalence_power(effect: float, margin: float, n: int, alpha: float) -> float:
-    """Return the probability that the 1 - 2 alpha interval lies within ±margin; both in standard deviations.
+def power(
+    effect: float,
+    n: int,
+    sd: float,
+    rope: float,
+    alpha: float,
+    overlap: float = 0.0,
+    examples: float = 0.0,
+) -> float:
+    """Return P(the 1 - alpha interval lies above 0 **and** the mean is at least `rope`); 0 below three repetitions.
 
-    ``P(T(effect - margin) < -t) + P(T(effect + margin) > t) - 1`` with t = t(1 - alpha, n - 1): a lower
-    bound, close at high power (Phillips 1990).
+    Given the observed variance s^2 the verdict is *helps* where the mean exceeds ``c = max(rope, t(1 - alpha/2, nu)
+    sqrt(s^2 (1/n + overlap) + examples))``, and the mean is normal and independent of s^2. The result is the mean of
+    that normal probability over the quantiles of s^2 ~ sd^2 chi2(n - 1)/(n - 1). At rope 0 it is the upper tail of
+    the noncentral t distribution.
+
+    Args:
+        effect: True difference, in the metric's unit, like `sd` and `rope`.
+        n: Repetitions, or folds.
+        sd: True standard deviation of the paired differences.
+        rope: The least difference of interest.
+        alpha: Two-sided, already divided by the size of the family.
+        overlap: Test examples / training examples where n are folds.
+        examples: Variance of the mean that the choice of test examples adds, taken as known.
     """
-    critical = -special.stdtrit(n - 1, alpha)
-    below = stats.nct.sf(critical, n - 1, (margin - effect) * sqrt(n))
-    above = stats.nct.sf(critical, n - 1, (margin + effect) * sqrt(n))
-    return float(max(0.0, below + above - 1))
+    if n < FEWEST:
+        return 0.0
+    share = (np.arange(QUANTILES) + 0.5) / QUANTILES
+    of_values = sd**2 * special.chdtri(n - 1, share) / (n - 1) * (1 / n + overlap)
+    total = of_values + examples
+    df = np.where(of_values > 0, (n - 1) * (total / np.where(of_values > 0, of_values, 1.0)) ** 2, np.inf)
+    critical = special.stdtrit(np.minimum(df, 1e6), 1 - alpha / 2)
+    least = np.maximum(rope, critical * np.sqrt(total))
+    scale = sqrt(sd**2 * (1 / n + overlap) + examples)
+    if scale == 0:
+        return float(effect >= rope and effect > 0)
+    return float(np.mean(special.ndtr((effect - least) / scale)))
 
 
-def repetitions_to_detect(mean: float, sd: float, alpha: float, target: float = 0.8) -> int | None:
-    """Return the least n that detects a true mean difference with the target power at level alpha.
-
-    None where it is above `MOST_REPETITIONS`, as for a mean of 0. Where `sd` is 0 it is the least n at which equal
-    differences reach alpha in a sign-flip test.
-    """
-    if mean == 0:
-        return None
-    if sd == 0:
-        return repetitions_for_rank_test(alpha)
-    return _least_n(lambda n: power(mean / sd, n, alpha), target)
-
-
-def repetitions_to_equate(
-    mean: float, sd: float, rope: float, alpha: float, target: float = 0.8
-) -> int | None:
-    """Return the least n that shows a true mean difference to lie within ±rope; None where no n does."""
-    if sd == 0 or abs(mean) >= rope:
-        return None
-    return _least_n(lambda n: equivalence_power(mean / sd, rope / sd, n, alpha), target)
-
-
-def _least_n(power_at: Callable[[int], float], target: float) -> int | None:
-    if power_at(MOST_REPETITIONS) < target:
-        return None
-    low, high = 1, MOST_REPETITIONS
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if power_at(middle) >= target else (middle, high)
-    return high
-
-
-@cache
-def smallest_effect(n: int, alpha: float = 0.05, target: float = 0.8) -> float | None:
-    """Return the least effect, in standard deviations of the differences, that n repetitions detect; None for n < 2."""
-    if n < 2:
-        return None
-    return float(optimize.brentq(lambda effect: power(effect, n, alpha) - target, 0.0, 2 / alpha))
-
-
-def repetitions_for_rank_test(alpha: float) -> int:
-    """Return the least n at which a sign-flip or signed-rank test can reach alpha, ``1 + log2(1/alpha)``."""
-    return ceil(1 + log2(1 / alpha))
+def power_table(
+    spread: Spread,
+    rope: float,
+    alpha: float,
+    repetitions: Sequence[int] = TABULATED_REPETITIONS,
+    overlap: float = 0.0,
+) -> dict[int, tuple[float, ...]]:
+    """Return by number of repetitions the power at each of `TABULATED_EFFECTS` times `rope`."""
+    return {
+        n: tuple(
+            power(times * rope, n, spread.sd, rope, alpha, overlap, spread.examples)
+            for times in TABULATED_EFFECTS
+        )
+        for n in repetitions
+    }

@@ -1,13 +1,28 @@
-"""Verdicts on paired differences, with a controlled error rate."""
+"""Verdicts and judged claims on a contrast, with a controlled error rate."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
-from study.statistics.samples import Sample, least_sign_flip_p, t_interval
+from study.statistics.inference import Estimate
+from study.statistics.samples import least_sign_flip_p
 
-Verdict = Literal["helps", "hurts", "equivalent", "small", "inconclusive"]
+Verdict = Literal["helps", "hurts", "equivalent", "slight", "inconclusive"]
+ClaimVerdict = Literal["supported", "refuted", "better-by-less", "undecided", "not judged"]
+FEWEST = 3
+"""Fewer repetitions, or folds, get no verdict."""
+
+
+@dataclass(frozen=True)
+class Critical:
+    """The nominal error probabilities of one decision; those of a fixed number of repetitions are both alpha/m."""
+
+    difference: float
+    """Two-sided, of the interval that must exclude 0."""
+    equivalence: float
+    """One-sided, of the interval that must lie within ±rope."""
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
@@ -26,33 +41,87 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
     return adjusted
 
 
-def verdict(differences: Sample, rope: float, alpha: float, comparisons: int = 1) -> Verdict:
-    """Return the verdict on the differences, with Bonferroni's correction for the comparisons of the family.
+def verdict(
+    gain: Estimate, rope: float, alpha: float, comparisons: int = 1, level: Critical | None = None
+) -> Verdict | None:
+    """Return the verdict on a contrast, with Bonferroni's correction for the m comparisons of the family.
 
-    Tested in this order: *helps*, the 1 - alpha/m interval lies above 0 and the mean is at least `rope`;
-    *hurts*, its mirror; *equivalent*, the 1 - 2 alpha/m interval lies within ±rope (two one-sided tests,
-    Schuirmann 1987); *small*, the 1 - alpha/m interval excludes 0; else *inconclusive*.
+    Tested in this order on the deciding interval [L, U] at 1 - alpha/m: *helps*, L > 0 and the mean is at least
+    `rope`; *hurts*, its mirror; *equivalent*, the 1 - 2 alpha/m interval lies within ±rope (two one-sided tests,
+    Schuirmann 1987); *slight*, L > 0 or U < 0; else *inconclusive*. None below three repetitions.
 
-    Differences that are all equal have an interval of no width, which would decide
-    at any n. They decide only where a sign-flip test of n equal differences can reach alpha/m.
+    Values that are all equal show no spread: they decide only where a sign-flip test of n equal values can reach
+    alpha/m.
 
     Args:
-        differences: Variant minus reference.
-        rope: Half-width r of the region of practical equivalence, in the unit of the differences.
+        gain: The contrast, oriented so that more is better.
+        rope: The least difference of interest r, in the unit of the contrast.
         alpha: Probability of any false *helps* or *hurts* in the family.
         comparisons: The family's size m.
+        level: Replaces alpha/m, as at a look of a sequential method.
     """
-    interval = t_interval(differences, 1 - alpha / comparisons)
-    narrower = t_interval(differences, 1 - 2 * alpha / comparisons)
-    if interval is None or narrower is None:
+    bounds = _bounds(gain, alpha, comparisons, level)
+    if bounds is None:
+        return None
+    low, high, is_equivalent = *bounds[0], _within(bounds[1], rope)
+    if not _shows_spread(gain, alpha, comparisons, level):
         return "inconclusive"
-    if differences.sd == 0 and least_sign_flip_p(differences.n) > alpha / comparisons:
-        return "inconclusive"
-    above, below = interval[0] > 0, interval[1] < 0
-    if above and differences.mean >= rope:
+    if low > 0 and gain.mean >= rope:
         return "helps"
-    if below and differences.mean <= -rope:
+    if high < 0 and gain.mean <= -rope:
         return "hurts"
-    if -rope <= narrower[0] and narrower[1] <= rope:
+    if is_equivalent:
         return "equivalent"
-    return "small" if above or below else "inconclusive"
+    return "slight" if low > 0 or high < 0 else "inconclusive"
+
+
+def claim_verdict(
+    gain: Estimate, rope: float, alpha: float, comparisons: int = 1, level: Critical | None = None
+) -> ClaimVerdict:
+    """Return the verdict on a claim that a contrast is positive; arguments as those of `verdict`.
+
+    *Supported*: *helps*. *Better-by-less*: L > 0, and U < rope or *equivalent*: better, by less than rope. *Refuted*:
+    *hurts* or *equivalent*, or U < rope; none of them where L > 0. Else *undecided*, as below three repetitions.
+    """
+    found = verdict(gain, rope, alpha, comparisons, level)
+    bounds = _bounds(gain, alpha, comparisons, level)
+    if found is None or bounds is None or not _shows_spread(gain, alpha, comparisons, level):
+        return "undecided"
+    low, high = bounds[0]
+    if found == "helps":
+        return "supported"
+    is_less = high < rope or found == "equivalent"
+    if low > 0:
+        return "better-by-less" if is_less else "undecided"
+    return "refuted" if is_less or found == "hurts" else "undecided"
+
+
+def reaches(
+    gain: Estimate, rope: float, alpha: float, comparisons: int = 1, level: Critical | None = None
+) -> bool:
+    """Whether the deciding interval shows a size of at least `rope`: L >= rope > 0, or U <= -rope < 0."""
+    bounds = _bounds(gain, alpha, comparisons, level)
+    if bounds is None or rope <= 0:
+        return False
+    return bounds[0][0] >= rope or bounds[0][1] <= -rope
+
+
+def _bounds(
+    gain: Estimate, alpha: float, comparisons: int, level: Critical | None
+) -> tuple[tuple[float, float], tuple[float, float]] | None:
+    """Return the deciding interval and the one that shows equivalence; None below three repetitions."""
+    critical = level or Critical(alpha / comparisons, alpha / comparisons)
+    interval, narrower = gain.interval(1 - critical.difference), gain.interval(1 - 2 * critical.equivalence)
+    if gain.n < FEWEST or interval is None or narrower is None:
+        return None
+    return interval, narrower
+
+
+def _within(interval: tuple[float, float], rope: float) -> bool:
+    return -rope <= interval[0] and interval[1] <= rope
+
+
+def _shows_spread(gain: Estimate, alpha: float, comparisons: int, level: Critical | None) -> bool:
+    """Whether the values differ, or are so many that equal ones decide too."""
+    nominal = alpha / comparisons if level is None else level.difference
+    return gain.sd != 0 or least_sign_flip_p(gain.n) <= nominal

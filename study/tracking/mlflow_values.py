@@ -56,7 +56,6 @@ def summary_metrics(variant: VariantFinding) -> dict[str, float]:
 def summary_tags(variant: VariantFinding) -> dict[str, str]:
     """Return the tags of a variant's summary run: verdict, sentence, levels and chosen hyperparameters."""
     difference = variant.difference
-    verdict = difference.verdict if difference else "reference" if variant.is_reference else "none"
     sentence = difference.sentence if difference else "The reference." if variant.is_reference else ""
     runs = f"{len(variant.repetitions)} of {variant.planned}"
     if len(variant.repetitions) != variant.planned:
@@ -64,7 +63,13 @@ def summary_tags(variant: VariantFinding) -> dict[str, str]:
     names = entity_names(variant.levels)
     levels = {f"level.{names[factor]}": cut(level) for factor, level in variant.levels.items()}
     chosen = {f"chosen.{key}": value for key, value in flat(variant.chosen).items()}
-    return {"study.verdict": verdict, "study.runs": runs, NOTE: cut(sentence), **levels, **chosen}
+    return {
+        "study.verdict": variant.verdict_text,
+        "study.runs": runs,
+        NOTE: cut(sentence),
+        **levels,
+        **chosen,
+    }
 
 
 def flat(table: Mapping[str, Any]) -> dict[str, str]:

@@ -5,26 +5,27 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import asdict, replace
-from math import ceil, sqrt
+from math import sqrt
 
 import numpy as np
 import pytest
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
-from statsmodels.stats.power import TTestPower
 from support.evidence import FOLDS, REFERENCE, UAR, WAR, evidence, run_result, shifted, two, variant
 
 from study.analysis.analyse import MissingCode, findings, missing_runs
-from study.analysis.evidence import Confirmation, Evidence
+from study.analysis.evidence import Confirmation, Evidence, Scope
 from study.analysis.findings import Cost, Difference, Findings, LimitCode
 from study.analysis.notes import NoteCode, notes
 from study.ledger.record import ClaimRecord as Claim
 from study.records import PartCost
+from study.statistics.spread import Spread
 
 CLEAR = shifted(3.0, 2.5, 3.5, 2.8, 3.2)
 WORSE = shifted(-3.0, -2.5, -3.5, -2.8, -3.2)
 SAME = shifted(0.1, -0.2, 0.2, 0.0, -0.1)
 SMALL = shifted(0.8, 0.5, 1.1, 0.7, 0.9)
+SMALLER = shifted(0.7, 0.4, 0.99, 0.6, 0.8)
 UNCLEAR = shifted(2.6, -0.9, 1.6, -0.4, 1.1)
 
 
@@ -50,15 +51,15 @@ def codes(found: Findings) -> set[LimitCode]:
             CLEAR,
             "helps",
             "supported",
-            ("Yes, ", "issm helps"),
-            ["5", "63.0", "60.0", "+3.0", "95", "2.5", "3.5"],
+            ("Yes, ", "issm helps by at least"),
+            ["1.0", "5", "63.0", "60.0", "+3.0", "95", "2.5", "3.5"],
         ),
         (
             WORSE,
             "hurts",
             "refuted",
-            ("No, ", "issm hurts"),
-            ["5", "57.0", "60.0", "−3.0", "95", "−3.5", "−2.5"],
+            ("No, ", "issm hurts by at least"),
+            ["1.0", "5", "57.0", "60.0", "−3.0", "95", "−3.5", "−2.5"],
         ),
         (
             SAME,
@@ -69,17 +70,24 @@ def codes(found: Findings) -> set[LimitCode]:
         ),
         (
             SMALL,
-            "small",
-            "refuted",
-            ("No, ", "issm is better"),
+            "slight",
+            "undecided",
+            ("issm is slightly better", "that matter"),
             ["1.0", "5", "60.8", "60.0", "+0.8", "95", "0.5", "1.1"],
+        ),
+        (
+            SMALLER,
+            "equivalent",
+            "better-by-less",
+            ("Yes, but by less than", "equivalent to even-odd, better by less than"),
+            ["1.0", "1.0", "5", "60.7", "60.0", "+0.7", "90", "0.5", "0.9", "1.0"],
         ),
         (
             UNCLEAR,
             "inconclusive",
             "undecided",
-            ("Undecided", "28 repetitions"),
-            ["5", "60.8", "60.0", "+0.8", "95", "−1.0", "2.6", "28"],
+            ("Undecided", "on these test clips."),
+            ["5", "60.8", "60.0", "+0.8", "95", "−1.0", "2.6"],
         ),
     ],
 )
@@ -96,13 +104,6 @@ def test_the_answer_says_the_verdict_and_its_numbers(
     assert numbers_in(found.answer) == numbers
     assert "60.0 WAR" in found.answer
     assert re.search(r"\([+−]?\d\.\d points, ", found.answer)
-
-
-def test_repetitions_needed_agree_with_statsmodels() -> None:
-    differences = np.subtract(UNCLEAR, REFERENCE)
-    effect = differences.mean() / differences.std(ddof=1)
-    needed = TTestPower().solve_power(effect, alpha=0.05, power=0.8)
-    assert only(findings(two(UNCLEAR))).repetitions_needed == ceil(needed) == 28
 
 
 def test_figures_of_a_difference_agree_with_scipy() -> None:
@@ -138,48 +139,90 @@ def test_the_other_metric_can_be_primary() -> None:
     assert found.variants[1].score is not None
     assert found.variants[1].score.mean == pytest.approx(59.0)
     assert "war" in found.variants[1].secondary
-    assert numbers_in(found.answer)[1:3] == ["59.0", "56.0"]
+    assert numbers_in(found.answer)[2:4] == ["59.0", "56.0"]
     assert "UAR" in found.answer
     assert "WAR" not in found.answer
 
 
-def test_a_failed_repetition_takes_the_verdict_away() -> None:
+def test_a_failed_repetition_leaves_the_complete_pairs() -> None:
     study = two([*CLEAR[:4], None])
     found = findings(study)
     issm = found.variants[1]
-    assert issm.difference is None
+    expected = stats.ttest_rel(CLEAR[:4], REFERENCE[:4]).confidence_interval(0.95)
+    assert (only(found).interval.low, only(found).interval.high) == pytest.approx(
+        (expected.low, expected.high)
+    )
+    assert (only(found).n, only(found).missing, only(found).verdict) == (4, 1, "helps")
     assert (len(issm.repetitions), issm.planned) == (4, 5)
     (missing,) = missing_runs(study.variants[1])
     assert (missing.code, missing.fold, missing.repetition) == (MissingCode.FAILED, None, 4)
     assert issm.failures == (missing.sentence,)
     assert missing.sentence.endswith("out of memory")
-    assert found.claims[0].verdict == "undecided"
-    assert "No verdict" in found.answer
+    assert found.claims[0].verdict == "supported"
+    assert "1 failed pair left out" in found.answer
     assert found.limits[0].code == LimitCode.MISSING_RUNS
-    for sentence in (found.answer, found.limits[0].sentence):
-        assert "issm" in sentence
-        assert numbers_in(sentence)[:2] == ["4", "5"]
+    assert numbers_in(found.limits[0].sentence)[:2] == ["4", "5"]
 
 
-def test_a_failed_repetition_of_the_reference_takes_every_verdict_away() -> None:
+def test_a_failed_repetition_of_the_reference_is_missing_in_every_comparison() -> None:
     reference = variant("even-odd", [*REFERENCE[:4], None], reference=True)
     found = findings(evidence(reference, variant("issm", CLEAR), variant("haar", SAME)))
-    assert [v.difference for v in found.variants] == [None, None, None]
-    assert found.answer.count("reference even-odd") == 2, "it is the reason for both variants"
-    assert numbers_in(found.answer) == ["4", "5"] * 2
+    assert [v.difference and v.difference.n for v in found.variants] == [None, 4, 4]
     assert found.limits[0].code == LimitCode.MISSING_RUNS
 
 
-def test_a_diverged_confirmation_is_a_failure() -> None:
+def test_a_study_that_has_not_ended_gets_no_verdict() -> None:
     study = two(CLEAR)
+    waiting = replace(study.variants[1].confirmations[4], result=None, test=None)
+    issm = replace(study.variants[1], confirmations=(*study.variants[1].confirmations[:4], waiting))
+    found = findings(replace(study, variants=(study.variants[0], issm)))
+    assert found.variants[1].difference is None
+    assert found.claims[0].verdict == "undecided"
+    assert "No verdict" in found.answer
+    assert numbers_in(found.answer)[:2] == ["4", "5"]
+
+
+def with_diverged(study: Evidence) -> Evidence:
+    """Return the study with its variant's last repetition diverged."""
     issm = study.variants[1]
     broken = Confirmation(4, None, "r1-x", run_result("r1-x", status="diverged"))
-    issm = replace(issm, confirmations=(*issm.confirmations[:4], broken))
-    found = findings(replace(study, variants=(study.variants[0], issm)))
-    assert [(run.code, run.repetition) for run in missing_runs(issm)] == [(MissingCode.DIVERGED, 4)]
-    assert len(found.variants[1].failures) == 1
+    return replace(
+        study, variants=(study.variants[0], replace(issm, confirmations=(*issm.confirmations[:4], broken)))
+    )
+
+
+def test_a_diverged_repetition_scores_the_worst_value() -> None:
+    study = with_diverged(two(WORSE))
+    found = findings(study)
+    issm = found.variants[1]
+    assert [(run.code, run.repetition) for run in missing_runs(study.variants[1])] == [
+        (MissingCode.DIVERGED, 4)
+    ]
+    assert [(run.score, run.diverged) for run in issm.repetitions[3:]] == [
+        (pytest.approx(WORSE[3]), False),
+        (0, True),
+    ]
+    expected = stats.ttest_rel([*WORSE[:4], 0.0], REFERENCE)
+    assert (only(found).n, only(found).diverged) == (5, 1)
+    assert only(found).p == pytest.approx(expected.pvalue)
+    assert issm.score is not None
+    assert issm.score.mean == pytest.approx(np.mean([*WORSE[:4], 0.0]))
+    assert "1 of 5 diverged" in found.answer
+    assert LimitCode.DIVERGED_RUNS in codes(found)
+    assert len(issm.curves) == 4
+
+
+def test_a_variant_far_below_gets_its_verdict_though_a_repetition_diverged() -> None:
+    low = [4.0, 5.0, 3.0, 4.5, 3.5]
+    assert only(findings(with_diverged(two(low)))).verdict == "hurts"
+
+
+def test_a_diverged_repetition_excludes_a_verdict_where_the_metric_has_no_worst_value() -> None:
+    study = with_diverged(two(WORSE))
+    unbounded = replace(WAR, low=None)
+    found = findings(replace(study, metric=unbounded, metrics=(unbounded,)))
     assert found.variants[1].difference is None
-    assert len(found.variants[1].curves) == 4
+    assert "no worst value" in found.answer
 
 
 def test_a_search_without_any_result_leaves_runs_not_started() -> None:
@@ -211,29 +254,121 @@ def test_one_repetition_gives_figures_and_no_verdict() -> None:
     found = findings(two([61.0], [60.0]))
     difference = only(found)
     assert (difference.interval.mean, difference.interval.low, difference.p) == (1.0, None, None)
-    assert (difference.p_worse, difference.repetitions_needed, difference.verdict) == (
-        None,
-        None,
-        "inconclusive",
+    assert (difference.p_worse, difference.verdict, found.variants[1].verdict_text) == (None, None, "none")
+    assert found.claims[0].verdict == "undecided"
+    assert numbers_in(found.answer) == ["3", "1", "61.0", "60.0", "+1.0", "+1.0"], "without an interval"
+    assert LimitCode.TOO_FEW_REPETITIONS in codes(found)
+
+
+def test_two_repetitions_print_their_values_and_no_verdict() -> None:
+    found = findings(two([63.0, 64.1], [60.0, 61.0]))
+    assert only(found).verdict is None
+    assert only(found).values == pytest.approx((3.0, 3.1))
+    assert numbers_in(found.answer)[-2:] == ["+3.0", "+3.1"]
+
+
+def test_intervals_stay_inside_what_the_metric_can_be() -> None:
+    found = findings(two([99.0, 90.0, 99.5], [1.0, 0.5, 9.0]))
+    assert only(found).interval.high == 100
+    score = found.variants[1].score
+    assert score is not None
+    assert (score.high, found.variants[0].score and found.variants[0].score.low) == (100, 0)
+
+
+def test_a_level_near_100_percent_is_printed_as_what_it_is() -> None:
+    arms = [variant(f"v{number}", CLEAR) for number in range(60)]
+    found = findings(evidence(variant("even-odd", REFERENCE, reference=True), *arms, alpha=0.01))
+    difference = found.variants[1].difference
+    assert difference is not None
+    assert "99.98 % interval" in difference.sentence, "1 - 0.01 / 60 = 0.99983"
+
+
+def test_effect_and_correlation_have_intervals_from_five_repetitions_on() -> None:
+    difference = only(findings(two(UNCLEAR)))
+    bounds = stats.pearsonr(UNCLEAR, REFERENCE).confidence_interval()
+    assert difference.correlation_interval is not None
+    assert (difference.correlation_interval.low, difference.correlation_interval.high) == pytest.approx(
+        tuple(bounds)
     )
-    assert found.answer.startswith("Undecided")
-    assert numbers_in(found.answer) == ["1", "61.0", "60.0", "+1.0"], "without an interval"
-    assert LimitCode.SINGLE_REPETITION in codes(found)
+    assert difference.effect_interval is not None
+    assert only(findings(two(UNCLEAR[:4], REFERENCE[:4]))).effect_interval is None
+
+
+def with_replicates(study: Evidence, effects: np.ndarray, scope: Scope) -> Evidence:
+    """Return the study with clips of given effects on the variant, in points, the same in every repetition."""
+    left_out = (effects.sum() - effects) / (len(effects) - 1) - effects.mean()
+    arms = []
+    for arm, factor in zip(study.variants, (0.0, 1.0), strict=True):
+        runs = tuple(
+            replace(
+                run,
+                replicates=tuple(run.test.metrics["war"] + factor * left_out / 100) if run.test else None,
+                sources="same",
+            )
+            for run in arm.confirmations
+        )
+        arms.append(replace(arm, confirmations=runs))
+    return replace(study, variants=tuple(arms), scope=scope)
+
+
+def test_the_population_interval_holds_the_luck_of_the_clips() -> None:
+    effects = np.random.default_rng(1).normal(0, 20, 200)
+    study = with_replicates(two(CLEAR), effects, "population")
+    found = findings(study)
+    differences = np.subtract(CLEAR, REFERENCE)
+    a, c = differences.var(ddof=1) / 5, effects.var(ddof=1) / 200
+    df = (a + c) ** 2 / (a**2 / 4 + c**2 / 199)
+    half = stats.t.ppf(0.975, df) * sqrt(a + c)
+    assert (only(found).interval.low, only(found).interval.high) == pytest.approx((3 - half, 3 + half))
+    assert only(found).p == pytest.approx(2 * stats.t.sf(3 / sqrt(a + c), df))
+    alone = stats.ttest_1samp(differences, 0).confidence_interval()
+    assert only(found).other is not None
+    assert (only(found).other.low, only(found).other.high) == pytest.approx((alone.low, alone.high))
+    assert "test clips" not in found.answer
+
+    exact = findings(replace(study, scope="test-set"))
+    assert only(exact).interval == only(found).other
+    assert only(exact).other == only(found).interval
+    assert exact.answer.endswith("on these test clips.")
+
+
+def test_other_sources_cannot_be_paired() -> None:
+    study = with_replicates(two(CLEAR), np.arange(10.0), "population")
+    other = replace(
+        study.variants[1],
+        confirmations=tuple(replace(run, sources="other") for run in study.variants[1].confirmations),
+    )
+    assert only(findings(replace(study, variants=(study.variants[0], other)))).other is None
+
+
+def test_a_named_population_without_predictions_gets_no_verdict() -> None:
+    found = findings(two(CLEAR, scope="population", lacks_predictions=True))
+    assert found.variants[1].difference is None
+    assert LimitCode.NO_PREDICTIONS in codes(found)
+    assert found.claims[0].verdict == "undecided"
+
+
+def test_power_is_printed_from_a_spread_that_was_known_before() -> None:
+    assert findings(two(UNCLEAR)).power is None, "no power from a study's own results"
+    power = findings(two(UNCLEAR, spread=Spread(1.2, 8, origin="pilot"))).power
+    assert power is not None
+    assert power.effects == (1.0, 1.5, 2.0)
+    assert list(power.rows) == [3, 5, 8, 12, 20]
+    assert power.interval is not None
+    assert power.interval.low == pytest.approx(1.2 * sqrt(8 / stats.chi2.ppf(0.975, 8)))
 
 
 def test_identical_arms_decide_nothing_with_few_repetitions_and_are_suspicious() -> None:
     found = findings(two(REFERENCE))
     assert only(found).verdict == "inconclusive"
     assert LimitCode.EQUAL_DIFFERENCES in codes(found)
-    assert only(found).repetitions_needed == 6, "2 / 2**6 is below 0.05"
+    assert "identical in every repetition" in found.answer
 
 
 def test_equal_differences_of_few_repetitions_decide_nothing() -> None:
     found = findings(two(shifted(2.0, 2.0, 2.0, 2.0, 2.0)))
     assert only(found).verdict == "inconclusive"
     assert "the same difference" in found.answer
-    assert only(found).repetitions_needed == 6
-    assert numbers_in(found.answer)[-1] == "6"
 
 
 def test_several_variants_share_one_corrected_family() -> None:
@@ -307,9 +442,7 @@ def test_repetitions_of_a_fold_are_averaged_before_folds_are_compared() -> None:
     assert difference.p == pytest.approx(2 * stats.t.sf(abs(t), 4), rel=1e-6)
     assert len(found.variants[1].repetitions) == 15
     assert "over 5 folds" in found.answer
-    if difference.verdict == "inconclusive":
-        assert "number of folds" in found.answer
-        assert difference.repetitions_needed is None
+    assert "test clips" not in found.answer, "an interval over folds speaks for new clips"
 
 
 def test_trials_show_the_best_so_far() -> None:

@@ -60,8 +60,8 @@ def errors(*arms: dict[str, Any], **given: Any) -> Evidence:
         (LOWER, "helps", "supported", 5.0),
         (HIGHER, "hurts", "refuted", 0.0),
         ((0.1, -0.2, 0.2, 0.0, -0.1), "equivalent", "refuted", 2.5),
-        ((-0.8, -0.5, -1.1, -0.7, -0.9), "small", "refuted", 5.0),
-        ((2.6, -0.9, 1.6, -0.4, 1.1), "inconclusive", "undecided", 2.0),
+        ((-0.8, -0.5, -1.1, -0.7, -0.9), "slight", "undecided", 5.0),
+        ((2.6, -0.9, 1.6, -0.4, 1.1), "inconclusive", "refuted", 2.0),
     ],
 )
 def test_lower_is_better_where_the_metric_says_so(
@@ -110,8 +110,8 @@ def test_the_answer_has_the_unit_of_the_metric_and_says_that_lower_is_better() -
 
 def test_a_small_gain_is_called_better_though_its_difference_is_negative() -> None:
     found = findings(two(shifted(-0.8, -0.5, -1.1, -0.7, -0.9), **ERROR))
-    assert only(found).verdict == "small"
-    assert "issm is better," in found.answer
+    assert only(found).verdict == "slight"
+    assert "issm is slightly better," in found.answer
     assert "1 K" in found.answer, "the least difference of interest"
 
 

@@ -57,7 +57,9 @@ def with_round_figures() -> Findings:
         p_better=0.799,
         verdict="inconclusive",
         sentence="issm and even-odd do not differ significantly yet.",
-        repetitions_needed=14,
+        other=Interval(1.2, 0.5, 1.9),
+        effect_interval=Interval(1.25, 0.1, 2.4),
+        correlation_interval=Interval(-0.5, -0.95, 0.7),
     )
     other = dataclasses.replace(
         other,
@@ -159,14 +161,14 @@ def test_table_of_comparisons_prints_the_findings_numbers() -> None:
     cells = row(render(with_round_figures()), "Table 2.", "issm")
     assert list(cells.values())[1:] == [
         "[−0.9, 3.3]",
+        "[0.5, 1.9]",
         "4.5 of 5",
-        "1.25",
-        "−0.50",
+        "1.25 [0.10, 2.40]",
+        "−0.50 [−0.95, 0.70]",
         "0.040",
         "< 0.01",
         "0.20",
         "0.80",
-        "≈ 14",
     ]
 
 
@@ -244,7 +246,7 @@ def test_a_study_without_a_posterior_or_effect_is_still_with_round_figures() -> 
         p_holm=None,
     )
     report = dataclasses.replace(report, variants=(reference, dataclasses.replace(other, difference=bare)))
-    assert list(row(render(report), "Table 2.", "issm").values())[3:9] == ["–"] * 6
+    assert list(row(render(report), "Table 2.", "issm").values())[4:] == ["–"] * 6
 
 
 def test_table_of_costs_prints_the_findings_numbers() -> None:

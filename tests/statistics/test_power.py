@@ -1,85 +1,84 @@
-"""Power and numbers of repetitions against published tables and statsmodels."""
+"""Power of the verdict against the noncentral t distribution, published figures and simulated studies."""
 
 from __future__ import annotations
 
-from math import ceil
+from math import sqrt
 
+import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from scipy import stats
 from statsmodels.stats.power import TTestPower
 
-from study.statistics.power import (
-    MOST_REPETITIONS,
-    equivalence_power,
-    power,
-    repetitions_for_rank_test,
-    repetitions_to_detect,
-    repetitions_to_equate,
-    smallest_effect,
-)
+from study.statistics.inference import estimate
+from study.statistics.power import power, power_table
+from study.statistics.spread import Spread
+from study.statistics.verdicts import verdict
 
 
-@pytest.mark.parametrize(("n", "published"), [(3, 3.26), (5, 1.68), (8, 1.16), (10, 1.00), (20, 0.66)])
-def test_smallest_effect_that_few_repetitions_show(n: int, published: float) -> None:
-    assert smallest_effect(n) == pytest.approx(published, abs=0.005)
-
-
-@pytest.mark.parametrize(("effect", "published"), [(0.5, 34), (0.8, 15), (1, 10), (1.5, 6), (2, 5)])
-def test_repetitions_for_80_percent_power(effect: float, published: int) -> None:
-    assert repetitions_to_detect(effect, 1.0, 0.05) == published
+@pytest.mark.parametrize(("n", "published"), [(5, 0.40), (10, 0.80)])
+def test_power_at_one_standard_deviation(n: int, published: float) -> None:
+    assert power(1.0, n, 1.0, 0.0, 0.05) == pytest.approx(published, abs=0.006)
 
 
 @pytest.mark.parametrize("alpha", [0.05, 0.05 / 4])
 @pytest.mark.parametrize("effect", [0.3, 0.7, 1.2])
-def test_power_and_repetitions_agree_with_statsmodels(effect: float, alpha: float) -> None:
-    oracle = TTestPower()
+def test_without_a_least_difference_it_is_that_of_a_t_test(effect: float, alpha: float) -> None:
     for n in (3, 5, 12):
-        assert power(effect, n, alpha) == pytest.approx(oracle.power(effect, n, alpha), abs=1e-6)
-    needed = oracle.solve_power(effect, alpha=alpha, power=0.8)
-    assert repetitions_to_detect(3 * effect, 3.0, alpha) == ceil(needed)
+        one_sided = TTestPower().power(effect, n, alpha / 2, alternative="larger")
+        assert power(3 * effect, n, 3.0, 0.0, alpha) == pytest.approx(one_sided, abs=5e-4)
 
 
-def test_no_number_of_repetitions_is_named_where_none_helps() -> None:
-    assert repetitions_to_detect(0.0, 1.0, 0.05) is None
-    assert repetitions_to_detect(0.01, 1.0, 0.05) is None
-    assert repetitions_to_equate(0.6, 1.0, 0.5, 0.05) is None
-    assert smallest_effect(1) is None
-    assert smallest_effect(0) is None
+@pytest.mark.parametrize(("rope", "published"), [(1.0, 0.49), (1.5, 0.06)])
+def test_the_least_difference_lowers_power_at_an_effect_of_one_sd(rope: float, published: float) -> None:
+    assert power(1.0, 10, 1.0, rope, 0.05) == pytest.approx(published, abs=0.011)
 
 
-def test_equal_differences_need_as_many_repetitions_as_a_sign_flip_test() -> None:
-    assert repetitions_to_detect(2.0, 0.0, 0.05) == 6
-    assert repetitions_to_detect(2.0, 0.0, 0.05 / 2) == 7
-    assert [repetitions_for_rank_test(0.05 / m) for m in (1, 2, 10)] == [6, 7, 9]
+@pytest.mark.parametrize(
+    ("n", "rope", "overlap"), [(3, 1.0, 0.0), (5, 0.5, 0.0), (8, 0.8, 0.0), (5, 0.5, 0.25)]
+)
+def test_it_is_the_share_of_simulated_studies_that_say_helps(n: int, rope: float, overlap: float) -> None:
+    studies, rng = 4000, np.random.default_rng(n)
+    shared = rng.normal(0, sqrt(overlap), (studies, 1))  # so that the mean has variance 1/n + overlap
+    values = 1.4 * (shared + rng.normal(0, 1, (studies, n))) + 2 * rope
+    found = [verdict(estimate(row, overlap=overlap), rope, 0.05) == "helps" for row in values]
+    assert power(2 * rope, n, 1.4, rope, 0.05, overlap) == pytest.approx(np.mean(found), abs=0.025)
 
 
-def test_large_effects_do_not_break_the_tail() -> None:
-    assert repetitions_to_detect(100.0, 1e-6, 0.05) == 2
-    assert power(1e6, 50, 0.05) == 1
+def test_the_choice_of_test_examples_lowers_it_as_in_simulated_studies() -> None:
+    studies, n, m, rng = 1500, 5, 80, np.random.default_rng(6)
+    helped = 0
+    for _ in range(studies):
+        scores = 1.5 + rng.normal(0, 1.0, (n, 1)) + rng.normal(0, 0.5 * sqrt(m), m)
+        left_out = (scores.sum(axis=1, keepdims=True) - scores) / (m - 1)
+        helped += verdict(estimate(scores.mean(axis=1), left_out), 0.75, 0.05) == "helps"
+    known = power(1.5, n, 1.0, 0.75, 0.05, examples=0.25)
+    assert known == pytest.approx(helped / studies, abs=0.04)
+    assert known < power(1.5, n, 1.0, 0.75, 0.05) - 0.05
 
 
-def test_equivalence_needs_the_repetitions_of_the_textbook_formula() -> None:
-    # normal approximation at a true difference of 0: n = (z(.95) + z(.9))^2 (sd / margin)^2
-    assert repetitions_to_equate(0.0, 1.0, 0.25, 0.05) == pytest.approx((1.6449 + 1.2816) ** 2 * 16, abs=2.5)
+def test_no_power_below_three_repetitions_and_none_without_spread() -> None:
+    assert power(100.0, 2, 0.1, 0.5, 0.05) == 0
+    assert power(1.0, 3, 0.0, 0.5, 0.05) == 1
+    assert power(0.4, 3, 0.0, 0.5, 0.05) == 0
 
 
-@settings(max_examples=50)
-@given(st.floats(0.02, 4), st.sampled_from([0.05, 0.01]))
-def test_the_repetitions_named_are_the_least_that_suffice(effect: float, alpha: float) -> None:
-    n = repetitions_to_detect(effect, 1.0, alpha)
-    if n is None:
-        assert power(effect, MOST_REPETITIONS, alpha) < 0.8
-    else:
-        assert power(effect, n, alpha) >= 0.8
-        assert n == 2 or power(effect, n - 1, alpha) < 0.8
-
-
-@settings(max_examples=50)
-@given(st.floats(-3, 3), st.floats(0.1, 3), st.integers(2, 40))
-def test_power_is_a_chance_and_symmetric(effect: float, margin: float, n: int) -> None:
-    assert power(effect, n, 0.05) == pytest.approx(power(-effect, n, 0.05))
-    assert 0 <= equivalence_power(effect, margin, n, 0.05) <= 1
-    assert equivalence_power(effect, margin, n, 0.05) == pytest.approx(
-        equivalence_power(-effect, margin, n, 0.05), abs=1e-9
+def test_the_table_grows_with_repetitions_and_effect() -> None:
+    table = power_table(Spread(1.2), 1.0, 0.05)
+    assert list(table) == [3, 5, 8, 12, 20]
+    rows = np.array(list(table.values()))
+    assert np.all(np.diff(rows[:, 1:], axis=0) > 0)
+    assert np.all(np.diff(rows, axis=1) > 0)
+    assert rows[1, 2] == pytest.approx(power(2.0, 5, 1.2, 1.0, 0.05))
+    assert np.all(rows[:, 0] <= 0.5), (
+        "an effect of exactly the least difference is called helps half of the time"
     )
+
+
+def test_the_interval_of_a_standard_deviation_covers_it() -> None:
+    values = np.random.default_rng(4).normal(0, 1.3, (4000, 5))
+    intervals = [Spread(float(sd), 4).interval() or (0, 0) for sd in values.std(axis=1, ddof=1)]
+    assert np.mean([low <= 1.3 <= high for low, high in intervals]) == pytest.approx(0.95, abs=0.011)
+    low, high = Spread(2.0, 9).interval() or (0, 0)
+    assert low == pytest.approx(2 * sqrt(9 / stats.chi2.ppf(0.975, 9)))
+    assert high == pytest.approx(2 * sqrt(9 / stats.chi2.ppf(0.025, 9)))
+    assert Spread(2.0).interval() is None

@@ -11,14 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from study.statistics.inference import estimate
 from study.statistics.samples import (
-    compare,
+    correlation,
+    correlation_interval,
     hedges_g,
+    hedges_interval,
     least_sign_flip_p,
     p_value,
     posterior,
-    sample,
-    t_interval,
+    wins,
 )
 
 SCORES = st.integers(0, 1000).map(lambda clips: clips / 10)
@@ -33,116 +35,95 @@ def arms(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 @pytest.mark.parametrize("n", [2, 3, 5, 20])
 def test_paired_t_agrees_with_scipy(n: int) -> None:
     variant, reference = arms(n)
-    found = compare(variant, reference)
+    found = estimate(variant - reference)
     expected = stats.ttest_rel(variant, reference)
-    assert found is not None
-    assert p_value(found.differences) == pytest.approx(expected.pvalue, rel=1e-6)
+    assert p_value(found) == pytest.approx(expected.pvalue, rel=1e-6)
     for level in (0.95, 0.99, 0.9):
         interval = expected.confidence_interval(level)
-        assert t_interval(found.differences, level) == pytest.approx((interval.low, interval.high), rel=1e-6)
+        assert found.interval(level) == pytest.approx((interval.low, interval.high), rel=1e-6)
 
 
-def test_interval_and_correlation_agree_with_pingouin() -> None:
+def test_correlation_and_its_interval_agree_with_pingouin() -> None:
     variant, reference = arms(8)
-    found = compare(variant, reference)
-    expected = pingouin.ttest(variant, reference, paired=True).iloc[0]
-    assert found is not None
-    assert t_interval(found.differences) == pytest.approx(tuple(expected["CI95"]), abs=0.006)
-    assert found.correlation == pytest.approx(pingouin.corr(variant, reference)["r"].iloc[0], rel=1e-6)
-
-
-def test_interval_of_three_known_values() -> None:
-    found = sample([1.0, 2.0, 3.0])
-    assert found is not None
-    assert t_interval(found) == pytest.approx((2 - 4.302653 / sqrt(3), 2 + 4.302653 / sqrt(3)), abs=1e-5)
+    expected = pingouin.corr(variant, reference).iloc[0]
+    r = correlation(variant, reference)
+    assert r == pytest.approx(expected["r"], rel=1e-6)
+    assert r is not None
+    bounds = stats.pearsonr(variant, reference).confidence_interval(0.95)
+    assert correlation_interval(r, 8) == pytest.approx((bounds.low, bounds.high))
+    assert correlation([1, 2, 3], [5, 5, 5]) is None
+    assert correlation([1, 2], [5, 6]) is None
+    assert correlation_interval(0.5, 3) is None
+    assert correlation_interval(1.0, 9) is None
 
 
 def test_hedges_g_of_known_differences() -> None:
-    found = compare([1, 2, 3, 4, 5], [0, 0, 0, 0, 0])
-    assert found is not None
-    assert hedges_g(found.differences) == pytest.approx(3 / sqrt(2.5) * (1 - 3 / 15))
+    assert hedges_g(estimate([1, 2, 3, 4, 5])) == pytest.approx(3 / sqrt(2.5) * (1 - 3 / 15))
+
+
+def test_interval_of_hedges_g_holds_the_true_effect_in_95_percent() -> None:
+    rng, true, covered = np.random.default_rng(3), 0.8, 0
+    factor = 1 - 3 / 15
+    for _ in range(400):
+        low, high = hedges_interval(estimate(rng.normal(true, 1, 5))) or (0, 0)
+        covered += low <= true * factor <= high
+    assert covered / 400 == pytest.approx(0.95, abs=0.035)
+
+
+def test_interval_of_hedges_g_is_that_of_the_noncentral_t() -> None:
+    found = estimate([0.4, 1.3, 0.9, -0.2, 1.1, 0.8])
+    low, high = hedges_interval(found) or (0, 0)
+    t, factor = stats.ttest_1samp([0.4, 1.3, 0.9, -0.2, 1.1, 0.8], 0).statistic, 1 - 3 / 19
+    assert stats.nct.sf(t, 5, low / factor * sqrt(6)) == pytest.approx(0.025, abs=1e-6)
+    assert stats.nct.cdf(t, 5, high / factor * sqrt(6)) == pytest.approx(0.025, abs=1e-6)
+    assert hedges_interval(estimate([1.0, 2.0, 4.0, 3.0])) is None, "below five repetitions"
+    assert hedges_interval(estimate([2.0] * 6)) is None
 
 
 def test_ties_count_half_a_win() -> None:
-    found = compare([0.3, 0.5, 0.1 + 0.2], [0.2, 0.6, 0.3])
-    assert found is not None
-    assert found.wins == 1.5
+    assert wins(np.array([0.3, 0.5, 0.1 + 0.2]) - np.array([0.2, 0.6, 0.3])) == 1.5
 
 
-def test_no_values_give_no_sample() -> None:
-    assert sample([]) is None
-    assert compare([], []) is None
-
-
-def test_one_value_gives_a_mean_and_no_interval() -> None:
-    found = compare([61.0], [60.0])
-    assert found is not None
-    assert (found.differences.mean, found.differences.sd, found.correlation) == (1.0, None, None)
-    assert t_interval(found.differences) is None
-    assert p_value(found.differences) is None
-    assert hedges_g(found.differences) is None
-    assert posterior(found.differences, 0.5) is None
+def test_one_value_gives_a_mean_and_nothing_else() -> None:
+    found = estimate([1.0])
+    assert (p_value(found), hedges_g(found), posterior(found, 0.5)) == (None, None, None)
 
 
 def test_identical_arms_are_equivalent_with_certainty() -> None:
-    found = compare([60.0, 61.0, 62.0], [60.0, 61.0, 62.0])
-    assert found is not None
-    assert t_interval(found.differences) == (0.0, 0.0)
-    assert p_value(found.differences) == 1.0
-    assert hedges_g(found.differences) is None
-    assert posterior(found.differences, 0.5) == (0.0, 1.0, 0.0)
-    assert found.wins == 1.5
+    found = estimate([0.0, 0.0, 0.0])
+    assert (p_value(found), hedges_g(found), posterior(found, 0.5)) == (1.0, None, (0.0, 1.0, 0.0))
 
 
 def test_rounding_in_equal_differences_is_no_spread() -> None:
-    found = compare([0.3, 0.7, 0.9], [0.2, 0.6, 0.8])
-    assert found is not None
-    assert found.differences.sd == 0
-    assert p_value(found.differences) == 0.25
-
-
-def test_arms_of_different_length_cannot_be_paired() -> None:
-    with pytest.raises(ValueError, match="2 and 3"):
-        compare([1, 2], [1, 2, 3])
-
-
-def test_overlapping_folds_widen_the_interval_as_nadeau_and_bengio_say() -> None:
-    differences = np.array([0.4, 1.3, 0.9, -0.2, 1.1])
-    found = compare(differences, np.zeros(5), overlap=20 / 80)
-    assert found is not None
-    t = differences.mean() / sqrt((1 / 5 + 20 / 80) * differences.var(ddof=1))
-    assert p_value(found.differences) == pytest.approx(2 * stats.t.sf(t, 4), rel=1e-6)
+    found = estimate(np.array([0.3, 0.7, 0.9]) - np.array([0.2, 0.6, 0.8]))
+    assert (found.sd, p_value(found)) == (0, 0.25)
 
 
 def test_posterior_is_the_correlated_t_of_benavoli() -> None:
     differences = np.array([0.4, 1.3, 0.9, -0.2, 1.1])
     rho = 20 / 100
-    found = compare(differences, np.zeros(5), overlap=20 / 80)
-    assert found is not None
     scale = sqrt((1 / 5 + rho / (1 - rho)) * differences.var(ddof=1))
     expected = stats.t(4, differences.mean(), scale)
-    worse, equivalent, better = posterior(found.differences, 0.5) or (None, None, None)
+    found = estimate(differences, overlap=20 / 80)
+    worse, equivalent, better = posterior(found, 0.5) or (None, None, None)
     assert worse == pytest.approx(expected.cdf(-0.5), rel=1e-6)
     assert better == pytest.approx(expected.sf(0.5), rel=1e-6)
     assert equivalent == pytest.approx(expected.cdf(0.5) - expected.cdf(-0.5), rel=1e-6)
+    assert p_value(found) == pytest.approx(2 * expected.cdf(0), rel=1e-6)
 
 
 @given(st.lists(st.tuples(SCORES, SCORES), min_size=1, max_size=8))
 def test_swapping_the_arms_mirrors_every_figure(pairs: list[tuple[float, float]]) -> None:
-    variant, reference = zip(*pairs, strict=True)
-    forward, backward = compare(variant, reference), compare(reference, variant)
-    assert forward is not None
-    assert backward is not None
-    assert forward.wins + backward.wins == len(pairs)
-    assert p_value(forward.differences) == p_value(backward.differences)
-    low_high, high_low = t_interval(forward.differences), t_interval(backward.differences)
-    if low_high and high_low:
-        assert low_high == pytest.approx((-high_low[1], -high_low[0]), abs=1e-9)
-    masses, mirrored = posterior(forward.differences, 0.5), posterior(backward.differences, 0.5)
+    variant, reference = np.array(pairs).T
+    forward, backward = estimate(variant - reference), estimate(reference - variant)
+    assert wins(variant - reference) + wins(reference - variant) == len(pairs)
+    assert p_value(forward) == p_value(backward)
+    assert (-forward).interval() == pytest.approx(backward.interval(), abs=1e-9)
+    masses, mirrored = posterior(forward, 0.5), posterior(backward, 0.5)
     if masses and mirrored:
         assert masses == pytest.approx(mirrored[::-1])
         assert isclose(sum(masses), 1)
-    for value in (forward.differences.mean, p_value(forward.differences), hedges_g(forward.differences)):
+    for value in (forward.mean, p_value(forward), hedges_g(forward)):
         assert value is None or np.isfinite(value)
 
 

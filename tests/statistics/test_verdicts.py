@@ -8,50 +8,99 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pingouin import multicomp
 from statsmodels.stats.weightstats import DescrStatsW
+from support.estimates import of
 
-from study.statistics.samples import Sample, least_sign_flip_p, sample, t_interval
-from study.statistics.verdicts import holm, verdict
+from study.statistics.inference import Estimate, estimate
+from study.statistics.samples import least_sign_flip_p
+from study.statistics.verdicts import Critical, claim_verdict, holm, reaches, verdict
 
 P_VALUES = st.lists(st.floats(0, 1), min_size=1, max_size=12)
-SAMPLES = st.builds(Sample, st.floats(-5, 5), st.floats(0, 5) | st.none(), st.integers(2, 30))
+ESTIMATES = st.builds(of, st.floats(-5, 5), st.floats(0, 5) | st.none(), st.integers(2, 30))
 MIRROR = {"helps": "hurts", "hurts": "helps"}
 
 
 def test_each_verdict_from_its_definition() -> None:
-    def of(mean: float, sd: float, n: int = 5) -> str:
-        return verdict(Sample(mean, sd, n), rope=0.5, alpha=0.05)
+    def found(mean: float, sd: float) -> str | None:
+        return verdict(of(mean, sd, 5), rope=0.5, alpha=0.05)
 
     # with n = 5 the 95 % interval is ±1.242 sd and the 90 % interval ±0.953 sd
-    assert of(2.0, 1.0) == "helps"
-    assert of(-2.0, 1.0) == "hurts"
-    assert of(1.0, 1.0) == "inconclusive"
-    assert of(0.1, 0.4) == "equivalent"
-    assert of(0.4, 0.3) == "small"
-    assert of(-0.4, 0.3) == "small"
-    assert of(0.3, 0.2) == "equivalent"
-    assert of(0.5, 0.3) == "helps"
+    assert found(2.0, 1.0) == "helps"
+    assert found(-2.0, 1.0) == "hurts"
+    assert found(1.0, 1.0) == "inconclusive"
+    assert found(0.1, 0.4) == "equivalent"
+    assert found(0.4, 0.3) == "slight"
+    assert found(-0.4, 0.3) == "slight"
+    assert found(0.3, 0.2) == "equivalent"
+    assert found(0.5, 0.3) == "helps"
+
+
+@pytest.mark.parametrize(
+    ("mean", "sd", "claim"),
+    [
+        (2.0, 1.0, "supported"),  # [0.76, 3.24]
+        (-2.0, 1.0, "refuted"),
+        (0.3, 0.15, "better-by-less"),  # [0.11, 0.49]
+        (0.2, 0.1, "better-by-less"),  # equivalent too, yet above 0: never refuted
+        (0.4, 0.3, "undecided"),  # [0.03, 0.77]: better, perhaps by more than 0.5
+        (0.1, 0.2, "refuted"),  # [-0.15, 0.35]: less than 0.5
+        (0.0, 0.39, "refuted"),  # [-0.48, 0.48]
+        (-0.4, 0.3, "refuted"),  # worse, so not better by 0.5
+        (0.1, 0.5, "undecided"),  # [-0.52, 0.72]
+    ],
+)
+def test_each_claim_from_its_definition(mean: float, sd: float, claim: str) -> None:
+    assert claim_verdict(of(mean, sd, 5), rope=0.5, alpha=0.05) == claim
+
+
+@given(ESTIMATES, st.floats(0, 3), st.integers(1, 20))
+def test_a_claim_is_never_refuted_by_an_interval_above_0(
+    found: Estimate, rope: float, comparisons: int
+) -> None:
+    interval = found.interval(1 - 0.05 / comparisons)
+    claim = claim_verdict(found, rope, 0.05, comparisons)
+    if interval and interval[0] > 0:
+        assert claim != "refuted"
+    if claim == "supported":
+        assert verdict(found, rope, 0.05, comparisons) == "helps"
+
+
+def test_at_least_rope_is_shown_by_the_whole_interval() -> None:
+    assert reaches(of(2.0, 1.0, 5), 0.5, 0.05)  # from 0.76
+    assert not reaches(of(1.5, 1.0, 5), 0.5, 0.05)  # from 0.26
+    assert reaches(of(-2.0, 1.0, 5), 0.5, 0.05)
+    assert not reaches(of(2.0, 1.0, 5), 0.0, 0.05)
+
+
+def test_the_level_of_a_look_replaces_alpha() -> None:
+    found = of(2.0, 1.0, 5)  # t = 4.47, p = 0.011
+    assert verdict(found, 0.5, 0.05, 1, Critical(0.02, 0.02)) == "helps"
+    assert verdict(found, 0.5, 0.05, 1, Critical(0.005, 0.02)) == "inconclusive"
+    close = of(0.1, 0.4, 5)  # within 0.5 up to a 1 - 2 * 0.044 interval
+    assert verdict(close, 0.5, 0.05, 1, Critical(0.01, 0.05)) == "equivalent"
+    assert verdict(close, 0.5, 0.05, 1, Critical(0.01, 0.03)) == "inconclusive"
 
 
 def test_verdict_is_stricter_in_a_family() -> None:
-    clear_alone = Sample(2.0, 1.0, 5)
+    clear_alone = of(2.0, 1.0, 5)
     assert verdict(clear_alone, 0.5, 0.05, comparisons=1) == "helps"
     assert verdict(clear_alone, 0.5, 0.05, comparisons=10) == "inconclusive"
 
 
-def test_one_repetition_decides_nothing() -> None:
-    assert verdict(Sample(30.0, None, 1), 0.5, 0.05) == "inconclusive"
+def test_fewer_than_three_repetitions_get_no_verdict() -> None:
+    for found in (of(30.0, None, 1), of(30.0, 0.001, 2), of(0.0, 0.0, 2)):
+        assert verdict(found, 0.5, 0.05) is None
+        assert claim_verdict(found, 0.5, 0.05) == "undecided"
 
 
 def test_identical_arms_are_equivalent_where_enough_repetitions_agree() -> None:
-    assert verdict(Sample(0.0, 0.0, 5), 0.5, 0.05) == "inconclusive", "2 / 2**5 is above 0.05"
-    assert verdict(Sample(0.0, 0.0, 6), 0.5, 0.05) == "equivalent"
-    assert verdict(Sample(0.0, 0.0, 6), 0.0, 0.05) == "equivalent", "also where the region is a point"
+    assert verdict(of(0.0, 0.0, 5), 0.5, 0.05) == "inconclusive", "2 / 2**5 is above 0.05"
+    assert verdict(of(0.0, 0.0, 6), 0.5, 0.05) == "equivalent"
+    assert verdict(of(0.0, 0.0, 6), 0.0, 0.05) == "equivalent", "also where the region is a point"
 
 
-def test_two_equal_differences_are_no_proof() -> None:
-    assert verdict(Sample(3.0, 0.0, 2), 0.5, 0.05) == "inconclusive"
-    assert verdict(Sample(3.0, 0.0, 5), 0.5, 0.05) == "inconclusive"
-    assert verdict(Sample(3.0, 0.0, 6), 0.5, 0.05) == "helps"
+def test_few_equal_differences_are_no_proof() -> None:
+    assert verdict(of(3.0, 0.0, 5), 0.5, 0.05) == "inconclusive"
+    assert verdict(of(3.0, 0.0, 6), 0.5, 0.05) == "helps"
     assert least_sign_flip_p(6) < 0.05 < least_sign_flip_p(5)
 
 
@@ -60,8 +109,7 @@ def test_equivalence_agrees_with_two_one_sided_tests() -> None:
     agreed = set()
     for _ in range(200):
         values = rng.normal(0.1, 0.5, 6)
-        found = sample(values)
-        assert found is not None
+        found = estimate(values)
         p, _, _ = DescrStatsW(values).ttost_mean(-0.5, 0.5)
         is_equivalent = verdict(found, 0.5, 0.05) == "equivalent"
         # "helps" and "hurts" go first, and need a mean outside the margin: impossible here
@@ -70,19 +118,18 @@ def test_equivalence_agrees_with_two_one_sided_tests() -> None:
     assert agreed == {True, False}
 
 
-@given(SAMPLES, st.floats(0, 3), st.integers(1, 20))
-def test_swapping_the_arms_swaps_helps_and_hurts(found: Sample, rope: float, comparisons: int) -> None:
-    mirrored = Sample(-found.mean, found.sd, found.n)
-    forward, backward = verdict(found, rope, 0.05, comparisons), verdict(mirrored, rope, 0.05, comparisons)
-    assert backward == MIRROR.get(forward, forward)
+@given(ESTIMATES, st.floats(0, 3), st.integers(1, 20))
+def test_swapping_the_arms_swaps_helps_and_hurts(found: Estimate, rope: float, comparisons: int) -> None:
+    forward, backward = verdict(found, rope, 0.05, comparisons), verdict(-found, rope, 0.05, comparisons)
+    assert backward == MIRROR.get(forward or "", forward)
 
 
-@given(SAMPLES, st.floats(0, 3), st.integers(1, 20))
-def test_helps_is_no_verdict_on_an_interval_with_zero(found: Sample, rope: float, comparisons: int) -> None:
-    interval = t_interval(found, 1 - 0.05 / comparisons)
+@given(ESTIMATES, st.floats(0, 3), st.integers(1, 20))
+def test_helps_is_no_verdict_on_an_interval_with_zero(found: Estimate, rope: float, comparisons: int) -> None:
+    interval = found.interval(1 - 0.05 / comparisons)
     result = verdict(found, rope, 0.05, comparisons)
     if interval is None or interval[0] <= 0 <= interval[1]:
-        assert result in {"equivalent", "inconclusive"}
+        assert result in {"equivalent", "inconclusive", None}
     if result == "helps":
         assert found.mean >= rope
 

@@ -117,6 +117,8 @@ def evidence(*variants: VariantEvidence, **fields: Any) -> Evidence:
         "noun": "clip",
         "chance": 0.25,
     }
+    if fields.get("folds"):
+        defaults["scope"] = "population"
     reference = next(arm.name for arm in variants if arm.is_reference)
     arms = tuple(arm if arm.is_reference else replace(arm, reference=reference) for arm in variants)
     return Evidence(variants=arms, **{**defaults, **fields})

@@ -140,6 +140,7 @@ def against(
         p=0.012,
         p_holm=0.0312,
         effect=1.24,
+        values=tuple(pairs),
         correlation=0.87,
         p_worse=0.003,
         p_equivalent=0.147,
@@ -147,7 +148,6 @@ def against(
         verdict=verdict,  # type: ignore[arg-type]
         sentence=f"{other.name} scores {statistics.fmean(pairs):+.1f} points against {base.name} on "
         f"{len(pairs)} paired repetitions, with the hyperparameters found.",
-        repetitions_needed=14 if verdict == "inconclusive" else None,
     )
 
 

@@ -12,6 +12,7 @@ from matplotlib.lines import Line2D
 
 from study.analysis.findings import BreakdownFinding, Findings, Interval, VariantFinding
 from study.analysis.units import heading, label_with_unit
+from study.metrics import Metric
 from study.reporting.figure_specs import plotted_breakdown
 from study.reporting.figures.panels import (
     add_legend,
@@ -44,6 +45,7 @@ def repetitions(findings: Findings) -> Figure:
         if variant.score is not None:
             _plot_mean(axes, variant.score, row + 0.24, colour_of(variant))
         _write_at_right(axes, row, f"n = {runs_of_planned(len(variant.repetitions), variant.planned)}")
+    _clip_axis(axes, *_bounds(findings.primary))
     axes.set_xlabel(f"test {heading(findings.primary)}")
     return figure
 
@@ -71,9 +73,12 @@ def differences(findings: Findings) -> Figure:
                 [corrected.low, corrected.high], [row + 0.24] * 2, color=VARIANT, linewidth=0.7, zorder=2
             )
         _plot_mean(axes, variant.difference.interval, row + 0.24, VARIANT)
-        _write_at_right(axes, row, variant.difference.verdict)
+        _write_at_right(axes, row, variant.verdict_text)
     low, high = axes.get_xlim()
     axes.set_xlim(min(low, -1.25 * findings.rope), max(high, 1.25 * findings.rope))
+    least, most = _bounds(findings.primary)
+    if least is not None and most is not None:
+        _clip_axis(axes, least - most, most - least)
     label = f"test {findings.primary.title} minus the reference's"
     axes.set_xlabel(label_with_unit(label, findings.primary.points))
     return figure
@@ -108,6 +113,21 @@ def breakdown(findings: Findings) -> Figure:
     )
     add_legend(figure, [handle], variants)
     return figure
+
+
+def _bounds(metric: Metric) -> tuple[float | None, float | None]:
+    """Return the least and the greatest scaled value of a metric; None where there is no bound."""
+    low = None if metric.low is None else metric.scale * metric.low
+    return low, None if metric.high is None else metric.scale * metric.high
+
+
+def _clip_axis(axes: Axes, least: float | None, most: float | None) -> None:
+    """Keep the axis inside the values that are possible, with room for a dot at a bound."""
+    low, high = axes.get_xlim()
+    margin = 0.02 * (high - low)
+    axes.set_xlim(
+        low if least is None else max(low, least - margin), high if most is None else min(high, most + margin)
+    )
 
 
 def _plot_dots(axes: Axes, values: Sequence[float], row: float, colour: str) -> None:

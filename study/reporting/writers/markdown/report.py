@@ -75,7 +75,7 @@ def _verdict_note(findings: Findings) -> str:
     return (
         f"Verdicts, for a least difference of interest of {rope}{better}. **Helps**, **hurts**: the {level} interval "
         f"excludes 0 and the mean difference is at least {rope}. **Equivalent**: the {inside} interval "
-        f"lies within ±{rope}. **Small**: the {level} interval excludes 0 and the mean "
-        f"difference is below {rope}. **Inconclusive**: none of these, a lack of evidence, not "
-        "evidence of absence."
+        f"lies within ±{rope}. **Slight**: the {level} interval excludes 0 and the mean "
+        f"difference is below {rope}: real, perhaps too small to matter. **Inconclusive**: none of these, a lack of "
+        "evidence, not evidence of absence. Fewer than three repetitions, or folds, get no verdict."
     )

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from study.analysis.findings import Difference, Findings, VariantFinding
-from study.analysis.units import difference, heading, label_with_unit, quantity
+from study.analysis.findings import ClaimFinding, Difference, Findings, VariantFinding
+from study.analysis.units import difference, difference_with_unit, heading, label_with_unit, quantity
 from study.reporting import text
 from study.reporting.figure_specs import corrected_level
 from study.reporting.text import MISSING
 from study.reporting.writers.markdown.blocks import Blocks, bullet_list, plain, sentence
 from study.reporting.writers.markdown.phrases import compared_variants, metric_caption, rope_with_unit
 
-UNPAIRED = "no paired repetition"
+UNPAIRED = "none"
+TOO_FEW = "none, too few"
 OPTIMISTIC_VERDICT = "none, optimistic"
 
 
@@ -25,10 +26,16 @@ def add_claims(report: Blocks, findings: Findings) -> None:
             if findings.is_optimistic
             else "Stated in the study, decided by the verdicts below.",
             bullet_list(
-                f"**{claim.verdict.capitalize()}:** {sentence(claim.text)} {sentence(claim.reason)}"
+                f"**{_claim_verdict(findings, claim)}:** {sentence(claim.text)} {sentence(claim.reason)}"
                 for claim in findings.claims
             ),
         )
+
+
+def _claim_verdict(findings: Findings, claim: ClaimFinding) -> str:
+    if claim.verdict == "better-by-less":
+        return f"Better, by less than {rope_with_unit(findings)}"
+    return claim.verdict.capitalize()
 
 
 def add_results(report: Blocks, findings: Findings) -> None:
@@ -39,7 +46,7 @@ def add_results(report: Blocks, findings: Findings) -> None:
     compared = compared_variants(findings)
     unit = f", in {metric.points}" if metric.unit else ""
     against = (
-        f"Difference: from the reference, paired by repetition{unit} [95 % t interval]. "
+        f"Difference: from the reference, paired by repetition{unit} [95 % interval]. "
         f"Verdict: by the {level} interval in Table 2 and the least difference of interest, "
         f"{rope_with_unit(findings)}. "
     )
@@ -52,7 +59,8 @@ def add_results(report: Blocks, findings: Findings) -> None:
         costs = {"Parameters": lambda v: text.count(v.parameters), **costs}
     report.table(
         f"{metric_caption(metric)}: mean over n confirmation runs "
-        f"[95 % t interval], without an interval where n < 2. {against if compared else ''}"
+        f"[95 % interval{', ' + text.scope(findings) if findings.scope == 'test-set' else ''}], without an interval "
+        f"where n < 2. {against if compared else ''}"
         f"{macs}Training: median wall time of one run.",
         {
             "Variant": "left",
@@ -73,7 +81,12 @@ def add_results(report: Blocks, findings: Findings) -> None:
         ],
     )
     if compared:
-        report.add(bullet_list(plain(difference.sentence) for _, difference in compared))
+        report.add(
+            bullet_list(
+                plain(f"{difference.sentence} {difference.other_sentence}".strip())
+                for _, difference in compared
+            )
+        )
     failures = [
         f"{plain(variant.name)}: {plain(failure)}"
         for variant in findings.variants
@@ -83,6 +96,7 @@ def add_results(report: Blocks, findings: Findings) -> None:
         report.add("Confirmation runs without a test result:", bullet_list(failures))
     if compared:
         _add_comparisons(report, findings, compared, level)
+    _add_power(report, findings)
     report.figure("repetitions")
     report.figure("differences")
 
@@ -94,11 +108,15 @@ def _result_cells(variant: VariantFinding, without_verdict: str, unit: str) -> l
     elif difference is None:
         cell, verdict = MISSING, without_verdict
     else:
-        cell, verdict = text.difference_with_interval(difference.interval, unit), f"**{difference.verdict}**"
+        cell = text.difference_with_interval(difference.interval, unit)
+        verdict = TOO_FEW if difference.verdict is None else f"**{difference.verdict}**"
     return [
         plain(variant.name),
         text.mean_with_interval(variant.score, unit),
-        text.runs_of_planned(len(variant.repetitions), variant.planned),
+        text.runs_of_planned(len(variant.repetitions), variant.planned)
+        + (
+            f", {diverged} diverged" if (diverged := sum(run.diverged for run in variant.repetitions)) else ""
+        ),
         cell,
         verdict,
     ]
@@ -115,15 +133,18 @@ def _add_comparisons(
         else f"lies below −{number}, within ±{number} or above {rope}"
     )
     family = quantity(findings.comparisons, "comparison")
+    others = _other_column(findings)
     report.table(
         f"The comparisons in detail. The {level} interval (α = {findings.alpha:g} over a family of {family}) decides "
-        "the verdict; the columns to its right are descriptive. Won: repetitions or folds in which the variant was "
-        "better, ties counted half. g: Hedges' effect size of the paired differences. r: correlation of the "
-        "two variants' scores. p: paired t test, Holm's correction. Worse, same, better: posterior probability that "
-        f"the mean difference {regions}. Needed: about how many repetitions would resolve an inconclusive comparison.",
+        "the verdict; the columns to its right are descriptive. "
+        f"{_other_caption(findings)}Won: repetitions or folds in which the variant was better, ties counted half. "
+        "g: Hedges' effect size of the paired differences. r: correlation of the two variants' scores. [95 % interval] "
+        "where there are enough repetitions. p: of a mean difference of 0, with Holm's correction. Worse, same, "
+        f"better: posterior probability that the mean difference {regions}.",
         {
             "Variant": "left",
             plain(label_with_unit(f"{level} interval", findings.primary.points)): "right",
+            **({} if others is None else {others: "right"}),
             "Won": "right",
             "g": "right",
             "r": "right",
@@ -131,22 +152,63 @@ def _add_comparisons(
             "Worse": "right",
             "Same": "right",
             "Better": "right",
-            "Needed": "right",
         },
-        [_comparison_cells(variant, difference, unit) for variant, difference in compared],
+        [
+            _comparison_cells(variant, difference, unit, others is not None)
+            for variant, difference in compared
+        ],
     )
 
 
-def _comparison_cells(variant: VariantFinding, difference: Difference, unit: str) -> list[str]:
+def _other_column(findings: Findings) -> str | None:
+    """Return the head of the column for the scope that does not decide; None where no comparison has it."""
+    if all(variant.difference is None or variant.difference.other is None for variant in findings.variants):
+        return None
+    noun = plain(f"{findings.noun}s")
+    return f"These {noun}" if findings.scope == "population" else f"New {noun}"
+
+
+def _other_caption(findings: Findings) -> str:
+    noun = plain(f"{findings.noun}s")
+    column = _other_column(findings)
+    if column is None:
+        return ""
+    whom = f"exactly these test {noun}" if findings.scope == "population" else f"new {noun} like these"
+    return f"{column}: 95 % interval for {whom}. "
+
+
+def _comparison_cells(
+    variant: VariantFinding, difference: Difference, unit: str, with_other: bool
+) -> list[str]:
+    others = [MISSING if difference.other is None else text.difference_bounds(difference.other, unit)]
     return [
         plain(variant.name),
         text.difference_bounds(difference.corrected, unit),
+        *(others if with_other else []),
         f"{difference.wins:g} of {difference.n}",
-        text.decimals(difference.effect),
-        text.decimals(difference.correlation),
+        text.decimals_with_interval(difference.effect, difference.effect_interval),
+        text.decimals_with_interval(difference.correlation, difference.correlation_interval),
         text.p_value(difference.p_holm),
         text.probability(difference.p_worse),
         text.probability(difference.p_equivalent),
         text.probability(difference.p_better),
-        MISSING if difference.repetitions_needed is None else f"≈ {difference.repetitions_needed}",
     ]
+
+
+def _add_power(report: Blocks, findings: Findings) -> None:
+    """Add the power of the verdict by number of repetitions, from a spread known before the study."""
+    power = findings.power
+    if power is None:
+        return
+    unit = findings.primary.unit
+    sd = text.difference_with_bounds(power.spread.sd, power.interval, unit)
+    origin = f"from the study {power.spread.origin}" if power.spread.origin else "as the study expects"
+    report.table(
+        f"Power: the probability that a true difference is called *helps*, for a standard deviation of the paired "
+        f"differences of {plain(sd)}, {plain(origin)}. It was known before the study: it is no figure of its results.",
+        {
+            "Repetitions": "right",
+            **{f"true {plain(difference_with_unit(effect, unit))}": "right" for effect in power.effects},
+        },
+        [[str(n), *map(text.probability, row)] for n, row in power.rows.items()],
+    )
