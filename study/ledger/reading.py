@@ -11,14 +11,16 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from study.errors import StudyError
-from study.files import content_digest, write
+from study.files import content_digest, content_digests, write
 from study.ledger import layout
 from study.records import (
     CHECKSUM,
     CONTENT,
     DamagedError,
     Epoch,
+    RunResult,
     RunSpec,
+    Stopped,
     from_json,
     parsed,
     sealed,
@@ -165,3 +167,40 @@ def differing_file(folder: Path, digests: Mapping[str, str], names: tuple[str, .
         if name in digests and path.exists() and content_digest(path) != digests[name]:
             return path
     return None
+
+
+def valid_result(reader: Reader, folder: Path) -> RunResult | None:
+    """Return the result in a run's folder; None if it is missing, damaged, or disagrees with what belongs to it."""
+    path = folder / layout.RESULT
+    result = reader.record(RunResult, path)
+    if result is None:
+        return None
+    if result.status == "finished" and not result.validation and result.best_epoch == 0:
+        reader.report(path, "has neither a best epoch nor metrics, although the training finished")
+        return None
+    # a training that wrote them itself is repeated, as no other job makes them again
+    for name in (layout.TEST_RESULT, layout.PROFILE):
+        recorded = result.files.get(name)
+        if recorded is not None and content_digests(folder, [name]).get(name) != recorded:
+            reader.report(folder / name, "was changed after it was written")
+            return None
+    return result
+
+
+def is_trained(spec: RunSpec, folder: Path, rule: Mapping[str, float]) -> bool:
+    """Return whether a run's folder holds the end of its training, with sound weights where it left some.
+
+    Args:
+        spec: The run.
+        folder: Its folder.
+        rule: The pruning rule of its search, by epoch; empty if there is none.
+    """
+    reader = Reader()
+    if rule and (pruned := reader.record(Stopped, folder / layout.stopped_file(rule))):
+        return pruned.run == spec.id
+    result = valid_result(reader, folder)
+    if result is None or result.run != spec.id:
+        return False
+    has_weights = any((folder / name).exists() for name in layout.WEIGHTS)
+    is_complete = has_weights or not result.has_weights
+    return is_complete and differing_file(folder, result.files, layout.TEST_INPUTS) is None

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 from study.errors import InputError
-from study.files import content_digests, remove, write
+from study.files import remove, write
 from study.hashing import digest
 from study.ledger import layout
 from study.ledger.holding import Locks
-from study.ledger.reading import Reader, differing_file, epochs_of, owner_of, sealed_content
+from study.ledger.reading import Reader, differing_file, epochs_of, owner_of, sealed_content, valid_result
 from study.ledger.record import RunState, StudyRecord
 from study.names import as_file_system
 from study.records import (
@@ -84,7 +84,7 @@ class Ledger(Locks):
         """Return what is known of a run; a run without a result is unfinished."""
         folder = self.root / layout.RUNS / run_id
         names = _names_in(folder)
-        if run_id not in self._results and (result := self._result(folder)):
+        if run_id not in self._results and (result := valid_result(self._reader, folder)):
             self._results[run_id] = result
         result = self._results.get(run_id)
         read = self._reader.record
@@ -111,22 +111,6 @@ class Ledger(Locks):
                 result is None or not result.has_weights or any(name in names for name in layout.WEIGHTS)
             ),
         )
-
-    def _result(self, folder: Path) -> RunResult | None:
-        path = folder / layout.RESULT
-        result = self._reader.record(RunResult, path)
-        if result is None:
-            return None
-        if result.status == "finished" and not _is_scored(result):
-            self._reader.report(path, "has neither a best epoch nor metrics, although the training finished")
-            return None
-        # a training that wrote them itself is repeated, as no other job makes them again
-        for name in (layout.TEST_RESULT, layout.PROFILE):
-            recorded = result.files.get(name)
-            if recorded is not None and content_digests(folder, [name]).get(name) != recorded:
-                self._reader.report(folder / name, "was changed after it was written")
-                return None
-        return result
 
     def _tested(self, folder: Path) -> TestResult | None:
         """Return a test result if the predictions that belong to it are as they were written."""
@@ -407,10 +391,6 @@ class Snapshot:
 def _asked(study: StudyRecord) -> tuple[str, list[str]]:
     """Return what a study asks: its question, and its factors."""
     return study.question, sorted({factor for variant in study.variants for factor in variant.levels})
-
-
-def _is_scored(result: RunResult) -> bool:
-    return bool(result.validation) or result.best_epoch > 0
 
 
 def _is_strings(value: Any) -> TypeGuard[dict[str, str]]:

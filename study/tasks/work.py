@@ -15,7 +15,7 @@ from study.errors import DamagedWeightsError, StudyError
 from study.files import remove
 from study.generators import seeded
 from study.ledger.layout import MEASURED, RESULT, TEST_INPUTS
-from study.ledger.reading import Reader, differing_file, write_record
+from study.ledger.reading import Reader, differing_file, is_trained, write_record
 from study.records import RunResult, RunSpec
 from study.run import OnEpoch, Run, RunStopped
 from study.task import CanMeasure, CanVerify, Task
@@ -61,10 +61,16 @@ def open_run(
 def train(spec: RunSpec, folder: Path, on_epoch: OnEpoch, rule: str = "") -> None:
     """Train a run, and write its result, or the record of its pruning, to `folder`.
 
+    The worker of a conductor that was killed may have ended the training after the next conductor found it
+    unfinished: it is not repeated then.
+
     Raises:
         StudyError: The training is impossible on this machine, or reported an impossible value.
     """
     task, run = open_run(spec, folder, on_epoch, rule)
+    if is_trained(spec, folder, json.loads(rule or "{}")):
+        remove(run.checkpoint)
+        return
     try:
         with seeded(run.seed_for(seeds.JOB, "train")):
             task.train(run)

@@ -27,7 +27,7 @@ from study.ledger.layout import (
     VALIDATION_PREDICTIONS,
     stopped_file,
 )
-from study.ledger.reading import sealed_content, write_record
+from study.ledger.reading import is_trained, sealed_content, write_record
 from study.records import (
     Breakdown,
     Epoch,
@@ -54,6 +54,8 @@ def train(spec: RunSpec, folder: Path, on_epoch: Callable[[Epoch], None], rule: 
     thresholds = json.loads(rule or "{}")
     settings = spec.config["train"]
     history = _epochs_of_checkpoint(folder)
+    if not history and is_trained(spec, folder, thresholds):
+        return  # by the worker of a killed conductor, since this one found it unfinished
     while (
         not (pruned := stopped(spec, thresholds, history) if thresholds else None)
         and len(history) < settings["epochs"]
