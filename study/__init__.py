@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from study.analysis.findings import Findings
-    from study.api import Plan, Study, load
+    from study.api import Plan, Study, judge, load
     from study.config.registry import Part, Range, component
     from study.errors import InputError, StudyError
     from study.metrics import Metric
@@ -36,12 +36,13 @@ __all__ = [
     "StudyError",
     "Task",
     "component",
+    "judge",
     "load",
 ]
 
 _MODULES = {
     "analysis.findings": ("Findings",),
-    "api": ("Plan", "Study", "load"),
+    "api": ("Plan", "Study", "judge", "load"),
     "config.registry": ("Part", "Range", "component"),
     "errors": ("InputError", "StudyError"),
     "metrics": ("Metric",),

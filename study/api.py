@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from study.errors import InputError
 
 if TYPE_CHECKING:
     from study.analysis.findings import Findings
+    from study.analysis.outside.rows import Columns
     from study.config.settings import Settings
     from study.config.study import StudySpec
     from study.engine.cache import TrainingList
@@ -21,7 +24,11 @@ if TYPE_CHECKING:
     from study.executors.base import Executor
     from study.ledger.record import StudyRecord
     from study.ledger.store import Ledger
+    from study.metrics import Metric
     from study.task import Progress
+
+DEFAULT_ROPE_POINTS = 0.5
+"""The least difference of interest where none is given, in percentage points."""
 
 
 def load(
@@ -286,6 +293,66 @@ def write_report(name: str, settings: Settings) -> Findings:
     record = ledger.study(name)
     put_on_path(*map(Path, record.variants[0].template.import_paths))
     return conductor.report(name, ledger, settings.reports, lambda event: None, _metric_functions(record))
+
+
+def judge(
+    source: str | Path,
+    experiment: str = "",
+    *,
+    metric: Mapping[str, Any] = MappingProxyType({}),
+    reference: str = "",
+    claims: Iterable[str] = (),
+    rope: float | None = None,
+    alpha: float = 0.05,
+    columns: Columns | None = None,
+) -> Findings:
+    """Judge scores that were measured elsewhere; write nothing and import no torch.
+
+    Args:
+        source: A file of separated values, or the URI of an MLflow store.
+        experiment: The experiment of the MLflow store; empty for a file.
+        metric: Keys of ``[task] metric`` in a study: label, unit, direction, scale, low, high.
+        reference: The variant that the others are compared with; empty for the first.
+        claims: Variants that are claimed to beat the reference.
+        rope: The least difference of interest, scaled; 0.5 points if None and the unit is per cent.
+        alpha: The probability of any false verdict.
+        columns: Names of the columns, or of the tags, parameters and the metric of MLflow runs.
+
+    Raises:
+        InputError: The scores cannot be read or compared, or an argument is wrong.
+    """
+    from study.analysis.analyse import findings
+    from study.analysis.outside.evidence import Question, evidence_of
+    from study.analysis.outside.mlflow_runs import read_experiment
+    from study.analysis.outside.rows import Columns
+    from study.analysis.outside.table import read_table
+
+    names = columns or Columns()
+    scores = (
+        read_experiment(str(source), experiment, names) if experiment else read_table(Path(source), names)
+    )
+    described = _judged_metric(scores.metric, metric)
+    if rope is None and described.unit != "%":
+        raise InputError(
+            f"--rope: is missing: the least difference in {described.title} that matters"
+            + (f", in {described.unit}." if described.unit else ".")
+        )
+    question = Question(
+        described, DEFAULT_ROPE_POINTS if rope is None else rope, alpha, reference, tuple(claims)
+    )
+    return findings(evidence_of(scores, question))
+
+
+def _judged_metric(name: str, given: Mapping[str, Any]) -> Metric:
+    """Return the metric of scores that are called `name`."""
+    from study.tasks.options import RESERVED, metric_of
+
+    key = re.sub(r"\W", "_", name)
+    key = f"score_{key}" if key in RESERVED or key[:1].isdigit() else key
+    try:
+        return metric_of({"name": key, "label": name, **given}, "metric", Path.cwd())
+    except InputError as error:
+        raise InputError(str(error).replace("metric.", "--", 1)) from None
 
 
 def _metric_functions(record: StudyRecord) -> dict[str, Callable[..., float]]:

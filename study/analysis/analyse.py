@@ -239,7 +239,7 @@ def _variant(
         difference=difference,
         parameters=parameter_count(variant),
         macs=None if variant.profile is None else variant.profile.macs,
-        train_seconds=median(result.seconds for _, result, _ in runs) if runs else None,
+        train_seconds=median(result.seconds for _, result, _ in runs) or None if runs else None,
         chosen=variant.chosen,
         trials=tuple(_trial_curves(variant, metric)),
         curves=tuple(_epoch_curve(run, result, metric) for run, result, _ in runs),

@@ -47,8 +47,9 @@ class RepetitionScore:
     validation: float | None
     """The primary metric on the validation split at the best epoch; None where training included that split."""
     best_epoch: int
-    """The epoch whose weights were tested; the last one where no validation split selects it."""
+    """The epoch whose weights were tested; the last one where no validation split selects it; 0 where unknown."""
     seconds: float
+    """Training time; 0 where unknown."""
     diverged: bool = False
     """Whether the training diverged: the score is then the metric's worst value, and there are no other figures."""
 
@@ -246,6 +247,7 @@ class LimitCode(StrEnum):
     """The kinds of limits of a conclusion."""
 
     OPTIMISTIC = "optimistic"
+    UNVERIFIED = "unverified"
     MISSING_RUNS = "missing-runs"
     DIVERGED_RUNS = "diverged-runs"
     NO_PREDICTIONS = "no-predictions"

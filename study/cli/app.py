@@ -11,6 +11,7 @@ import typer
 
 from study.cli.context import read_settings
 from study.cli.data import data
+from study.cli.judge import judge
 from study.cli.ledger import gc, status, stop, sync, unlock
 from study.cli.runs import check, reproduce
 from study.cli.study import plan, profile, report, run
@@ -30,7 +31,7 @@ app = typer.Typer(
 app.add_typer(data, name="data")
 app.add_typer(weights, name="weights")
 app.add_typer(check, name="check")
-for command in (run, plan, report, profile, status, stop, unlock, gc, sync, reproduce):
+for command in (run, plan, report, judge, profile, status, stop, unlock, gc, sync, reproduce):
     app.command()(command)
 
 

@@ -151,14 +151,14 @@ def metrics_of(options: Options) -> dict[str, Metric]:
     )
     metrics: dict[str, Metric] = {}
     for key, given in keyed:
-        metric = _metric(given, key, options.code)
+        metric = metric_of(given, key, options.code)
         if metric.name in metrics:
             raise InputError(f"{key}.name: {metric.name!r} is declared twice.")
         metrics[metric.name] = metric
     return metrics
 
 
-def _metric(given: Any, key: str, root: Path) -> Metric:
+def metric_of(given: Any, key: str, root: Path) -> Metric:
     """Return a metric from its name or table; raise InputError for a wrong key or value."""
     table = {"name": given} if isinstance(given, str) else given
     if not isinstance(table, Mapping):

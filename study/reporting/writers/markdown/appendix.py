@@ -50,11 +50,11 @@ def _add_repetitions(report: Blocks, findings: Findings) -> None:
     columns |= {plain(f"Test {name}"): "right" for name in undeclared}
     if has_validation:
         columns[plain(f"Validation {heading(findings.primary)}")] = "right"
-    columns |= {
-        "Tested epoch" if has_validation else "Last epoch": "right",
-        "Training": "right",
-        "Run": "left",
-    }
+    if has_epochs := any(run.best_epoch for run in runs):
+        columns["Tested epoch" if has_validation else "Last epoch"] = "right"
+    if has_times := any(run.seconds for run in runs):
+        columns["Training"] = "right"
+    columns["Run"] = "left"
     for variant in findings.variants:
         if variant.repetitions:
             rows = [
@@ -64,8 +64,8 @@ def _add_repetitions(report: Blocks, findings: Findings) -> None:
                     *(text.value(run.metrics.get(metric.name), metric.unit) for metric in printed),
                     *(text.undeclared_metric(run.metrics.get(name)) for name in undeclared),
                     *([text.value(run.validation, findings.primary.unit)] if has_validation else []),
-                    str(run.best_epoch),
-                    text.duration(run.seconds),
+                    *([str(run.best_epoch)] if has_epochs else []),
+                    *([text.duration(run.seconds)] if has_times else []),
                     code(run.run),
                 ]
                 for run in variant.repetitions[:MOST_ROWS]

@@ -50,7 +50,11 @@ def add_results(report: Blocks, findings: Findings) -> None:
         f"Verdict: by the {level} interval in Table 2 and the least difference of interest, "
         f"{rope_with_unit(findings)}. "
     )
-    costs: dict[str, Callable[[VariantFinding], str]] = {"Training": lambda v: text.duration(v.train_seconds)}
+    costs: dict[str, Callable[[VariantFinding], str]] = {}
+    training = ""
+    if any(variant.train_seconds is not None for variant in findings.variants):
+        training = "Training: median wall time of one run."
+        costs = {"Training": lambda v: text.duration(v.train_seconds)}
     macs = ""
     if any(variant.macs is not None for variant in findings.variants):
         macs = "MACs: multiply-accumulates of one forward pass. "
@@ -61,7 +65,7 @@ def add_results(report: Blocks, findings: Findings) -> None:
         f"{metric_caption(metric)}: mean over n confirmation runs "
         f"[95 % interval{', ' + text.scope(findings) if findings.scope == 'test-set' else ''}], without an interval "
         f"where n < 2. {against if compared else ''}"
-        f"{macs}Training: median wall time of one run.",
+        f"{macs}{training}".rstrip(),
         {
             "Variant": "left",
             plain(heading(metric)): "right",

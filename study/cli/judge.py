@@ -1,0 +1,115 @@
+"""``study judge``: the verdict on scores that were measured elsewhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from study.cli.context import read_settings
+from study.errors import InputError
+
+if TYPE_CHECKING:
+    from study.analysis.findings import Findings
+
+
+def judge(
+    scores: Annotated[
+        Path | None,
+        typer.Argument(metavar="FILE", help="Scores separated by comma, semicolon or tab, with a header."),
+    ] = None,
+    mlflow: Annotated[
+        str | None, typer.Option("--mlflow", metavar="URI", help="An MLflow store, in place of a file.")
+    ] = None,
+    experiment: Annotated[
+        str | None, typer.Option("--experiment", metavar="NAME", help="Its experiment.")
+    ] = None,
+    reference: Annotated[
+        str, typer.Option(metavar="VARIANT", help="What the others are compared with; by default the first.")
+    ] = "",
+    claim: Annotated[
+        list[str] | None,
+        typer.Option(metavar="VARIANT", help="Claim that a variant beats the reference; may be repeated."),
+    ] = None,
+    rope: Annotated[
+        float | None,
+        typer.Option(min=0, help="Least difference of interest, as printed; 0.5 points in per cent."),
+    ] = None,
+    alpha: Annotated[float, typer.Option(min=0.001, max=0.5, help="Chance of any false verdict.")] = 0.05,
+    metric: Annotated[str, typer.Option(metavar="LABEL", help="The metric's name in the report.")] = "",
+    unit: Annotated[str | None, typer.Option(help="Its unit; by default % for shares of 1.")] = None,
+    direction: Annotated[
+        Literal["maximize", "minimize"] | None, typer.Option(help="Whether higher or lower is better.")
+    ] = None,
+    scale: Annotated[
+        float | None, typer.Option(help="Printed values are scores times this; 100 for %.")
+    ] = None,
+    low: Annotated[float | None, typer.Option(help="The least possible score.")] = None,
+    high: Annotated[float | None, typer.Option(help="The greatest possible score.")] = None,
+    variant_key: Annotated[
+        str, typer.Option("--variant", metavar="NAME", help="Column, tag or parameter of the variant.")
+    ] = "variant",
+    repetition_key: Annotated[
+        str, typer.Option("--repetition", metavar="NAME", help="Column, tag or parameter of the repetition.")
+    ] = "repetition",
+    score_key: Annotated[
+        str, typer.Option("--score", metavar="NAME", help="Column of the score, or MLflow metric.")
+    ] = "score",
+    fold_key: Annotated[
+        str, typer.Option("--fold", metavar="NAME", help="Column, tag or parameter of the fold.")
+    ] = "fold",
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the report; by default reports/NAME-judged.")
+    ] = None,
+) -> None:
+    """Judge scores that were measured elsewhere: print the verdict, then write the full report.
+
+    Columns: variant, repetition, score; or, a row for each test example: variant, repetition, example, and score or
+    label and prediction. Optional: fold, source. Equal repetitions must share seed and split.
+    """
+    from study.analysis.outside.rows import Columns
+    from study.api import judge as judge_scores
+
+    if (scores is None) == (mlflow is None) or (mlflow is None) != (experiment is None):
+        raise InputError("judge: give a file of scores, or --mlflow URI with --experiment NAME.")
+    described = {
+        "label": metric or None,
+        "unit": unit,
+        "direction": direction,
+        "scale": scale,
+        "low": low,
+        "high": high,
+    }
+    findings = judge_scores(
+        mlflow or scores or "",
+        experiment or "",
+        metric={key: value for key, value in described.items() if value is not None},
+        reference=reference,
+        claims=claim or (),
+        rope=rope,
+        alpha=alpha,
+        columns=Columns(variant=variant_key, repetition=repetition_key, score=score_key, fold=fold_key),
+    )
+    _print_verdict(findings)
+
+    from study.reporting.write import write
+
+    folder = out or read_settings().reports / f"{findings.name}-judged"
+    write(findings, folder)
+    print(f"\nReport: {folder / 'report.md'}\n        {folder / 'report.pdf'}")
+
+
+def _print_verdict(findings: Findings) -> None:
+    """Print the answer, each variant's verdict and claim, and the limits, before the report is written."""
+    print(f"{findings.question}\n{findings.answer}\n")
+    compared = [variant for variant in findings.variants if variant.difference is not None]
+    if len(compared) > 1:
+        for variant in compared:
+            assert variant.difference is not None
+            print(f"{variant.name}: {variant.difference.verdict}. {variant.difference.sentence}")
+    for claim in findings.claims:
+        print(f"Claim: {claim.text}: {claim.verdict}")
+    for limit in findings.limits:
+        print(f"Warning: {limit.sentence}")
+    print(end="", flush=True)
