@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Literal
 
+from study.analysis.known.findings import Known
 from study.analysis.units import heading, number, signed_difference
 from study.metrics import Metric
 from study.records import PartCost, PublishedTable
@@ -257,7 +258,9 @@ class LimitCode(StrEnum):
     FOLD_SIZES_UNKNOWN = "fold-sizes-unknown"
     DATA = "data"
     DATA_UNSOUND = "data-unsound"
-    CLAIMS_CHANGED = "claims-changed"
+    CHANGED_AFTER_LOOK = "changed-after-look"
+    EXPLORATORY = "exploratory"
+    LOOKS_DAMAGED = "looks-damaged"
     ACCEPTED_CODE = "accepted-code"
     CODE_UNFOLLOWED = "code-unfollowed"
     TEST_SEEN = "test-seen"
@@ -351,6 +354,8 @@ class Findings:
     """None where no standard deviation was known when the study was planned."""
     noun: str = "example"
     """What one example is called."""
+    known: Known | None = None
+    """What was known when the report was written; None where no ledger keeps it."""
 
     @property
     def primary(self) -> Metric:

@@ -217,11 +217,6 @@ def _limits(study: StudyRecord, ledger: Ledger) -> Iterator[Limit]:
         for reason in study.data.unsound
     )
     yield from (Limit(LimitCode.DATA, warning) for warning in study.data.warnings)
-    if study.claims_changed:
-        yield Limit(
-            LimitCode.CLAIMS_CHANGED,
-            "The claims were changed after runs of this study had finished: they are no predictions.",
-        )
     if damaged := sorted(str(path.relative_to(ledger.root)) for path in ledger.damaged):
         yield Limit(
             LimitCode.DAMAGED,

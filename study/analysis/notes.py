@@ -81,7 +81,7 @@ def _family(evidence: Evidence) -> Iterator[Note]:
     m = evidence.comparisons
     yield Note(
         NoteCode.LEAST_DIFFERENCE,
-        f"The least difference of interest, {rope_with_unit(evidence)}, was declared in the study before its runs.",
+        f"The least difference of interest, {rope_with_unit(evidence)}, is what the study declares.",
     )
     if m > 1:
         yield Note(

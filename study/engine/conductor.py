@@ -26,6 +26,7 @@ from study.engine.events import (
 from study.engine.queue import Queue, training_states
 from study.errors import StudyError
 from study.executors.base import Call, CallEnded, CallEpoch, CallSilent, Ending, Event, Executor
+from study.ledger import looks
 from study.ledger.locks import Holder
 from study.ledger.record import RunState, StudyRecord
 from study.ledger.sessions import Session
@@ -229,9 +230,14 @@ def report(
         write: Writes the report into a folder; all formats if None.
     """
     from study.analysis.analyse import findings as analyse
+    from study.analysis.known.history import conclude
     from study.reporting.write import write as write_all
 
-    findings = analyse(gather(ledger, ledger.study(name), computes or {}))
+    study = ledger.study(name)
+    conclusion = conclude(study, gather(ledger, study, computes or {}), looks.read(ledger.root), analyse)
+    if conclusion.look is not None:
+        looks.save(ledger.root, conclusion.look)
+    findings = conclusion.findings
     (write or write_all)(findings, reports / name)
     notify(StudyConcluded(findings, reports / name))
     return findings

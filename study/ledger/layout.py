@@ -7,6 +7,7 @@
     studies/<name>/study.json suggestions/<decision>.json sessions/  one study
     profiles/<id>/profile.json                                       what one network costs
     code/<digest>.json                                               what a digest of code is made of
+    looks/<digest>.json                                              what a report showed, and what was declared then
     accepted.json                                                    earlier code accepted as equal to today's
 """
 
@@ -16,7 +17,7 @@ from collections.abc import Iterable, Mapping
 
 from study.hashing import digest
 
-RUNS, STUDIES, PROFILES, CODE = "runs", "studies", "profiles", "code"
+RUNS, STUDIES, PROFILES, CODE, LOOKS = "runs", "studies", "profiles", "code", "looks"
 """The folders of the ledger."""
 ACCEPTED = "accepted.json"
 

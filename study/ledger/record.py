@@ -123,8 +123,6 @@ class StudyRecord:
     """For whom intervals speak, as `[analysis] scope` names it; empty for the default."""
     spread: Spread | None = None
     """The standard deviation of paired differences that the study was planned with; None where not known."""
-    claims_changed: bool = False
-    """Whether the claims were changed after runs of the study had been carried out."""
     measures: tuple[str, ...] = ()
     """``name@code digest`` each: a measure whose code has changed is another measure."""
     pruner: str = "none"

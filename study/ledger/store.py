@@ -177,15 +177,11 @@ class Ledger(Locks):
     def save(self, study: StudyRecord) -> StudyRecord:
         """Write a study's record and return it with every suggestion that was ever made for it.
 
-        Once the claims have been changed after runs were carried out, every later record says so. The spread that a
-        study was first planned with is kept unless its file gives another.
+        The spread that a study was first planned with is kept unless its file gives another.
         """
         earlier = self.require_same_study(study)
         if earlier is not None and study.spread is None:
             study = replace(study, spread=earlier.spread)
-        if earlier is not None and self._sessions(study.name):
-            changed = earlier.claims_changed or earlier.claims_digest != study.claims_digest
-            study = replace(study, claims_changed=changed)
         for code, modules in study.code.items():
             if self.code_modules(code) is None:
                 self._write(self._code(code), sealed_content(modules, self._code(code)))

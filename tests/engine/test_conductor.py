@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 from support.lab import FAKE, STUDY, Lab
 
-from study.analysis.findings import LimitCode
 from study.engine import conductor, jobs
 from study.engine.events import JobEnded, JobRetried, StudyStarted, WeightsDamaged
 from study.errors import StudyError
@@ -67,16 +66,6 @@ def test_a_changed_learning_setting_retrains(lab: Lab) -> None:
     lab.file.write_text(STUDY.replace("epochs = 2", "epochs = 3"))
     lab.run()
     assert len(lab.started()) == 12
-
-
-def test_claims_changed_after_the_results_are_called_so_for_good(lab: Lab) -> None:
-    code = LimitCode.CLAIMS_CHANGED
-    assert code not in {limit.code for limit in lab.run().limits}
-    turned = STUDY.replace('that = { splitter = "issm" }\nbeats = { splitter = "even-odd" }', "")
-    lab.file.write_text(turned + 'that = { splitter = "even-odd" }\nbeats = { splitter = "issm" }\n')
-    assert code in {limit.code for limit in lab.run().limits}
-    lab.file.write_text(STUDY)
-    assert code in {limit.code for limit in lab.run().limits}
 
 
 def test_another_profile_or_setting_is_another_study(lab: Lab) -> None:

@@ -10,6 +10,7 @@ from study.reporting.writers.markdown.appendix import add_appendix
 from study.reporting.writers.markdown.blocks import Blocks, bullet_list, plain, table
 from study.reporting.writers.markdown.costs import add_costs
 from study.reporting.writers.markdown.described import add_breakdowns, add_measures, add_secondary_metrics
+from study.reporting.writers.markdown.known import add_known
 from study.reporting.writers.markdown.phrases import compared_variants, rope_with_unit
 from study.reporting.writers.markdown.published import add_published
 from study.reporting.writers.markdown.results import add_claims, add_results
@@ -26,6 +27,7 @@ def render(findings: Findings) -> str:
     add_measures(report, findings)
     add_costs(report, findings)
     add_published(report, findings)
+    add_known(report, findings)
     _add_reading(report, findings)
     _add_training(report, findings)
     add_appendix(report, findings)
