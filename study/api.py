@@ -7,14 +7,15 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from study.errors import InputError
 
 if TYPE_CHECKING:
+    from study.analysis.exploration import Ranking
     from study.analysis.findings import Findings
     from study.analysis.outside.rows import Columns
     from study.config.settings import Settings
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from study.metrics import Metric
     from study.task import Progress
 
+Result = TypeVar("Result")
 DEFAULT_ROPE_POINTS = 0.5
 """The least difference of interest where none is given, in percentage points."""
 
@@ -192,7 +194,35 @@ class Study:
             InputError: A variant cannot be trained, or the data are not sound and not accepted; nothing is written.
             StudyError: Another process runs the study, or the disk is full.
         """
-        from study.engine import conductor, jobs
+        from study.engine import conductor
+
+        conduct = partial(conductor.run, computes=_metric_functions(self.record))
+        return self._conducted(conduct, retry_failed, listeners, executor)
+
+    def explore(
+        self,
+        *,
+        retry_failed: bool = False,
+        listeners: Iterable[Listener] | None = None,
+        executor: Executor | None = None,
+    ) -> Ranking:
+        """Train what is missing, test nothing, and write and return the ranking of the variants on validation.
+
+        An ordinary run reuses the trainings. Arguments and errors are those of `run`.
+        """
+        from study.engine import conductor
+
+        return self._conducted(conductor.explore, retry_failed, listeners, executor)
+
+    def _conducted(
+        self,
+        conduct: Callable[..., Result],
+        retry_failed: bool,
+        listeners: Iterable[Listener] | None,
+        executor: Executor | None,
+    ) -> Result:
+        """Check the study, prepare its workers and mirrors, and return what `conduct` makes of it."""
+        from study.engine import jobs
         from study.tracking import optuna
         from study.tracking.mlflow import mirror
 
@@ -225,14 +255,13 @@ class Study:
                 for listener in all_listeners:
                     listener(event)
 
-            return conductor.run(
+            return conduct(
                 self.record,
                 self.ledger,
                 executor,
                 self.settings.reports,
                 notify,
                 keep=self.settings.keep,
-                computes=_metric_functions(self.record),
                 environment=getattr(task, "environment", {}),
             )
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from study.cli.context import read_settings
+from study.cli.context import RequiringClaims, read_settings
 from study.cli.data import data
 from study.cli.judge import judge
 from study.cli.ledger import gc, status, stop, sync, unlock
@@ -31,7 +31,10 @@ app = typer.Typer(
 app.add_typer(data, name="data")
 app.add_typer(weights, name="weights")
 app.add_typer(check, name="check")
-for command in (run, plan, report, judge, profile, status, stop, unlock, gc, sync, reproduce):
+app.command(cls=RequiringClaims)(run)
+app.command(cls=RequiringClaims)(report)
+app.command(cls=RequiringClaims)(judge)
+for command in (plan, profile, status, stop, unlock, gc, sync, reproduce):
     app.command()(command)
 
 

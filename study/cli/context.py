@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+from typer.core import TyperCommand
+
+from study.errors import InputError
 
 if TYPE_CHECKING:
+    from study.analysis.findings import Findings
     from study.api import Study
     from study.config.registry import Registry
     from study.config.settings import Settings
@@ -43,6 +47,16 @@ SkipBad = Annotated[
         "--skip-bad", help="Leave out clips that cannot be read; as --set base.dataset.skip_bad=true."
     ),
 ]
+RequireClaims = Annotated[
+    Literal["not-refuted", "strict"] | None,
+    typer.Option(
+        "--require-claims",
+        metavar="[=strict]",
+        help="Exit with code 3 if a claim is refuted; =strict: with code 4 if one is not supported.",
+    ),
+]
+REFUTED, UNDECIDED = 3, 4
+"""Exit codes of a command that requires the claims."""
 SKIPPING = "base.dataset.skip_bad=true"
 
 
@@ -73,7 +87,7 @@ def study_name(study: str, preset: str | None, changes: list[str], ledger: Ledge
         InputError: The ledger has no such study.
     """
     from study.config.study import name_of
-    from study.errors import InputError, nearest
+    from study.errors import nearest
 
     name = name_of(Path(study if study.endswith(".toml") else f"{study}.toml"), preset, changes)
     known = ledger.studies()
@@ -107,7 +121,6 @@ def with_skipping(skip_bad: bool, study: Path, preset: str | None, changes: list
     """
     from study.config.registry import Registry
     from study.config.study import load
-    from study.errors import InputError
 
     if not skip_bad or SKIPPING in changes:
         return changes
@@ -174,3 +187,32 @@ def resumable() -> Iterator[None]:
             file=sys.stderr,
         )
         raise typer.Exit(INTERRUPTED) from None
+
+
+class RequiringClaims(TyperCommand):
+    """A command whose option ``--require-claims`` may lack its value."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Give the option without a value its default one."""
+        bare = "--require-claims"
+        return super().parse_args(ctx, [f"{bare}=not-refuted" if arg == bare else arg for arg in args])
+
+
+def require_claims_in(claims: Collection[object], required: str | None) -> None:
+    """Raise InputError if claims are required and there are none."""
+    if required and not claims:
+        raise InputError("--require-claims: there is no claim. A study states them as [[claims]].")
+
+
+def exit_unless_claims_hold(findings: Findings, required: str | None) -> None:
+    """Exit with code `REFUTED` or `UNDECIDED` if a required claim does not hold."""
+    if not required:
+        return
+    refuted = [claim for claim in findings.claims if claim.verdict == "refuted"]
+    open_ = [claim for claim in findings.claims if claim.verdict not in ("refuted", "supported")]
+    for claim in (*refuted, *(open_ if required == "strict" else ())):
+        print(f"Claim {claim.verdict}: {claim.text}", file=sys.stderr)
+    if refuted:
+        raise typer.Exit(REFUTED)
+    if open_ and required == "strict":
+        raise typer.Exit(UNDECIDED)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from study.cli.context import read_settings
+from study.cli.context import RequireClaims, exit_unless_claims_hold, read_settings, require_claims_in
 from study.errors import InputError
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ def judge(
     fold_key: Annotated[
         str, typer.Option("--fold", metavar="NAME", help="Column, tag or parameter of the fold.")
     ] = "fold",
+    require_claims: RequireClaims = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder of the report; by default reports/NAME-judged.")
     ] = None,
@@ -73,6 +74,7 @@ def judge(
 
     if (scores is None) == (mlflow is None) or (mlflow is None) != (experiment is None):
         raise InputError("judge: give a file of scores, or --mlflow URI with --experiment NAME.")
+    require_claims_in(claim or (), require_claims)
     described = {
         "label": metric or None,
         "unit": unit,
@@ -98,6 +100,7 @@ def judge(
     folder = out or read_settings().reports / f"{findings.name}-judged"
     write(findings, folder)
     print(f"\nReport: {folder / 'report.md'}\n        {folder / 'report.pdf'}")
+    exit_unless_claims_hold(findings, require_claims)
 
 
 def _print_verdict(findings: Findings) -> None:

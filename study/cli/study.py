@@ -16,11 +16,14 @@ from study.cli.context import (
     AcceptData,
     Changes,
     Preset,
+    RequireClaims,
     SkipBad,
     StudyFile,
     compiled,
+    exit_unless_claims_hold,
     open_ledger,
     read_settings,
+    require_claims_in,
     require_own_record,
     resumable,
     with_skipping,
@@ -28,6 +31,7 @@ from study.cli.context import (
 from study.errors import InputError
 
 if TYPE_CHECKING:
+    from study.analysis.exploration import Ranking
     from study.analysis.findings import Findings
     from study.api import Study
     from study.ledger.record import StudyRecord
@@ -45,18 +49,30 @@ def run(
     skip_bad: SkipBad = False,
     accept_code: AcceptCode = False,
     accept_data: AcceptData = False,
+    require_claims: RequireClaims = None,
+    explore: Annotated[
+        bool, typer.Option("--explore", help="Rank variants on validation; test nothing, give no verdict.")
+    ] = False,
 ) -> None:
     """Train what is not trained yet, then write the report."""
+    if explore and require_claims:
+        raise InputError("--explore: judges no claim. Leave --require-claims out.")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # batch systems send it in place of Ctrl-C
     with resumable():
         changes = with_skipping(skip_bad, study, preset, set_ or [])
         loaded = compiled(study, preset, changes, accept_data=accept_data)
         if accept_code:
             loaded = _with_accepted_code(loaded)
+        require_claims_in(loaded.record.claims, require_claims)
+        if explore:
+            _print_ranking(loaded.explore(retry_failed=retry_failed), loaded.reports)
+            _print_failures(loaded.record, loaded.ledger)
+            return
         findings = loaded.run(retry_failed=retry_failed)
         _print_conclusion(findings, loaded.reports)
         _print_failures(loaded.record, loaded.ledger)
         _fail_if_damaged(findings)
+        exit_unless_claims_hold(findings, require_claims)
 
 
 def _with_accepted_code(study: Study) -> Study:
@@ -102,7 +118,13 @@ def plan(
                 print(f"  {call.where}  {call.call}")
 
 
-def report(study: StudyFile, preset: Preset = None, set_: Changes = None, skip_bad: SkipBad = False) -> None:
+def report(
+    study: StudyFile,
+    preset: Preset = None,
+    set_: Changes = None,
+    skip_bad: SkipBad = False,
+    require_claims: RequireClaims = None,
+) -> None:
     """Write the report of a study again from the ledger; trains and measures nothing."""
     from study.api import write_report
     from study.config.study import load, name_of
@@ -117,6 +139,8 @@ def report(study: StudyFile, preset: Preset = None, set_: Changes = None, skip_b
     findings = write_report(name, settings)
     _print_conclusion(findings, settings.reports / name)
     _fail_if_damaged(findings)
+    require_claims_in(findings.claims, require_claims)
+    exit_unless_claims_hold(findings, require_claims)
 
 
 def profile(study: StudyFile, preset: Preset = None, set_: Changes = None) -> None:
@@ -138,6 +162,13 @@ def _print_conclusion(findings: Findings, folder: Path) -> None:
     for limit in findings.limits:
         print(f"Warning: {limit.sentence}")
     print(f"\nReport: {folder / 'report.md'}\n        {folder / 'report.pdf'}")
+
+
+def _print_ranking(ranking: Ranking, folder: Path) -> None:
+    """Print the ranking of an exploration, and its path."""
+    from study.reporting.exploration import render
+
+    print(f"\n{ranking.question}\n\n{render(ranking)}\nWritten: {folder / 'exploration.md'}")
 
 
 def _fail_if_damaged(findings: Findings) -> None:

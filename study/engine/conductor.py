@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from study.analysis.exploration import Ranking
 from study.analysis.findings import Findings
 from study.analysis.gather import gather
 from study.config.settings import Keep
@@ -23,7 +24,7 @@ from study.engine.events import (
     Waiting,
     WeightsDamaged,
 )
-from study.engine.queue import Queue, training_states
+from study.engine.queue import ALL_KINDS, Queue, training_states
 from study.errors import StudyError
 from study.executors.base import Call, CallEnded, CallEpoch, CallSilent, Ending, Event, Executor
 from study.ledger import looks
@@ -35,6 +36,8 @@ from study.ledger.store import Ledger
 POLL_S = 0.5
 LONGEST_CLAIM_S = 10.0
 """Longer than any process that runs no study, such as `study gc`, has a run's folder."""
+EXPLORED: tuple[plan.JobKind, ...] = ("train",)
+"""The jobs of an exploration: none that reads the test split."""
 Writer = Callable[[Findings, Path], object]
 
 
@@ -61,6 +64,32 @@ def run(
         return report(study.name, ledger, reports, notify, computes, write)
 
 
+def explore(
+    study: StudyRecord,
+    ledger: Ledger,
+    executor: Executor,
+    reports: Path,
+    notify: Listener,
+    targets: Mapping[plan.JobKind, str] = jobs.TARGETS,
+    keep: Keep = "confirmed",
+    environment: Mapping[str, str] | None = None,
+) -> Ranking:
+    """Train the study without testing anything, and write the ranking of its variants on validation.
+
+    Raises:
+        StudyError: As `run`.
+        KeyboardInterrupt: As `run`.
+    """
+    from study.analysis.exploration import rank
+    from study.reporting.exploration import write
+
+    with ledger.hold(study.name):
+        carry_out(ledger.save(study), ledger, executor, notify, targets, keep, environment, EXPLORED)
+        ranking = rank(ledger, ledger.study(study.name))
+        write(ranking, reports / study.name)
+        return ranking
+
+
 def carry_out(
     study: StudyRecord,
     ledger: Ledger,
@@ -69,9 +98,10 @@ def carry_out(
     targets: Mapping[plan.JobKind, str] = jobs.TARGETS,
     keep: Keep = "confirmed",
     environment: Mapping[str, str] | None = None,
+    kinds: Collection[plan.JobKind] = ALL_KINDS,
 ) -> None:
-    """Run ready jobs until none is left: the whole study, or the rest of it."""
-    queue, session = Queue(study, ledger), Session(ledger, study.name, executor.capacity)
+    """Run ready jobs of the given kinds until none is left: the whole study, or the rest of it."""
+    queue, session = Queue(study, ledger, kinds), Session(ledger, study.name, executor.capacity)
     conductor = _Conductor(ledger, executor, notify, targets, keep, environment or {}, queue, session)
     try:
         conductor.work()

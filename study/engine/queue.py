@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
+from typing import get_args
 
 from study.engine import plan
 from study.engine.events import TrainingFound
@@ -11,16 +12,21 @@ from study.engine.search import suggest
 from study.ledger.record import RunState, StudyRecord, VariantRecord
 from study.ledger.store import Ledger, Snapshot
 
+ALL_KINDS: Collection[plan.JobKind] = get_args(plan.JobKind)
+
 
 class Queue:
-    """Holds a study's ready jobs by variant.
+    """Holds a study's ready jobs, of the given kinds, by variant.
 
     `plan.ready` is pure and reads the state of every run of the study; of ten thousand runs, one that ends
     changes the jobs of one variant.
     """
 
-    def __init__(self, study: StudyRecord, ledger: Ledger) -> None:
+    def __init__(
+        self, study: StudyRecord, ledger: Ledger, kinds: Collection[plan.JobKind] = ALL_KINDS
+    ) -> None:
         self.study = study
+        self._kinds = kinds
         self.states = Snapshot(ledger)
         self._ledger = ledger
         self._jobs: dict[str, dict[str, plan.Job]] = {}
@@ -45,7 +51,8 @@ class Queue:
                     yield from self._found_trainings(variant)
         self._decided.clear()
         self._changed.clear()
-        self._ready = list(plan.prioritized(job for jobs in self._jobs.values() for job in jobs.values()))
+        jobs = (job for jobs in self._jobs.values() for job in jobs.values() if job.kind in self._kinds)
+        self._ready = list(plan.prioritized(jobs))
 
     def ready_jobs(self) -> list[plan.Job]:
         """Return the jobs that may start now, the most urgent first."""
