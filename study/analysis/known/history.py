@@ -84,7 +84,7 @@ def _with_verdict(shown: Shown, findings: Findings) -> Shown:
     variant = next(v for v in findings.variants if shown.variant == v.name)
     if variant.difference is None:
         return shown
-    return replace(shown, n=variant.difference.n, verdict=variant.difference.verdict)
+    return replace(shown, n=variant.difference.n, verdict=variant.difference.verdict or "")
 
 
 def _first_repetitions(declared: Declared, firsts: list[tuple[Shown, Look]]) -> int | None:
