@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from study.analysis.exploration import Ranking
     from study.analysis.findings import Findings
     from study.analysis.outside.rows import Columns
+    from study.analysis.planning import Budget, Offer, TrainingTime
     from study.config.settings import Settings
     from study.config.study import StudySpec
     from study.engine.cache import TrainingList
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from study.ledger.record import StudyRecord
     from study.ledger.store import Ledger
     from study.metrics import Metric
+    from study.statistics.spread import Spread
     from study.task import Progress
 
 Result = TypeVar("Result")
@@ -94,6 +96,8 @@ class Plan:
     study: StudyRecord
     spec: StudySpec
     listing: TrainingList
+    spread: Spread | None = None
+    """The standard deviation of paired differences that is known before the study; None where none is."""
 
     @property
     def trainings(self) -> int:
@@ -109,8 +113,10 @@ class Plan:
 
     def __str__(self) -> str:
         from study.cli.display import format_plan
+        from study.cli.power import format_power
 
-        return format_plan(self.study, self.spec, self.listing)
+        plan = format_plan(self.study, self.spec, self.listing)
+        return f"{plan}\n\n{format_power(self.study, self.spread)}"
 
     def __repr__(self) -> str:
         return str(self)
@@ -155,13 +161,68 @@ class Study:
         accepted = acceptable_code(self.record, self.ledger)
         return replace(self, record=with_accepted_code(self.record, accepted))
 
-    def plan(self) -> Plan:
-        """Return each training of the study as cached, unfinished or new; train nothing."""
+    def plan(self, sd: float | None = None) -> Plan:
+        """Return each training of the study as cached, unfinished or new, and its power; train nothing.
+
+        Args:
+            sd: The expected standard deviation of paired differences, in the primary metric's scaled unit.
+        """
         from study.engine.cache import list_trainings
+        from study.statistics.spread import Spread
 
         self.ledger.require_same_study(self.record)
         record = self.ledger.with_suggestions(self.record)
-        return Plan(record, self.spec, list_trainings(record, self.ledger))
+        spread = self.spread if sd is None else Spread(sd)
+        return Plan(record, self.spec, list_trainings(record, self.ledger), spread)
+
+    @cached_property
+    def spread(self) -> Spread | None:
+        """The standard deviation of paired differences that is known before the study.
+
+        That of its file, else what it was first planned with, else that of an earlier study in the ledger.
+        """
+        from study.analysis.planning import earlier_spread
+
+        earlier = self.ledger.require_same_study(self.record)
+        if self.record.spread is not None or earlier is not None:
+            return self.record.spread or (None if earlier is None else earlier.spread)
+        return earlier_spread(self.ledger, self.record, _metric_functions(self.record))
+
+    def offers(
+        self, budget: Budget, sd: float | None = None, seconds: float | None = None
+    ) -> tuple[TrainingTime, float, list[Offer]]:
+        """Return the time per training, the workers that share the budget, and the designs that fit it.
+
+        Args:
+            budget: What may be spent.
+            sd: As for `plan`.
+            seconds: The time that one training takes; None for that of earlier trainings in the ledger.
+
+        Raises:
+            InputError: No training was ever timed, or the budget is of another kind of device than the study's.
+        """
+        from study.analysis.planning import TrainingTime, offers, training_time
+        from study.statistics.spread import Spread
+
+        template = self.record.variants[0].template
+        device = "gpu" if template.device == "cuda" else "cpu"
+        time = (
+            training_time(self.ledger, self.record) if seconds is None else TrainingTime(seconds, origin="")
+        )
+        if time is None:
+            raise InputError(
+                f"--budget: no training of {self.record.file} or of a similar study has been timed yet; name the time "
+                "of one with --seconds."
+            )
+        if budget.of not in (device, "machine") and seconds is None:
+            raise InputError(
+                f"--budget: the timed trainings ran on the {device}, so it must be in {device}-h. With --seconds it "
+                "may be of another device."
+            )
+        each = float(template.options.get("gpus") or 1) if budget.of == "gpu" else float(template.threads)
+        workers = 1 / max(1.0, each) if budget.of != "machine" else float(self._worker_slots()[0])
+        spread = self.spread if sd is None else Spread(sd)
+        return time, workers, offers(self.record, budget.seconds * workers, time.seconds, spread)
 
     def check(self) -> None:
         """Run every variant on one batch, unless all trainings are done.
@@ -256,7 +317,7 @@ class Study:
                     listener(event)
 
             return conduct(
-                self.record,
+                replace(self.record, spread=self.spread),
                 self.ledger,
                 executor,
                 self.settings.reports,
@@ -286,18 +347,23 @@ class Study:
         return task_of(self.record.variants[0].template)
 
     def _workers(self, task: Any) -> Executor:
-        from study.executors.devices import VISIBLE, cuda_devices, gpu_slots, within
         from study.executors.local import LocalWorkers
+
+        workers, devices = self._worker_slots()
+        return LocalWorkers(workers, devices, task.preload, self.settings.silent_s)
+
+    def _worker_slots(self) -> tuple[int, tuple[int, ...]]:
+        """Return how many trainings run at a time on this machine, and the GPUs that they share."""
+        from study.executors.devices import VISIBLE, cuda_devices, gpu_slots, within
         from study.machine import cpu_cores
 
         template = self.record.variants[0].template
-        given = getattr(task, "environment", {}).get(VISIBLE)
+        given = getattr(self._task(), "environment", {}).get(VISIBLE)
         devices = within(cuda_devices(), given) if template.device == "cuda" else ()
         gpus_per_run = int(template.options.get("gpus") or 1)
         cores = max(1, len(cpu_cores()) // max(1, template.threads))
         automatic = gpu_slots(devices, gpus_per_run, self.settings.runs_per_gpu) if devices else cores
-        workers = automatic if self.settings.workers == "auto" else self.settings.workers
-        return LocalWorkers(workers, devices, task.preload, self.settings.silent_s)
+        return automatic if self.settings.workers == "auto" else self.settings.workers, devices
 
     def _make_folders(self) -> None:
         for key, folder in (("ledger", self.settings.ledger), ("reports", self.settings.reports)):

@@ -119,6 +119,12 @@ def _data(study: StudyRecord, data: DataInfo) -> VariantData:
     )
 
 
+def fold_overlap(study: StudyRecord) -> float:
+    """Return test examples / training examples of the study's folds; 0 where there is one split."""
+    sizes = _fold_sizes(study, study.data) if len(study.folds) > 1 else ()
+    return sum(size.test for size in sizes) / sum(size.train for size in sizes) if sizes else 0.0
+
+
 def _fold_sizes(study: StudyRecord, data: DataInfo) -> tuple[FoldSize, ...]:
     """Return the numbers of training and test examples of each fold.
 

@@ -100,12 +100,33 @@ def plan(
         bool,
         typer.Option("--verbose", "-v", help="List the code that counts in the identity of runs."),
     ] = False,
+    sd: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0, help="Expected standard deviation of paired differences, in the metric's unit."
+        ),
+    ] = None,
+    budget: Annotated[
+        str | None, typer.Option(help="Print the designs that fit, such as 24gpu-h, 8cpu-h or 90min.")
+    ] = None,
+    seconds: Annotated[
+        float | None, typer.Option(min=0.001, help="With --budget: the time that one training takes.")
+    ] = None,
 ) -> None:
-    """Show what `run` would do and where every value comes from; trains nothing."""
+    """Show what `run` would do, where every value comes from, and the power; trains nothing."""
     loaded = compiled(study, preset, with_skipping(skip_bad, study, preset, set_ or []))
     if accept_code:
         loaded = _with_accepted_code(loaded)
-    print(loaded.plan())
+    if budget is not None:
+        from study.analysis.planning import budget as parse_budget
+        from study.cli.power import format_offers, format_power
+
+        allowed = parse_budget(budget)
+        time, workers, offers = loaded.offers(allowed, sd, seconds)
+        print(format_offers(loaded.record, allowed, workers, time, offers))
+        print(f"\n{format_power(loaded.record, loaded.plan(sd).spread)}")
+        return
+    print(loaded.plan(sd))
     if verbose:
         print("\nCode that counts, with its digest:")
         for name, digest in sorted({item for parts in loaded.record.code.values() for item in parts.items()}):

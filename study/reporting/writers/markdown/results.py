@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from study.analysis.findings import ClaimFinding, Difference, Findings, VariantFinding
-from study.analysis.units import difference, difference_with_unit, heading, label_with_unit, quantity
+from study.analysis.units import difference, heading, label_with_unit, quantity, with_unit
 from study.reporting import text
 from study.reporting.figure_specs import corrected_level
 from study.reporting.text import MISSING
@@ -212,7 +212,7 @@ def _add_power(report: Blocks, findings: Findings) -> None:
         f"differences of {plain(sd)}, {plain(origin)}. It was known before the study: it is no figure of its results.",
         {
             "Repetitions": "right",
-            **{f"true {plain(difference_with_unit(effect, unit))}": "right" for effect in power.effects},
+            **{f"true {plain(with_unit(f'{effect:g}', unit))}": "right" for effect in power.effects},
         },
         [[str(n), *map(text.probability, row)] for n, row in power.rows.items()],
     )
