@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from statistics import median
 
-from study.analysis import limits, measured, notes, wording
+from study.analysis import breakdowns, limits, measured, notes, wording
+from study.analysis.breakdowns import Part
 from study.analysis.evidence import Confirmation, Evidence, VariantEvidence
 from study.analysis.findings import (
-    BreakdownFinding,
     ClaimFinding,
     Cost,
     Difference,
@@ -27,7 +27,6 @@ from study.analysis.scores import (
     Contrast,
     against_reference,
     best_validation,
-    breakdowns_named,
     difference_interval,
     final_validation,
     has_diverged,
@@ -35,7 +34,6 @@ from study.analysis.scores import (
     outcomes,
     paired_scores,
     parameter_count,
-    row_interval,
     tested_runs,
     trial_status,
 )
@@ -80,7 +78,7 @@ def findings(evidence: Evidence) -> Findings:
     """Return the findings that the reports of a study print."""
     differences = _differences(evidence)
     claims = tuple(_claims(evidence, differences))
-    breakdowns = tuple(_breakdowns(evidence))
+    parts = breakdowns.breakdowns(evidence)
     return Findings(
         name=evidence.name,
         title=evidence.title,
@@ -91,7 +89,7 @@ def findings(evidence: Evidence) -> Findings:
         rope=evidence.rope,
         alpha=evidence.alpha,
         comparisons=evidence.comparisons,
-        variants=tuple(_variant(evidence, v, differences.get(v.name), breakdowns) for v in evidence.variants),
+        variants=tuple(_variant(evidence, v, differences.get(v.name), parts) for v in evidence.variants),
         claims=claims,
         limits=tuple(limits.limits(evidence)),
         notes=tuple(note.sentence for note in notes.notes(evidence)),
@@ -100,7 +98,7 @@ def findings(evidence: Evidence) -> Findings:
         measures=measured.measures(evidence),
         is_optimistic=evidence.is_optimistic,
         skipped=evidence.skipped,
-        breakdowns=breakdowns,
+        breakdowns=tuple(part.finding for part in parts),
         published=evidence.published,
         scope=evidence.scope,
         power=_power(evidence),
@@ -197,26 +195,11 @@ def _power(evidence: Evidence) -> PowerFinding | None:
     )
 
 
-def _breakdowns(evidence: Evidence) -> Iterator[BreakdownFinding]:
-    """Yield the breakdowns of any test, with all their rows and the examples of all folds."""
-    runs = [(run, test) for variant in evidence.variants for run, _, test in tested_runs(variant)]
-    for name in dict.fromkeys(part.name for _, test in runs for part in test.breakdowns):
-        parts = [part for variant in evidence.variants for part in breakdowns_named(variant, name)]
-        longest = sorted((part for _, part in parts), key=lambda part: -len(part.values))
-        counts_by_fold = {run.fold: part.counts for run, part in reversed(parts)}
-        counts: dict[str, int] = {}
-        for fold_counts in counts_by_fold.values():
-            for row, count in fold_counts.items():
-                counts[row] = counts.get(row, 0) + count
-        rows = dict.fromkeys(row for part in longest for row in part.values)
-        yield BreakdownFinding(name, longest[0].title, longest[0].unit, tuple(rows), counts)
-
-
 def _variant(
     evidence: Evidence,
     variant: VariantEvidence,
     difference: Difference | None,
-    breakdowns: tuple[BreakdownFinding, ...],
+    parts: list[Part],
 ) -> VariantFinding:
     runs, metric = tested_runs(variant), evidence.metric
     key = metric.name
@@ -225,8 +208,6 @@ def _variant(
         for other in evidence.metrics
         if other.name != key
     }
-    rows = [(part.name, row) for part in breakdowns for row in part.rows]
-    parts = {part.name: breakdowns_named(variant, part.name) for part in breakdowns}
     return VariantFinding(
         name=variant.name,
         reference=variant.reference,
@@ -247,17 +228,11 @@ def _variant(
         chance=measured.chance(variant),
         unmeasured=tuple(measured.unmeasured(variant)),
         cost=None if variant.profile is None else _cost(variant.profile),
-        breakdowns={
-            part.name: {
-                row: mean for row in part.rows if (mean := row_interval(evidence, variant, part.name, row))
-            }
-            for part in breakdowns
-            if parts[part.name]
-        },
+        breakdowns=breakdowns.intervals(evidence, variant, parts),
         runs={
             **{name: sum(name in test.metrics for _, _, test in runs) for name in secondary},
             **measured.runs(variant),
-            **{f"{name}/{row}": sum(row in part.values for _, part in parts[name]) for name, row in rows},
+            **breakdowns.runs(variant, parts),
         },
     )
 

@@ -133,7 +133,8 @@ class Evidence:
     """Whether epochs and hyperparameters were chosen on the test split: nothing is compared then."""
     skipped: tuple[str, ...] = ()
     """Examples that were left out because they could not be read."""
-    published: PublishedTable | None = None
+    published: tuple[PublishedTable, ...] = ()
+    """One table for each benchmark that a stratum uses."""
 
     @property
     def references(self) -> tuple[VariantEvidence, ...]:

@@ -346,8 +346,8 @@ class Findings:
     """Examples that were left out because they could not be read: file, row and reason."""
     breakdowns: tuple[BreakdownFinding, ...] = ()
     """One breakdown for each attribute of the test examples."""
-    published: PublishedTable | None = None
-    """Published results on the same benchmark; None where there are none."""
+    published: tuple[PublishedTable, ...] = ()
+    """Published results, a table for each benchmark of the study."""
     scope: Literal["population", "test-set"] = "test-set"
     """For whom intervals speak: for new test examples, or for exactly these."""
     power: PowerFinding | None = None

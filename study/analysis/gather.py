@@ -25,7 +25,7 @@ from study.followed import UnfollowedKind
 from study.ledger.layout import RUNS, TEST_PREDICTIONS
 from study.ledger.record import StudyRecord, VariantRecord
 from study.ledger.store import SESSION, Ledger, Snapshot
-from study.records import DataInfo, Machine, RunSpec, TestResult
+from study.records import DataInfo, Machine, PublishedTable, RunSpec, TestResult
 
 MOST_CALLS = 3
 """Maximum of calls that a limit lists."""
@@ -82,7 +82,7 @@ def gather(
         configuration=reference.template.config,
         is_optimistic=study.data.is_optimistic,
         skipped=study.data.skipped,
-        published=study.data.published,
+        published=tuple(_published(study)),
     )
 
 
@@ -264,7 +264,7 @@ def _facts(ledger: Ledger, study: StudyRecord, variants: Iterable[VariantEvidenc
         "search": _search_settings(study),
         **study.facts,
         "data set": "; or ".join(data_sets),
-        **{f"data, {name}": value for name, value in study.data.facts.items()},
+        **_data_facts(study),
         **({"data, left out": f"{len(study.data.skipped)} of the lists' rows"} if study.data.skipped else {}),
         "data digest": ", ".join(dict.fromkeys(_data_digests(variant) for variant in study.variants)),
         "code digest": ", ".join(dict.fromkeys(v.template.code_digest for v in study.variants)),
@@ -280,6 +280,42 @@ def _facts(ledger: Ledger, study: StudyRecord, variants: Iterable[VariantEvidenc
         or "nothing",
     }
     return {name: fact for name, fact in facts.items() if fact}
+
+
+def _published(study: StudyRecord) -> Iterator[PublishedTable]:
+    """Yield the published results of each stratum's benchmark once."""
+    found: list[PublishedTable] = []
+    for data in _data_sets(study):
+        if data.published is not None and data.published not in found:
+            found.append(data.published)
+            yield data.published
+
+
+def _data_facts(study: StudyRecord) -> dict[str, str]:
+    """Return the facts of the study's data; where strata differ in them, those of each stratum."""
+    strata = {
+        variant.reference: _merged_facts(
+            (other.data or study.data) for other in study.variants if other.reference == variant.name
+        )
+        for variant in study.variants
+        if variant.is_reference
+    }
+    if len({tuple(facts.items()) for facts in strata.values()}) == 1:
+        return {f"data, {name}": value for name, value in next(iter(strata.values())).items()}
+    return {
+        f"data of {reference}, {name}": value
+        for reference, facts in strata.items()
+        for name, value in facts.items()
+    }
+
+
+def _merged_facts(infos: Iterable[DataInfo]) -> dict[str, str]:
+    """Return the facts of several data, those that differ joined by *or*."""
+    facts: dict[str, dict[str, None]] = {}
+    for info in infos:
+        for name, value in info.facts.items():
+            facts.setdefault(name, {})[value] = None
+    return {name: " or ".join(values) for name, values in facts.items()}
 
 
 def _data_sets(study: StudyRecord) -> list[DataInfo]:

@@ -90,11 +90,19 @@ def _tested(info: DataInfo) -> str:
 
 
 def with_own_data(variants: Sequence[VariantRecord], infos: Sequence[DataInfo]) -> list[VariantRecord]:
-    """Return the variants, each with its data where they are not the first variant's."""
+    """Return the variants, each with its data where those of all are not the same.
+
+    Published results are kept once a stratum, by its reference.
+    """
+    if all(info == infos[0] for info in infos):
+        return list(variants)
     return [
-        variant
-        if info == infos[0]
-        else replace(variant, data=replace(info, skipped=(), warnings=(), published=None))
+        replace(
+            variant,
+            data=replace(
+                info, skipped=(), warnings=(), published=info.published if variant.is_reference else None
+            ),
+        )
         for variant, info in zip(variants, infos, strict=True)
     ]
 
@@ -102,7 +110,7 @@ def with_own_data(variants: Sequence[VariantRecord], infos: Sequence[DataInfo]) 
 def merged(infos: Sequence[DataInfo]) -> DataInfo:
     """Return the first variant's data with the facts, warnings and skipped examples of all variants.
 
-    Published results belong to one data set: they are left out where there are several.
+    Published results belong to one data set: where there are several, those of each are with its reference.
     """
     facts: dict[str, dict[str, None]] = {}
     for info in infos:

@@ -32,7 +32,7 @@ class VariantRecord:
     fold_key: str = ""
     """The dotted key of the configuration that lists the folds; empty if no key does."""
     data: DataInfo | None = None
-    """Its data, where they are not those of the study's first variant."""
+    """Its data, where those of all variants are not the same."""
 
     @property
     def is_reference(self) -> bool:

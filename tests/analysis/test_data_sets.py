@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.evidence import REFERENCE, two, variant
 from support.world import study as small_record
 
 from study.analysis.analyse import findings
 from study.analysis.findings import LimitCode
 from study.analysis.gather import gather
-from study.config.comparable import check_data, merged, with_own_data
+from study.config.comparable import check_data, check_scope, merged, with_own_data
 from study.config.compile import compile_study
 from study.config.settings import settings
 from study.config.study import load
@@ -22,7 +23,7 @@ from study.errors import InputError
 from study.executors.inprocess import InProcess
 from study.ledger.record import StudyRecord
 from study.ledger.store import Ledger
-from study.records import DataInfo, PublishedTable, SplitSizes, from_json, to_json
+from study.records import Breakdown, DataInfo, PublishedTable, SplitSizes, from_json, to_json
 
 STUDY = """
 question = "Does it?"
@@ -83,6 +84,7 @@ def test_each_data_set_has_its_own_sizes_and_chance(tmp_path: Path) -> None:
     )
     near = [limit.sentence for limit in findings(at_chance).limits if limit.code is LimitCode.NEAR_CHANCE]
     assert len(near) == 2, "20 % is above guessing on the first data set, not on the second"
+    assert "data of even-odd, dataset=faces(train_clips=140" in "; ".join(evidence.facts)
     report = (tmp_path / "reports" / "s" / "report.md").read_text()
     assert "Which 14 clips" in report
     assert "Which 280 clips" in report
@@ -133,3 +135,60 @@ def test_published_results_of_one_data_set_are_not_those_of_two() -> None:
     assert merged([info(published=table), info(published=table)]).published == table
     assert merged([info(published=table), info(name="b")]).published is None
     assert merged([info(), info(digest="")]).digest == "", "one of them is not tracked"
+
+
+def test_each_stratum_has_its_own_facts_and_published_rows(tmp_path: Path) -> None:
+    tables = [PublishedTable(name, 1, 1, (), "", (), (), {}) for name in "AB"]
+    infos = [
+        info(name=name, published=table, facts={"faces": name})
+        for name, table in zip("AB", tables, strict=True)
+    ]
+    evidence = gather(Ledger(tmp_path), records(*infos))
+    assert list(evidence.published) == tables
+    names = [variant.name for variant in evidence.variants]
+    assert [evidence.facts[f"data of {name}, faces"] for name in names] == ["A", "B"]
+    assert "data, faces" not in evidence.facts
+    same = gather(Ledger(tmp_path), records(infos[0], replace(infos[0], sizes=info().sizes[::-1])))
+    assert same.published == (tables[0],)
+    assert same.facts["data, faces"] == "A"
+
+
+def test_each_stratum_has_a_breakdown_of_its_own_classes() -> None:
+    own = {"d=1": {"happy": 0.5, "sad": 0.7}, "d=2": {"joy": 0.2, "anger": 0.4}}
+    arms = []
+    for stratum, recalls in own.items():
+        for name in ("even-odd", "issm"):
+            arm = variant(f"{name}, {stratum}", REFERENCE, reference=name == "even-odd")
+            runs = tuple(
+                replace(
+                    run,
+                    test=run.test and replace(run.test, breakdowns=(Breakdown("class", "Recall", recalls),)),
+                )
+                for run in arm.confirmations
+            )
+            arms.append(
+                replace(
+                    arm,
+                    reference=f"even-odd, {stratum}",
+                    levels={"splitter": name, "d": stratum},
+                    confirmations=runs,
+                )
+            )
+    found = findings(replace(two(REFERENCE), variants=tuple(arms), claims=()))
+    assert [(part.name, part.rows) for part in found.breakdowns] == [
+        ("class, d=1", ("happy", "sad")),
+        ("class, d=2", ("joy", "anger")),
+    ]
+    by_variant = {v.name: v.breakdowns for v in found.variants}
+    assert list(by_variant["issm, d=2"]) == ["class, d=2"]
+    assert by_variant["issm, d=2"]["class, d=2"]["joy"].mean == pytest.approx(20.0)
+    assert found.variants[0].runs["class, d=1/happy"] == 5
+
+
+def test_intervals_over_folds_cannot_be_for_exactly_these_clips(tmp_path: Path) -> None:
+    (tmp_path / "s.toml").write_text(STUDY + '[analysis]\nscope = "test-set"\n')
+    spec = load(tmp_path / "s.toml")
+    with pytest.raises(InputError) as caught:
+        check_scope(spec, [info()])
+    assert caught.value.exit_code == 2
+    check_scope(spec, [info(folds=(1,))])
