@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from study.errors import InputError
 
 if TYPE_CHECKING:
+    from study.analysis.evidence import Scope
     from study.analysis.exploration import Ranking
     from study.analysis.findings import Findings
     from study.analysis.outside.rows import Columns
@@ -399,6 +400,7 @@ def judge(
     claims: Iterable[str] = (),
     rope: float | None = None,
     alpha: float = 0.05,
+    scope: Scope | None = None,
     columns: Columns | None = None,
 ) -> Findings:
     """Judge scores that were measured elsewhere; write nothing and import no torch.
@@ -411,6 +413,7 @@ def judge(
         claims: Variants that are claimed to beat the reference.
         rope: The least difference of interest, scaled; 0.5 points if None and the unit is per cent.
         alpha: The probability of any false verdict.
+        scope: For whom intervals speak; None for new test examples where there is a row for each example.
         columns: Names of the columns, or of the tags, parameters and the metric of MLflow runs.
 
     Raises:
@@ -433,7 +436,7 @@ def judge(
             + (f", in {described.unit}." if described.unit else ".")
         )
     question = Question(
-        described, DEFAULT_ROPE_POINTS if rope is None else rope, alpha, reference, tuple(claims)
+        described, DEFAULT_ROPE_POINTS if rope is None else rope, alpha, reference, tuple(claims), scope
     )
     return findings(evidence_of(scores, question))
 
