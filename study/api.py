@@ -252,16 +252,23 @@ class Study:
     def _workers(self, task: Any) -> Executor:
         from study.executors.devices import VISIBLE, cuda_devices, gpu_slots, within
         from study.executors.local import LocalWorkers
+        from study.executors.sharing import MeasuredShare
         from study.machine import cpu_cores
 
-        template = self.record.variants[0].template
+        template, settings = self.record.variants[0].template, self.settings
         given = getattr(task, "environment", {}).get(VISIBLE)
         devices = within(cuda_devices(), given) if template.device == "cuda" else ()
         gpus_per_run = int(template.options.get("gpus") or 1)
         cores = max(1, len(cpu_cores()) // max(1, template.threads))
-        automatic = gpu_slots(devices, gpus_per_run, self.settings.runs_per_gpu) if devices else cores
-        workers = automatic if self.settings.workers == "auto" else self.settings.workers
-        return LocalWorkers(workers, devices, task.preload, self.settings.silent_s)
+        automatic, share = cores, None
+        if devices and settings.workers == "auto":
+            runs_per_gpu = 1 if settings.runs_per_gpu == "auto" else settings.runs_per_gpu
+            if settings.runs_per_gpu == "auto" and gpus_per_run == 1:
+                runs_per_gpu = max(1, cores // len(devices))
+                share = MeasuredShare(devices, runs_per_gpu)
+            automatic = gpu_slots(devices, gpus_per_run, runs_per_gpu)
+        workers = automatic if settings.workers == "auto" else settings.workers
+        return LocalWorkers(workers, devices, task.preload, settings.silent_s, share)
 
     def _make_folders(self) -> None:
         for key, folder in (("ledger", self.settings.ledger), ("reports", self.settings.reports)):

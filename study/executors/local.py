@@ -17,6 +17,7 @@ from pathlib import Path
 
 from study.executors.base import Call, CallEnded, CallEpoch, CallSilent, Ending, Event
 from study.executors.devices import VISIBLE, assigned, core_share, visible
+from study.executors.sharing import MeasuredShare
 from study.executors.worker import Ended, serve
 from study.ledger.layout import LOG, OWN_METRICS, OWN_OUTPUT
 
@@ -59,6 +60,8 @@ class _Worker:
     """By `time.monotonic`: the time at which it is terminated, then the time at which it is killed."""
     last_sign: float
     """By `time.time`: when it last reported or printed something."""
+    has_reported: bool = False
+    """Whether it has completed an epoch."""
     is_overdue: bool = False
     is_silent: bool = False
     """Whether it was reported as silent since the last sign of life."""
@@ -85,12 +88,19 @@ class LocalWorkers:
             one; empty if runs use the CPU.
         preload: Modules that the fork server imports once for all workers.
         silent_s: Seconds without a report or output after which a worker is ended as if it had died; 0 for no limit.
+        share: Decides how many processes share a GPU, up to `capacity` in all; None for `capacity` from the start.
     """
 
     def __init__(
-        self, capacity: int, devices: Sequence[int] = (), preload: Sequence[str] = (), silent_s: float = 0.0
+        self,
+        capacity: int,
+        devices: Sequence[int] = (),
+        preload: Sequence[str] = (),
+        silent_s: float = 0.0,
+        share: MeasuredShare | None = None,
     ) -> None:
-        self.capacity = capacity
+        self._most = capacity
+        self._share = share
         self._silent_s = silent_s or math.inf
         self._devices = tuple(devices)
         self._running: list[_Worker] = []
@@ -103,6 +113,11 @@ class LocalWorkers:
             _start_server()
         else:
             self._context = multiprocessing.get_context("spawn")
+
+    @property
+    def capacity(self) -> int:
+        """The number of processes at a time, which grows while the GPUs have room for more."""
+        return self._most if self._share is None else len(self._devices) * self._share.runs_per_gpu
 
     def submit(self, call: Call) -> None:
         """Start the call in a process; its output goes to ``log-<attempt>.txt`` in the call's folder."""
@@ -143,7 +158,7 @@ class LocalWorkers:
             env[VISIBLE] = visible(assigned(slot, call.devices, self._devices), env.get(VISIBLE))
         own_end, worker_end = self._context.Pipe()
         process = self._context.Process(
-            target=serve, args=(env, core_share(slot, self.capacity), worker_end), name=f"worker {slot}"
+            target=serve, args=(env, core_share(slot, self._most), worker_end), name=f"worker {slot}"
         )
         process.start()
         worker_end.close()
@@ -165,6 +180,7 @@ class LocalWorkers:
                     if isinstance(message, Ended):
                         worker.ended = message
                     else:
+                        worker.has_reported = True
                         events.append(CallEpoch(worker.call, message))
             except (EOFError, OSError):
                 is_closed = True
@@ -174,7 +190,14 @@ class LocalWorkers:
             else:
                 events += self._check_silence(worker)
                 _enforce_limit(worker)
+        if self._share is not None and self._is_settled():
+            self._share.update()
         return events
+
+    def _is_settled(self) -> bool:
+        """Return whether every place is taken by a run that has reported, so that the memory of each is known."""
+        has_all = len(self._running) == self.capacity
+        return has_all and all(worker.has_reported for worker in self._running)
 
     def _check_silence(self, worker: _Worker) -> Iterator[CallSilent]:
         """Report a worker that has been silent for long, once, and end one that exceeds the limit."""

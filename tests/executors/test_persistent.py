@@ -26,7 +26,7 @@ from study.ledger.layout import CLIPS_WEIGHTS, RESULT
 from study.records import RunSpec
 
 PATIENCE_S = 120.0
-PRELOAD = ("support.worker_jobs", "study.tasks.work", "study.tasks.clips.training.train", "torch._dynamo")
+PRELOAD = ("support.persistent_jobs", "study.tasks.work", "study.tasks.clips.training.train", "torch._dynamo")
 pytestmark = pytest.mark.skipif(
     "forkserver" not in multiprocessing.get_all_start_methods(), reason="workers are new processes elsewhere"
 )
@@ -52,7 +52,7 @@ def workers(server: None) -> Iterator[LocalWorkers]:
 
 def run_job(workers: LocalWorkers, job: str, folder: Path, **fields: Any) -> CallEnded:
     spec = RunSpec(config={}, seed=0, data_digest="", code_digest="")
-    return run_call(workers, replace(Call("t", f"support.worker_jobs:{job}", spec, folder), **fields))
+    return run_call(workers, replace(Call("t", f"support.persistent_jobs:{job}", spec, folder), **fields))
 
 
 def run_call(workers: LocalWorkers, call: Call) -> CallEnded:
@@ -114,7 +114,7 @@ def test_trainings_of_built_in_components_share_a_process(workers: LocalWorkers,
     for name in "ab":
         call = Call(name, "study.tasks.work:train", tiny_run(tmp_path), tmp_path / f"train {name}")
         assert run_call(workers, call).ending == Ending.RETURNED
-        run = replace(call, key="p", target="support.worker_jobs:process", folder=tmp_path / name)
+        run = replace(call, key="p", target="support.persistent_jobs:process", folder=tmp_path / name)
         run_call(workers, run)
     assert process_of(tmp_path / "a") == process_of(tmp_path / "b")
 
@@ -177,7 +177,7 @@ RUN = RunSpec(config={}, seed=0, data_digest="", code_digest="")
 def test_calls_that_need_another_process_get_one(
     workers: LocalWorkers, tmp_path: Path, other: dict[str, Any]
 ) -> None:
-    first = Call("t", "support.worker_jobs:process", RUN, tmp_path / "1", env={"A": "1"})
+    first = Call("t", "support.persistent_jobs:process", RUN, tmp_path / "1", env={"A": "1"})
     run_call(workers, first)
     run_call(workers, replace(first, folder=tmp_path / "2"))
     run_call(workers, replace(first, folder=tmp_path / "3", **other))
