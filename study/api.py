@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from study.engine.cache import TrainingList
     from study.engine.events import Event, Listener
     from study.executors.base import Executor
+    from study.executors.sharing import MeasuredShare
     from study.ledger.record import StudyRecord
     from study.ledger.store import Ledger
     from study.metrics import Metric
@@ -350,21 +351,28 @@ class Study:
     def _workers(self, task: Any) -> Executor:
         from study.executors.local import LocalWorkers
 
-        workers, devices = self._worker_slots()
-        return LocalWorkers(workers, devices, task.preload, self.settings.silent_s)
+        workers, devices, share = self._worker_slots()
+        return LocalWorkers(workers, devices, task.preload, self.settings.silent_s, share)
 
-    def _worker_slots(self) -> tuple[int, tuple[int, ...]]:
-        """Return how many trainings run at a time on this machine, and the GPUs that they share."""
+    def _worker_slots(self) -> tuple[int, tuple[int, ...], MeasuredShare | None]:
+        """Return how many trainings run at a time on this machine, and the GPUs that they share, by measurement or not."""
         from study.executors.devices import VISIBLE, cuda_devices, gpu_slots, within
+        from study.executors.sharing import MeasuredShare
         from study.machine import cpu_cores
 
-        template = self.record.variants[0].template
+        template, settings = self.record.variants[0].template, self.settings
         given = getattr(self._task(), "environment", {}).get(VISIBLE)
         devices = within(cuda_devices(), given) if template.device == "cuda" else ()
         gpus_per_run = int(template.options.get("gpus") or 1)
         cores = max(1, len(cpu_cores()) // max(1, template.threads))
-        automatic = gpu_slots(devices, gpus_per_run, self.settings.runs_per_gpu) if devices else cores
-        return automatic if self.settings.workers == "auto" else self.settings.workers, devices
+        automatic, share = cores, None
+        if devices and settings.workers == "auto":
+            runs_per_gpu = 1 if settings.runs_per_gpu == "auto" else settings.runs_per_gpu
+            if settings.runs_per_gpu == "auto" and gpus_per_run == 1:
+                runs_per_gpu = max(1, cores // len(devices))
+                share = MeasuredShare(devices, runs_per_gpu)
+            automatic = gpu_slots(devices, gpus_per_run, runs_per_gpu)
+        return automatic if settings.workers == "auto" else settings.workers, devices, share
 
     def _make_folders(self) -> None:
         for key, folder in (("ledger", self.settings.ledger), ("reports", self.settings.reports)):

@@ -23,7 +23,7 @@ class _Keys:
     ledger: Annotated[str, "folder of runs and studies"] = ".study/ledger"
     reports: Annotated[str, "folder that reports are written to"] = "reports"
     workers: Annotated[int, Range(1)] | Literal["auto"] = "auto"
-    runs_per_gpu: Annotated[int, Range(1)] = 1
+    runs_per_gpu: Annotated[int, Range(1)] | Literal["auto"] = 1
     silent_s: Annotated[int, Range(0)] = 0
     device: Literal["auto", "cpu", "cuda"] = "auto"
     loader_workers: Annotated[int, Range(0)] = 0
@@ -42,7 +42,8 @@ class Settings:
     reports: Path
     workers: int | Literal["auto"]
     """Parallel runs; ``auto``: `runs_per_gpu` on each GPU, or one on each processor core."""
-    runs_per_gpu: int
+    runs_per_gpu: int | Literal["auto"]
+    """Runs that share a GPU; ``auto``: as many as its memory and its idle time allow, measured while they run."""
     silent_s: int
     """Seconds without a report or output after which a worker is ended, and started once more; 0 for no limit."""
     device: Literal["auto", "cpu", "cuda"]

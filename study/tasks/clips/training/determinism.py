@@ -29,8 +29,7 @@ NO_DETERMINISTIC_FORM = re.compile(
 def set_up(spec: RunSpec) -> torch.device:
     """Apply the process-wide settings of a run and return its device.
 
-    Threads, TF32 and deterministic algorithms are settings of the whole process, so each job calls this in a process
-    of its own.
+    Threads, TF32 and deterministic algorithms are settings of the whole process; every job sets them at its start.
 
     Raises:
         StudyError: The run needs a GPU and torch finds none.
