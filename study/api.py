@@ -98,9 +98,9 @@ class Plan:
     @property
     def trainings(self) -> int:
         """The number of trainings of the whole study."""
-        from study.engine.plan import training_count
+        from study.engine.plan import total_trainings
 
-        return training_count(self.study)
+        return total_trainings(self.study)
 
     @property
     def cached(self) -> int:
@@ -171,9 +171,9 @@ class Study:
         """
         from study.config.compile import try_variants
         from study.engine import jobs
-        from study.engine.plan import training_count
+        from study.engine.plan import total_trainings
 
-        if jobs.ended_trainings(self.record, self.ledger) < training_count(self.record):
+        if jobs.ended_trainings(self.record, self.ledger) < total_trainings(self.record):
             try_variants(self.record)
 
     def run(
