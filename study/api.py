@@ -104,9 +104,9 @@ class Plan:
     @property
     def trainings(self) -> int:
         """The number of trainings of the whole study."""
-        from study.engine.plan import training_count
+        from study.engine.plan import total_trainings
 
-        return training_count(self.study)
+        return total_trainings(self.study)
 
     @property
     def cached(self) -> int:
@@ -234,9 +234,9 @@ class Study:
         """
         from study.config.compile import try_variants
         from study.engine import jobs
-        from study.engine.plan import training_count
+        from study.engine.plan import total_trainings
 
-        if jobs.ended_trainings(self.record, self.ledger) < training_count(self.record):
+        if jobs.ended_trainings(self.record, self.ledger) < total_trainings(self.record):
             try_variants(self.record)
 
     def run(
@@ -355,7 +355,7 @@ class Study:
         return LocalWorkers(workers, devices, task.preload, self.settings.silent_s, share)
 
     def _worker_slots(self) -> tuple[int, tuple[int, ...], MeasuredShare | None]:
-        """Return how many trainings run at a time on this machine, and the GPUs that they share, by measurement or not."""
+        """Return how many trainings run at a time on this machine, and the GPUs that they share (measured or not)."""
         from study.executors.devices import VISIBLE, cuda_devices, gpu_slots, within
         from study.executors.sharing import MeasuredShare
         from study.machine import cpu_cores

@@ -78,11 +78,10 @@ def compiled(folder: Path, text: str, name: str = "s", project: str = "") -> Stu
 
 def identities(record: StudyRecord) -> dict[str, str]:
     """Return what the runs and decisions of each variant are made from, by the variant's levels."""
-    first = record.first_point
     return {
         str(
             sorted(variant.levels.items())
-        ): f"{variant.run(first, 1, None).id} {record.decision(variant, None, 0)}"
+        ): f"{variant.run(record.first_point(variant), 1, None).id} {record.decision(record.searches(variant)[0], 0)}"
         for variant in record.variants
     }
 
@@ -158,7 +157,7 @@ def test_a_change_of_one_level_leaves_the_other_variants_alone(tmp_path: Path) -
 def one_run(folder: Path) -> RunSpec:
     """Return a run with every key that a study of the default network has."""
     record = compiled(folder, TWO_FACTORS)
-    return record.variants[0].run(record.first_point, 1, None)
+    return record.variants[0].run(record.first_point(record.variants[0]), 1, None)
 
 
 @pytest.fixture(scope="module")

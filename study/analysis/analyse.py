@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from statistics import median
 
-from study.analysis import breakdowns, limits, measured, notes, wording
+from study.analysis import breakdowns, limits, measured, notes, searches, wording
 from study.analysis.breakdowns import Part
 from study.analysis.evidence import Confirmation, Evidence, VariantEvidence
 from study.analysis.findings import (
@@ -223,6 +224,7 @@ def _variant(
         train_seconds=median(result.seconds for _, result, _ in runs) or None if runs else None,
         chosen=variant.chosen,
         trials=tuple(_trial_curves(variant, metric)),
+        expected_best=searches.expected_best_scores(evidence, variant),
         curves=tuple(_epoch_curve(run, result, metric) for run, result, _ in runs),
         measures=measured.intervals(evidence, variant),
         chance=measured.chance(variant),
@@ -309,7 +311,10 @@ def missing_runs(variant: VariantEvidence) -> Iterator[Missing]:
     not_started = variant.planned - len(variant.confirmations)
     if not_started > 0:
         runs = quantity(not_started, "confirmation run")
-        yield Missing(MissingCode.NOT_STARTED, f"{runs} not started: the search has chosen nothing")
+        yield Missing(
+            MissingCode.NOT_STARTED,
+            f"{runs} not started: a search has not ended, or one of its trials failed",
+        )
 
 
 def _reason(run: Confirmation) -> tuple[MissingCode, str]:
@@ -323,16 +328,20 @@ def _reason(run: Confirmation) -> tuple[MissingCode, str]:
 
 
 def _trial_curves(variant: VariantEvidence, metric: Metric) -> Iterator[TrialCurve]:
-    best: dict[int | None, float] = {}
-    for number, trial in enumerate(variant.trials, start=1):
-        value = final_validation(trial, metric)
+    best: dict[tuple[int, int], float] = {}
+    numbers: Counter[tuple[int, int]] = Counter()
+    for trial in variant.trials:
+        value, search = final_validation(trial, metric), trial.search
+        numbers[search] += 1
         if value is not None:
-            best[trial.fold] = max(value, best.get(trial.fold, value), key=metric.gain)
+            best[search] = max(value, best.get(search, value), key=metric.gain)
         yield TrialCurve(
-            number,
+            numbers[search],
             trial.parameters,
             trial_status(trial),
             best_validation(trial, metric),
-            best.get(trial.fold),
+            best.get(search),
             trial.result.epoch if isinstance(trial.result, Stopped) else None,
+            trial.repetition,
+            trial.fold,
         )

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from study.analysis.findings import Limit
+from study.analysis.findings import Choice, Limit
+from study.engine.search import is_quasi_random
 from study.ledger.record import ClaimRecord
 from study.metrics import Metric
 from study.records import Failure, Measurement, Profile, PublishedTable, RunResult, Stopped, TestResult
@@ -23,6 +24,31 @@ class TrialEvidence:
     parameters: Mapping[str, Any]
     result: RunResult | Stopped | Failure
     fold: int | None = None
+    repetition: int | None = None
+    """The repetition that its search belongs to, from 1; None where all share one search."""
+
+    @property
+    def search(self) -> tuple[int, int]:
+        """What tells the searches of a variant apart."""
+        return self.fold or 0, self.repetition or 0
+
+
+@dataclass(frozen=True)
+class SearchSettings:
+    """The settings of a study's searches."""
+
+    scope: Literal["repetition", "study"]
+    sampler: str
+    trials: int
+    """The trials of one search."""
+    space: Mapping[str, Mapping[str, Any]]
+    """The dimensions by dotted key, as `StudyRecord.space`."""
+    shared_folds: bool = False
+
+    @property
+    def is_random(self) -> bool:
+        """Whether no trial follows from another: all are random or quasi-random."""
+        return self.sampler == "random" or is_quasi_random(self.sampler, self.trials - 1)
 
 
 @dataclass(frozen=True)
@@ -81,9 +107,9 @@ class VariantEvidence:
     """The number of confirmation runs of the study: repetitions times folds."""
     confirmations: tuple[Confirmation, ...]
     """The runs decided so far; none where the search has chosen nothing."""
-    chosen: Mapping[str, Any] = field(default_factory=dict)
+    chosen: tuple[Choice, ...] = ()
     trials: tuple[TrialEvidence, ...] = ()
-    """In the order in which they were suggested."""
+    """Search by search, in the order in which they were suggested."""
     profile: Profile | None = None
     data: VariantData | None = None
     """Facts of its data, where they are not those of the study."""
@@ -135,6 +161,8 @@ class Evidence:
     """Examples that were left out because they could not be read."""
     published: tuple[PublishedTable, ...] = ()
     """One table for each benchmark that a stratum uses."""
+    search: SearchSettings | None = None
+    """None where nothing is searched."""
 
     @property
     def references(self) -> tuple[VariantEvidence, ...]:

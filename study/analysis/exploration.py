@@ -72,6 +72,5 @@ def _ranked(study: StudyRecord, variant: VariantRecord, states: plan.States) -> 
 
 
 def _repetitions(study: StudyRecord, variant: VariantRecord, states: plan.States) -> Iterator[RunState]:
-    for fold in study.folds:
-        for run in plan.repetition_runs(study, variant, fold, states):
-            yield states(run.id)
+    for repetition in plan.repetitions(study, variant, states):
+        yield states(repetition.run.id)

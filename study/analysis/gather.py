@@ -12,15 +12,17 @@ from study.analysis.evidence import (
     Evidence,
     FoldSize,
     Scope,
+    SearchSettings,
     TrialEvidence,
     VariantData,
     VariantEvidence,
 )
-from study.analysis.findings import Limit, LimitCode
+from study.analysis.findings import Choice, Limit, LimitCode
 from study.analysis.replicates import with_replicates
 from study.analysis.units import quantity
 from study.engine import plan
 from study.engine.accept import describe_accepted
+from study.engine.search import STARTUP_TRIALS
 from study.followed import UnfollowedKind
 from study.ledger.layout import RUNS, TEST_PREDICTIONS
 from study.ledger.record import StudyRecord, VariantRecord
@@ -83,6 +85,9 @@ def gather(
         is_optimistic=study.data.is_optimistic,
         skipped=study.data.skipped,
         published=tuple(_published(study)),
+        search=SearchSettings(study.scope, study.sampler, study.trials, study.space, study.shared_folds)
+        if study.trials
+        else None,
     )
 
 
@@ -148,38 +153,39 @@ def _variant(
     state_of = Snapshot(ledger)
     trials: list[TrialEvidence] = []
     confirmations: list[Confirmation] = []
-    chosen: dict[str, Any] = {}
-    for fold in study.folds:
-        for trial in plan.search_trials(study, variant, fold, state_of):
+    chosen: list[Choice] = []
+    for search in study.searches(variant):
+        repetition = None if search.repetition is None else search.repetition + 1
+        for trial in plan.search_trials(study, search, state_of):
             if result := trial.state.result or trial.state.pruned or trial.state.failure:
-                trials.append(TrialEvidence(trial.parameters, result, fold))
-        choice = plan.chosen_parameters(study, variant, fold, state_of) or {}
-        chosen |= (
-            choice if len(study.folds) == 1 else {f"{key} (fold {fold})": v for key, v in choice.items()}
+                trials.append(TrialEvidence(trial.parameters, result, search.fold, repetition))
+        choice = plan.chosen_trial(study, search, state_of)
+        if choice is not None and choice.state.is_usable:
+            chosen.append(Choice(choice.parameters, repetition, search.fold))
+    for repetition_run in plan.repetitions(study, variant, state_of):
+        run = repetition_run.run
+        state = state_of(run.id)
+        test = _test_result(ledger, study, run, computes)
+        measurements = tuple(
+            measurement for key in study.measures if (measurement := ledger.measurement(run, key))
         )
-        for number, run in enumerate(plan.repetition_runs(study, variant, fold, state_of)):
-            state = state_of(run.id)
-            test = _test_result(ledger, study, run, computes)
-            measurements = tuple(
-                measurement for key in study.measures if (measurement := ledger.measurement(run, key))
+        unmeasured = {
+            key.partition("@")[0]: state.unmeasured[key].reason
+            for key in study.measures
+            if key in state.unmeasured
+        }
+        confirmations.append(
+            Confirmation(
+                repetition_run.number + 1,
+                repetition_run.fold,
+                run.id,
+                state.result,
+                test,
+                state.failure,
+                measurements,
+                unmeasured,
             )
-            unmeasured = {
-                key.partition("@")[0]: state.unmeasured[key].reason
-                for key in study.measures
-                if key in state.unmeasured
-            }
-            confirmations.append(
-                Confirmation(
-                    number + 1,
-                    fold,
-                    run.id,
-                    state.result,
-                    test,
-                    state.failure,
-                    measurements,
-                    unmeasured,
-                )
-            )
+        )
     network = plan.profiled_run(study, variant, state_of)
     return VariantEvidence(
         name=variant.name,
@@ -187,7 +193,7 @@ def _variant(
         levels=variant.levels,
         planned=study.repetitions * len(study.folds),
         confirmations=tuple(confirmations),
-        chosen=chosen,
+        chosen=tuple(chosen),
         trials=tuple(trials),
         profile=ledger.profile(network) if network else None,
         data=None if variant.data is None else _data(study, variant.data),
@@ -349,9 +355,23 @@ def _search_settings(study: StudyRecord) -> str:
         if study.pruner == "halving"
         else ""
     )
-    space = "; ".join(f"{key} in {_range_text(dimension)}" for key, dimension in study.space.items())
-    budget = f"{study.trials} trials a variant, sampler {study.sampler}, generations of {study.generation}"
+    space = "; ".join(
+        f"{key} in {_range_text(dimension)}{_condition(dimension)}" for key, dimension in study.space.items()
+    )
+    each = "repetition" if study.scope == "repetition" else "variant, shared by its repetitions"
+    folds = "" if len(study.folds) == 1 else ", shared by the folds" if study.shared_folds else " and fold"
+    budget = f"{study.trials} trials a {each}{folds}; {_sampler(study)}, generations of {study.generation}"
     return f"{budget}{halving}; {space}"
+
+
+def _sampler(study: StudyRecord) -> str:
+    """Return how trials are suggested, in words."""
+    if study.sampler == "auto":
+        first = "quasi-random points (a scrambled Sobol sequence, the same for every variant)"
+        return first if study.trials <= STARTUP_TRIALS else f"{STARTUP_TRIALS} {first}, then TPE"
+    if study.sampler == "random":
+        return "random points, the same for every variant"
+    return f"sampler {study.sampler} after {STARTUP_TRIALS} random points"
 
 
 def _range_text(dimension: Mapping[str, Any]) -> str:
@@ -359,6 +379,13 @@ def _range_text(dimension: Mapping[str, Any]) -> str:
     if "choices" in dimension:
         return "{" + ", ".join(map(str, dimension["choices"])) + "}"
     return f"[{dimension['low']}, {dimension['high']}]" + (" (log)" if dimension.get("log") else "")
+
+
+def _condition(dimension: Mapping[str, Any]) -> str:
+    """Return which variants have a dimension; empty if all do. They have as many trials as the others."""
+    when = dimension.get("when", {})
+    levels = " and ".join(f"{factor} = {' or '.join(of)}" for factor, of in when.items())
+    return f" only where {levels}, at equal trials" if levels else ""
 
 
 def _machine_facts(machines: Iterable[Machine]) -> dict[str, str]:

@@ -11,7 +11,7 @@ from typing import Literal
 from study.analysis.gather import fold_overlap, gather
 from study.analysis.scores import against_reference
 from study.engine.estimate import duration
-from study.engine.plan import rungs, training_count, trainings
+from study.engine.plan import rungs, total_trainings, trainings
 from study.errors import InputError
 from study.ledger.record import StudyRecord
 from study.ledger.store import Ledger, Snapshot
@@ -157,7 +157,7 @@ def offers(study: StudyRecord, seconds: float, of_training: float, spread: Sprea
             pruners = ("none", "halving") if trials > study.generation else ("none",)
             for pruner in pruners:
                 base = replace(study, trials=trials, folds=study.folds[:folds], pruner=pruner)
-                if pruner == "halving" and _whole_trainings(base) == training_count(base):
+                if pruner == "halving" and _whole_trainings(base) == total_trainings(base):
                     continue
                 least = 1 if folds > 1 else FEWEST
                 best = None
@@ -171,7 +171,7 @@ def offers(study: StudyRecord, seconds: float, of_training: float, spread: Sprea
                         trials,
                         folds,
                         pruner,
-                        training_count(design),
+                        total_trainings(design),
                         cost,
                         None if spread is None else _power(design, spread),
                     )
@@ -196,12 +196,12 @@ def _whole_trainings(study: StudyRecord) -> float:
     A trial after the first generation that halving checks at epochs r_1 < r_2 < … of E costs on average
     ``(r_1 + (r_2 - r_1)/eta + (r_3 - r_2)/eta^2 + …)/E``, as 1 of eta continues at each.
     """
-    count = float(training_count(study))
+    count = float(total_trainings(study))
     epochs = study.variants[0].template.epochs
     if study.pruner != "halving" or not epochs:
         return count
     checked = [*rungs(study, epochs - 1), epochs]
     steps = [epoch - before for before, epoch in zip([0, *checked], checked, strict=False)]
     share = sum(step * float(study.reduction) ** -passed for passed, step in enumerate(steps)) / epochs
-    one_less = training_count(replace(study, trials=min(study.trials, study.generation)))
+    one_less = total_trainings(replace(study, trials=min(study.trials, study.generation)))
     return one_less + (count - one_less) * share

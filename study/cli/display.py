@@ -32,18 +32,18 @@ from study.engine.events import (
     WeightsDamaged,
 )
 from study.engine.gc import Reason
-from study.engine.plan import Job, Purpose, rungs, training_count
+from study.engine.plan import Job, Purpose, rungs, total_trainings
 from study.ledger.record import StudyRecord, VariantRecord
 from study.nested import flatten
 from study.records import Epoch
 
 REFRESHES_A_SECOND = 4
-RUN_NOUNS: Mapping[Purpose, str] = {"search": "trial", "confirm": "repetition", "profile": "profile"}
+RUN_NOUNS: Mapping[Purpose, str] = {"search": "trial", "repetition": "repetition", "profile": "profile"}
 """The word for one run of each purpose."""
 GC_REASONS: Mapping[Reason, str] = {
     Reason.FINISHED_CHECKPOINT: "checkpoints of finished runs",
     Reason.PRUNED_CHECKPOINT: "checkpoints of pruned trials",
-    Reason.TRIAL_WEIGHTS: "weights and predictions of search trials",
+    Reason.TRIAL_WEIGHTS: "weights and predictions of beaten search trials",
     Reason.PARTIAL_FILE: "half-written files of a crash",
     Reason.STALE_LOCK: "locks of processes that have ended",
     Reason.UNREFERENCED_RUN: "runs that no study refers to",
@@ -193,7 +193,7 @@ class Display:
         table = Table.grid(padding=(0, 2))
         for job, epoch in self._running.values():
             state = self._progress_of(job, epoch) if job.kind == "train" else _format_work(job)
-            table.add_row("  " + job.variant, f"{RUN_NOUNS[job.purpose]} {job.number + 1}", state)
+            table.add_row("  " + job.variant, format_run_number(job), state)
         return Group(self._bar, table)
 
     def _log(self, text: str) -> None:
@@ -249,9 +249,10 @@ def format_job(job: Job) -> str:
 
 
 def format_run_number(job: Job) -> str:
-    """Return which run of its variant a job belongs to, such as ``fold 2, repetition 3``."""
+    """Return which run of its variant a job belongs to, such as ``fold 2, repetition 3, trial 1``."""
     fold = f"fold {job.run.fold}, " if job.run.fold is not None else ""
-    return f"{fold}{RUN_NOUNS[job.purpose]} {job.number + 1}"
+    repetition = f"repetition {job.repetition + 1}, " if job.repetition is not None else ""
+    return f"{fold}{repetition}{RUN_NOUNS[job.purpose]} {job.number + 1}"
 
 
 def _format_work(job: Job) -> str:
@@ -296,11 +297,18 @@ def _value_lines(study: StudyRecord, spec: StudySpec) -> Iterator[str]:
 
 
 def _size_line(study: StudyRecord) -> str:
+    variants, repetitions = f"{len(study.variants)} variants", f"{study.repetitions} repetitions"
     folds = f" x {len(study.folds)} fold(s)" if study.folds != (None,) else ""
-    return (
-        f"Trainings: {training_count(study)} = {len(study.variants)} variants x ({study.trials} search trials + "
-        f"{study.repetitions} repetitions){folds}"
-    )
+    total = total_trainings(study)
+    if not study.trials:
+        return f"Trainings: {total} = {variants} x {repetitions}{folds}"
+    search_folds = "" if study.shared_folds else folds
+    each = f" x {repetitions}" if study.scope == "repetition" else ""
+    trials = sum(len(study.searches(variant)) for variant in study.variants) * study.trials
+    line = f"Trainings: {total} = {variants}{each}{search_folds} x {study.trials} trials"
+    if total == trials:
+        return f"{line}: the best trial of each search is the repetition"
+    return f"{line} + {total - trials}: one more training per repetition with what its search chose"
 
 
 def _search_lines(study: StudyRecord) -> Iterator[str]:
@@ -310,14 +318,13 @@ def _search_lines(study: StudyRecord) -> Iterator[str]:
     yield f"  Search: sampler {study.sampler}, generations of {study.generation}, pruner {study.pruner}"
     if study.pruner == "none":
         return
-    epochs = study.variants[0].run(study.first_point, study.seed, study.folds[0]).epochs
+    first = study.variants[0]
+    epochs = first.run(study.first_point(first), study.seed, study.folds[0]).epochs
     if epochs is None:
         yield "    the epochs to compare are chosen as trainings report them: their number is not configured"
         return
     compared_epochs = rungs(study, epochs - 1)
-    if study.trials <= study.generation:
-        yield "    nothing is pruned: the first generation never is, and there is no second"
-    elif not compared_epochs:
+    if not compared_epochs:
         yield f"    nothing is pruned: search.first_epoch is {study.first_epoch}, and there are {epochs} epochs"
     else:
         yield (
@@ -331,16 +338,31 @@ def _training_lines(variant: VariantRecord, listing: TrainingList) -> Iterator[s
     """Yield the state of a variant's trainings, equal neighbours in one line."""
     yield f"  {variant.name}"
     own = [training for training in listing.decided if training.job.variant == variant.name]
-    for (fold, purpose, status), group in groupby(
-        own, lambda training: (training.job.run.fold, training.job.purpose, _format_status(training))
-    ):
-        numbers = [training.job.number + 1 for training in group]
-        span = f"{numbers[0]} to {numbers[-1]}" if len(numbers) > 1 else str(numbers[0])
-        label = f"{f'fold {fold}, ' if fold is not None else ''}{RUN_NOUNS[purpose]} {span}"
-        yield f"    {label:<20} {status}"
+    searches = (
+        (key, tuple(_spans(list(group))))
+        for key, group in groupby(own, lambda training: (training.job.run.fold, training.job.repetition))
+    )
+    for (fold, spans), alike in groupby(searches, lambda item: (item[0][0], item[1])):
+        of_fold = f"fold {fold}, " if fold is not None else ""
+        repetitions = [repetition + 1 for (_, repetition), _ in alike if repetition is not None]
+        of_repetitions = f"repetition {_span(repetitions)}, " if repetitions else ""
+        for span, status in spans:
+            yield f"    {of_fold + of_repetitions + span:<32} {status}"
     for undetermined in listing.undetermined:
         if undetermined.variant == variant.name:
             yield f"    {undetermined.trainings} not yet determined: they follow from the search"
+
+
+def _spans(trainings: list[TrainingStatus]) -> Iterator[tuple[str, str]]:
+    """Yield the numbers of neighbouring trainings of one status, with the status."""
+    for (purpose, status), group in groupby(
+        trainings, lambda training: (training.job.purpose, _format_status(training))
+    ):
+        yield f"{RUN_NOUNS[purpose]} {_span([training.job.number + 1 for training in group])}", status
+
+
+def _span(numbers: list[int]) -> str:
+    return f"{numbers[0]} to {numbers[-1]}" if len(numbers) > 1 else str(numbers[0])
 
 
 def _format_status(training: TrainingStatus) -> str:

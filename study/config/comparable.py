@@ -38,16 +38,16 @@ def check_scope(spec: StudySpec, infos: Sequence[DataInfo]) -> None:
 
 def check_distinct_runs(study: StudyRecord) -> None:
     """Raise InputError where two variants have the same runs, at the first point of the search space."""
-    for point in (study.first_point, {**study.first_point, **study.confirm}):
-        variants: dict[str, VariantRecord] = {}
-        for variant in study.variants:
-            first = variants.setdefault(variant.run(point, study.seed, study.folds[0]).id, variant)
-            if first is not variant:
-                raise InputError(
-                    f"{study.file}: factors: the variants {first.name!r} and {variant.name!r} have the same runs, so "
-                    "they cannot be compared: what differs between them is set again by the search, [confirm] or "
-                    "a default, or changes no code. Remove one of the two levels."
-                )
+    variants: dict[str, VariantRecord] = {}
+    for variant in study.variants:
+        run = variant.run(study.first_point(variant), study.seed, study.folds[0])
+        first = variants.setdefault(run.id, variant)
+        if first is not variant:
+            raise InputError(
+                f"{study.file}: factors: the variants {first.name!r} and {variant.name!r} have the same runs, so "
+                "they cannot be compared: what differs between them is set again by the search or a default, or "
+                "changes no code. Remove one of the two levels."
+            )
 
 
 def check_data(spec: StudySpec, variants: Sequence[VariantRecord], infos: Sequence[DataInfo]) -> None:

@@ -35,6 +35,8 @@ class Variant:
     """Folders and files on this machine by dotted key."""
     legacy: Mapping[str, Any]
     """Legacy defaults by dotted key: later-added parameters and kinds do not count at these values."""
+    in_trials: Mapping[str, Any]
+    """Values by dotted key that trials of a search have in place of those of `config`."""
 
     @property
     def is_reference(self) -> bool:
@@ -67,6 +69,7 @@ def variants_of(spec: StudySpec, resolver: Resolver) -> tuple[Variant, ...]:
                 config=resolved.config,
                 local_paths=resolved.local_paths,
                 legacy=resolved.legacy,
+                in_trials=resolved.in_trials if spec.search.trials else {},
             )
             first = by_config.setdefault(canonical_json(resolved.config), variant)
             if first is not variant:

@@ -37,6 +37,7 @@ from study.config.components.declarations import Component, Group, declarations
 from study.config.components.parameters import (
     File,
     Internal,
+    InTrials,
     Legacy,
     LocalPath,
     Parameter,
@@ -44,6 +45,7 @@ from study.config.components.parameters import (
     Range,
     Unsearchable,
     describe,
+    in_trials,
     legacy_default,
     validated,
 )
@@ -61,6 +63,7 @@ __all__ = [
     "Component",
     "Config",
     "File",
+    "InTrials",
     "Internal",
     "Legacy",
     "LocalPath",
@@ -71,6 +74,7 @@ __all__ = [
     "Unsearchable",
     "component",
     "describe",
+    "in_trials",
     "legacy_default",
     "validated",
 ]

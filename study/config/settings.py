@@ -13,7 +13,7 @@ from study.errors import InputError
 FILE = "study.toml"
 CACHE = ".study/data"
 """The default of a component's parameter ``cache``: a folder beside the ledger."""
-Keep = Literal["confirmed", "all"]
+Keep = Literal["tested", "all"]
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class _Keys:
     silent_s: Annotated[int, Range(0)] = 0
     device: Literal["auto", "cpu", "cuda"] = "auto"
     loader_workers: Annotated[int, Range(0)] = 0
-    keep: Keep = "confirmed"
+    keep: Keep = "tested"
     mlflow: Annotated[str, "MLflow store, or 'off'"] = ""
     components: list[str] = field(default_factory=list)
     data: Any = field(default_factory=dict)
@@ -50,7 +50,7 @@ class Settings:
     loader_workers: int
     """Processes of a training's data loader; 0 loads in the training process."""
     keep: Keep
-    """Which weights and predictions are kept: those of repetitions alone, or those of search trials too."""
+    """Which weights and predictions are kept: those that are tested, or those of beaten search trials too."""
     mlflow: str
     """The URI of the MLflow store; ``off`` for none."""
     artifacts: Path

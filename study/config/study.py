@@ -78,8 +78,16 @@ class Search:
     """The search of hyperparameters, with the same budget for every variant."""
 
     trials: Annotated[int, Range(0)] = 0
+    """The trainings of one search."""
+    scope: Literal["repetition", "study"] = "repetition"
+    """``repetition``: each repetition makes its own search, and its best trial is the repetition; ``study``: one
+    search chooses for all repetitions, which are trained afresh."""
+    shared_folds: bool = False
+    """Whether the search of the first fold chooses for all folds, which leaks their test examples into it."""
     generation: Annotated[int, Range(1)] = 4
-    sampler: Literal["tpe", "gp", "random"] = "tpe"
+    """Trials that start together: what they try, and where they stop, follows from earlier generations alone."""
+    sampler: Literal["auto", "tpe", "gp", "random"] = "auto"
+    """``auto``: the first ten trials are quasi-random, TPE suggests the others."""
     space: dict[str, Any] = field(default_factory=dict)
     pruner: Literal["none", "halving"] = "none"
     """``halving``: a trial stops at a checked epoch where it is not among the best of earlier generations."""
@@ -132,7 +140,6 @@ class StudyKeys:
     task: Any = field(default_factory=dict)
     base: Any = field(default_factory=dict)
     search: Any = field(default_factory=dict)
-    confirm: Any = field(default_factory=dict)
     analysis: Any = field(default_factory=dict)
     claims: Any = field(default_factory=list)
 
@@ -156,8 +163,6 @@ class StudySpec:
     design: Design
     factors: Mapping[str, tuple[Level, ...]]
     search: Search
-    confirm: Mapping[str, Any]
-    """Values by dotted key that replace those of trials in repetitions."""
     analysis: Analysis
     claims: tuple[Claim, ...]
     origins: Mapping[str, Origin]
@@ -226,6 +231,12 @@ def name_of(path: Path, preset: str | None = None, changes: Sequence[str] = ()) 
 
 def _spec_from(tree: Table, path: Path, name: str, origins: Mapping[str, Origin]) -> StudySpec:
     where = f"{path}:"
+    if "confirm" in tree:
+        raise InputError(
+            f"{path}: confirm: does not exist any more: the best trial of a search is tested as it is. Write "
+            "'repetitions' at the top of the file, and fit = 'train+val' in [train]: trials are trained on train, and "
+            "one more training with what each search chose follows."
+        )
     known = StudyKeys.__dataclass_fields__
     tables = {key: value for key, value in tree.items() if key not in known and isinstance(value, Mapping)}
     keys = fill(StudyKeys, {key: value for key, value in tree.items() if key not in tables}, where)
@@ -252,7 +263,6 @@ def _spec_from(tree: Table, path: Path, name: str, origins: Mapping[str, Origin]
         design=fill(Design, keys.design, f"{where} design"),
         factors=factors,
         search=fill(Search, keys.search, f"{where} search"),
-        confirm=_confirm(keys.confirm, f"{where} confirm"),
         analysis=fill(Analysis, keys.analysis, f"{where} analysis"),
         claims=tuple(
             fill(Claim, claim, f"{where} claims[{number}]") for number, claim in enumerate(keys.claims)
@@ -297,16 +307,6 @@ def _task(given: Any, where: str) -> dict[str, Any]:
     return table
 
 
-def _confirm(given: Any, where: str) -> dict[str, Any]:
-    """Return the values of ``[confirm]`` by dotted key."""
-    table = flatten(_require_table(given, where))
-    if "seeds" in table:
-        raise InputError(f"{where}.seeds: is called 'repetitions' now, at the top of the file.")
-    if "final" in table:
-        raise InputError(f'{where}.final: write "train.fit" = {table["final"]!r} in [confirm] instead.')
-    return table
-
-
 def _check_search(search: Search, where: str) -> None:
     """Raise InputError where keys of ``[search]`` are too large, or contradict each other."""
     for key, most in (
@@ -320,6 +320,11 @@ def _check_search(search: Search, where: str) -> None:
     if search.pruner != "none" and not search.trials:
         raise InputError(
             f"{where}.pruner: there are no trials to prune; set search.trials, or pruner = 'none'."
+        )
+    if search.pruner != "none" and search.trials <= search.generation:
+        raise InputError(
+            f"{where}.pruner: trials are compared with those of earlier generations, and there is one generation. Set "
+            f"search.generation below search.trials, {search.trials}, or pruner = 'none'."
         )
     if search.storage and "://" not in search.storage:
         raise InputError(

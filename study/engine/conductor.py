@@ -29,7 +29,7 @@ from study.errors import StudyError
 from study.executors.base import Call, CallEnded, CallEpoch, CallSilent, Ending, Event, Executor
 from study.ledger import looks
 from study.ledger.locks import Holder
-from study.ledger.record import RunState, StudyRecord
+from study.ledger.record import StudyRecord
 from study.ledger.sessions import Session
 from study.ledger.store import Ledger
 
@@ -48,12 +48,12 @@ def run(
     reports: Path,
     notify: Listener,
     targets: Mapping[plan.JobKind, str] = jobs.TARGETS,
-    keep: Keep = "confirmed",
+    keep: Keep = "tested",
     computes: Mapping[str, Callable[..., float]] | None = None,
     environment: Mapping[str, str] | None = None,
     write: Writer | None = None,
 ) -> Findings:
-    """Carry the study out and write its report; search trials keep no weights unless `keep` is ``all``.
+    """Carry the study out and write its report; beaten trials keep no weights unless `keep` is ``all``.
 
     Raises:
         StudyError: Another conductor holds the study, or the disk is full.
@@ -71,7 +71,7 @@ def explore(
     reports: Path,
     notify: Listener,
     targets: Mapping[plan.JobKind, str] = jobs.TARGETS,
-    keep: Keep = "confirmed",
+    keep: Keep = "tested",
     environment: Mapping[str, str] | None = None,
 ) -> Ranking:
     """Train the study without testing anything, and write the ranking of its variants on validation.
@@ -96,7 +96,7 @@ def carry_out(
     executor: Executor,
     notify: Listener,
     targets: Mapping[plan.JobKind, str] = jobs.TARGETS,
-    keep: Keep = "confirmed",
+    keep: Keep = "tested",
     environment: Mapping[str, str] | None = None,
     kinds: Collection[plan.JobKind] = ALL_KINDS,
 ) -> None:
@@ -137,7 +137,7 @@ class _Conductor:
                 raise KeyboardInterrupt
             self.ledger.check_lock()
             for training in self.queue.update():
-                self._drop_weights(training.job, training.state)
+                self._drop_weights(training.job)
                 self.notify(training)
             taken = self._start_jobs()
             if self.running:
@@ -151,7 +151,7 @@ class _Conductor:
     def _report_start(self) -> None:
         states = [state for _, state in training_states(self.queue.study, self.queue.states) if state.final]
         failed = sum(state.failure is not None for state in states)
-        total = plan.training_count(self.queue.study)
+        total = plan.total_trainings(self.queue.study)
         self.notify(StudyStarted(self.queue.study, total, len(states) - failed, failed))
 
     def _start_jobs(self) -> dict[Holder, plan.Job]:
@@ -231,14 +231,22 @@ class _Conductor:
         self.queue.job_ended(job)
         if job.kind == "train":
             self.session.training_ended()
-        self._drop_weights(job, state)
+        self._drop_weights(job)
         self.notify(JobEnded(job, state))
 
-    def _drop_weights(self, job: plan.Job, state: RunState) -> None:
-        """Remove the weights of a search trial with a result, which nothing reads."""
-        has_weights = state.result is not None and state.weights_available
-        if job.purpose == "search" and self.keep != "all" and has_weights:
-            self.ledger.drop_weights(job.run)
+    def _drop_weights(self, job: plan.Job) -> None:
+        """Remove the weights of the trials that an ended trial beats, or its own, unless another process uses them."""
+        if job.purpose != "search" or self.keep == "all":
+            return
+        in_use = {running.run.id for running in self.running.values()}
+        for trial in self.queue.unneeded_trials(job):
+            has_weights = trial.state.result is not None and trial.state.weights_available
+            if has_weights and trial.run.id not in in_use:
+                folder = self.ledger.run_folder(trial.run)
+                if self.ledger.acquire(folder) is None:
+                    self.ledger.drop_weights(trial.run)
+                    self.ledger.release(folder)
+                    self.queue.states.invalidate(trial.run.id)
 
 
 def report(

@@ -109,13 +109,9 @@ def _failures_of_run(
 ) -> Iterator[tuple[plan.Job, Failure]]:
     if state.failure is not None:
         yield job, state.failure
-    if job.purpose == "confirm":
-        if state.result is not None and state.result.status == "diverged":
-            reason = "the training diverged: a value that must be finite was not"
-            yield job, Failure(job.run.id, "train", reason, "", _machine_facts(state.result.machine))
-        for measure in study.measures:
-            if measure in state.unmeasured:
-                yield replace(job, kind="measure", measure=measure), state.unmeasured[measure]
+    for measure in study.measures:
+        if measure in state.unmeasured:
+            yield replace(job, kind="measure", measure=measure), state.unmeasured[measure]
 
 
 def _profile_failures(

@@ -70,6 +70,12 @@ class Queue:
             self._mark_changed(job, may_decide=True)
         return ready
 
+    def unneeded_trials(self, job: plan.Job) -> list[plan.Trial]:
+        """Return the ended trials, of the search that a trial belongs to, whose weights nothing reads."""
+        variant = next(variant for variant in self.study.variants if variant.name == job.variant)
+        search = self.study.search_of(variant, job.run.fold, job.repetition or 0)
+        return plan.unneeded_trials(self.study, search, self.states)
+
     def job_ended(self, job: plan.Job) -> None:
         """Record that a job of this conductor has ended, well or badly."""
         self._reported.add(job.key)
@@ -88,8 +94,7 @@ class Queue:
         while True:
             step = plan.ready(self._only(variant), self.states, self._profiled)
             for decision in step.decisions:
-                tried = suggest(self.study.space, self.study.sampler, decision.history, decision.seed)
-                self.study = self._ledger.save_suggestion(self.study, decision.name, tried)
+                self.study = self._ledger.save_suggestion(self.study, decision.name, suggest(decision.ask))
             if not step.decisions:
                 break
         self._jobs[variant.name] = {job.key: job for job in step.jobs}

@@ -127,6 +127,7 @@ def declared(study: StudyRecord, scope: str) -> Declared:
     """Return what a study declares about its comparisons."""
     keys = {variant.name: configuration(variant) for variant in study.variants}
     search = [study.trials, study.generation, study.sampler, study.pruner, study.reduction, study.first_epoch]
+    search += [study.scope, study.shared_folds]
     return Declared(
         rope=study.rope,
         alpha=study.alpha,
@@ -144,7 +145,7 @@ def declared(study: StudyRecord, scope: str) -> Declared:
         repetitions=(study.repetitions,),
         folds=tuple(fold for fold in study.folds if fold is not None),
         seed=study.seed,
-        search=digest([study.space, *search, study.confirm]) if study.trials else "",
+        search=digest([study.space, *search]) if study.trials else "",
     )
 
 

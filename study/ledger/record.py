@@ -5,15 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, Literal
 
+from study import seeds
 from study.followed import Unfollowed
-from study.hashing import digest
+from study.hashing import digest, seed_of
 from study.metrics import Metric
 from study.nested import with_value
 from study.records import SCHEMA, DataInfo, Failure, RunResult, RunSpec, Stopped, stopped
 from study.statistics.spread import Spread
+
+_seed = lru_cache(maxsize=4096)(seed_of)
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,8 @@ class VariantRecord:
     """The dotted key of the configuration that lists the folds; empty if no key does."""
     data: DataInfo | None = None
     """Its data, where those of all variants are not the same."""
+    in_trials: Mapping[str, Any] = field(default_factory=dict)
+    """Values by dotted key that trials have in place of the template's; a training without them follows each search."""
 
     @property
     def is_reference(self) -> bool:
@@ -74,6 +79,28 @@ class VariantRecord:
 
 
 @dataclass(frozen=True)
+class Search:
+    """One search of a variant's hyperparameters: that of a repetition, or of all repetitions."""
+
+    variant: VariantRecord
+    fold: int | None
+    repetition: int | None
+    """The number of the repetition, from 0; None if all repetitions use what it finds."""
+    seed: int
+    """The seed of its trainings."""
+
+    @property
+    def chooses_tested_weights(self) -> bool:
+        """Whether the best trial is the repetition itself: its own weights are tested."""
+        return self.repetition is not None and not self.variant.in_trials
+
+    @property
+    def key(self) -> tuple[str, int | None, int | None]:
+        """What tells the searches of a study apart."""
+        return self.variant.name, self.fold, self.repetition
+
+
+@dataclass(frozen=True)
 class ClaimRecord:
     """A claim of the study file, as the names of the two variants that it compares."""
 
@@ -99,7 +126,10 @@ class StudyRecord:
     variants: tuple[VariantRecord, ...]
     claims: tuple[ClaimRecord, ...]
     space: Mapping[str, Mapping[str, Any]]
-    """Search dimensions by dotted key: ``low``, ``high``, ``log`` or ``choices``."""
+    """Search dimensions by dotted key: ``low``, ``high``, ``log`` or ``choices``.
+
+    ``when`` holds the levels, by factor, of the variants that have a dimension which not all have.
+    """
     trials: int
     generation: int
     sampler: str
@@ -115,8 +145,6 @@ class StudyRecord:
     """The study's metrics without their functions, the primary one first."""
     facts: Mapping[str, str] = field(default_factory=dict)
     """Facts about the trainings that the task adds to the report, by name."""
-    confirm: Mapping[str, Any] = field(default_factory=dict)
-    """Values by dotted key that repetitions have in place of the trials' values."""
     has_profile: bool = False
     """Whether the task profiles networks in jobs of their own."""
     interval_scope: Literal["", "population", "test-set"] = ""
@@ -131,6 +159,10 @@ class StudyRecord:
     """One in this many trials continues after such an epoch, and the next such epoch is this many times later."""
     first_epoch: int = 1
     """The first such epoch."""
+    scope: Literal["repetition", "study"] = "study"
+    """Whether each repetition makes its own search; records of earlier versions have one search for all."""
+    shared_folds: bool = False
+    """Whether the search of the first fold chooses for all folds."""
     accepted_code: Mapping[str, str] = field(default_factory=dict)
     """Digests of earlier code whose runs the author accepted as equal, by the digest of today's code."""
     suggestions: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -151,33 +183,61 @@ class StudyRecord:
         worst = self.primary.gain(self.primary.worst)
         return worst if math.isfinite(worst) else None
 
-    @property
-    def first_point(self) -> dict[str, Any]:
-        """The first choice or lowest value of every search dimension, used before the search has chosen."""
-        return {key: d["choices"][0] if "choices" in d else d["low"] for key, d in self.space.items()}
+    def space_of(self, variant: VariantRecord) -> dict[str, Mapping[str, Any]]:
+        """Return the search dimensions that a variant has, by dotted key."""
+        return {
+            key: dimension
+            for key, dimension in self.space.items()
+            if all(variant.levels[factor] in of for factor, of in dimension.get("when", {}).items())
+        }
 
-    def decision(self, variant: VariantRecord, fold: int | None, number: int) -> str:
-        """Return the name of the decision about what trial `number` (from 0) tries.
+    def first_point(self, variant: VariantRecord) -> dict[str, Any]:
+        """Return the first choice or lowest value of a variant's search dimensions, for use before the search."""
+        space = self.space_of(variant)
+        return {key: d["choices"][0] if "choices" in d else d["low"] for key, d in space.items()}
+
+    def repetition_seed(self, number: int) -> int:
+        """Return the seed of a repetition (from 0), the same for every variant."""
+        return _seed(seeds.REPETITION, self.seed, number)
+
+    def search_of(self, variant: VariantRecord, fold: int | None, repetition: int) -> Search:
+        """Return the search that chooses the hyperparameters of a variant's repetition (from 0) in a fold."""
+        fold = self.folds[0] if self.shared_folds else fold
+        if self.scope == "study":
+            return Search(variant, fold, None, _seed(seeds.SEARCH, self.seed))
+        return Search(variant, fold, repetition, self.repetition_seed(repetition))
+
+    def searches(self, variant: VariantRecord) -> list[Search]:
+        """Return every search of a variant once, in order; none where the study searches nothing."""
+        if not self.trials:
+            return []
+        found = (self.search_of(variant, fold, n) for n in range(self.repetitions) for fold in self.folds)
+        return list({search.key: search for search in found}.values())
+
+    def decision(self, search: Search, number: int) -> str:
+        """Return the name of the decision about what trial `number` (from 0) of a search tries.
 
         It identifies everything that the suggestion depends on except the earlier trials' results, which are
         identified by the same things. More trials therefore extend a search and change none of its past.
         """
-        search = (variant.name, fold)
-        if search not in self._searches:
-            first_run = variant.run({}, self.seed, fold).id
+        if search.key not in self._digests:
+            seed = self.seed if search.repetition is None else search.seed
+            first_run = search.variant.run(search.variant.in_trials, seed, search.fold).id
             pruning = [] if self.pruner == "none" else [[self.pruner, self.reduction, self.first_epoch]]
-            self._searches[search] = digest([first_run, self.space, self.generation, self.sampler, *pruning])
-        return f"{self._searches[search]}-{number}"
+            self._digests[search.key] = digest(
+                [first_run, self.space, self.generation, self.sampler, *pruning]
+            )
+        return f"{self._digests[search.key]}-{number}"
 
-    def decisions(self) -> Iterator[str]:
-        """Yield the name of every decision of the study."""
+    def decisions(self) -> Iterator[tuple[str, Search]]:
+        """Yield the name of every decision of the study, with its search."""
         for variant in self.variants:
-            for fold in self.folds:
-                yield from (self.decision(variant, fold, number) for number in range(self.trials))
+            for search in self.searches(variant):
+                yield from ((self.decision(search, number), search) for number in range(self.trials))
 
     @cached_property
-    def _searches(self) -> dict[tuple[str, int | None], str]:
-        """A cache of the digests of searches, by variant and fold: planning reads each many times."""
+    def _digests(self) -> dict[tuple[str, int | None, int | None], str]:
+        """A cache of the digests of searches: planning reads each many times."""
         return {}
 
 

@@ -262,18 +262,22 @@ class Ledger(Locks):
         """Return the record with every suggestion that was ever made for its searches."""
         folder = self._study(study.name) / layout.SUGGESTIONS
         found = {path.stem: path for path in folder.glob("*.json")}
-        read = ((name, self._suggestion(found[name], study)) for name in study.decisions() if name in found)
+        read = (
+            (name, self._suggestion(found[name], study.space_of(search.variant)))
+            for name, search in study.decisions()
+            if name in found
+        )
         return replace(study, suggestions={name: tried for name, tried in read if tried is not None})
 
-    def _suggestion(self, file: Path, study: StudyRecord) -> Mapping[str, Any] | None:
-        """Return a suggestion; None if it is damaged or has a value that the study's search cannot suggest."""
+    def _suggestion(self, file: Path, space: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Any] | None:
+        """Return a suggestion; None if it is damaged or has a value that a search of `space` cannot suggest."""
         tried: Any = self._reader.table(file)
         if tried is None and file in self.damaged:
             return None
-        if not isinstance(tried, dict) or tried.keys() != study.space.keys():
+        if not isinstance(tried, dict) or tried.keys() != space.keys():
             self._reader.report(file, "does not hold the parameters of the search")
             return None
-        wrong = [key for key, value in tried.items() if not _is_in(value, study.space[key])]
+        wrong = [key for key, value in tried.items() if not _is_in(value, space[key])]
         if wrong:
             self._reader.report(
                 file, f"has {wrong[0]} = {tried[wrong[0]]!r}, which the search cannot suggest"

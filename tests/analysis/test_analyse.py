@@ -227,7 +227,7 @@ def test_a_diverged_repetition_excludes_a_verdict_where_the_metric_has_no_worst_
 
 def test_a_search_without_any_result_leaves_runs_not_started() -> None:
     study = two(CLEAR)
-    issm = replace(study.variants[1], confirmations=(), chosen={})
+    issm = replace(study.variants[1], confirmations=(), chosen=())
     found = findings(replace(study, variants=(study.variants[0], issm)))
     assert found.variants[1].score is None
     assert found.variants[1].train_seconds is None

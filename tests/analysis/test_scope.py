@@ -14,7 +14,7 @@ from support.predicting_jobs import PERSONS, predictions
 from study.analysis.analyse import findings
 from study.analysis.findings import LimitCode
 from study.analysis.gather import gather
-from study.engine.plan import repetition_runs
+from study.engine.plan import repetitions
 from study.errors import InputError
 from study.ledger.store import Snapshot
 from study.tasks.clips.metrics import uar, war
@@ -40,8 +40,8 @@ def test_where_runs_keep_predictions_intervals_speak_for_new_clips(lab: Lab) -> 
         [
             [
                 kept.logits.argmax(axis=1) == kept.labels
-                for run in repetition_runs(record, variant, None, states)
-                if (kept := predictions(run))
+                for repetition in repetitions(record, variant, states)
+                if (kept := predictions(repetition.run))
             ]
             for variant in record.variants
         ]

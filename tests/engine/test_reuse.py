@@ -31,6 +31,7 @@ from study.ledger.record import StudyRecord
 from study.records import Epoch, RunSpec
 
 REASON = "out of luck"
+STUDY = STUDY.replace("trials = 3\n", 'trials = 3\nscope = "study"\n')
 SEEDS_ONLY = STUDY.split("[search]")[0]
 
 

@@ -17,7 +17,7 @@ import pytest
 from markdown_it import MarkdownIt
 from support.example_findings import HOSTILE, damaged, findings, hostile, minimized, twelve
 
-from study.analysis.findings import Cost, Difference, Findings, Interval
+from study.analysis.findings import Choice, Cost, Difference, Findings, Interval
 from study.records import PartCost
 from study.reporting.figure_specs import NAMES, figure_specs
 from study.reporting.figures.draw import draw
@@ -73,7 +73,7 @@ def with_round_figures() -> Findings:
             "uar": Interval(65.0, 64.0, 66.0),
         },
         breakdowns={"class": {**other.breakdowns["class"], "sad": Interval(50.0, 47.5, 52.5)}},
-        chosen={"train.lr": 0.000312457, "train.epochs": 12},
+        chosen=(Choice({"train.lr": 0.000312457, "train.epochs": 12}),),
     )
     return dataclasses.replace(base, variants=(reference, other))
 
@@ -187,10 +187,10 @@ def test_more_classes_than_fit_a_page_are_rows_of_their_table() -> None:
 
 def test_chosen_hyperparameters_keep_the_digits_that_were_used() -> None:
     markdown = render(with_round_figures())
-    cells = row(markdown, "Table 7.", "issm")
+    cells = row(markdown, "Table 8.", "issm")
     assert cells["train.lr"] == "0.000312457"
     assert cells["train.epochs"] == "12"
-    assert row(markdown, "Table 7.", "even-odd")["train.epochs"] == "–"
+    assert row(markdown, "Table 8.", "even-odd")["train.epochs"] == "–"
 
 
 def test_every_repetition_and_every_trial_is_listed() -> None:
@@ -200,7 +200,7 @@ def test_every_repetition_and_every_trial_is_listed() -> None:
         assert [(int(cells[0]), cells[-1]) for cells in rows(markdown, table)[1:]] == [
             (run.repetition, run.run) for run in variant.repetitions
         ]
-    for variant, table in zip(report.variants, ("Table 8.", "Table 9."), strict=True):
+    for variant, table in zip(report.variants, ("Table 9.", "Table 10."), strict=True):
         assert [(int(cells[0]), cells[1]) for cells in rows(markdown, table)[1:]] == [
             (trial.number, trial.status) for trial in variant.trials
         ]
@@ -427,7 +427,7 @@ def test_pdf_has_the_text_of_the_markdown(shape: str, written: Callable[[str], P
 def test_long_tables_are_cut_and_refer_to_the_json() -> None:
     many = findings(repetitions=100, trials=100, epochs=3)
     text = render(many)
-    tables = [f"Table {number}." for number in (5, 6, 8, 9)]
+    tables = [f"Table {number}." for number in (5, 6, 9, 10)]
     assert [len(rows(text, table)) for table in tables] == [1 + 60] * 4
     assert len(re.findall(r"^\*\*Table .*60 of 100.*findings\.json", text, flags=re.MULTILINE)) == 4
     assert len(json.loads(machine_readable(many))["variants"][0]["repetitions"]) == 100

@@ -41,6 +41,7 @@ def study(
     generation: int = 4,
     folds: tuple[int | None, ...] = (None,),
     metric: Metric = WAR,
+    scope: Literal["repetition", "study"] = "repetition",
 ) -> StudyRecord:
     names = [f"v{number}" for number in range(variants)]
     return StudyRecord(
@@ -54,7 +55,7 @@ def study(
         alpha=0.05,
         variants=tuple(VariantRecord(n, {"splitter": n}, "v0", template(n, metric)) for n in names),
         claims=(),
-        space={"train.lr": {"low": 1e-4, "high": 1e-2, "log": True}},
+        space={"train.lr": {"low": 1e-4, "high": 1e-2, "log": True}} if trials else {},
         trials=trials,
         generation=generation,
         sampler="random",
@@ -64,6 +65,7 @@ def study(
         claims_digest="",
         metrics=(metric,),
         has_profile=True,
+        scope=scope,
     )
 
 
@@ -78,6 +80,16 @@ def value_of(run: RunSpec) -> float:
 
 def always_finished(run: RunSpec) -> Ending:
     return "finished"
+
+
+def trial_runs(record: StudyRecord) -> list[RunSpec]:
+    """Return the runs of every trial that is decided."""
+    return [
+        run
+        for variant in record.variants
+        for search in record.searches(variant)
+        for run in plan.suggested_runs(record, search)
+    ]
 
 
 class World:
@@ -103,7 +115,9 @@ class World:
         return plan.ready(self.study, self.state, frozenset(self.profiled))
 
     def decide(self, decision: plan.Decision) -> None:
-        lr = random.Random(f"{decision.seed} {decision.history}").uniform(1e-4, 1e-2)
+        lr = random.Random(f"{decision.ask.seed} {decision.ask.number} {decision.ask.history}").uniform(
+            1e-4, 1e-2
+        )
         self.study = replace(
             self.study, suggestions={**self.study.suggestions, decision.name: {"train.lr": lr}}
         )

@@ -164,7 +164,7 @@ def test_whatever_became_of_the_store_the_pages_are_the_same(lab: Lab, template:
         key=lambda job: job.number,
     )
     (lab.ledger.run_folder(last.run) / "result.json").unlink()  # killed after its last epoch
-    cut = f"{last.variant} {'seed' if last.purpose == 'confirm' else 'trial'} {last.number + 1}"
+    cut = f"{last.variant} {'seed' if last.purpose == 'repetition' else 'trial'} {last.number + 1}"
     lab.ledger = Ledger(lab.ledger.root)
     lab.sync()
     half = lab.pages()

@@ -64,13 +64,14 @@ def files(ledger: Ledger) -> dict[Path, bytes]:
 def test_every_trial_is_shown_with_its_parameters_its_curve_and_its_end(lab: Lab, url: str) -> None:
     conduct(lab, url)
     shown = mirrored(url)
-    assert set(shown) == {"s/even-odd", "s/issm"}
+    assert set(shown) == {f"s/{name}/repetition {n}" for name in ("even-odd", "issm") for n in (1, 2, 3)}
     record = lab.ledger.with_suggestions(lab.record())
-    for variant in record.variants:
-        trials = {trial.user_attrs["trial"]: trial for trial in shown[f"s/{variant.name}"]}
+    for search in (search for variant in record.variants for search in record.searches(variant)):
+        name = f"s/{search.variant.name}/repetition {search.repetition + 1}"
+        trials = {trial.user_attrs["trial"]: trial for trial in shown[name]}
         assert sorted(trials) == [1, 2, 3, 4, 5, 6]
         for number, trial in trials.items():
-            assert trial.params == record.suggestions[record.decision(variant, None, number - 1)]
+            assert trial.params == record.suggestions[record.decision(search, number - 1)]
             state = lab.ledger.state(trial.user_attrs["run"])
             if state.result is not None:
                 assert (trial.state, trial.value) == (TrialState.COMPLETE, state.result.validation["war"])
@@ -157,7 +158,7 @@ def test_a_minimized_metric_has_its_direction_and_a_diverged_trial_its_worst_val
 ) -> None:
     metric = Metric("rmse", "RMSE", unit="K", scale=1.0, direction="minimize", high=high)
     study = replace(lab.record(), metric="rmse", metrics=(metric,))
-    run = study.variants[0].run(study.first_point, 1, None)
+    run = study.variants[0].run(study.first_point(study.variants[0]), 1, None)
     machine = Machine({}, "", "")
     curve = (Epoch(1, None, None, {"rmse": 3.0}, 1.0), Epoch(2, None, None, {}, 1.0))
     finished = RunState(RunResult(run.id, "finished", 1, {"rmse": 3.0}, curve, None, 2.0, machine))

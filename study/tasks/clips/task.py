@@ -33,7 +33,7 @@ FINAL = {
     "train": "trained on the train split, the epoch that is best on the validation split is tested",
     "train+val": "trained on the train and validation splits for all epochs, the last one is tested (train+val)",
 }
-"""Training data and tested epoch of the confirmation runs, by ``train.fit``."""
+"""Training data and tested epoch of the repetitions, by ``train.fit``."""
 DEFAULT_K = 2
 """Default k of top-k accuracy."""
 FIRST = ("war", "uar")
@@ -239,7 +239,7 @@ class ClipsTask:
         try_one_batch(run)
 
     def check_search(self, config: Config, space: Mapping[str, Any], where: str) -> None:
-        """Raise InputError if a search has trials that cannot be trained, or no validation split to compare them on.
+        """Raise InputError if a search has trials that cannot be trained.
 
         Args:
             config: Configuration of one variant.
@@ -247,11 +247,6 @@ class ClipsTask:
             where: The study file, for messages.
         """
         train = config["train"]
-        if train["fit"] == "train+val":
-            raise InputError(
-                f"{where}: train.fit: 'train+val' trains on the validation split, so the search cannot compare its "
-                "trials. Set train.fit = 'train+val' under [confirm] to train on it once the search is over."
-            )
         sizes, steps = (
             space[key].choices if key in space else [train[key.partition(".")[2]]]
             for key in ("train.batch_size", "train.accumulate")
@@ -293,11 +288,11 @@ class ClipsTask:
         return measure(run, name)
 
     def facts(self, configs: Sequence[Config]) -> Mapping[str, str]:
-        """Return the training data of the confirmation runs, and their determinism settings."""
+        """Return the training data of the repetitions, and their determinism settings."""
         fits = sorted({config["train"].get("fit", "train") for config in configs})
         determinism = sorted({config["train"].get("determinism", "warn") for config in configs})
         return {
-            "confirmation": "; or ".join(FINAL[fit] for fit in fits),
+            "repetition": "; or ".join(FINAL[fit] for fit in fits),
             "determinism": ", ".join(determinism),
         }
 

@@ -45,8 +45,11 @@ def profile_study(
         InputError: The components of a variant do not fit together or do not fit the clips.
         StudyError: The device is missing.
     """
-    assumed = study.first_point
-    runs = {variant.name: variant.run(assumed, study.seed, study.folds[0]) for variant in study.variants}
+    assumed = {key: value for variant in study.variants for key, value in study.first_point(variant).items()}
+    runs = {
+        variant.name: variant.run(study.first_point(variant), study.seed, study.folds[0])
+        for variant in study.variants
+    }
     spec = study.variants[0].template
     device = set_up(spec)
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None

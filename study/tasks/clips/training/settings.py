@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal, Self
 
-from study.config.registry import Legacy, Range, Unsearchable
+from study.config.registry import InTrials, Legacy, Range, Unsearchable
 from study.errors import InputError
 from study.records import RunSpec
 
@@ -41,8 +41,12 @@ class TrainSettings:
     """Shifts the seeds of order, sampling, augmentation, mixing and dropout."""
     labels: Annotated[Literal["true", "shuffled"], Unsearchable()] = "true"
     """``shuffled``: a control whose labels carry no information."""
-    fit: Annotated[Fit, Legacy("train"), Unsearchable()] = "train"
-    """``train+val``: trains on the validation clips too, selects no epoch and keeps the last one."""
+    fit: Annotated[Fit, Legacy("train"), InTrials("train"), Unsearchable()] = "train"
+    """``train+val``: trains on the validation clips too, selects no epoch and keeps the last one.
+
+    A search compares trials on the validation clips, so they are trained without them, and one more training with
+    what a search chose follows.
+    """
     determinism: Annotated[Literal["strict", "warn", "off"], Legacy("warn"), Unsearchable()] = "warn"
     """What follows if an operator has no deterministic form: an error, a warning, or nothing."""
     precision: Annotated[Precision, Legacy("fp32"), Unsearchable()] = "fp32"
