@@ -25,7 +25,7 @@ from study.engine.accept import describe_accepted
 from study.engine.search import STARTUP_TRIALS
 from study.followed import UnfollowedKind
 from study.ledger.layout import RUNS, TEST_PREDICTIONS
-from study.ledger.record import StudyRecord, VariantRecord
+from study.ledger.record import Search, StudyRecord, VariantRecord
 from study.ledger.store import SESSION, Ledger, Snapshot
 from study.records import DataInfo, Machine, PublishedTable, RunSpec, TestResult
 
@@ -155,12 +155,15 @@ def _variant(
     trials: list[TrialEvidence] = []
     confirmations: list[Confirmation] = []
     chosen: list[Choice] = []
+    incomplete: set[object] = set()
     for search in study.searches(variant):
         repetition = None if search.repetition is None else search.repetition + 1
         for trial in plan.search_trials(study, search, state_of):
             if result := trial.state.result or trial.state.pruned or trial.state.failure:
                 trials.append(TrialEvidence(trial.parameters, result, search.fold, repetition))
         choice = plan.chosen_trial(study, search, state_of)
+        if choice is None and _is_incomplete(study, search, state_of):
+            incomplete.add(search.key)
         if choice is not None and choice.state.is_usable:
             chosen.append(Choice(choice.parameters, repetition, search.fold))
     for repetition_run in plan.repetitions(study, variant, state_of):
@@ -194,11 +197,23 @@ def _variant(
         levels=variant.levels,
         planned=study.repetitions * len(folds),
         confirmations=tuple(confirmations),
+        unreachable=sum(
+            study.search_of(variant, fold, number).key in incomplete
+            for fold in folds
+            for number in range(study.repetitions)
+        ),
         chosen=tuple(chosen),
         trials=tuple(trials),
         profile=ledger.profile(network) if network else None,
         data=None if variant.data is None else _data(study, variant.data, folds),
     )
+
+
+def _is_incomplete(study: StudyRecord, search: Search, states: plan.States) -> bool:
+    """Whether so many trials of a search failed that it can choose nothing: one of a repetition's, or all."""
+    trials = list(plan.search_trials(study, search, states))
+    failed = sum(trial.state.final and not trial.has_outcome for trial in trials)
+    return failed > 0 and (search.repetition is not None or failed == study.trials)
 
 
 def _test_result(

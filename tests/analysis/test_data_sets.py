@@ -22,7 +22,7 @@ from study.config.settings import settings
 from study.config.study import load
 from study.engine import conductor
 from study.engine.jobs import TARGETS
-from study.engine.plan import ready, training_count
+from study.engine.plan import ready, total_trainings
 from study.errors import InputError
 from study.executors.inprocess import InProcess
 from study.ledger.record import RunState, StudyRecord
@@ -145,7 +145,7 @@ def test_strata_have_folds_of_their_own(tmp_path: Path) -> None:
     record = replace(records(info(), three, single), trials=0, repetitions=2)
     record = from_json(StudyRecord, to_json(record).encode(), "here")
     assert [record.folds_of(variant) for variant in record.variants] == [(1, 2), (1, 2, 3), (None,)]
-    assert training_count(record) == 2 * (2 + 3 + 1)
+    assert total_trainings(record) == 2 * (2 + 3 + 1)
     runs = [
         (job.variant, job.run.fold)
         for job in ready(record, lambda run: RunState()).jobs
