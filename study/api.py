@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from study.analysis.exploration import Ranking
     from study.analysis.findings import Findings
     from study.analysis.outside.rows import Columns
-    from study.analysis.planning import Budget, Offer, TrainingTime
+    from study.analysis.planning import Offers
     from study.config.settings import Settings
     from study.config.study import StudySpec
     from study.engine.cache import TrainingList
@@ -190,41 +190,23 @@ class Study:
             return self.record.spread or (None if earlier is None else earlier.spread)
         return earlier_spread(self.ledger, self.record, _metric_functions(self.record))
 
-    def offers(
-        self, budget: Budget, sd: float | None = None, seconds: float | None = None
-    ) -> tuple[TrainingTime, float, list[Offer]]:
-        """Return the time per training, the workers that share the budget, and the designs that fit it.
+    def offers(self, budget: str, sd: float | None = None, seconds: float | None = None) -> Offers:
+        """Return the designs that fit a budget such as ``24gpu-h``, ``8cpu-h`` or ``90min``, each with its power.
 
         Args:
-            budget: What may be spent.
+            budget: What may be spent; without a device it is of this machine with all its workers.
             sd: As for `plan`.
             seconds: The time that one training takes; None for that of earlier trainings in the ledger.
 
         Raises:
             InputError: No training was ever timed, or the budget is of another kind of device than the study's.
         """
-        from study.analysis.planning import TrainingTime, offers, training_time
+        from study.analysis.planning import designs_that_fit
         from study.statistics.spread import Spread
 
-        template = self.record.variants[0].template
-        device = "gpu" if template.device == "cuda" else "cpu"
-        time = (
-            training_time(self.ledger, self.record) if seconds is None else TrainingTime(seconds, origin="")
-        )
-        if time is None:
-            raise InputError(
-                f"--budget: no training of {self.record.file} or of a similar study has been timed yet; name the time "
-                "of one with --seconds."
-            )
-        if budget.of not in (device, "machine") and seconds is None:
-            raise InputError(
-                f"--budget: the timed trainings ran on the {device}, so it must be in {device}-h. With --seconds it "
-                "may be of another device."
-            )
-        each = float(template.options.get("gpus") or 1) if budget.of == "gpu" else float(template.threads)
-        workers = 1 / max(1.0, each) if budget.of != "machine" else float(self._worker_slots()[0])
         spread = self.spread if sd is None else Spread(sd)
-        return time, workers, offers(self.record, budget.seconds * workers, time.seconds, spread)
+        slots = self._worker_slots()[0]
+        return designs_that_fit(self.ledger, self.record, budget, slots, spread, seconds)
 
     def check(self) -> None:
         """Run every variant on one batch, unless all trainings are done.

@@ -107,6 +107,8 @@ class VariantEvidence:
     """The number of confirmation runs of the study: repetitions times folds."""
     confirmations: tuple[Confirmation, ...]
     """The runs decided so far; none where the search has chosen nothing."""
+    unreachable: int = 0
+    """Confirmation runs that can never start, as trials of their search failed."""
     chosen: tuple[Choice, ...] = ()
     trials: tuple[TrialEvidence, ...] = ()
     """Search by search, in the order in which they were suggested."""

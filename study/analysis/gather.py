@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
@@ -25,7 +25,7 @@ from study.engine.accept import describe_accepted
 from study.engine.search import STARTUP_TRIALS
 from study.followed import UnfollowedKind
 from study.ledger.layout import RUNS, TEST_PREDICTIONS
-from study.ledger.record import StudyRecord, VariantRecord
+from study.ledger.record import Search, StudyRecord, VariantRecord
 from study.ledger.store import SESSION, Ledger, Snapshot
 from study.records import DataInfo, Machine, PublishedTable, RunSpec, TestResult
 
@@ -56,10 +56,13 @@ def gather(
     """
     reference = next(variant for variant in study.variants if variant.is_reference)
     variants = tuple(_variant(ledger, study, variant, computes) for variant in study.variants)
-    if len(study.folds) == 1:  # Nadeau and Bengio's interval has no term for examples
-        variants = tuple(_with_replicates(ledger, study, variant, computes) for variant in variants)
-    has_replicates = _has_replicates(variants)
-    data = _data(study, study.data)
+    unfolded = {variant.name for variant in study.variants if len(study.folds_of(variant)) == 1}
+    variants = tuple(  # folds need no replicates: Nadeau and Bengio's interval has no term for examples
+        _with_replicates(ledger, study, variant, computes) if variant.name in unfolded else variant
+        for variant in variants
+    )
+    has_replicates = all(_has_replicates(variant) for variant in variants if variant.name in unfolded)
+    data = _data(study, study.data, study.folds)
     return Evidence(
         name=study.name,
         title=study.title,
@@ -71,9 +74,7 @@ def gather(
         variants=variants,
         examples_in_test=data.examples_in_test or _examples_tested(variants),
         scope=_scope(study, has_replicates),
-        lacks_predictions=study.interval_scope == "population"
-        and len(study.folds) == 1
-        and not has_replicates,
+        lacks_predictions=study.interval_scope == "population" and not has_replicates,
         spread=study.spread,
         noun=study.data.noun,
         chance=data.chance,
@@ -102,42 +103,41 @@ def _with_replicates(
     return replace(variant, confirmations=tuple(runs))
 
 
-def _has_replicates(variants: Iterable[VariantEvidence]) -> bool:
+def _has_replicates(variant: VariantEvidence) -> bool:
     """Whether every tested run has replicates; True too where none is tested yet."""
-    runs = (run for variant in variants for run in variant.confirmations)
-    return all(run.replicates is not None for run in runs if run.test is not None)
+    return all(run.replicates is not None for run in variant.confirmations if run.test is not None)
 
 
 def _scope(study: StudyRecord, has_replicates: bool) -> Scope:
     """Return for whom intervals speak: as the study names it, else for new examples where that can be computed."""
     if study.interval_scope:
         return study.interval_scope
-    return "population" if has_replicates or len(study.folds) > 1 else "test-set"
+    return "population" if has_replicates else "test-set"
 
 
-def _data(study: StudyRecord, data: DataInfo) -> VariantData:
+def _data(study: StudyRecord, data: DataInfo, folds: Sequence[int | None]) -> VariantData:
     """Return what the analysis needs to know of data."""
     return VariantData(
         examples_in_test=sum(size.test for size in data.sizes),
         chance=data.chance.get(study.metric, study.primary.chance),
-        folds=_fold_sizes(study, data) if len(study.folds) > 1 else (),
+        folds=_fold_sizes(data, len(folds)) if len(folds) > 1 else (),
     )
 
 
 def fold_overlap(study: StudyRecord) -> float:
     """Return test examples / training examples of the study's folds; 0 where there is one split."""
-    sizes = _fold_sizes(study, study.data) if len(study.folds) > 1 else ()
+    sizes = _fold_sizes(study.data, len(study.folds)) if len(study.folds) > 1 else ()
     return sum(size.test for size in sizes) / sum(size.train for size in sizes) if sizes else 0.0
 
 
-def _fold_sizes(study: StudyRecord, data: DataInfo) -> tuple[FoldSize, ...]:
+def _fold_sizes(data: DataInfo, folds: int) -> tuple[FoldSize, ...]:
     """Return the numbers of training and test examples of each fold.
 
     Where the sizes are not known, they are those of k-fold cross-validation, in units of one fold.
     """
     sizes = data.sizes
-    if len(sizes) != len(study.folds):
-        return (FoldSize(len(study.folds) - 1, 1),) * len(study.folds)
+    if len(sizes) != folds:
+        return (FoldSize(folds - 1, 1),) * folds
     return tuple(FoldSize(size.train if size.trained is None else size.trained, size.test) for size in sizes)
 
 
@@ -151,15 +151,19 @@ def _variant(
     ledger: Ledger, study: StudyRecord, variant: VariantRecord, computes: Mapping[str, Callable[..., float]]
 ) -> VariantEvidence:
     state_of = Snapshot(ledger)
+    folds = study.folds_of(variant)
     trials: list[TrialEvidence] = []
     confirmations: list[Confirmation] = []
     chosen: list[Choice] = []
+    incomplete: set[object] = set()
     for search in study.searches(variant):
         repetition = None if search.repetition is None else search.repetition + 1
         for trial in plan.search_trials(study, search, state_of):
             if result := trial.state.result or trial.state.pruned or trial.state.failure:
                 trials.append(TrialEvidence(trial.parameters, result, search.fold, repetition))
         choice = plan.chosen_trial(study, search, state_of)
+        if choice is None and _is_incomplete(study, search, state_of):
+            incomplete.add(search.key)
         if choice is not None and choice.state.is_usable:
             chosen.append(Choice(choice.parameters, repetition, search.fold))
     for repetition_run in plan.repetitions(study, variant, state_of):
@@ -191,13 +195,25 @@ def _variant(
         name=variant.name,
         reference=variant.reference,
         levels=variant.levels,
-        planned=study.repetitions * len(study.folds),
+        planned=study.repetitions * len(folds),
         confirmations=tuple(confirmations),
+        unreachable=sum(
+            study.search_of(variant, fold, number).key in incomplete
+            for fold in folds
+            for number in range(study.repetitions)
+        ),
         chosen=tuple(chosen),
         trials=tuple(trials),
         profile=ledger.profile(network) if network else None,
-        data=None if variant.data is None else _data(study, variant.data),
+        data=None if variant.data is None else _data(study, variant.data, folds),
     )
+
+
+def _is_incomplete(study: StudyRecord, search: Search, states: plan.States) -> bool:
+    """Whether so many trials of a search failed that it can choose nothing: one of a repetition's, or all."""
+    trials = list(plan.search_trials(study, search, states))
+    failed = sum(trial.state.final and not trial.has_outcome for trial in trials)
+    return failed > 0 and (search.repetition is not None or failed == study.trials)
 
 
 def _test_result(
@@ -222,7 +238,11 @@ def _limits(study: StudyRecord, ledger: Ledger) -> Iterator[Limit]:
     """Yield the limits of the conclusion that follow from the record."""
     if not study.data.digest:
         yield UNTRACKED
-    if len(study.folds) > 1 and any(len(data.sizes) != len(study.folds) for data in _data_sets(study)):
+    folds = [(study.folds, study.data)]
+    folds += [
+        (study.folds_of(variant), variant.data) for variant in study.variants if variant.data is not None
+    ]
+    if any(len(of) > 1 and len(data.sizes) != len(of) for of, data in folds):
         yield UNSIZED
     yield from (
         Limit(LimitCode.DATA_UNSOUND, f"The data are not sound, which was accepted: {reason}")
@@ -336,7 +356,8 @@ def _described(study: StudyRecord, data: DataInfo) -> str:
         for size in data.sizes
     )
     description = "; ".join(text for text in (data.description, sizes) if text)
-    folds = "" if study.folds == (None,) else f", folds {', '.join(map(str, study.folds))}"
+    of = data.folds or study.folds
+    folds = "" if of == (None,) else f", folds {', '.join(map(str, of))}"
     return f"{data.name}{folds}: {description}" if description else f"{data.name}{folds}"
 
 
@@ -359,7 +380,8 @@ def _search_settings(study: StudyRecord) -> str:
         f"{key} in {_range_text(dimension)}{_condition(dimension)}" for key, dimension in study.space.items()
     )
     each = "repetition" if study.scope == "repetition" else "variant, shared by its repetitions"
-    folds = "" if len(study.folds) == 1 else ", shared by the folds" if study.shared_folds else " and fold"
+    has_folds = any(len(study.folds_of(variant)) > 1 for variant in study.variants)
+    folds = "" if not has_folds else ", shared by the folds" if study.shared_folds else " and fold"
     budget = f"{study.trials} trials a {each}{folds}; {_sampler(study)}, generations of {study.generation}"
     return f"{budget}{halving}; {space}"
 

@@ -180,6 +180,51 @@ def offers(study: StudyRecord, seconds: float, of_training: float, spread: Sprea
     return sorted(found, key=lambda offer: (offer.power or (0.0,), offer.trials), reverse=True)
 
 
+@dataclass(frozen=True)
+class Offers:
+    """The designs of a study that fit a budget."""
+
+    budget: Budget
+    time: TrainingTime
+    workers: float
+    """Trainings that go on at a time, for each of what the budget is of."""
+    designs: list[Offer]
+
+
+def designs_that_fit(
+    ledger: Ledger, study: StudyRecord, amount: str, slots: int, spread: Spread | None, seconds: float | None
+) -> Offers:
+    """Return the designs of a study that fit a budget.
+
+    Args:
+        ledger: Has the trainings that are timed.
+        study: The study.
+        amount: The budget, as `budget` reads it.
+        slots: Trainings that this machine does at a time.
+        spread: The spread of paired differences; None where it is not known.
+        seconds: The time of one training; None for that of earlier trainings.
+
+    Raises:
+        InputError: No training was ever timed, or the budget is of another device than the timed trainings.
+    """
+    allowed, template = budget(amount), study.variants[0].template
+    device = "gpu" if template.device == "cuda" else "cpu"
+    time = training_time(ledger, study) if seconds is None else TrainingTime(seconds, origin="")
+    if time is None:
+        raise InputError(
+            f"--budget: no training of {study.file} or of a similar study has been timed yet; name the time of one "
+            "with --seconds."
+        )
+    if allowed.of not in (device, "machine") and seconds is None:
+        raise InputError(
+            f"--budget: the timed trainings ran on the {device}, so it must be in {device}-h. With --seconds it may be "
+            "of another device."
+        )
+    each = template.options.get("gpus") or 1 if allowed.of == "gpu" else template.threads
+    workers = float(slots) if allowed.of == "machine" else 1 / max(1.0, float(each))
+    return Offers(allowed, time, workers, offers(study, allowed.seconds * workers, time.seconds, spread))
+
+
 def _power(study: StudyRecord, spread: Spread) -> tuple[float, ...]:
     alpha = study.alpha / max(1, sum(not variant.is_reference for variant in study.variants))
     k = len(study.folds)

@@ -72,9 +72,9 @@ def has_diverged(run: Confirmation) -> bool:
 
 
 def has_ended(variant: VariantEvidence) -> bool:
-    """Whether every confirmation run of the study was tested, diverged or failed."""
+    """Whether every confirmation run of the study was tested, diverged or failed, or a trial of its search failed."""
     ended = [run for run in variant.confirmations if run.failure is not None or has_diverged(run)]
-    return 0 < variant.planned <= len(tested_runs(variant)) + len(ended)
+    return 0 < variant.planned <= len(tested_runs(variant)) + len(ended) + variant.unreachable
 
 
 def diverged_runs(variant: VariantEvidence) -> int:

@@ -298,14 +298,16 @@ def _value_lines(study: StudyRecord, spec: StudySpec) -> Iterator[str]:
 
 def _size_line(study: StudyRecord) -> str:
     variants, repetitions = f"{len(study.variants)} variants", f"{study.repetitions} repetitions"
-    folds = f" x {len(study.folds)} fold(s)" if study.folds != (None,) else ""
+    each = {study.folds_of(variant) for variant in study.variants}
+    counts = " and ".join(str(len(of)) for of in sorted(each, key=len))
+    folds = "" if each == {(None,)} else f" x {counts} fold(s)"
     total = total_trainings(study)
     if not study.trials:
         return f"Trainings: {total} = {variants} x {repetitions}{folds}"
     search_folds = "" if study.shared_folds else folds
-    each = f" x {repetitions}" if study.scope == "repetition" else ""
+    per_repetition = f" x {repetitions}" if study.scope == "repetition" else ""
     trials = sum(len(study.searches(variant)) for variant in study.variants) * study.trials
-    line = f"Trainings: {total} = {variants}{each}{search_folds} x {study.trials} trials"
+    line = f"Trainings: {total} = {variants}{per_repetition}{search_folds} x {study.trials} trials"
     if total == trials:
         return f"{line}: the best trial of each search is the repetition"
     return f"{line} + {total - trials}: one more training per repetition with what its search chose"

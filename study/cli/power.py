@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from study.analysis.units import difference_with_unit, with_unit
 
 if TYPE_CHECKING:
-    from study.analysis.planning import Budget, Offer, TrainingTime
+    from study.analysis.planning import Offers
     from study.ledger.record import StudyRecord
     from study.statistics.spread import Spread
 
@@ -56,31 +56,29 @@ def describe_spread(spread: Spread, unit: str) -> str:
     return f"differences with a standard deviation of {with_unit(f'{spread.sd:.3g}', unit)}{interval}{examples}{origin}"
 
 
-def format_offers(
-    study: StudyRecord, budget: Budget, workers: float, time: TrainingTime, offers: Sequence[Offer]
-) -> str:
+def format_offers(study: StudyRecord, offers: Offers) -> str:
     """Return the designs that fit a budget, one a line."""
-    unit = study.primary.unit
+    unit, budget, time = study.primary.unit, offers.budget, offers.time
     origin = f"as in the study {time.origin}" if time.origin else "as given"
     whose = {"gpu": "of a GPU", "cpu": "of a processor core", "machine": "of this machine"}[budget.of]
     lines = [
         f"Designs of {len(study.variants)} variants that fit {budget.seconds / 3600:.3g} h {whose}, "
         f"at {time.seconds:.3g} s a training ({origin}):"
     ]
-    if not offers:
+    if not offers.designs:
         return "\n".join([*lines, "  none: three repetitions take longer."])
     heads = [with_unit(f"{times * study.rope:g}", unit) for times in (1, 1.5, 2)]
     lines.append(
         f"  {'repetitions':>11}{'trials':>8}{'folds':>7}{'halving':>9}{'trainings':>11}{'hours':>8}"
         + "".join(f"{'power ' + head:>18}" for head in heads)
     )
-    for offer in offers[:MOST_OFFERS]:
+    for offer in offers.designs[:MOST_OFFERS]:
         shares = ["–"] * 3 if offer.power is None else [f"{share:.2f}" for share in offer.power]
         lines.append(
             f"  {offer.repetitions:>11}{offer.trials:>8}{offer.folds:>7}"
             f"{'yes' if offer.pruner == 'halving' else 'no':>9}{offer.trainings:>11}"
-            f"{offer.seconds / workers / 3600:>8.3g}" + "".join(f"{share:>18}" for share in shares)
+            f"{offer.seconds / offers.workers / 3600:>8.3g}" + "".join(f"{share:>18}" for share in shares)
         )
-    if any(offer.pruner == "halving" for offer in offers):
+    if any(offer.pruner == "halving" for offer in offers.designs):
         lines.append("  With halving the time is what is expected: some trials stop early.")
     return "\n".join(lines)

@@ -242,7 +242,7 @@ def determinism(
     ):
         passed = []
         for number, variant in enumerate(variants):
-            run = variant.run(record.first_point(variant), record.seed, record.folds[0])
+            run = variant.run(record.first_point(variant), record.seed, record.folds_of(variant)[0])
             passed.append(_probe_variant(variant.name, run, steps, Path(folder, str(number)), executor))
     if not all(passed):
         raise typer.Exit(1)

@@ -118,12 +118,9 @@ def plan(
     if accept_code:
         loaded = _with_accepted_code(loaded)
     if budget is not None:
-        from study.analysis.planning import budget as parse_budget
         from study.cli.power import format_offers, format_power
 
-        allowed = parse_budget(budget)
-        time, workers, offers = loaded.offers(allowed, sd, seconds)
-        print(format_offers(loaded.record, allowed, workers, time, offers))
+        print(format_offers(loaded.record, loaded.offers(budget, sd, seconds)))
         print(f"\n{format_power(loaded.record, loaded.plan(sd).spread)}")
         return
     print(loaded.plan(sd))

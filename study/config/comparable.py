@@ -29,7 +29,7 @@ def check_rope(spec: StudySpec, metric: Metric) -> None:
 
 def check_scope(spec: StudySpec, infos: Sequence[DataInfo]) -> None:
     """Raise InputError where intervals are to speak for exactly these test examples, and there are several folds."""
-    if spec.analysis.scope == "test-set" and len(infos[0].folds) > 1:
+    if spec.analysis.scope == "test-set" and any(len(info.folds) > 1 for info in infos):
         raise InputError(
             f"{spec.file}: analysis.scope: must be 'population' where there are several folds, whose intervals speak "
             "for new data. Got 'test-set' instead; name one fold for it."
@@ -40,7 +40,7 @@ def check_distinct_runs(study: StudyRecord) -> None:
     """Raise InputError where two variants have the same runs, at the first point of the search space."""
     variants: dict[str, VariantRecord] = {}
     for variant in study.variants:
-        run = variant.run(study.first_point(variant), study.seed, study.folds[0])
+        run = variant.run(study.first_point(variant), study.seed, study.folds_of(variant)[0])
         first = variants.setdefault(run.id, variant)
         if first is not variant:
             raise InputError(
@@ -51,7 +51,7 @@ def check_distinct_runs(study: StudyRecord) -> None:
 
 
 def check_data(spec: StudySpec, variants: Sequence[VariantRecord], infos: Sequence[DataInfo]) -> None:
-    """Raise InputError where variants have other folds, or are compared on other test examples or classes.
+    """Raise InputError where variants are compared on other folds, test examples or classes.
 
     Args:
         spec: The study.
@@ -60,13 +60,13 @@ def check_data(spec: StudySpec, variants: Sequence[VariantRecord], infos: Sequen
     """
     by_name = {variant.name: info for variant, info in zip(variants, infos, strict=True)}
     for variant, info in zip(variants, infos, strict=True):
-        if info.folds != infos[0].folds:
-            raise InputError(
-                f"{spec.file}: factors: the variants {variants[0].name!r} and {variant.name!r} have the folds "
-                f"{_listed(infos[0].folds)} and {_listed(info.folds)}. All data sets of a study must have the same; "
-                "write 'folds' at each level, or a study for each data set."
-            )
         reference = by_name[variant.reference]
+        if info.folds != reference.folds:
+            raise InputError(
+                f"{spec.file}: factors: the variants {variant.reference!r} and {variant.name!r} have the folds "
+                f"{_listed(reference.folds)} and {_listed(info.folds)}. What is compared must have the same; "
+                "write 'folds' at each level, or name the factor in design.within to compare inside each data set."
+            )
         for what, own, other in (
             ("the data set", info.name, reference.name),
             ("classes", info.classes, reference.classes),

@@ -367,7 +367,8 @@ def try_variants(study: StudyRecord) -> None:
         if not hasattr(task, "check"):
             return
         for searched in _points_to_try(study.space_of(variant), getattr(task, "tables", ())):
-            run = variant.run({**study.first_point(variant), **searched}, study.seed, study.folds[0])
+            point = {**study.first_point(variant), **searched}
+            run = variant.run(point, study.seed, study.folds_of(variant)[0])
             try:
                 cast(CanCheck, task).check(run)
             except InputError as error:

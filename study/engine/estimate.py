@@ -68,15 +68,15 @@ class TimeEstimate:
         study = self._study
         variant = next(variant for variant in study.variants if variant.name == job.variant)
         search = study.search_of(variant, job.run.fold, job.repetition or 0)
+        folds = len(study.folds_of(variant)) if study.shared_folds else 1
         if search.repetition is None:
             failed = self._failed_trials[search.key]
             failed.add(job.number)
             if len(failed) == study.trials:  # nothing is chosen
                 of_search = self._failed[job.variant, "repetition"]
-                of_search[search.key] = study.repetitions * (len(study.folds) if study.shared_folds else 1)
+                of_search[search.key] = study.repetitions * folds
             return
         decided = (job.number // study.generation + 1) * study.generation
-        folds = len(study.folds) if study.shared_folds else 1
         for purpose, unreachable in (
             ("search", study.trials - min(decided, study.trials)),
             ("repetition", folds - search.chooses_tested_weights),

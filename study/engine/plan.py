@@ -248,7 +248,7 @@ def repetitions(study: StudyRecord, variant: VariantRecord, states: States) -> I
     If all trials of a search diverged, its repetitions are its first trial: they diverged.
     """
     choices: dict[object, Trial | None] = {}
-    for fold in study.folds:
+    for fold in study.folds_of(variant):
         for number in range(study.repetitions):
             if not study.trials:
                 run = variant.run({}, study.repetition_seed(number), fold)
@@ -286,7 +286,7 @@ def training_count(study: StudyRecord, variant: VariantRecord) -> int:
     """Return the number of trainings of a variant in the whole study."""
     searches = study.searches(variant)
     chosen = sum(search.chooses_tested_weights for search in searches)
-    return len(searches) * study.trials + len(study.folds) * study.repetitions - chosen
+    return len(searches) * study.trials + len(study.folds_of(variant)) * study.repetitions - chosen
 
 
 def total_trainings(study: StudyRecord) -> int:

@@ -135,7 +135,7 @@ class StudyRecord:
     sampler: str
     repetitions: int
     folds: tuple[int | None, ...]
-    """``(None,)`` if there is one split."""
+    """The folds of the first variant's data, ``(None,)`` if there is one split; see `folds_of`."""
     data: DataInfo
     claims_digest: str
     root: str = ""
@@ -196,13 +196,17 @@ class StudyRecord:
         space = self.space_of(variant)
         return {key: d["choices"][0] if "choices" in d else d["low"] for key, d in space.items()}
 
+    def folds_of(self, variant: VariantRecord) -> tuple[int | None, ...]:
+        """Return the folds of a variant's own data; ``(None,)`` if they have one split."""
+        return self.folds if variant.data is None else variant.data.folds or (None,)
+
     def repetition_seed(self, number: int) -> int:
         """Return the seed of a repetition (from 0), the same for every variant."""
         return _seed(seeds.REPETITION, self.seed, number)
 
     def search_of(self, variant: VariantRecord, fold: int | None, repetition: int) -> Search:
         """Return the search that chooses the hyperparameters of a variant's repetition (from 0) in a fold."""
-        fold = self.folds[0] if self.shared_folds else fold
+        fold = self.folds_of(variant)[0] if self.shared_folds else fold
         if self.scope == "study":
             return Search(variant, fold, None, _seed(seeds.SEARCH, self.seed))
         return Search(variant, fold, repetition, self.repetition_seed(repetition))
@@ -211,7 +215,8 @@ class StudyRecord:
         """Return every search of a variant once, in order; none where the study searches nothing."""
         if not self.trials:
             return []
-        found = (self.search_of(variant, fold, n) for n in range(self.repetitions) for fold in self.folds)
+        folds = self.folds_of(variant)
+        found = (self.search_of(variant, fold, n) for n in range(self.repetitions) for fold in folds)
         return list({search.key: search for search in found}.values())
 
     def decision(self, search: Search, number: int) -> str:

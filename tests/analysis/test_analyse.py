@@ -171,6 +171,16 @@ def test_a_failed_repetition_of_the_reference_is_missing_in_every_comparison() -
     assert found.limits[0].code == LimitCode.MISSING_RUNS
 
 
+def test_a_repetition_whose_search_failed_is_missing_with_its_pair() -> None:
+    study = two(CLEAR)
+    issm = replace(study.variants[1], confirmations=study.variants[1].confirmations[1:])
+    arms = (study.variants[0], issm)
+    assert findings(replace(study, variants=arms)).variants[1].difference is None, "it may still start"
+    failed = (study.variants[0], replace(issm, unreachable=1))
+    found = findings(replace(study, variants=failed))
+    assert (only(found).n, only(found).missing, only(found).verdict) == (4, 1, "helps")
+
+
 def test_a_study_that_has_not_ended_gets_no_verdict() -> None:
     study = two(CLEAR)
     waiting = replace(study.variants[1].confirmations[4], result=None, test=None)

@@ -6,11 +6,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from scipy import stats
 from support.evidence import REFERENCE, two, variant
 from support.world import study as small_record
 
 from study.analysis.analyse import findings
+from study.analysis.evidence import FoldSize, VariantData
 from study.analysis.findings import LimitCode
 from study.analysis.gather import gather
 from study.config.comparable import check_data, check_scope, merged, with_own_data
@@ -19,9 +22,10 @@ from study.config.settings import settings
 from study.config.study import load
 from study.engine import conductor
 from study.engine.jobs import TARGETS
+from study.engine.plan import ready, total_trainings
 from study.errors import InputError
 from study.executors.inprocess import InProcess
-from study.ledger.record import StudyRecord
+from study.ledger.record import RunState, StudyRecord
 from study.ledger.store import Ledger
 from study.records import Breakdown, DataInfo, PublishedTable, SplitSizes, from_json, to_json
 
@@ -128,6 +132,62 @@ def test_what_cannot_be_compared_is_refused(tmp_path: Path, other: dict[str, Any
     with pytest.raises(InputError) as caught:
         check_data(spec, variants, [info(), info(**other)])
     assert says in str(caught.value)
+
+
+def test_strata_have_folds_of_their_own(tmp_path: Path) -> None:
+    three = info(
+        name="b",
+        folds=(1, 2, 3),
+        sizes=(SplitSizes(90, 10, 10),) * 3,
+        digests={str(f): f"d{f}" for f in (1, 2, 3)},
+    )
+    single = info(name="c", folds=(), sizes=(SplitSizes(70, 10, 15),))
+    record = replace(records(info(), three, single), trials=0, repetitions=2)
+    record = from_json(StudyRecord, to_json(record).encode(), "here")
+    assert [record.folds_of(variant) for variant in record.variants] == [(1, 2), (1, 2, 3), (None,)]
+    assert total_trainings(record) == 2 * (2 + 3 + 1)
+    runs = [
+        (job.variant, job.run.fold)
+        for job in ready(record, lambda run: RunState()).jobs
+        if job.kind == "train"
+    ]
+    assert sorted(runs, key=str) == sorted(
+        [("v0", f) for f in (1, 2)] * 2 + [("v1", f) for f in (1, 2, 3)] * 2 + [("v2", None)] * 2, key=str
+    )
+    evidence = gather(Ledger(tmp_path), record)
+    assert [variant.planned for variant in evidence.variants] == [4, 6, 2]
+    assert [evidence.overlap_of(variant) for variant in evidence.variants] == pytest.approx(
+        [60 / 180, 30 / 270, 0]
+    )
+    assert "folds 1, 2, 3" in evidence.facts["data set"]
+
+
+def test_each_stratum_is_judged_over_its_own_folds() -> None:
+    rng = np.random.default_rng(2)
+    arms = []
+    for stratum, folds in (("d=1", 5), ("d=2", 0)):
+        sizes = VariantData(500, 0.25, (FoldSize(400, 100),) * folds)
+        for name, shift in (("even-odd", 0.0), ("issm", 1.0)):
+            arm = variant(
+                f"{name}, {stratum}",
+                (60 + shift + rng.normal(0, 1, 10)).round(2).tolist(),
+                reference=name == "even-odd",
+                folds=folds,
+            )
+            arms.append(
+                replace(
+                    arm, reference=f"even-odd, {stratum}", levels={"splitter": name, "d": stratum}, data=sizes
+                )
+            )
+    found = findings(replace(two(REFERENCE), variants=tuple(arms), claims=()))
+    of_folds, of_repetitions = (v.difference for v in found.variants if v.difference is not None)
+    assert (of_folds.n, of_repetitions.n, found.comparisons) == (5, 10, 2)
+    scores = np.array([[run.score for run in v.repetitions] for v in found.variants])
+    by_fold = (scores[1] - scores[0]).reshape(5, 2).mean(axis=1)
+    t = by_fold.mean() / np.sqrt((1 / 5 + 100 / 400) * by_fold.var(ddof=1))
+    assert of_folds.p == pytest.approx(2 * stats.t.sf(abs(t), 4))
+    assert of_repetitions.p == pytest.approx(stats.ttest_rel(scores[3], scores[2]).pvalue)
+    assert "over 5 folds and with 10 repetitions" in found.answer
 
 
 def test_published_results_of_one_data_set_are_not_those_of_two() -> None:
