@@ -191,7 +191,7 @@ def _variant(
         name=variant.name,
         reference=variant.reference,
         levels=variant.levels,
-        planned=study.repetitions * len(study.folds),
+        planned=study.repetitions_of(variant) * len(study.folds),
         confirmations=tuple(confirmations),
         chosen=tuple(chosen),
         trials=tuple(trials),
@@ -267,6 +267,7 @@ def _facts(ledger: Ledger, study: StudyRecord, variants: Iterable[VariantEvidenc
     facts = {
         "study file": study.file,
         "study seed": f"{study.seed}; repetitions 1 to {study.repetitions}, paired across variants",
+        "adaptive repetitions": _adaptive(study),
         "search": _search_settings(study),
         **study.facts,
         "data set": "; or ".join(data_sets),
@@ -344,6 +345,23 @@ def _data_digests(variant: VariantRecord) -> str:
     """Return the digest of a variant's data, and of each fold's where there are several."""
     of_folds = ", ".join(f"fold {fold} {digest}" for fold, digest in variant.digests.items())
     return f"{variant.template.data_digest}{f' ({of_folds})' if len(variant.digests) > 1 else ''}"
+
+
+def _adaptive(study: StudyRecord) -> str:
+    """Return the looks, what each closed, and the trainings that were saved; empty where repetitions are fixed."""
+    if not study.looks:
+        return ""
+    closed = [
+        f"after {look}: {name} closed ({closing.verdict or closing.reason})"
+        for look, interim in study.interims.items()
+        for name, closing in interim.closed.items()
+    ]
+    most, planned = plan.most_trainings(study), plan.total_trainings(study)
+    listed = "; ".join(closed) or "no comparison closed"
+    return (
+        f"looks after {', '.join(map(str, study.looks))} repetitions; {listed}; {most - planned} of {most} trainings "
+        "saved"
+    )
 
 
 def _search_settings(study: StudyRecord) -> str:

@@ -50,6 +50,15 @@ def check_distinct_runs(study: StudyRecord) -> None:
             )
 
 
+def check_looks(study: StudyRecord) -> None:
+    """Raise InputError where repetitions are added while comparisons are open, and results vary over folds."""
+    if study.looks and len(study.folds) > 1:
+        raise InputError(
+            f"{study.file}: repetitions: must be a number where there are folds: verdicts rest on the folds, so "
+            "further repetitions decide nothing."
+        )
+
+
 def check_data(spec: StudySpec, variants: Sequence[VariantRecord], infos: Sequence[DataInfo]) -> None:
     """Raise InputError where variants have other folds, or are compared on other test examples or classes.
 
