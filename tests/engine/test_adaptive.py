@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -299,7 +300,7 @@ def test_kills_change_no_look(folder: Path) -> None:
     for kill in range(8):
         process = storm.start(1 + kill % 2, 0.02, kill)
         storm.wait_for_output(process, "StudyStarted")
-        storm.wait_for_output(process, draw.choice(("EpochEnded", "JobEnded", "LookTaken")), times=1)
+        time.sleep(draw.uniform(0.0, 0.5))
         if storm.is_running(process):
             storm.kill(process)
     assert storm.wait(last := storm.start(2)) == 0, storm.output(last)
