@@ -173,7 +173,7 @@ class Study:
         from study.statistics.spread import Spread
 
         self.ledger.require_same_study(self.record)
-        record = self.ledger.with_suggestions(self.record)
+        record = self.ledger.with_decisions(self.record)
         spread = self.spread if sd is None else Spread(sd)
         return Plan(record, self.spec, list_trainings(record, self.ledger), spread)
 

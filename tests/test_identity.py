@@ -321,7 +321,7 @@ def test_more_trials_go_on_from_the_suggestions_kept_even_if_the_sampler_would_n
 ) -> None:
     first = compiled(tmp_path, TWO_FACTORS)
     trained(lab, first)
-    kept = lab.ledger.with_suggestions(first).suggestions
+    kept = lab.ledger.with_decisions(first).suggestions
     assert len(kept) == 4 * 3
     asked_again: list[int] = []
 
@@ -334,7 +334,7 @@ def test_more_trials_go_on_from_the_suggestions_kept_even_if_the_sampler_would_n
     assert not asked_again
     more = compiled(tmp_path, TWO_FACTORS.replace("trials = 3", "trials = 6"))
     trained(lab, more)
-    now = lab.ledger.with_suggestions(more).suggestions
+    now = lab.ledger.with_decisions(more).suggestions
     assert kept.items() <= now.items()
     assert len(now) == 4 * 6
     assert sorted(asked_again) == [0] * 4 + [4] * 8, (

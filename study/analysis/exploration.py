@@ -66,7 +66,7 @@ def _ranked(study: StudyRecord, variant: VariantRecord, states: plan.States) -> 
         name=variant.name,
         is_reference=variant.is_reference,
         scores=tuple(metric.scale * value for value in values),
-        planned=study.repetitions * len(study.folds_of(variant)),
+        planned=study.repetitions_of(variant) * len(study.folds_of(variant)),
         diverged=sum(result.status == "diverged" for result in ended),
     )
 

@@ -195,12 +195,12 @@ def _variant(
         name=variant.name,
         reference=variant.reference,
         levels=variant.levels,
-        planned=study.repetitions * len(folds),
+        planned=study.repetitions_of(variant) * len(folds),
         confirmations=tuple(confirmations),
         unreachable=sum(
             study.search_of(variant, fold, number).key in incomplete
             for fold in folds
-            for number in range(study.repetitions)
+            for number in range(study.repetitions_of(variant))
         ),
         chosen=tuple(chosen),
         trials=tuple(trials),
@@ -287,6 +287,7 @@ def _facts(ledger: Ledger, study: StudyRecord, variants: Iterable[VariantEvidenc
     facts = {
         "study file": study.file,
         "study seed": f"{study.seed}; repetitions 1 to {study.repetitions}, paired across variants",
+        "adaptive repetitions": _adaptive(study),
         "search": _search_settings(study),
         **study.facts,
         "data set": "; or ".join(data_sets),
@@ -365,6 +366,23 @@ def _data_digests(variant: VariantRecord) -> str:
     """Return the digest of a variant's data, and of each fold's where there are several."""
     of_folds = ", ".join(f"fold {fold} {digest}" for fold, digest in variant.digests.items())
     return f"{variant.template.data_digest}{f' ({of_folds})' if len(variant.digests) > 1 else ''}"
+
+
+def _adaptive(study: StudyRecord) -> str:
+    """Return the looks, what each closed, and the trainings that were saved; empty where repetitions are fixed."""
+    if not study.looks:
+        return ""
+    closed = [
+        f"after {look}: {name} closed ({closing.verdict or closing.reason})"
+        for look, interim in study.interims.items()
+        for name, closing in interim.closed.items()
+    ]
+    most, planned = plan.most_trainings(study), plan.total_trainings(study)
+    listed = "; ".join(closed) or "no comparison closed"
+    return (
+        f"looks after {', '.join(map(str, study.looks))} repetitions; {listed}; {most - planned} of {most} trainings "
+        "saved"
+    )
 
 
 def _search_settings(study: StudyRecord) -> str:

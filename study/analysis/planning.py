@@ -156,7 +156,7 @@ def offers(study: StudyRecord, seconds: float, of_training: float, spread: Sprea
         for trials in sorted({study.trials, *(TRIED_TRIALS if study.trials else ())}):
             pruners = ("none", "halving") if trials > study.generation else ("none",)
             for pruner in pruners:
-                base = replace(study, trials=trials, folds=study.folds[:folds], pruner=pruner)
+                base = replace(study, trials=trials, folds=study.folds[:folds], pruner=pruner, looks=())
                 if pruner == "halving" and _whole_trainings(base) == total_trainings(base):
                     continue
                 least = 1 if folds > 1 else FEWEST

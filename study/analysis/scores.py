@@ -122,7 +122,7 @@ def contrast(evidence: Evidence, weights: Mapping[str, float]) -> Contrast | Non
         overlap=max(evidence.overlap_of(variant) for variant in variants),
         pairs=len(common),
         diverged=sum(any(arm[key].diverged for arm in arms.values()) for key in common),
-        missing=max(variant.planned for variant in variants) - len(common),
+        missing=min(variant.planned for variant in variants) - len(common),
     )
 
 

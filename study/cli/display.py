@@ -26,13 +26,14 @@ from study.engine.events import (
     JobRetried,
     JobSilent,
     JobStarted,
+    LookTaken,
     StudyStarted,
     TrainingFound,
     Waiting,
     WeightsDamaged,
 )
 from study.engine.gc import Reason
-from study.engine.plan import Job, Purpose, rungs, total_trainings
+from study.engine.plan import Job, Purpose, most_trainings, rungs, total_trainings
 from study.ledger.record import StudyRecord, VariantRecord
 from study.nested import flatten
 from study.records import Epoch
@@ -110,6 +111,8 @@ class Display:
         elif isinstance(event, JobSilent):
             spent = format_duration(event.seconds)
             self._print(f"SILENT  {format_job(event.job)}: nothing reported or printed for {spent}")
+        elif isinstance(event, LookTaken):
+            self._take_look(event)
         elif isinstance(event, WeightsDamaged):
             self._running.pop(event.job.key, None)
             self._print(
@@ -131,6 +134,18 @@ class Display:
         cached = f"{event.cached} of {event.total} cached{failed}"
         self._print(f"{len(event.study.variants)} variants ({names}); {cached}")
         self._task = self._bar.add_task(event.study.name, total=event.total, left="")
+
+    def _take_look(self, event: LookTaken) -> None:
+        self._total = event.total
+        if self._pace is not None:
+            self._pace.plan(event.study)
+        if self._task is not None:
+            self._bar.update(self._task, total=event.total)
+        names = [f"{name} is {c.verdict or c.reason}" for name, c in event.interim.closed.items()]
+        self._print(
+            f"look after {event.interim.look} repetitions: {'; '.join(names) or 'all comparisons stay open'}"
+        )
+        self._advance()
 
     def _end(self, event: JobEnded) -> None:
         self._running.pop(event.job.key, None)
@@ -298,6 +313,11 @@ def _value_lines(study: StudyRecord, spec: StudySpec) -> Iterator[str]:
 
 def _size_line(study: StudyRecord) -> str:
     variants, repetitions = f"{len(study.variants)} variants", f"{study.repetitions} repetitions"
+    if study.looks:
+        return (
+            f"Trainings: {total_trainings(study)} planned so far, at most {most_trainings(study)}: comparisons may be "
+            f"closed after {', '.join(map(str, study.looks))} repetitions"
+        )
     each = {study.folds_of(variant) for variant in study.variants}
     counts = " and ".join(str(len(of)) for of in sorted(each, key=len))
     folds = "" if each == {(None,)} else f" x {counts} fold(s)"

@@ -50,6 +50,15 @@ def check_distinct_runs(study: StudyRecord) -> None:
             )
 
 
+def check_looks(study: StudyRecord) -> None:
+    """Raise InputError where repetitions are added while comparisons are open, and results vary over folds."""
+    if study.looks and any(len(study.folds_of(variant)) > 1 for variant in study.variants):
+        raise InputError(
+            f"{study.file}: repetitions: must be a number where there are folds: verdicts rest on the folds, so "
+            "further repetitions decide nothing."
+        )
+
+
 def check_data(spec: StudySpec, variants: Sequence[VariantRecord], infos: Sequence[DataInfo]) -> None:
     """Raise InputError where variants are compared on other folds, test examples or classes.
 

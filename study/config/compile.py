@@ -13,6 +13,7 @@ from typing import Any, cast
 from study.config.comparable import (
     check_data,
     check_distinct_runs,
+    check_looks,
     check_rope,
     check_scope,
     merged,
@@ -139,6 +140,7 @@ class _Compiler:
             generation=spec.search.generation,
             sampler=spec.search.sampler,
             repetitions=spec.repetitions,
+            looks=spec.looks,
             folds=infos[0].folds or (None,),
             data=merged(infos),
             claims_digest=digest([asdict(claim) for claim in spec.claims]),
@@ -157,6 +159,7 @@ class _Compiler:
             unfollowed=tuple(unfollowed),
         )
         check_distinct_runs(study)
+        check_looks(study)
         return study
 
     @cached_property

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from study.config.recipes import compose, recipe
 from study.config.registry import Range
+from study.config.repetitions import repetitions_and_looks
 from study.config.space import dimensions
 from study.config.tables import Table, assign, fill, parse_setting, read_toml
 from study.errors import InputError, nearest, quoted
@@ -20,7 +21,7 @@ from study.nested import flatten
 TASK_KEYS = ("function", "command")
 """Keys of ``[task]`` that name the task where ``name`` is absent."""
 DEFAULT_TASK = "clips"
-MOST_REPETITIONS = MOST_TRIALS = 10_000
+MOST_TRIALS = 10_000
 LARGEST_INTEGER = 2**63 - 1
 
 
@@ -135,7 +136,7 @@ class StudyKeys:
     question: str = ""
     design: Any = field(default_factory=dict)
     seed: Annotated[int, Range(0)] = 0
-    repetitions: Annotated[int, Range(1, MOST_REPETITIONS)] = 5
+    repetitions: Any = 5
     recipe: str = ""
     task: Any = field(default_factory=dict)
     base: Any = field(default_factory=dict)
@@ -154,6 +155,9 @@ class StudySpec:
     question: str
     seed: int
     repetitions: int
+    """The most repetitions, where `looks` may close comparisons earlier."""
+    looks: tuple[int, ...]
+    """Numbers of repetitions after which comparisons are closed; empty where their number is fixed."""
     task: Mapping[str, Any]
     """The ``[task]`` table, with ``name``."""
     base: Mapping[str, Any]
@@ -250,13 +254,15 @@ def _spec_from(tree: Table, path: Path, name: str, origins: Mapping[str, Origin]
     for key in tables:
         if key in base:
             raise InputError(f"{where} {key}: is written twice, as [{key}] and in [base].")
+    repetitions, looks = repetitions_and_looks(keys.repetitions, f"{where} repetitions")
     spec = StudySpec(
         name=name,
         file=str(path),
         title=keys.title or path.stem,
         question=keys.question or f"What difference does {' or '.join(factors)} make?",
         seed=keys.seed,
-        repetitions=keys.repetitions,
+        repetitions=repetitions,
+        looks=looks,
         task=_task(keys.task, f"{where} task"),
         base={**base, **tables},
         tables=tuple(tables),
@@ -271,6 +277,11 @@ def _spec_from(tree: Table, path: Path, name: str, origins: Mapping[str, Origin]
     )
     dimensions(spec)
     _check_search(spec.search, f"{where} search")
+    if looks and spec.search.trials and spec.search.scope == "study":
+        raise InputError(
+            f"{where} repetitions: must be a number where search.scope = 'study': repetitions added for one search "
+            "make wrong verdicts more frequent. Write search.scope = 'repetition'."
+        )
     return spec
 
 

@@ -19,6 +19,7 @@ from study.engine.events import (
     JobSilent,
     JobStarted,
     Listener,
+    LookTaken,
     StudyConcluded,
     StudyStarted,
     Waiting,
@@ -29,7 +30,7 @@ from study.errors import StudyError
 from study.executors.base import Call, CallEnded, CallEpoch, CallSilent, Ending, Event, Executor
 from study.ledger import looks
 from study.ledger.locks import Holder
-from study.ledger.record import StudyRecord
+from study.ledger.record import Closing, Interim, StudyRecord
 from study.ledger.sessions import Session
 from study.ledger.store import Ledger
 
@@ -39,6 +40,8 @@ LONGEST_CLAIM_S = 10.0
 EXPLORED: tuple[plan.JobKind, ...] = ("train",)
 """The jobs of an exploration: none that reads the test split."""
 Writer = Callable[[Findings, Path], object]
+Decide = Callable[[StudyRecord, plan.Look], Mapping[str, Closing]]
+"""Returns which of the open comparisons a look closes, and how."""
 
 
 def run(
@@ -99,16 +102,41 @@ def carry_out(
     keep: Keep = "tested",
     environment: Mapping[str, str] | None = None,
     kinds: Collection[plan.JobKind] = ALL_KINDS,
+    decide: Decide | None = None,
 ) -> None:
-    """Run ready jobs of the given kinds until none is left: the whole study, or the rest of it."""
+    """Run ready jobs of the given kinds until none is left: the whole study, or the rest of it.
+
+    `decide` takes a look; by default the analysis of the results so far does.
+    """
     queue, session = Queue(study, ledger, kinds), Session(ledger, study.name, executor.capacity)
-    conductor = _Conductor(ledger, executor, notify, targets, keep, environment or {}, queue, session)
+    conductor = _Conductor(
+        ledger,
+        executor,
+        notify,
+        targets,
+        keep,
+        environment or {},
+        queue,
+        session,
+        decide or _decide_by(ledger),
+    )
     try:
         conductor.work()
     finally:
         executor.close()
         ledger.release_all()
         session.save()
+
+
+def _decide_by(ledger: Ledger) -> Decide:
+    """Return the function that takes a look by the analysis of the ledger's test results."""
+
+    def decide(study: StudyRecord, look: plan.Look) -> Mapping[str, Closing]:
+        from study.analysis.interim import decide as decide_by_evidence
+
+        return decide_by_evidence(gather(ledger, study), look.repetitions, look.open)
+
+    return decide
 
 
 @dataclass
@@ -121,6 +149,7 @@ class _Conductor:
     environment: Mapping[str, str]
     queue: Queue
     session: Session
+    decide: Decide
     running: dict[str, plan.Job] = field(default_factory=dict)
     """Jobs that the executor runs, by key."""
     retried: set[str] = field(default_factory=set)
@@ -139,6 +168,9 @@ class _Conductor:
             for training in self.queue.update():
                 self._drop_weights(training.job)
                 self.notify(training)
+            if (look := self.queue.due_look()) is not None:
+                self._take_look(look)
+                continue
             taken = self._start_jobs()
             if self.running:
                 for event in self.executor.wait(POLL_S):
@@ -147,6 +179,20 @@ class _Conductor:
                 self._wait_for_others(taken)
             elif not self.queue.ready_jobs():
                 return
+
+    def _take_look(self, look: plan.Look) -> None:
+        """Decide which comparisons get no further repetitions; only their names lead back to the plan."""
+        study = self.queue.study
+        decided = self.decide(study, look)
+        runs = {
+            variant.name: tuple(r.run.id for r in plan.repetitions(study, variant, self.queue.states))
+            for variant in study.variants
+        }
+        interim = Interim(
+            look.repetitions, {name: decided[name] for name in look.open if name in decided}, runs
+        )
+        self.queue.take_look(interim)
+        self.notify(LookTaken(self.queue.study, interim, plan.total_trainings(self.queue.study)))
 
     def _report_start(self) -> None:
         states = [state for _, state in training_states(self.queue.study, self.queue.states) if state.final]

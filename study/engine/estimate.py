@@ -36,12 +36,8 @@ class TimeEstimate:
     """Collects the durations of ended trainings; an estimate costs the same however many have ended."""
 
     def __init__(self, study: StudyRecord) -> None:
-        self._study = study
         self._planned: dict[tuple[str, Purpose], int] = {}
-        for variant in study.variants:
-            trials = len(study.searches(variant)) * study.trials
-            self._planned[variant.name, "search"] = trials
-            self._planned[variant.name, "repetition"] = training_count(study, variant) - trials
+        self.plan(study)
         self._ended: Counter[tuple[str, Purpose]] = Counter()
         self._failed: dict[tuple[str, Purpose], dict[object, int]] = defaultdict(dict)
         """The trainings that cannot start, by the search that a failed trial left incomplete."""
@@ -50,6 +46,14 @@ class TimeEstimate:
         self._timed: Counter[tuple[str, str]] = Counter()
         """Number of trainings with a duration, by variant and by purpose or `WHOLE`."""
         self._seconds: dict[tuple[str, str], float] = {}
+
+    def plan(self, study: StudyRecord) -> None:
+        """Set the trainings of the study, of the repetitions that are planned so far."""
+        self._study = study
+        for variant in study.variants:
+            trials = len(study.searches(variant)) * study.trials
+            self._planned[variant.name, "search"] = trials
+            self._planned[variant.name, "repetition"] = training_count(study, variant) - trials
 
     def training_ended(self, job: Job, state: RunState) -> None:
         """Record an ended training, whether it has a result or failed."""

@@ -90,8 +90,8 @@ def reclaimable(ledger: Ledger, keep: Keep = "tested", *, unreferenced: bool = F
         found += _crash_leftovers(folder)
     for folder in _folders_in(ledger.root / layout.STUDIES):
         if folder.name not in references.held:
-            for path in (folder, folder / layout.SUGGESTIONS, folder / layout.SESSIONS):
-                found += _crash_leftovers(path)
+            for name in ("", layout.SUGGESTIONS, layout.SESSIONS, layout.INTERIMS):
+                found += _crash_leftovers(folder / name)
     if not references.held:
         profiles = _folders_in(ledger.root / layout.PROFILES)
         for folder in (*profiles, ledger.root / layout.CODE, ledger.root):
@@ -147,7 +147,7 @@ def _unreadable_records(ledger: Ledger, names: Collection[str]) -> Iterator[Path
         inner = [
             inside
             for inside in _folders_in(folder)
-            if inside.name not in (layout.SUGGESTIONS, layout.SESSIONS)
+            if inside.name not in (layout.SUGGESTIONS, layout.SESSIONS, layout.INTERIMS)
         ]
         if inner:
             yield inner[0]

@@ -9,8 +9,8 @@ it is trained, and measured once it is tested. There is no other state.
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import inf
 from typing import Any, Literal
@@ -79,35 +79,66 @@ class Trial:
 
 
 @dataclass(frozen=True)
+class Look:
+    """A look that is due: the open comparisons have all their repetitions up to it, tested or ended otherwise."""
+
+    repetitions: int
+    open: tuple[str, ...]
+    """The names of the open comparisons: all that the plan knows of what was found."""
+
+
+@dataclass(frozen=True)
 class Step:
-    """All decisions and jobs that are ready; if there are none, the study has ended or waits for running jobs."""
+    """What is ready; if there is nothing, the study has ended or waits for running jobs."""
 
     decisions: tuple[Decision, ...]
     jobs: tuple[Job, ...]
+    look: Look | None = None
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing is left to train or test of the repetitions that are planned so far."""
+        return not self.decisions and not any(job.kind in ("train", "evaluate") for job in self.jobs)
 
 
 def ready(study: StudyRecord, states: States, profiled: frozenset[str] = frozenset()) -> Step:
-    """Return the decisions and jobs that depend on ended runs only.
+    """Return the decisions and jobs that depend on ended runs only, and the look that is due.
 
     Args:
-        study: The study's record with the suggestions made so far.
+        study: The study's record with the decisions made so far.
         states: Returns the state of a run by its id.
         profiled: Names of the variants whose network has been profiled.
     """
+    steps = {v.name: variant_step(study, v, states, profiled) for v in study.variants}
+    jobs = prioritized(job for step in steps.values() for job in step.jobs)
+    decisions = (decision for step in steps.values() for decision in step.decisions)
+    settled = {name for name, step in steps.items() if step.is_settled}
+    return Step(tuple(decisions), tuple(jobs), due_look(study, settled))
+
+
+def variant_step(
+    study: StudyRecord, variant: VariantRecord, states: States, profiled: frozenset[str] = frozenset()
+) -> Step:
+    """Return the decisions and jobs of one variant, as `ready`."""
     decisions: list[Decision] = []
     jobs: list[Job] = []
-    for variant in study.variants:
-        for search in study.searches(variant):
-            new_decisions, new_jobs = _search_step(study, search, states)
-            decisions += new_decisions
-            jobs += new_jobs
-        for repetition in repetitions(study, variant, states):
-            jobs += _repetition_jobs(study, repetition, states)
-        if not study.has_profile or variant.name in profiled:
-            continue
-        if (network := profiled_run(study, variant, states)) is not None:
-            jobs.append(Job("profile", network, variant.name, "profile", 0))
-    return Step(tuple(decisions), tuple(prioritized(jobs)))
+    for search in study.searches(variant):
+        new_decisions, new_jobs = _search_step(study, search, states)
+        decisions += new_decisions
+        jobs += new_jobs
+    for repetition in repetitions(study, variant, states):
+        jobs += _repetition_jobs(study, repetition, states)
+    is_profiled = not study.has_profile or variant.name in profiled
+    if not is_profiled and (network := profiled_run(study, variant, states)) is not None:
+        jobs.append(Job("profile", network, variant.name, "profile", 0))
+    return Step(tuple(decisions), tuple(jobs))
+
+
+def due_look(study: StudyRecord, settled: Collection[str]) -> Look | None:
+    """Return the look that is due, where the variants of all open comparisons are among the `settled` ones."""
+    comparisons, look = study.open_comparisons, study.next_look
+    involved = {name for comparison in comparisons for name in study.comparisons[comparison]}
+    return Look(look, comparisons) if look is not None and involved <= set(settled) else None
 
 
 def suggested_runs(study: StudyRecord, search: Search) -> Iterator[RunSpec]:
@@ -249,7 +280,7 @@ def repetitions(study: StudyRecord, variant: VariantRecord, states: States) -> I
     """
     choices: dict[object, Trial | None] = {}
     for fold in study.folds_of(variant):
-        for number in range(study.repetitions):
+        for number in range(study.repetitions_of(variant)):
             if not study.trials:
                 run = variant.run({}, study.repetition_seed(number), fold)
                 yield Repetition(number, fold, run, variant.name, None)
@@ -274,24 +305,36 @@ def profiled_run(study: StudyRecord, variant: VariantRecord, states: States) -> 
 def trainings(study: StudyRecord, states: States) -> Iterator[Job]:
     """Yield every training that is decided so far, ended or not; a trial that is a repetition too is yielded once."""
     for variant in study.variants:
-        for search in study.searches(variant):
-            for trial in search_trials(study, search, states):
-                yield _training(search, trial)
-        for repetition in repetitions(study, variant, states):
-            if not repetition.is_trial:
-                yield Job("train", repetition.run, variant.name, "repetition", repetition.number)
+        yield from variant_trainings(study, variant, states)
+
+
+def variant_trainings(study: StudyRecord, variant: VariantRecord, states: States) -> Iterator[Job]:
+    """Yield the trainings of one variant, as `trainings`."""
+    for search in study.searches(variant):
+        for trial in search_trials(study, search, states):
+            yield _training(search, trial)
+    for repetition in repetitions(study, variant, states):
+        if not repetition.is_trial:
+            yield Job("train", repetition.run, variant.name, "repetition", repetition.number)
 
 
 def training_count(study: StudyRecord, variant: VariantRecord) -> int:
-    """Return the number of trainings of a variant in the whole study."""
+    """Return the number of trainings of a variant, of the repetitions that are planned so far."""
     searches = study.searches(variant)
     chosen = sum(search.chooses_tested_weights for search in searches)
-    return len(searches) * study.trials + len(study.folds_of(variant)) * study.repetitions - chosen
+    return (
+        len(searches) * study.trials + len(study.folds_of(variant)) * study.repetitions_of(variant) - chosen
+    )
 
 
 def total_trainings(study: StudyRecord) -> int:
-    """Return the number of trainings of the whole study."""
+    """Return the number of trainings of the whole study, of the repetitions that are planned so far."""
     return sum(training_count(study, variant) for variant in study.variants)
+
+
+def most_trainings(study: StudyRecord) -> int:
+    """Return the number of trainings of the whole study if no look closes a comparison."""
+    return total_trainings(replace(study, looks=()))
 
 
 def _training(search: Search, trial: Trial) -> Job:

@@ -142,7 +142,7 @@ def declared(study: StudyRecord, scope: str) -> Declared:
             digest([keys[claim.that], keys[claim.beats]]): f"{claim.that} beats {claim.beats}"
             for claim in study.claims
         },
-        repetitions=(study.repetitions,),
+        repetitions=(study.looks[0], study.looks[-1]) if study.looks else (study.repetitions,),
         folds=tuple(fold for fold in study.folds if fold is not None),
         seed=study.seed,
         search=digest([study.space, *search]) if study.trials else "",

@@ -109,6 +109,28 @@ class ClaimRecord:
 
 
 @dataclass(frozen=True)
+class Closing:
+    """How an interim look closed a comparison."""
+
+    reason: str
+    verdict: str = ""
+    """Empty where it was closed without one."""
+
+
+@dataclass(frozen=True)
+class Interim:
+    """An interim look: which comparisons get no further repetitions. It is decided once, whatever is retried later."""
+
+    look: int
+    """The number of repetitions."""
+    closed: Mapping[str, Closing]
+    """By the name of the comparison."""
+    runs: Mapping[str, tuple[str, ...]]
+    """The runs that it looked at, by variant."""
+    schema: int = SCHEMA
+
+
+@dataclass(frozen=True)
 class StudyRecord:
     """A study as it is carried out; the ledger stores its `suggestions` and its `code` in files of their own."""
 
@@ -134,6 +156,7 @@ class StudyRecord:
     generation: int
     sampler: str
     repetitions: int
+    """The most repetitions of a variant, where `looks` may end it earlier."""
     folds: tuple[int | None, ...]
     """The folds of the first variant's data, ``(None,)`` if there is one split; see `folds_of`."""
     data: DataInfo
@@ -166,6 +189,10 @@ class StudyRecord:
     accepted_code: Mapping[str, str] = field(default_factory=dict)
     """Digests of earlier code whose runs the author accepted as equal, by the digest of today's code."""
     suggestions: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    looks: tuple[int, ...] = ()
+    """Numbers of repetitions, ascending, after which comparisons are closed; empty where their number is fixed."""
+    interims: Mapping[int, Interim] = field(default_factory=dict)
+    """The looks so far, by number of repetitions; the ledger stores each in a file of its own."""
     code: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """The digests of the modules behind each digest of today's code, by module."""
     unfollowed: tuple[Unfollowed, ...] = ()
@@ -200,6 +227,59 @@ class StudyRecord:
         """Return the folds of a variant's own data; ``(None,)`` if they have one split."""
         return self.folds if variant.data is None else variant.data.folds or (None,)
 
+    @cached_property
+    def comparisons(self) -> dict[str, tuple[str, ...]]:
+        """The names of the variants that each comparison involves, by the name of the comparison."""
+        return {v.name: (v.name, v.reference) for v in self.variants if not v.is_reference}
+
+    @cached_property
+    def closed(self) -> dict[str, int]:
+        """The look that closed a comparison, by its name."""
+        return {name: look for look, interim in self.interims.items() for name in interim.closed}
+
+    @property
+    def open_comparisons(self) -> tuple[str, ...]:
+        """The names of the comparisons that no look has closed."""
+        return tuple(name for name in self.comparisons if name not in self.closed)
+
+    @property
+    def next_look(self) -> int | None:
+        """The next number of repetitions to look at; None if all comparisons are closed, or all looks taken."""
+        if not self.open_comparisons:
+            return None
+        return next((look for look in self.looks if look not in self.interims), None)
+
+    def repetitions_of(self, variant: VariantRecord) -> int:
+        """Return how many repetitions a variant gets, as far as that is decided.
+
+        It gets those up to the next look while a comparison that involves it is open.
+        """
+        involving = [name for name, variants in self.comparisons.items() if variant.name in variants]
+        for look in self.looks:
+            if look not in self.interims or all(
+                self.closed.get(name, look + 1) <= look for name in involving
+            ):
+                return look
+        return self.repetitions
+
+    def interim(self, look: int) -> str:
+        """Return the name of the decision of a look: it identifies all that the decision depends on but the results."""
+        if "" not in self._interims:
+            first = [
+                self.decision(self.searches(variant)[0], 0)
+                if self.trials
+                else variant.run({}, self.repetition_seed(0), self.folds_of(variant)[0]).id
+                for variant in self.variants
+            ]
+            judged = [self.metric, self.rope, self.alpha, self.interval_scope, self.comparisons]
+            self._interims[""] = digest([first, self.looks, self.trials, *judged])
+        return f"{self._interims['']}-{look}"
+
+    @cached_property
+    def _interims(self) -> dict[str, str]:
+        """A cache of the digest of the study's looks."""
+        return {}
+
     def repetition_seed(self, number: int) -> int:
         """Return the seed of a repetition (from 0), the same for every variant."""
         return _seed(seeds.REPETITION, self.seed, number)
@@ -215,8 +295,11 @@ class StudyRecord:
         """Return every search of a variant once, in order; none where the study searches nothing."""
         if not self.trials:
             return []
-        folds = self.folds_of(variant)
-        found = (self.search_of(variant, fold, n) for n in range(self.repetitions) for fold in folds)
+        found = (
+            self.search_of(variant, fold, n)
+            for n in range(self.repetitions_of(variant))
+            for fold in self.folds_of(variant)
+        )
         return list({search.key: search for search in found}.values())
 
     def decision(self, search: Search, number: int) -> str:

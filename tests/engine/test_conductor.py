@@ -113,7 +113,7 @@ def test_a_failing_variant_is_reported_and_never_averaged_in_silence(
     lab.run()
     assert not lab.started(), "a failed run is not tried again by itself"
     monkeypatch.setattr(fake, "train", real)
-    record = lab.ledger.with_suggestions(lab.record())
+    record = lab.ledger.with_decisions(lab.record())
     assert jobs.remove_failures(record, lab.ledger) == 9
     lab.run()
     assert len(lab.started()) == 9

@@ -129,6 +129,7 @@ def tables(ledger: Path) -> dict[str, Any]:
         "runs/*/test.json",
         "profiles/*/*.json",
         "studies/*/suggestions/*.json",
+        "studies/*/interims/*.json",
     ):
         for file in sorted(ledger.glob(pattern)):
             found[str(file.relative_to(ledger))] = _timeless(json.loads(file.read_bytes()))
@@ -210,6 +211,7 @@ def _carry_out(record: Any, request: dict[str, Any]) -> None:
                 ),
                 lambda event: print(type(event).__name__, getattr(event, "holder", ""), flush=True),
                 targets,
+                decide=lambda study, look: _close(ledger, study, look),
             )
         code = NEEDED_TORCH if "torch" in sys.modules else 0
     except StudyError as error:
@@ -218,6 +220,23 @@ def _carry_out(record: Any, request: dict[str, Any]) -> None:
         code = 130
     finally:
         os._exit(code)
+
+
+def _close(ledger: Any, study: Any, look: Any) -> dict[str, Any]:
+    """Close comparisons at their second look, or at their first where the mean difference is large."""
+    from study.analysis.gather import gather
+    from study.analysis.scores import against_reference
+    from study.ledger.record import Closing
+
+    evidence = gather(ledger, study)
+    closed = {}
+    for variant in evidence.compared:
+        found = against_reference(evidence, variant)
+        assert found is not None, "a look is taken when all repetitions up to it are tested"
+        assert found.pairs == look.repetitions
+        if variant.name in look.open and (abs(sum(found.values)) > 1e3 or look.repetitions > study.looks[0]):
+            closed[variant.name] = Closing("decided", "helps")
+    return closed
 
 
 def _parents() -> list[tuple[int, int]]:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Literal, Self
 
 from study.engine import plan
-from study.ledger.record import RunState, StudyRecord, VariantRecord
+from study.ledger.record import Closing, Interim, RunState, StudyRecord, VariantRecord
 from study.metrics import Metric
 from study.records import DataInfo, Failure, Machine, RunResult, RunSpec, SplitSizes
 
@@ -137,11 +137,29 @@ class World:
     def finish(self) -> Self:
         while True:
             step = self.step()
-            choices: list[plan.Decision | plan.Job] = [*step.decisions, *step.jobs]
+            looks = [] if step.look is None else [step.look]
+            choices: list[plan.Decision | plan.Job | plan.Look] = [*step.decisions, *step.jobs, *looks]
             if not choices:
                 return self
             chosen = self.order.choice(choices)
             if isinstance(chosen, plan.Decision):
                 self.decide(chosen)
+            elif isinstance(chosen, plan.Look):
+                self.take_look(chosen)
             else:
                 self.do(chosen)
+
+    def take_look(self, look: plan.Look) -> None:
+        """Close comparisons by the runs that are tested: about every third at each look."""
+        runs = {
+            variant.name: tuple(r.run.id for r in plan.repetitions(self.study, variant, self.state))
+            for variant in self.study.variants
+        }
+        closed = {
+            name: Closing("decided", "helps")
+            for name in look.open
+            if random.Random(f"{look.repetitions} {[runs[v] for v in self.study.comparisons[name]]}").random()
+            < 1 / 3
+        }
+        interims = {**self.study.interims, look.repetitions: Interim(look.repetitions, closed, runs)}
+        self.study = replace(self.study, interims=interims)

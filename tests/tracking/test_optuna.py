@@ -65,7 +65,7 @@ def test_every_trial_is_shown_with_its_parameters_its_curve_and_its_end(lab: Lab
     conduct(lab, url)
     shown = mirrored(url)
     assert set(shown) == {f"s/{name}/repetition {n}" for name in ("even-odd", "issm") for n in (1, 2, 3)}
-    record = lab.ledger.with_suggestions(lab.record())
+    record = lab.ledger.with_decisions(lab.record())
     for search in (search for variant in record.variants for search in record.searches(variant)):
         name = f"s/{search.variant.name}/repetition {search.repetition + 1}"
         trials = {trial.user_attrs["trial"]: trial for trial in shown[name]}
