@@ -45,8 +45,10 @@ def _settings_of_torch(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Put the stand-in components on the path, and leave torch's process-wide settings as they were."""
     monkeypatch.syspath_prepend(str(Path(__file__).parent / "training"))
     deterministic, threads = torch.are_deterministic_algorithms_enabled(), torch.get_num_threads()
+    fast = torch.backends.mha.get_fastpath_enabled()
     torch.set_num_threads(1)
     yield
+    torch.backends.mha.set_fastpath_enabled(fast)
     torch.use_deterministic_algorithms(deterministic)
     torch.set_num_threads(threads)
 
@@ -173,6 +175,7 @@ def test_convolutions_of_every_kind_are_counted(direct: Any) -> None:
 
 
 def test_a_transformer_layer_is_counted_whole() -> None:
+    torch.backends.mha.set_fastpath_enabled(True)
     found = counts_of(
         lambda net, tokens: net.layer(tokens),
         layer=lambda: nn.TransformerEncoderLayer(32, nhead=4, dim_feedforward=64, batch_first=True),

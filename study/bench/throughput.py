@@ -46,7 +46,7 @@ from study.tasks.clips.data.sets.packing import pack
 from study.tasks.clips.data.sets.recorded import Reading, Recorded, Recording, recorded
 from study.tasks.clips.training.batches import training_batches
 from study.tasks.clips.training.loader import LoaderProcesses
-from study.tasks.clips.training.state import reading
+from study.tasks.clips.training.resident import reader_of
 
 FRAMES, STORED_PIXELS, PIXELS, BATCH = 16, 224, 112, 16
 WORKERS = (0, 1, 2)
@@ -153,7 +153,7 @@ def study_batches(data: Recorded, workers: int, clips: int) -> Iterator[Tensor]:
     source = Repeated(data, -(-clips // BATCH) * BATCH)
     split = source("train")
     with LoaderProcesses(source, workers) if workers else nullcontext() as loader:
-        read = reading(loader, "train")
+        read = reader_of(split, "train", loader, torch.device("cpu"))
         for pixels, _ in training_batches(split, split.labels, BATCH, (0, 1), read):
             yield pixels
 

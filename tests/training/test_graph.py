@@ -6,20 +6,29 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from support.training_jobs import MakeSpec
-from torch import Tensor
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from study.config.registry import Registry
 from study.errors import InputError, StudyError
 from study.records import RunSpec
-from study.tasks.clips.task import ClipsTask
+from study.tasks.clips.data.contract import ClipShape
+from study.tasks.clips.nets.ifdd.network import build_network
+from study.tasks.clips.task import RECORDED_BACKBONES, ClipsTask
+from study.tasks.clips.training.batches import predict
+from study.tasks.clips.training.precision import forward
 from study.tasks.clips.training.state import TrainState
 from study.tasks.clips.training.stepping.graph import WARM_UPS, CudaRecorder, Recorder
 from study.tasks.clips.training.train import train_epoch
 
 EPOCHS = 2
+CPU = torch.device("cpu")
 HARD = {
     "augmentation": {"name": "standard", **dict.fromkeys(("saturation", "hue"), 0.0)},
     "mixup": 0.8,
@@ -45,11 +54,14 @@ class ReplayingRecorder:
 
     def record(self, work: Callable[[], Tensor]) -> Callable[[], Tensor]:
         self.calls.append("record")
-        result = torch.zeros(2, dtype=torch.float64)
+        results: list[Tensor] = []
 
         def replay() -> Tensor:
             self.calls.append("replay")
-            return result.copy_(work())
+            value = work()
+            if not results:
+                results.append(torch.empty_like(value))
+            return results[0].copy_(value)
 
         return replay
 
@@ -58,7 +70,7 @@ def trained(request: RunSpec, recorder: Recorder | None, rate: Callable[[float],
     """Return the mean losses of the epochs, and all tensors of the trained and the averaged network."""
     registry = Registry(request.modules)
     dataset = registry.build("dataset", request.table("dataset"))
-    state = TrainState.of(request, registry, dataset, torch.device("cpu"))
+    state = TrainState.of(request, registry, dataset, CPU)
     state.recorder = recorder
     schedule = state.schedule
 
@@ -108,13 +120,28 @@ def test_replayed_steps_give_the_numbers_of_eager_steps_at_the_same_rates(
     assert recorder.calls.count("replay") == steps - WARM_UPS * kinds
 
 
+def test_a_recorded_evaluation_predicts_what_the_network_does(spec: MakeSpec) -> None:
+    request = spec(network={"width": 4, "dropout": 0.3})
+    registry = Registry(request.modules)
+    dataset = registry.build("dataset", request.table("dataset"))
+    state = TrainState.of(request, registry, dataset, CPU)
+    state.recorder = ReplayingRecorder()
+    clips = dataset.split("validation")
+    for _ in range(WARM_UPS + 2):  # the last batch is smaller, and of a kind of its own
+        predicted = predict(state.eval_model, clips, 7, CPU, seed=1, compute=state.compute)
+        expected = predict(state.eval_model, clips, 7, CPU, seed=1)
+        np.testing.assert_array_equal(predicted.logits, expected.logits)
+        train_epoch(state, 1)
+    assert state.recorder.calls.count("replay") > len(clips.labels) // 7
+
+
 def test_a_recorded_step_that_is_not_finite_ends_the_training_at_that_step(spec: MakeSpec) -> None:
     request = spec(lr=1e30, warmup_epochs=0.0, epochs=EPOCHS)
     registry = Registry(request.modules)
     dataset = registry.build("dataset", request.table("dataset"))
     steps = []
     for recorder in (None, ReplayingRecorder()):
-        state = TrainState.of(request, registry, dataset, torch.device("cpu"))
+        state = TrainState.of(request, registry, dataset, CPU)
         state.recorder = recorder
         first = train_epoch(state, 1)
         found = first if first.diverged_step is not None else train_epoch(state, 2)
@@ -127,9 +154,7 @@ def test_a_graph_on_the_cpu_is_refused_before_anything_is_trained(spec: MakeSpec
     request = spec(graph=True)
     registry = Registry(request.modules)
     with pytest.raises(InputError, match=r"train\.graph"):
-        TrainState.of(
-            request, registry, registry.build("dataset", request.table("dataset")), torch.device("cpu")
-        )
+        TrainState.of(request, registry, registry.build("dataset", request.table("dataset")), CPU)
 
 
 SMALL = {
@@ -173,6 +198,72 @@ def registry_loss(registry: Registry) -> str:
     return next(
         name for name in registry.names("loss") if not registry.get("loss", name).module.startswith("study.")
     )
+
+
+class HostReads(TorchDispatchMode):
+    """Records the operators that mix tensors of the host and of the device, which no graph can hold."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        tensors = [t for t in tree_leaves((args, kwargs, result)) if isinstance(t, Tensor)]
+        # a number is no tensor of the host: operators take it as an argument of their kernel
+        if len({t.device.type for t in tensors if t.ndim or t.device.type != "cpu"}) > 1:
+            self.found.append(str(func))
+        return result
+
+
+def host_reads(parts: Any) -> list[str]:
+    """Return what keeps the forward pass and the loss of a network out of a graph, on a GPU that is not there."""
+    registry = Registry(())
+    tables = {kind: registry.resolve(kind, part, "") for kind, part in parts.items()}
+    network = build_network(registry, tables, ClipShape(1, 16, 32, 32), 7)
+    loss = registry.build("loss", registry.resolve("loss", "cross-entropy-context", ""))
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        for module in network.modules():
+            for name, value in module._parameters.items():
+                if value is not None:
+                    module._parameters[name] = nn.Parameter(torch.empty(value.shape, device="cuda"))
+            for name, buffer in module._buffers.items():
+                if buffer is not None:
+                    module._buffers[name] = torch.empty(buffer.shape, dtype=buffer.dtype, device="cuda")
+        clips = torch.empty((4, 1, 16, 32, 32), device="cuda")
+        with HostReads() as reads:
+            loss(forward(network, clips, classes=7), torch.zeros(4, dtype=torch.long, device="cuda"))
+    return reads.found
+
+
+RECORDED = {
+    "network": "ifdd",
+    "backbone": "conv-tiny",
+    "splitter": "issm",
+    "lifting": "haar",
+    "readout": "mean",
+    "head": "linear",
+}
+OWN = [
+    (kind, name)
+    for kind in ("backbone", "splitter", "lifting", "readout", "head")
+    for name in (RECORDED_BACKBONES if kind == "backbone" else Registry(()).names(kind))
+    if kind == "backbone" or Registry(()).get(kind, name).module.startswith("study.tasks.clips.nets.ifdd.")
+]
+
+
+@pytest.mark.skipif(not torch.backends.cuda.is_built(), reason="needs a torch that knows CUDA, without a GPU")
+@pytest.mark.parametrize(("kind", "name"), OWN, ids=str)
+def test_whatever_is_recorded_by_itself_reads_nothing_on_the_host(kind: str, name: str) -> None:
+    rest = {"splitter": "none", "lifting": "none"} if (kind, name) == ("splitter", "none") else {}
+    assert host_reads({**RECORDED, kind: name, **rest}) == []
+
+
+@pytest.mark.skipif(not torch.backends.cuda.is_built(), reason="needs a torch that knows CUDA, without a GPU")
+def test_a_table_of_the_host_is_found() -> None:
+    with FakeTensorMode(), HostReads() as reads:
+        torch.empty(3, device="cuda")[torch.tensor([0, 2])]
+    assert reads.found == ["aten.index.Tensor"]
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU that torch can use")

@@ -25,10 +25,11 @@ from study.tasks.clips.data.contract import Clips, Views
 from study.tasks.clips.nets.contract import Output
 from study.tasks.clips.training.batches import predict, training_batches
 from study.tasks.clips.training.loader import LoaderProcesses
-from study.tasks.clips.training.state import reading
+from study.tasks.clips.training.resident import reader_of
 
 CLIPS, BATCH = 22, 4
 RUNNING_S = 20.0
+CPU = torch.device("cpu")
 
 
 def sampled_clips(views: Any = None) -> Any:
@@ -52,7 +53,7 @@ def sampled_split(split: Any) -> Any:
 def epoch_of(source: Any, workers: Any, seeds: Any = (1, 2), batch: int = BATCH) -> Any:
     clips = source("train")
     with LoaderProcesses(source, workers) if workers else nullcontext() as loader:
-        batches = training_batches(clips, clips.labels, batch, seeds, reading(loader, "train"))
+        batches = training_batches(clips, clips.labels, batch, seeds, reader_of(clips, "train", loader, CPU))
         return [(pixels.numpy(), labels) for pixels, labels in batches]
 
 
@@ -120,10 +121,11 @@ READS_FOR_EVER = """
 import os, time
 from pathlib import Path
 import numpy as np
+import torch
 from study.tasks.clips.data.contract import Clips
 from study.tasks.clips.training.batches import training_batches
 from study.tasks.clips.training.loader import LoaderProcesses
-from study.tasks.clips.training.state import reading
+from study.tasks.clips.training.resident import reader_of
 
 def source(split):
     def read(indexes, generator):
@@ -137,7 +139,8 @@ def source(split):
 if __name__ == "__main__":
     clips = source("train")
     with LoaderProcesses(source, 2) as loader:
-        for _ in training_batches(clips, clips.labels, 1, (1, 2), reading(loader, "train")):
+        read = reader_of(clips, "train", loader, torch.device("cpu"))
+        for _ in training_batches(clips, clips.labels, 1, (1, 2), read):
             print("read", flush=True)
 """
 
@@ -179,7 +182,7 @@ def test_workers_end_when_an_epoch_is_left_early() -> None:
     before = set(multiprocessing.active_children())
     with LoaderProcesses(sampled_split, 2) as loader:
         clips = sampled_clips()
-        batches = training_batches(clips, clips.labels, 1, (1, 2), reading(loader, "train"))
+        batches = training_batches(clips, clips.labels, 1, (1, 2), reader_of(clips, "train", loader, CPU))
         next(batches)
         assert len(set(multiprocessing.active_children()) - before) == 2
     assert not set(multiprocessing.active_children()) - before
@@ -188,7 +191,7 @@ def test_workers_end_when_an_epoch_is_left_early() -> None:
 def test_an_epoch_can_follow_one_that_was_left_early() -> None:
     with LoaderProcesses(sampled_split, 2) as loader:
         clips = sampled_clips()
-        read = reading(loader, "train")
+        read = reader_of(clips, "train", loader, CPU)
         left = training_batches(clips, clips.labels, 1, (1, 2), read)
         next(left)
         left.close()  # type: ignore[attr-defined]
@@ -235,7 +238,7 @@ def test_the_probabilities_of_a_clips_views_are_averaged(workers: Any) -> None:
     """Against scipy, view by view; the views of one clip need not lie together, nor be as many as another's."""
     clip, levels = [0, 1, 0, 2, 2, 0], [3, 1, 0, 2, 7, 1]
     with LoaderProcesses(viewed_split, workers) if workers else nullcontext() as loader:
-        read = reading(loader, "test")
+        read = reader_of(viewed(clip, levels), "test", loader, CPU)
         predictions = predict(ThreeClasses(), viewed(clip, levels), 2, torch.device("cpu"), read)
     for number in range(3):
         own = np.array([[v, 0, -v] for c, v in zip(clip, levels, strict=True) if c == number], float)

@@ -23,7 +23,8 @@ from study.tasks.clips.data.seeded import build_dataset
 from study.tasks.clips.training.batches import training_batches
 from study.tasks.clips.training.loader import LoaderProcesses
 from study.tasks.clips.training.probes.try_one_batch import try_one_batch
-from study.tasks.clips.training.state import TrainState, reading
+from study.tasks.clips.training.resident import reader_of
+from study.tasks.clips.training.state import TrainState
 
 MODULES = ("support.tiny_parts", "support.own_parts")
 
@@ -121,7 +122,7 @@ def test_global_draws_of_a_reader_are_the_same_with_any_number_of_loader_workers
         disturb()
         clips = shuffled_clips("train")
         with LoaderProcesses(shuffled_clips, workers) if workers else nullcontext() as loader:
-            read = reading(loader, "train")
+            read = reader_of(clips, "train", loader, torch.device("cpu"))
             batches[workers] = [
                 [pixels.numpy() for pixels, _ in training_batches(clips, clips.labels, 5, (1, epoch), read)]
                 for epoch in (1, 2)

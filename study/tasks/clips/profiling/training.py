@@ -24,9 +24,9 @@ from study.tasks.clips.training.checkpoint import TrainingProgress
 from study.tasks.clips.training.determinism import set_up
 from study.tasks.clips.training.memory import explain_out_of_memory
 from study.tasks.clips.training.settings import TrainSettings
-from study.tasks.clips.training.state import TrainState, loader_of, reading
+from study.tasks.clips.training.state import TrainState, loader_of
 from study.tasks.clips.training.stepping.clock import NoClock, clock_for
-from study.tasks.clips.training.train import train_epoch
+from study.tasks.clips.training.train import readers_of, train_epoch
 
 STEPS = 20
 """Measured steps, after as many for warm-up."""
@@ -113,10 +113,11 @@ def _measured(spec: RunSpec, steps: int) -> TrainingProfile:
         tempfile.TemporaryDirectory() as folder,
     ):
         state = TrainState.of(spec, registry, dataset, device)
-        state.loader = loader
+        state.reads_ahead = loader is not None
         most = steps * settings.batch_size
         state.clips, state.labels = _first(state.clips, most), state.labels[:most]
         validation = replace(_first(dataset.split("validation", spec.fold), most), views=None)
+        state.readers = readers_of(state, validation, loader)
         for number, clock in ((1, NoClock()), (2, clock_for(device))):
             state.clock = clock
             train_epoch(state, number)
@@ -125,9 +126,10 @@ def _measured(spec: RunSpec, steps: int) -> TrainingProfile:
                 validation,
                 settings.batch_size,
                 device,
-                reading(loader, "validation"),
+                state.readers["validation"],
                 settings.precision,
                 spec.seed,
+                state.compute,
             )
         state.clock.mark(TimePart.VALIDATION)
         checkpoint.save(Path(folder, CLIPS_CHECKPOINT), spec, this_machine, state, TrainingProgress())

@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from functools import partial
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ from study.generators import seeded
 from study.hashing import seed_of
 from study.ledger.predictions import Predictions
 from study.tasks.clips.data.contract import Average, Clips, Pixels
-from study.tasks.clips.training.loader import ReadBatches, Request, read_here
+from study.tasks.clips.training.loader import ReadBatches, Request, moved, read_here
 from study.tasks.clips.training.precision import forward
 from study.tasks.clips.training.settings import Precision
 
@@ -27,6 +28,10 @@ LOG_EVERY_S = 10.0
 
 Transform = Callable[[Tensor, torch.Generator], Tensor]
 """Augmentation: training clips (B, C, T, H, W) on any device and a CPU generator to augmented clips."""
+
+
+Compute = Callable[[Tensor], Tensor]
+"""Returns logits (B, K) of clips (B, C, T, H, W) in [0, 1]."""
 
 
 class StepLogger:
@@ -55,13 +60,6 @@ class StepLogger:
 def on_device(pixels: Tensor | Pixels, device: torch.device) -> Tensor:
     """Return uint8 clips as float32 in [0, 1], converted on the device."""
     return moved(torch.as_tensor(pixels), device).float().div_(255)
-
-
-def moved(values: Tensor, device: torch.device) -> Tensor:
-    """Return a tensor on a device; the copy from the host to a GPU is asynchronous, from pinned memory."""
-    if device.type == "cuda" and not values.is_cuda:
-        return values.pin_memory().to(device, non_blocking=True)
-    return values.to(device)
 
 
 def steps_per_epoch(clips: int, batch_size: int) -> int:
@@ -94,8 +92,8 @@ def training_batches(
         for step in range(steps_per_epoch(len(labels), batch_size))
     ]
     with closing(read(requests) if read else read_here(clips, requests)) as batches:
-        for request, pixels in zip(requests, batches, strict=True):
-            yield pixels, labels[request.indexes]
+        for request, batch in zip(requests, batches, strict=True):
+            yield batch.pixels, labels[request.indexes]
 
 
 def shuffled(labels: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
@@ -111,6 +109,7 @@ def predict(
     read: ReadBatches | None = None,
     precision: Precision = "fp32",
     seed: int = 0,
+    compute: Compute | None = None,
 ) -> Predictions:
     """Return the network's logits for every clip of a split, in the split's order.
 
@@ -126,12 +125,13 @@ def predict(
         read: Reads the batches; None reads them in this process.
         precision: Precision of the forward pass.
         seed: The run's seed.
+        compute: Computes the logits of clips by the network; None for its forward pass.
 
     Raises:
         StudyError: A clip cannot be read.
     """
     views = clips.views
-    logits = _logits(network, clips, batch_size, device, precision, seed, read)
+    logits = _logits(network, clips, batch_size, device, precision, seed, read, compute=compute)
     return Predictions(
         ids=np.array(clips.ids),
         sources=np.array(clips.sources),
@@ -141,6 +141,11 @@ def predict(
         else mean_over_views(logits, views.clip, len(clips.labels), views.average),
         parts=np.array(clips.scenes, dtype=np.str_),
     )
+
+
+def logits_of(network: nn.Module, precision: Precision, clips: Tensor) -> Tensor:
+    """Return the logits of a network, (B, K), for clips (B, C, T, H, W) in [0, 1]."""
+    return forward(network, clips, precision).logits
 
 
 def predict_first(
@@ -180,9 +185,11 @@ def _logits(
     seed: int,
     read: ReadBatches | None = None,
     most: int | None = None,
+    compute: Compute | None = None,
 ) -> NDArray[np.float32]:
     """Return logits, one row a clip or a view, of all batches or the first `most`."""
     network.eval()
+    compute = compute or partial(logits_of, network, precision)
     views = clips.views
     indexes = np.arange(len(clips.labels if views is None else views.clip))
     starts = range(0, len(indexes), batch_size)[:most]
@@ -193,9 +200,9 @@ def _logits(
     outputs: list[Tensor] = []
     log_step = StepLogger("predicting", len(requests))
     with closing(read(requests) if read else read_here(clips, requests)) as batches, torch.inference_mode():
-        for request, pixels in zip(requests, batches, strict=True):
+        for request, batch in zip(requests, batches, strict=True):
             with seeded(request.seed):
-                outputs.append(forward(network, on_device(pixels, device), precision).logits)
+                outputs.append(compute(on_device(batch.pixels, device)))
             log_step(len(outputs))
     logits: NDArray[np.float32] = torch.cat(outputs).cpu().numpy()
     return logits

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import random
 import signal
 import threading
 from collections import deque
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 from itertools import islice
 from multiprocessing.context import ForkServerContext, SpawnContext
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 import torch
@@ -27,7 +28,7 @@ from torch import Tensor
 
 from study.errors import StudyError
 from study.generators import seeded
-from study.tasks.clips.data.contract import Clips, Pixels, Split
+from study.tasks.clips.data.contract import Clips, Split
 
 AHEAD = 2
 """Batches that each process reads ahead."""
@@ -45,25 +46,64 @@ class Request:
     """Seed of the generator that samples frames for training; None for the deterministic sampling of evaluation."""
 
 
-Batches = Generator[Tensor, None, None]
+class Batch(NamedTuple):
+    """One batch of clips."""
+
+    pixels: Tensor
+    """uint8 (B, C, T, H, W)."""
+    is_fixed: bool
+    """Whether they depend on their indexes alone: no random number was drawn to read them."""
+
+
+Batches = Generator[Batch, None, None]
 ReadBatches = Callable[[Sequence[Request]], Batches]
-"""Yields the batch of each request in their order, uint8 (B, C, T, H, W) on the CPU."""
+"""Yields the batch of each request in their order."""
 Source = Callable[[Split], Clips]
 """Opens a split in a loader process; it can be pickled."""
 
 
-def read(clips: Clips, request: Request) -> Pixels:
+def read(clips: Clips, request: Request) -> Batch:
     """Return one batch of a split; StudyError if a clip cannot be read."""
+    generator = None if request.sampling is None else np.random.default_rng(request.sampling)
     with seeded(request.seed):
-        if request.sampling is not None:
-            return clips.read(request.indexes, np.random.default_rng(request.sampling))
-        return clips.read(request.indexes, None) if clips.views is None else clips.views.read(request.indexes)
+        before = _random_state(generator)
+        if generator is None and clips.views is not None:
+            pixels = clips.views.read(request.indexes)
+        else:
+            pixels = clips.read(request.indexes, generator)
+        is_fixed = _random_state(generator) == before
+    return Batch(torch.from_numpy(np.ascontiguousarray(pixels)), is_fixed)
+
+
+def _random_state(generator: np.random.Generator | None) -> tuple[object, ...]:
+    """Return the states of all generators that a data set may draw from."""
+    own = () if generator is None else (generator.bit_generator.state, _spawned(generator))
+    numpy = np.random.get_state(legacy=False)  # noqa: NPY002
+    return (
+        own,
+        numpy["state"]["key"].tobytes(),
+        numpy["state"]["pos"],
+        random.getstate(),
+        torch.get_rng_state().numpy().tobytes(),
+    )
+
+
+def _spawned(generator: np.random.Generator) -> int:
+    """Return how many generators were spawned from one."""
+    return int(getattr(generator.bit_generator.seed_seq, "n_children_spawned", 0))
 
 
 def read_here(clips: Clips, requests: Sequence[Request]) -> Batches:
     """Yield the batch of each request, read in this process when it is asked for."""
     for request in requests:
-        yield torch.from_numpy(read(clips, request))
+        yield read(clips, request)
+
+
+def moved(values: Tensor, device: torch.device) -> Tensor:
+    """Return a tensor on a device; the copy from the host to a GPU is asynchronous, from pinned memory."""
+    if device.type == "cuda" and not values.is_cuda:
+        return values.pin_memory().to(device, non_blocking=True)
+    return values.to(device)
 
 
 class LoaderProcesses:
@@ -104,10 +144,10 @@ class LoaderProcesses:
         """
         upcoming = iter(requests)
 
-        def submit(request: Request) -> Future[Tensor | StudyError]:
+        def submit(request: Request) -> Future[Batch | StudyError]:
             return self._pool.submit(_read_in_worker, split, request)
 
-        pending: deque[Future[Tensor | StudyError]] = deque()
+        pending: deque[Future[Batch | StudyError]] = deque()
         try:
             pending.extend(map(submit, islice(upcoming, AHEAD * self._workers)))
             while pending:
@@ -141,11 +181,11 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _read_in_worker(split: Split, request: Request) -> Tensor | StudyError:
+def _read_in_worker(split: Split, request: Request) -> Batch | StudyError:
     """Return a batch, or the StudyError of reading it, which keeps its message as a value."""
     try:
         if split not in _splits:
             _splits[split] = _open(split)
-        return torch.from_numpy(np.ascontiguousarray(read(_splits[split], request)))
+        return read(_splits[split], request)
     except StudyError as error:
         return error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -23,7 +23,7 @@ from study.records import RunSpec
 from study.tasks.clips.data.contract import Clips, Dataset, Pixels, Split
 from study.tasks.clips.data.seeded import build_dataset
 from study.tasks.clips.nets.contract import Loss
-from study.tasks.clips.training.batches import Transform, shuffled, steps_per_epoch
+from study.tasks.clips.training.batches import Compute, Transform, logits_of, shuffled, steps_per_epoch
 from study.tasks.clips.training.building import build_part, new_network
 from study.tasks.clips.training.loader import LoaderProcesses, ReadBatches
 from study.tasks.clips.training.mixup import Mixup
@@ -31,7 +31,7 @@ from study.tasks.clips.training.optim.ema import ModelEma
 from study.tasks.clips.training.optim.schedules import Schedule
 from study.tasks.clips.training.settings import Fit, TrainSettings, check_settings
 from study.tasks.clips.training.stepping.clock import Clock, NoClock
-from study.tasks.clips.training.stepping.graph import CudaRecorder, RecordedStep, Recorder
+from study.tasks.clips.training.stepping.graph import CudaRecorder, Recorded, RecordedStep, Recorder
 from study.tasks.clips.training.stepping.step import EagerStep, Step
 from study.tasks.clips.training.tensors import load_buffers
 
@@ -56,8 +56,10 @@ class TrainState:
     schedule: Schedule
     seed: int
     device: torch.device
-    loader: LoaderProcesses | None = None
-    """The processes that read the clips; None to read them in the training process."""
+    readers: Mapping[Split, ReadBatches] = field(default_factory=dict)
+    """How the clips of a split are read, where they are not read here at every use."""
+    reads_ahead: bool = False
+    """Whether loader processes read the clips."""
     steps_done: int = 0
     on_step: Callable[[Tensor, Tensor, float], None] | None = None
     """Callback after each step, with its clips, its targets and its loss."""
@@ -114,6 +116,13 @@ class TrainState:
     def step(self) -> Step:
         """Takes one optimizer step."""
         return EagerStep(self) if self.recorder is None else RecordedStep(self, self.recorder)
+
+    @cached_property
+    def compute(self) -> Compute | None:
+        """Computes the logits of the evaluated network, recorded as steps are; None for its forward pass."""
+        if self.recorder is None:
+            return None
+        return Recorded(partial(logits_of, self.eval_model, self.settings.precision), self.recorder)
 
     @cached_property
     def trained_parameters(self) -> list[nn.Parameter]:
@@ -216,11 +225,6 @@ class SplitsOf:
 def loader_of(spec: RunSpec) -> AbstractContextManager[LoaderProcesses | None]:
     """Return the loader processes of a run, which end with the context; None if its own process reads the clips."""
     return LoaderProcesses(SplitsOf(spec), spec.loader_workers) if spec.loader_workers else nullcontext()
-
-
-def reading(loader: LoaderProcesses | None, split: Split) -> ReadBatches | None:
-    """Return the function by which loader processes read a split; None if there are none."""
-    return None if loader is None else partial(loader.read_ahead, split)
 
 
 def clips_to_train_on(dataset: Dataset, fold: int | None, fit: Fit) -> Clips:

@@ -23,12 +23,11 @@ from study.ledger.layout import TRAIN_PREDICTIONS, VALIDATION_PREDICTIONS
 from study.metrics import Metric
 from study.records import Epoch, RunSpec, TimePart
 from study.run import Run
-from study.tasks.clips.data.contract import Clips, Dataset
+from study.tasks.clips.data.contract import Clips, Dataset, Split
 from study.tasks.clips.data.seeded import build_dataset
 from study.tasks.clips.training import checkpoint
 from study.tasks.clips.training.batches import (
     StepLogger,
-    moved,
     on_device,
     predict,
     steps_per_epoch,
@@ -38,9 +37,11 @@ from study.tasks.clips.training.checkpoint import Best, TrainingProgress
 from study.tasks.clips.training.determinism import nondeterministic_operators, set_up
 from study.tasks.clips.training.evaluation.scores import LOSS, absent, cross_entropy, metrics_of, scores
 from study.tasks.clips.training.evaluation.verification import agree, check_average, first_batch, probe_of
+from study.tasks.clips.training.loader import LoaderProcesses, ReadBatches, moved
 from study.tasks.clips.training.memory import explain_out_of_memory
+from study.tasks.clips.training.resident import reader_of
 from study.tasks.clips.training.settings import TrainSettings
-from study.tasks.clips.training.state import TrainState, loader_of, reading
+from study.tasks.clips.training.state import TrainState, loader_of
 from study.tasks.clips.training.stepping.clock import clock_for
 from study.tasks.clips.training.stepping.figures import StepFigures
 from study.tasks.clips.training.tensors import copy_of_weights
@@ -75,7 +76,9 @@ def train(run: Run) -> None:
         state, progress = _begin(run, registry, dataset, validation, device)
         operators.update(dict.fromkeys(progress.nondeterministic))
         run.resume(progress.history, progress.seconds)
-        state.loader, state.clock, earlier = loader, clock_for(device), progress.seconds_in
+        state.readers = readers_of(state, validation, loader)
+        state.reads_ahead = loader is not None
+        state.clock, earlier = clock_for(device), progress.seconds_in
         while not progress.is_over(settings.epochs):
             progress = run_epoch(state, validation, metrics, spec, progress)
             run.seconds_in = _added(earlier, state.clock.totals())
@@ -140,9 +143,10 @@ def run_epoch(
             validation,
             batch_size,
             state.device,
-            reading(state.loader, "validation"),
+            state.readers.get("validation"),
             precision,
             state.seed,
+            state.compute,
         )
         diagnostics = {LOSS: cross_entropy(predictions.labels, predictions.logits)}
     state.clock.mark(TimePart.VALIDATION)
@@ -193,14 +197,14 @@ def train_epoch(state: TrainState, number: int) -> TrainedEpoch:
         state.labels,
         settings.batch_size,
         (order, sampling),
-        reading(state.loader, "train"),
+        state.readers.get("train"),
     )
     steps = steps_per_epoch(len(state.labels), settings.batch_size)
     log_step = StepLogger(f"epoch {number} of {settings.epochs}", steps)
     reads_each_step = state.device.type == "cpu" or state.on_step is not None
     figures = StepFigures()
     for pixels, batch_labels in batches:
-        state.clock.mark(TimePart.DATA if state.loader is None else TimePart.WAITING)
+        state.clock.mark(TimePart.WAITING if state.reads_ahead else TimePart.DATA)
         clips = on_device(pixels, state.device)
         labels = moved(torch.from_numpy(batch_labels), state.device)
         state.clock.mark(TimePart.TO_DEVICE)
@@ -239,6 +243,16 @@ def _finish(run: Run, progress: TrainingProgress, state: TrainState) -> None:
         )
     parameters = sum(p.numel() for p in state.network.parameters() if p.requires_grad)
     run.finish(best.epoch, best.metrics, parameters, progress.nondeterministic)
+
+
+def readers_of(
+    state: TrainState, validation: Clips | None, loader: LoaderProcesses | None
+) -> dict[Split, ReadBatches]:
+    """Return how a training reads the splits that it uses in every epoch."""
+    splits: dict[Split, Clips] = {"train": state.clips}
+    if validation is not None:
+        splits["validation"] = validation
+    return {split: reader_of(clips, split, loader, state.device) for split, clips in splits.items()}
 
 
 def _added(earlier: Mapping[TimePart, float], seconds: Mapping[TimePart, float]) -> dict[TimePart, float]:

@@ -18,8 +18,9 @@ from study.tasks.clips.training.evaluation.scores import (
 )
 from study.tasks.clips.training.evaluation.verification import load_trained
 from study.tasks.clips.training.memory import explain_out_of_memory
+from study.tasks.clips.training.resident import reader_of
 from study.tasks.clips.training.settings import TrainSettings
-from study.tasks.clips.training.state import loader_of, reading
+from study.tasks.clips.training.state import loader_of
 
 _log = logging.getLogger(__name__)
 
@@ -52,7 +53,7 @@ def evaluate(run: Run) -> Mapping[str, float]:
             clips,
             settings.batch_size,
             device,
-            reading(loader, "test"),
+            reader_of(clips, "test", loader, device),
             settings.precision,
             spec.seed,
         )

@@ -9,6 +9,8 @@ identity.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 import torch
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 
 Work = Callable[[], Tensor]
 WARM_UPS = 3
-"""Steps on batches of one kind before the next one is recorded: libraries choose their kernels in them."""
+"""Times that work is done on tensors of one kind before it is recorded: libraries choose their kernels in them."""
 
 
 class Recorder(Protocol):
@@ -89,8 +91,46 @@ class NoRecorder:
         return work
 
 
+class Recorded:
+    """A function of tensors that is done by replays, of one recording for each of their shapes and types.
+
+    Args:
+        function: Computes a tensor from tensors, and may change others, which stay where they are in memory.
+        recorder: Records and replays.
+    """
+
+    def __init__(self, function: Callable[..., Tensor], recorder: Recorder) -> None:
+        self._function, self._recorder = function, recorder
+        self._recordings: dict[object, _Recording] = {}
+
+    def __call__(self, *tensors: Tensor) -> Tensor:
+        """Return a copy of the function's value."""
+        kind = tuple((tensor.shape, tensor.dtype) for tensor in tensors)
+        if kind not in self._recordings:
+            self._recordings[kind] = _Recording(tuple(map(torch.empty_like, tensors)))
+        recording = self._recordings[kind]
+        for own, given in zip(recording.tensors, tensors, strict=True):
+            own.copy_(given)
+        work = partial(self._function, *recording.tensors)
+        if recording.warm_ups < WARM_UPS:
+            recording.warm_ups += 1
+            return self._recorder.warm_up(work)
+        if recording.replay is None:
+            recording.replay = self._recorder.record(work)
+        return recording.replay().clone()
+
+
+@dataclass
+class _Recording:
+    """The tensors that a recording reads, and its replay once there is one."""
+
+    tensors: tuple[Tensor, ...]
+    warm_ups: int = 0
+    replay: Work | None = None
+
+
 class RecordedStep:
-    """Takes steps by replaying a recording, one for each shape and type of clips and targets.
+    """Takes steps by replays.
 
     Args:
         state: The training; its optimizer gets learning rates that are tensors, and is set to be ``capturable``.
@@ -98,10 +138,9 @@ class RecordedStep:
     """
 
     def __init__(self, state: TrainState, recorder: Recorder) -> None:
-        self._state, self._recorder = state, recorder
+        self._state, self._update = state, Recorded(self._work, recorder)
         self._rates = [torch.zeros((), device=state.device) for _ in state.optimizer.param_groups]
         self._share = torch.zeros((), device=state.device)
-        self._recordings: dict[object, _Recording] = {}
 
     def __call__(self, clips: Tensor, targets: Tensor) -> Tensor:
         """Take one step; see `Step`."""
@@ -113,10 +152,7 @@ class RecordedStep:
                 group["capturable"] = True
         if state.ema:
             self._share.fill_(state.ema.advance())
-        kind = (clips.shape, clips.dtype, targets.shape, targets.dtype)
-        if kind not in self._recordings:
-            self._recordings[kind] = _Recording(clips, targets)
-        figures = self._recordings[kind].run(clips, targets, self._work, self._recorder)
+        figures = self._update(clips, targets)
         state.steps_done += 1
         state.clock.mark(TimePart.STEP)
         return figures
@@ -126,33 +162,3 @@ class RecordedStep:
         if self._state.ema:
             self._state.ema.blend(self._state.network, self._share)
         return figures
-
-
-class _Recording:
-    """The tensors that a recorded step reads, and its replay once it is recorded."""
-
-    def __init__(self, clips: Tensor, targets: Tensor) -> None:
-        self._clips, self._targets = torch.empty_like(clips), torch.empty_like(targets)
-        self._warm_ups = 0
-        self._replay: Work | None = None
-
-    def run(
-        self,
-        clips: Tensor,
-        targets: Tensor,
-        work: Callable[[Tensor, Tensor], Tensor],
-        recorder: Recorder,
-    ) -> Tensor:
-        """Do the work on the given clips and targets; return a copy of its result."""
-        self._clips.copy_(clips)
-        self._targets.copy_(targets)
-
-        def on_own_tensors() -> Tensor:
-            return work(self._clips, self._targets)
-
-        if self._warm_ups < WARM_UPS:
-            self._warm_ups += 1
-            return recorder.warm_up(on_own_tensors)
-        if self._replay is None:
-            self._replay = recorder.record(on_own_tensors)
-        return self._replay().clone()
