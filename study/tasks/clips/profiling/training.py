@@ -96,7 +96,7 @@ def profile_training(
         raise InputError(
             f"--variant: {variant!r} is no variant of {study.name}.{nearest(variant, names)} Allowed: {quoted(names)}."
         )
-    run = chosen.run(study.first_point, study.seed, study.folds[0])
+    run = chosen.run(study.first_point(chosen), study.seed, study.folds[0])
     profile = replace(_measured(run, steps), study=study.name, variant=chosen.name)
     console.print(render(profile), markup=False, highlight=False, soft_wrap=True)
     return profile
