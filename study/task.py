@@ -119,6 +119,13 @@ class CanCheck(Protocol):
         """Build a run's network and take one step; raise InputError where that fails."""
 
 
+class CanFitDevice(Protocol):
+    """A task with settings whose value depends on the device."""
+
+    def for_device(self, config: Config, device: str) -> dict[str, Any]:
+        """Return a configuration with the value of every such setting; it counts in the identity."""
+
+
 class CanMeasure(Protocol):
     """A task that offers measures of trained networks."""
 

@@ -232,6 +232,7 @@ def test_a_setting_of_training_retrains_every_variant(tmp_path: Path, key: str) 
         "ema": 0.5,
         "precision": "bf16",
         "accumulate": 2,
+        "graph": True,
     }
     before = identities(compiled(tmp_path, text.replace("{}", "")))
     after = identities(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from statistics import median
@@ -40,7 +40,7 @@ from study.analysis.scores import (
 )
 from study.analysis.units import quantity
 from study.metrics import Metric
-from study.records import Epoch, Metrics, Profile, RunResult, Stopped
+from study.records import Epoch, Metrics, Profile, RunResult, Stopped, TimePart
 from study.statistics.inference import estimate
 from study.statistics.power import TABULATED_EFFECTS, TABULATED_REPETITIONS, power_table
 from study.statistics.samples import (
@@ -230,6 +230,7 @@ def _variant(
         chance=measured.chance(variant),
         unmeasured=tuple(measured.unmeasured(variant)),
         cost=None if variant.profile is None else _cost(variant.profile),
+        seconds_shares=_seconds_shares([result for _, result, _ in runs]),
         breakdowns=breakdowns.intervals(evidence, variant, parts),
         runs={
             **{name: sum(name in test.metrics for _, _, test in runs) for name in secondary},
@@ -260,6 +261,17 @@ def _repetition_scores(evidence: Evidence, variant: VariantEvidence) -> Iterator
             seconds=result.seconds,
             diverged=outcome.diverged,
         )
+
+
+def _seconds_shares(results: Sequence[RunResult]) -> dict[str, float]:
+    """Return the share of the training time by part, in %, over the runs that measured it."""
+    measured = [result for result in results if result.seconds_in and result.seconds]
+    total = sum(result.seconds for result in measured)
+    parts = [part for part in TimePart if any(part in result.seconds_in for result in measured)]
+    return {
+        str(part): 100 * sum(result.seconds_in.get(part, 0.0) for result in measured) / total
+        for part in parts
+    }
 
 
 def _cost(profile: Profile) -> Cost:

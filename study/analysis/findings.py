@@ -207,6 +207,8 @@ class VariantFinding:
     """One line for each undefined figure and each measure that failed."""
     cost: Cost | None = None
     """None where the network was not profiled."""
+    seconds_shares: Mapping[str, float] = field(default_factory=dict)
+    """Share of the confirmation runs' training time by `TimePart`, in %; empty where none measured it."""
     breakdowns: Mapping[str, Mapping[str, Interval]] = field(default_factory=dict)
     """Means over repetitions for parts of the test split, 95 % t interval, by breakdown and row."""
     runs: Mapping[str, int] = field(default_factory=dict)

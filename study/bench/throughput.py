@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -37,13 +38,15 @@ from torch.utils.data import DataLoader, Dataset
 from study.cli.display import progress_bar
 from study.config.registry import Registry
 from study.machine import cpu_cores
-from study.tasks.clips.data.contract import Clips, ClipShape, Pixels
+from study.tasks.clips.data.contract import Clips, ClipShape, Pixels, Split
 from study.tasks.clips.data.files.listing import Entry, Listing
 from study.tasks.clips.data.files.pictures import Decoder
 from study.tasks.clips.data.files.source import Raw, Source
 from study.tasks.clips.data.sets.packing import pack
 from study.tasks.clips.data.sets.recorded import Reading, Recorded, Recording, recorded
 from study.tasks.clips.training.batches import training_batches
+from study.tasks.clips.training.loader import LoaderProcesses
+from study.tasks.clips.training.resident import reader_of
 
 FRAMES, STORED_PIXELS, PIXELS, BATCH = 16, 224, 112, 16
 WORKERS = (0, 1, 2)
@@ -145,18 +148,33 @@ def frames_dataset(root: Path, decoder: Decoder = "pillow", packed: Path | None 
     )
 
 
-def study_batches(data: Recorded, workers: int, clips: int) -> Iterator[Pixels]:
+def study_batches(data: Recorded, workers: int, clips: int) -> Iterator[Tensor]:
     """Yield training batches of this package's loader with at least `clips` clips; clips repeat as needed."""
-    entries = data.listing.folds[None]["train"]
-    reading = Reading(entries, _fresh(data.source), data.protocols.sampling, data.shape)
-    length = -(-clips // BATCH) * BATCH
+    source = Repeated(data, -(-clips // BATCH) * BATCH)
+    split = source("train")
+    with LoaderProcesses(source, workers) if workers else nullcontext() as loader:
+        read = reader_of(split, "train", loader, torch.device("cpu"))
+        for pixels, _ in training_batches(split, split.labels, BATCH, (0, 1), read):
+            yield pixels
 
-    def read(indexes: NDArray[np.int64], generator: np.random.Generator | None) -> Pixels:
-        return reading.clips(indexes % len(entries), generator)
 
-    names, labels = ("",) * length, np.zeros(length, np.int64)
-    for pixels, _ in training_batches(Clips(names, names, labels, read), labels, BATCH, (0, 1), workers):
-        yield pixels
+@dataclass(frozen=True)
+class Repeated:
+    """Opens the training clips of a data set, repeated up to a number of clips."""
+
+    data: Recorded
+    length: int
+
+    def __call__(self, split: Split) -> Clips:
+        """Return the clips."""
+        entries = self.data.listing.folds[None][split]
+        reader = Reading(entries, _fresh(self.data.source), self.data.protocols.sampling, self.data.shape)
+
+        def read(indexes: NDArray[np.int64], generator: np.random.Generator | None) -> Pixels:
+            return reader.clips(indexes % len(entries), generator)
+
+        names, labels = ("",) * self.length, np.zeros(self.length, np.int64)
+        return Clips(names, names, labels, read)
 
 
 def _fresh(source: Source) -> Source:

@@ -161,16 +161,36 @@ def report(
     exit_unless_claims_hold(findings, require_claims)
 
 
-def profile(study: StudyFile, preset: Preset = None, set_: Changes = None) -> None:
-    """Count parameters and operations of every variant's network and time it; trains nothing."""
-    from study.tasks.clips.profiling.command import profile_study
-
+def profile(
+    study: StudyFile,
+    preset: Preset = None,
+    set_: Changes = None,
+    train: Annotated[
+        bool,
+        typer.Option(
+            "--train", help="Take a few steps of one variant's training and time their parts instead."
+        ),
+    ] = False,
+    variant: Annotated[
+        str, typer.Option(help="With --train: the variant's name; default: the reference.")
+    ] = "",
+) -> None:
+    """Count parameters and operations of every variant's network and time it; keeps no training."""
     loaded = compiled(study, preset, set_ or [])
     if not loaded.record.has_profile:
         raise InputError(
             f"{study}: the task {loaded.record.task!r} knows its networks only while they train: "
             "call run.profile(model, example_input) in the training."
         )
+    if train:
+        from study.tasks.clips.profiling.training import profile_training
+
+        profile_training(loaded.record, Console(), variant)
+        return
+    if variant:
+        raise InputError("--variant: chooses the variant of --train; without it, every variant is profiled.")
+    from study.tasks.clips.profiling.command import profile_study
+
     profile_study(loaded.record, loaded.settings.reports, Console())
 
 

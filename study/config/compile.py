@@ -34,7 +34,7 @@ from study.metrics import Metric
 from study.nested import value_at, with_value
 from study.records import DataInfo, RunSpec
 from study.statistics.spread import Spread
-from study.task import CanCheck, CanDescribe, CanMeasure, Progress, Sources, Task
+from study.task import CanCheck, CanDescribe, CanFitDevice, CanMeasure, Progress, Sources, Task
 
 ROOT, EXPORT, OUTPUTS = "root", "export", "outputs"
 """Options of a task that the harness sets: the folder of its files, the exported revision of its code, and output."""
@@ -288,6 +288,8 @@ class _Compiler:
         with _import_first(self.import_paths(options) if task is not self.task else ()):
             own, of_metric = code_of_sources(task.sources(config)), self.code_of_metric(metric)
         code = Code({**own.parts, **of_metric.parts}, own.unfollowed + of_metric.unfollowed)
+        if hasattr(task, "for_device"):
+            config = cast(CanFitDevice, task).for_device(config, self.device)
         for key in self.space_of(variant):
             config = with_value(config, key, None)
         template = RunSpec(

@@ -47,6 +47,7 @@ _TORCH_SETTERS = (
     ("is_grad_enabled", "_C._set_grad_enabled"),
     ("is_anomaly_enabled", "set_anomaly_enabled"),
     ("get_rng_state", "set_rng_state"),
+    ("backends.mha.get_fastpath_enabled", "backends.mha.set_fastpath_enabled"),
     ("backends.cuda.flash_sdp_enabled", "backends.cuda.enable_flash_sdp"),
     ("backends.cuda.mem_efficient_sdp_enabled", "backends.cuda.enable_mem_efficient_sdp"),
     ("backends.cuda.math_sdp_enabled", "backends.cuda.enable_math_sdp"),

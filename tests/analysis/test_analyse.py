@@ -548,3 +548,20 @@ def test_a_claim_that_the_reference_is_better_is_supported_where_the_variant_hur
     assert findings(worse).claims[0].verdict == "supported"
     better = replace(two(shifted(8.0, 7.5, 8.5, 8.2, 7.8)), claims=(Claim("even-odd", "issm"),))
     assert findings(better).claims[0].verdict == "refuted"
+
+
+def test_shares_of_the_training_time_are_over_the_runs_that_measured_it() -> None:
+    """30 s and 10 s of 100 s and 50 s; a run of an older version counts neither."""
+    made = two(CLEAR)
+    times = [{"data": 30.0, "forward": 50.0}, {"data": 10.0}, {}]
+    seconds = [100.0, 50.0, 1000.0]
+    timed = tuple(
+        replace(run, result=replace(run.result, seconds_in=times[min(n, 2)], seconds=seconds[min(n, 2)]))
+        for n, run in enumerate(made.variants[0].confirmations)
+        if run.result is not None
+    )
+    variants = (replace(made.variants[0], confirmations=timed), *made.variants[1:])
+    found = findings(replace(made, variants=variants))
+    expected = {"data": 100 * 40 / 150, "forward": 100 * 50 / 150}
+    assert found.variants[0].seconds_shares == pytest.approx(expected)
+    assert found.variants[1].seconds_shares == {}

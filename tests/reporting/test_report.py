@@ -440,3 +440,25 @@ def test_many_curves_are_one_line_with_a_gap_after_each() -> None:
     assert len(across) == len(values) == 3 * 61
     assert list(values[:2]) == [5.0, 6.0]
     assert math.isnan(values[2])
+
+
+def test_the_table_of_times_is_what_the_trainings_measured_and_the_rest(tmp_path: Path) -> None:
+    found = findings()
+    assert "## Where the time went" not in render(found)
+    shares = {"data": 12.0, "step": 60.5, "validation": 20.0}
+    timed = [
+        dataclasses.replace(variant, seconds_shares=shares if variant.is_reference else {"step": 90.0})
+        for variant in found.variants
+    ]
+    section = render(dataclasses.replace(found, variants=tuple(timed))).partition("## Where the time went")[2]
+    rows = [line for line in section.partition("\n## ")[0].splitlines() if line.startswith("|")]
+    cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
+    assert cells[0] == ["Variant", "Data", "Whole step", "Validation", "Elsewhere"]
+    by_name = {row[0]: row[1:] for row in cells[2:]}
+    assert len(by_name) == len(timed)
+    (reference,) = [variant.name for variant in timed if variant.is_reference]
+    for name, row in by_name.items():
+        expected = (
+            ["12.0", "60.5", "20.0", "7.5"] if name.startswith(reference) else ["–", "90.0", "–", "10.0"]
+        )
+        assert row == expected

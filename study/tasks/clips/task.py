@@ -36,6 +36,12 @@ FINAL = {
 """Training data and tested epoch of the repetitions, by ``train.fit``."""
 DEFAULT_K = 2
 """Default k of top-k accuracy."""
+RECORDED_BACKBONES = ("conv-tiny",)
+"""Backbones of small networks, whose steps ``train.graph = "auto"`` records on a GPU: launches take most of their time,
+and they read nothing on the host."""
+RECORDED_OPTIMIZERS = ("adamw", "sgd")
+IFDD_KINDS = ("network", "splitter", "lifting", "readout", "head", "loss")
+"""Kinds whose components must be IFDD's own for that."""
 FIRST = ("war", "uar")
 """Metrics of every run; the first is primary if a study names none."""
 
@@ -203,6 +209,31 @@ class ClipsTask:
 
             files = tuple(path for _, path in matching_files(self._patterns, self._root, "task.sources"))
         return Sources(tuple(sorted(filter(_counts, modules))), follow=(NETS, DATA), files=files)
+
+    def for_device(self, config: Config, device: str) -> dict[str, Any]:
+        """Return the configuration with ``train.graph`` decided where it is ``auto``."""
+        train = config["train"]
+        if train.get("graph", "auto") != "auto":
+            return dict(config)
+        return {
+            **config,
+            "train": {**train, "graph": device == "cuda" and self._can_be_recorded(config)},
+        }
+
+    def _can_be_recorded(self, config: Config) -> bool:
+        """Whether the step of a configuration is known to be recordable as a CUDA graph, and worth it."""
+        names = {
+            kind: config[kind]["name"] for kind in (*IFDD_KINDS, "backbone", "optimizer") if kind in config
+        }
+        return (
+            names.get("backbone") in RECORDED_BACKBONES
+            and names["optimizer"] in RECORDED_OPTIMIZERS
+            and all(
+                self.registry.get(kind, names[kind]).module.startswith(NETS + ".ifdd.")
+                for kind in IFDD_KINDS
+                if kind in names
+            )
+        )
 
     def train(self, run: Run) -> None:
         """Train one run."""

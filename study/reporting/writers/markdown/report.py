@@ -8,7 +8,7 @@ from study.reporting.figure_specs import corrected_level, figure_specs
 from study.reporting.text import OPTIMISTIC
 from study.reporting.writers.markdown.appendix import add_appendix
 from study.reporting.writers.markdown.blocks import Blocks, bullet_list, plain, table
-from study.reporting.writers.markdown.costs import add_costs
+from study.reporting.writers.markdown.costs import add_costs, add_times
 from study.reporting.writers.markdown.described import add_breakdowns, add_measures, add_secondary_metrics
 from study.reporting.writers.markdown.known import add_known
 from study.reporting.writers.markdown.phrases import compared_variants, rope_with_unit
@@ -26,6 +26,7 @@ def render(findings: Findings) -> str:
     add_breakdowns(report, findings)
     add_measures(report, findings)
     add_costs(report, findings)
+    add_times(report, findings)
     add_published(report, findings)
     add_known(report, findings)
     _add_reading(report, findings)

@@ -48,6 +48,8 @@ def set_up(spec: RunSpec) -> torch.device:
     # a debugging aid that fills every new tensor, and costs time
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = False
+    # in evaluation, torch replaces encoder layers by others, whose GELU on a GPU is not the one that was trained
+    torch.backends.mha.set_fastpath_enabled(False)
     torch.backends.cudnn.deterministic = settings.determinism != "off"
     set_precision(settings.precision, spec.device)
     return torch.device(spec.device)

@@ -53,6 +53,8 @@ class TrainSettings:
     """``tf32``: TF32 matrix products on a GPU; ``bf16``: autocast in forward passes. Weights stay in fp32."""
     accumulate: Annotated[int, Range(1), Legacy(1)] = 1
     """Micro-batches in a batch; their gradients are averaged."""
+    graph: Annotated[Literal["auto"] | bool, Legacy(False), Unsearchable()] = "auto"
+    """Whether steps are recorded as a CUDA graph; ``auto``: on a GPU, for built-in networks that allow it."""
 
     @classmethod
     def of(cls, spec: RunSpec) -> Self:
@@ -74,4 +76,8 @@ def check_settings(train: TrainSettings, device: str) -> None:
     if train.precision == "tf32" and device == "cpu":
         raise InputError(
             "train.precision: 'tf32' is a format of GPUs, and the run's device is 'cpu'. Set 'fp32' or 'bf16'."
+        )
+    if train.graph is True and device == "cpu":
+        raise InputError(
+            "train.graph: true records steps on a GPU, and the run's device is 'cpu'. Set 'auto' or false."
         )
