@@ -44,27 +44,26 @@ class ConvTiny(nn.Module):
     in all frames, cancel out.
     """
 
-    def __init__(self, shape: ClipShape, width: int) -> None:
+    def __init__(self, shape: ClipShape, channels: int) -> None:
         super().__init__()
-        frames = shape.frames // 2
-        quarter = shape.height // 4, shape.width // 4
+        frames, height, width = shape.frames // 2, shape.height // 4, shape.width // 4
         self.layers = nn.ModuleList(
             [
-                _convolution(4 * shape.channels, width // 2, kernel=6, stride=4),
-                _convolution(width // 2, width, kernel=3, stride=3),
+                _convolution(4 * shape.channels, channels // 2, kernel=6, stride=4),
+                _convolution(channels // 2, channels, kernel=3, stride=3),
             ]
         )
-        self.pool = PoolTo(*(-(-side // 3) for side in quarter), CONV_TINY_SIDE)
+        self.pool = PoolTo(-(-height // 3), -(-width // 3), CONV_TINY_SIDE)
         self.stages = (
-            Features(width // 2, frames, *quarter),
-            Features(width, frames, self.pool.height, self.pool.width),
+            Features(channels // 2, frames, height, width),
+            Features(channels, frames, self.pool.height, self.pool.width),
         )
 
     def forward(self, clips: Tensor, details: Details | None = None) -> tuple[Tensor, ...]:
         """Return both stages of clips (B, C, T, H, W)."""
         frames = clips.shape[2] // 2
         both = torch.cat([clips, clips - clips.mean(2, keepdim=True)], dim=1)
-        pairs = both.unflatten(2, (frames, 2)).permute(0, 2, 4, 5, 1, 3)
+        pairs = torch.unflatten(both, 2, (frames, 2)).permute(0, 2, 4, 5, 1, 3)
         # channels last: on a CPU the gradients of the convolutions then take half of the time
         first = self.layers[0](pairs.reshape(-1, *pairs.shape[2:4], 4 * clips.shape[1]).permute(0, 3, 1, 2))
         second = self.pool(self.layers[1](first))
