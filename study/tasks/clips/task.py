@@ -140,6 +140,7 @@ class ClipsTask:
         "study.tasks.clips.measures.measure",
         "study.tasks.clips.profiling.counts",
         "torch._dynamo",  # the first optimizer would import it in every worker
+        "study.tasks.clips.declared",
     )
     standard = FIRST
     """Metrics that every run reports."""
