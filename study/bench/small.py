@@ -22,7 +22,7 @@ from study.tasks.clips.nets.ifdd.network import configured
 from study.tasks.clips.nets.resampling import PoolTo
 from study.tasks.clips.training.precision import forward
 from study.tasks.clips.training.state import TrainState
-from study.tasks.clips.training.train import train_step
+from study.tasks.clips.training.stepping.step import EagerStep
 
 CLIPS = 32
 """Clips in a batch."""
@@ -134,7 +134,7 @@ def _timed(job: Callable[[TrainState, Tensor, Tensor], None], state: TrainState)
 
 def _step(state: TrainState, clips: Tensor, labels: Tensor) -> None:
     state.network.train()
-    train_step(state, clips, labels)
+    EagerStep(state)(clips, labels).tolist()
 
 
 def _evaluation(state: TrainState, clips: Tensor, labels: Tensor) -> None:
