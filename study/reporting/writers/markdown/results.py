@@ -44,7 +44,9 @@ def _claims_note(findings: Findings) -> str:
         return "Decided by the verdicts below."
     if findings.known.declared_before:
         return "Stated in the study before its results were shown, decided by the verdicts below."
-    return "Stated in the study, decided by the verdicts below; settings were changed after results were shown."
+    return (
+        "Stated in the study, decided by the verdicts below; settings were changed after results were shown."
+    )
 
 
 def add_results(report: Blocks, findings: Findings) -> None:
