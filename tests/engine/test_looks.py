@@ -236,3 +236,18 @@ def test_the_searches_of_repetitions_added_after_a_verdict_are_left_out_with_the
     assert later.known.first_repetitions == 3
     assert later.variants == first.variants
     assert len(shop.started()) == 2 * 2 * 2, "more repetitions train only their own searches"
+
+
+def test_repetitions_that_a_study_adds_itself_while_a_comparison_is_open_are_no_later_ones(
+    shop: Shop,
+) -> None:
+    adaptive = STUDY.replace("repetitions = 3", "repetitions = { min = 5, max = 12 }")
+    found = shop.ask(adaptive)
+    assert found.known.declared_before
+    assert shop.looks.looks[0].declared.repetitions == (5, 12)
+    again = shop.ask(adaptive)
+    assert again.known == found.known
+    n = found.variants[1].difference.n
+    more = shop.ask(STUDY.replace("repetitions = 3", "repetitions = 14"))
+    assert more.known.first_repetitions == n
+    assert set(changed(more)) == {Setting.REPETITIONS}

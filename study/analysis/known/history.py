@@ -115,7 +115,7 @@ def _first_of(variant: VariantEvidence, repetitions: int) -> VariantEvidence:
     folds = len({run.fold for run in variant.confirmations}) or 1
     return replace(
         variant,
-        planned=repetitions * folds,
+        planned=min(variant.planned, repetitions * folds),
         confirmations=tuple(run for run in variant.confirmations if run.repetition <= repetitions),
         chosen=tuple(choice for choice in variant.chosen if (choice.repetition or 1) <= repetitions),
         trials=tuple(trial for trial in variant.trials if (trial.repetition or 1) <= repetitions),
