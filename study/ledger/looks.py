@@ -38,7 +38,7 @@ class Declared:
     """Empty where there is one split."""
     seed: int
     search: str
-    """The digest of the settings of the search; empty where nothing is searched."""
+    """Trials and sampler, with a digest of all settings of the search; empty where nothing is searched."""
 
     @property
     def identity(self) -> list[object]:
@@ -145,7 +145,9 @@ def declared(study: StudyRecord, scope: str) -> Declared:
         repetitions=(study.looks[0], study.looks[-1]) if study.looks else (study.repetitions,),
         folds=tuple(fold for fold in study.folds if fold is not None),
         seed=study.seed,
-        search=digest([study.space, *search]) if study.trials else "",
+        search=f"{study.trials} trials, sampler {study.sampler} ({digest([study.space, *search], 6)})"
+        if study.trials
+        else "",
     )
 
 
