@@ -98,15 +98,15 @@ def test_skip_pool_is_torchs_max_pooling_with_its_gradient(height: int, width: i
 
 
 @pytest.mark.parametrize("shape", [ClipShape(3, 16, 112, 112), ClipShape(1, 8, 40, 72)])
-def test_relative_positions_fit_any_image_without_interpolation(
-    registry: Registry, shape: ClipShape
-) -> None:
+def test_relative_positions_fit_any_image_without_interpolation(registry: Registry, shape: ClipShape) -> None:
     built = part(registry, "backbone", {"name": "mfvit-xs", "width": 8}, shape)
     for block in built.blocks:
         attention = block.attn
         for axis in "thw":
-            rows = getattr(attention, f"distance_{axis}")
-            assert (rows.min(), rows.max() + 1) == (0, len(getattr(attention, f"rel_pos_{axis}")))
+            rows, table = getattr(attention, f"distance_{axis}"), getattr(attention, f"rel_pos_{axis}")
+            assert len(table) == 2 * max(rows.shape) - 1
+            assert rows.min() == 0
+            assert rows.max() < len(table)
 
 
 @pytest.mark.parametrize("stages", [[0, 1], [1]])
@@ -176,7 +176,7 @@ def test_hat_weights_interpolate_like_grid_sample() -> None:
     positions = torch.tensor([[0.0, 0.25, 3.9, 7.0], [1.0, 2.5, 6.99, 0.001]])
     grid = torch.stack([positions * 2 / 7 - 1, torch.zeros_like(positions)], dim=-1)[:, None]
     expected = F.grid_sample(frames[..., 0].transpose(2, 3), grid, align_corners=True, padding_mode="border")
-    sampled = sample_frames(frames, hat_weights(positions, 8))
+    sampled = sample_frames(frames, hat_weights(positions, torch.arange(8.0)))
     torch.testing.assert_close(sampled[..., 0, 0], expected[:, :, 0])
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from study.errors import InputError
 
-AttentionForm = Literal["reference", "fast"]
+AttentionForm = Literal["fast", "reference"]
 
 
 class Attending(nn.Module):

@@ -88,7 +88,7 @@ class PooledAttention(Attending):
 
     def _bias(self, q: Tensor) -> Tensor:
         """Return (B, heads, N, M) for queries (B, heads, N, d) without the class token."""
-        t, h, w = self.queries
+        _, h, w = self.queries
         along_t, along_h, along_w = self._tables()
         q = q.unflatten(2, self.queries)
         in_height = torch.einsum("bythwc,hkc->bythwk", q, along_h)
@@ -100,7 +100,7 @@ class PooledAttention(Attending):
         return bias.flatten(5).flatten(2, 4)
 
     def _tables(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the rows of the position tables for every query and key, (queries, keys, d) for time, height, width."""
+        """Return the table rows of every query and key, (queries, keys, d), for time, height and width."""
         return (
             self.rel_pos_t[self.distance_t],
             self.rel_pos_h[self.distance_h],
