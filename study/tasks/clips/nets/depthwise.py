@@ -22,7 +22,7 @@ def depthwise(maps: Tensor, weight: Tensor, stride: int) -> Tensor:
     """
     if maps.device.type == "cuda":
         return F.conv3d(maps, weight, stride=(1, stride, stride), padding=PADDING, groups=maps.shape[1])
-    result: Tensor = _Depthwise.apply(maps, weight, stride)  # type: ignore[no-untyped-call]
+    result: Tensor = _Depthwise.apply(maps, weight, stride)
     return result
 
 
@@ -36,7 +36,7 @@ class _Depthwise(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(maps: Tensor, weight: Tensor, stride: int) -> Tensor:  # type: ignore[override]
+    def forward(maps: Tensor, weight: Tensor, stride: int) -> Tensor:
         return F.conv3d(maps, weight, stride=(1, stride, stride), padding=PADDING, groups=len(weight))
 
     @staticmethod
@@ -81,7 +81,7 @@ def weight_gradient(grad: Tensor, maps: Tensor, weight: Tensor, stride: int) -> 
 
 def _image_weight_gradient(grad: Tensor, images: Tensor, weight: Tensor, stride: int) -> Tensor:
     """Return the gradient of a depthwise 2-D convolution of (N, C, H, W) by its weight, (C, 1, 3, 3)."""
-    _, gradient, _ = torch.ops.aten.convolution_backward(
+    gradients: tuple[Tensor, ...] = torch.ops.aten.convolution_backward(
         grad,
         images,
         weight[:, :, 0],
@@ -94,7 +94,7 @@ def _image_weight_gradient(grad: Tensor, images: Tensor, weight: Tensor, stride:
         len(weight),
         [False, True, False],
     )
-    return gradient
+    return gradients[1]
 
 
 def _as_images(maps: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Annotated, Any
@@ -118,6 +118,13 @@ def mfvit_xs(
     weights: WeightsFile = SCRATCH,
 ) -> nn.Module:
     """The paper's MFViT-XS: ten MViTv2 blocks in four stages, eight time steps from 8, 16 or 32 frames."""
+    return start_from(mfvit_xs_trunk(shape, width, drop_path), "backbone", weights)
+
+
+def mfvit_xs_trunk(
+    shape: ClipShape, width: int, drop_path: float, make: Callable[..., MViT] | None = None
+) -> MViT:
+    """Return the paper's MFViT-XS with random weights, by default of `MViT`."""
     need_size(shape, "mfvit-xs", pixels=32)
     strides = {8: (1, 1), 16: (2, 1), 32: (2, 2)}
     if shape.frames not in strides:
@@ -129,8 +136,7 @@ def mfvit_xs(
         MViTStage(4 * width, 4, (2, 2, 2, 2, 2)),
         MViTStage(8 * width, 8, (1, 1)),
     )
-    trunk = MViT(shape, stages, drop_path, time_stride=time_stride, pooled_frames=pooled_frames)
-    return start_from(trunk, "backbone", weights)
+    return (make or MViT)(shape, stages, drop_path, time_stride=time_stride, pooled_frames=pooled_frames)
 
 
 class MViT(nn.Module):

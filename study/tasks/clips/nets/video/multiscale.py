@@ -75,7 +75,7 @@ class PooledAttention(Attending):
 
     def _reference(self, tokens: Tensor) -> Tensor:
         """Return (B, 1 + N, heads, d) by explicit products, as torchvision computes it."""
-        qkv = self.qkv(tokens).unflatten(2, (3, self.heads, -1)).transpose(1, 3)
+        qkv = torch.unflatten(self.qkv(tokens), 2, (3, self.heads, -1)).transpose(1, 3)
         q, k, v = (
             pool(part, self.grid)[0]
             for pool, part in zip((self.pool_q, self.pool_k, self.pool_v), qkv.unbind(2), strict=True)
@@ -90,11 +90,12 @@ class PooledAttention(Attending):
         """Return (B, heads, N, M) for queries (B, heads, N, d) without the class token."""
         _, h, w = self.queries
         along_t, along_h, along_w = self._tables()
-        q = q.unflatten(2, self.queries)
+        q = torch.unflatten(q, 2, self.queries)
         in_height = torch.einsum("bythwc,hkc->bythwk", q, along_h)
         in_width = torch.einsum("bythwc,wkc->bythwk", q, along_w)
         by_time = q.permute(2, 0, 1, 3, 4, 5).flatten(1, 4)
-        in_time = torch.matmul(by_time, along_t.transpose(1, 2)).unflatten(1, (len(q), self.heads, h, w))
+        in_time = torch.matmul(by_time, along_t.transpose(1, 2))
+        in_time = torch.unflatten(in_time, 1, (len(q), self.heads, h, w))
         in_time = in_time.permute(1, 2, 0, 3, 4, 5)
         bias = in_height[..., None, :, None] + in_width[..., None, None, :] + in_time[..., :, None, None]
         return bias.flatten(5).flatten(2, 4)
@@ -132,11 +133,11 @@ class PooledAttention(Attending):
 
     def _pool(self, pool: Any, positions: Tensor, class_token: Tensor) -> Tensor:
         """Return (B, 1 + N, heads, d): the positions (B, T * H * W, heads * d) pooled and normalised."""
-        maps = positions.unflatten(1, self.grid).permute(0, 4, 1, 2, 3)
+        maps = torch.unflatten(positions, 1, self.grid).permute(0, 4, 1, 2, 3)
         weight = pool.pool.weight.to(maps.dtype).repeat(self.heads, 1, 1, 1, 1)
         maps = depthwise(maps, weight, pool.pool.stride[2])
         pooled = torch.cat([class_token, maps.permute(0, 2, 3, 4, 1).flatten(1, 3)], dim=1)
-        normalised: Tensor = pool.norm_act(pooled.unflatten(2, (self.heads, -1)))
+        normalised: Tensor = pool.norm_act(torch.unflatten(pooled, 2, (self.heads, -1)))
         return normalised.to(positions.dtype)
 
     def _products(self, q: Tensor) -> Tensor:
@@ -161,7 +162,7 @@ class TokenMaxPool(nn.Module):
     def forward(self, tokens: Tensor, grid: Grid) -> tuple[Tensor, Grid]:
         """Return the tokens of the halved grid, and that grid."""
         class_token, positions = class_and_positions(tokens)
-        maps = halved_maxima(halved_maxima(positions.unflatten(1, grid), 2), 1)
+        maps = halved_maxima(halved_maxima(torch.unflatten(positions, 1, grid), 2), 1)
         return torch.cat([class_token, maps.flatten(1, 3)], dim=1), strided(grid, 2)
 
 
@@ -170,7 +171,7 @@ def class_and_positions(tokens: Tensor) -> tuple[Tensor, Tensor]:
 
     The gradient of a split is one concatenation, those of two slices are two tensors of zeros and a sum.
     """
-    class_token, positions = tokens.split([1, tokens.shape[1] - 1], dim=1)
+    class_token, positions = torch.split(tokens, [1, tokens.shape[1] - 1], dim=1)
     return class_token, positions
 
 
@@ -178,10 +179,8 @@ def halved_maxima(maps: Tensor, trailing: int) -> Tensor:
     """Return the maxima around every second place of the axis that `trailing` axes follow, by comparing slices."""
     axis = -1 - trailing
     places = 2 * -(-maps.shape[axis] // 2) - 1
-    padded = F.pad(maps, (0, 0) * trailing + (1, 1), value=float("-inf"))
-    before, centre, after = (
-        padded[(..., slice(start, start + places, 2), *(slice(None),) * trailing)] for start in range(3)
-    )
+    padded = F.pad(maps, (0, 0) * trailing + (1, 1), value=float("-inf")).movedim(axis, 0)
+    before, centre, after = (padded[start : start + places : 2].movedim(0, axis) for start in range(3))
     return torch.maximum(torch.maximum(before, centre), after)
 
 
