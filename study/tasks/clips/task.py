@@ -227,7 +227,8 @@ class ClipsTask:
             kind: config[kind]["name"] for kind in (*IFDD_KINDS, "backbone", "optimizer") if kind in config
         }
         return (
-            names.get("backbone") in RECORDED_BACKBONES
+            not config["train"].get("compile", False)
+            and names.get("backbone") in RECORDED_BACKBONES
             and names["optimizer"] in RECORDED_OPTIMIZERS
             and all(
                 self.registry.get(kind, names[kind]).module.startswith(NETS + ".ifdd.")
