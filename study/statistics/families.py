@@ -35,7 +35,8 @@ def borrowed_variance(s2: Values, mean_s2: Values, n: int, comparisons: int) -> 
     comparisons.
     """
     d0 = prior_df(comparisons)
-    return (d0 * mean_s2 + (n - 1) * s2) / (d0 + n - 1)
+    shared: Values = (d0 * mean_s2 + (n - 1) * s2) / (d0 + n - 1)
+    return shared
 
 
 def borrowed(
