@@ -133,14 +133,9 @@ def declared(study: StudyRecord, scope: str) -> Declared:
         alpha=study.alpha,
         metric=study.metric,
         scope=scope,
-        family={
-            comparison(study, variant): f"{variant.name} against {variant.reference}"
-            for variant in study.variants
-            if not variant.is_reference
-        },
+        family={_contrast(keys, effect.weights): effect.name for effect in study.family},
         claims={
-            digest([keys[claim.that], keys[claim.beats]]): f"{claim.that} beats {claim.beats}"
-            for claim in study.claims
+            _contrast(keys, study.effect_of(claim).weights, claim.sign): claim.text for claim in study.claims
         },
         repetitions=(study.looks[0], study.looks[-1]) if study.looks else (study.repetitions,),
         folds=tuple(fold for fold in study.folds if fold is not None),
@@ -152,6 +147,14 @@ def declared(study: StudyRecord, scope: str) -> Declared:
 def comparison(study: StudyRecord, variant: VariantRecord) -> str:
     """Return the key of the comparison of a variant with its reference."""
     return digest([configuration(_reference(study, variant)), configuration(variant)])
+
+
+def _contrast(keys: Mapping[str, str], weights: Mapping[str, float], sign: int = 1) -> str:
+    """Return the key of a contrast of configurations; that of two variants is the key of their comparison."""
+    if sorted(weights.values()) == [-1.0, 1.0]:
+        ends = sorted(weights, key=lambda name: sign * weights[name])
+        return digest([keys[name] for name in ends])
+    return digest(sorted([keys[name], round(sign * weight, 9)] for name, weight in weights.items()))
 
 
 def shown(study: StudyRecord, variant: VariantRecord, runs: Iterable[str]) -> Shown:
