@@ -158,7 +158,7 @@ def _other_interval(evidence: Evidence, found: Contrast) -> Interval | None:
     """Return the 95 % interval for the scope that does not decide; None where it is not known."""
     if found.replicates is None:
         return None
-    whole = estimate(found.values, found.replicates, found.overlap)
+    whole = estimate(found.values, found.replicates, found.overlap, found.variance)
     other = whole.on_test_set() if evidence.scope == "population" else whole
     return difference_interval(other, evidence.metric, LEVEL)
 
