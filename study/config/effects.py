@@ -219,6 +219,7 @@ class _Family:
             that=tuple(side.that for side in sides),
             against=tuple(side.against for side in sides),
             stratum=stratum,
+            trends=tuple(side.factor for side in sides if side.is_trend),
         )
 
     def shapley(self, where: str) -> Iterator[EffectRecord]:

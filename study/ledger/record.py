@@ -109,6 +109,8 @@ class EffectRecord:
     against: tuple[str, ...]
     """Those with the negative sign."""
     stratum: str = ""
+    trends: tuple[str, ...] = ()
+    """The factors that contribute their linear trend."""
 
 
 @dataclass(frozen=True)
