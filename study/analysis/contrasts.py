@@ -27,7 +27,7 @@ from study.analysis.units import (
     signed_difference,
     with_unit,
 )
-from study.ledger.record import ClaimRecord, EffectKind, EffectRecord
+from study.ledger.record import ClaimRecord, EffectKind, EffectRecord, claimed
 from study.statistics.contrasts import omega_squared
 from study.statistics.inference import Estimate
 from study.statistics.verdicts import FEWEST, ClaimVerdict, Verdict, claim_verdict, reaches, verdict
@@ -150,28 +150,19 @@ def claims(evidence: Evidence, judgements: Sequence[Judged]) -> Iterator[ClaimFi
     """Yield the verdict on each claim of the study."""
     for claim in evidence.claims:
         one, sign = _of_claim(evidence, claim, judgements)
-        text = f"{claim.that} beats {claim.beats}"
-        if not claim.beats:
-            text = f"{claim.that} is {'positive' if claim.sign > 0 else 'negative'}"
         if one.gain is None:
             nothing: ClaimVerdict = "not judged" if evidence.is_optimistic else "undecided"
-            yield ClaimFinding(text, nothing, sentence(evidence, one))
+            yield ClaimFinding(claim.text, nothing, sentence(evidence, one))
             continue
         gain = one.gain if sign > 0 else -one.gain
         found = claim_verdict(gain, evidence.rope, evidence.alpha, evidence.comparisons)
-        yield ClaimFinding(text, found, sentence(evidence, one))
+        yield ClaimFinding(claim.text, found, sentence(evidence, one))
 
 
 def _of_claim(evidence: Evidence, claim: ClaimRecord, judgements: Sequence[Judged]) -> tuple[Judged, int]:
     """Return the effect of a claim, and 1 or -1 as the claim expects it to be an improvement or not."""
-    for one in judgements:
-        if one.effect.name == claim.effect:
-            return one, claim.sign
-    for one in judgements:  # a claim of an old record names two variants
-        for sign, sides in ((1, (claim.that, claim.beats)), (-1, (claim.beats, claim.that))):
-            if one.effect.weights == {sides[0]: 1.0, sides[1]: -1.0}:
-                return one, sign
-    raise ValueError(f"The claim that {claim.that} beats {claim.beats} is about no effect of the family.")
+    effect, sign = claimed(claim, evidence.family)
+    return next(one for one in judgements if one.effect.name == effect.name), sign
 
 
 def sentence(evidence: Evidence, one: Judged) -> str:
@@ -272,15 +263,15 @@ def answer(evidence: Evidence, judgements: Sequence[Judged], found: Sequence[Cla
     """
     if is_plain(evidence) or evidence.is_optimistic:
         return None
-    claimed = [_of_claim(evidence, claim, judgements)[0] for claim in evidence.claims]
-    others = [one for one in judgements if one not in claimed]
-    if len(claimed) == 1:
+    expected = [_of_claim(evidence, claim, judgements)[0] for claim in evidence.claims]
+    others = [one for one in judgements if one not in expected]
+    if len(expected) == 1:
         prefix = wording.ANSWER_PREFIXES[found[0].verdict].format(rope=wording.rope_with_unit(evidence))
-        text, begun = sentence(evidence, claimed[0]), clause(evidence, claimed[0])
+        text, begun = sentence(evidence, expected[0]), clause(evidence, expected[0])
         first = prefix + (text[0].lower() if prefix and text[0] != begun[0] else text[0]) + text[1:]
     else:
-        first = _summary(evidence, claimed or others)
-        others = others if claimed else []
+        first = _summary(evidence, expected or others)
+        others = others if expected else []
     return f"{first} Beside this: {_clauses(evidence, others)}." if others else first
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from study.analysis.findings import Choice, Limit
 from study.engine.search import is_quasi_random
-from study.ledger.record import ClaimRecord, EffectKind, EffectRecord
+from study.ledger.record import ClaimRecord, EffectRecord, differences
 from study.metrics import Metric
 from study.records import Failure, Measurement, Profile, PublishedTable, RunResult, Stopped, TestResult
 from study.statistics.spread import Spread
@@ -182,18 +182,7 @@ class Evidence:
     @property
     def family(self) -> tuple[EffectRecord, ...]:
         """The comparisons that get a verdict: by default those of every variant with its reference."""
-        return self.effects or tuple(
-            EffectRecord(
-                f"{variant.name} against {variant.reference}",
-                EffectKind.DIFFERENCE,
-                {variant.name: 1.0, variant.reference: -1.0},
-                (),
-                (variant.name,),
-                (variant.reference,),
-            )
-            for variant in self.variants
-            if not variant.is_reference
-        )
+        return self.effects or differences(self.variants)
 
     def effect_of(self, weights: Mapping[str, float]) -> EffectRecord | None:
         """Return the effect of the family with the given weights; None where there is none."""

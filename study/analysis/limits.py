@@ -79,7 +79,7 @@ def _skipped_examples(evidence: Evidence) -> Iterator[Limit]:
 
 
 def _missing_runs(evidence: Evidence) -> Iterator[Limit]:
-    for variant in (*evidence.references, *evidence.compared):
+    for variant in sorted(evidence.variants, key=lambda variant: not variant.is_reference):
         planned = quantity(variant.planned, "confirmation run")
         done = len(tested_runs(variant)) + diverged_runs(variant)
         name = f"The reference {variant.name}" if variant.is_reference else variant.name
@@ -190,7 +190,7 @@ def _test_seen(evidence: Evidence) -> Iterator[Limit]:
 
 
 def _capacity(evidence: Evidence) -> Iterator[Limit]:
-    for variant in evidence.compared:
+    for variant in (v for v in evidence.variants if not v.is_reference):
         ratios = [
             f"{percent(abs(ratio - 1))} {'more' if ratio > 1 else 'fewer'} {noun}"
             for noun, ratio in _cost_ratios(evidence.reference_of(variant), variant)

@@ -14,7 +14,7 @@ from study.files import write
 from study.hashing import digest
 from study.ledger import layout
 from study.ledger.reading import owner_of, read_bytes
-from study.ledger.record import StudyRecord, VariantRecord
+from study.ledger.record import ClaimRecord, StudyRecord, VariantRecord, claimed
 from study.nested import value_at, with_value
 from study.records import SCHEMA, DamagedError, from_json, to_json
 
@@ -134,9 +134,7 @@ def declared(study: StudyRecord, scope: str) -> Declared:
         metric=study.metric,
         scope=scope,
         family={_contrast(keys, effect.weights): effect.name for effect in study.family},
-        claims={
-            _contrast(keys, study.effect_of(claim).weights, claim.sign): claim.text for claim in study.claims
-        },
+        claims={_claim(keys, study, claim): claim.text for claim in study.claims},
         repetitions=(study.looks[0], study.looks[-1]) if study.looks else (study.repetitions,),
         folds=tuple(fold for fold in study.folds if fold is not None),
         seed=study.seed,
@@ -147,6 +145,11 @@ def declared(study: StudyRecord, scope: str) -> Declared:
 def comparison(study: StudyRecord, variant: VariantRecord) -> str:
     """Return the key of the comparison of a variant with its reference."""
     return digest([configuration(_reference(study, variant)), configuration(variant)])
+
+
+def _claim(keys: Mapping[str, str], study: StudyRecord, claim: ClaimRecord) -> str:
+    effect, sign = claimed(claim, study.family)
+    return _contrast(keys, effect.weights, sign)
 
 
 def _contrast(keys: Mapping[str, str], weights: Mapping[str, float], sign: int = 1) -> str:

@@ -183,14 +183,14 @@ def differences(variants: Iterable[Compared]) -> tuple[EffectRecord, ...]:
     )
 
 
-def effect_of(claim: ClaimRecord, family: Iterable[EffectRecord]) -> EffectRecord:
-    """Return the effect of a family that a claim is about; a claim of an old record names two variants."""
-    ends = {claim.that, claim.beats}
-    return next(
-        effect
-        for effect in family
-        if effect.name == claim.effect or (not claim.effect and set(effect.weights) == ends)
-    )
+def claimed(claim: ClaimRecord, family: Iterable[EffectRecord]) -> tuple[EffectRecord, int]:
+    """Return the effect that a claim is about, and its sign that the claim expects, 1 or -1."""
+    for effect in family:
+        if claim.effect and claim.effect == effect.name:
+            return effect, claim.sign
+        if not claim.effect and set(effect.weights) == {claim.that, claim.beats}:
+            return effect, 1 if effect.weights[claim.that] > 0 else -1
+    raise ValueError(f"No effect of the family is what {claim.text!r} is about.")
 
 
 @dataclass(frozen=True)
@@ -292,10 +292,6 @@ class StudyRecord:
     def family(self) -> tuple[EffectRecord, ...]:
         """The effects, or in old records every variant with its reference."""
         return self.effects or differences(self.variants)
-
-    def effect_of(self, claim: ClaimRecord) -> EffectRecord:
-        """Return the effect that a claim is about."""
-        return effect_of(claim, self.family)
 
     @cached_property
     def primary(self) -> Metric:
