@@ -14,6 +14,7 @@ from study.analysis.scores import (
     all_results,
     diverged_runs,
     has_ended,
+    judged,
     metric_interval,
     metric_values,
     parameter_count,
@@ -128,7 +129,7 @@ def _lacks_predictions(evidence: Evidence) -> Iterator[Limit]:
 
 
 def _too_few_repetitions(evidence: Evidence) -> Iterator[Limit]:
-    contrasts = [against_reference(evidence, variant) for variant in evidence.compared]
+    contrasts = [judged(evidence, effect) for effect in evidence.family]
     sizes = sorted({len(found.values) for found in contrasts if found is not None})
     if sizes and sizes[0] < FEWEST:
         pairs = quantity(sizes[0], "complete pair")
