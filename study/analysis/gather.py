@@ -80,6 +80,8 @@ def gather(
         chance=data.chance,
         folds=data.folds,
         claims=study.claims,
+        effects=study.effects,
+        design=study.design,
         facts=_facts(ledger, study, variants),
         limits=tuple(_limits(study, ledger)),
         configuration=reference.template.config,

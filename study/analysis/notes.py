@@ -12,6 +12,7 @@ from study.analysis.evidence import Evidence
 from study.analysis.scores import against_reference, metric_values, paired_scores, trial_status
 from study.analysis.units import difference_with_unit, fixed, number, percent, quantity, unit_suffix
 from study.analysis.wording import join_words, rope_with_unit, sample_size
+from study.statistics.families import BORROW_FROM
 from study.statistics.samples import correlation, correlation_interval, least_sign_flip_p
 
 Z_95 = 1.959964
@@ -24,6 +25,7 @@ class NoteCode(StrEnum):
     COVERAGE = "coverage"
     LEAST_DIFFERENCE = "least-difference"
     CORRECTION = "correction"
+    BORROWED_VARIANCE = "borrowed-variance"
     NEGATIVE_CORRELATION = "negative-correlation"
     TEST_SIZE = "test-size"
     RANK_TESTS = "rank-tests"
@@ -88,6 +90,12 @@ def _family(evidence: Evidence) -> Iterator[Note]:
             NoteCode.CORRECTION,
             f"Verdicts rest on {percent(1 - evidence.alpha / m)} intervals: {percent(1 - evidence.alpha)} corrected "
             f"for {quantity(m, 'comparison')} (Bonferroni). Holm's p is a description.",
+        )
+    if m >= BORROW_FROM and not evidence.folds:
+        yield Note(
+            NoteCode.BORROWED_VARIANCE,
+            "The variance over repetitions of each comparison is drawn towards the mean of the family, weighted by up "
+            "to four degrees of freedom (Smyth 2004); one that is far noisier than the others keeps its own.",
         )
 
 
