@@ -230,9 +230,9 @@ class Evidence:
         return _overlap(self.folds_of(variant))
 
     @property
-    def searched(self) -> bool:
-        """Whether any variant has search trials."""
-        return any(variant.trials for variant in self.variants)
+    def has_one_search(self) -> bool:
+        """Whether all repetitions of a variant have the hyperparameters that one search found."""
+        return self.search is not None and self.search.scope == "study"
 
 
 def _overlap(folds: tuple[FoldSize, ...]) -> float:

@@ -62,7 +62,7 @@ def sample_size(evidence: Evidence, variant: VariantEvidence, n: int) -> str:
 
 def search_condition(evidence: Evidence) -> str:
     """Return the condition of a verdict where one search gave each variant its hyperparameters."""
-    return ", with the hyperparameters found" if evidence.searched else ""
+    return ", with the hyperparameters found" if evidence.has_one_search else ""
 
 
 def rope_with_unit(evidence: Evidence) -> str:
