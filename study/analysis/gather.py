@@ -88,6 +88,8 @@ def gather(
         is_optimistic=study.data.is_optimistic,
         skipped=study.data.skipped,
         published=tuple(_published(study)),
+        looks=study.looks,
+        interims=study.interims,
         search=SearchSettings(study.scope, study.sampler, study.trials, study.space, study.shared_folds)
         if study.trials
         else None,
