@@ -198,8 +198,14 @@ class Closing:
     """How an interim look closed a comparison."""
 
     reason: str
+    """A `sequential.Reason`."""
     verdict: str = ""
-    """Empty where it was closed without one."""
+    """Empty where there was none."""
+
+    @property
+    def outcome(self) -> str:
+        """The verdict where that is the reason, else the reason."""
+        return self.verdict if self.reason == "decided" else self.reason
 
 
 @dataclass(frozen=True)

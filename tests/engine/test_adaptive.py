@@ -212,6 +212,20 @@ def test_a_look_is_taken_once_and_stored_with_the_runs_that_it_looked_at(lab: La
     assert {path: path.read_bytes() for path in before} == before
 
 
+def test_what_was_added_after_a_look_is_reported_and_planned_from_the_ledger_alone(lab: Lab) -> None:
+    carry_out(lab, {8: ("issm",)}, [])
+    lab.ledger = type(lab.ledger)(lab.ledger.root)
+    record = lab.ledger.study("s")
+    assert [len(list(plan.repetitions(record, v, lab.ledger.state))) for v in record.variants] == [8, 8]
+    assert plan.ready(record, lab.ledger.state, frozenset({"even-odd", "issm"})) == plan.Step((), ())
+    found = conductor.report(
+        "s", lab.ledger, lab.folder / "reports", lambda event: None, write=lambda *_: None
+    )
+    assert [len(variant.repetitions) for variant in found.variants] == [8, 8]
+    assert found.variants[1].difference is not None
+    assert found.variants[1].difference.n == 8
+
+
 def test_a_retry_after_the_last_look_reopens_nothing(lab: Lab) -> None:
     looks: list[plan.Look] = []
     record = carry_out(lab, {5: ("issm",)}, looks)
