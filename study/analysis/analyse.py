@@ -31,6 +31,7 @@ from study.analysis.scores import (
     difference_interval,
     final_validation,
     has_diverged,
+    level_of,
     metric_interval,
     outcomes,
     paired_scores,
@@ -125,7 +126,8 @@ def _difference(
 ) -> Difference:
     metric, decided = evidence.metric, found.estimate(evidence)
     gain = decided if metric.direction == "maximize" else -decided
-    family = (evidence.rope, evidence.alpha, evidence.comparisons)
+    level = level_of(evidence, variant)
+    family = (evidence.rope, evidence.alpha, evidence.comparisons, level)
     decision, is_large = verdict(gain, *family), reaches(gain, *family)
     worse, equivalent, better = posterior(gain, evidence.rope) or (None, None, None)
     correlated = correlation(*paired_scores(evidence, variant))
@@ -134,7 +136,7 @@ def _difference(
     other = _other_interval(evidence, found)
     return Difference(
         interval=difference_interval(decided, metric, LEVEL),
-        corrected=difference_interval(decided, metric, 1 - evidence.alpha / evidence.comparisons),
+        corrected=difference_interval(decided, metric, 1 - level.difference),
         n=decided.n,
         wins=wins([metric.gain(value) for value in found.values]),
         p=p_value(decided),

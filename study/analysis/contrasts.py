@@ -15,6 +15,7 @@ from study.analysis.scores import (
     diverged_runs,
     has_ended,
     judged,
+    levels,
     outcomes,
 )
 from study.analysis.units import (
@@ -100,7 +101,10 @@ def _judged(evidence: Evidence, effect: EffectRecord) -> Judged:
     if found is None:
         return Judged(effect, None, None, None)
     gain = _gain(evidence, found)
-    return Judged(effect, found, gain, verdict(gain, evidence.rope, evidence.alpha, evidence.comparisons))
+    level = levels(evidence, effect)
+    return Judged(
+        effect, found, gain, verdict(gain, evidence.rope, evidence.alpha, evidence.comparisons, level)
+    )
 
 
 def _gain(evidence: Evidence, found: Contrast) -> Estimate:
@@ -122,7 +126,7 @@ def effects(evidence: Evidence, judgements: Sequence[Judged]) -> Iterator[Effect
             interval=None if decided is None else difference_interval(decided, metric, LEVEL),
             corrected=None
             if decided is None
-            else difference_interval(decided, metric, 1 - evidence.alpha / evidence.comparisons),
+            else difference_interval(decided, metric, 1 - levels(evidence, effect).difference),
             n=0 if decided is None else decided.n,
             verdict=one.verdict,
             sentence=sentence(evidence, one),
@@ -155,7 +159,9 @@ def claims(evidence: Evidence, judgements: Sequence[Judged]) -> Iterator[ClaimFi
             yield ClaimFinding(claim.text, nothing, sentence(evidence, one))
             continue
         gain = one.gain if sign > 0 else -one.gain
-        found = claim_verdict(gain, evidence.rope, evidence.alpha, evidence.comparisons)
+        found = claim_verdict(
+            gain, evidence.rope, evidence.alpha, evidence.comparisons, levels(evidence, one.effect)
+        )
         yield ClaimFinding(claim.text, found, sentence(evidence, one))
 
 
@@ -170,8 +176,8 @@ def sentence(evidence: Evidence, one: Judged) -> str:
     if one.found is None or one.gain is None:
         return _no_verdict(evidence, one.effect)
     decided, unit = one.found.estimate(evidence), evidence.metric.unit
-    tails = 2 if one.verdict == "equivalent" else 1
-    level = 1 - tails * evidence.alpha / evidence.comparisons
+    deciding = levels(evidence, one.effect)
+    level = 1 - (2 * deciding.equivalence if one.verdict == "equivalent" else deciding.difference)
     bounds = difference_interval(decided, evidence.metric, level)
     ends = _ends(evidence, one, bounds, level)
     size = _size(evidence, one)
@@ -232,7 +238,8 @@ def clause(evidence: Evidence, one: Judged) -> str:
         }
         conclusion = CONCLUSIONS[effect.kind].get(one.verdict, "")
     text = conclusion.format(**words, side=side) or f"no verdict on {effect.name}"
-    if one.gain is not None and reaches(one.gain, evidence.rope, evidence.alpha, evidence.comparisons):
+    family = (evidence.rope, evidence.alpha, evidence.comparisons, levels(evidence, effect))
+    if one.gain is not None and reaches(one.gain, *family):
         text += f" by at least {difference_with_unit(evidence.rope, evidence.metric.unit)}"
     return f"{text}, in stratum {effect.stratum}" if effect.stratum else text
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from study.analysis.findings import Choice, Limit
 from study.engine.search import is_quasi_random
-from study.ledger.record import ClaimRecord, EffectRecord, differences
+from study.ledger.record import ClaimRecord, EffectRecord, Interim, differences
 from study.metrics import Metric
 from study.records import Failure, Measurement, Profile, PublishedTable, RunResult, Stopped, TestResult
 from study.statistics.spread import Spread
@@ -173,6 +173,23 @@ class Evidence:
     """One table for each benchmark that a stratum uses."""
     search: SearchSettings | None = None
     """None where nothing is searched."""
+    looks: tuple[int, ...] = ()
+    """Numbers of repetitions at which comparisons may be closed; empty where their number is fixed."""
+    interims: Mapping[int, Interim] = field(default_factory=dict)
+    """The looks that were taken, by number of repetitions."""
+
+    def look_at(self, effect: str) -> int | None:
+        """Return the look that closed an effect, else the next or last one; None where repetitions are fixed."""
+        closed = (look for look, interim in self.interims.items() if effect in interim.closed)
+        coming = (look for look in self.looks if look not in self.interims)
+        return next(iter((*closed, *coming, *self.looks[-1:])), None)
+
+    def looked_at(self, effect: str) -> frozenset[str] | None:
+        """Return the runs on which a closed effect was decided; None for all runs where none has closed it."""
+        for interim in self.interims.values():
+            if effect in interim.closed:
+                return frozenset(run for runs in interim.runs.values() for run in runs)
+        return None
 
     @property
     def references(self) -> tuple[VariantEvidence, ...]:
@@ -230,9 +247,9 @@ class Evidence:
         return _overlap(self.folds_of(variant))
 
     @property
-    def searched(self) -> bool:
-        """Whether any variant has search trials."""
-        return any(variant.trials for variant in self.variants)
+    def has_one_search(self) -> bool:
+        """Whether all repetitions of a variant have the hyperparameters that one search found."""
+        return self.search is not None and self.search.scope == "study"
 
 
 def _overlap(folds: tuple[FoldSize, ...]) -> float:

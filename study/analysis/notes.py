@@ -59,7 +59,12 @@ def notes(evidence: Evidence) -> Iterator[Note]:
 
 def _coverage(evidence: Evidence) -> Note:
     noun = f"{evidence.noun}s"
-    searched = "; the randomness of the search that found them is not covered" if evidence.searched else ""
+    if evidence.search is not None and not evidence.has_one_search:
+        hyperparameters = "its search of hyperparameters included"
+    else:
+        hyperparameters = "and these hyperparameters"
+    if evidence.has_one_search:
+        hyperparameters += "; the randomness of the search that found them is not covered"
     if any(map(evidence.folds_of, evidence.variants)):
         covered = (
             "t intervals over folds, each fold's repetitions averaged first, widened for the training "
@@ -76,7 +81,7 @@ def _coverage(evidence: Evidence) -> Note:
             "t intervals over repetitions: a statement about this training procedure on exactly these test "
             f"{noun}, as published tables make it"
         )
-    return Note(NoteCode.COVERAGE, f"Intervals are {covered}, and these hyperparameters{searched}.")
+    return Note(NoteCode.COVERAGE, f"Intervals are {covered}, {hyperparameters}.")
 
 
 def _family(evidence: Evidence) -> Iterator[Note]:

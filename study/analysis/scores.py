@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from statistics import fmean
 
@@ -18,6 +18,8 @@ from study.metrics import Metric
 from study.records import Breakdown, RunResult, Stopped, TestResult
 from study.statistics.families import borrowed
 from study.statistics.inference import Estimate, Variance, estimate
+from study.statistics.sequential import critical
+from study.statistics.verdicts import Critical
 
 LEVEL = 0.95
 """Confidence of intervals that describe; those that decide are corrected for the number of comparisons."""
@@ -108,15 +110,25 @@ def outcomes(evidence: Evidence, variant: VariantEvidence) -> dict[Key, Outcome]
     return dict(sorted(found.items()))
 
 
-def contrast(evidence: Evidence, weights: Mapping[str, float]) -> Contrast | None:
+def contrast(
+    evidence: Evidence, weights: Mapping[str, float], runs: Collection[str] | None = None
+) -> Contrast | None:
     """Return a linear contrast of variants over the runs that all of them have; None without such a run.
 
     Args:
         evidence: The study's results.
         weights: The weight of each variant by name, such as 1 for a variant and -1 for its reference.
+        runs: The ids of the runs that count; all of them if None.
     """
     variants = [variant for variant in evidence.variants if variant.name in weights]
-    arms = {variant.name: outcomes(evidence, variant) for variant in variants}
+    arms = {
+        variant.name: {
+            key: outcome
+            for key, outcome in outcomes(evidence, variant).items()
+            if runs is None or outcome.run.run in runs
+        }
+        for variant in variants
+    }
     common = sorted(set.intersection(*(set(arm) for arm in arms.values())))
     if not common:
         return None
@@ -212,7 +224,7 @@ def is_comparable(evidence: Evidence, weights: Mapping[str, float]) -> bool:
 
 def judged(evidence: Evidence, effect: EffectRecord) -> Contrast | None:
     """Return an effect of the study's family with its borrowed variance; None where it cannot be judged."""
-    found = contrast(evidence, effect.weights) if is_comparable(evidence, effect.weights) else None
+    found = _contrast_of(evidence, effect)
     if found is None:
         return None
     if not evidence.variances:
@@ -220,18 +232,38 @@ def judged(evidence: Evidence, effect: EffectRecord) -> Contrast | None:
     return replace(found, variance=evidence.variances.get(effect.name))
 
 
+def _contrast_of(evidence: Evidence, effect: EffectRecord) -> Contrast | None:
+    """Return the contrast of an effect, over the runs on which a look closed it; None where it cannot be judged."""
+    if not is_comparable(evidence, effect.weights):
+        return None
+    return contrast(evidence, effect.weights, evidence.looked_at(effect.name))
+
+
+def levels(evidence: Evidence, effect: EffectRecord) -> Critical:
+    """Return the nominal levels that decide an effect: those of its look where repetitions are adaptive."""
+    look = evidence.look_at(effect.name)
+    if look is not None:
+        return critical(look, evidence.looks, evidence.alpha, evidence.comparisons)
+    share = evidence.alpha / evidence.comparisons
+    return Critical(share, share)
+
+
 def _borrowed(evidence: Evidence) -> dict[str, Variance | None]:
     """Return the borrowed variance of each effect of the family; with folds none is borrowed."""
     family = evidence.family
-    contrasts = [
-        contrast(evidence, effect.weights) if is_comparable(evidence, effect.weights) else None
-        for effect in family
-    ]
+    contrasts = [_contrast_of(evidence, effect) for effect in family]
     sds = [None if found is None or found.overlap else estimate(found.values).sd for found in contrasts]
     ns = [0 if found is None else len(found.values) for found in contrasts]
     norms = [math.hypot(*effect.weights.values()) for effect in family]
     names = [effect.name for effect in family]
     return dict(zip(names, borrowed(sds, ns, norms), strict=True))
+
+
+def level_of(evidence: Evidence, variant: VariantEvidence) -> Critical:
+    """Return the nominal levels that decide the difference of a variant from its reference."""
+    effect = evidence.effect_of({variant.name: 1.0, variant.reference: -1.0})
+    share = evidence.alpha / evidence.comparisons
+    return Critical(share, share) if effect is None else levels(evidence, effect)
 
 
 def against_reference(evidence: Evidence, variant: VariantEvidence) -> Contrast | None:

@@ -141,7 +141,7 @@ class Display:
             self._pace.plan(event.study)
         if self._task is not None:
             self._bar.update(self._task, total=event.total)
-        names = [f"{name} is {c.verdict or c.reason}" for name, c in event.interim.closed.items()]
+        names = [f"{name}: {c.outcome}" for name, c in event.interim.closed.items()]
         self._print(
             f"look after {event.interim.look} repetitions: {'; '.join(names) or 'all comparisons stay open'}"
         )

@@ -198,8 +198,14 @@ class Closing:
     """How an interim look closed a comparison."""
 
     reason: str
+    """A `sequential.Reason`."""
     verdict: str = ""
-    """Empty where it was closed without one."""
+    """Empty where there was none."""
+
+    @property
+    def outcome(self) -> str:
+        """The verdict where that is the reason, else the reason."""
+        return self.verdict if self.reason == "decided" else self.reason
 
 
 @dataclass(frozen=True)
@@ -211,7 +217,7 @@ class Interim:
     closed: Mapping[str, Closing]
     """By the name of the comparison."""
     runs: Mapping[str, tuple[str, ...]]
-    """The runs that it looked at, by variant."""
+    """The runs that it looked at, by variant: those that were tested, or diverged."""
     schema: int = SCHEMA
 
 
@@ -323,8 +329,8 @@ class StudyRecord:
 
     @cached_property
     def comparisons(self) -> dict[str, tuple[str, ...]]:
-        """The names of the variants that each comparison involves, by the name of the comparison."""
-        return {v.name: (v.name, v.reference) for v in self.variants if not v.is_reference}
+        """The names of the variants that each comparison of the family involves, by the name of the comparison."""
+        return {effect.name: tuple(effect.weights) for effect in self.family}
 
     @cached_property
     def closed(self) -> dict[str, int]:

@@ -14,7 +14,7 @@ from statsmodels.stats.multitest import multipletests
 from support.evidence import FOLDS, REFERENCE, UAR, WAR, evidence, run_result, shifted, two, variant
 
 from study.analysis.analyse import MissingCode, findings, missing_runs
-from study.analysis.evidence import Confirmation, Evidence, Scope
+from study.analysis.evidence import Confirmation, Evidence, Scope, SearchSettings
 from study.analysis.findings import Cost, Difference, Findings, LimitCode
 from study.analysis.notes import NoteCode, notes
 from study.ledger.record import ClaimRecord as Claim
@@ -437,7 +437,11 @@ def test_what_was_searched_is_conditional_on_the_search() -> None:
         variant("even-odd", REFERENCE, reference=True, trials=[60, 70]),
         variant("issm", CLEAR, trials=[60, 70]),
     )
-    assert "hyperparameters found" in findings(evidence(*arms)).answer
+    one, own = (
+        evidence(*arms, search=SearchSettings(scope, "auto", 2, {})) for scope in ("study", "repetition")
+    )
+    assert "hyperparameters found" in findings(one).answer
+    assert "hyperparameters found" not in findings(own).answer
     assert "hyperparameters" not in findings(two(CLEAR)).answer
 
 
