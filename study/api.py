@@ -315,11 +315,11 @@ class Study:
         """Generate the data of the study that do not exist yet, with a progress bar, unless all trainings are done."""
         from study.cli.display import progress_from_first
         from study.engine import jobs
-        from study.engine.plan import training_count
+        from study.engine.plan import total_trainings
 
         if not hasattr(task, "generate"):
             return
-        if jobs.ended_trainings(self.record, self.ledger) == training_count(self.record):
+        if jobs.ended_trainings(self.record, self.ledger) == total_trainings(self.record):
             return
         with progress_from_first("Generating", "clips") as progress:
             task.generate([variant.template for variant in self.record.variants], progress)

@@ -68,16 +68,23 @@ if [ $quick -eq 0 ]; then
     part "data loader" 60 "$python" -m study bench loader --repeats 1
 fi
 
+in_lab() { # in_lab DEVICE RUNS_PER_GPU COMMAND...: runs a command in a folder with a copy of the studies and its settings
+    local lab=$folder/$1-$2
+    mkdir -p "$lab"
+    printf 'mlflow = "off"\ndevice = "%s"\nruns_per_gpu = %s\n' "$1" "$2" > "$lab/study.toml"
+    cp -r ablations "$lab/"
+    shift 2
+    (cd "$lab" && "$@")
+}
+
 main_job() { # main_job DEVICE RUNS_PER_GPU: the smoke preset of the main job, with the time that it takes
-    mkdir -p "$folder/$1-$2"
-    printf 'mlflow = "off"\ndevice = "%s"\nruns_per_gpu = %s\n' "$1" "$2" > "$folder/$1-$2/study.toml"
-    cp -r ablations "$folder/$1-$2/"
-    (cd "$folder/$1-$2" && time "$python" -m study run ablations/issm.toml --preset smoke > output.txt 2>&1) || {
-        tail -n 5 "$folder/$1-$2/output.txt"
+    local output=$folder/output-$1-$2.txt
+    time in_lab "$1" "$2" "$python" -m study run ablations/issm.toml --preset smoke > "$output" 2>&1 || {
+        tail -n 5 "$output"
         return 1
     }
 }
-export -f main_job
+export -f in_lab main_job
 export folder python
 
 if [ "$has_gpu" = 1 ]; then
@@ -86,9 +93,14 @@ if [ "$has_gpu" = 1 ]; then
         part "main job, smoke preset, one run on the GPU at a time" 90 bash -c 'main_job cuda 1'
         part "main job, smoke preset, runs_per_gpu = auto" 90 bash -c "main_job cuda '\"auto\"'"
     fi
+    for graph in false true; do
+        part "parts of a step of the main job, train.graph = $graph" 40 bash -c \
+            "in_lab cuda 1 $python -m study profile ablations/issm.toml --train --set train.graph=$graph"
+    done
     part "tests that need a GPU" 150 "$python" -m pytest -n 0 -q -rs -p no:cacheprovider \
         $(grep -rlE "cuda.is_available" tests --include='test_*.py')
 else
+    needs_gpu "parts of a step of the main job, eager and as a graph: data, copies, forward, backward, optimizer, waiting"
     needs_gpu "main job on the CPU, on the GPU one run at a time, and with runs_per_gpu = auto"
     needs_gpu "tests that need a GPU: $(grep -rlE 'cuda.is_available' tests --include='test_*.py' | tr '\n' ' ')"
 fi
