@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from itertools import groupby
 from types import TracebackType
 
@@ -234,6 +234,20 @@ def progress_bar(description: str, unit: str) -> Iterator[Callable[[int, int], N
     with Progress(*columns, TimeElapsedColumn(), console=console) as bar:
         task = bar.add_task(description, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+@contextmanager
+def progress_from_first(description: str, unit: str) -> Iterator[Callable[[int, int], None]]:
+    """Show a progress bar from the first call of the yielded function on."""
+    with ExitStack() as stack:
+        bars: list[Callable[[int, int], None]] = []
+
+        def show(done: int, total: int) -> None:
+            if not bars:
+                bars.append(stack.enter_context(progress_bar(description, unit)))
+            bars[0](done, total)
+
+        yield show
 
 
 def _progress_lines(description: str, unit: str) -> Callable[[int, int], None]:
