@@ -15,17 +15,21 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from study.errors import InputError
 
 if TYPE_CHECKING:
+    from study.analysis.evidence import Scope
     from study.analysis.exploration import Ranking
     from study.analysis.findings import Findings
     from study.analysis.outside.rows import Columns
+    from study.analysis.planning import Offers
     from study.config.settings import Settings
     from study.config.study import StudySpec
     from study.engine.cache import TrainingList
     from study.engine.events import Event, Listener
     from study.executors.base import Executor
+    from study.executors.sharing import MeasuredShare
     from study.ledger.record import StudyRecord
     from study.ledger.store import Ledger
     from study.metrics import Metric
+    from study.statistics.spread import Spread
     from study.task import Progress
 
 Result = TypeVar("Result")
@@ -94,13 +98,15 @@ class Plan:
     study: StudyRecord
     spec: StudySpec
     listing: TrainingList
+    spread: Spread | None = None
+    """The standard deviation of paired differences that is known before the study; None where none is."""
 
     @property
     def trainings(self) -> int:
         """The number of trainings of the whole study."""
-        from study.engine.plan import training_count
+        from study.engine.plan import total_trainings
 
-        return training_count(self.study)
+        return total_trainings(self.study)
 
     @property
     def cached(self) -> int:
@@ -109,8 +115,10 @@ class Plan:
 
     def __str__(self) -> str:
         from study.cli.display import format_plan
+        from study.cli.power import format_power
 
-        return format_plan(self.study, self.spec, self.listing)
+        plan = format_plan(self.study, self.spec, self.listing)
+        return f"{plan}\n\n{format_power(self.study, self.spread)}"
 
     def __repr__(self) -> str:
         return str(self)
@@ -155,13 +163,50 @@ class Study:
         accepted = acceptable_code(self.record, self.ledger)
         return replace(self, record=with_accepted_code(self.record, accepted))
 
-    def plan(self) -> Plan:
-        """Return each training of the study as cached, unfinished or new; train nothing."""
+    def plan(self, sd: float | None = None) -> Plan:
+        """Return each training of the study as cached, unfinished or new, and its power; train nothing.
+
+        Args:
+            sd: The expected standard deviation of paired differences, in the primary metric's scaled unit.
+        """
         from study.engine.cache import list_trainings
+        from study.statistics.spread import Spread
 
         self.ledger.require_same_study(self.record)
-        record = self.ledger.with_suggestions(self.record)
-        return Plan(record, self.spec, list_trainings(record, self.ledger))
+        record = self.ledger.with_decisions(self.record)
+        spread = self.spread if sd is None else Spread(sd)
+        return Plan(record, self.spec, list_trainings(record, self.ledger), spread)
+
+    @cached_property
+    def spread(self) -> Spread | None:
+        """The standard deviation of paired differences that is known before the study.
+
+        That of its file, else what it was first planned with, else that of an earlier study in the ledger.
+        """
+        from study.analysis.planning import earlier_spread
+
+        earlier = self.ledger.require_same_study(self.record)
+        if self.record.spread is not None or earlier is not None:
+            return self.record.spread or (None if earlier is None else earlier.spread)
+        return earlier_spread(self.ledger, self.record, _metric_functions(self.record))
+
+    def offers(self, budget: str, sd: float | None = None, seconds: float | None = None) -> Offers:
+        """Return the designs that fit a budget such as ``24gpu-h``, ``8cpu-h`` or ``90min``, each with its power.
+
+        Args:
+            budget: What may be spent; without a device it is of this machine with all its workers.
+            sd: As for `plan`.
+            seconds: The time that one training takes; None for that of earlier trainings in the ledger.
+
+        Raises:
+            InputError: No training was ever timed, or the budget is of another kind of device than the study's.
+        """
+        from study.analysis.planning import designs_that_fit
+        from study.statistics.spread import Spread
+
+        spread = self.spread if sd is None else Spread(sd)
+        slots = self._worker_slots()[0]
+        return designs_that_fit(self.ledger, self.record, budget, slots, spread, seconds)
 
     def check(self) -> None:
         """Run every variant on one batch, unless all trainings are done.
@@ -171,9 +216,9 @@ class Study:
         """
         from study.config.compile import try_variants
         from study.engine import jobs
-        from study.engine.plan import training_count
+        from study.engine.plan import total_trainings
 
-        if jobs.ended_trainings(self.record, self.ledger) < training_count(self.record):
+        if jobs.ended_trainings(self.record, self.ledger) < total_trainings(self.record):
             try_variants(self.record)
 
     def run(
@@ -239,6 +284,7 @@ class Study:
             self.ledger.accept_code(self.record.accepted_code)
             if retry_failed:
                 jobs.remove_failures(self.record, self.ledger)
+            self._generate_data(task)
             if listeners is None:
                 from rich.console import Console
 
@@ -256,7 +302,7 @@ class Study:
                     listener(event)
 
             return conduct(
-                self.record,
+                replace(self.record, spread=self.spread),
                 self.ledger,
                 executor,
                 self.settings.reports,
@@ -264,6 +310,19 @@ class Study:
                 keep=self.settings.keep,
                 environment=getattr(task, "environment", {}),
             )
+
+    def _generate_data(self, task: Any) -> None:
+        """Generate the data of the study that do not exist yet, with a progress bar, unless all trainings are done."""
+        from study.cli.display import progress_from_first
+        from study.engine import jobs
+        from study.engine.plan import total_trainings
+
+        if not hasattr(task, "generate"):
+            return
+        if jobs.ended_trainings(self.record, self.ledger) == total_trainings(self.record):
+            return
+        with progress_from_first("Generating", "clips") as progress:
+            task.generate([variant.template for variant in self.record.variants], progress)
 
     def _check_data(self) -> None:
         """Raise InputError where the data are not sound and not accepted."""
@@ -286,18 +345,30 @@ class Study:
         return task_of(self.record.variants[0].template)
 
     def _workers(self, task: Any) -> Executor:
-        from study.executors.devices import VISIBLE, cuda_devices, gpu_slots, within
         from study.executors.local import LocalWorkers
+
+        workers, devices, share = self._worker_slots()
+        return LocalWorkers(workers, devices, task.preload, self.settings.silent_s, share)
+
+    def _worker_slots(self) -> tuple[int, tuple[int, ...], MeasuredShare | None]:
+        """Return how many trainings run at a time on this machine, and the GPUs that they share (measured or not)."""
+        from study.executors.devices import VISIBLE, cuda_devices, gpu_slots, within
+        from study.executors.sharing import MeasuredShare
         from study.machine import cpu_cores
 
-        template = self.record.variants[0].template
-        given = getattr(task, "environment", {}).get(VISIBLE)
+        template, settings = self.record.variants[0].template, self.settings
+        given = getattr(self._task(), "environment", {}).get(VISIBLE)
         devices = within(cuda_devices(), given) if template.device == "cuda" else ()
         gpus_per_run = int(template.options.get("gpus") or 1)
         cores = max(1, len(cpu_cores()) // max(1, template.threads))
-        automatic = gpu_slots(devices, gpus_per_run, self.settings.runs_per_gpu) if devices else cores
-        workers = automatic if self.settings.workers == "auto" else self.settings.workers
-        return LocalWorkers(workers, devices, task.preload, self.settings.silent_s)
+        automatic, share = cores, None
+        if devices and settings.workers == "auto":
+            runs_per_gpu = 1 if settings.runs_per_gpu == "auto" else settings.runs_per_gpu
+            if settings.runs_per_gpu == "auto" and gpus_per_run == 1:
+                runs_per_gpu = max(1, cores // len(devices))
+                share = MeasuredShare(devices, runs_per_gpu)
+            automatic = gpu_slots(devices, gpus_per_run, runs_per_gpu)
+        return automatic if settings.workers == "auto" else settings.workers, devices, share
 
     def _make_folders(self) -> None:
         for key, folder in (("ledger", self.settings.ledger), ("reports", self.settings.reports)):
@@ -333,6 +404,7 @@ def judge(
     claims: Iterable[str] = (),
     rope: float | None = None,
     alpha: float = 0.05,
+    scope: Scope | None = None,
     columns: Columns | None = None,
 ) -> Findings:
     """Judge scores that were measured elsewhere; write nothing and import no torch.
@@ -345,6 +417,7 @@ def judge(
         claims: Variants that are claimed to beat the reference.
         rope: The least difference of interest, scaled; 0.5 points if None and the unit is per cent.
         alpha: The probability of any false verdict.
+        scope: For whom intervals speak; None for new test examples where there is a row for each example.
         columns: Names of the columns, or of the tags, parameters and the metric of MLflow runs.
 
     Raises:
@@ -367,7 +440,7 @@ def judge(
             + (f", in {described.unit}." if described.unit else ".")
         )
     question = Question(
-        described, DEFAULT_ROPE_POINTS if rope is None else rope, alpha, reference, tuple(claims)
+        described, DEFAULT_ROPE_POINTS if rope is None else rope, alpha, reference, tuple(claims), scope
     )
     return findings(evidence_of(scores, question))
 

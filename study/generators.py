@@ -17,7 +17,7 @@ def seeded(seed: int) -> Iterator[None]:
 
     Components that draw from ``random``, ``numpy.random`` or torch's default generators thus draw the same numbers in
     every process, and shift no other source of chance. torch is seeded where it is imported, its generator on the
-    current GPU where CUDA is in use.
+    current GPU too, even if CUDA is first used inside the block.
     """
     import numpy as np
 
@@ -28,7 +28,7 @@ def seeded(seed: int) -> Iterator[None]:
         state = torch.get_rng_state()
         gpu_state = torch.cuda.get_rng_state() if on_gpu else None
         torch.default_generator.manual_seed(seed)
-        if on_gpu:
+        if torch.backends.cuda.is_built():
             torch.cuda.manual_seed(seed)
     random.seed(seed)
     np.random.seed(seed % NUMPY_SEEDS)  # noqa: NPY002

@@ -39,6 +39,7 @@ from study.records import (
     RunSpec,
     Stopped,
     TestResult,
+    TimePart,
     stopped,
 )
 from study.reported import ReportError, check_bounds, is_number
@@ -111,6 +112,8 @@ class Run:
         self.breakdowns: tuple[Breakdown, ...] = ()
         self.test_metrics: Mapping[str, float] | None = None
         self.examples_tested = 0
+        self.seconds_in: Mapping[TimePart, float] = {}
+        """Seconds of the training by what they were spent on, earlier attempts included; empty where not measured."""
         self.earlier_seconds = 0.0
         """Wall time of the earlier attempts that this one resumes."""
         self._on_epoch = on_epoch
@@ -236,9 +239,14 @@ class Run:
             self.result = result
             raise Pruned(f"stopped after epoch {result.epoch}")
 
-    def diverge(self) -> None:
-        """Set the result of a training that diverged: it has no metrics and no weights."""
-        self.result = self._make_result("diverged", 0, {}, has_weights=False)
+    def diverge(self, step: int | None = None) -> None:
+        """Set the result of a training that diverged: it has no metrics and no weights.
+
+        Args:
+            step: The optimizer step, from 1, whose loss or gradient was not finite; None where unknown.
+        """
+        result = self._make_result("diverged", 0, {}, has_weights=False)
+        self.result = replace(result, diverged_step=step)
 
     def finish(
         self,
@@ -434,6 +442,7 @@ class Run:
             has_weights=has_weights,
             nondeterministic=tuple(nondeterministic),
             warnings=self.warnings,
+            seconds_in={str(part): seconds for part, seconds in self.seconds_in.items()},
         )
 
 

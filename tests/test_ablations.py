@@ -54,7 +54,7 @@ def test_every_study_and_each_of_its_presets_can_be_planned(path: Path, lab: Set
 
 def first_runs(record: StudyRecord) -> Iterator[RunSpec]:
     for variant in record.variants:
-        yield variant.run(record.first_point, 0, record.folds[0])
+        yield variant.run(record.first_point(variant), 0, record.folds[0])
 
 
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)

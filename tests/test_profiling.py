@@ -22,7 +22,7 @@ from study.config.study import load
 from study.errors import InputError
 from study.ledger.record import StudyRecord, VariantRecord
 from study.ledger.store import Ledger
-from study.records import DataInfo, PartCost, Profile, RunSpec, from_json
+from study.records import DataInfo, PartCost, Profile, RunSpec, TimePart, from_json
 from study.tasks.clips.data.contract import ClipShape
 from study.tasks.clips.nets.contract import Output
 from study.tasks.clips.nets.ifdd.network import build_network
@@ -31,6 +31,7 @@ from study.tasks.clips.profiling.command import profile_study
 from study.tasks.clips.profiling.counts import Subject, profile_network
 from study.tasks.clips.profiling.latency import Candidate, latencies
 from study.tasks.clips.profiling.table import render
+from study.tasks.clips.profiling.training import OUTSIDE_STEPS, profile_training
 from study.tasks.work import profile
 
 SHAPE = ClipShape(channels=2, frames=4, height=6, width=8)
@@ -44,8 +45,10 @@ def _settings_of_torch(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Put the stand-in components on the path, and leave torch's process-wide settings as they were."""
     monkeypatch.syspath_prepend(str(Path(__file__).parent / "training"))
     deterministic, threads = torch.are_deterministic_algorithms_enabled(), torch.get_num_threads()
+    fast = torch.backends.mha.get_fastpath_enabled()
     torch.set_num_threads(1)
     yield
+    torch.backends.mha.set_fastpath_enabled(fast)
     torch.use_deterministic_algorithms(deterministic)
     torch.set_num_threads(threads)
 
@@ -172,6 +175,7 @@ def test_convolutions_of_every_kind_are_counted(direct: Any) -> None:
 
 
 def test_a_transformer_layer_is_counted_whole() -> None:
+    torch.backends.mha.set_fastpath_enabled(True)
     found = counts_of(
         lambda net, tokens: net.layer(tokens),
         layer=lambda: nn.TransformerEncoderLayer(32, nhead=4, dim_feedforward=64, batch_first=True),
@@ -511,3 +515,39 @@ def test_long_work_shows_its_progress(monkeypatch: pytest.MonkeyPatch) -> None:
     out = io.StringIO()
     assert list(command.with_progress(range(10), "Timing", Console(file=out))) == list(range(10))
     assert re.search(r"Timing: 3 of 10\b.* 28 s\b", out.getvalue())
+
+
+def test_the_time_of_a_few_training_steps_adds_up_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    (tmp_path / "study.toml").write_text('mlflow = "off"\ncomponents = ["support.tiny_parts"]\n')
+    (tmp_path / "s.toml").write_text(TRAINED)
+    record = compile_study(load(tmp_path / "s.toml"), settings(tmp_path), "cpu")
+    text = io.StringIO()
+    found = profile_training(record, Console(file=text), "narrow", steps=3)
+    assert (found.variant, found.steps, found.batch_size) == ("narrow", 3, 8)
+    inside = [s for part, s in found.seconds.items() if part not in ("validation", "checkpoint")]
+    assert found.step_seconds == pytest.approx(sum(inside) / 3)
+    assert found.waiting_share == pytest.approx(found.seconds[TimePart.DATA] / sum(inside))
+    rows = [line.split("|")[1].strip() for line in text.getvalue().splitlines() if line.startswith("|")]
+    assert rows[2:] == [part.value for part in found.seconds if part not in OUTSIDE_STEPS] + ["a step"]
+    assert not list(tmp_path.glob("**/*.pt"))
+    assert not (tmp_path / "reports").exists()
+    with pytest.raises(InputError, match="no variant of s"):
+        profile_training(record, Console(file=text), "wide", steps=3)
+
+
+TRAINED = """
+title = "T"
+question = "Q?"
+repetitions = 2
+[base]
+dataset = { name = "faces", train_clips = 24, validation_clips = 8, test_clips = 8, frames = 4 }
+network = { name = "two-layers", width = 8 }
+[design]
+kind = "one-factor"
+reference = { "network.width" = 8 }
+[factors]
+"network.width" = [8, { value = 4, label = "narrow" }]
+[train]
+epochs = 2
+batch_size = 8
+"""

@@ -34,7 +34,7 @@ base.dataset = { name = "faces", train_clips = 70, validation_clips = 14, test_c
 factors.splitter = ["even-odd", "issm"]
 design = { kind = "one-factor", reference = { splitter = "even-odd" } }
 train.epochs = 4
-search = { trials = 4, space = { "train.lr" = [0.1, 0.2] } }
+search = { trials = 4, scope = "study", space = { "train.lr" = [0.1, 0.2] } }
 repetitions = 2
 """
 
@@ -60,7 +60,7 @@ def job(study: StudyRecord, purpose: Purpose = "search", number: int = 0, varian
     record = study.variants[variant]
     return Job(
         "train",
-        record.run({"train.lr": 0.1}, number + 100 * (purpose == "confirm"), None),
+        record.run({"train.lr": 0.1}, number + 100 * (purpose == "repetition"), None),
         record.name,
         purpose,
         number,
@@ -103,7 +103,7 @@ def test_cached_trainings_count_in_the_estimate(
         display(StudyStarted(study, 12, 0))
         for number in range(4):
             display(TrainingFound(job(study, number=number), result(job(study, number=number), 20.0)))
-        repetition = job(study, "confirm", 0)
+        repetition = job(study, "repetition", 0)
         display(JobStarted(repetition))
         display(EpochEnded(repetition, epoch(2)))
         display(JobEnded(repetition, result(repetition, 20.0)))
@@ -113,7 +113,7 @@ def test_cached_trainings_count_in_the_estimate(
 def test_a_training_without_a_validation_score_shows_none(
     study: StudyRecord, display: Display, screen: io.StringIO
 ) -> None:
-    repetition = job(study, "confirm")
+    repetition = job(study, "repetition")
     with display:
         display(StudyStarted(study, 12, 0))
         display(JobStarted(repetition))
@@ -129,7 +129,7 @@ def test_a_training_without_a_number_of_epochs_or_a_loss_shows_its_metric(
 ) -> None:
     metric = Metric("rmse", "RMSE", unit="K", scale=1.0, direction="minimize", high=None)
     other = replace(study, metric="rmse", metrics=(metric,))
-    repetition = job(other, "confirm")
+    repetition = job(other, "repetition")
     repetition = replace(repetition, run=replace(repetition.run, epochs_key=""))
     with display:
         display(StudyStarted(other, 12, 0))
@@ -144,7 +144,7 @@ def test_a_training_without_a_number_of_epochs_or_a_loss_shows_its_metric(
 def test_a_run_that_is_trained_again_is_counted_once(
     study: StudyRecord, display: Display, screen: io.StringIO
 ) -> None:
-    repetition = job(study, "confirm")
+    repetition = job(study, "repetition")
     with display:
         display(StudyStarted(study, 12, 1))
         display(TrainingFound(repetition, result(repetition, 20.0)))
@@ -155,7 +155,7 @@ def test_a_run_that_is_trained_again_is_counted_once(
 def test_killed_workers_and_waiting_are_shown(
     study: StudyRecord, display: Display, screen: io.StringIO
 ) -> None:
-    repetition = job(study, "confirm", 1)
+    repetition = job(study, "repetition", 1)
     with display:
         display(StudyStarted(study, 12, 0))
         display(JobStarted(repetition))

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from statistics import median
 
-from study.analysis import limits, measured, notes, wording
+from study.analysis import breakdowns, contrasts, limits, measured, notes, searches, wording
+from study.analysis.breakdowns import Part
 from study.analysis.evidence import Confirmation, Evidence, VariantEvidence
 from study.analysis.findings import (
-    BreakdownFinding,
     ClaimFinding,
     Cost,
     Difference,
@@ -27,21 +28,20 @@ from study.analysis.scores import (
     Contrast,
     against_reference,
     best_validation,
-    breakdowns_named,
     difference_interval,
     final_validation,
     has_diverged,
+    level_of,
     metric_interval,
     outcomes,
     paired_scores,
     parameter_count,
-    row_interval,
     tested_runs,
     trial_status,
 )
 from study.analysis.units import quantity
 from study.metrics import Metric
-from study.records import Epoch, Metrics, Profile, RunResult, Stopped
+from study.records import Epoch, Metrics, Profile, RunResult, Stopped, TimePart
 from study.statistics.inference import estimate
 from study.statistics.power import TABULATED_EFFECTS, TABULATED_REPETITIONS, power_table
 from study.statistics.samples import (
@@ -53,7 +53,7 @@ from study.statistics.samples import (
     posterior,
     wins,
 )
-from study.statistics.verdicts import ClaimVerdict, claim_verdict, holm, reaches, verdict
+from study.statistics.verdicts import holm, reaches, verdict
 
 
 class MissingCode(StrEnum):
@@ -79,20 +79,23 @@ class Missing:
 def findings(evidence: Evidence) -> Findings:
     """Return the findings that the reports of a study print."""
     differences = _differences(evidence)
-    claims = tuple(_claims(evidence, differences))
-    breakdowns = tuple(_breakdowns(evidence))
+    judged = contrasts.family(evidence)
+    claims = tuple(_claims(evidence, differences, judged))
+    parts = breakdowns.breakdowns(evidence)
     return Findings(
         name=evidence.name,
         title=evidence.title,
         question=evidence.question,
-        answer=wording.answer(evidence, differences, claims),
+        answer=contrasts.answer(evidence, judged, claims) or wording.answer(evidence, differences, claims),
         metric=evidence.metric.name,
         metrics=tuple(replace(metric, compute=None) for metric in evidence.metrics),
         rope=evidence.rope,
         alpha=evidence.alpha,
         comparisons=evidence.comparisons,
-        variants=tuple(_variant(evidence, v, differences.get(v.name), breakdowns) for v in evidence.variants),
+        variants=tuple(_variant(evidence, v, differences.get(v.name), parts) for v in evidence.variants),
         claims=claims,
+        effects=tuple(contrasts.effects(evidence, judged)),
+        design=evidence.design,
         limits=tuple(limits.limits(evidence)),
         notes=tuple(note.sentence for note in notes.notes(evidence)),
         facts=evidence.facts,
@@ -100,7 +103,7 @@ def findings(evidence: Evidence) -> Findings:
         measures=measured.measures(evidence),
         is_optimistic=evidence.is_optimistic,
         skipped=evidence.skipped,
-        breakdowns=breakdowns,
+        breakdowns=tuple(part.finding for part in parts),
         published=evidence.published,
         scope=evidence.scope,
         power=_power(evidence),
@@ -123,7 +126,8 @@ def _difference(
 ) -> Difference:
     metric, decided = evidence.metric, found.estimate(evidence)
     gain = decided if metric.direction == "maximize" else -decided
-    family = (evidence.rope, evidence.alpha, evidence.comparisons)
+    level = level_of(evidence, variant)
+    family = (evidence.rope, evidence.alpha, evidence.comparisons, level)
     decision, is_large = verdict(gain, *family), reaches(gain, *family)
     worse, equivalent, better = posterior(gain, evidence.rope) or (None, None, None)
     correlated = correlation(*paired_scores(evidence, variant))
@@ -132,7 +136,7 @@ def _difference(
     other = _other_interval(evidence, found)
     return Difference(
         interval=difference_interval(decided, metric, LEVEL),
-        corrected=difference_interval(decided, metric, 1 - evidence.alpha / evidence.comparisons),
+        corrected=difference_interval(decided, metric, 1 - level.difference),
         n=decided.n,
         wins=wins([metric.gain(value) for value in found.values]),
         p=p_value(decided),
@@ -159,25 +163,26 @@ def _other_interval(evidence: Evidence, found: Contrast) -> Interval | None:
     """Return the 95 % interval for the scope that does not decide; None where it is not known."""
     if found.replicates is None:
         return None
-    whole = estimate(found.values, found.replicates, found.overlap)
+    whole = estimate(found.values, found.replicates, found.overlap, found.variance)
     other = whole.on_test_set() if evidence.scope == "population" else whole
     return difference_interval(other, evidence.metric, LEVEL)
 
 
-def _claims(evidence: Evidence, differences: Mapping[str, Difference | None]) -> Iterator[ClaimFinding]:
-    for claim in evidence.claims:
-        text = f"{claim.that} beats {claim.beats}"
-        variant = next(v for v in evidence.compared if v.name in (claim.that, claim.beats))
-        found, difference = against_reference(evidence, variant), differences[variant.name]
-        if found is None or difference is None:
-            without_difference: ClaimVerdict = "not judged" if evidence.is_optimistic else "undecided"
-            yield ClaimFinding(text, without_difference, wording.no_verdict_sentence(evidence, variant))
-            continue
-        is_of_variant = variant.name == claim.that
-        decided = found.estimate(evidence)
-        gain = decided if is_of_variant == (evidence.metric.direction == "maximize") else -decided
-        judged = claim_verdict(gain, evidence.rope, evidence.alpha, evidence.comparisons)
-        yield ClaimFinding(text, judged, difference.sentence)
+def _claims(
+    evidence: Evidence, differences: Mapping[str, Difference | None], judged: list[contrasts.Judged]
+) -> Iterator[ClaimFinding]:
+    """Yield the verdict on each claim, with the sentence of the comparison that it is about, if there is one."""
+    compared = {variant.name: variant for variant in evidence.compared}
+    for claim, found in zip(evidence.claims, contrasts.claims(evidence, judged), strict=True):
+        name = next((name for name in (claim.that, claim.beats) if name in compared), "")
+        is_of_variant = {claim.that, claim.beats} == {name, compared[name].reference} if name else False
+        difference = differences.get(name) if is_of_variant else None
+        if difference is not None:
+            yield replace(found, reason=difference.sentence)
+        elif is_of_variant:
+            yield replace(found, reason=wording.no_verdict_sentence(evidence, compared[name]))
+        else:
+            yield found
 
 
 def _power(evidence: Evidence) -> PowerFinding | None:
@@ -197,26 +202,11 @@ def _power(evidence: Evidence) -> PowerFinding | None:
     )
 
 
-def _breakdowns(evidence: Evidence) -> Iterator[BreakdownFinding]:
-    """Yield the breakdowns of any test, with all their rows and the examples of all folds."""
-    runs = [(run, test) for variant in evidence.variants for run, _, test in tested_runs(variant)]
-    for name in dict.fromkeys(part.name for _, test in runs for part in test.breakdowns):
-        parts = [part for variant in evidence.variants for part in breakdowns_named(variant, name)]
-        longest = sorted((part for _, part in parts), key=lambda part: -len(part.values))
-        counts_by_fold = {run.fold: part.counts for run, part in reversed(parts)}
-        counts: dict[str, int] = {}
-        for fold_counts in counts_by_fold.values():
-            for row, count in fold_counts.items():
-                counts[row] = counts.get(row, 0) + count
-        rows = dict.fromkeys(row for part in longest for row in part.values)
-        yield BreakdownFinding(name, longest[0].title, longest[0].unit, tuple(rows), counts)
-
-
 def _variant(
     evidence: Evidence,
     variant: VariantEvidence,
     difference: Difference | None,
-    breakdowns: tuple[BreakdownFinding, ...],
+    parts: list[Part],
 ) -> VariantFinding:
     runs, metric = tested_runs(variant), evidence.metric
     key = metric.name
@@ -225,8 +215,6 @@ def _variant(
         for other in evidence.metrics
         if other.name != key
     }
-    rows = [(part.name, row) for part in breakdowns for row in part.rows]
-    parts = {part.name: breakdowns_named(variant, part.name) for part in breakdowns}
     return VariantFinding(
         name=variant.name,
         reference=variant.reference,
@@ -242,22 +230,18 @@ def _variant(
         train_seconds=median(result.seconds for _, result, _ in runs) or None if runs else None,
         chosen=variant.chosen,
         trials=tuple(_trial_curves(variant, metric)),
+        expected_best=searches.expected_best_scores(evidence, variant),
         curves=tuple(_epoch_curve(run, result, metric) for run, result, _ in runs),
         measures=measured.intervals(evidence, variant),
         chance=measured.chance(variant),
         unmeasured=tuple(measured.unmeasured(variant)),
         cost=None if variant.profile is None else _cost(variant.profile),
-        breakdowns={
-            part.name: {
-                row: mean for row in part.rows if (mean := row_interval(evidence, variant, part.name, row))
-            }
-            for part in breakdowns
-            if parts[part.name]
-        },
+        seconds_shares=_seconds_shares([result for _, result, _ in runs]),
+        breakdowns=breakdowns.intervals(evidence, variant, parts),
         runs={
             **{name: sum(name in test.metrics for _, _, test in runs) for name in secondary},
             **measured.runs(variant),
-            **{f"{name}/{row}": sum(row in part.values for _, part in parts[name]) for name, row in rows},
+            **breakdowns.runs(variant, parts),
         },
     )
 
@@ -283,6 +267,17 @@ def _repetition_scores(evidence: Evidence, variant: VariantEvidence) -> Iterator
             seconds=result.seconds,
             diverged=outcome.diverged,
         )
+
+
+def _seconds_shares(results: Sequence[RunResult]) -> dict[str, float]:
+    """Return the share of the training time by part, in %, over the runs that measured it."""
+    measured = [result for result in results if result.seconds_in and result.seconds]
+    total = sum(result.seconds for result in measured)
+    parts = [part for part in TimePart if any(part in result.seconds_in for result in measured)]
+    return {
+        str(part): 100 * sum(result.seconds_in.get(part, 0.0) for result in measured) / total
+        for part in parts
+    }
 
 
 def _cost(profile: Profile) -> Cost:
@@ -334,7 +329,10 @@ def missing_runs(variant: VariantEvidence) -> Iterator[Missing]:
     not_started = variant.planned - len(variant.confirmations)
     if not_started > 0:
         runs = quantity(not_started, "confirmation run")
-        yield Missing(MissingCode.NOT_STARTED, f"{runs} not started: the search has chosen nothing")
+        yield Missing(
+            MissingCode.NOT_STARTED,
+            f"{runs} not started: a search has not ended, or one of its trials failed",
+        )
 
 
 def _reason(run: Confirmation) -> tuple[MissingCode, str]:
@@ -348,16 +346,20 @@ def _reason(run: Confirmation) -> tuple[MissingCode, str]:
 
 
 def _trial_curves(variant: VariantEvidence, metric: Metric) -> Iterator[TrialCurve]:
-    best: dict[int | None, float] = {}
-    for number, trial in enumerate(variant.trials, start=1):
-        value = final_validation(trial, metric)
+    best: dict[tuple[int, int], float] = {}
+    numbers: Counter[tuple[int, int]] = Counter()
+    for trial in variant.trials:
+        value, search = final_validation(trial, metric), trial.search
+        numbers[search] += 1
         if value is not None:
-            best[trial.fold] = max(value, best.get(trial.fold, value), key=metric.gain)
+            best[search] = max(value, best.get(search, value), key=metric.gain)
         yield TrialCurve(
-            number,
+            numbers[search],
             trial.parameters,
             trial_status(trial),
             best_validation(trial, metric),
-            best.get(trial.fold),
+            best.get(search),
             trial.result.epoch if isinstance(trial.result, Stopped) else None,
+            trial.repetition,
+            trial.fold,
         )

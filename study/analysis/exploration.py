@@ -66,12 +66,11 @@ def _ranked(study: StudyRecord, variant: VariantRecord, states: plan.States) -> 
         name=variant.name,
         is_reference=variant.is_reference,
         scores=tuple(metric.scale * value for value in values),
-        planned=study.repetitions * len(study.folds),
+        planned=study.repetitions_of(variant) * len(study.folds_of(variant)),
         diverged=sum(result.status == "diverged" for result in ended),
     )
 
 
 def _repetitions(study: StudyRecord, variant: VariantRecord, states: plan.States) -> Iterator[RunState]:
-    for fold in study.folds:
-        for run in plan.repetition_runs(study, variant, fold, states):
-            yield states(run.id)
+    for repetition in plan.repetitions(study, variant, states):
+        yield states(repetition.run.id)

@@ -102,11 +102,21 @@ class Difference:
 
 
 @dataclass(frozen=True)
+class Choice:
+    """The hyperparameters that a search chose."""
+
+    parameters: Mapping[str, Any]
+    repetition: int | None = None
+    """The number of the repetition, from 1; None where all repetitions share the search."""
+    fold: int | None = None
+
+
+@dataclass(frozen=True)
 class TrialCurve:
     """One search trial."""
 
     number: int
-    """From 1, in the order in which the trials were suggested."""
+    """From 1, in the order in which the search suggested its trials."""
     parameters: Mapping[str, Any]
     status: TrialStatus
     score: float | None
@@ -114,6 +124,9 @@ class TrialCurve:
     best_so_far: float | None
     stopped_after: int | None = None
     """The epoch after which it was pruned; its score is then its best so far, not compared with other trials'."""
+    repetition: int | None = None
+    """The repetition that the search belongs to, from 1; None where all share it."""
+    fold: int | None = None
 
 
 @dataclass(frozen=True)
@@ -181,9 +194,10 @@ class VariantFinding:
     macs: int | None
     train_seconds: float | None
     """Median training time of a confirmation run."""
-    chosen: Mapping[str, Any]
-    """The hyperparameters that the search chose."""
+    chosen: tuple[Choice, ...]
+    """The hyperparameters that each search chose."""
     trials: tuple[TrialCurve, ...]
+    """Search by search."""
     curves: tuple[EpochCurve, ...]
     measures: Mapping[str, Interval] = field(default_factory=dict)
     """Means over repetitions by ``<measure>/<figure>``, in the figure's own unit, 95 % t interval."""
@@ -193,10 +207,14 @@ class VariantFinding:
     """One line for each undefined figure and each measure that failed."""
     cost: Cost | None = None
     """None where the network was not profiled."""
+    seconds_shares: Mapping[str, float] = field(default_factory=dict)
+    """Share of the confirmation runs' training time by `TimePart`, in %; empty where none measured it."""
     breakdowns: Mapping[str, Mapping[str, Interval]] = field(default_factory=dict)
     """Means over repetitions for parts of the test split, 95 % t interval, by breakdown and row."""
     runs: Mapping[str, int] = field(default_factory=dict)
     """How many runs a mean of `secondary`, `measures` or, as ``<breakdown>/<row>``, `breakdowns` is over."""
+    expected_best: tuple[float, ...] = ()
+    """The expected best validation score, scaled, of a search with 1, 2, … random trials; empty for other searches."""
 
     @property
     def is_reference(self) -> bool:
@@ -269,13 +287,15 @@ class LimitCode(StrEnum):
     EQUAL_DIFFERENCES = "equal-differences"
     EQUAL_SCORES = "equal-scores"
     NEAR_CHANCE = "near-chance"
-    SHORT_TRAINING = "short-training"
+    UNDERTRAINED = "undertrained"
     CAPACITY = "capacity"
     UNEQUAL_BUDGETS = "unequal-budgets"
-    RANDOM_SEARCH = "random-search"
     DIVERGED_TRIALS = "diverged-trials"
     FAILED_TRIALS = "failed-trials"
-    BEST_TRIAL_LAST = "best-trial-last"
+    CHOSEN_AT_EDGE = "chosen-at-edge"
+    SEARCH_RISES = "search-rises"
+    ONE_SEARCH = "one-search"
+    SHARED_FOLDS = "shared-folds"
     MIXED_VERSIONS = "mixed-versions"
     MIXED_HARDWARE = "mixed-hardware"
     NONDETERMINISTIC = "nondeterministic"
@@ -296,6 +316,26 @@ class ClaimFinding:
     text: str
     verdict: ClaimVerdict
     reason: str
+
+
+@dataclass(frozen=True)
+class EffectFinding:
+    """A contrast of variants that the study judges: a main effect, a trend, an interaction, a Shapley value."""
+
+    name: str
+    kind: str
+    """The value of a `study.ledger.record.EffectKind`."""
+    factors: tuple[str, ...]
+    interval: Interval | None
+    """95 % interval for the study's scope; None where the effect cannot be judged."""
+    corrected: Interval | None
+    """The 1 - alpha/m interval that decides."""
+    n: int
+    """Complete repetitions, or folds."""
+    verdict: Verdict | None
+    sentence: str
+    omega_squared: float | None
+    """Its share of the variance of all scores of its stratum; a description."""
 
 
 @dataclass(frozen=True)
@@ -346,8 +386,8 @@ class Findings:
     """Examples that were left out because they could not be read: file, row and reason."""
     breakdowns: tuple[BreakdownFinding, ...] = ()
     """One breakdown for each attribute of the test examples."""
-    published: PublishedTable | None = None
-    """Published results on the same benchmark; None where there are none."""
+    published: tuple[PublishedTable, ...] = ()
+    """Published results, a table for each benchmark of the study."""
     scope: Literal["population", "test-set"] = "test-set"
     """For whom intervals speak: for new test examples, or for exactly these."""
     power: PowerFinding | None = None
@@ -356,6 +396,10 @@ class Findings:
     """What one example is called."""
     known: Known | None = None
     """What was known when the report was written; None where no ledger keeps it."""
+    effects: tuple[EffectFinding, ...] = ()
+    """The effects of the family; empty where it is every variant with its reference."""
+    design: tuple[str, ...] = ()
+    """What is to be known of the design: the order of a ladder, aliases, cells that were left out."""
 
     @property
     def primary(self) -> Metric:

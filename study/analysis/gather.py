@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
@@ -12,20 +12,22 @@ from study.analysis.evidence import (
     Evidence,
     FoldSize,
     Scope,
+    SearchSettings,
     TrialEvidence,
     VariantData,
     VariantEvidence,
 )
-from study.analysis.findings import Limit, LimitCode
+from study.analysis.findings import Choice, Limit, LimitCode
 from study.analysis.replicates import with_replicates
 from study.analysis.units import quantity
 from study.engine import plan
 from study.engine.accept import describe_accepted
+from study.engine.search import STARTUP_TRIALS
 from study.followed import UnfollowedKind
 from study.ledger.layout import RUNS, TEST_PREDICTIONS
-from study.ledger.record import StudyRecord, VariantRecord
+from study.ledger.record import Search, StudyRecord, VariantRecord
 from study.ledger.store import SESSION, Ledger, Snapshot
-from study.records import DataInfo, Machine, RunSpec, TestResult
+from study.records import DataInfo, Machine, PublishedTable, RunSpec, TestResult
 
 MOST_CALLS = 3
 """Maximum of calls that a limit lists."""
@@ -39,6 +41,12 @@ UNSIZED = Limit(
     "The sizes of the folds are not known: intervals are widened as for folds of equal size that split the examples "
     "among them.",
 )
+CLOSED = {
+    "futile": "more repetitions would hardly decide it",
+    "examples": "only more test examples would decide it",
+    "last-look": "no verdict after the last look",
+}
+"""Outcomes of looks in words, where they are no verdicts."""
 NOTHING: Mapping[str, Callable[..., float]] = MappingProxyType({})
 
 
@@ -54,10 +62,13 @@ def gather(
     """
     reference = next(variant for variant in study.variants if variant.is_reference)
     variants = tuple(_variant(ledger, study, variant, computes) for variant in study.variants)
-    if len(study.folds) == 1:  # Nadeau and Bengio's interval has no term for examples
-        variants = tuple(_with_replicates(ledger, study, variant, computes) for variant in variants)
-    has_replicates = _has_replicates(variants)
-    data = _data(study, study.data)
+    unfolded = {variant.name for variant in study.variants if len(study.folds_of(variant)) == 1}
+    variants = tuple(  # folds need no replicates: Nadeau and Bengio's interval has no term for examples
+        _with_replicates(ledger, study, variant, computes) if variant.name in unfolded else variant
+        for variant in variants
+    )
+    has_replicates = all(_has_replicates(variant) for variant in variants if variant.name in unfolded)
+    data = _data(study, study.data, study.folds)
     return Evidence(
         name=study.name,
         title=study.title,
@@ -69,20 +80,25 @@ def gather(
         variants=variants,
         examples_in_test=data.examples_in_test or _examples_tested(variants),
         scope=_scope(study, has_replicates),
-        lacks_predictions=study.interval_scope == "population"
-        and len(study.folds) == 1
-        and not has_replicates,
+        lacks_predictions=study.interval_scope == "population" and not has_replicates,
         spread=study.spread,
         noun=study.data.noun,
         chance=data.chance,
         folds=data.folds,
         claims=study.claims,
+        effects=study.effects,
+        design=study.design,
         facts=_facts(ledger, study, variants),
         limits=tuple(_limits(study, ledger)),
         configuration=reference.template.config,
         is_optimistic=study.data.is_optimistic,
         skipped=study.data.skipped,
-        published=study.data.published,
+        published=tuple(_published(study)),
+        looks=study.looks,
+        interims=study.interims,
+        search=SearchSettings(study.scope, study.sampler, study.trials, study.space, study.shared_folds)
+        if study.trials
+        else None,
     )
 
 
@@ -97,36 +113,41 @@ def _with_replicates(
     return replace(variant, confirmations=tuple(runs))
 
 
-def _has_replicates(variants: Iterable[VariantEvidence]) -> bool:
+def _has_replicates(variant: VariantEvidence) -> bool:
     """Whether every tested run has replicates; True too where none is tested yet."""
-    runs = (run for variant in variants for run in variant.confirmations)
-    return all(run.replicates is not None for run in runs if run.test is not None)
+    return all(run.replicates is not None for run in variant.confirmations if run.test is not None)
 
 
 def _scope(study: StudyRecord, has_replicates: bool) -> Scope:
     """Return for whom intervals speak: as the study names it, else for new examples where that can be computed."""
     if study.interval_scope:
         return study.interval_scope
-    return "population" if has_replicates or len(study.folds) > 1 else "test-set"
+    return "population" if has_replicates else "test-set"
 
 
-def _data(study: StudyRecord, data: DataInfo) -> VariantData:
+def _data(study: StudyRecord, data: DataInfo, folds: Sequence[int | None]) -> VariantData:
     """Return what the analysis needs to know of data."""
     return VariantData(
         examples_in_test=sum(size.test for size in data.sizes),
         chance=data.chance.get(study.metric, study.primary.chance),
-        folds=_fold_sizes(study, data) if len(study.folds) > 1 else (),
+        folds=_fold_sizes(data, len(folds)) if len(folds) > 1 else (),
     )
 
 
-def _fold_sizes(study: StudyRecord, data: DataInfo) -> tuple[FoldSize, ...]:
+def fold_overlap(study: StudyRecord) -> float:
+    """Return test examples / training examples of the study's folds; 0 where there is one split."""
+    sizes = _fold_sizes(study.data, len(study.folds)) if len(study.folds) > 1 else ()
+    return sum(size.test for size in sizes) / sum(size.train for size in sizes) if sizes else 0.0
+
+
+def _fold_sizes(data: DataInfo, folds: int) -> tuple[FoldSize, ...]:
     """Return the numbers of training and test examples of each fold.
 
     Where the sizes are not known, they are those of k-fold cross-validation, in units of one fold.
     """
     sizes = data.sizes
-    if len(sizes) != len(study.folds):
-        return (FoldSize(len(study.folds) - 1, 1),) * len(study.folds)
+    if len(sizes) != folds:
+        return (FoldSize(folds - 1, 1),) * folds
     return tuple(FoldSize(size.train if size.trained is None else size.trained, size.test) for size in sizes)
 
 
@@ -140,52 +161,69 @@ def _variant(
     ledger: Ledger, study: StudyRecord, variant: VariantRecord, computes: Mapping[str, Callable[..., float]]
 ) -> VariantEvidence:
     state_of = Snapshot(ledger)
+    folds = study.folds_of(variant)
     trials: list[TrialEvidence] = []
     confirmations: list[Confirmation] = []
-    chosen: dict[str, Any] = {}
-    for fold in study.folds:
-        for trial in plan.search_trials(study, variant, fold, state_of):
+    chosen: list[Choice] = []
+    incomplete: set[object] = set()
+    for search in study.searches(variant):
+        repetition = None if search.repetition is None else search.repetition + 1
+        for trial in plan.search_trials(study, search, state_of):
             if result := trial.state.result or trial.state.pruned or trial.state.failure:
-                trials.append(TrialEvidence(trial.parameters, result, fold))
-        choice = plan.chosen_parameters(study, variant, fold, state_of) or {}
-        chosen |= (
-            choice if len(study.folds) == 1 else {f"{key} (fold {fold})": v for key, v in choice.items()}
+                trials.append(TrialEvidence(trial.parameters, result, search.fold, repetition))
+        choice = plan.chosen_trial(study, search, state_of)
+        if choice is None and _is_incomplete(study, search, state_of):
+            incomplete.add(search.key)
+        if choice is not None and choice.state.is_usable:
+            chosen.append(Choice(choice.parameters, repetition, search.fold))
+    for repetition_run in plan.repetitions(study, variant, state_of):
+        run = repetition_run.run
+        state = state_of(run.id)
+        test = _test_result(ledger, study, run, computes)
+        measurements = tuple(
+            measurement for key in study.measures if (measurement := ledger.measurement(run, key))
         )
-        for number, run in enumerate(plan.repetition_runs(study, variant, fold, state_of)):
-            state = state_of(run.id)
-            test = _test_result(ledger, study, run, computes)
-            measurements = tuple(
-                measurement for key in study.measures if (measurement := ledger.measurement(run, key))
+        unmeasured = {
+            key.partition("@")[0]: state.unmeasured[key].reason
+            for key in study.measures
+            if key in state.unmeasured
+        }
+        confirmations.append(
+            Confirmation(
+                repetition_run.number + 1,
+                repetition_run.fold,
+                run.id,
+                state.result,
+                test,
+                state.failure,
+                measurements,
+                unmeasured,
             )
-            unmeasured = {
-                key.partition("@")[0]: state.unmeasured[key].reason
-                for key in study.measures
-                if key in state.unmeasured
-            }
-            confirmations.append(
-                Confirmation(
-                    number + 1,
-                    fold,
-                    run.id,
-                    state.result,
-                    test,
-                    state.failure,
-                    measurements,
-                    unmeasured,
-                )
-            )
+        )
     network = plan.profiled_run(study, variant, state_of)
     return VariantEvidence(
         name=variant.name,
         reference=variant.reference,
         levels=variant.levels,
-        planned=study.repetitions * len(study.folds),
+        planned=study.repetitions_of(variant) * len(folds),
         confirmations=tuple(confirmations),
-        chosen=chosen,
+        unreachable=sum(
+            study.search_of(variant, fold, number).key in incomplete
+            for fold in folds
+            for number in range(study.repetitions_of(variant))
+        ),
+        chosen=tuple(chosen),
         trials=tuple(trials),
         profile=ledger.profile(network) if network else None,
-        data=None if variant.data is None else _data(study, variant.data),
+        data=None if variant.data is None else _data(study, variant.data, folds),
     )
+
+
+def _is_incomplete(study: StudyRecord, search: Search, states: plan.States) -> bool:
+    """Whether so many trials of a search failed that it can choose nothing: one of a repetition's, or all."""
+    trials = list(plan.search_trials(study, search, states))
+    failed = sum(trial.state.final and not trial.has_outcome for trial in trials)
+    return failed > 0 and (search.repetition is not None or failed == study.trials)
 
 
 def _test_result(
@@ -210,7 +248,11 @@ def _limits(study: StudyRecord, ledger: Ledger) -> Iterator[Limit]:
     """Yield the limits of the conclusion that follow from the record."""
     if not study.data.digest:
         yield UNTRACKED
-    if len(study.folds) > 1 and any(len(data.sizes) != len(study.folds) for data in _data_sets(study)):
+    folds = [(study.folds, study.data)]
+    folds += [
+        (study.folds_of(variant), variant.data) for variant in study.variants if variant.data is not None
+    ]
+    if any(len(of) > 1 and len(data.sizes) != len(of) for of, data in folds):
         yield UNSIZED
     yield from (
         Limit(LimitCode.DATA_UNSOUND, f"The data are not sound, which was accepted: {reason}")
@@ -255,10 +297,11 @@ def _facts(ledger: Ledger, study: StudyRecord, variants: Iterable[VariantEvidenc
     facts = {
         "study file": study.file,
         "study seed": f"{study.seed}; repetitions 1 to {study.repetitions}, paired across variants",
+        "adaptive repetitions": _adaptive(study),
         "search": _search_settings(study),
         **study.facts,
         "data set": "; or ".join(data_sets),
-        **{f"data, {name}": value for name, value in study.data.facts.items()},
+        **_data_facts(study),
         **({"data, left out": f"{len(study.data.skipped)} of the lists' rows"} if study.data.skipped else {}),
         "data digest": ", ".join(dict.fromkeys(_data_digests(variant) for variant in study.variants)),
         "code digest": ", ".join(dict.fromkeys(v.template.code_digest for v in study.variants)),
@@ -276,6 +319,42 @@ def _facts(ledger: Ledger, study: StudyRecord, variants: Iterable[VariantEvidenc
     return {name: fact for name, fact in facts.items() if fact}
 
 
+def _published(study: StudyRecord) -> Iterator[PublishedTable]:
+    """Yield the published results of each stratum's benchmark once."""
+    found: list[PublishedTable] = []
+    for data in _data_sets(study):
+        if data.published is not None and data.published not in found:
+            found.append(data.published)
+            yield data.published
+
+
+def _data_facts(study: StudyRecord) -> dict[str, str]:
+    """Return the facts of the study's data; where strata differ in them, those of each stratum."""
+    strata = {
+        variant.reference: _merged_facts(
+            (other.data or study.data) for other in study.variants if other.reference == variant.name
+        )
+        for variant in study.variants
+        if variant.is_reference
+    }
+    if len({tuple(facts.items()) for facts in strata.values()}) == 1:
+        return {f"data, {name}": value for name, value in next(iter(strata.values())).items()}
+    return {
+        f"data of {reference}, {name}": value
+        for reference, facts in strata.items()
+        for name, value in facts.items()
+    }
+
+
+def _merged_facts(infos: Iterable[DataInfo]) -> dict[str, str]:
+    """Return the facts of several data, those that differ joined by *or*."""
+    facts: dict[str, dict[str, None]] = {}
+    for info in infos:
+        for name, value in info.facts.items():
+            facts.setdefault(name, {})[value] = None
+    return {name: " or ".join(values) for name, values in facts.items()}
+
+
 def _data_sets(study: StudyRecord) -> list[DataInfo]:
     """Return the data of the study, then those of variants that have others."""
     return [study.data, *(variant.data for variant in study.variants if variant.data is not None)]
@@ -288,7 +367,8 @@ def _described(study: StudyRecord, data: DataInfo) -> str:
         for size in data.sizes
     )
     description = "; ".join(text for text in (data.description, sizes) if text)
-    folds = "" if study.folds == (None,) else f", folds {', '.join(map(str, study.folds))}"
+    of = data.folds or study.folds
+    folds = "" if of == (None,) else f", folds {', '.join(map(str, of))}"
     return f"{data.name}{folds}: {description}" if description else f"{data.name}{folds}"
 
 
@@ -296,6 +376,23 @@ def _data_digests(variant: VariantRecord) -> str:
     """Return the digest of a variant's data, and of each fold's where there are several."""
     of_folds = ", ".join(f"fold {fold} {digest}" for fold, digest in variant.digests.items())
     return f"{variant.template.data_digest}{f' ({of_folds})' if len(variant.digests) > 1 else ''}"
+
+
+def _adaptive(study: StudyRecord) -> str:
+    """Return the looks, what each closed, and the trainings that were saved; empty where repetitions are fixed."""
+    if not study.looks:
+        return ""
+    closed = [
+        f"after {look}: {name} closed ({CLOSED.get(closing.outcome, closing.outcome)})"
+        for look, interim in study.interims.items()
+        for name, closing in interim.closed.items()
+    ]
+    most, planned = plan.most_trainings(study), plan.total_trainings(study)
+    listed = "; ".join(closed) or "no comparison closed"
+    return (
+        f"looks after {', '.join(map(str, study.looks))} repetitions; {listed}; {most - planned} of {most} trainings "
+        "saved"
+    )
 
 
 def _search_settings(study: StudyRecord) -> str:
@@ -307,9 +404,24 @@ def _search_settings(study: StudyRecord) -> str:
         if study.pruner == "halving"
         else ""
     )
-    space = "; ".join(f"{key} in {_range_text(dimension)}" for key, dimension in study.space.items())
-    budget = f"{study.trials} trials a variant, sampler {study.sampler}, generations of {study.generation}"
+    space = "; ".join(
+        f"{key} in {_range_text(dimension)}{_condition(dimension)}" for key, dimension in study.space.items()
+    )
+    each = "repetition" if study.scope == "repetition" else "variant, shared by its repetitions"
+    has_folds = any(len(study.folds_of(variant)) > 1 for variant in study.variants)
+    folds = "" if not has_folds else ", shared by the folds" if study.shared_folds else " and fold"
+    budget = f"{study.trials} trials a {each}{folds}; {_sampler(study)}, generations of {study.generation}"
     return f"{budget}{halving}; {space}"
+
+
+def _sampler(study: StudyRecord) -> str:
+    """Return how trials are suggested, in words."""
+    if study.sampler == "auto":
+        first = "quasi-random points (a scrambled Sobol sequence, the same for every variant)"
+        return first if study.trials <= STARTUP_TRIALS else f"{STARTUP_TRIALS} {first}, then TPE"
+    if study.sampler == "random":
+        return "random points, the same for every variant"
+    return f"sampler {study.sampler} after {STARTUP_TRIALS} random points"
 
 
 def _range_text(dimension: Mapping[str, Any]) -> str:
@@ -317,6 +429,13 @@ def _range_text(dimension: Mapping[str, Any]) -> str:
     if "choices" in dimension:
         return "{" + ", ".join(map(str, dimension["choices"])) + "}"
     return f"[{dimension['low']}, {dimension['high']}]" + (" (log)" if dimension.get("log") else "")
+
+
+def _condition(dimension: Mapping[str, Any]) -> str:
+    """Return which variants have a dimension; empty if all do. They have as many trials as the others."""
+    when = dimension.get("when", {})
+    levels = " and ".join(f"{factor} = {' or '.join(of)}" for factor, of in when.items())
+    return f" only where {levels}, at equal trials" if levels else ""
 
 
 def _machine_facts(machines: Iterable[Machine]) -> dict[str, str]:

@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator
-from math import inf, isfinite
+from math import isfinite
 
+from study.analysis import searches
 from study.analysis.evidence import Evidence, VariantEvidence
 from study.analysis.findings import Limit, LimitCode
 from study.analysis.scores import (
     against_reference,
     all_results,
     diverged_runs,
-    final_validation,
     has_ended,
+    judged,
     metric_interval,
     metric_values,
     parameter_count,
     tested_runs,
-    trial_status,
 )
 from study.analysis.units import difference_with_unit, number, percent, quantity, unit_suffix
 from study.analysis.wording import LACKS_PREDICTIONS, OPTIMISTIC, join_words, sample_size
-from study.engine.search import STARTUP_TRIALS
-from study.metrics import Metric
 from study.records import RunResult
 from study.statistics.verdicts import FEWEST
 
@@ -82,7 +80,7 @@ def _skipped_examples(evidence: Evidence) -> Iterator[Limit]:
 
 
 def _missing_runs(evidence: Evidence) -> Iterator[Limit]:
-    for variant in (*evidence.references, *evidence.compared):
+    for variant in sorted(evidence.variants, key=lambda variant: not variant.is_reference):
         planned = quantity(variant.planned, "confirmation run")
         done = len(tested_runs(variant)) + diverged_runs(variant)
         name = f"The reference {variant.name}" if variant.is_reference else variant.name
@@ -131,7 +129,7 @@ def _lacks_predictions(evidence: Evidence) -> Iterator[Limit]:
 
 
 def _too_few_repetitions(evidence: Evidence) -> Iterator[Limit]:
-    contrasts = [against_reference(evidence, variant) for variant in evidence.compared]
+    contrasts = [judged(evidence, effect) for effect in evidence.family]
     sizes = sorted({len(found.values) for found in contrasts if found is not None})
     if sizes and sizes[0] < FEWEST:
         pairs = quantity(sizes[0], "complete pair")
@@ -183,33 +181,6 @@ def _near_chance(evidence: Evidence) -> Iterator[Limit]:
             )
 
 
-def _short_training(evidence: Evidence) -> Iterator[Limit]:
-    variants = []
-    for variant in evidence.variants:
-        results = [
-            result for _, result, _ in tested_runs(variant) if len(result.history) > 1 and result.validation
-        ]
-        best_at_end = sum(_ends_best(result, evidence.metric) for result in results)
-        if 2 * best_at_end > len(results):
-            variants.append(f"{best_at_end} of {quantity(len(results), 'run')} of {variant.name}")
-    if variants:
-        yield Limit(
-            LimitCode.SHORT_TRAINING,
-            f"Training may be too short: the best epoch is the last one in {join_words(variants)}.",
-        )
-
-
-def _ends_best(result: RunResult, metric: Metric) -> bool:
-    """Whether the tested epoch is the last one and the only best one.
-
-    Where the last epoch is always tested, it need not be the best.
-    """
-    values = [epoch.validation.get(metric.name) for epoch in result.history]
-    curve = [metric.gain(value) for value in values if value is not None]
-    rises = len(curve) > 1 and curve[-1] > max(curve[:-1])
-    return rises and result.best_epoch == result.history[-1].epoch
-
-
 def _test_seen(evidence: Evidence) -> Iterator[Limit]:
     if any(test.seen_in_training for variant in evidence.variants for _, _, test in tested_runs(variant)):
         yield Limit(
@@ -220,7 +191,7 @@ def _test_seen(evidence: Evidence) -> Iterator[Limit]:
 
 
 def _capacity(evidence: Evidence) -> Iterator[Limit]:
-    for variant in evidence.compared:
+    for variant in (v for v in evidence.variants if not v.is_reference):
         ratios = [
             f"{percent(abs(ratio - 1))} {'more' if ratio > 1 else 'fewer'} {noun}"
             for noun, ratio in _cost_ratios(evidence.reference_of(variant), variant)
@@ -240,56 +211,6 @@ def _cost_ratios(reference: VariantEvidence, variant: VariantEvidence) -> Iterat
         yield "parameters", of_variant / of_reference
     if reference.profile is not None and reference.profile.macs and variant.profile is not None:
         yield "multiply-accumulates", variant.profile.macs / reference.profile.macs
-
-
-def _search_budget(evidence: Evidence) -> Iterator[Limit]:
-    folds = max(1, len(evidence.folds))
-    budgets = {variant.name: len(variant.trials) // folds for variant in evidence.variants}
-    fewest, most = min(budgets.values()), max(budgets.values())
-    if fewest != most:
-        unequal = join_words([f"{quantity(trials, 'trial')} for {name}" for name, trials in budgets.items()])
-        yield Limit(LimitCode.UNEQUAL_BUDGETS, f"The searches had unequal budgets: {unequal}.")
-    if 0 < most < STARTUP_TRIALS:
-        yield Limit(
-            LimitCode.RANDOM_SEARCH,
-            f"With {quantity(most, 'trial')} each, the searches are random searches: "
-            f"a sampler chooses its first {STARTUP_TRIALS} trials at random.",
-        )
-
-
-def _trials_without_score(evidence: Evidence) -> Iterator[Limit]:
-    for code, status, text in (
-        (LimitCode.DIVERGED_TRIALS, "diverged", "Search trials diverged and count as the worst"),
-        (LimitCode.FAILED_TRIALS, "failed", "Search trials failed and count for nothing"),
-    ):
-        variants = []
-        for variant in evidence.variants:
-            ended_so = sum(trial_status(trial) == status for trial in variant.trials)
-            if ended_so:
-                variants.append(f"{ended_so} of {quantity(len(variant.trials), 'trial')} of {variant.name}")
-        if variants:
-            yield Limit(code, f"{text}: {join_words(variants)}.")
-
-
-def _best_trial_last(evidence: Evidence) -> Iterator[Limit]:
-    """Yield a limit for searches whose best trial is their last; with folds, where it is so in most folds."""
-    names = []
-    for variant in evidence.variants:
-        searches = defaultdict(list)
-        for trial in variant.trials:
-            searches[trial.fold].append(final_validation(trial, evidence.metric))
-        gain = evidence.metric.gain
-        scores = [
-            [-inf if value is None else gain(value) for value in search] for search in searches.values()
-        ]
-        rising = sum(len(search) > 1 and search[-1] > max(search[:-1]) for search in scores)
-        if 2 * rising > len(scores):
-            names.append(variant.name)
-    if names:
-        yield Limit(
-            LimitCode.BEST_TRIAL_LAST,
-            f"The best trial was the last one in the search of {join_words(names)}: more trials may find a better one.",
-        )
 
 
 def _mixed_machines(evidence: Evidence) -> Iterator[Limit]:
@@ -326,11 +247,8 @@ CHECKS = (
     _too_few_repetitions,
     _no_spread,
     _near_chance,
-    _short_training,
     _capacity,
-    _search_budget,
-    _trials_without_score,
-    _best_trial_last,
+    *searches.CHECKS,
     _mixed_machines,
     _nondeterministic,
 )

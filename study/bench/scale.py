@@ -34,7 +34,7 @@ from study.executors.inprocess import InProcess
 from study.ledger.store import Ledger
 
 VARIANTS = 10
-RUNS_PER_TRIAL = 5
+TRIALS = 5
 """One run in this many is a search trial."""
 AIM_MS = 50.0
 COMMANDS = {
@@ -100,11 +100,10 @@ class Cost:
 def build_ledger(folder: Path, runs: int) -> float:
     """Run a study with a number of runs in a new folder; return the conductor's time for one run in milliseconds."""
     runs_per_variant = runs // VARIANTS
-    trials = runs_per_variant // RUNS_PER_TRIAL
     levels = ", ".join(str(number / 1000) for number in range(VARIANTS))
     folder.mkdir()
     (folder / "s.toml").write_text(
-        STUDY.format(levels=levels, trials=trials, repetitions=runs_per_variant - trials)
+        STUDY.format(levels=levels, trials=TRIALS, repetitions=runs_per_variant // TRIALS)
     )
     (folder / "study.toml").write_text('mlflow = "off"\n')
     lab = settings(folder)

@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -34,16 +35,19 @@ from rich.table import Table
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from study.bench.result import Measured, in_turn, on_this_machine
 from study.cli.display import progress_bar
 from study.config.registry import Registry
 from study.machine import cpu_cores
-from study.tasks.clips.data.contract import Clips, ClipShape, Pixels
+from study.tasks.clips.data.contract import Clips, ClipShape, Pixels, Split
 from study.tasks.clips.data.files.listing import Entry, Listing
 from study.tasks.clips.data.files.pictures import Decoder
 from study.tasks.clips.data.files.source import Raw, Source
 from study.tasks.clips.data.sets.packing import pack
 from study.tasks.clips.data.sets.recorded import Reading, Recorded, Recording, recorded
 from study.tasks.clips.training.batches import training_batches
+from study.tasks.clips.training.loader import LoaderProcesses
+from study.tasks.clips.training.resident import reader_of
 
 FRAMES, STORED_PIXELS, PIXELS, BATCH = 16, 224, 112, 16
 WORKERS = (0, 1, 2)
@@ -145,18 +149,33 @@ def frames_dataset(root: Path, decoder: Decoder = "pillow", packed: Path | None 
     )
 
 
-def study_batches(data: Recorded, workers: int, clips: int) -> Iterator[Pixels]:
+def study_batches(data: Recorded, workers: int, clips: int) -> Iterator[Tensor]:
     """Yield training batches of this package's loader with at least `clips` clips; clips repeat as needed."""
-    entries = data.listing.folds[None]["train"]
-    reading = Reading(entries, _fresh(data.source), data.protocols.sampling, data.shape)
-    length = -(-clips // BATCH) * BATCH
+    source = Repeated(data, -(-clips // BATCH) * BATCH)
+    split = source("train")
+    with LoaderProcesses(source, workers) if workers else nullcontext() as loader:
+        read = reader_of(split, "train", loader, torch.device("cpu"))
+        for pixels, _ in training_batches(split, split.labels, BATCH, (0, 1), read):
+            yield pixels
 
-    def read(indexes: NDArray[np.int64], generator: np.random.Generator | None) -> Pixels:
-        return reading.clips(indexes % len(entries), generator)
 
-    names, labels = ("",) * length, np.zeros(length, np.int64)
-    for pixels, _ in training_batches(Clips(names, names, labels, read), labels, BATCH, (0, 1), workers):
-        yield pixels
+@dataclass(frozen=True)
+class Repeated:
+    """Opens the training clips of a data set, repeated up to a number of clips."""
+
+    data: Recorded
+    length: int
+
+    def __call__(self, split: Split) -> Clips:
+        """Return the clips."""
+        entries = self.data.listing.folds[None][split]
+        reader = Reading(entries, _fresh(self.data.source), self.data.protocols.sampling, self.data.shape)
+
+        def read(indexes: NDArray[np.int64], generator: np.random.Generator | None) -> Pixels:
+            return reader.clips(indexes % len(entries), generator)
+
+        names, labels = ("",) * self.length, np.zeros(self.length, np.int64)
+        return Clips(names, names, labels, read)
 
 
 def _fresh(source: Source) -> Source:
@@ -245,6 +264,55 @@ def conclusions(rates: Mapping[str, Throughput]) -> list[str]:
             f"(aim: at least {aim:g}): {'reached' if ratio >= aim else 'MISSED'}"
         )
     return lines
+
+
+def loader(repeats: int = 3, clips: int = 64, seconds: float = 1.0) -> list[Measured]:
+    """Measure every loader against PIL in a DataLoader, and rendered clips against those of the cache.
+
+    Args:
+        repeats: Measurements of each loader and number of workers.
+        clips: Clips to render and write as JPEGs.
+        seconds: About how long a measurement takes.
+    """
+    torch.set_num_threads(1)
+    device, versions = on_this_machine()
+    rate = partial(
+        Measured, unit="clips/s", lower_is_better=False, repeats=repeats, device=device, versions=versions
+    )
+    with tempfile.TemporaryDirectory(prefix="loader-") as folder:
+        root = Path(folder, "frames")
+        render(root, clips)
+        rates = measure(all_readers(root, Path(folder, "pack")), repeats, seconds)
+        drawn = _drawn(Path(folder, "cache"), repeats, clips)
+    baseline = rates.pop(PIL_LOADER).best
+    size = f"{FRAMES} x {PIXELS} x {PIXELS} x 3"
+    return [
+        *(
+            rate(f"{name}, {size}", before=baseline, after=of.best, baseline=PIL_LOADER)
+            for name, of in rates.items()
+        ),
+        rate(
+            "faces from the cache",
+            before=drawn["drawn"],
+            after=drawn["cached"],
+            baseline="drawn at each read",
+        ),
+    ]
+
+
+def _drawn(cache: Path, repeats: int, clips: int) -> dict[str, float]:
+    """Return how many clips of faces are drawn a second, and read from the cache."""
+    registry = Registry()
+    table = registry.resolve("dataset", {"name": "faces", "train_clips": clips}, "faces")
+    indexes = np.arange(clips)
+
+    def rate(cache: str) -> float:
+        split = registry.build("dataset", {**table, "cache": cache}).split("train")
+        began = time.perf_counter()
+        split.read(indexes, None)
+        return clips / (time.perf_counter() - began)
+
+    return in_turn({"drawn": lambda: rate(""), "cached": lambda: rate(str(cache))}, repeats)
 
 
 def main(

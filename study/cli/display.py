@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from itertools import groupby
 from types import TracebackType
 
@@ -26,24 +26,25 @@ from study.engine.events import (
     JobRetried,
     JobSilent,
     JobStarted,
+    LookTaken,
     StudyStarted,
     TrainingFound,
     Waiting,
     WeightsDamaged,
 )
 from study.engine.gc import Reason
-from study.engine.plan import Job, Purpose, rungs, training_count
+from study.engine.plan import Job, Purpose, most_trainings, rungs, total_trainings
 from study.ledger.record import StudyRecord, VariantRecord
 from study.nested import flatten
 from study.records import Epoch
 
 REFRESHES_A_SECOND = 4
-RUN_NOUNS: Mapping[Purpose, str] = {"search": "trial", "confirm": "repetition", "profile": "profile"}
+RUN_NOUNS: Mapping[Purpose, str] = {"search": "trial", "repetition": "repetition", "profile": "profile"}
 """The word for one run of each purpose."""
 GC_REASONS: Mapping[Reason, str] = {
     Reason.FINISHED_CHECKPOINT: "checkpoints of finished runs",
     Reason.PRUNED_CHECKPOINT: "checkpoints of pruned trials",
-    Reason.TRIAL_WEIGHTS: "weights and predictions of search trials",
+    Reason.TRIAL_WEIGHTS: "weights and predictions of beaten search trials",
     Reason.PARTIAL_FILE: "half-written files of a crash",
     Reason.STALE_LOCK: "locks of processes that have ended",
     Reason.UNREFERENCED_RUN: "runs that no study refers to",
@@ -110,6 +111,8 @@ class Display:
         elif isinstance(event, JobSilent):
             spent = format_duration(event.seconds)
             self._print(f"SILENT  {format_job(event.job)}: nothing reported or printed for {spent}")
+        elif isinstance(event, LookTaken):
+            self._take_look(event)
         elif isinstance(event, WeightsDamaged):
             self._running.pop(event.job.key, None)
             self._print(
@@ -131,6 +134,18 @@ class Display:
         cached = f"{event.cached} of {event.total} cached{failed}"
         self._print(f"{len(event.study.variants)} variants ({names}); {cached}")
         self._task = self._bar.add_task(event.study.name, total=event.total, left="")
+
+    def _take_look(self, event: LookTaken) -> None:
+        self._total = event.total
+        if self._pace is not None:
+            self._pace.plan(event.study)
+        if self._task is not None:
+            self._bar.update(self._task, total=event.total)
+        names = [f"{name}: {c.outcome}" for name, c in event.interim.closed.items()]
+        self._print(
+            f"look after {event.interim.look} repetitions: {'; '.join(names) or 'all comparisons stay open'}"
+        )
+        self._advance()
 
     def _end(self, event: JobEnded) -> None:
         self._running.pop(event.job.key, None)
@@ -193,7 +208,7 @@ class Display:
         table = Table.grid(padding=(0, 2))
         for job, epoch in self._running.values():
             state = self._progress_of(job, epoch) if job.kind == "train" else _format_work(job)
-            table.add_row("  " + job.variant, f"{RUN_NOUNS[job.purpose]} {job.number + 1}", state)
+            table.add_row("  " + job.variant, format_run_number(job), state)
         return Group(self._bar, table)
 
     def _log(self, text: str) -> None:
@@ -219,6 +234,20 @@ def progress_bar(description: str, unit: str) -> Iterator[Callable[[int, int], N
     with Progress(*columns, TimeElapsedColumn(), console=console) as bar:
         task = bar.add_task(description, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+@contextmanager
+def progress_from_first(description: str, unit: str) -> Iterator[Callable[[int, int], None]]:
+    """Show a progress bar from the first call of the yielded function on."""
+    with ExitStack() as stack:
+        bars: list[Callable[[int, int], None]] = []
+
+        def show(done: int, total: int) -> None:
+            if not bars:
+                bars.append(stack.enter_context(progress_bar(description, unit)))
+            bars[0](done, total)
+
+        yield show
 
 
 def _progress_lines(description: str, unit: str) -> Callable[[int, int], None]:
@@ -249,9 +278,10 @@ def format_job(job: Job) -> str:
 
 
 def format_run_number(job: Job) -> str:
-    """Return which run of its variant a job belongs to, such as ``fold 2, repetition 3``."""
+    """Return which run of its variant a job belongs to, such as ``fold 2, repetition 3, trial 1``."""
     fold = f"fold {job.run.fold}, " if job.run.fold is not None else ""
-    return f"{fold}{RUN_NOUNS[job.purpose]} {job.number + 1}"
+    repetition = f"repetition {job.repetition + 1}, " if job.repetition is not None else ""
+    return f"{fold}{repetition}{RUN_NOUNS[job.purpose]} {job.number + 1}"
 
 
 def _format_work(job: Job) -> str:
@@ -269,6 +299,10 @@ def format_plan(study: StudyRecord, spec: StudySpec, listing: TrainingList) -> s
         "",
         "Variants:",
         *(f"  {variant.name}{' (reference)' if variant.is_reference else ''}" for variant in study.variants),
+        *(f"  {line}" for line in study.design),
+        "",
+        f"Effects that get a verdict, in one family of {len(study.family)}:",
+        *(f"  {effect.name}" for effect in study.family),
         "",
         _size_line(study),
         *_search_lines(study),
@@ -296,11 +330,25 @@ def _value_lines(study: StudyRecord, spec: StudySpec) -> Iterator[str]:
 
 
 def _size_line(study: StudyRecord) -> str:
-    folds = f" x {len(study.folds)} fold(s)" if study.folds != (None,) else ""
-    return (
-        f"Trainings: {training_count(study)} = {len(study.variants)} variants x ({study.trials} search trials + "
-        f"{study.repetitions} repetitions){folds}"
-    )
+    variants, repetitions = f"{len(study.variants)} variants", f"{study.repetitions} repetitions"
+    if study.looks:
+        return (
+            f"Trainings: {total_trainings(study)} planned so far, at most {most_trainings(study)}: comparisons may be "
+            f"closed after {', '.join(map(str, study.looks))} repetitions"
+        )
+    each = {study.folds_of(variant) for variant in study.variants}
+    counts = " and ".join(str(len(of)) for of in sorted(each, key=len))
+    folds = "" if each == {(None,)} else f" x {counts} fold(s)"
+    total = total_trainings(study)
+    if not study.trials:
+        return f"Trainings: {total} = {variants} x {repetitions}{folds}"
+    search_folds = "" if study.shared_folds else folds
+    per_repetition = f" x {repetitions}" if study.scope == "repetition" else ""
+    trials = sum(len(study.searches(variant)) for variant in study.variants) * study.trials
+    line = f"Trainings: {total} = {variants}{per_repetition}{search_folds} x {study.trials} trials"
+    if total == trials:
+        return f"{line}: the best trial of each search is the repetition"
+    return f"{line} + {total - trials}: one more training per repetition with what its search chose"
 
 
 def _search_lines(study: StudyRecord) -> Iterator[str]:
@@ -310,14 +358,13 @@ def _search_lines(study: StudyRecord) -> Iterator[str]:
     yield f"  Search: sampler {study.sampler}, generations of {study.generation}, pruner {study.pruner}"
     if study.pruner == "none":
         return
-    epochs = study.variants[0].run(study.first_point, study.seed, study.folds[0]).epochs
+    first = study.variants[0]
+    epochs = first.run(study.first_point(first), study.seed, study.folds[0]).epochs
     if epochs is None:
         yield "    the epochs to compare are chosen as trainings report them: their number is not configured"
         return
     compared_epochs = rungs(study, epochs - 1)
-    if study.trials <= study.generation:
-        yield "    nothing is pruned: the first generation never is, and there is no second"
-    elif not compared_epochs:
+    if not compared_epochs:
         yield f"    nothing is pruned: search.first_epoch is {study.first_epoch}, and there are {epochs} epochs"
     else:
         yield (
@@ -331,16 +378,31 @@ def _training_lines(variant: VariantRecord, listing: TrainingList) -> Iterator[s
     """Yield the state of a variant's trainings, equal neighbours in one line."""
     yield f"  {variant.name}"
     own = [training for training in listing.decided if training.job.variant == variant.name]
-    for (fold, purpose, status), group in groupby(
-        own, lambda training: (training.job.run.fold, training.job.purpose, _format_status(training))
-    ):
-        numbers = [training.job.number + 1 for training in group]
-        span = f"{numbers[0]} to {numbers[-1]}" if len(numbers) > 1 else str(numbers[0])
-        label = f"{f'fold {fold}, ' if fold is not None else ''}{RUN_NOUNS[purpose]} {span}"
-        yield f"    {label:<20} {status}"
+    searches = (
+        (key, tuple(_spans(list(group))))
+        for key, group in groupby(own, lambda training: (training.job.run.fold, training.job.repetition))
+    )
+    for (fold, spans), alike in groupby(searches, lambda item: (item[0][0], item[1])):
+        of_fold = f"fold {fold}, " if fold is not None else ""
+        repetitions = [repetition + 1 for (_, repetition), _ in alike if repetition is not None]
+        of_repetitions = f"repetition {_span(repetitions)}, " if repetitions else ""
+        for span, status in spans:
+            yield f"    {of_fold + of_repetitions + span:<32} {status}"
     for undetermined in listing.undetermined:
         if undetermined.variant == variant.name:
             yield f"    {undetermined.trainings} not yet determined: they follow from the search"
+
+
+def _spans(trainings: list[TrainingStatus]) -> Iterator[tuple[str, str]]:
+    """Yield the numbers of neighbouring trainings of one status, with the status."""
+    for (purpose, status), group in groupby(
+        trainings, lambda training: (training.job.purpose, _format_status(training))
+    ):
+        yield f"{RUN_NOUNS[purpose]} {_span([training.job.number + 1 for training in group])}", status
+
+
+def _span(numbers: list[int]) -> str:
+    return f"{numbers[0]} to {numbers[-1]}" if len(numbers) > 1 else str(numbers[0])
 
 
 def _format_status(training: TrainingStatus) -> str:

@@ -37,6 +37,10 @@ def judge(
         typer.Option(min=0, help="Least difference of interest, as printed; 0.5 points in per cent."),
     ] = None,
     alpha: Annotated[float, typer.Option(min=0.001, max=0.5, help="Chance of any false verdict.")] = 0.05,
+    scope: Annotated[
+        Literal["population", "test-set"] | None,
+        typer.Option(help="For new examples (default with a row for each), or for exactly these."),
+    ] = None,
     metric: Annotated[str, typer.Option(metavar="LABEL", help="The metric's name in the report.")] = "",
     unit: Annotated[str | None, typer.Option(help="Its unit; by default % for shares of 1.")] = None,
     direction: Annotated[
@@ -91,6 +95,7 @@ def judge(
         claims=claim or (),
         rope=rope,
         alpha=alpha,
+        scope=scope,
         columns=Columns(variant=variant_key, repetition=repetition_key, score=score_key, fold=fold_key),
     )
     _print_verdict(findings)

@@ -198,7 +198,7 @@ def _sync(name: str, ledger: Ledger, settings: Settings) -> None:
         study = ledger.study(name)
         events = replay(study, ledger, Path(report))
         write(
-            settings.mlflow, settings.artifacts, name, _counted(events, plan.training_count(study), progress)
+            settings.mlflow, settings.artifacts, name, _counted(events, plan.total_trainings(study), progress)
         )
     print(f"{name}: MLflow has everything that the ledger holds.")
 

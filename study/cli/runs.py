@@ -242,7 +242,7 @@ def determinism(
     ):
         passed = []
         for number, variant in enumerate(variants):
-            run = variant.run(record.first_point, record.seed, record.folds[0])
+            run = variant.run(record.first_point(variant), record.seed, record.folds_of(variant)[0])
             passed.append(_probe_variant(variant.name, run, steps, Path(folder, str(number)), executor))
     if not all(passed):
         raise typer.Exit(1)
@@ -267,7 +267,7 @@ def _probe_variant(name: str, run: RunSpec, steps: int, folder: Path, executor: 
     from study.tasks.clips.training.probes.determinism_probe import KILLED, OPERATORS, compare_probes
 
     def call(key: str, subfolder: str, end: str = "whole") -> Call:
-        return Call(key, PROBE, run, folder / subfolder, (str(steps), end))
+        return Call(key, PROBE, run, folder / subfolder, (str(steps), end), alone=key)
 
     first, second, resumed = (folder / subfolder for subfolder in ("first", "second", "resumed"))
     ended = _run_calls(

@@ -100,12 +100,30 @@ def plan(
         bool,
         typer.Option("--verbose", "-v", help="List the code that counts in the identity of runs."),
     ] = False,
+    sd: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0, help="Expected standard deviation of paired differences, in the metric's unit."
+        ),
+    ] = None,
+    budget: Annotated[
+        str | None, typer.Option(help="Print the designs that fit, such as 24gpu-h, 8cpu-h or 90min.")
+    ] = None,
+    seconds: Annotated[
+        float | None, typer.Option(min=0.001, help="With --budget: the time that one training takes.")
+    ] = None,
 ) -> None:
-    """Show what `run` would do and where every value comes from; trains nothing."""
+    """Show what `run` would do, where every value comes from, and the power; trains nothing."""
     loaded = compiled(study, preset, with_skipping(skip_bad, study, preset, set_ or []))
     if accept_code:
         loaded = _with_accepted_code(loaded)
-    print(loaded.plan())
+    if budget is not None:
+        from study.cli.power import format_offers, format_power
+
+        print(format_offers(loaded.record, loaded.offers(budget, sd, seconds)))
+        print(f"\n{format_power(loaded.record, loaded.plan(sd).spread)}")
+        return
+    print(loaded.plan(sd))
     if verbose:
         print("\nCode that counts, with its digest:")
         for name, digest in sorted({item for parts in loaded.record.code.values() for item in parts.items()}):
@@ -143,16 +161,36 @@ def report(
     exit_unless_claims_hold(findings, require_claims)
 
 
-def profile(study: StudyFile, preset: Preset = None, set_: Changes = None) -> None:
-    """Count parameters and operations of every variant's network and time it; trains nothing."""
-    from study.tasks.clips.profiling.command import profile_study
-
+def profile(
+    study: StudyFile,
+    preset: Preset = None,
+    set_: Changes = None,
+    train: Annotated[
+        bool,
+        typer.Option(
+            "--train", help="Take a few steps of one variant's training and time their parts instead."
+        ),
+    ] = False,
+    variant: Annotated[
+        str, typer.Option(help="With --train: the variant's name; default: the reference.")
+    ] = "",
+) -> None:
+    """Count parameters and operations of every variant's network and time it; keeps no training."""
     loaded = compiled(study, preset, set_ or [])
     if not loaded.record.has_profile:
         raise InputError(
             f"{study}: the task {loaded.record.task!r} knows its networks only while they train: "
             "call run.profile(model, example_input) in the training."
         )
+    if train:
+        from study.tasks.clips.profiling.training import profile_training
+
+        profile_training(loaded.record, Console(), variant)
+        return
+    if variant:
+        raise InputError("--variant: chooses the variant of --train; without it, every variant is profiled.")
+    from study.tasks.clips.profiling.command import profile_study
+
     profile_study(loaded.record, loaded.settings.reports, Console())
 
 

@@ -29,7 +29,7 @@ def check_rope(spec: StudySpec, metric: Metric) -> None:
 
 def check_scope(spec: StudySpec, infos: Sequence[DataInfo]) -> None:
     """Raise InputError where intervals are to speak for exactly these test examples, and there are several folds."""
-    if spec.analysis.scope == "test-set" and len(infos[0].folds) > 1:
+    if spec.analysis.scope == "test-set" and any(len(info.folds) > 1 for info in infos):
         raise InputError(
             f"{spec.file}: analysis.scope: must be 'population' where there are several folds, whose intervals speak "
             "for new data. Got 'test-set' instead; name one fold for it."
@@ -38,20 +38,29 @@ def check_scope(spec: StudySpec, infos: Sequence[DataInfo]) -> None:
 
 def check_distinct_runs(study: StudyRecord) -> None:
     """Raise InputError where two variants have the same runs, at the first point of the search space."""
-    for point in (study.first_point, {**study.first_point, **study.confirm}):
-        variants: dict[str, VariantRecord] = {}
-        for variant in study.variants:
-            first = variants.setdefault(variant.run(point, study.seed, study.folds[0]).id, variant)
-            if first is not variant:
-                raise InputError(
-                    f"{study.file}: factors: the variants {first.name!r} and {variant.name!r} have the same runs, so "
-                    "they cannot be compared: what differs between them is set again by the search, [confirm] or "
-                    "a default, or changes no code. Remove one of the two levels."
-                )
+    variants: dict[str, VariantRecord] = {}
+    for variant in study.variants:
+        run = variant.run(study.first_point(variant), study.seed, study.folds_of(variant)[0])
+        first = variants.setdefault(run.id, variant)
+        if first is not variant:
+            raise InputError(
+                f"{study.file}: factors: the variants {first.name!r} and {variant.name!r} have the same runs, so "
+                "they cannot be compared: what differs between them is set again by the search or a default, or "
+                "changes no code. Remove one of the two levels."
+            )
+
+
+def check_looks(study: StudyRecord) -> None:
+    """Raise InputError where repetitions are added while comparisons are open, and results vary over folds."""
+    if study.looks and any(len(study.folds_of(variant)) > 1 for variant in study.variants):
+        raise InputError(
+            f"{study.file}: repetitions: must be a number where there are folds: verdicts rest on the folds, so "
+            "further repetitions decide nothing."
+        )
 
 
 def check_data(spec: StudySpec, variants: Sequence[VariantRecord], infos: Sequence[DataInfo]) -> None:
-    """Raise InputError where variants have other folds, or are compared on other test examples or classes.
+    """Raise InputError where variants are compared on other folds, test examples or classes.
 
     Args:
         spec: The study.
@@ -60,13 +69,13 @@ def check_data(spec: StudySpec, variants: Sequence[VariantRecord], infos: Sequen
     """
     by_name = {variant.name: info for variant, info in zip(variants, infos, strict=True)}
     for variant, info in zip(variants, infos, strict=True):
-        if info.folds != infos[0].folds:
-            raise InputError(
-                f"{spec.file}: factors: the variants {variants[0].name!r} and {variant.name!r} have the folds "
-                f"{_listed(infos[0].folds)} and {_listed(info.folds)}. All data sets of a study must have the same; "
-                "write 'folds' at each level, or a study for each data set."
-            )
         reference = by_name[variant.reference]
+        if info.folds != reference.folds:
+            raise InputError(
+                f"{spec.file}: factors: the variants {variant.reference!r} and {variant.name!r} have the folds "
+                f"{_listed(reference.folds)} and {_listed(info.folds)}. What is compared must have the same; "
+                "write 'folds' at each level, or name the factor in design.within to compare inside each data set."
+            )
         for what, own, other in (
             ("the data set", info.name, reference.name),
             ("classes", info.classes, reference.classes),
@@ -90,11 +99,19 @@ def _tested(info: DataInfo) -> str:
 
 
 def with_own_data(variants: Sequence[VariantRecord], infos: Sequence[DataInfo]) -> list[VariantRecord]:
-    """Return the variants, each with its data where they are not the first variant's."""
+    """Return the variants, each with its data where those of all are not the same.
+
+    Published results are kept once a stratum, by its reference.
+    """
+    if all(info == infos[0] for info in infos):
+        return list(variants)
     return [
-        variant
-        if info == infos[0]
-        else replace(variant, data=replace(info, skipped=(), warnings=(), published=None))
+        replace(
+            variant,
+            data=replace(
+                info, skipped=(), warnings=(), published=info.published if variant.is_reference else None
+            ),
+        )
         for variant, info in zip(variants, infos, strict=True)
     ]
 
@@ -102,7 +119,7 @@ def with_own_data(variants: Sequence[VariantRecord], infos: Sequence[DataInfo]) 
 def merged(infos: Sequence[DataInfo]) -> DataInfo:
     """Return the first variant's data with the facts, warnings and skipped examples of all variants.
 
-    Published results belong to one data set: they are left out where there are several.
+    Published results belong to one data set: where there are several, those of each are with its reference.
     """
     facts: dict[str, dict[str, None]] = {}
     for info in infos:

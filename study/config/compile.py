@@ -13,27 +13,30 @@ from typing import Any, cast
 from study.config.comparable import (
     check_data,
     check_distinct_runs,
+    check_looks,
     check_rope,
     check_scope,
     merged,
     with_own_data,
 )
-from study.config.designs import Variant, claimed_pair, variants_of
+from study.config.designs import Variant, layout_of, variants_of
+from study.config.effects import family_of
+from study.config.layouts import Layout
 from study.config.registry import Registry, task_of
 from study.config.resolve import Resolver
 from study.config.revisions import CODE, export
 from study.config.settings import Settings
-from study.config.space import Dimension, typed_confirm, typed_space
-from study.config.study import StudySpec
+from study.config.space import Dimension, typed_space
+from study.config.study import Claim, StudySpec
 from study.errors import InputError, nearest, quoted
 from study.followed import Unfollowed
 from study.hashing import HARNESS, Code, code_digest, code_of, digest
-from study.ledger.record import ClaimRecord, StudyRecord, VariantRecord
+from study.ledger.record import StudyRecord, VariantRecord
 from study.metrics import Metric
 from study.nested import value_at, with_value
 from study.records import DataInfo, RunSpec
 from study.statistics.spread import Spread
-from study.task import CanCheck, CanDescribe, CanMeasure, Progress, Sources, Task
+from study.task import CanCheck, CanDescribe, CanFitDevice, CanMeasure, Progress, Sources, Task
 
 ROOT, EXPORT, OUTPUTS = "root", "export", "outputs"
 """Options of a task that the harness sets: the folder of its files, the exported revision of its code, and output."""
@@ -106,7 +109,7 @@ class _Compiler:
         variants = self.variants
         self.check_search()
         self.validate_configs(variants)
-        claims = [claimed_pair(claim, spec, variants, f"{spec.file}: claims") for claim in spec.claims]
+        effects, claims = family_of(spec, self.layout, variants)
         records, infos, code = [], [], dict[str, Mapping[str, str]]()
         unfollowed: dict[Unfollowed, None] = {}
         for variant in variants:
@@ -133,29 +136,34 @@ class _Compiler:
             interval_scope=spec.analysis.scope,
             spread=None if spec.analysis.sd is None else Spread(spec.analysis.sd),
             variants=tuple(records),
-            claims=tuple(ClaimRecord(that.name, beats.name) for that, beats in claims),
+            claims=claims,
+            effects=effects,
+            design=self.layout.notes,
             space={key: _without_none(asdict(dimension)) for key, dimension in self.space.items()},
             trials=spec.search.trials,
             generation=spec.search.generation,
             sampler=spec.search.sampler,
             repetitions=spec.repetitions,
+            looks=spec.looks,
             folds=infos[0].folds or (None,),
             data=merged(infos),
-            claims_digest=digest([asdict(claim) for claim in spec.claims]),
+            claims_digest=digest([_given(claim) for claim in spec.claims]),
             root=str(self.settings.root),
             task=str(spec.task["name"]),
             metrics=tuple(replace(metric, compute=None) for metric in self.metrics(primary)),
             facts=dict(cast(CanDescribe, task).facts(configs)) if hasattr(task, "facts") else {},
-            confirm=self.confirm,
             has_profile=task.has_profile,
             measures=tuple(f"{name}@{code_id}" for name, code_id in measures.items()),
             pruner=spec.search.pruner,
             reduction=spec.search.reduction,
             first_epoch=spec.search.first_epoch,
+            scope=spec.search.scope,
+            shared_folds=spec.search.shared_folds,
             code=code,
             unfollowed=tuple(unfollowed),
         )
         check_distinct_runs(study)
+        check_looks(study)
         return study
 
     @cached_property
@@ -164,17 +172,20 @@ class _Compiler:
 
     @cached_property
     def variants(self) -> tuple[Variant, ...]:
-        return variants_of(self.spec, self.resolver)
+        return variants_of(self.spec, self.resolver, self.layout)
+
+    @cached_property
+    def layout(self) -> Layout:
+        return layout_of(self.spec, self.resolver)
 
     @cached_property
     def space(self) -> dict[str, Dimension]:
         """The search space by dotted key, with values of the parameters' types."""
         return typed_space(self.spec, self.resolver, self.variants)
 
-    @cached_property
-    def confirm(self) -> dict[str, Any]:
-        """The values of ``[confirm]`` by dotted key, of the parameters' types."""
-        return typed_confirm(self.spec, self.resolver, self.variants)
+    def space_of(self, variant: Variant) -> dict[str, Dimension]:
+        """Return the dimensions of the search space that a variant has."""
+        return {key: dimension for key, dimension in self.space.items() if dimension.is_of(variant.levels)}
 
     def primary_metric(self) -> tuple[Metric, dict[str, Any]]:
         """Return the primary metric and its configuration in a run."""
@@ -207,9 +218,9 @@ class _Compiler:
     def repetition_config(self, variant: Variant) -> dict[str, Any]:
         """Return a variant's configuration in repetitions, paths included, at the first point of the search space."""
         config = dict(variant.config)
-        for key, dimension in self.space.items():
+        for key, dimension in self.space_of(variant).items():
             config = with_value(config, key, dimension.values[0])
-        for key, value in (*self.confirm.items(), *variant.local_paths.items()):
+        for key, value in variant.local_paths.items():
             config = with_value(config, key, value)
         return config
 
@@ -218,7 +229,7 @@ class _Compiler:
         check_search = getattr(self.task, "check_search", None)
         if check_search is not None and self.spec.search.trials:
             for variant in self.variants:
-                check_search(variant.config, self.space, self.spec.file)
+                check_search(variant.config, self.space_of(variant), self.spec.file)
 
     def data_info(self, variant: Variant) -> DataInfo:
         """Return the description of a variant's data; variants with the same data share it."""
@@ -285,7 +296,9 @@ class _Compiler:
         with _import_first(self.import_paths(options) if task is not self.task else ()):
             own, of_metric = code_of_sources(task.sources(config)), self.code_of_metric(metric)
         code = Code({**own.parts, **of_metric.parts}, own.unfollowed + of_metric.unfollowed)
-        for key in self.space:
+        if hasattr(task, "for_device"):
+            config = cast(CanFitDevice, task).for_device(config, self.device)
+        for key in self.space_of(variant):
             config = with_value(config, key, None)
         template = RunSpec(
             config=config,
@@ -307,7 +320,13 @@ class _Compiler:
             loader_workers=self.settings.loader_workers,
         )
         record = VariantRecord(
-            variant.name, variant.levels, variant.reference, template, info.digests, info.fold_key
+            variant.name,
+            variant.levels,
+            variant.reference,
+            template,
+            info.digests,
+            info.fold_key,
+            in_trials=variant.in_trials,
         )
         return record, code
 
@@ -360,8 +379,9 @@ def try_variants(study: StudyRecord) -> None:
         task = task_of(variant.template)
         if not hasattr(task, "check"):
             return
-        for searched in _points_to_try(study.space, getattr(task, "tables", ())):
-            run = variant.run({**study.first_point, **searched, **study.confirm}, study.seed, study.folds[0])
+        for searched in _points_to_try(study.space_of(variant), getattr(task, "tables", ())):
+            point = {**study.first_point(variant), **searched}
+            run = variant.run(point, study.seed, study.folds_of(variant)[0])
             try:
                 cast(CanCheck, task).check(run)
             except InputError as error:
@@ -415,4 +435,10 @@ def _without_code(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _without_none(table: Mapping[str, object]) -> dict[str, object]:
-    return {key: value for key, value in table.items() if value is not None}
+    return {key: value for key, value in table.items() if value not in (None, {})}
+
+
+def _given(claim: Claim) -> dict[str, object]:
+    """Return the keys of a claim that its form has."""
+    keys = asdict(claim)
+    return {key: keys[key] for key in (("effect", "levels", "sign") if claim.effect else ("that", "beats"))}

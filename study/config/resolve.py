@@ -8,13 +8,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from study.config.registry import Config, Registry, component_table, legacy_default
+from study.config.registry import Config, Registry, component_table, in_trials, legacy_default
 from study.config.settings import Settings
 from study.config.study import Layer, StudyKeys, StudySpec
 from study.config.tables import Table, assign, fill
 from study.errors import InputError, nearest, quoted
 from study.hashing import file_digest
-from study.nested import flatten
+from study.nested import flatten, value_at
 from study.task import Task
 
 
@@ -27,6 +27,8 @@ class Resolved:
     """Folders and files by dotted key, which change no number."""
     legacy: dict[str, Any]
     """Legacy defaults by dotted key: later-added parameters and kinds do not count at these values."""
+    in_trials: dict[str, Any]
+    """Values by dotted key that trials of a search have in place of those of `config`."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,8 @@ class Resolver:
         config: Table = copy.deepcopy(dict(self.spec.base))
         for key, value in values.items():
             assign(config, key, copy.deepcopy(value), where=f"{self.spec.file}: {section}.{key}")
-        return Resolved(config, {}, flatten(self.spec.task.get("legacy", {})))
+        own = flatten(self.spec.task.get("in_trials", {}))
+        return Resolved(config, {}, flatten(self.spec.task.get("legacy", {})), _differing(own, config))
 
     def _check_tables(self) -> None:
         """Raise InputError where the file has a table that is neither a study's nor the task's."""
@@ -172,11 +175,13 @@ class Resolver:
         counted: dict[str, Any] = {}
         local_paths: dict[str, str] = {}
         legacy: dict[str, Any] = {}
+        trials: dict[str, Any] = {}
         for kind, table in config.items():
             counted[kind] = dict(table)
             if kind in self.task.tables:
                 hints = get_type_hints(self.task.tables[kind], include_extras=True)
                 legacy |= {f"{kind}.{key}": legacy_default(hint) for key, hint in hints.items()}
+                trials |= {f"{kind}.{key}": in_trials(hint) for key, hint in hints.items()}
                 continue
             declared = self.registry.get(kind, table["name"]).parameters
             for key, parameter in declared.items():
@@ -184,6 +189,7 @@ class Resolver:
                     continue
                 value = table[key]
                 legacy[f"{kind}.{key}"] = parameter.legacy_default
+                trials[f"{kind}.{key}"] = parameter.in_trials
                 if parameter.is_local_path:
                     del counted[kind][key]
                     if value:
@@ -196,4 +202,9 @@ class Resolver:
         for name, declared_kind in self.task.kinds.items():
             if declared_kind.legacy_default is not None and name in counted:
                 legacy[name] = self.registry.resolve(name, declared_kind.legacy_default, name)
-        return Resolved(counted, local_paths, legacy)
+        return Resolved(counted, local_paths, legacy, _differing(trials, counted))
+
+
+def _differing(values: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values, by dotted key, that are there and are not those of a configuration."""
+    return {key: value for key, value in values.items() if value not in (None, value_at(config, key))}

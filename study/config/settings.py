@@ -13,7 +13,7 @@ from study.errors import InputError
 FILE = "study.toml"
 CACHE = ".study/data"
 """The default of a component's parameter ``cache``: a folder beside the ledger."""
-Keep = Literal["confirmed", "all"]
+Keep = Literal["tested", "all"]
 
 
 @dataclass(frozen=True)
@@ -23,11 +23,11 @@ class _Keys:
     ledger: Annotated[str, "folder of runs and studies"] = ".study/ledger"
     reports: Annotated[str, "folder that reports are written to"] = "reports"
     workers: Annotated[int, Range(1)] | Literal["auto"] = "auto"
-    runs_per_gpu: Annotated[int, Range(1)] = 1
+    runs_per_gpu: Annotated[int, Range(1)] | Literal["auto"] = 1
     silent_s: Annotated[int, Range(0)] = 0
     device: Literal["auto", "cpu", "cuda"] = "auto"
     loader_workers: Annotated[int, Range(0)] = 0
-    keep: Keep = "confirmed"
+    keep: Keep = "tested"
     mlflow: Annotated[str, "MLflow store, or 'off'"] = ""
     components: list[str] = field(default_factory=list)
     data: Any = field(default_factory=dict)
@@ -42,14 +42,15 @@ class Settings:
     reports: Path
     workers: int | Literal["auto"]
     """Parallel runs; ``auto``: `runs_per_gpu` on each GPU, or one on each processor core."""
-    runs_per_gpu: int
+    runs_per_gpu: int | Literal["auto"]
+    """Runs that share a GPU; ``auto``: as many as its memory and its idle time allow, measured while they run."""
     silent_s: int
     """Seconds without a report or output after which a worker is ended, and started once more; 0 for no limit."""
     device: Literal["auto", "cpu", "cuda"]
     loader_workers: int
     """Processes of a training's data loader; 0 loads in the training process."""
     keep: Keep
-    """Which weights and predictions are kept: those of repetitions alone, or those of search trials too."""
+    """Which weights and predictions are kept: those that are tested, or those of beaten search trials too."""
     mlflow: str
     """The URI of the MLflow store; ``off`` for none."""
     artifacts: Path

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin, get_type_hints
 
@@ -17,7 +17,7 @@ from study.nested import flatten, value_at
 if TYPE_CHECKING:
     from study.config.designs import Variant
     from study.config.resolve import Resolver
-    from study.config.study import StudySpec
+    from study.config.study import Level, StudySpec
 
 UNSEARCHABLE = ("code",)
 """Keys of a user's own training that have a meaning of their own: a revision of the code."""
@@ -37,6 +37,12 @@ class Dimension:
     high: int | float | None = None
     log: bool = False
     choices: list[Any] | None = None
+    when: dict[str, Any] = field(default_factory=dict)
+    """The levels, by factor, of the variants that have it; all variants have it where this is empty."""
+
+    def is_of(self, levels: Mapping[str, str]) -> bool:
+        """Return whether a variant with these levels has the dimension."""
+        return all(levels[factor] in allowed for factor, allowed in self.when.items())
 
     @property
     def values(self) -> list[Any]:
@@ -45,7 +51,7 @@ class Dimension:
 
 
 def dimensions(spec: StudySpec) -> dict[str, Dimension]:
-    """Return the search space as it is written, by dotted key, in the order of the keys.
+    """Return the search space as it is written, by dotted key: dimensions of all variants first, each in order of key.
 
     Raises:
         InputError: A dimension that is neither a range nor a list of choices.
@@ -71,14 +77,54 @@ def dimensions(spec: StudySpec) -> dict[str, Dimension]:
             raise InputError(f"{where}: 'low' must be below 'high', and above 0 where log = true.")
         elif max(abs(dimension.low), abs(dimension.high)) > LARGEST:
             raise InputError(f"{where}: bounds must be between -{LARGEST:g} and {LARGEST:g}. Got {value!r}.")
-        space[key] = dimension
+        when = {
+            factor: _levels_meant(given, factor, spec, f"{where}.when")
+            for factor, given in _by_factor(dimension.when, spec).items()
+        }
+        space[key] = replace(dimension, when=when)
     if space and not spec.search.trials:
         raise InputError(f"{spec.file}: search.trials: must be at least 1 where there is a search space.")
     if spec.search.trials and not space:
         raise InputError(
             f"{spec.file}: search.space: must have a dimension for the {spec.search.trials} trials to search."
         )
-    return dict(sorted(space.items()))
+    return dict(sorted(space.items(), key=lambda item: (bool(item[1].when), item[0])))
+
+
+def _by_factor(when: Mapping[str, Any], spec: StudySpec) -> dict[str, Any]:
+    """Return levels by factor, whether TOML wrote ``"train.lr"`` or ``train.lr``."""
+    return flatten(when, lambda key, _: key in spec.factors)
+
+
+def _levels_meant(given: Any, factor: str, spec: StudySpec, where: str) -> list[str]:
+    """Return the printed levels of a factor that ``when`` names, by value, label, or name of the component.
+
+    Raises:
+        InputError: An unknown factor or level.
+    """
+    if factor not in spec.factors:
+        raise InputError(
+            f"{where}: {factor!r} is no factor of this study.{nearest(factor, spec.factors)} "
+            f"Allowed: {quoted(spec.factors)}."
+        )
+    levels = spec.factors[factor]
+    found: list[str] = []
+    for value in given if isinstance(given, list) else [given]:
+        meant = [level.text for level in levels if _is_meant(value, level)]
+        if not meant:
+            names = [level.text for level in levels]
+            raise InputError(
+                f"{where}.{factor}: must be one of the factor's levels, {quoted(names)}, or a list of them. "
+                f"Got {value!r} instead.{nearest(str(value), names)}"
+            )
+        found += meant
+    return list(dict.fromkeys(found))
+
+
+def _is_meant(value: Any, level: Level) -> bool:
+    named = level.value.get("name") if isinstance(level.value, Mapping) else None
+    is_equal = canonical_json(value) == canonical_json(level.value)
+    return is_equal or (isinstance(value, str) and value in (level.label, level.text, named))
 
 
 def _is_dimension(key: str, table: Mapping[str, Any]) -> bool:
@@ -94,9 +140,13 @@ def typed_space(spec: StudySpec, resolver: Resolver, variants: Iterable[Variant]
             type than the parameter's.
     """
     space: dict[str, Dimension] = {}
+    variants = tuple(variants)
     for key, dimension in dimensions(spec).items():
         where = f"{spec.file}: search.space.{key}"
-        for variant in variants:
+        having = [variant for variant in variants if dimension.is_of(variant.levels)]
+        if not having:
+            raise InputError(f"{where}.when: no variant has these levels together.")
+        for variant in having:
             typed = _typed(key, dimension, variant, resolver, where)
             if (other := space.setdefault(key, typed)) != typed or _types(other) != _types(typed):
                 raise InputError(
@@ -115,7 +165,7 @@ def _typed(key: str, dimension: Dimension, variant: Variant, resolver: Resolver,
         raise InputError(
             f"{where}: pruning compares trials epoch by epoch, so their number cannot be searched."
         )
-    annotation = check_settable(key, variant.config, resolver, where, "searched")
+    annotation = check_searchable(key, variant.config, resolver, where)
     values = dimension.values
     if annotation is not None:
         resolved = (resolver.resolve({**variant.values, key: v}, section="search.space") for v in values)
@@ -187,37 +237,37 @@ def _number_type(annotation: Any) -> type | None:
     return None
 
 
-def check_settable(key: str, config: Mapping[str, Any], resolver: Resolver, where: str, how: str) -> Any:
+def check_searchable(key: str, config: Mapping[str, Any], resolver: Resolver, where: str) -> Any:
     """Return the annotation of the parameter at a dotted key; None for a key of a training of the user's own.
 
     Raises:
-        InputError: A key that a search, or ``[confirm]``, cannot set: `how` is ``searched`` or ``set``.
+        InputError: A key that a search cannot set.
     """
     task, registry = resolver.task, resolver.registry
     kind, _, name = key.partition(".")
     if not task.kinds and not task.tables:
         if kind in UNSEARCHABLE:
-            raise InputError(f"{where}: {kind!r} cannot be {how}; make it a factor.")
+            raise InputError(f"{where}: {kind!r} cannot be searched; make it a factor.")
         return None
     if kind in task.tables:
         hints = get_type_hints(task.tables[kind], include_extras=True)
         if name not in hints:
             raise InputError(f"{where}: unknown key.{nearest(name, hints)} Allowed: {quoted(hints)}.")
         allowed = [f"{kind}.{field}" for field, hint in hints.items() if not _is_fixed(hint)]
-        if how == "searched" and _is_fixed(hints[name]):
+        if _is_fixed(hints[name]):
             raise InputError(
                 f"{where}: cannot be searched. Allowed: {quoted(allowed)}, and components' parameters."
             )
         return hints[name]
     if kind not in config:
-        resolver.resolve({key: {}}, section="search.space" if how == "searched" else "confirm")
+        resolver.resolve({key: {}}, section="search.space")
         raise InputError(f"{where}: unknown key.")
     if kind in task.kinds and not task.kinds[kind].is_searchable:
         raise InputError(
-            f"{where}: the {kind} cannot be {how}: its runs would be compared on other data. Make it a factor."
+            f"{where}: the {kind} cannot be searched: its runs would be compared on other data. Make it a factor."
         )
     if name in ("", "name"):
-        raise InputError(f"{where}: a component cannot be {how}; make {kind!r} a factor.")
+        raise InputError(f"{where}: a component cannot be searched; make {kind!r} a factor.")
     component = registry.get(kind, config[kind]["name"])
     declared = {
         parameter: of
@@ -231,8 +281,9 @@ def check_settable(key: str, config: Mapping[str, Any], resolver: Resolver, wher
     if first not in declared or _is_fixed(declared[first].annotation):
         allowed = [f"{kind}.{parameter}" for parameter in declared]
         raise InputError(
-            f"{where}: the {kind} {component.name!r} has no parameter {name!r} that can be {how}."
-            f"{nearest(name, declared)} Allowed: {quoted(allowed)}."
+            f"{where}: the {kind} {component.name!r} has no parameter {name!r} that can be searched."
+            f"{nearest(name, declared)} Allowed: {quoted(allowed)}; a parameter that only some variants have needs "
+            "'when'."
         )
     return declared[first].annotation
 
@@ -241,58 +292,27 @@ def _is_fixed(annotation: Any) -> bool:
     return any(isinstance(item, Unsearchable) for item in get_args(annotation)[1:])
 
 
-def typed_confirm(spec: StudySpec, resolver: Resolver, variants: Iterable[Variant]) -> dict[str, Any]:
-    """Return the values of ``[confirm]`` by dotted key, with the types of their parameters.
-
-    Raises:
-        InputError: A key that a variant does not have, or that ``[confirm]`` cannot set.
-    """
-    typed = dict(spec.confirm)
-    variants = tuple(variants)
-    every = {key for variant in variants for key in flatten(variant.config)} if typed else set()
-    for variant in variants if spec.confirm else ():
-        known = flatten(variant.config)
-        for key, value in spec.confirm.items():
-            where = f"{spec.file}: confirm.{key}"
-            if key not in known:
-                who = f"the variant {variant.name!r} does not have" if key in every else "no variant has"
-                raise InputError(f"{where}: {who} this key.{nearest(key, known)}")
-            if check_settable(key, variant.config, resolver, where, "set") is not None:
-                resolved = resolver.resolve({**variant.values, key: value}, section="confirm")
-                typed[key] = value_at(resolved.config, key)
-            elif type(known[key]) is float and type(value) is int:
-                typed[key] = float(value)
-    return typed
-
-
 def check_overlaps(spec: StudySpec, kinds: Iterable[str]) -> None:
-    """Raise InputError where a factor, the search and ``[confirm]`` set the same key: one would undo the other.
+    """Raise InputError where a factor and the search, or two factors, set the same key: one would undo the other.
 
     Args:
         spec: The study.
         kinds: The kinds of components of its task, ``registry.kinds``.
     """
     kinds = frozenset(kinds)
-    set_by = {factor: set(_keys_set(spec, factor, kinds)) for factor in spec.factors}
-    searched = dimensions(spec)
-    for section, keys in (("search.space", searched), ("confirm", spec.confirm)):
-        for key in keys:
-            for factor, of_levels in set_by.items():
-                path = _in_its_component(key, kinds)
-                if any(_overlap(path, other) for other in of_levels):
-                    verb = "searched" if keys is searched else "set in [confirm]"
-                    raise InputError(
-                        f"{spec.file}: {section}.{key}: is {verb} and set by the levels of the factor {factor!r}, so "
-                        "variants would be trained with the same value. Remove it here, or from the factor."
-                    )
-    for key in searched:
-        for other in spec.confirm:
-            if _overlap(_in_its_component(key, kinds), _in_its_component(other, kinds)):
+    for key, dimension in dimensions(spec).items():
+        path = _in_its_component(key, kinds)
+        for factor, levels in spec.factors.items():
+            allowed = dimension.when.get(factor)
+            varied = [level for level in levels if allowed is None or level.text in allowed]
+            if any(_overlap(path, other) for other in _keys_set(factor, varied, kinds)):
                 raise InputError(
-                    f"{spec.file}: confirm.{other}: is searched too, so what the search chooses would not be used. "
-                    "Remove one of the two."
+                    f"{spec.file}: search.space.{key}: is searched and set by the levels of the factor {factor!r}, so "
+                    "variants would be trained with the same value. Remove it here, or from the factor."
                 )
-    set_by = {factor: set(_keys_set(spec, factor, kinds | {factor})) for factor in spec.factors}
+    set_by = {
+        factor: set(_keys_set(factor, levels, kinds | {factor})) for factor, levels in spec.factors.items()
+    }
     for factor, of_levels in set_by.items():
         for other, others in set_by.items():
             if factor < other and (both := sorted(of_levels & others) or _inside(of_levels, others)):
@@ -302,9 +322,9 @@ def check_overlaps(spec: StudySpec, kinds: Iterable[str]) -> None:
                 )
 
 
-def _keys_set(spec: StudySpec, factor: str, kinds: frozenset[str]) -> Iterator[str]:
-    """Yield every dotted key that a level of a factor sets; the name of a component is the key ``name``."""
-    for level in spec.factors[factor]:
+def _keys_set(factor: str, levels: Iterable[Level], kinds: frozenset[str]) -> Iterator[str]:
+    """Yield every dotted key that levels of a factor set; the name of a component is the key ``name``."""
+    for level in levels:
         for key, value in flatten({factor: level.value}).items():
             path = _in_its_component(key, kinds)
             yield f"{path}.name" if path in kinds and isinstance(value, str) else path

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from study.config.recipes import compose, recipe
 from study.config.registry import Range
+from study.config.repetitions import repetitions_and_looks
 from study.config.space import dimensions
 from study.config.tables import Table, assign, fill, parse_setting, read_toml
 from study.errors import InputError, nearest, quoted
@@ -20,7 +21,7 @@ from study.nested import flatten
 TASK_KEYS = ("function", "command")
 """Keys of ``[task]`` that name the task where ``name`` is absent."""
 DEFAULT_TASK = "clips"
-MOST_REPETITIONS = MOST_TRIALS = 10_000
+MOST_TRIALS = 10_000
 LARGEST_INTEGER = 2**63 - 1
 
 
@@ -63,7 +64,8 @@ class Level:
 class Design:
     """Which cells of the factors' grid are trained."""
 
-    kind: Literal["one-factor", "leave-one-out", "factorial"] = "one-factor"
+    kind: str = "one-factor"
+    """The name of a registered design."""
     reference: dict[str, Any] = field(default_factory=dict)
     """The level of every factor in the reference; factors in `within` have none.
 
@@ -71,6 +73,10 @@ class Design:
     """
     within: list[str] = field(default_factory=list)
     """Factors whose levels are strata: the design is repeated, and compared, inside each of them."""
+    exclude: list[dict[str, Any]] = field(default_factory=list)
+    """Cells that are not trained: levels by factor, and ``reason``."""
+    parameters: dict[str, Any] = field(default_factory=dict)
+    """The design's own parameters, which the file writes beside the keys above."""
 
 
 @dataclass(frozen=True)
@@ -78,8 +84,16 @@ class Search:
     """The search of hyperparameters, with the same budget for every variant."""
 
     trials: Annotated[int, Range(0)] = 0
+    """The trainings of one search."""
+    scope: Literal["repetition", "study"] = "repetition"
+    """``repetition``: each repetition makes its own search, and its best trial is the repetition; ``study``: one
+    search chooses for all repetitions, which are trained afresh."""
+    shared_folds: bool = False
+    """Whether the search of the first fold chooses for all folds, which leaks their test examples into it."""
     generation: Annotated[int, Range(1)] = 4
-    sampler: Literal["tpe", "gp", "random"] = "tpe"
+    """Trials that start together: what they try, and where they stop, follows from earlier generations alone."""
+    sampler: Literal["auto", "tpe", "gp", "random"] = "auto"
+    """``auto``: the first ten trials are quasi-random, TPE suggests the others."""
     space: dict[str, Any] = field(default_factory=dict)
     pruner: Literal["none", "halving"] = "none"
     """``halving``: a trial stops at a checked epoch where it is not among the best of earlier generations."""
@@ -106,33 +120,44 @@ class Analysis:
     """For whom intervals speak: new examples or exactly these; ``population`` by default if runs keep predictions."""
     sd: Annotated[float, Range(0.0)] | None = None
     """The expected standard deviation of paired differences, in the metric's scaled unit: the plan shows the power."""
+    effects: list[str | list[str]] = field(default_factory=list)
+    """What is compared: ``differences`` of variants, a factor's main effect, an interaction as a list of factors, or
+    ``shapley``; the design's own where it is empty."""
     measures: list[str] = field(default_factory=list)
     """Measures of the repetitions' networks; adding one trains nothing."""
 
 
 @dataclass(frozen=True)
 class Claim:
-    """An expected outcome of a comparison, written before the results are known."""
+    """An expected outcome of a comparison, written before the results are known.
 
-    that: dict[str, Any]
-    beats: dict[str, Any]
+    It has `that` and `beats`, levels by factor, or `effect`, one factor or the factors of an interaction, with `sign`.
+    """
+
+    that: dict[str, Any] = field(default_factory=dict)
+    beats: dict[str, Any] = field(default_factory=dict)
+    effect: str | list[str] = ""
+    """One factor for its main effect or trend, several for their interaction."""
+    levels: dict[str, Any] = field(default_factory=dict)
+    """The level of each factor of `effect` that has several besides the reference's."""
+    sign: Literal["positive", "negative"] = "positive"
+    """The sign that the claim expects of `effect`, where positive is better."""
 
 
 @dataclass(frozen=True)
 class StudyKeys:
     """The keys of a study file, besides the tables of its task."""
 
-    factors: Any
+    factors: Any = field(default_factory=dict)
     title: str = ""
     question: str = ""
     design: Any = field(default_factory=dict)
     seed: Annotated[int, Range(0)] = 0
-    repetitions: Annotated[int, Range(1, MOST_REPETITIONS)] = 5
+    repetitions: Any = 5
     recipe: str = ""
     task: Any = field(default_factory=dict)
     base: Any = field(default_factory=dict)
     search: Any = field(default_factory=dict)
-    confirm: Any = field(default_factory=dict)
     analysis: Any = field(default_factory=dict)
     claims: Any = field(default_factory=list)
 
@@ -147,6 +172,9 @@ class StudySpec:
     question: str
     seed: int
     repetitions: int
+    """The most repetitions, where `looks` may close comparisons earlier."""
+    looks: tuple[int, ...]
+    """Numbers of repetitions after which comparisons are closed; empty where their number is fixed."""
     task: Mapping[str, Any]
     """The ``[task]`` table, with ``name``."""
     base: Mapping[str, Any]
@@ -156,8 +184,6 @@ class StudySpec:
     design: Design
     factors: Mapping[str, tuple[Level, ...]]
     search: Search
-    confirm: Mapping[str, Any]
-    """Values by dotted key that replace those of trials in repetitions."""
     analysis: Analysis
     claims: tuple[Claim, ...]
     origins: Mapping[str, Origin]
@@ -226,6 +252,12 @@ def name_of(path: Path, preset: str | None = None, changes: Sequence[str] = ()) 
 
 def _spec_from(tree: Table, path: Path, name: str, origins: Mapping[str, Origin]) -> StudySpec:
     where = f"{path}:"
+    if "confirm" in tree:
+        raise InputError(
+            f"{path}: confirm: does not exist any more: the best trial of a search is tested as it is. Write "
+            "'repetitions' at the top of the file, and fit = 'train+val' in [train]: trials are trained on train, and "
+            "one more training with what each search chose follows."
+        )
     known = StudyKeys.__dataclass_fields__
     tables = {key: value for key, value in tree.items() if key not in known and isinstance(value, Mapping)}
     keys = fill(StudyKeys, {key: value for key, value in tree.items() if key not in tables}, where)
@@ -235,24 +267,25 @@ def _spec_from(tree: Table, path: Path, name: str, origins: Mapping[str, Origin]
         raise InputError(f"{where} claims: must be written as [[claims]]. Got {keys.claims!r} instead.")
     base = _require_table(keys.base, f"{where} base")
     _check_values(base | tables, f"{where} base")
-    factors = _factors(keys.factors, f"{where} factors")
+    factors = _factors(keys.factors, _listed(keys.design), f"{where} factors")
     for key in tables:
         if key in base:
             raise InputError(f"{where} {key}: is written twice, as [{key}] and in [base].")
+    repetitions, looks = repetitions_and_looks(keys.repetitions, f"{where} repetitions")
     spec = StudySpec(
         name=name,
         file=str(path),
         title=keys.title or path.stem,
         question=keys.question or f"What difference does {' or '.join(factors)} make?",
         seed=keys.seed,
-        repetitions=keys.repetitions,
+        repetitions=repetitions,
+        looks=looks,
         task=_task(keys.task, f"{where} task"),
         base={**base, **tables},
         tables=tuple(tables),
-        design=fill(Design, keys.design, f"{where} design"),
+        design=_design(keys.design, f"{where} design"),
         factors=factors,
         search=fill(Search, keys.search, f"{where} search"),
-        confirm=_confirm(keys.confirm, f"{where} confirm"),
         analysis=fill(Analysis, keys.analysis, f"{where} analysis"),
         claims=tuple(
             fill(Claim, claim, f"{where} claims[{number}]") for number, claim in enumerate(keys.claims)
@@ -261,6 +294,11 @@ def _spec_from(tree: Table, path: Path, name: str, origins: Mapping[str, Origin]
     )
     dimensions(spec)
     _check_search(spec.search, f"{where} search")
+    if looks and spec.search.trials and spec.search.scope == "study":
+        raise InputError(
+            f"{where} repetitions: must be a number where search.scope = 'study': repetitions added for one search "
+            "make wrong verdicts more frequent. Write search.scope = 'repetition'."
+        )
     return spec
 
 
@@ -297,16 +335,6 @@ def _task(given: Any, where: str) -> dict[str, Any]:
     return table
 
 
-def _confirm(given: Any, where: str) -> dict[str, Any]:
-    """Return the values of ``[confirm]`` by dotted key."""
-    table = flatten(_require_table(given, where))
-    if "seeds" in table:
-        raise InputError(f"{where}.seeds: is called 'repetitions' now, at the top of the file.")
-    if "final" in table:
-        raise InputError(f'{where}.final: write "train.fit" = {table["final"]!r} in [confirm] instead.')
-    return table
-
-
 def _check_search(search: Search, where: str) -> None:
     """Raise InputError where keys of ``[search]`` are too large, or contradict each other."""
     for key, most in (
@@ -321,6 +349,11 @@ def _check_search(search: Search, where: str) -> None:
         raise InputError(
             f"{where}.pruner: there are no trials to prune; set search.trials, or pruner = 'none'."
         )
+    if search.pruner != "none" and search.trials <= search.generation:
+        raise InputError(
+            f"{where}.pruner: trials are compared with those of earlier generations, and there is one generation. Set "
+            f"search.generation below search.trials, {search.trials}, or pruner = 'none'."
+        )
     if search.storage and "://" not in search.storage:
         raise InputError(
             f"{where}.storage: must be the URL of an Optuna storage, such as 'sqlite:////folder/trials.db'. "
@@ -328,12 +361,40 @@ def _check_search(search: Search, where: str) -> None:
         )
 
 
-def _factors(given: Any, where: str) -> dict[str, tuple[Level, ...]]:
-    """Return the levels of each factor by dotted key; raise InputError where one is malformed."""
-    if not isinstance(given, Mapping) or not given:
+def _design(given: Any, where: str) -> Design:
+    """Return ``[design]``: keys that every design has, and the others as the design's own parameters."""
+    table = _require_table(given, where)
+    shared = [key for key in Design.__dataclass_fields__ if key != "parameters"]
+    own = {key: value for key, value in table.items() if key not in shared}
+    return replace(
+        fill(Design, {key: value for key, value in table.items() if key in shared}, where), parameters=own
+    )
+
+
+def _listed(design: Any) -> dict[str, Any]:
+    """Return the levels of each factor in the order in which the cells of a list name them."""
+    cells = design.get("cells") if isinstance(design, Mapping) and design.get("kind") == "list" else None
+    levels: dict[str, list[Any]] = {}
+    for cell in cells if isinstance(cells, list) else ():
+        if isinstance(cell, Mapping):
+            for factor, value in flatten(cell, lambda _, table: "name" in table).items():
+                if value not in levels.setdefault(factor, []):
+                    levels[factor].append(value)
+    return dict(levels)
+
+
+def _factors(given: Any, listed: Mapping[str, Any], where: str) -> dict[str, tuple[Level, ...]]:
+    """Return the levels of each factor by dotted key; raise InputError where one is malformed.
+
+    Args:
+        given: The table ``[factors]``.
+        listed: Levels of factors that are not in it.
+        where: For messages.
+    """
+    if not isinstance(given, Mapping) or not {**listed, **given}:
         raise InputError(f"{where}: must hold at least one factor, such as splitter = ['even-odd', 'issm'].")
     factors: dict[str, tuple[Level, ...]] = {}
-    for key, levels in flatten(given).items():
+    for key, levels in {**listed, **flatten(given)}.items():
         if not isinstance(levels, list) or not levels:
             raise InputError(
                 f"{where}.{key}: must be a list of levels that is not empty. Got {levels!r} instead."

@@ -122,20 +122,15 @@ def list_trainings(study: StudyRecord, ledger: Ledger) -> TrainingList:
             status = replace(status, differences=past.differences(job.run, job.purpose))
         decided.append(status)
     known = Counter(training.job.variant for training in decided)
-    each = plan.training_count(study) // len(study.variants)
-    undetermined = (
-        Undetermined(v.name, each - known[v.name]) for v in study.variants if each > known[v.name]
-    )
+    left = {v.name: plan.training_count(study, v) - known[v.name] for v in study.variants}
+    undetermined = (Undetermined(name, trainings) for name, trainings in left.items() if trainings > 0)
     return TrainingList(tuple(decided), tuple(undetermined))
 
 
 def _with_next_trials(study: StudyRecord, states: plan.States) -> StudyRecord:
     """Return the study with the suggestions that `run` would make next; nothing is written."""
     while decisions := plan.ready(study, states).decisions:
-        tried = {
-            decision.name: suggest(study.space, study.sampler, decision.history, decision.seed)
-            for decision in decisions
-        }
+        tried = {decision.name: suggest(decision.ask) for decision in decisions}
         study = replace(study, suggestions={**study.suggestions, **tried})
     return study
 
@@ -160,7 +155,10 @@ class FinishedRuns:
     def __init__(self, study: StudyRecord, ledger: Ledger) -> None:
         self._study = study
         self._ledger = ledger
-        self._searched_keys = {*study.space, *study.confirm}
+        self._searched_keys = {
+            *study.space,
+            *(key for variant in study.variants for key in variant.in_trials),
+        }
         self._differences: dict[tuple[bool, Request], tuple[Difference, ...]] = {}
 
     @cached_property

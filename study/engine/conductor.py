@@ -19,6 +19,7 @@ from study.engine.events import (
     JobSilent,
     JobStarted,
     Listener,
+    LookTaken,
     StudyConcluded,
     StudyStarted,
     Waiting,
@@ -29,7 +30,7 @@ from study.errors import StudyError
 from study.executors.base import Call, CallEnded, CallEpoch, CallSilent, Ending, Event, Executor
 from study.ledger import looks
 from study.ledger.locks import Holder
-from study.ledger.record import RunState, StudyRecord
+from study.ledger.record import Closing, Interim, StudyRecord
 from study.ledger.sessions import Session
 from study.ledger.store import Ledger
 
@@ -39,6 +40,8 @@ LONGEST_CLAIM_S = 10.0
 EXPLORED: tuple[plan.JobKind, ...] = ("train",)
 """The jobs of an exploration: none that reads the test split."""
 Writer = Callable[[Findings, Path], object]
+Decide = Callable[[StudyRecord, plan.Look], Mapping[str, Closing]]
+"""Returns which of the open comparisons a look closes, and how."""
 
 
 def run(
@@ -48,12 +51,12 @@ def run(
     reports: Path,
     notify: Listener,
     targets: Mapping[plan.JobKind, str] = jobs.TARGETS,
-    keep: Keep = "confirmed",
+    keep: Keep = "tested",
     computes: Mapping[str, Callable[..., float]] | None = None,
     environment: Mapping[str, str] | None = None,
     write: Writer | None = None,
 ) -> Findings:
-    """Carry the study out and write its report; search trials keep no weights unless `keep` is ``all``.
+    """Carry the study out and write its report; beaten trials keep no weights unless `keep` is ``all``.
 
     Raises:
         StudyError: Another conductor holds the study, or the disk is full.
@@ -71,7 +74,7 @@ def explore(
     reports: Path,
     notify: Listener,
     targets: Mapping[plan.JobKind, str] = jobs.TARGETS,
-    keep: Keep = "confirmed",
+    keep: Keep = "tested",
     environment: Mapping[str, str] | None = None,
 ) -> Ranking:
     """Train the study without testing anything, and write the ranking of its variants on validation.
@@ -96,19 +99,44 @@ def carry_out(
     executor: Executor,
     notify: Listener,
     targets: Mapping[plan.JobKind, str] = jobs.TARGETS,
-    keep: Keep = "confirmed",
+    keep: Keep = "tested",
     environment: Mapping[str, str] | None = None,
     kinds: Collection[plan.JobKind] = ALL_KINDS,
+    decide: Decide | None = None,
 ) -> None:
-    """Run ready jobs of the given kinds until none is left: the whole study, or the rest of it."""
+    """Run ready jobs of the given kinds until none is left: the whole study, or the rest of it.
+
+    `decide` takes a look; by default the analysis of the results so far does.
+    """
     queue, session = Queue(study, ledger, kinds), Session(ledger, study.name, executor.capacity)
-    conductor = _Conductor(ledger, executor, notify, targets, keep, environment or {}, queue, session)
+    conductor = _Conductor(
+        ledger,
+        executor,
+        notify,
+        targets,
+        keep,
+        environment or {},
+        queue,
+        session,
+        decide or _decide_by(ledger),
+    )
     try:
         conductor.work()
     finally:
         executor.close()
         ledger.release_all()
         session.save()
+
+
+def _decide_by(ledger: Ledger) -> Decide:
+    """Return the function that takes a look by the analysis of the ledger's test results."""
+
+    def decide(study: StudyRecord, look: plan.Look) -> Mapping[str, Closing]:
+        from study.analysis.interim import decide as decide_by_evidence
+
+        return decide_by_evidence(gather(ledger, study), look.repetitions, look.open)
+
+    return decide
 
 
 @dataclass
@@ -121,6 +149,7 @@ class _Conductor:
     environment: Mapping[str, str]
     queue: Queue
     session: Session
+    decide: Decide
     running: dict[str, plan.Job] = field(default_factory=dict)
     """Jobs that the executor runs, by key."""
     retried: set[str] = field(default_factory=set)
@@ -137,8 +166,11 @@ class _Conductor:
                 raise KeyboardInterrupt
             self.ledger.check_lock()
             for training in self.queue.update():
-                self._drop_weights(training.job, training.state)
+                self._drop_weights(training.job)
                 self.notify(training)
+            if (look := self.queue.due_look()) is not None:
+                self._take_look(look)
+                continue
             taken = self._start_jobs()
             if self.running:
                 for event in self.executor.wait(POLL_S):
@@ -148,10 +180,24 @@ class _Conductor:
             elif not self.queue.ready_jobs():
                 return
 
+    def _take_look(self, look: plan.Look) -> None:
+        """Decide which comparisons get no further repetitions; only their names lead back to the plan."""
+        study = self.queue.study
+        decided = self.decide(study, look)
+        runs = {
+            variant.name: tuple(plan.runs_with_outcome(study, variant, self.queue.states))
+            for variant in study.variants
+        }
+        interim = Interim(
+            look.repetitions, {name: decided[name] for name in look.open if name in decided}, runs
+        )
+        self.queue.take_look(interim)
+        self.notify(LookTaken(self.queue.study, interim, plan.total_trainings(self.queue.study)))
+
     def _report_start(self) -> None:
         states = [state for _, state in training_states(self.queue.study, self.queue.states) if state.final]
         failed = sum(state.failure is not None for state in states)
-        total = plan.training_count(self.queue.study)
+        total = plan.total_trainings(self.queue.study)
         self.notify(StudyStarted(self.queue.study, total, len(states) - failed, failed))
 
     def _start_jobs(self) -> dict[Holder, plan.Job]:
@@ -231,14 +277,22 @@ class _Conductor:
         self.queue.job_ended(job)
         if job.kind == "train":
             self.session.training_ended()
-        self._drop_weights(job, state)
+        self._drop_weights(job)
         self.notify(JobEnded(job, state))
 
-    def _drop_weights(self, job: plan.Job, state: RunState) -> None:
-        """Remove the weights of a search trial with a result, which nothing reads."""
-        has_weights = state.result is not None and state.weights_available
-        if job.purpose == "search" and self.keep != "all" and has_weights:
-            self.ledger.drop_weights(job.run)
+    def _drop_weights(self, job: plan.Job) -> None:
+        """Remove the weights of the trials that an ended trial beats, or its own, unless another process uses them."""
+        if job.purpose != "search" or self.keep == "all":
+            return
+        in_use = {running.run.id for running in self.running.values()}
+        for trial in self.queue.unneeded_trials(job):
+            has_weights = trial.state.result is not None and trial.state.weights_available
+            if has_weights and trial.run.id not in in_use:
+                folder = self.ledger.run_folder(trial.run)
+                if self.ledger.acquire(folder) is None:
+                    self.ledger.drop_weights(trial.run)
+                    self.ledger.release(folder)
+                    self.queue.states.invalidate(trial.run.id)
 
 
 def report(

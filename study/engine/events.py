@@ -9,7 +9,7 @@ from pathlib import Path
 from study.analysis.findings import Findings
 from study.engine.plan import Job
 from study.ledger.locks import Holder
-from study.ledger.record import RunState, StudyRecord
+from study.ledger.record import Interim, RunState, StudyRecord
 from study.records import Epoch
 
 
@@ -54,6 +54,15 @@ class JobEnded:
 
     job: Job
     state: RunState
+
+
+@dataclass(frozen=True)
+class LookTaken:
+    """A look has been decided; `total` trainings are planned now."""
+
+    study: StudyRecord
+    interim: Interim
+    total: int
 
 
 @dataclass(frozen=True)
@@ -103,6 +112,7 @@ Event = (
     | JobStarted
     | EpochEnded
     | JobEnded
+    | LookTaken
     | StudyConcluded
     | JobRetried
     | JobSilent

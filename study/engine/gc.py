@@ -29,7 +29,7 @@ class Reason(StrEnum):
     PRUNED_CHECKPOINT = "pruned-checkpoint"
     """The checkpoint of a pruned trial."""
     TRIAL_WEIGHTS = "trial-weights"
-    """Weights or predictions of a search trial."""
+    """Weights or predictions of a beaten search trial."""
     PARTIAL_FILE = "partial-file"
     """A file that a crash left half-written."""
     STALE_LOCK = "stale-lock"
@@ -53,7 +53,7 @@ class Reclaimable:
     bytes: int
 
 
-def reclaimable(ledger: Ledger, keep: Keep = "confirmed", *, unreferenced: bool = False) -> list[Reclaimable]:
+def reclaimable(ledger: Ledger, keep: Keep = "tested", *, unreferenced: bool = False) -> list[Reclaimable]:
     """Return what can be freed now.
 
     Args:
@@ -82,14 +82,16 @@ def reclaimable(ledger: Ledger, keep: Keep = "confirmed", *, unreferenced: bool 
         jobs = () if references.unreadable else references.jobs.get(folder.name, ())
         found += [
             Reclaimable(folder / name, reason, _size(folder / name))
-            for name, reason in _unneeded_files(ledger.state(folder.name), jobs, keep)
+            for name, reason in _unneeded_files(
+                ledger.state(folder.name), jobs, folder.name in references.read_again or keep == "all"
+            )
             if (folder / name).exists()
         ]
         found += _crash_leftovers(folder)
     for folder in _folders_in(ledger.root / layout.STUDIES):
         if folder.name not in references.held:
-            for path in (folder, folder / layout.SUGGESTIONS, folder / layout.SESSIONS):
-                found += _crash_leftovers(path)
+            for name in ("", layout.SUGGESTIONS, layout.SESSIONS, layout.INTERIMS):
+                found += _crash_leftovers(folder / name)
     if not references.held:
         profiles = _folders_in(ledger.root / layout.PROFILES)
         for folder in (*profiles, ledger.root / layout.CODE, ledger.root):
@@ -113,6 +115,8 @@ class _References:
         """Runs of studies that are being run."""
         self.jobs: Mapping[str, list[tuple[plan.Job, RunState]]] = defaultdict(list)
         """Jobs by run, each with the state of the run."""
+        self.read_again: set[str] = set()
+        """Runs whose weights are tested or measured, or may be: repetitions, and the best trials so far."""
         self.unreadable: list[Path] = list(_unreadable_records(ledger, names))
         """Files that say what a study refers to and cannot be read: what refers to a run is not known then."""
         states = Snapshot(ledger)
@@ -122,6 +126,7 @@ class _References:
             except (StudyError, OSError):
                 self.unreadable.append(ledger.root / layout.STUDIES / name / layout.STUDY)
                 continue
+            self.read_again |= plan.runs_to_test(study, states)
             for job in plan.trainings(study, states):
                 self.jobs[job.run.id].append((job, job.state_in(states)))
                 if name in self.held:
@@ -142,7 +147,7 @@ def _unreadable_records(ledger: Ledger, names: Collection[str]) -> Iterator[Path
         inner = [
             inside
             for inside in _folders_in(folder)
-            if inside.name not in (layout.SUGGESTIONS, layout.SESSIONS)
+            if inside.name not in (layout.SUGGESTIONS, layout.SESSIONS, layout.INTERIMS)
         ]
         if inner:
             yield inner[0]
@@ -158,10 +163,10 @@ def _unreadable_records(ledger: Ledger, names: Collection[str]) -> Iterator[Path
 
 
 def _unneeded_files(
-    state: RunState, jobs: Iterable[tuple[plan.Job, RunState]], keep: Keep
+    state: RunState, jobs: Iterable[tuple[plan.Job, RunState]], keeps_weights: bool
 ) -> Iterator[tuple[str, Reason]]:
     """Yield the names of a run's files that nothing reads again."""
-    only_trial = bool(jobs) and all(job.purpose == "search" for job, _ in jobs) and keep != "all"
+    only_trial = bool(jobs) and not keeps_weights
     for name in layout.CHECKPOINTS:
         if state.result is not None:
             yield name, Reason.FINISHED_CHECKPOINT

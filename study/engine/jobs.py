@@ -82,12 +82,12 @@ def record_end(job: plan.Job, event: CallEnded, ledger: Ledger) -> RunState:
 
 def ended_trainings(study: StudyRecord, ledger: Ledger) -> int:
     """Return how many of the study's trainings have ended, well or badly."""
-    return sum(state.final for _, state in training_states(ledger.with_suggestions(study), Snapshot(ledger)))
+    return sum(state.final for _, state in training_states(ledger.with_decisions(study), Snapshot(ledger)))
 
 
 def failures(study: StudyRecord, ledger: Ledger) -> list[tuple[plan.Job, Failure]]:
     """Return every training, test, measure and profile of the study that failed, with the reason."""
-    study, states = ledger.with_suggestions(study), Snapshot(ledger)
+    study, states = ledger.with_decisions(study), Snapshot(ledger)
     failed_jobs = [
         failed
         for job, state in training_states(study, states)
@@ -109,13 +109,9 @@ def _failures_of_run(
 ) -> Iterator[tuple[plan.Job, Failure]]:
     if state.failure is not None:
         yield job, state.failure
-    if job.purpose == "confirm":
-        if state.result is not None and state.result.status == "diverged":
-            reason = "the training diverged: a value that must be finite was not"
-            yield job, Failure(job.run.id, "train", reason, "", _machine_facts(state.result.machine))
-        for measure in study.measures:
-            if measure in state.unmeasured:
-                yield replace(job, kind="measure", measure=measure), state.unmeasured[measure]
+    for measure in study.measures:
+        if measure in state.unmeasured:
+            yield replace(job, kind="measure", measure=measure), state.unmeasured[measure]
 
 
 def _profile_failures(

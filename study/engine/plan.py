@@ -1,30 +1,29 @@
 """Plan which decisions and jobs are ready: a pure function of the study and the states of its runs.
 
 It covers search, repetitions, resuming and caching. What a trial tries, and the rule by which it is pruned, are
-decided once every trial of the earlier generations has ended. The repetitions of a variant start once its whole
-search has ended; a repetition is tested once it is trained, and measured once it is tested. There is no other state.
+decided once every trial of the earlier generations has ended. A repetition is the run with its own seed and what its
+search chose: the best trial, which has that seed and is trained already, or a training of its own. It is tested once
+it is trained, and measured once it is tested. There is no other state.
 """
 
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
-from typing import Any, Literal, cast
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from math import inf
+from typing import Any, Literal
 
-from study import seeds
-from study.engine.search import Tried, decision_seed
-from study.hashing import digest, seed_of
-from study.ledger.record import RunState, StudyRecord, VariantRecord
+from study.engine.search import Ask, Tried
+from study.hashing import digest
+from study.ledger.record import RunState, Search, StudyRecord, VariantRecord
 from study.records import Epoch, RunSpec, best_gain
 
 JobKind = Literal["train", "evaluate", "measure", "profile"]
-Purpose = Literal["search", "confirm", "profile"]
+Purpose = Literal["search", "repetition", "profile"]
 States = Callable[[str], RunState]
 """Returns the state of a run by its id; an empty state for a new one."""
-
-_seed = lru_cache(maxsize=4096)(seed_of)
 
 
 @dataclass(frozen=True)
@@ -32,8 +31,7 @@ class Decision:
     """A decision that is ready: what a trial tries, given the trials of all earlier generations."""
 
     name: str
-    history: tuple[Tried, ...]
-    seed: int
+    ask: Ask
 
 
 @dataclass(frozen=True)
@@ -46,6 +44,8 @@ class Job:
     purpose: Purpose
     number: int
     """The number of the trial or repetition, from 0."""
+    repetition: int | None = None
+    """The repetition, from 0, that a trial belongs to; None if it belongs to all, and for other purposes."""
     measure: str = ""
     """The measure to take, as `StudyRecord.measures` writes it."""
     rule: Mapping[str, float] = field(default_factory=dict)
@@ -72,59 +72,93 @@ class Trial:
     parameters: Mapping[str, Any]
     state: RunState
 
+    @property
+    def has_outcome(self) -> bool:
+        """Whether it ended with a result or was pruned, and did not fail."""
+        return self.state.result is not None or self.state.pruned is not None
+
+
+@dataclass(frozen=True)
+class Look:
+    """A look that is due: the open comparisons have all their repetitions up to it, tested or ended otherwise."""
+
+    repetitions: int
+    open: tuple[str, ...]
+    """The names of the open comparisons: all that the plan knows of what was found."""
+
 
 @dataclass(frozen=True)
 class Step:
-    """All decisions and jobs that are ready; if there are none, the study has ended or waits for running jobs."""
+    """What is ready; if there is nothing, the study has ended or waits for running jobs."""
 
     decisions: tuple[Decision, ...]
     jobs: tuple[Job, ...]
+    look: Look | None = None
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing is left to train or test of the repetitions that are planned so far."""
+        return not self.decisions and not any(job.kind in ("train", "evaluate") for job in self.jobs)
 
 
 def ready(study: StudyRecord, states: States, profiled: frozenset[str] = frozenset()) -> Step:
-    """Return the decisions and jobs that depend on ended runs only.
+    """Return the decisions and jobs that depend on ended runs only, and the look that is due.
 
     Args:
-        study: The study's record with the suggestions made so far.
+        study: The study's record with the decisions made so far.
         states: Returns the state of a run by its id.
         profiled: Names of the variants whose network has been profiled.
     """
+    steps = {v.name: variant_step(study, v, states, profiled) for v in study.variants}
+    jobs = prioritized(job for step in steps.values() for job in step.jobs)
+    decisions = (decision for step in steps.values() for decision in step.decisions)
+    settled = {name for name, step in steps.items() if step.is_settled}
+    return Step(tuple(decisions), tuple(jobs), due_look(study, settled))
+
+
+def variant_step(
+    study: StudyRecord, variant: VariantRecord, states: States, profiled: frozenset[str] = frozenset()
+) -> Step:
+    """Return the decisions and jobs of one variant, as `ready`."""
     decisions: list[Decision] = []
     jobs: list[Job] = []
-    for variant in study.variants:
-        for fold in study.folds:
-            new_decisions, new_jobs = _search_step(study, variant, fold, states)
-            decisions += new_decisions
-            jobs += new_jobs
-            jobs += _repetition_jobs(study, variant, fold, states)
-        if not study.has_profile or variant.name in profiled:
-            continue
-        if (network := profiled_run(study, variant, states)) is not None:
-            jobs.append(Job("profile", network, variant.name, "profile", 0))
-    return Step(tuple(decisions), tuple(prioritized(jobs)))
+    for search in study.searches(variant):
+        new_decisions, new_jobs = _search_step(study, search, states)
+        decisions += new_decisions
+        jobs += new_jobs
+    for repetition in repetitions(study, variant, states):
+        jobs += _repetition_jobs(study, repetition, states)
+    is_profiled = not study.has_profile or variant.name in profiled
+    if not is_profiled and (network := profiled_run(study, variant, states)) is not None:
+        jobs.append(Job("profile", network, variant.name, "profile", 0))
+    return Step(tuple(decisions), tuple(jobs))
 
 
-def suggested_runs(study: StudyRecord, variant: VariantRecord, fold: int | None) -> Iterator[RunSpec]:
-    """Yield the runs of the variant's search trials, in order, as far as they are decided."""
-    seed = _seed(seeds.SEARCH, study.seed)
+def due_look(study: StudyRecord, settled: Collection[str]) -> Look | None:
+    """Return the look that is due, where the variants of all open comparisons are among the `settled` ones."""
+    comparisons, look = study.open_comparisons, study.next_look
+    involved = {name for comparison in comparisons for name in study.comparisons[comparison]}
+    return Look(look, comparisons) if look is not None and involved <= set(settled) else None
+
+
+def suggested_runs(study: StudyRecord, search: Search) -> Iterator[RunSpec]:
+    """Yield the runs of a search's trials, in order, as far as they are decided."""
     for number in range(study.trials):
-        suggestion = study.suggestions.get(study.decision(variant, fold, number))
+        suggestion = study.suggestions.get(study.decision(search, number))
         if suggestion is None:
             return
-        yield variant.run(suggestion, seed, fold)
+        yield search.variant.run({**search.variant.in_trials, **suggestion}, search.seed, search.fold)
 
 
-def search_trials(
-    study: StudyRecord, variant: VariantRecord, fold: int | None, states: States
-) -> Iterator[Trial]:
-    """Yield the variant's search trials, in order, as far as they and their rules are decided."""
+def search_trials(study: StudyRecord, search: Search, states: States) -> Iterator[Trial]:
+    """Yield a search's trials, in order, as far as they and their rules are decided."""
     reached: dict[int, list[float]] = {}
-    runs = list(suggested_runs(study, variant, fold))
+    runs = list(suggested_runs(study, search))
     for first in range(0, len(runs), study.generation):
         generation = []
         for number, run in enumerate(runs[first : first + study.generation], start=first):
             rule = _rule(study, run, reached)
-            parameters = study.suggestions[study.decision(variant, fold, number)]
+            parameters = study.suggestions[study.decision(search, number)]
             generation.append(Trial(number, run, rule, parameters, states(run.id).under(run, rule)))
         yield from generation
         if study.pruner == "none":
@@ -179,104 +213,178 @@ def _rungs_reached(study: StudyRecord, run: RunSpec, state: RunState) -> Iterato
             yield epoch, best
 
 
-def repetition_runs(
-    study: StudyRecord, variant: VariantRecord, fold: int | None, states: States
-) -> list[RunSpec]:
-    """Return the runs of the variant's repetitions; none before its search has ended or if it chose nothing."""
-    return list(_iterate_repetition_runs(study, variant, fold, states))
+def chosen_trial(study: StudyRecord, search: Search, states: States) -> Trial | None:
+    """Return the trial that is best on validation, the earliest on ties; a diverged one only if all diverged.
 
-
-def _iterate_repetition_runs(
-    study: StudyRecord, variant: VariantRecord, fold: int | None, states: States
-) -> Iterator[RunSpec]:
-    parameters = chosen_parameters(study, variant, fold, states)
-    if parameters is None:
-        return
-    for number in range(study.repetitions):
-        yield variant.run({**parameters, **study.confirm}, _seed(seeds.REPETITION, study.seed, number), fold)
-
-
-def chosen_parameters(
-    study: StudyRecord, variant: VariantRecord, fold: int | None, states: States
-) -> Mapping[str, Any] | None:
-    """Return the hyperparameters that the search chose: the best on validation, the earliest on ties.
-
-    None while the search runs, and if no trial was trained to its end.
+    None while the search runs, and if it is incomplete: a trial of a repetition's search failed, or all trials.
     """
-    if not study.trials:
-        return {}
-    ended = list(search_trials(study, variant, fold, states))
-    if len(ended) < study.trials or not all(trial.state.final for trial in ended):
+    trials = list(search_trials(study, search, states))
+    if len(trials) < study.trials or not all(search_continues(search, trial) for trial in trials):
         return None
-    usable = [trial for trial in ended if trial.state.is_usable]
-    if not usable:
-        return None
-    return max(usable, key=lambda trial: cast(float, search_gain(study, trial.state))).parameters
+    return _best(study, [trial for trial in trials if trial.has_outcome])
+
+
+def search_continues(search: Search, trial: Trial) -> bool:
+    """Return whether a trial ended such that later ones may follow; one that failed leaves a repetition incomplete."""
+    return trial.has_outcome or (trial.state.final and search.repetition is None)
+
+
+def unneeded_trials(study: StudyRecord, search: Search, states: States) -> list[Trial]:
+    """Return the ended trials of a search whose weights nothing reads: all but the best so far, which may be tested."""
+    ended = [trial for trial in search_trials(study, search, states) if trial.has_outcome]
+    best = _best(study, ended) if search.chooses_tested_weights else None
+    return [trial for trial in ended if best is None or trial.run.id != best.run.id]
+
+
+def runs_to_test(study: StudyRecord, states: States) -> set[str]:
+    """Return the ids of the runs whose weights are tested: the repetitions, and the best trials so far."""
+    found: set[str] = set()
+    for variant in study.variants:
+        found |= {repetition.run.id for repetition in repetitions(study, variant, states)}
+        for search in study.searches(variant):
+            unneeded = {trial.run.id for trial in unneeded_trials(study, search, states)}
+            found |= {run.id for run in suggested_runs(study, search)} - unneeded
+    return found
+
+
+def _best(study: StudyRecord, trials: Iterable[Trial]) -> Trial | None:
+    def rank(trial: Trial) -> tuple[bool, float]:
+        gain = search_gain(study, trial.state)
+        return trial.state.is_usable, -inf if gain is None else gain
+
+    return max(trials, key=rank, default=None)
+
+
+@dataclass(frozen=True)
+class Repetition:
+    """One repetition of a variant in one fold, once its search has chosen."""
+
+    number: int
+    """From 0."""
+    fold: int | None
+    run: RunSpec
+    variant: str
+    choice: Trial | None
+    """The trial whose hyperparameters it has; None if the study searches nothing."""
+
+    @property
+    def is_trial(self) -> bool:
+        """Whether the chosen trial is the repetition, so that it has no training of its own."""
+        return self.choice is not None and self.choice.run.id == self.run.id
+
+
+def repetitions(study: StudyRecord, variant: VariantRecord, states: States) -> Iterator[Repetition]:
+    """Yield the repetitions of a variant that are decided, fold by fold.
+
+    If all trials of a search diverged, its repetitions are its first trial: they diverged.
+    """
+    choices: dict[object, Trial | None] = {}
+    for fold in study.folds_of(variant):
+        for number in range(study.repetitions_of(variant)):
+            if not study.trials:
+                run = variant.run({}, study.repetition_seed(number), fold)
+                yield Repetition(number, fold, run, variant.name, None)
+                continue
+            search = study.search_of(variant, fold, number)
+            if search.key not in choices:
+                choices[search.key] = chosen_trial(study, search, states)
+            choice = choices[search.key]
+            if choice is None:
+                continue
+            run = variant.run(choice.parameters, study.repetition_seed(number), fold)
+            if not choice.state.is_usable:
+                run = choice.run
+            yield Repetition(number, fold, run, variant.name, choice)
+
+
+def runs_with_outcome(study: StudyRecord, variant: VariantRecord, states: States) -> Iterator[str]:
+    """Yield the ids of the repetitions of a variant that were tested, or diverged."""
+    for repetition in repetitions(study, variant, states):
+        state = states(repetition.run.id)
+        if state.tested or (state.result is not None and not state.is_usable):
+            yield repetition.run.id
 
 
 def profiled_run(study: StudyRecord, variant: VariantRecord, states: States) -> RunSpec | None:
     """Return the run whose network is profiled for the variant: its first repetition; None if it is not decided."""
-    return next(_iterate_repetition_runs(study, variant, study.folds[0], states), None)
+    return next((repetition.run for repetition in repetitions(study, variant, states)), None)
 
 
 def trainings(study: StudyRecord, states: States) -> Iterator[Job]:
-    """Yield every training that is decided so far, ended or not."""
+    """Yield every training that is decided so far, ended or not; a trial that is a repetition too is yielded once."""
     for variant in study.variants:
-        for fold in study.folds:
-            for trial in search_trials(study, variant, fold, states):
-                yield Job("train", trial.run, variant.name, "search", trial.number, rule=trial.rule)
-            for number, run in enumerate(repetition_runs(study, variant, fold, states)):
-                yield Job("train", run, variant.name, "confirm", number)
+        yield from variant_trainings(study, variant, states)
 
 
-def training_count(study: StudyRecord) -> int:
-    """Return the number of trainings of the whole study."""
-    return len(study.variants) * len(study.folds) * (study.trials + study.repetitions)
+def variant_trainings(study: StudyRecord, variant: VariantRecord, states: States) -> Iterator[Job]:
+    """Yield the trainings of one variant, as `trainings`."""
+    for search in study.searches(variant):
+        for trial in search_trials(study, search, states):
+            yield _training(search, trial)
+    for repetition in repetitions(study, variant, states):
+        if not repetition.is_trial:
+            yield Job("train", repetition.run, variant.name, "repetition", repetition.number)
 
 
-def _search_step(
-    study: StudyRecord, variant: VariantRecord, fold: int | None, states: States
-) -> tuple[list[Decision], list[Job]]:
-    known = list(search_trials(study, variant, fold, states))
-    jobs = [
-        Job("train", trial.run, variant.name, "search", trial.number, rule=trial.rule)
-        for trial in known
-        if not trial.state.final
-    ]
-    generation = len(known) // study.generation
-    first = generation * study.generation
-    if not all(trial.state.final for trial in known[:first]):
+def training_count(study: StudyRecord, variant: VariantRecord) -> int:
+    """Return the number of trainings of a variant, of the repetitions that are planned so far."""
+    searches = study.searches(variant)
+    chosen = sum(search.chooses_tested_weights for search in searches)
+    return (
+        len(searches) * study.trials + len(study.folds_of(variant)) * study.repetitions_of(variant) - chosen
+    )
+
+
+def total_trainings(study: StudyRecord) -> int:
+    """Return the number of trainings of the whole study, of the repetitions that are planned so far."""
+    return sum(training_count(study, variant) for variant in study.variants)
+
+
+def most_trainings(study: StudyRecord) -> int:
+    """Return the number of trainings of the whole study if no look closes a comparison."""
+    return total_trainings(replace(study, looks=()))
+
+
+def _training(search: Search, trial: Trial) -> Job:
+    return Job(
+        "train", trial.run, search.variant.name, "search", trial.number, search.repetition, rule=trial.rule
+    )
+
+
+def _search_step(study: StudyRecord, search: Search, states: States) -> tuple[list[Decision], list[Job]]:
+    known = list(search_trials(study, search, states))
+    jobs = [_training(search, trial) for trial in known if not trial.state.final]
+    first = len(known) // study.generation * study.generation
+    earlier = known[:first]
+    if not all(search_continues(search, trial) for trial in earlier):
         return [], jobs
     history = tuple(
         Tried(trial.parameters, search_gain(study, trial.state), _scores_until_pruned(study, trial))
-        for trial in known[:first]
-        if trial.state.result is not None or trial.state.pruned is not None
+        for trial in earlier
+        if trial.has_outcome
     )
     decisions = [
-        Decision(
-            study.decision(variant, fold, number),
-            history,
-            decision_seed(study.seed, fold, generation, number - first),
-        )
+        Decision(study.decision(search, number), Ask.of(study, search, number, history))
         for number in range(len(known), min(first + study.generation, study.trials))
     ]
     return decisions, jobs
 
 
-def _repetition_jobs(
-    study: StudyRecord, variant: VariantRecord, fold: int | None, states: States
-) -> Iterator[Job]:
-    for number, run in enumerate(repetition_runs(study, variant, fold, states)):
-        state = states(run.id)
-        needs_weights = _needs_weights(study, state)
-        if not state.final or (needs_weights and not state.weights_available):
-            yield Job("train", run, variant.name, "confirm", number)
-        elif state.is_usable and not state.tested and state.failure is None:
-            yield Job("evaluate", run, variant.name, "confirm", number)
-        elif state.tested:
-            for measure in study.measures:
-                if measure not in state.measured and measure not in state.unmeasured:
-                    yield Job("measure", run, variant.name, "confirm", number, measure)
+def _repetition_jobs(study: StudyRecord, repetition: Repetition, states: States) -> Iterator[Job]:
+    state = states(repetition.run.id)
+
+    def job(kind: JobKind, measure: str = "") -> Job:
+        return Job(kind, repetition.run, repetition.variant, "repetition", repetition.number, measure=measure)
+
+    needs_weights = _needs_weights(study, state)
+    if not state.final or (needs_weights and not state.weights_available):
+        yield job("train")
+    elif state.is_usable and not state.tested and state.failure is None:
+        yield job("evaluate")
+    elif state.tested:
+        for measure in study.measures:
+            if measure not in state.measured and measure not in state.unmeasured:
+                yield job("measure", measure)
 
 
 def _needs_weights(study: StudyRecord, state: RunState) -> bool:
@@ -290,10 +398,16 @@ def prioritized(jobs: Iterable[Job]) -> Iterator[Job]:
     """Yield jobs without duplicates: variants alternate, tests come early, measures and profiles late."""
     rank = {"evaluate": 0, "train": 1, "measure": 2, "profile": 3}
     seen: set[str] = set()
-    for job in sorted(jobs, key=lambda job: (rank[job.kind], job.purpose == "confirm", job.number)):
+    for job in sorted(jobs, key=lambda job: (rank[job.kind], *_turn(job))):
         if job.key not in seen:
             seen.add(job.key)
             yield job
+
+
+def _turn(job: Job) -> tuple[int, bool, int]:
+    """Return where a job stands among those of its kind: repetition by repetition, its trials first."""
+    is_trial = job.purpose == "search"
+    return (job.repetition or 0) if is_trial else job.number, not is_trial, job.number
 
 
 def search_gain(study: StudyRecord, state: RunState) -> float | None:

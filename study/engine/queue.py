@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from dataclasses import replace
 from typing import get_args
 
 from study.engine import plan
 from study.engine.events import TrainingFound
 from study.engine.search import suggest
-from study.ledger.record import RunState, StudyRecord, VariantRecord
+from study.ledger.record import Interim, RunState, StudyRecord, VariantRecord
 from study.ledger.store import Ledger, Snapshot
 
 ALL_KINDS: Collection[plan.JobKind] = get_args(plan.JobKind)
@@ -39,6 +38,8 @@ class Queue:
         self._reported: set[str] = set()
         """Keys of the trainings whose end has been reported."""
         self._profiled: frozenset[str] = frozenset()
+        self._settled: set[str] = set()
+        """Variants of which nothing is left to train or test."""
 
     def update(self) -> Iterator[TrainingFound]:
         """Plan changed variants anew, decide what trials try, and yield trainings that the ledger has already."""
@@ -58,6 +59,16 @@ class Queue:
         """Return the jobs that may start now, the most urgent first."""
         return self._ready
 
+    def due_look(self) -> plan.Look | None:
+        """Return the look that is due after the latest update."""
+        return plan.due_look(self.study, self._settled)
+
+    def take_look(self, interim: Interim) -> None:
+        """Record the decision of a look, and plan the repetitions that follow from it."""
+        self.study = self._ledger.save_interim(self.study, interim)
+        self._changed |= {variant.name for variant in self.study.variants}
+        self._decided |= self._changed
+
     def is_still_ready(self, job: plan.Job) -> bool:
         """Return whether a job is not done yet; called with its folder locked, since another study may do it."""
         if job.kind == "profile":
@@ -69,6 +80,12 @@ class Queue:
         if not ready:
             self._mark_changed(job, may_decide=True)
         return ready
+
+    def unneeded_trials(self, job: plan.Job) -> list[plan.Trial]:
+        """Return the ended trials, of the search that a trial belongs to, whose weights nothing reads."""
+        variant = next(variant for variant in self.study.variants if variant.name == job.variant)
+        search = self.study.search_of(variant, job.run.fold, job.repetition or 0)
+        return plan.unneeded_trials(self.study, search, self.states)
 
     def job_ended(self, job: plan.Job) -> None:
         """Record that a job of this conductor has ended, well or badly."""
@@ -86,16 +103,19 @@ class Queue:
         if variant.name not in self._profiled and self._is_profiled(variant):
             self._profiled |= {variant.name}
         while True:
-            step = plan.ready(self._only(variant), self.states, self._profiled)
+            step = plan.variant_step(self.study, variant, self.states, self._profiled)
             for decision in step.decisions:
-                tried = suggest(self.study.space, self.study.sampler, decision.history, decision.seed)
-                self.study = self._ledger.save_suggestion(self.study, decision.name, tried)
+                self.study = self._ledger.save_suggestion(self.study, decision.name, suggest(decision.ask))
             if not step.decisions:
                 break
         self._jobs[variant.name] = {job.key: job for job in step.jobs}
+        self._settled.discard(variant.name)
+        if step.is_settled:
+            self._settled.add(variant.name)
 
     def _found_trainings(self, variant: VariantRecord) -> Iterator[TrainingFound]:
-        for job, state in training_states(self._only(variant), self.states):
+        for job in plan.variant_trainings(self.study, variant, self.states):
+            state = job.state_in(self.states)
             if state.final and job.key not in self._reported and job.key not in self._jobs[variant.name]:
                 self._reported.add(job.key)
                 yield TrainingFound(job, state)
@@ -105,10 +125,6 @@ class Queue:
             return False
         run = plan.profiled_run(self.study, variant, self.states)
         return run is not None and self._ledger.is_profiled(run)
-
-    def _only(self, variant: VariantRecord) -> StudyRecord:
-        """Return the study with one variant."""
-        return replace(self.study, variants=(variant,))
 
 
 def training_states(study: StudyRecord, states: plan.States) -> list[tuple[plan.Job, RunState]]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import math
 import sys
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Self
 
 from study import seeds
 from study.hashing import canonical_json, seed_of
+from study.ledger.record import Search, StudyRecord
 
 SIGNIFICANT_DIGITS = 6
 FEWEST_VALUES = 100
@@ -18,7 +20,7 @@ FEWEST_VALUES = 100
 Parameters = Mapping[str, Any]
 
 STARTUP_TRIALS = 10
-"""Random trials of Optuna's TPE and GP samplers before their first model."""
+"""Trials before the first that a model of the earlier ones suggests: random, or quasi-random where `auto`."""
 
 
 @dataclass(frozen=True)
@@ -32,19 +34,43 @@ class Tried:
     """The best score so far by epoch if the trial was pruned; empty if it ran to its end."""
 
 
-def suggest(
-    space: Mapping[str, Mapping[str, Any]],
-    sampler: str,
-    history: Sequence[Tried],
-    seed: int,
-) -> Parameters:
-    """Return the next parameters to try; a pure function of its arguments for one version of Optuna.
+@dataclass(frozen=True)
+class Ask:
+    """What a sampler is asked: a trial's hyperparameters, given the trials of all earlier generations."""
 
-    Args:
-        space: Dimensions by dotted key, each with ``low``, ``high`` and ``log``, or ``choices``.
-        sampler: ``tpe``, ``gp`` or ``random``.
-        history: The trials of earlier generations that ended with a score, in order.
-        seed: The sampler's seed for this decision.
+    sampler: str
+    """``auto``, ``tpe``, ``gp`` or ``random``."""
+    space: Mapping[str, Mapping[str, Any]]
+    """The study's dimensions by dotted key, in a fixed order: ``low``, ``high`` and ``log`` each, or ``choices``."""
+    keys: tuple[str, ...]
+    """The dimensions that the variant has."""
+    number: int
+    """The number of the trial, from 0."""
+    seed: int
+    """The seed of the search, the same for every variant: all are asked the same shared values."""
+    history: tuple[Tried, ...] = ()
+    """The trials of earlier generations, in order."""
+
+    @classmethod
+    def of(cls, study: StudyRecord, search: Search, number: int, history: tuple[Tried, ...]) -> Self:
+        """Return what is asked for a trial of a search; luck is shared by variants, as the seeds of training are."""
+        fold = -1 if search.fold is None else search.fold
+        repetition = -1 if search.repetition is None else search.repetition
+        seed = seed_of(seeds.POINTS, study.seed, repetition, fold)
+        keys = tuple(study.space_of(search.variant))
+        return cls(study.sampler, study.space, keys, number, seed, history)
+
+
+def is_quasi_random(sampler: str, number: int) -> bool:
+    """Return whether a sampler's trial `number` (from 0) is a point of a quasi-random sequence."""
+    return sampler == "auto" and number < STARTUP_TRIALS
+
+
+def suggest(ask: Ask) -> Parameters:
+    """Return the parameters that a trial tries; a pure function of its argument for one version of Optuna.
+
+    Quasi-random and random values are the same for every variant, whichever further dimensions it has; the others
+    follow from a model of the variant's own trials.
 
     Returns:
         Values by dotted key; numbers rounded to six significant digits, in a very narrow range to more.
@@ -53,15 +79,50 @@ def suggest(
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     logging.getLogger("optuna").propagate = False
-    distributions = {key: _distribution(_by_index(dimension)) for key, dimension in space.items()}
-    study = optuna.create_study(direction="maximize", sampler=_sampler(sampler, seed))
-    worst = min((tried.score for tried in history if tried.score is not None), default=0.0)
-    for tried in history:
+    distributions = {key: _distribution(_by_index(dimension)) for key, dimension in ask.space.items()}
+    if is_quasi_random(ask.sampler, ask.number):
+        parameters = _quasi_random_point(distributions, ask.seed, ask.number)
+    elif ask.sampler == "random":
+        parameters = {key: _random_value(distributions[key], key, ask) for key in ask.keys}
+    else:
+        parameters = _modelled_point({key: distributions[key] for key in ask.keys}, ask)
+    return {key: _value(parameters[key], ask.space[key]) for key in ask.keys}
+
+
+def _quasi_random_point(distributions: Mapping[str, Any], seed: int, number: int) -> Parameters:
+    """Return a point of a scrambled Sobol sequence, whose dimensions are those of all variants together."""
+    import optuna
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        sampler = optuna.samplers.QMCSampler(scramble=True, seed=seed % 2**32)
+    study = optuna.create_study(sampler=sampler)
+    running = optuna.trial.create_trial(state=optuna.trial.TrialState.RUNNING)
+    points = [sampler.sample_relative(study, running, dict(distributions)) for _ in range(number + 1)]
+    return points[number]
+
+
+def _random_value(distribution: Any, key: str, ask: Ask) -> Any:
+    """Return a random value of one dimension, from a generator of its own."""
+    import optuna
+
+    seed = seed_of(ask.seed, ask.number, key) % 2**32
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
+    return study.ask({key: distribution}).params[key]
+
+
+def _modelled_point(distributions: Mapping[str, Any], ask: Ask) -> Parameters:
+    """Return the point that TPE or a Gaussian process suggests after the variant's earlier trials."""
+    import optuna
+
+    seed = seed_of(ask.seed, ask.number) % 2**32
+    study = optuna.create_study(direction="maximize", sampler=_model(ask.sampler, seed))
+    worst = min((tried.score for tried in ask.history if tried.score is not None), default=0.0)
+    for tried in ask.history:
         scored = tried if tried.score is not None else replace(tried, score=worst)
-        indexed = {key: _index(value, space[key]) for key, value in tried.parameters.items()}
+        indexed = {key: _index(value, ask.space[key]) for key, value in tried.parameters.items()}
         study.add_trial(as_optuna_trial(replace(scored, parameters=indexed), distributions))
-    parameters = study.ask(distributions).params
-    return {key: _value(parameters[key], space[key]) for key in space}
+    return study.ask(dict(distributions)).params
 
 
 def as_optuna_trial(tried: Tried, distributions: Mapping[str, Any], **attributes: Any) -> Any:
@@ -78,23 +139,13 @@ def as_optuna_trial(tried: Tried, distributions: Mapping[str, Any], **attributes
     )
 
 
-def decision_seed(study_seed: int, fold: int | None, generation: int, index: int) -> int:
-    """Return the sampler's seed for one decision.
-
-    It does not depend on the variant: every variant tries the same first points, so that luck in the search is
-    shared, as the seeds of training are.
-    """
-    return seed_of(seeds.SEARCH, study_seed, -1 if fold is None else fold, generation, index) % 2**32
-
-
-def _sampler(name: str, seed: int) -> Any:
+def _model(name: str, seed: int) -> Any:
     import optuna
 
-    if name == "random":
-        return optuna.samplers.RandomSampler(seed=seed)
     if name == "gp":
         return optuna.samplers.GPSampler(seed=seed, n_startup_trials=STARTUP_TRIALS)
-    return optuna.samplers.TPESampler(seed=seed, n_startup_trials=STARTUP_TRIALS)
+    startup = 0 if name == "auto" else STARTUP_TRIALS  # auto has had its quasi-random trials
+    return optuna.samplers.TPESampler(seed=seed, n_startup_trials=startup)
 
 
 def distributions_of(space: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

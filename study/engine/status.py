@@ -26,10 +26,8 @@ class EndedTraining:
 
     @property
     def has_failed(self) -> bool:
-        """Whether it has no usable result: a diverged trial is a result, a diverged repetition is a failure."""
-        result = self.state.result
-        diverged = result is not None and result.status == "diverged"
-        return self.state.failure is not None or (diverged and self.job.purpose == "confirm")
+        """Whether it or its test failed; one that diverged did not."""
+        return self.state.failure is not None
 
 
 @dataclass(frozen=True)
@@ -126,9 +124,7 @@ def _variant_status(
 ) -> VariantStatus:
     own_running = [training for training in running if training.job.variant == variant.name]
     own_ended = [training for training in ended if training.job.variant == variant.name]
-    failed = sum(training.has_failed for training in own_ended) + estimate.unreachable_repetitions(
-        variant.name
-    )
+    failed = sum(training.has_failed for training in own_ended) + estimate.unreachable(variant.name)
     pruned = sum(training.is_pruned for training in own_ended)
     counts = Counts(
         running=len(own_running),
@@ -137,5 +133,5 @@ def _variant_status(
         pruned=pruned,
         waiting=0,
     )
-    waiting = len(study.folds) * (study.trials + study.repetitions) - counts.total
+    waiting = plan.training_count(study, variant) - counts.total
     return VariantStatus(variant.name, replace(counts, waiting=waiting), tuple(own_running))

@@ -44,6 +44,8 @@ class Call:
     """The number of GPUs that it gets if the executor has any."""
     env: Mapping[str, str] = field(default_factory=dict)
     """Environment variables, set before the target is imported."""
+    alone: str = ""
+    """Calls in which this differs share no process."""
 
 
 @dataclass(frozen=True)

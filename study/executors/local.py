@@ -1,16 +1,12 @@
-"""Run each call in a worker process on this machine, forked from a server that has imported the libraries."""
+"""Run calls in worker processes on this machine, forked from a server that has imported the libraries."""
 
 from __future__ import annotations
 
 import contextlib
-import importlib
-import logging
 import math
 import multiprocessing
 import os
 import signal
-import sys
-import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,20 +15,11 @@ from multiprocessing.context import ForkServerContext, SpawnContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from study.executors.base import (
-    Call,
-    CallEnded,
-    CallEpoch,
-    CallSilent,
-    Ending,
-    Event,
-    detail_of,
-    ending_of,
-    reason_of,
-)
+from study.executors.base import Call, CallEnded, CallEpoch, CallSilent, Ending, Event
 from study.executors.devices import VISIBLE, assigned, core_share, visible
+from study.executors.sharing import MeasuredShare
+from study.executors.worker import Ended, serve
 from study.ledger.layout import LOG, OWN_METRICS, OWN_OUTPUT
-from study.records import Epoch
 
 LAST_OUTPUT_LINES = 30
 GRACE_S = 5.0
@@ -42,11 +29,30 @@ ENVIRONMENT = {"PYTHONHASHSEED": "0", "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
 """Variables of every worker from its start, since Python and cuBLAS read them once."""
 
 
-@dataclass
-class _Worker:
-    call: Call
+@dataclass(frozen=True)
+class _Host:
+    """A process that takes call after call, as long as it is left as it was."""
+
     process: BaseProcess
     pipe: Connection
+    key: tuple[object, ...]
+    """What its calls have in common."""
+
+    def end(self) -> None:
+        """End the process, which runs no call; kill it if it does not end."""
+        self.pipe.close()
+        self.process.join(GRACE_S)
+        if self.process.is_alive():
+            self.process.kill()
+            self.process.join()
+
+
+@dataclass
+class _Worker:
+    """A call that runs in a process."""
+
+    call: Call
+    host: _Host
     log: Path
     slot: int
     devices: tuple[int, ...]
@@ -54,20 +60,27 @@ class _Worker:
     """By `time.monotonic`: the time at which it is terminated, then the time at which it is killed."""
     last_sign: float
     """By `time.time`: when it last reported or printed something."""
+    has_reported: bool = False
+    """Whether it has completed an epoch."""
     is_overdue: bool = False
     is_silent: bool = False
     """Whether it was reported as silent since the last sign of life."""
     was_silent_s: float = 0.0
     """How long it was silent when it was ended for that."""
-    ending: Ending | None = None
-    reason: str = ""
-    detail: str = ""
+    ended: Ended | None = None
+
+    @property
+    def process(self) -> BaseProcess:
+        """The process that runs the call."""
+        return self.host.process
 
 
 class LocalWorkers:
     """Runs up to `capacity` worker processes at a time.
 
-    Each has its own share of the processor cores if there are enough; the number of threads does not depend on it.
+    Each has its own share of the processor cores if there are enough; the number of threads does not depend on it. A
+    process takes the next call of its slot where both have the same environment, devices, components and import paths,
+    and where the last call left it as it was; else the next call has a new process.
 
     Args:
         capacity: Processes at a time.
@@ -75,15 +88,24 @@ class LocalWorkers:
             one; empty if runs use the CPU.
         preload: Modules that the fork server imports once for all workers.
         silent_s: Seconds without a report or output after which a worker is ended as if it had died; 0 for no limit.
+        share: Decides how many processes share a GPU, up to `capacity` in all; None for `capacity` from the start.
     """
 
     def __init__(
-        self, capacity: int, devices: Sequence[int] = (), preload: Sequence[str] = (), silent_s: float = 0.0
+        self,
+        capacity: int,
+        devices: Sequence[int] = (),
+        preload: Sequence[str] = (),
+        silent_s: float = 0.0,
+        share: MeasuredShare | None = None,
     ) -> None:
-        self.capacity = capacity
+        self._most = capacity
+        self._share = share
         self._silent_s = silent_s or math.inf
         self._devices = tuple(devices)
         self._running: list[_Worker] = []
+        self._idle: dict[int, _Host] = {}
+        """Processes without a call, by slot."""
         # fork is unsafe once torch has threads, and spawn imports torch anew for every run
         if "forkserver" in multiprocessing.get_all_start_methods():
             self._context: SpawnContext | ForkServerContext = multiprocessing.get_context("forkserver")
@@ -92,50 +114,90 @@ class LocalWorkers:
         else:
             self._context = multiprocessing.get_context("spawn")
 
+    @property
+    def capacity(self) -> int:
+        """The number of processes at a time, which grows while the GPUs have room for more."""
+        return self._most if self._share is None else len(self._devices) * self._share.runs_per_gpu
+
     def submit(self, call: Call) -> None:
-        """Start a process for the call; its output goes to ``log-<attempt>.txt`` in the call's folder."""
+        """Start the call in a process; its output goes to ``log-<attempt>.txt`` in the call's folder."""
         call.folder.mkdir(parents=True, exist_ok=True)
         log = call.folder / LOG.format(len(list(call.folder.glob(LOG.format("*")))) + 1)
-        slot = min(set(range(self.capacity)) - {worker.slot for worker in self._running})
+        slot = self._slot_for(call)
         devices = assigned(slot, call.devices, self._devices)
+        host = self._host(call, slot)
+        with contextlib.suppress(OSError):  # it has died, which `wait` reports
+            host.pipe.send((call, log))
+        deadline = time.monotonic() + (math.inf if call.timeout_s is None else call.timeout_s)
+        self._running.append(_Worker(call, host, log, slot, devices, deadline, time.time()))
+
+    def _slot_for(self, call: Call) -> int:
+        """Return a free slot: one whose process can take the call, else one without a process, else the first."""
+        free = sorted(set(range(self.capacity)) - {worker.slot for worker in self._running})
+        suited = (
+            slot for slot in free if slot in self._idle and self._idle[slot].key == self._key(call, slot)
+        )
+        empty = (slot for slot in free if slot not in self._idle)
+        return next(suited, next(empty, free[0]))
+
+    def _key(self, call: Call, slot: int) -> tuple[object, ...]:
+        """Return what calls of one process have in common."""
+        devices, run = assigned(slot, call.devices, self._devices), call.run
+        environment = tuple(sorted(call.env.items()))
+        return (slot, devices, environment, run.task, run.modules, run.import_paths, call.alone)
+
+    def _host(self, call: Call, slot: int) -> _Host:
+        """Return the process of a slot for a call: the idle one if it suits the call, else a new one."""
+        key, idle = self._key(call, slot), self._idle.pop(slot, None)
+        if idle is not None:
+            if idle.key == key and idle.process.is_alive():
+                return idle
+            idle.end()
         env = dict(call.env)
         if self._devices:
-            env[VISIBLE] = visible(devices, env.get(VISIBLE))
-        own_end, worker_end = self._context.Pipe(duplex=False)
+            env[VISIBLE] = visible(assigned(slot, call.devices, self._devices), env.get(VISIBLE))
+        own_end, worker_end = self._context.Pipe()
         process = self._context.Process(
-            target=_work, args=(call, log, env, core_share(slot, self.capacity), worker_end), name=call.key
+            target=serve, args=(env, core_share(slot, self._most), worker_end), name=f"worker {slot}"
         )
         process.start()
         worker_end.close()
-        deadline = time.monotonic() + (math.inf if call.timeout_s is None else call.timeout_s)
-        self._running.append(_Worker(call, process, own_end, log, slot, devices, deadline, time.time()))
+        return _Host(process, own_end, key)
 
     def wait(self, timeout_s: float) -> list[Event]:
         """Return new epochs and endings, waiting for the first no longer than `timeout_s`."""
         first = min((worker.deadline for worker in self._running), default=math.inf)
-        pipes = [end for worker in self._running for end in (worker.pipe, worker.process.sentinel)]
+        pipes = [end for worker in self._running for end in (worker.host.pipe, worker.process.sentinel)]
         wait(pipes, max(0.0, min(timeout_s, first - time.monotonic())))
         events: list[Event] = []
         for worker in list(self._running):
             has_exited = not worker.process.is_alive()  # before the pipe is read to its end
             is_closed = False
             try:
-                while worker.pipe.poll():
-                    message = worker.pipe.recv()
+                while worker.ended is None and worker.host.pipe.poll():
+                    message = worker.host.pipe.recv()
                     worker.last_sign, worker.is_silent = time.time(), False
-                    if isinstance(message, Epoch):
-                        events.append(CallEpoch(worker.call, message))
+                    if isinstance(message, Ended):
+                        worker.ended = message
                     else:
-                        worker.ending, worker.reason, worker.detail = message
+                        worker.has_reported = True
+                        events.append(CallEpoch(worker.call, message))
             except (EOFError, OSError):
                 is_closed = True
             # a process that the worker started may hold the pipe open, so its end alone does not count
-            if has_exited or is_closed or worker.ending is not None:
+            if has_exited or is_closed or worker.ended is not None:
                 events.append(self._end(worker))
             else:
                 events += self._check_silence(worker)
                 _enforce_limit(worker)
+        if self._share is not None and self._is_settled():
+            self._share.update()
         return events
+
+    def _is_settled(self) -> bool:
+        """Return whether every place is taken by a run that has reported, so that the memory of each is known."""
+        has_all = len(self._running) == self.capacity
+        return has_all and all(worker.has_reported for worker in self._running)
 
     def _check_silence(self, worker: _Worker) -> Iterator[CallSilent]:
         """Report a worker that has been silent for long, once, and end one that exceeds the limit."""
@@ -153,41 +215,31 @@ class LocalWorkers:
             worker.was_silent_s, worker.deadline = silent_s, -math.inf
 
     def _end(self, worker: _Worker) -> CallEnded:
-        """Remove a worker whose end of the pipe is closed: it returned, raised or died."""
-        worker.process.join(GRACE_S)
-        if worker.process.is_alive():  # it has reported its end, but does not exit
-            worker.process.kill()
-            worker.process.join()
-        worker.pipe.close()
+        """Remove a call that returned, raised, or whose process died; keep the process if it is as it was."""
         self._running.remove(worker)
-        code = worker.process.exitcode
-        if worker.was_silent_s and worker.ending is None:
-            silent = f"it reported and printed nothing for {worker.was_silent_s:.0f} s, and was ended"
-            worker.ending, worker.reason = Ending.DIED, f"{silent} (study.toml: silent_s)"
-            worker.detail = _last_lines(worker.log)
-        elif worker.is_overdue and worker.ending in (None, Ending.RAISED) and code != 0:
-            limit = f"it took longer than task.timeout_s = {worker.call.timeout_s:g} s, and was ended"
-            worker.ending, worker.reason, worker.detail = Ending.RAISED, limit, _last_lines(worker.log)
-        elif worker.ending is None and code != 0:
-            worker.ending, worker.reason, worker.detail = (
-                Ending.DIED,
-                _death_reason(code),
-                _last_lines(worker.log),
-            )
         device = f"cuda:{','.join(map(str, worker.devices))}" if worker.devices else ""
-        return CallEnded(worker.call, worker.ending or Ending.RETURNED, worker.reason, worker.detail, device)
+        if worker.ended is not None and worker.ended.is_clean and not worker.is_overdue:
+            self._idle[worker.slot] = worker.host
+            return CallEnded(worker.call, Ending.RETURNED, device=device)
+        worker.host.end()
+        ended = worker.ended or _ended_by(worker.process.exitcode, worker.log)
+        if worker.was_silent_s and worker.ended is None:
+            silent = f"it reported and printed nothing for {worker.was_silent_s:.0f} s, and was ended"
+            ended = Ended(Ending.DIED, f"{silent} (study.toml: silent_s)", _last_lines(worker.log))
+        elif worker.is_overdue and ended.ending in (Ending.DIED, Ending.RAISED):
+            limit = f"it took longer than task.timeout_s = {worker.call.timeout_s:g} s, and was ended"
+            ended = Ended(Ending.RAISED, limit, _last_lines(worker.log))
+        return CallEnded(worker.call, ended.ending, ended.reason, ended.detail, device)
 
     def close(self) -> None:
         """Terminate the workers that still run, and kill those that have not ended some seconds later."""
-        for worker in self._running:
-            worker.process.terminate()
-        for worker in self._running:
-            worker.process.join(GRACE_S)
-            if worker.process.is_alive():
-                worker.process.kill()
-                worker.process.join()
-            worker.pipe.close()
+        hosts = [*self._idle.values(), *(worker.host for worker in self._running)]
+        for host in hosts:
+            host.process.terminate()
+        for host in hosts:
+            host.end()
         self._running.clear()
+        self._idle.clear()
 
 
 def _last_sign(worker: _Worker) -> float:
@@ -239,48 +291,9 @@ def _start_server() -> None:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _work(call: Call, log: Path, env: Mapping[str, str], cores: Sequence[int], pipe: Connection) -> None:
-    """Run one call in a new process, which ends when the conductor's process does."""
-    threading.Thread(target=_end_with_conductor, daemon=True).start()
-    # the conductor handles Ctrl-C; programs that the worker starts inherit SIG_IGN, but no handler
-    signal.signal(signal.SIGINT, lambda *_: None)
-    if hasattr(signal, "pthread_sigmask"):
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, cores)
-    os.environ.update(env)
-    with log.open("w", buffering=1, encoding="utf-8") as file:
-        os.dup2(file.fileno(), 1)
-        os.dup2(file.fileno(), 2)
-        sys.stdout = sys.stderr = file
-        logging.basicConfig(stream=file, format="%(asctime)s %(levelname)s: %(message)s", force=True)
-        logging.getLogger("study").setLevel(logging.INFO)
-        module, _, function = call.target.partition(":")
-        try:
-            job = getattr(importlib.import_module(module), function)
-            job(call.run, call.folder, pipe.send, *call.arguments)
-            pipe.send((Ending.RETURNED, "", ""))
-            for child in multiprocessing.active_children():
-                child.terminate()
-            file.flush()
-            os._exit(0)  # threads and processes that the job started must not keep the study waiting
-        except BrokenPipeError:
-            os._exit(1)  # the conductor has ended
-        except BaseException as error:
-            detail = detail_of(error)
-            print(detail, file=file)
-            with contextlib.suppress(BrokenPipeError):
-                pipe.send((ending_of(error), reason_of(error), detail))
-            file.flush()
-            os._exit(1)
-
-
-def _end_with_conductor() -> None:
-    """End at once when the conductor does: another conductor may take the run over."""
-    conductor = multiprocessing.parent_process()
-    if conductor is not None:
-        conductor.join()
-        os._exit(1)
+def _ended_by(code: int | None, log: Path) -> Ended:
+    """Return the end of a call whose process ended with an exit code and without a report."""
+    return Ended() if code == 0 else Ended(Ending.DIED, _death_reason(code), _last_lines(log))
 
 
 def _death_reason(code: int | None) -> str:

@@ -5,6 +5,7 @@
     runs/<id>/run.json result.json test.json weights.safetensors …   one training
     runs/<id>/measure-<name>@<code>.json                             what its network's parts do
     studies/<name>/study.json suggestions/<decision>.json sessions/  one study
+    studies/<name>/interims/<decision>.json                          which comparisons a look closed
     profiles/<id>/profile.json                                       what one network costs
     code/<digest>.json                                               what a digest of code is made of
     looks/<digest>.json                                              what a report showed, and what was declared then
@@ -49,7 +50,7 @@ OWN_METRICS, OWN_CONFIG, OWN_OUTPUT, OWN_OUTSIDE = (
 CLAIM = "claim"
 """Names the process that works in a folder."""
 
-STUDY, SUGGESTIONS, SESSIONS = "study.json", "suggestions", "sessions"
+STUDY, SUGGESTIONS, SESSIONS, INTERIMS = "study.json", "suggestions", "sessions", "interims"
 LOCK, STOP = "lock", "stop"
 """In a study's folder: names the process that carries it out, and asks that process to end."""
 LOCKED = ((STUDIES, LOCK), (RUNS, CLAIM), (PROFILES, CLAIM))

@@ -13,7 +13,7 @@ from study.hashing import digest
 from study.ledger import layout
 from study.ledger.holding import Locks
 from study.ledger.reading import Reader, differing_file, epochs_of, owner_of, sealed_content, valid_result
-from study.ledger.record import RunState, StudyRecord
+from study.ledger.record import Interim, RunState, StudyRecord
 from study.names import as_file_system
 from study.records import (
     DamagedError,
@@ -186,8 +186,8 @@ class Ledger(Locks):
             if self.code_modules(code) is None:
                 self._write(self._code(code), sealed_content(modules, self._code(code)))
         record = self._record(study.name)
-        self._write(record, to_json(replace(study, suggestions={}, code={}), owner_of(record)))
-        return self.with_suggestions(study)
+        self._write(record, to_json(replace(study, suggestions={}, interims={}, code={}), owner_of(record)))
+        return self.with_decisions(study)
 
     def require_same_study(self, study: StudyRecord) -> StudyRecord | None:
         """Return the record that the ledger has under a study's name; None if it has none.
@@ -244,7 +244,7 @@ class Ledger(Locks):
             if path in self.damaged:
                 raise InputError(f"{path} {self.damaged[path]}. Run the study again: that writes it anew.")
             raise InputError(f"the ledger {self.root} has no study {name!r}; run it first.")
-        return self.with_suggestions(record)
+        return self.with_decisions(record)
 
     def studies(self) -> list[str]:
         """Return the names of all studies, sorted."""
@@ -258,22 +258,45 @@ class Ledger(Locks):
         self._write(path, sealed_content(dict(parameters), path))
         return replace(study, suggestions={**study.suggestions, decision: parameters})
 
-    def with_suggestions(self, study: StudyRecord) -> StudyRecord:
-        """Return the record with every suggestion that was ever made for its searches."""
+    def with_decisions(self, study: StudyRecord) -> StudyRecord:
+        """Return the record with every suggestion that was made for its searches, and every look that was taken."""
+        study = self._with_interims(replace(study, interims={}))  # they say which repetitions are searched
         folder = self._study(study.name) / layout.SUGGESTIONS
         found = {path.stem: path for path in folder.glob("*.json")}
-        read = ((name, self._suggestion(found[name], study)) for name in study.decisions() if name in found)
-        return replace(study, suggestions={name: tried for name, tried in read if tried is not None})
+        read = (
+            (name, self._suggestion(found[name], study.space_of(search.variant)))
+            for name, search in study.decisions()
+            if name in found
+        )
+        suggestions = {name: tried for name, tried in read if tried is not None}
+        return replace(study, suggestions=suggestions)
 
-    def _suggestion(self, file: Path, study: StudyRecord) -> Mapping[str, Any] | None:
-        """Return a suggestion; None if it is damaged or has a value that the study's search cannot suggest."""
+    def save_interim(self, study: StudyRecord, interim: Interim) -> StudyRecord:
+        """Write the decision of a look before it is used, and return the record with it; one that is there stays."""
+        path = self._study(study.name) / layout.INTERIMS / f"{study.interim(interim.look)}.json"
+        if self._reader.record(Interim, path) is None:
+            self._write(path, to_json(interim, owner_of(path)))
+        return self._with_interims(replace(study, interims={}))
+
+    def _with_interims(self, study: StudyRecord) -> StudyRecord:
+        """Return the record with the looks that were taken, one after the other."""
+        for look in study.looks:
+            path = self._study(study.name) / layout.INTERIMS / f"{study.interim(look)}.json"
+            interim = self._reader.record(Interim, path)
+            if interim is None:
+                break
+            study = replace(study, interims={**study.interims, look: interim})
+        return study
+
+    def _suggestion(self, file: Path, space: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Any] | None:
+        """Return a suggestion; None if it is damaged or has a value that a search of `space` cannot suggest."""
         tried: Any = self._reader.table(file)
         if tried is None and file in self.damaged:
             return None
-        if not isinstance(tried, dict) or tried.keys() != study.space.keys():
+        if not isinstance(tried, dict) or tried.keys() != space.keys():
             self._reader.report(file, "does not hold the parameters of the search")
             return None
-        wrong = [key for key, value in tried.items() if not _is_in(value, study.space[key])]
+        wrong = [key for key, value in tried.items() if not _is_in(value, space[key])]
         if wrong:
             self._reader.report(
                 file, f"has {wrong[0]} = {tried[wrong[0]]!r}, which the search cannot suggest"

@@ -16,6 +16,7 @@ from study.records.results import (
     Status,
     Stopped,
     TestResult,
+    TimePart,
     best_gain,
     stopped,
 )
@@ -62,6 +63,7 @@ __all__ = [
     "Status",
     "Stopped",
     "TestResult",
+    "TimePart",
     "best_gain",
     "from_json",
     "metric_key",

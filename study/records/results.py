@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Literal
 
 from study.records.run import RunSpec
@@ -12,6 +13,29 @@ from study.records.serialization import SCHEMA
 
 Metrics = Mapping[str, float]
 Status = Literal["finished", "diverged"]
+
+
+class TimePart(StrEnum):
+    """What a training spends its time on."""
+
+    DATA = "data"
+    """Reading clips in the training process; on a GPU, the time in which it has none to compute on."""
+    WAITING = "waiting"
+    """The same where loader processes read the clips: the time in which none are there."""
+    TO_DEVICE = "to_device"
+    """Copies from the host to the device, and conversion to floats."""
+    AUGMENTATION = "augmentation"
+    """Augmentation and mixing."""
+    FORWARD = "forward"
+    """The network and the loss."""
+    BACKWARD = "backward"
+    OPTIMIZER = "optimizer"
+    """Gradient clipping, the update of the weights, and their average."""
+    STEP = "step"
+    """Forward, backward and optimizer, where they are recorded as one and cannot be told from one another."""
+    VALIDATION = "validation"
+    CHECKPOINT = "checkpoint"
+    """Checkpoints and the copy of the best weights."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +88,10 @@ class RunResult:
     """Operators that ran without a deterministic implementation on this device."""
     warnings: tuple[str, ...] = ()
     """Sentences on what limits the result."""
+    seconds_in: Mapping[str, float] = field(default_factory=dict)
+    """Seconds by `TimePart`, all attempts together; the rest of `seconds` went elsewhere. Empty where not measured."""
+    diverged_step: int | None = None
+    """The optimizer step, from 1, whose loss or gradient was not finite; None where there is none or it is unknown."""
     files: Mapping[str, str] = field(default_factory=dict)
     """The SHA-256 of each file that belongs to the result, by name; empty if an older version wrote it."""
     schema: int = SCHEMA

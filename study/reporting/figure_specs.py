@@ -113,7 +113,8 @@ def _specs(findings: Findings) -> Iterator[FigureSpec]:
             "search",
             f"Best {metric} so far on the validation split over search trials",
             f"The search of every variant: {heading(primary)} on the validation split{better} of each trial (dots) and "
-            "the best so far (steps); crosses at the lower edge mark trials that diverged or failed. "
+            "the best so far (steps: thin for one search, bold for the mean over searches); crosses at the lower edge "
+            "mark trials that diverged or failed. "
             f"{pruned}Curves that still improve or cross near the end indicate a small budget. These scores "
             "chose the hyperparameters and are therefore optimistic: they are not results. "
             + ("Grey: the reference's best so far, repeated in every panel." if len(variants) > 1 else ""),

@@ -43,11 +43,13 @@ def difference_with_interval(interval: Interval | None, unit: str = "%") -> str:
 
 
 def mean_with_half_width(interval: Interval | None, unit: str = "%") -> str:
-    """Return ``71.2 ± 1.4``, the mean and half of its interval."""
+    """Return ``71.2 ± 1.4``, the mean and half of its interval; ``97.1 [91, 100]`` where that leaves 0 to 100 %."""
     if interval is None:
         return MISSING
     if interval.low is None or interval.high is None:
         return number(interval.mean, unit)
+    if unit == "%" and 0 <= interval.mean <= 100 and (interval.low < 0 or interval.high > 100):
+        return f"{number(interval.mean, unit)} [{max(0, interval.low):.0f}, {min(100, interval.high):.0f}]"
     return f"{number(interval.mean, unit)} ± {difference((interval.high - interval.low) / 2, unit)}"
 
 

@@ -57,6 +57,10 @@ class Options:
     timeout_s: Annotated[float, Range(0), "seconds that a run may take; 0 for no limit"] = 0.0
     gpus: Annotated[int, Range(0), "GPUs of a run"] = 1
     threads: Annotated[int, Range(1), "processor threads of a run"] = 1
+    in_trials: Annotated[
+        dict[str, bool | int | float | str],
+        "values that trials of a search have in place of the study's; one more training follows each",
+    ] = field(default_factory=dict)
     env: Annotated[dict[str, str], "environment variables of a run; they count"] = field(default_factory=dict)
     cwd: Annotated[str, "folder that a run works in, relative to that of study.toml"] = ""
     prepare: Annotated[
@@ -74,7 +78,7 @@ class Options:
         for name in ("metrics", "data", "sources", "folds", "outputs"):
             if not isinstance(getattr(self, name), list | tuple):
                 raise InputError(f"task.{name}: must be a list. Got {getattr(self, name)!r} instead.")
-        for name in ("env", "legacy"):
+        for name in ("env", "legacy", "in_trials"):
             if not isinstance(getattr(self, name), Mapping):
                 raise InputError(f"task.{name}: must be a table. Got {getattr(self, name)!r} instead.")
         for name, value in self.env.items():

@@ -105,7 +105,9 @@ class ExperimentStore:
 
     def _training_run(self, now: int, job: Job) -> _StoredRun:
         """Return the MLflow run of a repetition or trial, with its configuration logged."""
-        name = f"{'repetition' if job.purpose == 'confirm' else 'trial'} {job.number + 1}"
+        name = f"{'repetition' if job.purpose == 'repetition' else 'trial'} {job.number + 1}"
+        if job.repetition is not None:
+            name += f", repetition {job.repetition + 1}"
         if job.run.fold is not None:
             name += f", fold {job.run.fold}"
         tags = {

@@ -62,7 +62,12 @@ def summary_tags(variant: VariantFinding) -> dict[str, str]:
         sentence = f"{sentence} Results of {runs} confirmation runs: a mean is of those alone.".strip()
     names = entity_names(variant.levels)
     levels = {f"level.{names[factor]}": cut(level) for factor, level in variant.levels.items()}
-    chosen = {f"chosen.{key}": value for key, value in flat(variant.chosen).items()}
+    values: dict[str, list[Any]] = {}
+    for choice in variant.chosen:
+        for key, value in choice.parameters.items():
+            values.setdefault(key, []).append(value)
+    same = {key: of[0] if all(value == of[0] for value in of) else of for key, of in values.items()}
+    chosen = {f"chosen.{key}": value for key, value in flat(same).items()}
     return {
         "study.verdict": variant.verdict_text,
         "study.runs": runs,

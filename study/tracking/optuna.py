@@ -1,7 +1,7 @@
 """Mirror a search's trials into an Optuna storage, for its dashboard; nothing is ever read back into a plan.
 
-There is one Optuna study for each variant and fold. A trial appears when it has ended, with its scores by epoch
-and the id of its run, by which a study that is resumed repeats nothing.
+There is one Optuna study for each search: of a variant, a repetition and a fold. A trial appears when it has ended,
+with its scores by epoch and the id of its run, by which a study that is resumed repeats nothing.
 """
 
 from __future__ import annotations
@@ -82,9 +82,9 @@ class TrialStorage:
 
     def add(self, study: StudyRecord, job: Job, state: RunState) -> None:
         """Add a trial unless the storage has it with the same end."""
-        name = "/".join(
-            [study.name, job.variant, *([f"fold {job.run.fold}"] if job.run.fold is not None else [])]
-        )
+        part_of = [] if job.repetition is None else [f"repetition {job.repetition + 1}"]
+        part_of += [] if job.run.fold is None else [f"fold {job.run.fold}"]
+        name = "/".join([study.name, job.variant, *part_of])
         trial = _optuna_trial(study, job, state)
         identity = _identity(trial)
         if name not in self._studies:
@@ -113,11 +113,12 @@ class TrialStorage:
 def _optuna_trial(study: StudyRecord, job: Job, state: RunState) -> Any:
     from optuna.trial import TrialState, create_trial
 
+    variant = next(variant for variant in study.variants if variant.name == job.variant)
     space = {
         key: {**dimension, "choices": [_shown(choice) for choice in dimension["choices"]]}
         if "choices" in dimension
         else dimension
-        for key, dimension in study.space.items()
+        for key, dimension in study.space_of(variant).items()
     }
     distributions = distributions_of(space)
     parameters = {key: _shown(_value(job.run.config, key)) for key in distributions}

@@ -27,6 +27,11 @@ def replay(study: StudyRecord, ledger: Ledger, report: Path) -> Iterator[Event]:
         seen.add(job.key)
         has_history = state.result is not None or state.pruned is not None
         yield TrainingFound(job, state, () if has_history else ledger.history(job.run))
+    for variant in study.variants:
+        for repetition in plan.repetitions(study, variant, ledger.state):
+            if repetition.is_trial:  # the best trial of a search, which is a repetition from here on
+                job = plan.Job("evaluate", repetition.run, variant.name, "repetition", repetition.number)
+                yield TrainingFound(job, ledger.state(repetition.run.id))
     yield _conclusion(study, ledger, report)
 
 

@@ -14,7 +14,7 @@ from statsmodels.stats.multitest import multipletests
 from support.evidence import FOLDS, REFERENCE, UAR, WAR, evidence, run_result, shifted, two, variant
 
 from study.analysis.analyse import MissingCode, findings, missing_runs
-from study.analysis.evidence import Confirmation, Evidence, Scope
+from study.analysis.evidence import Confirmation, Evidence, Scope, SearchSettings
 from study.analysis.findings import Cost, Difference, Findings, LimitCode
 from study.analysis.notes import NoteCode, notes
 from study.ledger.record import ClaimRecord as Claim
@@ -171,6 +171,16 @@ def test_a_failed_repetition_of_the_reference_is_missing_in_every_comparison() -
     assert found.limits[0].code == LimitCode.MISSING_RUNS
 
 
+def test_a_repetition_whose_search_failed_is_missing_with_its_pair() -> None:
+    study = two(CLEAR)
+    issm = replace(study.variants[1], confirmations=study.variants[1].confirmations[1:])
+    arms = (study.variants[0], issm)
+    assert findings(replace(study, variants=arms)).variants[1].difference is None, "it may still start"
+    failed = (study.variants[0], replace(issm, unreachable=1))
+    found = findings(replace(study, variants=failed))
+    assert (only(found).n, only(found).missing, only(found).verdict) == (4, 1, "helps")
+
+
 def test_a_study_that_has_not_ended_gets_no_verdict() -> None:
     study = two(CLEAR)
     waiting = replace(study.variants[1].confirmations[4], result=None, test=None)
@@ -227,7 +237,7 @@ def test_a_diverged_repetition_excludes_a_verdict_where_the_metric_has_no_worst_
 
 def test_a_search_without_any_result_leaves_runs_not_started() -> None:
     study = two(CLEAR)
-    issm = replace(study.variants[1], confirmations=(), chosen={})
+    issm = replace(study.variants[1], confirmations=(), chosen=())
     found = findings(replace(study, variants=(study.variants[0], issm)))
     assert found.variants[1].score is None
     assert found.variants[1].train_seconds is None
@@ -376,13 +386,18 @@ def test_several_variants_share_one_corrected_family() -> None:
     arms = {"issm": CLEAR, "haar": WORSE, "gru": SAME, "conv": UNCLEAR}
     found = findings(evidence(reference, *(variant(name, scores) for name, scores in arms.items())))
     assert found.comparisons == 4
-    p_values = [stats.ttest_rel(scores, REFERENCE).pvalue for scores in arms.values()]
+    # limma's moderated t with a fixed prior of 3 degrees of freedom at the mean variance (section 5 of the spec)
+    paired = np.array([np.subtract(scores, REFERENCE) for scores in arms.values()])
+    own = paired.var(axis=1, ddof=1)
+    moderated = (3 * own.mean() + 4 * own) / 7
+    p_values = 2 * stats.t.sf(np.abs(paired.mean(axis=1)) / np.sqrt(moderated / 5), 7)
+    p_values[3] = stats.ttest_rel(UNCLEAR, REFERENCE).pvalue  # far noisier than the others: it keeps its own
     differences = [v.difference for v in found.variants[1:]]
     assert [d and d.p_holm for d in differences] == pytest.approx(multipletests(p_values, method="holm")[1])
-    wide = stats.ttest_rel(CLEAR, REFERENCE).confidence_interval(1 - 0.05 / 4)
+    half = stats.t.isf(0.05 / 8, 7) * np.sqrt(moderated[0] / 5)
     assert differences[0] is not None
     assert (differences[0].corrected.low, differences[0].corrected.high) == pytest.approx(
-        (wide.low, wide.high)
+        (3.0 - half, 3.0 + half)
     )
     assert "98.8 % interval" in differences[0].sentence
     assert [d and d.verdict for d in differences] == ["helps", "hurts", "equivalent", "inconclusive"]
@@ -422,7 +437,11 @@ def test_what_was_searched_is_conditional_on_the_search() -> None:
         variant("even-odd", REFERENCE, reference=True, trials=[60, 70]),
         variant("issm", CLEAR, trials=[60, 70]),
     )
-    assert "hyperparameters found" in findings(evidence(*arms)).answer
+    one, own = (
+        evidence(*arms, search=SearchSettings(scope, "auto", 2, {})) for scope in ("study", "repetition")
+    )
+    assert "hyperparameters found" in findings(one).answer
+    assert "hyperparameters found" not in findings(own).answer
     assert "hyperparameters" not in findings(two(CLEAR)).answer
 
 
@@ -538,3 +557,20 @@ def test_a_claim_that_the_reference_is_better_is_supported_where_the_variant_hur
     assert findings(worse).claims[0].verdict == "supported"
     better = replace(two(shifted(8.0, 7.5, 8.5, 8.2, 7.8)), claims=(Claim("even-odd", "issm"),))
     assert findings(better).claims[0].verdict == "refuted"
+
+
+def test_shares_of_the_training_time_are_over_the_runs_that_measured_it() -> None:
+    """30 s and 10 s of 100 s and 50 s; a run of an older version counts neither."""
+    made = two(CLEAR)
+    times = [{"data": 30.0, "forward": 50.0}, {"data": 10.0}, {}]
+    seconds = [100.0, 50.0, 1000.0]
+    timed = tuple(
+        replace(run, result=replace(run.result, seconds_in=times[min(n, 2)], seconds=seconds[min(n, 2)]))
+        for n, run in enumerate(made.variants[0].confirmations)
+        if run.result is not None
+    )
+    variants = (replace(made.variants[0], confirmations=timed), *made.variants[1:])
+    found = findings(replace(made, variants=variants))
+    expected = {"data": 100 * 40 / 150, "forward": 100 * 50 / 150}
+    assert found.variants[0].seconds_shares == pytest.approx(expected)
+    assert found.variants[1].seconds_shares == {}

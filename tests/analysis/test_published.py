@@ -91,8 +91,8 @@ def test_clips_chosen_on_test_are_counted_once() -> None:
 
 def test_published_rows_are_in_tables_of_their_own_and_nowhere_else() -> None:
     study = two([61.0, 62.5, 59.5, 61.5, 60.5])
-    without, with_rows = findings(study), findings(replace(study, published=table_of("dfew")))
-    assert replace(with_rows, published=None) == without
+    without, with_rows = findings(study), findings(replace(study, published=(table_of("dfew"),)))
+    assert replace(with_rows, published=()) == without
     before, _, after = render(with_rows).partition("## Published results, not measured here")
     rows, _, rest = after.partition("\n## ")
     assert "Former-DFER" in rows
@@ -105,7 +105,7 @@ def test_published_rows_are_in_tables_of_their_own_and_nowhere_else() -> None:
 
 
 def test_optimistic_marks_are_for_what_was_measured() -> None:
-    study = replace(two([61.0] * 5), published=table_of("dfew"), is_optimistic=True)
+    study = replace(two([61.0] * 5), published=(table_of("dfew"),), is_optimistic=True)
     _, _, after = render(findings(study)).partition("## Published results, not measured here")
     rows, _, _ = after.partition("\n## ")
     assert "| Published method |" in rows
@@ -114,7 +114,7 @@ def test_optimistic_marks_are_for_what_was_measured() -> None:
 
 
 def test_published_rows_are_typeset() -> None:
-    study = replace(two([61.0, 62.5, 59.5, 61.5, 60.5]), published=table_of("mafw"))
+    study = replace(two([61.0, 62.5, 59.5, 61.5, 60.5]), published=(table_of("mafw"),))
     assert '#"MMA-"#box()#"DFER"' in markup(render(findings(study)), "s")
 
 

@@ -42,4 +42,4 @@ def test_the_reads_of_a_run_do_not_grow_with_the_number_of_runs(
     record = lab.record(f"repetitions={repetitions}")
     with lab.ledger.hold(record.name):
         conductor.carry_out(lab.ledger.save(record), lab.ledger, InProcess(), lab.events.append, FAKE)
-    assert len(reads) <= 12 * plan.training_count(record)
+    assert len(reads) <= 12 * plan.total_trainings(record)

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from study.cli.app import app
 from study.errors import InputError
+from study.statistics.power import power
 
 ROOT = Path(__file__).parents[2]
 STUDY = """
@@ -78,6 +79,26 @@ def test_plan_lists_variants_by_their_labels_and_trains_nothing(project: Path) -
     assert "+ attention" in output
     assert "4 new" in output
     assert not (project / ".study" / "ledger").exists()
+
+
+def test_plan_shows_the_power_before_anything_is_trained(project: Path) -> None:
+    assert "Power: not known" in invoke("plan", "s.toml")
+    (row,) = [
+        line.split()
+        for line in invoke("plan", "s.toml", "--sd", "1.2").splitlines()
+        if line.startswith("  5 ")
+    ]
+    expected = [power(effect, 5, 1.2, 0.5, 0.05) for effect in (0.5, 0.75, 1.0)]
+    assert [float(share) for share in row[1:]] == pytest.approx(expected, abs=0.006)
+    assert not (project / ".study" / "ledger").exists()
+
+
+def test_plan_lists_the_designs_that_fit_a_budget(project: Path) -> None:
+    output = invoke("plan", "s.toml", "--budget", "1cpu-h", "--seconds", "300", "--sd", "0.4")
+    (row,) = [line.split() for line in output.splitlines() if line.startswith("            6 ")]
+    assert row[:6] == ["6", "0", "1", "no", "12", "1"], "6 repetitions of 2 variants of 5 minutes"
+    for words in (["--budget", "1cpu-h"], ["--budget", "much", "--seconds", "3"]):
+        assert CliRunner().invoke(app, ["plan", "s.toml", *words]).exit_code != 0
 
 
 def test_a_preset_changes_the_plan(project: Path) -> None:

@@ -58,7 +58,7 @@ def test_repetitions_keep_their_weights_and_trials_keep_none(finished: CommandLa
     finished.invoke("gc", "--yes")
     for job in finished.trainings():
         for name in ("weights.safetensors", "validation.npz"):
-            assert (finished.folder_of(job) / name).is_file() == (job.purpose == "confirm")
+            assert (finished.folder_of(job) / name).is_file() == (job.purpose == "repetition")
 
 
 def test_keep_all_keeps_the_weights_of_trials(finished: CommandLab) -> None:

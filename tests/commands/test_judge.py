@@ -268,3 +268,39 @@ def test_an_mlflow_experiment_gets_the_verdict_of_the_same_table(folder: Path) -
     ):
         with pytest.raises(InputError, match=named):
             CliRunner().invoke(app, wrong, catch_exceptions=False, standalone_mode=False)
+
+
+def test_a_row_for_each_example_gives_the_interval_for_new_sources_of_examples() -> None:
+    generator = np.random.default_rng(2)
+    n, sources, clips = 5, 12, 3
+    luck = generator.normal(0, 0.3, (sources, 1))
+    gains = 0.1 + luck[None] + generator.normal(0, 0.05, (n, sources, clips))
+    lines = ["variant,repetition,example,source,score"]
+    for repetition, source, clip in np.ndindex(gains.shape):
+        where = f"{repetition},s{source}-{clip},s{source}"
+        lines += [f"base,{where},0", f"new,{where},{gains[repetition, source, clip]}"]
+    path = table("\n".join(lines))
+    metric = {"scale": 1.0, "unit": "", "direction": "maximize"}
+    found = study.judge(path, metric=metric, rope=0.01)
+    assert found.scope == "population"
+
+    def jackknife(values: np.ndarray) -> float:
+        left_out = [np.delete(values, source, axis=0).mean() for source in range(sources)]
+        return float((sources - 1) / sources * np.sum((left_out - np.mean(left_out)) ** 2))
+
+    by_repetition = gains.mean(axis=(1, 2))
+    mean = gains.mean(axis=0)
+    shared = sum(jackknife(of_one - mean) for of_one in gains) / (n * (n - 1))
+    error = np.sqrt(by_repetition.var(ddof=1) / n + jackknife(mean) - shared)
+    interval = found.variants[1].difference.interval
+    half = interval.high - interval.mean
+    assert stats.t.ppf(0.975, n + sources) < half / error < stats.t.ppf(0.975, n - 1)
+    on_test_set = study.judge(path, metric=metric, rope=0.01, scope="test-set").variants[1].difference
+    assert on_test_set.interval.high - on_test_set.interval.mean == pytest.approx(
+        stats.t.ppf(0.975, n - 1) * by_repetition.std(ddof=1) / np.sqrt(n)
+    )
+
+
+def test_a_scope_that_the_rows_cannot_give_is_refused() -> None:
+    with pytest.raises(InputError, match="population"):
+        study.judge(table(GOOD), scope="population")

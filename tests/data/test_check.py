@@ -405,7 +405,7 @@ def test_procedural_clips_have_a_digest_and_counts() -> None:
     report = json.loads(run("faces", "--json").stdout)
     assert report["sound"] is True
     assert report["root"] is None
-    assert [count["clips"] for count in report["counts"]] == [3000, 600, 1000]
+    assert [count["clips"] for count in report["counts"]] == [4000, 1000, 4000]
     registry = Registry()
     assert report["digest"] == registry.build("dataset", registry.resolve("dataset", "faces", "")).digest
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -249,6 +249,46 @@ def test_the_videos_of_dfew_are_read(tmp_path: Path) -> None:
     assert "videos" in data.facts["version"]
     assert [verdict.frames for verdict in data.inspect().values()] == [8, 8, 8]
     assert data.inspect()["00001"].sizes == ((32, 32),)
+
+
+def films(root: Path, ids: Iterable[str]) -> None:
+    """Write a list of sources: neighbouring clips are of one film."""
+    rows = "".join(f"{i},film {number // 3}\n" for number, i in enumerate(sorted(ids)))
+    write(root / "sources.csv", f"video_name,source\n{rows}")
+
+
+def test_a_list_of_sources_names_the_films_of_ferv39k(scenes: Path) -> None:
+    without = ferv39k(root=str(scenes), frames=4)
+    assert without.split("test").sources == without.split("test").ids, "each clip is a source of its own"
+    films(scenes / SETUPS, without.listing.entries)
+    data = ferv39k(root=str(scenes), frames=4)
+    place = {i: number // 3 for number, i in enumerate(sorted(without.listing.entries))}
+    test = data.split("test")
+    assert test.sources == tuple(f"film {place[i]}" for i in test.ids)
+    assert data.facts["sources"] == "sources.csv"
+    assert data.digest != without.digest
+
+
+def test_a_list_of_sources_names_the_films_of_mafw(mafw_tree: Path) -> None:
+    ids = open_mafw(mafw_tree).listing.entries
+    films(mafw_tree / SINGLE, (f"{i}.mp4" for i in ids))
+    place = {i: number // 3 for number, i in enumerate(sorted(ids))}
+    test = open_mafw(mafw_tree).split("test", 1)
+    assert test.sources == tuple(f"film {place[i]}" for i in test.ids)
+
+
+def test_a_clip_without_a_source_is_named(scenes: Path) -> None:
+    ids = list(ferv39k(root=str(scenes), frames=4).listing.entries)
+    films(scenes / SETUPS, [i for i in ids if i != "Action/Happy/0014"])
+    assert "sources.csv names no source of clip Action/Happy/0014" in refusal(
+        lambda: ferv39k(root=str(scenes))
+    )
+    data = ferv39k(root=str(scenes), frames=4, skip_bad=True)
+    assert "Action/Happy/0014" not in data.listing.entries
+    (scenes / SETUPS / "sources.csv").write_text("Action/Happy/14,a\nAction/Happy/0014,b\n")
+    assert "sources.csv:2" in refusal(lambda: ferv39k(root=str(scenes)))
+    (scenes / SETUPS / "sources.csv").write_text("Action/Happy/14\n")
+    assert "must be video_name,source" in refusal(lambda: ferv39k(root=str(scenes)))
 
 
 @pytest.fixture

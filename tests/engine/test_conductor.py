@@ -29,7 +29,7 @@ def lab(tmp_path: Path) -> Lab:
 
 def test_a_study_ends_in_a_report(lab: Lab) -> None:
     found = lab.run(write=None)
-    assert len(lab.started()) == 2 * (3 + 3)
+    assert len(lab.started()) == 2 * 3 * 3
     assert [variant.name for variant in found.variants] == ["even-odd", "issm"]
     assert all(len(variant.repetitions) == 3 for variant in found.variants)
     for name in ("report.md", "report.pdf", "findings.json"):
@@ -42,7 +42,7 @@ def test_a_second_run_trains_nothing(lab: Lab) -> None:
     second = lab.run()
     assert not lab.started() + lab.started("evaluate") + lab.started("profile")
     began = next(event for event in lab.events if isinstance(event, StudyStarted))
-    assert (began.cached, began.total) == (12, 12)
+    assert (began.cached, began.total) == (18, 18)
     assert second == first
     assert (lab.folder / "reports" / "s" / "report.md").read_bytes() == report
 
@@ -58,14 +58,24 @@ def test_more_seeds_train_only_what_is_new(lab: Lab) -> None:
     lab.run()
     lab.file.write_text(STUDY.replace("repetitions = 3", "repetitions = 5"))
     lab.run()
-    assert len(lab.started()) == 2 * 2
+    assert len(lab.started()) == 2 * 2 * 3
+
+
+def test_more_trials_train_only_what_is_new(lab: Lab) -> None:
+    lab.run()
+    before = {job.run.id for job in lab.started()}
+    lab.file.write_text(STUDY.replace("trials = 3", "trials = 5"))
+    found = lab.run()
+    assert len(lab.started()) == 2 * 3 * 2
+    assert not before & {job.run.id for job in lab.started()}
+    assert {len(variant.trials) for variant in found.variants} == {15}
 
 
 def test_a_changed_learning_setting_retrains(lab: Lab) -> None:
     lab.run()
     lab.file.write_text(STUDY.replace("epochs = 2", "epochs = 3"))
     lab.run()
-    assert len(lab.started()) == 12
+    assert len(lab.started()) == 18
 
 
 def test_another_profile_or_setting_is_another_study(lab: Lab) -> None:
@@ -92,7 +102,7 @@ def test_a_failing_variant_is_reported_and_never_averaged_in_silence(
     monkeypatch.setattr(fake, "train", train)
     found = lab.run()
     failures = [e.state.failure for e in lab.events if isinstance(e, JobEnded) and e.state.failure]
-    assert len(failures) == 3
+    assert len(failures) == 9
     assert "out of luck" in failures[0].reason
     assert "Traceback" in failures[0].detail
     issm = found.variants[1]
@@ -103,10 +113,10 @@ def test_a_failing_variant_is_reported_and_never_averaged_in_silence(
     lab.run()
     assert not lab.started(), "a failed run is not tried again by itself"
     monkeypatch.setattr(fake, "train", real)
-    record = lab.ledger.with_suggestions(lab.record())
-    assert jobs.remove_failures(record, lab.ledger) == 3
+    record = lab.ledger.with_decisions(lab.record())
+    assert jobs.remove_failures(record, lab.ledger) == 9
     lab.run()
-    assert len(lab.started()) == 3 + 3
+    assert len(lab.started()) == 9
 
 
 def test_a_network_that_is_counted_is_no_failure_though_its_run_failed(lab: Lab) -> None:
@@ -118,16 +128,15 @@ def test_a_network_that_is_counted_is_no_failure_though_its_run_failed(lab: Lab)
     assert len(lab.started("profile")) == 2
 
 
-def test_a_diverged_confirmation_is_listed_as_a_failure(lab: Lab) -> None:
+def test_a_diverged_repetition_is_an_outcome_and_no_failure(lab: Lab) -> None:
     lab.file.write_text(
         STUDY.replace("[search]\ntrials = 3\n", "")
         .split("[search.space]")[0]
         .replace("repetitions = 3", "repetitions = 2")
     )
-    lab.run("train.lr=2.0")
-    failed = jobs.failures(lab.record("train.lr=2.0"), lab.ledger)
-    assert len(failed) == 4
-    assert all("diverged" in failure.reason for _, failure in failed)
+    found = lab.run("train.lr=2.0")
+    assert not jobs.failures(lab.record("train.lr=2.0"), lab.ledger)
+    assert all(len(variant.failures) == 2 for variant in found.variants), "the report names each"
 
 
 def test_a_network_that_cannot_be_counted_is_listed_and_tried_again(lab: Lab) -> None:
@@ -143,14 +152,14 @@ def test_a_network_that_cannot_be_counted_is_listed_and_tried_again(lab: Lab) ->
 def test_a_job_that_writes_no_result_is_a_failure_and_not_an_endless_loop(lab: Lab) -> None:
     lab.run(targets={**FAKE, "train": "builtins:max"})
     failed = [e for e in lab.events if isinstance(e, JobEnded) and e.job.kind == "train"]
-    assert len(failed) == 6
+    assert len(failed) == 18
     assert all(e.state.failure is not None for e in failed)
 
 
-def test_search_trials_keep_no_weights_and_confirmed_runs_do(lab: Lab) -> None:
+def test_beaten_trials_keep_no_weights_and_tested_runs_do(lab: Lab) -> None:
     lab.run()
     kept = {file.parent.name for file in lab.ledger.root.glob("runs/*/weights.safetensors")}
-    assert kept == {job.run.id for job in lab.started() if job.purpose == "confirm"}
+    assert kept == {job.run.id for job in lab.started("evaluate")}
     assert kept == {file.parent.name for file in lab.ledger.root.glob("runs/*/validation.npz")}
     assert not list(lab.ledger.root.glob("runs/*/checkpoint.pt"))
 
@@ -159,13 +168,13 @@ def test_all_weights_are_kept_where_asked(lab: Lab) -> None:
     with lab.ledger.hold("s"):
         record = lab.ledger.save(lab.record())
         conductor.carry_out(record, lab.ledger, InProcess(), lab.events.append, FAKE, keep="all")
-    assert len(list(lab.ledger.root.glob("runs/*/weights.safetensors"))) == 12
+    assert len(list(lab.ledger.root.glob("runs/*/weights.safetensors"))) == 18
 
 
 def test_a_confirmed_run_whose_weights_are_gone_is_trained_again_and_does_not_fail(lab: Lab) -> None:
     lab.run()
     before = {file: file.read_bytes() for file in lab.ledger.root.glob("runs/*/*.json")}
-    confirmed = next(job.run for job in lab.started() if job.purpose == "confirm")
+    confirmed = lab.started("evaluate")[0].run
     (lab.ledger.run_folder(confirmed) / "test.json").unlink()
     lab.ledger.drop_weights(confirmed)
     lab.run()
@@ -210,7 +219,7 @@ class Deadly(InProcess):
 def test_a_worker_that_dies_once_costs_a_retry_and_no_failure(lab: Lab) -> None:
     executor = Deadly(1)
     lab.run(executor=executor)
-    assert sum(isinstance(event, JobRetried) for event in lab.events) == 12
+    assert sum(isinstance(event, JobRetried) for event in lab.events) == 18
     assert not jobs.failures(lab.record(), lab.ledger)
 
 
@@ -218,7 +227,7 @@ def test_a_run_whose_worker_dies_twice_is_a_failure_with_its_last_output_and_whe
     executor = Deadly(2)
     lab.run(executor=executor)
     failed = jobs.failures(lab.record(), lab.ledger)
-    assert len(failed) == 6, "every trial; nothing was chosen"
+    assert len(failed) == 18, "every trial; nothing was chosen"
     assert {executor.attempts[job.key] for job, _ in failed} == {2}
     for _, failure in failed:
         assert failure.reason == Deadly.REASON
@@ -245,7 +254,7 @@ def test_a_disk_that_is_full_while_a_job_works_fails_no_run(
             lab.run()
     assert not jobs.failures(lab.record(), lab.ledger)
     lab.run()
-    assert len(lab.started()) == 12
+    assert len(lab.started()) == 18
 
 
 def test_a_second_conductor_is_refused_by_name(lab: Lab) -> None:
@@ -275,8 +284,9 @@ def test_the_conductor_needs_no_torch() -> None:
 def test_damaged_weights_are_trained_again_before_the_test(lab: Lab) -> None:
     """The test job finds weights that are not those of the training, once for each of two runs."""
     found = lab.run(targets={**FAKE, "evaluate": "support.damaging_jobs:evaluate"})
+    tested = {job.run.id for job in lab.started("evaluate")}
     damaged = [event for event in lab.events if isinstance(event, WeightsDamaged)]
-    trained = Counter(job.run.id for job in lab.started() if job.purpose == "confirm")
+    trained = Counter(job.run.id for job in lab.started() if job.run.id in tested)
     assert {event.job.run.id for event in damaged} == set(trained)
     assert set(trained.values()) == {2}
     assert not jobs.failures(lab.record(), lab.ledger)

@@ -93,7 +93,7 @@ def test_a_failed_measure_is_told_and_takes_no_result_away(lab: Lab, monkeypatch
     assert "3 runs" in line
     assert line.endswith(f": RuntimeError: {REASON}")
 
-    record = lab.ledger.with_suggestions(lab.record())
+    record = lab.ledger.with_decisions(lab.record())
     assert len(jobs.failures(record, lab.ledger)) == 6
     lab.run()
     assert not started(lab), "a failed measure is not tried again by itself"

@@ -39,7 +39,7 @@ def test_an_exploration_tests_nothing_and_ranks_by_validation(lab: Lab) -> None:
     study = lab.ledger.study("s")
     means = {}
     for variant in study.variants:
-        runs = plan.repetition_runs(study, variant, None, lab.ledger.state)
+        runs = [repetition.run for repetition in plan.repetitions(study, variant, lab.ledger.state)]
         means[variant.name] = 100 * fmean(lab.ledger.state(run.id).result.validation["war"] for run in runs)
     assert {variant.name: variant.mean for variant in found.variants} == pytest.approx(means)
     assert [variant.name for variant in found.variants] == sorted(means, key=means.get, reverse=True)

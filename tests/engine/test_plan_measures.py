@@ -1,4 +1,4 @@
-"""Measures in the plan: of tested confirmation runs alone, once each, and never a reason to train."""
+"""Measures in the plan: of tested repetitions alone, once each, and never a reason to train."""
 
 from __future__ import annotations
 
@@ -46,19 +46,18 @@ def measured(world: World) -> list[str]:
     folds=st.sampled_from([(None,), (1, 2)]),
     order=st.randoms(use_true_random=False),
 )
-def test_every_tested_confirmation_is_measured_once_and_nothing_else_is(
+def test_every_tested_repetition_is_measured_once_and_nothing_else_is(
     trials: int, seeds: int, folds: tuple[int | None, ...], order: random.Random
 ) -> None:
     requested = replace(study(trials, seeds, 2, folds=folds), measures=(FRAMES, PROBES))
     world = MeasuringWorld(requested, order).finish()
-    confirmed = {
-        run.id
+    tested = {
+        repetition.run.id
         for variant in world.study.variants
-        for fold in folds
-        for run in plan.repetition_runs(world.study, variant, fold, world.state)
+        for repetition in plan.repetitions(world.study, variant, world.state)
     }
     assert sorted(measured(world)) == sorted(
-        f"measure {measure} {run}" for run in confirmed for measure in (FRAMES, PROBES)
+        f"measure {measure} {run}" for run in tested for measure in (FRAMES, PROBES)
     )
 
 
@@ -93,7 +92,7 @@ def test_a_diverged_run_is_never_measured() -> None:
 def test_a_failed_measure_is_not_tried_again_and_stops_no_other(failing: str) -> None:
     requested = replace(study(0, 2), space={}, measures=(FRAMES, PROBES))
     world = MeasuringWorld(requested, random.Random(0))
-    run = plan.repetition_runs(requested, requested.variants[0], None, world.state)[0]
+    run = next(plan.repetitions(requested, requested.variants[0], world.state)).run
     world.unlucky = frozenset({f"measure {failing} {run.id}"})
     world.finish()
     assert len(measured(world)) == len(set(measured(world))) == 2 * 2 * 2

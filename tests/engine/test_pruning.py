@@ -18,12 +18,12 @@ from study.analysis.analyse import findings
 from study.analysis.findings import Findings
 from study.analysis.gather import gather
 from study.engine import conductor, plan
-from study.engine.search import Tried, as_optuna_trial, distributions_of, suggest
+from study.engine.search import Ask, Tried, as_optuna_trial, distributions_of, suggest
 from study.errors import InputError
 from study.executors.inprocess import InProcess
 from study.hashing import digest
 from study.ledger.layout import stopped_file
-from study.ledger.record import RunState, StudyRecord, VariantRecord
+from study.ledger.record import RunState, Search, StudyRecord, VariantRecord
 from study.metrics import Metric
 from study.records import Epoch, Machine, RunResult, RunSpec, Stopped, best_gain, from_json, stopped
 
@@ -31,9 +31,14 @@ EPOCHS = 10
 
 
 def pruning(
-    trials: int = 12, generation: int = 3, reduction: int = 3, first_epoch: int = 1, variants: int = 1
+    trials: int = 12,
+    generation: int = 3,
+    reduction: int = 3,
+    first_epoch: int = 1,
+    variants: int = 1,
+    repetitions: int = 1,
 ) -> StudyRecord:
-    record = study(trials, 1, variants, generation)
+    record = study(trials, repetitions, variants, generation)
     return replace(
         record,
         variants=tuple(replace(v, template=longer(v)) for v in record.variants),
@@ -84,7 +89,16 @@ class PruningWorld(World):
         self.states[job.run.id] = replace(state, result=result)
 
     def search(self) -> list[plan.Trial]:
-        return [t for v in self.study.variants for t in plan.search_trials(self.study, v, None, self.state)]
+        return [t for s in searches(self.study) for t in plan.search_trials(self.study, s, self.state)]
+
+
+def searches(record: StudyRecord) -> list[Search]:
+    return [search for variant in record.variants for search in record.searches(variant)]
+
+
+def decision(record: StudyRecord, number: int) -> str:
+    """Return the name of a decision of a study's first search."""
+    return record.decision(searches(record)[0], number)
 
 
 SHAPES = {
@@ -93,6 +107,7 @@ SHAPES = {
     "reduction": st.integers(2, 4),
     "first_epoch": st.integers(1, 4),
     "variants": st.integers(1, 2),
+    "repetitions": st.integers(1, 2),
 }
 
 
@@ -132,8 +147,8 @@ def test_a_trial_goes_on_exactly_if_it_is_among_the_best_of_its_rung(**shape: An
     record = pruning(**shape)
     world = PruningWorld(record, random.Random(0)).finish()
     rungs = [e for e in (record.first_epoch * record.reduction**k for k in range(5)) if e < EPOCHS]
-    for variant in world.study.variants:
-        trials = list(plan.search_trials(world.study, variant, None, world.state))
+    for search in searches(world.study):
+        trials = list(plan.search_trials(world.study, search, world.state))
         lived = {t.number: t.state.pruned.epoch if t.state.pruned else EPOCHS for t in trials}
         for trial in trials:
             history = history_of(trial.run)
@@ -158,15 +173,16 @@ def test_a_trial_goes_on_exactly_if_it_is_among_the_best_of_its_rung(**shape: An
 
 @settings(max_examples=40, deadline=None)
 @given(**SHAPES)
-def test_a_pruned_trial_is_never_chosen_and_never_confirmed(**shape: Any) -> None:
+def test_a_pruned_trial_is_never_chosen_and_never_tested(**shape: Any) -> None:
     world = PruningWorld(pruning(**shape), random.Random(0)).finish()
-    for variant in world.study.variants:
-        trials = list(plan.search_trials(world.study, variant, None, world.state))
+    for search in searches(world.study):
+        trials = list(plan.search_trials(world.study, search, world.state))
         ended = [t for t in trials if t.state.result is not None]
-        chosen = plan.chosen_parameters(world.study, variant, None, world.state)
+        chosen = plan.chosen_trial(world.study, search, world.state)
         winner = max(ended, key=lambda t: best(history_of(t.run), EPOCHS))
-        assert chosen == winner.parameters
-    assert sum(state.tested for state in world.states.values()) == len(world.study.variants)
+        assert chosen == winner
+        assert world.state(winner.run.id).tested
+    assert sum(state.tested for state in world.states.values()) == len(searches(world.study))
 
 
 def pruned_and_full() -> tuple[PruningWorld, StudyRecord]:
@@ -187,8 +203,7 @@ def test_a_pruned_run_answers_no_other_request(change: Mapping[str, Any]) -> Non
     world, _ = pruned_and_full()
     pruned = {trial.run.id: trial for trial in world.search() if trial.state.pruned}
     other = replace(pruning(12, 3), **change)
-    variant = other.variants[0]
-    decided = {other.decision(variant, None, trial.number): trial.parameters for trial in world.search()}
+    decided = {decision(other, trial.number): trial.parameters for trial in world.search()}
     asking = PruningWorld(replace(other, suggestions=decided), random.Random(0))
     asking.states = dict(world.states)
     for trial in asking.search():
@@ -213,9 +228,7 @@ def test_a_run_that_others_carried_to_its_end_is_pruned_like_any_other() -> None
     before = PruningWorld(replace(pruning(12, 3), pruner="none"), random.Random(0))
     before.study = replace(
         full,
-        suggestions={
-            full.decision(full.variants[0], None, trial.number): trial.parameters for trial in world.search()
-        },
+        suggestions={decision(full, trial.number): trial.parameters for trial in world.search()},
     )
     before.finish()
     after = PruningWorld(pruning(12, 3), random.Random(3))
@@ -247,7 +260,7 @@ def test_a_failed_or_diverged_trial_sets_no_bar() -> None:
         state = first.states[job.run.id]
         assert state.result is not None
         first.states[job.run.id] = RunState(result=replace(state.result, status="diverged"))
-    assert all(ask.history and not ask.history[0].pruned_scores for ask in first.step().decisions)
+    assert all(ask.ask.history and not ask.ask.history[0].pruned_scores for ask in first.step().decisions)
     for ask in first.step().decisions:
         first.decide(ask)
     assert all(not job.rule for job in first.step().jobs)
@@ -267,9 +280,9 @@ def test_a_trial_waits_for_the_earlier_ones_that_its_rule_rests_on() -> None:
 
 def test_decisions_that_other_pruning_led_to_are_not_taken_over() -> None:
     kinds = [replace(pruning(), pruner="none"), pruning(), pruning(reduction=2), pruning(first_epoch=2)]
-    assert len({record.decision(record.variants[0], None, 5) for record in kinds}) == len(kinds)
+    assert len({decision(record, 5) for record in kinds}) == len(kinds)
     without = [replace(pruning(reduction=n), pruner="none") for n in (2, 3)]
-    assert len({record.decision(record.variants[0], None, 5) for record in without}) == 1
+    assert len({decision(record, 5) for record in without}) == 1
 
 
 # Metrics of other kinds, and epochs that are reported now and then
@@ -310,7 +323,7 @@ def test_with_a_loss_the_trials_with_the_lowest_losses_go_on() -> None:
         ended = RunResult(job.run.id, "finished", 1, {"loss": loss}, history, 1, 0.0, Machine({}, "", ""))
         world.states[job.run.id] = RunState(result=ended)
     for ask in world.step().decisions:
-        assert sorted(tried.score or 0.0 for tried in ask.history) == [-9.0, -5.0, 1.0]
+        assert sorted(tried.score or 0.0 for tried in ask.ask.history) == [-9.0, -5.0, 1.0]
         world.decide(ask)
     (last,) = [job for job in world.step().jobs if job.kind == "train"]
     assert last.rule == {"1": 1.0}, "one of four goes on: it must do as well as the lowest loss, -1"
@@ -341,7 +354,7 @@ def test_a_trial_that_reports_every_tenth_epoch_is_asked_at_its_first_report_aft
 def test_the_sampler_hears_of_pruned_trials_as_optuna_tells_them() -> None:
     world, _ = pruned_and_full()
     record = replace(world.study, trials=15)
-    history = plan.ready(record, world.state).decisions[0].history
+    history = plan.ready(record, world.state).decisions[0].ask.history
     trials_by_rate = {tried.parameters["train.lr"]: tried for tried in history}
     space = distributions_of(record.space)
     for trial in world.search():
@@ -360,11 +373,11 @@ def test_the_sampler_hears_of_pruned_trials_as_optuna_tells_them() -> None:
     assert len(history) == 12
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "gp", "random"])
+@pytest.mark.parametrize("sampler", ["auto", "tpe", "gp", "random"])
 def test_every_sampler_goes_on_after_pruned_trials(sampler: str) -> None:
     space = {"train.lr": {"low": 1e-4, "high": 1e-2, "log": True}}
-    history = [Tried({"train.lr": 1e-4 * n}, n / 20, {1: n / 20} if n % 2 else {}) for n in range(1, 15)]
-    record = [suggest(space, sampler, history, seed) for seed in (1, 1, 2)]
+    history = tuple(Tried({"train.lr": 1e-4 * n}, n / 20, {1: n / 20} if n % 2 else {}) for n in range(1, 15))
+    record = [suggest(Ask(sampler, space, tuple(space), 14, seed, history)) for seed in (1, 1, 2)]
     assert record[0] == record[1]
     assert all(1e-4 <= tried["train.lr"] <= 1e-2 for tried in record)
 
@@ -390,7 +403,7 @@ def conduct(lab: Lab) -> Findings:
 def test_a_pruned_study_ends_in_a_report_and_is_cached(lab: Lab) -> None:
     found = lab.run()
     statuses = [trial.status for variant in found.variants for trial in variant.trials]
-    assert len(statuses) == 16
+    assert len(statuses) == 2 * 3 * 8
     assert statuses.count("pruned") >= 2
     files = list(lab.ledger.root.glob("runs/*/stopped-*.json"))
     assert len(files) == statuses.count("pruned")
@@ -428,6 +441,13 @@ def test_a_mistake_is_said_before_anything_is_written(lab: Lab, change: str, phr
         lab.record(change)
     for phrase in phrases:
         assert phrase in str(error.value)
+
+
+@pytest.mark.parametrize("generation", [8, 9])
+def test_pruning_where_no_earlier_generation_precedes_is_a_mistake(lab: Lab, generation: int) -> None:
+    with pytest.raises(InputError, match=r"search\.pruner: .* one generation"):
+        lab.record(f"search.generation={generation}")
+    assert lab.record("search.generation=7").pruner == "halving"
 
 
 def test_pruning_without_trials_is_a_mistake(lab: Lab) -> None:

@@ -31,12 +31,15 @@ from study.ledger.record import StudyRecord
 from study.records import Epoch, RunSpec
 
 REASON = "out of luck"
+STUDY = STUDY.replace("trials = 3\n", 'trials = 3\nscope = "study"\n')
 SEEDS_ONLY = STUDY.split("[search]")[0]
 
 
 @pytest.fixture
 def lab(tmp_path: Path) -> Lab:
-    return Lab(tmp_path)
+    lab = Lab(tmp_path)
+    lab.file.write_text(STUDY)
+    return lab
 
 
 def carried_out(lab: Lab, record: StudyRecord) -> list[str]:
@@ -52,7 +55,7 @@ CACHED, NEW = (Status.CACHED, ()), (Status.NEW, ())
 
 
 def planned(lab: Lab, record: StudyRecord) -> Planned:
-    trainings = list_trainings(lab.ledger.with_suggestions(record), lab.ledger).decided
+    trainings = list_trainings(lab.ledger.with_decisions(record), lab.ledger).decided
     return [(training.status, training.differences) for training in trainings]
 
 
@@ -201,7 +204,7 @@ def test_the_next_trials_are_listed_and_the_trainings_that_depend_on_them_are_co
     record = lab.record()
     carried_out(lab, record)
     after = edited(record, "study.tasks.clips.nets.ifdd.network")
-    found = list_trainings(lab.ledger.with_suggestions(after), lab.ledger)
+    found = list_trainings(lab.ledger.with_decisions(after), lab.ledger)
     code = changed_code("study.tasks.clips.nets.ifdd.network")
     assert [(training.status, training.differences) for training in found.decided] == [new(code)] * 6
     assert [left.trainings for left in found.undetermined] == [3, 3]
@@ -220,7 +223,7 @@ def test_runs_of_another_study_are_known_to_be_cached_before_this_one_ever_ran(l
 def test_trainings_of_one_status_share_a_line(lab: Lab) -> None:
     carried_out(lab, lab.record())
     lab.file.write_text(STUDY.replace("repetitions = 3", "repetitions = 5"))
-    record = lab.ledger.with_suggestions(lab.record())
+    record = lab.ledger.with_decisions(lab.record())
     text = format_plan(record, load(lab.file), list_trainings(record, lab.ledger))
     lines = [" ".join(line.split()) for line in text.splitlines()]
     assert sum("trial 1 to 3 " in line and line.endswith(" cached") for line in lines) == 2
@@ -238,8 +241,6 @@ def test_the_pruner_is_shown_with_its_epochs_or_with_why_it_does_nothing(lab: La
     pruned = text("search.generation=2", "search.reduction=2", "train.epochs=8")
     assert idle not in pruned
     assert re.search(r"trial 3 .* epoch 1, 2, 4 .* 1/2", pruned)
-    assert idle in text()
-    assert "first generation" in text()
     late = text("search.generation=2", "search.first_epoch=2")
     assert idle in late
     assert re.search(r"search\.first_epoch is 2\b.* 2 epochs", late)

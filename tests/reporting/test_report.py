@@ -17,7 +17,7 @@ import pytest
 from markdown_it import MarkdownIt
 from support.example_findings import HOSTILE, damaged, findings, hostile, minimized, twelve
 
-from study.analysis.findings import Cost, Difference, Findings, Interval
+from study.analysis.findings import Choice, Cost, Difference, Findings, Interval
 from study.records import PartCost
 from study.reporting.figure_specs import NAMES, figure_specs
 from study.reporting.figures.draw import draw
@@ -73,7 +73,7 @@ def with_round_figures() -> Findings:
             "uar": Interval(65.0, 64.0, 66.0),
         },
         breakdowns={"class": {**other.breakdowns["class"], "sad": Interval(50.0, 47.5, 52.5)}},
-        chosen={"train.lr": 0.000312457, "train.epochs": 12},
+        chosen=(Choice({"train.lr": 0.000312457, "train.epochs": 12}),),
     )
     return dataclasses.replace(base, variants=(reference, other))
 
@@ -187,10 +187,10 @@ def test_more_classes_than_fit_a_page_are_rows_of_their_table() -> None:
 
 def test_chosen_hyperparameters_keep_the_digits_that_were_used() -> None:
     markdown = render(with_round_figures())
-    cells = row(markdown, "Table 7.", "issm")
+    cells = row(markdown, "Table 8.", "issm")
     assert cells["train.lr"] == "0.000312457"
     assert cells["train.epochs"] == "12"
-    assert row(markdown, "Table 7.", "even-odd")["train.epochs"] == "–"
+    assert row(markdown, "Table 8.", "even-odd")["train.epochs"] == "–"
 
 
 def test_every_repetition_and_every_trial_is_listed() -> None:
@@ -200,7 +200,7 @@ def test_every_repetition_and_every_trial_is_listed() -> None:
         assert [(int(cells[0]), cells[-1]) for cells in rows(markdown, table)[1:]] == [
             (run.repetition, run.run) for run in variant.repetitions
         ]
-    for variant, table in zip(report.variants, ("Table 8.", "Table 9."), strict=True):
+    for variant, table in zip(report.variants, ("Table 9.", "Table 10."), strict=True):
         assert [(int(cells[0]), cells[1]) for cells in rows(markdown, table)[1:]] == [
             (trial.number, trial.status) for trial in variant.trials
         ]
@@ -427,7 +427,7 @@ def test_pdf_has_the_text_of_the_markdown(shape: str, written: Callable[[str], P
 def test_long_tables_are_cut_and_refer_to_the_json() -> None:
     many = findings(repetitions=100, trials=100, epochs=3)
     text = render(many)
-    tables = [f"Table {number}." for number in (5, 6, 8, 9)]
+    tables = [f"Table {number}." for number in (5, 6, 9, 10)]
     assert [len(rows(text, table)) for table in tables] == [1 + 60] * 4
     assert len(re.findall(r"^\*\*Table .*60 of 100.*findings\.json", text, flags=re.MULTILINE)) == 4
     assert len(json.loads(machine_readable(many))["variants"][0]["repetitions"]) == 100
@@ -440,3 +440,25 @@ def test_many_curves_are_one_line_with_a_gap_after_each() -> None:
     assert len(across) == len(values) == 3 * 61
     assert list(values[:2]) == [5.0, 6.0]
     assert math.isnan(values[2])
+
+
+def test_the_table_of_times_is_what_the_trainings_measured_and_the_rest(tmp_path: Path) -> None:
+    found = findings()
+    assert "## Where the time went" not in render(found)
+    shares = {"data": 12.0, "step": 60.5, "validation": 20.0}
+    timed = [
+        dataclasses.replace(variant, seconds_shares=shares if variant.is_reference else {"step": 90.0})
+        for variant in found.variants
+    ]
+    section = render(dataclasses.replace(found, variants=tuple(timed))).partition("## Where the time went")[2]
+    rows = [line for line in section.partition("\n## ")[0].splitlines() if line.startswith("|")]
+    cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
+    assert cells[0] == ["Variant", "Data", "Whole step", "Validation", "Elsewhere"]
+    by_name = {row[0]: row[1:] for row in cells[2:]}
+    assert len(by_name) == len(timed)
+    (reference,) = [variant.name for variant in timed if variant.is_reference]
+    for name, row in by_name.items():
+        expected = (
+            ["12.0", "60.5", "20.0", "7.5"] if name.startswith(reference) else ["–", "90.0", "–", "10.0"]
+        )
+        assert row == expected

@@ -27,8 +27,8 @@ splitter = ["even-odd", "issm"]
 trials = 2
 [search.space]
 "train.lr" = { low = 3e-4, high = 1e-2, log = true }
-[confirm]
-"train.fit" = "train+val"
+[train]
+fit = "train+val"
 [[claims]]
 that = { splitter = "issm" }
 beats = { splitter = "even-odd" }
@@ -105,13 +105,13 @@ def test_the_study_itself_is_good(tmp_path: Path) -> None:
             "[-1.0, 2.0]",
             "train.lr: must be a number of at least 0",
         ),
-        ('beats = { splitter = "even-odd" }', "", "claims[0].beats: is missing."),
+        ('beats = { splitter = "even-odd" }', "", "claims[0]: must have 'that' and 'beats', or 'effect'"),
         ('title = "t"', "title = 3", "title: must be a string. Got 3 instead."),
-        ("[confirm]", "[confrim]", "confrim: unknown key. Did you mean 'confirm'?"),
+        ("[train]", "[trian]", "trian: unknown key. Did you mean 'train'?"),
         ("repetitions = 2", "repetition = 2", "repetition: unknown key. Did you mean 'repetitions'?"),
         ("repetitions = 2", "repetitions = 0", "repetitions: must be an integer from 1 to 10000. Got 0"),
-        ('"train.fit" = "train+val"', '"train.fti" = 1', "confirm.train.fti: no variant has this key."),
-        ('"train.fit" = "train+val"', '"train.fit" = "all"', "confirm.train.fit: must be"),
+        ('fit = "train+val"', "fti = 1", "train.fti: unknown key. Did you mean 'fit'?"),
+        ('fit = "train+val"', 'fit = "all"', "train.fit: must be"),
         ('kind = "one-factor"', 'kind = "one-fact"', "Did you mean 'one-factor'?"),
         (
             'that = { splitter = "issm" }',
@@ -120,7 +120,7 @@ def test_the_study_itself_is_good(tmp_path: Path) -> None:
             "Did you mean 'issm'?",
         ),
         ('that = { splitter = "issm" }', 'that = { split = "issm" }', "is no factor of this study"),
-        ('that = { splitter = "issm" }', 'that = { splitter = "even-odd" }', "the other another variant"),
+        ('that = { splitter = "issm" }', 'that = { splitter = "even-odd" }', "are the same variant"),
         ('dataset = "faces"', 'dataset = "face"', "unknown dataset 'face'. Did you mean 'faces'?"),
         ('dataset = "faces"', 'datset = "faces"', "unknown key. Did you mean 'dataset'?"),
         ('dataset = "faces"', 'dataset = { name = "dfew", root = "/nowhere" }', "/nowhere"),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,7 @@ import pytest
 from study.config.compile import compile_study
 from study.config.settings import settings
 from study.config.study import load
-from study.engine.search import Tried, suggest
+from study.engine.search import Ask, Tried, suggest
 from study.errors import InputError
 from study.ledger.record import StudyRecord
 
@@ -131,15 +133,90 @@ def test_a_preset_and_a_change_are_held_to_the_same(folder: Path) -> None:
     assert "search.space.depth" in refused(folder, text, "factors={depth = [1, 2]}")
 
 
-def test_a_factor_that_confirm_sets_again_is_refused(folder: Path) -> None:
-    epochs = 'factors."train.epochs" = [1, 2]\n'
-    assert "confirm.train.epochs" in refused(folder, clips(epochs, more='confirm."train.epochs" = 3\n'))
-    assert "confirm.lr" in refused(folder, own("factors.lr = [0.1, 0.2]\n", more="confirm.lr = 0.3\n"))
+# Dimensions that only some variants have
+
+LR = '"train.lr" = { low = 3e-4, high = 1e-2, log = true }'
+FIELD = '"splitter.receptive_field" = { low = 0.5, high = 4.0, when = { splitter = "issm" } }'
 
 
-def test_a_searched_key_that_confirm_sets_again_is_refused(folder: Path) -> None:
-    message = refused(folder, own(FACTOR, "lr = [0.1, 0.2]", "confirm.lr = 0.3\n"))
-    assert "confirm.lr: is searched too" in message
+def test_a_dimension_of_some_variants_is_tried_by_those_alone_and_changes_no_shared_value(
+    folder: Path,
+) -> None:
+    for sampler in ("auto", "random"):
+        record = compiled(folder, clips(SPLITTERS, f"{LR}, {FIELD}", f'search.sampler = "{sampler}"\n'))
+        own = {variant.name: list(record.space_of(variant)) for variant in record.variants}
+        assert own == {"even-odd": ["train.lr"], "issm": ["train.lr", "splitter.receptive_field"]}
+        even_odd, issm = (
+            suggest(Ask.of(record, record.searches(variant)[1], 1, ())) for variant in record.variants
+        )
+        assert even_odd == {"train.lr": issm["train.lr"]}
+        run = record.variants[1].run(issm, 1, None)
+        assert run.config["splitter"]["receptive_field"] == issm["splitter.receptive_field"]
+        assert "receptive_field" not in record.variants[0].run(even_odd, 1, None).config["splitter"]
+
+
+def test_variants_are_asked_the_same_points_and_repetitions_and_folds_others(folder: Path) -> None:
+    record = replace(compiled(folder, clips(SPLITTERS, LR)), folds=(1, 2))
+    arms = [
+        [
+            suggest(Ask.of(record, search, n, ()))["train.lr"]
+            for search in record.searches(v)
+            for n in range(10)
+        ]
+        for v in record.variants
+    ]
+    assert arms[0] == arms[1]
+    assert len(set(arms[0])) == 10 * 2 * 2
+
+
+def test_quasi_random_points_fill_every_dimension_evenly_and_do_not_move_together(folder: Path) -> None:
+    space = {"a": {"low": 0.0, "high": 1.0}, "b": {"low": 0.0, "high": 1.0}}
+    points = [suggest(Ask("auto", space, ("a", "b"), number, 5)) for number in range(8)]
+    for key in space:
+        assert sorted(int(8 * point[key]) for point in points) == list(range(8)), "one in each eighth"
+    quarters = {(point["a"] < 0.5, point["b"] < 0.5) for point in points}
+    assert len(quarters) == 4
+
+
+@pytest.mark.parametrize(
+    ("when", "says"),
+    [
+        ('{ spliter = "issm" }', "receptive_field.when: 'spliter' is no factor of this study. Did you mean"),
+        ('{ splitter = "isms" }', "when.splitter: must be one of the factor's levels, 'even-odd' or 'issm'"),
+        ('{ splitter = ["issm", "haar"] }', "Got 'haar' instead."),
+    ],
+)
+def test_an_unknown_factor_or_level_of_a_condition_is_named(folder: Path, when: str, says: str) -> None:
+    assert says in refused(folder, clips(SPLITTERS, FIELD.replace('{ splitter = "issm" }', when)))
+
+
+def test_a_parameter_that_only_some_variants_have_needs_a_condition(folder: Path) -> None:
+    assert "'when'" in refused(folder, clips(SPLITTERS, FIELD.replace(', when = { splitter = "issm" }', "")))
+
+
+def test_a_condition_names_levels_by_value_label_or_component(folder: Path) -> None:
+    levels = 'factors.splitter = ["even-odd", { value = { name = "issm", scale = "1" }, label = "ours" }, "issm"]\n'
+    levels = levels.replace(', scale = "1"', ', offset_heads = "shared"')
+    for when, having in (
+        ('"issm"', {"ours", "issm"}),
+        ('"ours"', {"ours"}),
+        ('["ours", "issm"]', {"ours", "issm"}),
+    ):
+        record = compiled(folder, clips(levels, ", ".join([LR, FIELD.replace('"issm"', when)])))
+        assert {v.name for v in record.variants if len(record.space_of(v)) == 2} == having
+
+
+# What earlier files said
+
+
+def test_a_file_with_confirm_is_answered_with_the_way_of_today(folder: Path) -> None:
+    for text, changes in (
+        (clips(SPLITTERS, LR, 'confirm."train.fit" = "train+val"\n'), ()),
+        (clips(SPLITTERS, LR), ("confirm.lr=1",)),
+    ):
+        message = refused(folder, text, *changes)
+        assert "confirm: " in message
+        assert "fit = 'train+val' in [train]" in message
 
 
 def test_two_factors_that_set_one_key_are_refused(folder: Path) -> None:
@@ -154,11 +231,11 @@ def test_two_factors_that_set_one_key_are_refused(folder: Path) -> None:
 # Values that become others
 
 
-def values(record: StudyRecord, key: str, trials: int = 24, sampler: str = "tpe") -> list[object]:
-    history: list[Tried] = []
+def values(record: StudyRecord, key: str, trials: int = 24, sampler: str = "auto") -> list[object]:
+    history: tuple[Tried, ...] = ()
     for number in range(trials):
-        parameters = suggest(record.space, sampler, history, number)
-        history.append(Tried(parameters, math.sin(number)))
+        parameters = suggest(Ask(sampler, record.space, tuple(record.space), number, 1, history))
+        history = (*history, Tried(parameters, math.sin(number)))
     return [tried.parameters[key] for tried in history]
 
 
@@ -174,7 +251,7 @@ def test_whole_bounds_of_a_declared_float_are_a_range_of_floats(
     tried = values(record, key)
     assert all(isinstance(value, float) and 0 <= value <= float(high) for value in tried)
     assert len(set(tried)) == 24
-    assert type(record.first_point[key]) is float
+    assert type(record.first_point(record.variants[0])[key]) is float
 
 
 def test_the_value_in_base_is_the_type_of_a_training_of_the_users_own(folder: Path) -> None:
@@ -217,7 +294,7 @@ def test_a_dimension_that_has_no_one_meaning_is_refused(folder: Path, space: str
 
 def test_choices_of_several_types_stay_what_they_are(folder: Path) -> None:
     record = compiled(folder, own(FACTOR, 'name = ["1", 1, [1, 2], [2], false]'))
-    for sampler in ("random", "tpe", "gp"):
+    for sampler in ("auto", "random", "tpe", "gp"):
         tried = values(record, "name", 40, sampler)
         assert {repr(value) for value in tried} == {"'1'", "1", "[1, 2]", "[2]", "False"}
 
@@ -227,24 +304,16 @@ def test_choices_of_several_types_stay_what_they_are(folder: Path) -> None:
 )
 def test_a_narrow_range_is_searched_inside(low: float, high: float) -> None:
     space = {"x": {"low": low, "high": high}}
-    tried = {suggest(space, "random", (), seed)["x"] for seed in range(50)}
+    tried = {suggest(Ask("random", space, ("x",), number, 1))["x"] for number in range(50)}
     assert all(low <= value <= high for value in tried)
     assert len(tried) >= 40, "50 random values of a range of at least 100"
 
 
 def test_the_digits_of_a_usual_range_are_six() -> None:
     space = {"x": {"low": 1e-4, "high": 1e-2, "log": True}, "y": {"low": 0.9, "high": 0.999}}
-    for seed in range(20):
-        for value in suggest(space, "random", (), seed).values():
+    for number, sampler in product(range(20), ("auto", "random")):
+        for value in suggest(Ask(sampler, space, tuple(space), number, 1)).values():
             assert value == float(f"{value:.6g}")
-
-
-def test_values_of_confirm_have_the_parameters_type(folder: Path) -> None:
-    assert (
-        repr(compiled(folder, clips(SPLITTERS, more='confirm."train.lr" = 1\n')).confirm)
-        == "{'train.lr': 1.0}"
-    )
-    assert repr(compiled(folder, own(FACTOR, more="confirm.lr = 1\n")).confirm) == "{'lr': 1.0}"
 
 
 @pytest.mark.parametrize(
@@ -292,7 +361,8 @@ def test_what_cannot_be_searched_is_refused(folder: Path, space: str) -> None:
 def test_epochs_are_searched_only_without_pruning(folder: Path) -> None:
     text = clips(SPLITTERS, '"train.epochs" = [2, 4]')
     assert compiled(folder, text).space == {"train.epochs": {"choices": [2, 4], "log": False}}
-    assert "pruning" in refused(folder, text, 'search.pruner="halving"')
+    halving = ('search.pruner="halving"', "search.generation=1")
+    assert "pruning" in refused(folder, text, *halving)
 
 
 def test_batches_that_accumulation_does_not_divide_are_refused(folder: Path) -> None:
@@ -320,8 +390,6 @@ def test_batches_that_accumulation_does_not_divide_are_refused(folder: Path) -> 
         ("search.generation=1000000000", "search.generation"),
         ("search.reduction=99999999999999999999", "search.reduction"),
         ("search.first_epoch=99999999999999999999", "search.first_epoch"),
-        ('confirm={"dataset.test_clips" = 28}', "the dataset cannot be set"),
-        ("confirm={splitter = 'issm'}", "confirm.splitter"),
     ],
 )
 def test_a_number_that_nothing_can_be_made_of_is_refused(folder: Path, change: str, says: str) -> None:

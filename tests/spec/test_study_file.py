@@ -11,7 +11,7 @@ import pytest
 from study.config.compile import compile_study
 from study.config.settings import settings
 from study.config.study import Layer, Origin, load
-from study.engine import conductor
+from study.engine import conductor, plan
 from study.engine.events import Event, JobStarted
 from study.engine.jobs import TARGETS
 from study.errors import InputError
@@ -160,8 +160,8 @@ def test_without_a_reference_it_is_what_base_has_or_the_first_level(
 @pytest.mark.parametrize(
     ("text", "key", "says"),
     [
-        ("[confirm]\nseeds = 3\n", "confirm.seeds", "'repetitions'"),
-        ('[confirm]\nfinal = "train+val"\n', "confirm.final", "\"train.fit\" = 'train+val' in [confirm]"),
+        ("[confirm]\nseeds = 3\n", "confirm", "'repetitions'"),
+        ('[confirm]\nfinal = "train+val"\n', "confirm", "fit = 'train+val' in [train]"),
         ('[profile.smoke]\n"train.epochs" = 1\n', "profile", "[preset.smoke]"),
     ],
 )
@@ -173,37 +173,31 @@ def test_an_earlier_name_is_refused_with_the_one_of_today(
     assert says in message
 
 
-def test_repetitions_are_trained_with_what_confirm_says_and_trials_without(tmp_path: Path) -> None:
+def test_what_trains_on_validation_is_one_more_training_a_repetition_and_trials_do_not(
+    tmp_path: Path,
+) -> None:
     text = (
         "repetitions = 2\n"
         + GRID
         + """
 [train]
 epochs = 3
+fit = "train+val"
 [search]
-trials = 1
+trials = 2
 [search.space]
-"train.lr" = [1e-3]
-[confirm]
-"train.fit" = "train+val"
-"train.epochs" = 7
+"train.lr" = [1e-3, 2e-3]
 """
     )
     record = compiled(tmp_path, text)
     ledger, events = Ledger(tmp_path / "ledger"), list[Event]()
     conductor.carry_out(ledger.save(record), ledger, InProcess(), events.append, FAKE)
-    jobs = [event.job for event in events if isinstance(event, JobStarted) and event.job.kind == "train"]
-    requested = [
-        (job.purpose, job.run.config["train"]["fit"], job.run.config["train"]["epochs"]) for job in jobs
-    ]
-    assert Counter(requested) == {("search", "train", 3): 2, ("confirm", "train+val", 7): 4}
-
-
-def test_a_search_that_trains_on_its_validation_split_is_refused(tmp_path: Path) -> None:
-    search = '[search]\ntrials = 1\n[search.space]\n"train.lr" = [1e-3]\n'
-    message = refused(tmp_path, GRID + '[train]\nfit = "train+val"\n' + search)
-    assert "train.fit" in message
-    assert "[confirm]" in message
+    jobs = [event.job for event in events if isinstance(event, JobStarted)]
+    trained = Counter((job.purpose, job.run.config["train"]["fit"]) for job in jobs if job.kind == "train")
+    assert trained["repetition", "train+val"] == 4
+    assert set(trained) == {("search", "train"), ("repetition", "train+val")}
+    assert {job.run.config["train"]["fit"] for job in jobs if job.kind == "evaluate"} == {"train+val"}
+    assert plan.total_trainings(record) == 2 * 2 * (2 + 1)
 
 
 # presets

@@ -29,7 +29,7 @@ FAKE = {kind: f"study.testing.fake:{kind}" for kind in TARGETS}
 DEAD_PROCESS = 999_999_999
 """No process has this number."""
 
-STUDY = small_study(epochs=4, seeds=2, trials=3, generation=2)
+STUDY = small_study(epochs=4, seeds=2, trials=3, generation=2, scope="study")
 
 
 class InterruptedExecutor(InProcess):

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from study.analysis.evidence import Confirmation, Evidence, FoldSize, TrialEvidence, VariantEvidence
+from study.analysis.findings import Choice
 from study.ledger.record import ClaimRecord as Claim
 from study.metrics import Metric
 from study.records import Breakdown, Epoch, Failure, Machine, Profile, RunResult, TestResult
@@ -88,7 +89,7 @@ def variant(
         levels={"splitter": name},
         planned=len(scores),
         confirmations=tuple(confirmations),
-        chosen={"train.lr": 0.001},
+        chosen=(Choice({"train.lr": 0.001}),),
         trials=tuple(TrialEvidence({"train.lr": 0.001}, _outcome(trial, metric)) for trial in trials),
         profile=Profile(parameters, macs, uncounted, (1, 1, 16, 32, 32)),
     )

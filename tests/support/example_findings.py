@@ -11,6 +11,7 @@ from scipy import stats
 
 from study.analysis.findings import (
     BreakdownFinding,
+    Choice,
     ClaimFinding,
     Difference,
     EpochCurve,
@@ -111,7 +112,7 @@ def variant(
         parameters=123456 + rng.randint(0, 40000) if runs else None,
         macs=48_020_000 + rng.randint(0, 10**7) if runs else None,
         train_seconds=statistics.median(run.seconds for run in runs) if runs else None,
-        chosen=trial_curves[0].parameters if trial_curves else {},
+        chosen=(Choice(trial_curves[0].parameters),) if trial_curves else (),
         trials=tuple(trial_curves),
         curves=tuple(curves),
         breakdowns={"class": {name: interval(values) for name, values in recalls.items()}} if runs else {},

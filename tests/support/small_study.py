@@ -26,9 +26,16 @@ beats = { splitter = "even-odd" }
 
 
 def small_study(
-    *, epochs: int, seeds: int, trials: int = 0, generation: int | None = None, claim: bool = False
+    *,
+    epochs: int,
+    seeds: int,
+    trials: int = 0,
+    generation: int | None = None,
+    claim: bool = False,
+    scope: str = "repetition",
 ) -> str:
     """Return the study as TOML; without trials it searches nothing."""
     generations = "" if generation is None else f"generation = {generation}\n"
-    search = f"[search]\ntrials = {trials}\n{generations}{SPACE}" if trials else ""
+    shared = "" if scope == "repetition" else f'scope = "{scope}"\n'
+    search = f"[search]\ntrials = {trials}\n{shared}{generations}{SPACE}" if trials else ""
     return f"repetitions = {seeds}\n{HEAD}[train]\nepochs = {epochs}\n{search}{CLAIM if claim else ''}"

@@ -108,3 +108,10 @@ def chatty(spec: RunSpec, folder: Path, on_epoch: Callable[[Epoch], None]) -> No
         print(number, flush=True)
         time.sleep(0.2)
     good(spec, folder, on_epoch)
+
+
+def reports(spec: RunSpec, folder: Path, on_epoch: Callable[[Epoch], None]) -> None:
+    """Report an epoch every tenth of a second, for longer than any test."""
+    for number in range(1, 6000):
+        on_epoch(Epoch(number, 0.5, 0.1, {"war": 0.5}, 0.0))
+        time.sleep(0.1)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Literal, Self
 
 from study.engine import plan
-from study.ledger.record import RunState, StudyRecord, VariantRecord
+from study.ledger.record import Closing, Interim, RunState, StudyRecord, VariantRecord
 from study.metrics import Metric
 from study.records import DataInfo, Failure, Machine, RunResult, RunSpec, SplitSizes
 
@@ -41,6 +41,7 @@ def study(
     generation: int = 4,
     folds: tuple[int | None, ...] = (None,),
     metric: Metric = WAR,
+    scope: Literal["repetition", "study"] = "repetition",
 ) -> StudyRecord:
     names = [f"v{number}" for number in range(variants)]
     return StudyRecord(
@@ -54,7 +55,7 @@ def study(
         alpha=0.05,
         variants=tuple(VariantRecord(n, {"splitter": n}, "v0", template(n, metric)) for n in names),
         claims=(),
-        space={"train.lr": {"low": 1e-4, "high": 1e-2, "log": True}},
+        space={"train.lr": {"low": 1e-4, "high": 1e-2, "log": True}} if trials else {},
         trials=trials,
         generation=generation,
         sampler="random",
@@ -64,6 +65,7 @@ def study(
         claims_digest="",
         metrics=(metric,),
         has_profile=True,
+        scope=scope,
     )
 
 
@@ -78,6 +80,16 @@ def value_of(run: RunSpec) -> float:
 
 def always_finished(run: RunSpec) -> Ending:
     return "finished"
+
+
+def trial_runs(record: StudyRecord) -> list[RunSpec]:
+    """Return the runs of every trial that is decided."""
+    return [
+        run
+        for variant in record.variants
+        for search in record.searches(variant)
+        for run in plan.suggested_runs(record, search)
+    ]
 
 
 class World:
@@ -103,7 +115,9 @@ class World:
         return plan.ready(self.study, self.state, frozenset(self.profiled))
 
     def decide(self, decision: plan.Decision) -> None:
-        lr = random.Random(f"{decision.seed} {decision.history}").uniform(1e-4, 1e-2)
+        lr = random.Random(f"{decision.ask.seed} {decision.ask.number} {decision.ask.history}").uniform(
+            1e-4, 1e-2
+        )
         self.study = replace(
             self.study, suggestions={**self.study.suggestions, decision.name: {"train.lr": lr}}
         )
@@ -123,11 +137,29 @@ class World:
     def finish(self) -> Self:
         while True:
             step = self.step()
-            choices: list[plan.Decision | plan.Job] = [*step.decisions, *step.jobs]
+            looks = [] if step.look is None else [step.look]
+            choices: list[plan.Decision | plan.Job | plan.Look] = [*step.decisions, *step.jobs, *looks]
             if not choices:
                 return self
             chosen = self.order.choice(choices)
             if isinstance(chosen, plan.Decision):
                 self.decide(chosen)
+            elif isinstance(chosen, plan.Look):
+                self.take_look(chosen)
             else:
                 self.do(chosen)
+
+    def take_look(self, look: plan.Look) -> None:
+        """Close comparisons by the runs that are tested: about every third at each look."""
+        runs = {
+            variant.name: tuple(r.run.id for r in plan.repetitions(self.study, variant, self.state))
+            for variant in self.study.variants
+        }
+        closed = {
+            name: Closing("decided", "helps")
+            for name in look.open
+            if random.Random(f"{look.repetitions} {[runs[v] for v in self.study.comparisons[name]]}").random()
+            < 1 / 3
+        }
+        interims = {**self.study.interims, look.repetitions: Interim(look.repetitions, closed, runs)}
+        self.study = replace(self.study, interims=interims)

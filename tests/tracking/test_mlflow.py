@@ -15,7 +15,7 @@ from typing import Any, cast
 import pytest
 from support.mirror_store import MirrorStore
 
-from study.analysis.findings import Difference, Findings, Interval, RepetitionScore, VariantFinding
+from study.analysis.findings import Choice, Difference, Findings, Interval, RepetitionScore, VariantFinding
 from study.engine.events import (
     EpochEnded,
     Event,
@@ -62,7 +62,7 @@ def result(run: str, *history: Epoch, best: int = 2) -> RunResult:
 
 
 HISTORY = (epoch(1, 0.4), epoch(2, 0.6), epoch(3, 0.55))
-SEED = Job("train", spec(11), "issm", "confirm", 0)
+SEED = Job("train", spec(11), "issm", "repetition", 0)
 TRIAL = Job("train", spec(99), "issm", "search", 0)
 TEST = replace(SEED, kind="evaluate")
 DONE = RunState(result(SEED.run.id, *HISTORY))
@@ -102,7 +102,7 @@ def variant(name: str, difference: Difference | None, mean: float = 55.0, **chos
         parameters=1234,
         macs=10**6,
         train_seconds=6.5,
-        chosen=chosen,
+        chosen=(Choice(chosen),),
         trials=(),
         curves=(),
     )
@@ -146,7 +146,7 @@ def test_seeds_and_trials_are_children_of_their_variant(store: MirrorStore) -> N
     runs = store.runs()
     assert set(runs) == {"issm", "repetition 1", "trial 1"}
     for name, purpose, run_id in (
-        ("repetition 1", "confirm", SEED.run.id),
+        ("repetition 1", "repetition", SEED.run.id),
         ("trial 1", "search", TRIAL.run.id),
     ):
         tags = runs[name].data.tags
@@ -532,7 +532,7 @@ def test_a_training_of_the_users_own_is_mirrored_with_what_it_reports(
     own = RunSpec(
         {"seed": 7, "lr": 0.1, "model": {"depth": 2}}, 11, data_digest="", code_digest="c", task="function"
     )
-    job = Job("train", own, "issm", "confirm", 0)
+    job = Job("train", own, "issm", "repetition", 0)
     history = tuple(
         Epoch(number, None, None, {"rmse": 2.0 / number}, 1.0, diagnostics={"lag": 0.5}) for number in (1, 2)
     )

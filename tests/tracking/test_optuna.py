@@ -64,13 +64,14 @@ def files(ledger: Ledger) -> dict[Path, bytes]:
 def test_every_trial_is_shown_with_its_parameters_its_curve_and_its_end(lab: Lab, url: str) -> None:
     conduct(lab, url)
     shown = mirrored(url)
-    assert set(shown) == {"s/even-odd", "s/issm"}
-    record = lab.ledger.with_suggestions(lab.record())
-    for variant in record.variants:
-        trials = {trial.user_attrs["trial"]: trial for trial in shown[f"s/{variant.name}"]}
+    assert set(shown) == {f"s/{name}/repetition {n}" for name in ("even-odd", "issm") for n in (1, 2, 3)}
+    record = lab.ledger.with_decisions(lab.record())
+    for search in (search for variant in record.variants for search in record.searches(variant)):
+        name = f"s/{search.variant.name}/repetition {search.repetition + 1}"
+        trials = {trial.user_attrs["trial"]: trial for trial in shown[name]}
         assert sorted(trials) == [1, 2, 3, 4, 5, 6]
         for number, trial in trials.items():
-            assert trial.params == record.suggestions[record.decision(variant, None, number - 1)]
+            assert trial.params == record.suggestions[record.decision(search, number - 1)]
             state = lab.ledger.state(trial.user_attrs["run"])
             if state.result is not None:
                 assert (trial.state, trial.value) == (TrialState.COMPLETE, state.result.validation["war"])
@@ -87,10 +88,10 @@ def test_every_trial_is_shown_with_its_parameters_its_curve_and_its_end(lab: Lab
 def test_a_study_that_is_carried_on_repeats_no_trial(lab: Lab, url: str) -> None:
     conduct(lab, url)
     conduct(lab, url)
-    assert {name: len(trials) for name, trials in mirrored(url).items()} == {"s/even-odd": 6, "s/issm": 6}
+    assert [len(trials) for trials in mirrored(url).values()] == [6] * 2 * 3
     lab.file.write_text(TRIALS.replace("trials = 6", "trials = 8"))
     conduct(lab, url)
-    assert {name: len(trials) for name, trials in mirrored(url).items()} == {"s/even-odd": 8, "s/issm": 8}
+    assert [len(trials) for trials in mirrored(url).values()] == [8] * 2 * 3
 
 
 def test_a_mirror_that_is_new_or_was_wiped_is_filled_from_the_ledger(
@@ -117,7 +118,7 @@ def test_a_storage_that_cannot_be_reached_costs_one_warning_and_no_trial(
     assert len(warnings) == 1
     assert "Training continues" in warnings[0]
     started = len(lab.started())
-    assert started == 2 * (6 + 3)
+    assert started == 2 * 3 * 6
     other = Ledger(tmp_path / "other")
     conduct(lab, "", ledger=other)
     assert files(lab.ledger) == files(other)
@@ -157,7 +158,7 @@ def test_a_minimized_metric_has_its_direction_and_a_diverged_trial_its_worst_val
 ) -> None:
     metric = Metric("rmse", "RMSE", unit="K", scale=1.0, direction="minimize", high=high)
     study = replace(lab.record(), metric="rmse", metrics=(metric,))
-    run = study.variants[0].run(study.first_point, 1, None)
+    run = study.variants[0].run(study.first_point(study.variants[0]), 1, None)
     machine = Machine({}, "", "")
     curve = (Epoch(1, None, None, {"rmse": 3.0}, 1.0), Epoch(2, None, None, {}, 1.0))
     finished = RunState(RunResult(run.id, "finished", 1, {"rmse": 3.0}, curve, None, 2.0, machine))
@@ -209,4 +210,4 @@ def test_failed_and_diverged_trials_are_shown_as_such(
     ends = [trial.user_attrs["end"] for trials in mirrored(url).values() for trial in trials]
     assert ends.count("failed") == 1
     assert ends.count("diverged") >= 1
-    assert len(ends) == 6
+    assert len(ends) == 2 * 3 * 3

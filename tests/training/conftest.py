@@ -30,7 +30,9 @@ def _stand_ins(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Put the stand-in components on the path, and leave torch's process-wide settings as they were."""
     monkeypatch.syspath_prepend(str(Path(__file__).parent))
     deterministic, threads = torch.are_deterministic_algorithms_enabled(), torch.get_num_threads()
+    fast = torch.backends.mha.get_fastpath_enabled()
     yield
+    torch.backends.mha.set_fastpath_enabled(fast)
     torch.use_deterministic_algorithms(deterministic)
     torch.set_num_threads(threads)
 

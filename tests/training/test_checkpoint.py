@@ -76,6 +76,7 @@ def numbers(folder: Path) -> Any:
     result = json.loads((folder / "result.json").read_text())
     for timed in (result, *history, *result["history"]):
         assert timed.pop("seconds") > 0
+    assert all(seconds >= 0 for seconds in result.pop("seconds_in").values())
     del result["of"], result["checksum"]  # of the folder, and of the times
     kept = [(folder / name).read_bytes() for name in FILES[2:] if (folder / name).exists()]
     return history, result, kept
@@ -268,7 +269,8 @@ def test_a_training_that_is_killed_and_then_diverges_ends_like_an_undisturbed_on
     spec: MakeSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     train_epoch = job.train_epoch
-    monkeypatch.setattr(job, "train_epoch", lambda state, n: train_epoch(state, n) if n < 3 else float("nan"))
+    bad = job.TrainedEpoch(float("nan"), diverged_step=15)
+    monkeypatch.setattr(job, "train_epoch", lambda state, n: train_epoch(state, n) if n < 3 else bad)
     train(spec(), tmp_path / "undisturbed", ignore)
     interrupted(spec(), tmp_path / "killed", after=2)
     train(spec(), tmp_path / "killed", ignore)

@@ -91,6 +91,16 @@ def test_a_job_leaves_no_setting_of_an_earlier_one_in_its_process(spec: MakeSpec
         assert found == expected
 
 
+def test_an_encoder_of_a_user_is_evaluated_as_it_is_trained(spec: MakeSpec) -> None:
+    set_up(spec())
+    layer = torch.nn.TransformerEncoderLayer(32, 4, 64, dropout=0.0, activation="gelu", batch_first=True)
+    encoder = torch.nn.TransformerEncoder(layer, 2)
+    tokens = torch.randn(3, 7, 32)
+    trained = encoder.train()(tokens)
+    with torch.inference_mode():
+        assert torch.equal(encoder.eval()(tokens), trained)
+
+
 def test_other_warnings_and_errors_pass(spec: MakeSpec) -> None:
     with pytest.warns(UserWarning, match="something else"), nondeterministic_operators(spec()) as found:
         warnings.warn("something else", UserWarning, stacklevel=1)

@@ -133,8 +133,8 @@ question = "Does it?"
 [base]
 dataset = { name = "faces", train_clips = 28, validation_clips = 14, test_clips = 14 }
 backbone = "conv-tiny"
-[confirm]
-"train.fit" = "train+val"
+[train]
+fit = "train+val"
 [design]
 kind = "one-factor"
 reference = { "train.ema" = 0.0 }

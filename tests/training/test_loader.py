@@ -5,7 +5,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,9 +24,12 @@ from study.ledger.predictions import load
 from study.tasks.clips.data.contract import Clips, Views
 from study.tasks.clips.nets.contract import Output
 from study.tasks.clips.training.batches import predict, training_batches
+from study.tasks.clips.training.loader import LoaderProcesses
+from study.tasks.clips.training.resident import reader_of
 
 CLIPS, BATCH = 22, 4
 RUNNING_S = 20.0
+CPU = torch.device("cpu")
 
 
 def sampled_clips(views: Any = None) -> Any:
@@ -41,13 +46,20 @@ def sampled_clips(views: Any = None) -> Any:
     return Clips(names, names, np.arange(CLIPS) % 3, read, views)
 
 
-def epoch_of(clips: Any, workers: Any, seeds: Any = (1, 2)) -> Any:
-    return list(training_batches(clips, clips.labels, BATCH, seeds, workers))
+def sampled_split(split: Any) -> Any:
+    return sampled_clips()
+
+
+def epoch_of(source: Any, workers: Any, seeds: Any = (1, 2), batch: int = BATCH) -> Any:
+    clips = source("train")
+    with LoaderProcesses(source, workers) if workers else nullcontext() as loader:
+        batches = training_batches(clips, clips.labels, batch, seeds, reader_of(clips, "train", loader, CPU))
+        return [(pixels.numpy(), labels) for pixels, labels in batches]
 
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_the_number_of_loader_workers_changes_no_clip(workers: Any) -> None:
-    alone, with_workers = epoch_of(sampled_clips(), 0), epoch_of(sampled_clips(), workers)
+    alone, with_workers = epoch_of(sampled_split, 0), epoch_of(sampled_split, workers)
     assert len(alone) == len(with_workers) == CLIPS // BATCH
     for (pixels, labels), (other_pixels, other_labels) in zip(alone, with_workers, strict=True):
         np.testing.assert_array_equal(pixels, other_pixels)
@@ -55,7 +67,7 @@ def test_the_number_of_loader_workers_changes_no_clip(workers: Any) -> None:
 
 
 def test_sampling_differs_from_step_to_step_and_follows_its_own_seed_alone() -> None:
-    first, second = (np.stack([p for p, _ in epoch_of(sampled_clips(), 0, (1, s))]) for s in (2, 3))
+    first, second = (np.stack([p for p, _ in epoch_of(sampled_split, 0, (1, s))]) for s in (2, 3))
     np.testing.assert_array_equal(first[:, :, :, 0], second[:, :, :, 0])
     assert (first[:, :, :, 1] != second[:, :, :, 1]).mean() > 0.9
     assert (first[0, :, :, 1] != first[1, :, :, 1]).mean() > 0.9
@@ -75,25 +87,19 @@ def test_a_training_ends_the_same_with_loader_workers(spec: MakeSpec, tmp_path: 
     np.testing.assert_array_equal(*predictions)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-def test_a_clip_that_cannot_be_read_is_one_line(workers: Any) -> None:
+def unreadable_split(split: Any) -> Any:
     def read(indexes: Any, generator: Any) -> Any:
         if 13 in indexes:
             raise InputError("clips: 13.jpg cannot be read as an image.")
         return np.zeros((len(indexes), 1, 1, 1, 1), np.uint8)
 
-    clips = replace(sampled_clips(), read=read)
+    return replace(sampled_clips(), read=read)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_clip_that_cannot_be_read_is_one_line(workers: Any) -> None:
     with pytest.raises(InputError, match=r"^clips: 13.jpg cannot be read as an image.$"):
-        list(training_batches(clips, clips.labels, 1, (1, 2), workers))
-
-
-def children_of(process: Any) -> Any:
-    return [
-        int(line.split()[0])
-        for line in subprocess.check_output(
-            ["ps", "-o", "pid=", "--ppid", str(process)], text=True
-        ).splitlines()
-    ]
+        epoch_of(unreadable_split, workers, batch=1)
 
 
 def wait_until(condition: Any) -> None:
@@ -112,38 +118,54 @@ def is_running(process: Any) -> Any:
 
 
 READS_FOR_EVER = """
-import time, numpy as np
+import os, time
+from pathlib import Path
+import numpy as np
+import torch
 from study.tasks.clips.data.contract import Clips
 from study.tasks.clips.training.batches import training_batches
+from study.tasks.clips.training.loader import LoaderProcesses
+from study.tasks.clips.training.resident import reader_of
 
-def read(indexes, generator):
-    time.sleep(0.05)
-    return np.zeros((len(indexes), 1, 1, 1, 1), np.uint8)
+def source(split):
+    def read(indexes, generator):
+        Path(__file__).with_name(f"pid-{os.getpid()}").touch()
+        time.sleep(0.05)
+        return np.zeros((len(indexes), 1, 1, 1, 1), np.uint8)
 
-names = tuple(map(str, range(10_000)))
-labels = np.zeros(len(names), np.int64)
-for pixels, labels in training_batches(Clips(names, names, labels, read), labels, 1, (1, 2), 2):
-    print("read", flush=True)
+    names = tuple(map(str, range(10_000)))
+    return Clips(names, names, np.zeros(len(names), np.int64), read)
+
+if __name__ == "__main__":
+    clips = source("train")
+    with LoaderProcesses(source, 2) as loader:
+        read = reader_of(clips, "train", loader, torch.device("cpu"))
+        for _ in training_batches(clips, clips.labels, 1, (1, 2), read):
+            print("read", flush=True)
 """
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")
 @pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_no_loader_worker_is_left_behind_or_speaks_when_its_training_is_ended(ending: Any) -> None:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+def test_no_loader_worker_is_left_behind_or_speaks_when_its_training_is_ended(
+    tmp_path: Path, ending: Any
+) -> None:
+    script = tmp_path / "reads.py"
+    script.write_text(READS_FOR_EVER)
     process = subprocess.Popen(
-        [sys.executable, "-c", READS_FOR_EVER],
+        [sys.executable, script],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=environment,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
         start_new_session=True,
     )
     try:
-        for _ in range(3):
+        for _ in range(20):
             assert process.stdout.readline() == "read\n"  # type: ignore[union-attr]
-        workers = children_of(process.pid)
+        workers = [int(path.name.removeprefix("pid-")) for path in tmp_path.glob("pid-*")]
         assert len(workers) == 2
+        assert process.pid not in workers
         if ending == signal.SIGINT:  # as a terminal sends it: to all of them
             os.killpg(process.pid, signal.SIGINT)
         else:
@@ -158,11 +180,36 @@ def test_no_loader_worker_is_left_behind_or_speaks_when_its_training_is_ended(en
 
 def test_workers_end_when_an_epoch_is_left_early() -> None:
     before = set(multiprocessing.active_children())
-    batches = training_batches(sampled_clips(), np.zeros(CLIPS, np.int64), 1, (1, 2), 2)
-    next(batches)
-    assert len(set(multiprocessing.active_children()) - before) == 2
-    batches.close()  # type: ignore[attr-defined]
+    with LoaderProcesses(sampled_split, 2) as loader:
+        clips = sampled_clips()
+        batches = training_batches(clips, clips.labels, 1, (1, 2), reader_of(clips, "train", loader, CPU))
+        next(batches)
+        assert len(set(multiprocessing.active_children()) - before) == 2
     assert not set(multiprocessing.active_children()) - before
+
+
+def test_an_epoch_can_follow_one_that_was_left_early() -> None:
+    with LoaderProcesses(sampled_split, 2) as loader:
+        clips = sampled_clips()
+        read = reader_of(clips, "train", loader, CPU)
+        left = training_batches(clips, clips.labels, 1, (1, 2), read)
+        next(left)
+        left.close()  # type: ignore[attr-defined]
+        whole = [pixels for pixels, _ in training_batches(clips, clips.labels, BATCH, (3, 4), read)]
+    for pixels, (expected, _) in zip(whole, epoch_of(sampled_split, 0, (3, 4)), strict=True):
+        np.testing.assert_array_equal(pixels.numpy(), expected)
+
+
+@pytest.mark.filterwarnings("error")
+def test_loader_workers_start_in_a_process_with_threads_without_a_fork_of_it() -> None:
+    done = threading.Event()
+    thread = threading.Thread(target=done.wait)
+    thread.start()
+    try:
+        assert len(epoch_of(sampled_split, 1)) == CLIPS // BATCH
+    finally:
+        done.set()
+        thread.join()
 
 
 class ThreeClasses(nn.Module):
@@ -171,6 +218,10 @@ class ThreeClasses(nn.Module):
     def forward(self, clips: Any, details: Any = None) -> Any:
         level = clips.flatten(1).mean(1) * 255
         return Output(torch.stack([level, torch.zeros_like(level), -level], 1))
+
+
+def viewed_split(split: Any) -> Any:
+    return viewed([0, 1, 0, 2, 2, 0], [3, 1, 0, 2, 7, 1])
 
 
 def viewed(clip: Any, levels: Any) -> Any:
@@ -186,7 +237,9 @@ def viewed(clip: Any, levels: Any) -> Any:
 def test_the_probabilities_of_a_clips_views_are_averaged(workers: Any) -> None:
     """Against scipy, view by view; the views of one clip need not lie together, nor be as many as another's."""
     clip, levels = [0, 1, 0, 2, 2, 0], [3, 1, 0, 2, 7, 1]
-    predictions = predict(ThreeClasses(), viewed(clip, levels), 2, torch.device("cpu"), workers)
+    with LoaderProcesses(viewed_split, workers) if workers else nullcontext() as loader:
+        read = reader_of(viewed(clip, levels), "test", loader, CPU)
+        predictions = predict(ThreeClasses(), viewed(clip, levels), 2, torch.device("cpu"), read)
     for number in range(3):
         own = np.array([[v, 0, -v] for c, v in zip(clip, levels, strict=True) if c == number], float)
         mean = np.exp(log_softmax(own, axis=1)).mean(0)

@@ -96,4 +96,4 @@ def test_what_is_observed_are_the_frames_that_the_splitter_takes(splitter: Any, 
     assert observed.details["dynamic_weights"].sum(axis=1) == pytest.approx(
         np.tile(weights, (6, 1)), abs=1e-6
     )
-    assert observed.details["lifted_static"].shape == (6, 64)
+    assert observed.details["lifted_static"].shape == (6, 32)

@@ -22,7 +22,7 @@ question = "Does it?"
 recipe = "{}"
 [base]
 dataset = {{ name = "faces", train_clips = 48, validation_clips = 14, test_clips = 14 }}
-network = {{ name = "ifdd", stages = [2] }}
+network = {{ name = "ifdd", stages = [1] }}
 backbone = "conv-tiny"
 splitter = "issm"
 [design]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,9 @@ from study.generators import seeded
 from study.records import RunSpec
 from study.tasks.clips.data.seeded import build_dataset
 from study.tasks.clips.training.batches import training_batches
+from study.tasks.clips.training.loader import LoaderProcesses
 from study.tasks.clips.training.probes.try_one_batch import try_one_batch
+from study.tasks.clips.training.resident import reader_of
 from study.tasks.clips.training.state import TrainState
 
 MODULES = ("support.tiny_parts", "support.own_parts")
@@ -109,15 +112,21 @@ def test_a_split_that_is_drawn_at_random_is_the_same_in_every_job_and_leaks_noth
     assert list(ids[0][0]) != sorted(ids[0][0])
 
 
+def shuffled_clips(split: Any) -> Any:
+    return build_dataset(Registry(MODULES), {"name": "shuffled"}).split(split)
+
+
 def test_global_draws_of_a_reader_are_the_same_with_any_number_of_loader_workers() -> None:
     batches = {}
     for workers in (0, 1, 3):
         disturb()
-        clips = build_dataset(Registry(MODULES), {"name": "shuffled"}).split("train")
-        batches[workers] = [
-            [pixels for pixels, _ in training_batches(clips, clips.labels, 5, (1, epoch), workers)]
-            for epoch in (1, 2)
-        ]
+        clips = shuffled_clips("train")
+        with LoaderProcesses(shuffled_clips, workers) if workers else nullcontext() as loader:
+            read = reader_of(clips, "train", loader, torch.device("cpu"))
+            batches[workers] = [
+                [pixels.numpy() for pixels, _ in training_batches(clips, clips.labels, 5, (1, epoch), read)]
+                for epoch in (1, 2)
+            ]
     first, second = batches[0]
     assert len(first) == 6
     assert not np.array_equal(first[0] % 50, first[1] % 50)

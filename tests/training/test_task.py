@@ -75,7 +75,7 @@ def test_facts_name_every_way_in_which_repetitions_are_trained(task: Any) -> Non
     configs = [{"train": {}}, {"train": {"fit": "train+val", "determinism": "strict"}}]
     found = task.facts(configs)
     assert found["determinism"] == "strict, warn"
-    assert found["confirmation"].count("; or ") == 1
+    assert found["repetition"].count("; or ") == 1
 
 
 def test_a_measure_that_needs_a_truth_that_the_data_lack_is_refused(task: Any) -> None:

@@ -10,14 +10,13 @@ from math import prod
 from study.analysis.evidence import Evidence, VariantEvidence
 from study.analysis.findings import Findings, Limit, LimitCode
 from study.analysis.known.findings import Campaign, Change, EarlierLook, Known, LaterFigure, Setting
-from study.analysis.scores import tested_runs
+from study.analysis.scores import outcomes
 from study.analysis.units import difference_with_unit
 from study.ledger import looks
 from study.ledger.looks import Declared, Look, Looks, Shown
 from study.ledger.record import StudyRecord
 
 Analyse = Callable[[Evidence], Findings]
-SCOPE = "test-set"
 
 NAMES: dict[Setting, str] = {
     Setting.ROPE: "the least difference of interest",
@@ -29,7 +28,7 @@ NAMES: dict[Setting, str] = {
     Setting.REPETITIONS: "the number of repetitions",
     Setting.FOLDS: "the set of folds",
     Setting.SEED: "the study seed",
-    Setting.SEARCH: "the setting of the search",
+    Setting.SEARCH: "the search",
 }
 
 
@@ -48,7 +47,7 @@ def conclude(study: StudyRecord, evidence: Evidence, earlier: Looks, analyse: An
     Where repetitions were added after a verdict was shown, other than by the study's own sequential method, verdicts
     and claims are those of the first repetitions, and the figures over all of them stand beside.
     """
-    declared = looks.declared(study, SCOPE)
+    declared = looks.declared(study, evidence.scope)
     comparisons = tuple(_shown(study, evidence))
     firsts = [(shown, look) for shown in comparisons if (look := earlier.first(shown)) is not None]
     first_repetitions = _first_repetitions(declared, firsts)
@@ -73,7 +72,10 @@ def conclude(study: StudyRecord, evidence: Evidence, earlier: Looks, analyse: An
 
 def _shown(study: StudyRecord, evidence: Evidence) -> Iterator[Shown]:
     """Yield the comparisons of which the report shows test figures of both arms."""
-    runs = {variant.name: [run.run for run, _, _ in tested_runs(variant)] for variant in evidence.variants}
+    runs = {
+        variant.name: [outcome.run.run for outcome in outcomes(evidence, variant).values()]
+        for variant in evidence.variants
+    }
     for variant in study.variants:
         own, others = runs[variant.name], runs[variant.reference]
         if not variant.is_reference and own and others:
@@ -111,8 +113,13 @@ def _restricted(evidence: Evidence, repetitions: int) -> Evidence:
 
 def _first_of(variant: VariantEvidence, repetitions: int) -> VariantEvidence:
     folds = len({run.fold for run in variant.confirmations}) or 1
-    kept = tuple(run for run in variant.confirmations if run.repetition <= repetitions)
-    return replace(variant, confirmations=kept, planned=repetitions * folds)
+    return replace(
+        variant,
+        planned=min(variant.planned, repetitions * folds),
+        confirmations=tuple(run for run in variant.confirmations if run.repetition <= repetitions),
+        chosen=tuple(choice for choice in variant.chosen if (choice.repetition or 1) <= repetitions),
+        trials=tuple(trial for trial in variant.trials if (trial.repetition or 1) <= repetitions),
+    )
 
 
 def _later(findings: Findings) -> Iterator[LaterFigure]:

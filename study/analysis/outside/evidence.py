@@ -7,9 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 
-from study.analysis.evidence import Confirmation, Evidence, FoldSize, VariantEvidence
+import numpy as np
+
+from study.analysis.evidence import Confirmation, Evidence, FoldSize, Scope, VariantEvidence
 from study.analysis.findings import Limit, LimitCode
 from study.analysis.outside.rows import ACCURACY, Row, Scores
+from study.analysis.replicates import of_values
 from study.analysis.units import quantity
 from study.errors import InputError, nearest, quoted
 from study.ledger.record import ClaimRecord
@@ -19,8 +22,8 @@ from study.records import Failure, Machine, RunResult, TestResult
 UNVERIFIED = Limit(
     LimitCode.UNVERIFIED,
     "Search, pairing and use of test not verified: the scores were measured elsewhere. The verdicts hold if runs of "
-    "equal repetition share seed and split, every variant had the same search budget, and nothing was chosen on the "
-    "test split.",
+    "equal repetition share seed and split, every variant had the same search budget, and nothing was chosen after "
+    "test scores were seen, the least difference of interest and the claims included.",
 )
 MOST_NAMED = 4
 """How many names a message lists."""
@@ -42,6 +45,8 @@ class Question:
     """The variant that the others are compared with; the first of the input if empty."""
     claims: Sequence[str] = ()
     """Variants that are claimed to beat the reference."""
+    scope: Scope | None = None
+    """For whom intervals speak; None for new examples where the input has a row for each example."""
 
 
 def evidence_of(scores: Scores, question: Question) -> Evidence:
@@ -73,6 +78,7 @@ def evidence_of(scores: Scores, question: Question) -> Evidence:
                 "size that split the examples among them.",
             )
         )
+    has_sources = len({row.source for row in scores.rows if row.example}) > 1
     return Evidence(
         name=scores.name,
         title=f"Scores of {scores.name}",
@@ -103,6 +109,7 @@ def evidence_of(scores: Scores, question: Question) -> Evidence:
             for name in names
         ),
         examples_in_test=sum(sizes.values()),
+        scope=_scope(question.scope, has_sources=has_sources, has_folds=has_folds),
         folds=(FoldSize(len(folds) - 1, 1),) * len(folds) if has_folds else (),
         claims=tuple(ClaimRecord(name, reference) for name in question.claims),
         facts={
@@ -117,6 +124,24 @@ def evidence_of(scores: Scores, question: Question) -> Evidence:
         },
         limits=tuple(limits),
     )
+
+
+def _scope(named: Scope | None, *, has_sources: bool, has_folds: bool) -> Scope:
+    """Return for whom intervals speak: as named, else for new examples where that can be computed.
+
+    Raises:
+        InputError: The named scope cannot be computed.
+    """
+    if named == "test-set" and has_folds:
+        raise InputError(
+            "--scope: must be 'population' where there are folds, whose intervals speak for new data."
+        )
+    if named == "population" and not (has_sources or has_folds):
+        raise InputError(
+            "--scope: 'population' needs a row for each test example, of two sources or more. Give such rows, or "
+            "--scope test-set."
+        )
+    return named or ("population" if has_sources or has_folds else "test-set")
 
 
 def _runs(rows: Iterable[Row], metric: Metric) -> dict[str, dict[Cell, list[Row]]]:
@@ -216,12 +241,15 @@ def _confirmation(rows: Sequence[Row], repetition: int, fold: int | None, metric
     if math.isnan(score):
         return Confirmation(repetition, fold, run, RunResult(run, "diverged", 0, {}, (), None, 0.0, NOWHERE))
     examples = sum(bool(row.example) for row in rows)
+    found = of_values(np.array(scores), np.array([row.source for row in rows])) if examples else None
     return Confirmation(
         repetition,
         fold,
         run,
         RunResult(run, "finished", 0, {}, (), None, 0.0, NOWHERE),
         TestResult(run, {metric.name: score}, examples, 0.0),
+        replicates=None if found is None or fold is not None else found.values,
+        sources="" if found is None else found.sources,
     )
 
 

@@ -48,6 +48,16 @@ class Legacy:
 
 
 @dataclass(frozen=True)
+class InTrials:
+    """Marks a parameter that trials of a search have this value of, because others leave no validation score.
+
+    Where a study sets another value, one more training with it follows each search.
+    """
+
+    value: bool | int | float | str
+
+
+@dataclass(frozen=True)
 class Internal:
     """Marks a parameter that the harness sets: a study cannot set it, and listings leave it out."""
 
@@ -70,6 +80,7 @@ MARKERS: dict[str, Any] = {
     "LocalPath": LocalPath,
     "File": File,
     "Legacy": Legacy,
+    "InTrials": InTrials,
     "Internal": Internal,
     "Unsearchable": Unsearchable,
 }
@@ -126,6 +137,11 @@ class Parameter:
         """The value at which a later-added parameter is left out of a run's identity; None for other parameters."""
         return legacy_default(self.annotation)
 
+    @property
+    def in_trials(self) -> Any:
+        """The value that trials of a search have; None for a parameter that they have the study's value of."""
+        return in_trials(self.annotation)
+
     def allowed(self) -> str:
         """Return a description of the allowed values."""
         return describe(self.annotation)
@@ -138,6 +154,11 @@ class Parameter:
 def legacy_default(annotation: Any) -> Any:
     """Return the value of the annotation's `Legacy` marker; None where there is none."""
     return next((item.value for item in get_args(annotation)[1:] if isinstance(item, Legacy)), None)
+
+
+def in_trials(annotation: Any) -> Any:
+    """Return the value of the annotation's `InTrials` marker; None where there is none."""
+    return next((item.value for item in get_args(annotation)[1:] if isinstance(item, InTrials)), None)
 
 
 def validated(annotation: Any, value: Any, where: str) -> Any:

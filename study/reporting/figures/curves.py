@@ -112,7 +112,7 @@ def search(findings: Findings) -> Figure:
     colour = colour_of(variants[-1])
     handles = [
         Line2D([], [], color=colour, marker="o", markersize=3, linestyle="", label="one trial"),
-        Line2D([], [], color=colour, linewidth=1.4, label="best so far"),
+        Line2D([], [], color=colour, linewidth=1.4, label="best so far (mean over searches)"),
     ]
     trials = [trial for variant in variants for trial in variant.trials]
     if any(trial.stopped_after is not None for trial in trials):
@@ -168,15 +168,15 @@ def _mean_curve(curves: Sequence[Mapping[int, float]]) -> dict[int, float]:
 
 def _plot_stopped_trials(axes: Axes, variant: VariantFinding) -> None:
     """Plot the best scores of trials that were stopped early."""
-    stopped = {
-        trial.number: trial.score
+    stopped = [
+        (trial.number, trial.score)
         for trial in variant.trials
         if trial.stopped_after is not None and trial.score is not None
-    }
+    ]
     if stopped:
         axes.plot(
-            list(stopped),
-            list(stopped.values()),
+            [number for number, _ in stopped],
+            [score for _, score in stopped],
             "v",
             color=colour_of(variant),
             markersize=3.2,
@@ -186,6 +186,15 @@ def _plot_stopped_trials(axes: Axes, variant: VariantFinding) -> None:
 
 
 def _plot_best_so_far(axes: Axes, variant: VariantFinding, colour: str) -> None:
-    best = [math.nan if trial.best_so_far is None else trial.best_so_far for trial in variant.trials]
-    numbers = [trial.number for trial in variant.trials]
-    axes.step(numbers, best, where="post", color=colour, linewidth=1.4)
+    """Plot the mean over searches of the best score so far, and each search's where there are several."""
+    searches: dict[tuple[int | None, int | None], list[float]] = {}
+    for trial in variant.trials:
+        best = math.nan if trial.best_so_far is None else trial.best_so_far
+        searches.setdefault((trial.fold, trial.repetition), []).append(best)
+    curves = list(searches.values())
+    if colour != REFERENCE and len(curves) > 1:
+        for curve in curves:
+            axes.step(range(1, len(curve) + 1), curve, where="post", color=colour, linewidth=0.5, alpha=0.5)
+    shortest = min(map(len, curves), default=0)
+    means = [sum(curve[index] for curve in curves) / len(curves) for index in range(shortest)]
+    axes.step(range(1, shortest + 1), means, where="post", color=colour, linewidth=1.4)

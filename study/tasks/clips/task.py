@@ -15,7 +15,7 @@ from study.ledger.layout import CLIPS_CHECKPOINT, CLIPS_WEIGHTS
 from study.metrics import Metric
 from study.records import DataInfo, Measurement, Profile, RunSpec, SplitSizes
 from study.run import Run, Select
-from study.task import Config, Kind, Sources, Task
+from study.task import Config, Kind, Progress, Sources, Task
 from study.tasks.clips.training.settings import TrainSettings
 
 if TYPE_CHECKING:
@@ -33,9 +33,15 @@ FINAL = {
     "train": "trained on the train split, the epoch that is best on the validation split is tested",
     "train+val": "trained on the train and validation splits for all epochs, the last one is tested (train+val)",
 }
-"""Training data and tested epoch of the confirmation runs, by ``train.fit``."""
+"""Training data and tested epoch of the repetitions, by ``train.fit``."""
 DEFAULT_K = 2
 """Default k of top-k accuracy."""
+RECORDED_BACKBONES = ("conv-tiny",)
+"""Backbones of small networks, whose steps ``train.graph = "auto"`` records on a GPU: launches take most of their time,
+and they read nothing on the host."""
+RECORDED_OPTIMIZERS = ("adamw", "sgd")
+IFDD_KINDS = ("network", "splitter", "lifting", "readout", "head", "loss")
+"""Kinds whose components must be IFDD's own for that."""
 FIRST = ("war", "uar")
 """Metrics of every run; the first is primary if a study names none."""
 
@@ -134,6 +140,7 @@ class ClipsTask:
         "study.tasks.clips.measures.measure",
         "study.tasks.clips.profiling.counts",
         "torch._dynamo",  # the first optimizer would import it in every worker
+        "study.tasks.clips.declared",
     )
     standard = FIRST
     """Metrics that every run reports."""
@@ -204,6 +211,38 @@ class ClipsTask:
             files = tuple(path for _, path in matching_files(self._patterns, self._root, "task.sources"))
         return Sources(tuple(sorted(filter(_counts, modules))), follow=(NETS, DATA), files=files)
 
+    def for_device(self, config: Config, device: str) -> dict[str, Any]:
+        """Return the configuration with ``train.graph`` decided where it is ``auto``."""
+        train = config["train"]
+        if train.get("graph", "auto") != "auto":
+            return dict(config)
+        return {
+            **config,
+            "train": {**train, "graph": device == "cuda" and self._can_be_recorded(config)},
+        }
+
+    def _can_be_recorded(self, config: Config) -> bool:
+        """Whether the step of a configuration is known to be recordable as a CUDA graph, and worth it."""
+        names = {
+            kind: config[kind]["name"] for kind in (*IFDD_KINDS, "backbone", "optimizer") if kind in config
+        }
+        return (
+            not config["train"].get("compile", False)
+            and names.get("backbone") in RECORDED_BACKBONES
+            and names["optimizer"] in RECORDED_OPTIMIZERS
+            and all(
+                self.registry.get(kind, names[kind]).module.startswith(NETS + ".ifdd.")
+                for kind in IFDD_KINDS
+                if kind in names
+            )
+        )
+
+    def generate(self, runs: Sequence[RunSpec], progress: Progress) -> None:
+        """Render the clips of built-in synthetic data sets that are not in their cache."""
+        from study.tasks.clips.data.generate import generate
+
+        generate(self.registry, [run.table("dataset") for run in runs], progress)
+
     def train(self, run: Run) -> None:
         """Train one run."""
         from study.tasks.clips.training.train import train
@@ -239,7 +278,7 @@ class ClipsTask:
         try_one_batch(run)
 
     def check_search(self, config: Config, space: Mapping[str, Any], where: str) -> None:
-        """Raise InputError if a search has trials that cannot be trained, or no validation split to compare them on.
+        """Raise InputError if a search has trials that cannot be trained.
 
         Args:
             config: Configuration of one variant.
@@ -247,11 +286,6 @@ class ClipsTask:
             where: The study file, for messages.
         """
         train = config["train"]
-        if train["fit"] == "train+val":
-            raise InputError(
-                f"{where}: train.fit: 'train+val' trains on the validation split, so the search cannot compare its "
-                "trials. Set train.fit = 'train+val' under [confirm] to train on it once the search is over."
-            )
         sizes, steps = (
             space[key].choices if key in space else [train[key.partition(".")[2]]]
             for key in ("train.batch_size", "train.accumulate")
@@ -293,11 +327,11 @@ class ClipsTask:
         return measure(run, name)
 
     def facts(self, configs: Sequence[Config]) -> Mapping[str, str]:
-        """Return the training data of the confirmation runs, and their determinism settings."""
+        """Return the training data of the repetitions, and their determinism settings."""
         fits = sorted({config["train"].get("fit", "train") for config in configs})
         determinism = sorted({config["train"].get("determinism", "warn") for config in configs})
         return {
-            "confirmation": "; or ".join(FINAL[fit] for fit in fits),
+            "repetition": "; or ".join(FINAL[fit] for fit in fits),
             "determinism": ", ".join(determinism),
         }
 

@@ -23,7 +23,7 @@ def ids(home: Path) -> dict[str, dict[str, str]]:
     found = {}
     for name in STUDIES:
         record = compile_study(load(home / f"{name}.toml"), settings(home), "cpu")
-        found[name] = {v.name: v.run(record.first_point, 1, None).id for v in record.variants}
+        found[name] = {v.name: v.run(record.first_point(v), 1, None).id for v in record.variants}
     return found
 
 

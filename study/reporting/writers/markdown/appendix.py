@@ -82,33 +82,63 @@ def _truncation_note(rows: int) -> str:
 def _add_hyperparameters(report: Blocks, findings: Findings) -> None:
     """Add each variant's levels and chosen hyperparameters."""
     factors = list(dict.fromkeys(name for variant in findings.variants for name in variant.levels))
-    chosen = list(dict.fromkeys(name for variant in findings.variants for name in variant.chosen))
+    choices = [choice for variant in findings.variants for choice in variant.chosen]
+    chosen = list(dict.fromkeys(name for choice in choices for name in choice.parameters))
     if not factors and not chosen:
         return
-    columns: dict[str, Side] = {code(name): "left" for name in factors}
-    columns |= {code(name): "right" for name in chosen}
+    report.add("## Appendix: levels and hyperparameters")
+    if factors:
+        levels = [
+            [plain(variant.name), *(plain(variant.levels.get(name, MISSING)) for name in factors)]
+            for variant in findings.variants
+        ]
+        report.wide_table(
+            "Each variant's levels.", "Variant", {code(name): "left" for name in factors}, levels
+        )
+    if not chosen:
+        return
+    columns: dict[str, Side] = {}
+    if any(choice.repetition is not None for choice in choices):
+        columns["Repetition"] = "right"
+    if any(choice.fold is not None for choice in choices):
+        columns["Fold"] = "right"
     rows = [
         [
             plain(variant.name),
-            *(plain(variant.levels.get(name, MISSING)) for name in factors),
-            *(plain(text.setting(variant.chosen.get(name))) for name in chosen),
+            *([str(choice.repetition)] if "Repetition" in columns else []),
+            *([str(choice.fold)] if "Fold" in columns else []),
+            *(plain(text.setting(choice.parameters.get(name))) for name in chosen),
         ]
         for variant in findings.variants
+        for choice in variant.chosen
     ]
-    report.add("## Appendix: levels and hyperparameters")
-    searched = " and the hyperparameters that its search chose on the validation split" if chosen else ""
-    report.wide_table(f"Each variant's levels{searched}.", "Variant", columns, rows)
+    columns |= {code(name): "right" for name in chosen}
+    report.wide_table(
+        f"The hyperparameters that each search chose on the validation split{_truncation_note(len(rows))}.",
+        "Variant",
+        columns,
+        rows[:MOST_ROWS],
+    )
 
 
 def _add_trials(report: Blocks, findings: Findings) -> None:
     report.add("## Appendix: search trials")
     metric = findings.primary
+    _add_expected_best(report, findings)
+    all_trials = [trial for variant in findings.variants for trial in variant.trials]
+    columns: dict[str, Side] = {}
+    if any(trial.repetition is not None for trial in all_trials):
+        columns["Repetition"] = "right"
+    if any(trial.fold is not None for trial in all_trials):
+        columns["Fold"] = "right"
     for variant in findings.variants:
         if variant.trials:
             names = list(dict.fromkeys(name for trial in variant.trials for name in trial.parameters))
             rows = [
                 [
                     str(trial.number),
+                    *([str(trial.repetition)] if "Repetition" in columns else []),
+                    *([str(trial.fold)] if "Fold" in columns else []),
                     _trial_status(trial),
                     text.value(trial.score, metric.unit),
                     text.value(trial.best_so_far, metric.unit),
@@ -116,14 +146,31 @@ def _add_trials(report: Blocks, findings: Findings) -> None:
                 ]
                 for trial in variant.trials[:MOST_ROWS]
             ]
-            columns: dict[str, Side] = {
+            own: dict[str, Side] = {
+                **columns,
                 "Status": "left",
                 plain(f"Validation {heading(metric)}"): "right",
                 plain(label_with_unit("Best so far", metric.unit)): "right",
                 **{code(name): "right" for name in names},
             }
             note = _truncation_note(len(variant.trials))
-            report.wide_table(f"Search trials of {plain(variant.name)}{note}.", "Trial", columns, rows)
+            report.wide_table(f"Search trials of {plain(variant.name)}{note}.", "Trial", own, rows)
+
+
+def _add_expected_best(report: Blocks, findings: Findings) -> None:
+    """Add the expected best score of a search with 1, 2, … of the random trials."""
+    curves = {variant.name: variant.expected_best for variant in findings.variants if variant.expected_best}
+    if not curves:
+        return
+    most = max(map(len, curves.values()))
+    unit = findings.primary.unit
+    report.wide_table(
+        f"Expected best {plain(heading(findings.primary))} on the validation split of a search with n random trials, "
+        "the mean over searches. It rises with n by choice alone and is no result.",
+        "Variant",
+        {f"n = {number}": "right" for number in range(1, most + 1)},
+        [[plain(name), *(text.value(value, unit) for value in curve)] for name, curve in curves.items()],
+    )
 
 
 def _trial_status(trial: TrialCurve) -> str:

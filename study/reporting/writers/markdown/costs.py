@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from study.analysis.findings import Cost, Findings, VariantFinding
+from study.records import TimePart
 from study.reporting import text
 from study.reporting.text import MISSING
 from study.reporting.writers.markdown.blocks import Blocks, plain
@@ -108,3 +109,50 @@ def add_costs(report: Blocks, findings: Findings) -> None:
                     for part in cost.parts
                 ],
             )
+
+
+PART_HEADINGS = {
+    TimePart.DATA: "Data",
+    TimePart.WAITING: "Waiting for data",
+    TimePart.TO_DEVICE: "To device",
+    TimePart.AUGMENTATION: "Augmentation",
+    TimePart.FORWARD: "Forward",
+    TimePart.BACKWARD: "Backward",
+    TimePart.OPTIMIZER: "Optimizer",
+    TimePart.STEP: "Whole step",
+    TimePart.VALIDATION: "Validation",
+    TimePart.CHECKPOINT: "Checkpoint",
+}
+PART_LEGENDS = {
+    TimePart.DATA: "reading clips in the training process; on a GPU, the time in which it had no clips to compute on",
+    TimePart.WAITING: "no clips of the loader processes were there",
+    TimePart.STEP: "forward, backward and optimizer, recorded as one graph",
+}
+
+
+def add_times(report: Blocks, findings: Findings) -> None:
+    """Add the table of what the trainings spent their time on, where they measured it."""
+    variants = [variant for variant in findings.variants if variant.seconds_shares]
+    parts = [part for part in TimePart if any(part in variant.seconds_shares for variant in variants)]
+    if not parts:
+        return
+    legend = " ".join(
+        f"{PART_HEADINGS[part]}: {PART_LEGENDS[part]}." for part in parts if part in PART_LEGENDS
+    )
+    rows = []
+    for variant in variants:
+        shares = variant.seconds_shares
+        rest = max(0.0, 100 - sum(shares.values()))
+        cells = [text.value(shares.get(part)) for part in parts]
+        rows.append([name_with_runs(variant), *cells, text.value(rest)])
+    report.add("## Where the time went")
+    report.table(
+        "Share of the wall time of the confirmation trainings, in %. "
+        f"{legend} Elsewhere: mostly the start, in which data and network are built.",
+        {
+            "Variant": "left",
+            **{PART_HEADINGS[part]: "right" for part in parts},
+            "Elsewhere": "right",
+        },
+        rows,
+    )

@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from study.analysis.findings import Findings
-from study.records import PublishedResult
+from study.records import PublishedResult, PublishedTable
 from study.reporting import text
 from study.reporting.text import MISSING
 from study.reporting.writers.markdown.blocks import Blocks, bullet_list, plain, sentence
 
 
 def add_published(report: Blocks, findings: Findings) -> None:
-    """Add published results on the same benchmark, separate from this study's own."""
-    published = findings.published
-    if published is None:
-        return
+    """Add published results on the same benchmarks, separate from this study's own."""
+    for published in findings.published:
+        _add_benchmark(report, findings, published)
+
+
+def _add_benchmark(report: Blocks, findings: Findings, published: PublishedTable) -> None:
     noun = plain(findings.noun)
     size = f"They are of all {text.count(published.examples)} {noun}s of the benchmark"
     used = (
@@ -24,7 +26,9 @@ def add_published(report: Blocks, findings: Findings) -> None:
         else f"; this study uses {text.count(published.examples_here)}"
     )
     report.add(
-        "## Published results, not measured here",
+        "## Published results, not measured here"
+        if len(findings.published) == 1
+        else f"## Published results on {plain(published.title)}, not measured here",
         f"Reference rows for {plain(published.title)}, copied from the sources named. No figure, difference or "
         f"verdict of this report uses them. {size}{used}. {f'{plain(published.remark)} ' if published.remark else ''}"
         "A dash: not verified.",

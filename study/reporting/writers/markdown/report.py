@@ -8,8 +8,9 @@ from study.reporting.figure_specs import corrected_level, figure_specs
 from study.reporting.text import OPTIMISTIC
 from study.reporting.writers.markdown.appendix import add_appendix
 from study.reporting.writers.markdown.blocks import Blocks, bullet_list, plain, table
-from study.reporting.writers.markdown.costs import add_costs
+from study.reporting.writers.markdown.costs import add_costs, add_times
 from study.reporting.writers.markdown.described import add_breakdowns, add_measures, add_secondary_metrics
+from study.reporting.writers.markdown.effects import add_effects
 from study.reporting.writers.markdown.known import add_known
 from study.reporting.writers.markdown.phrases import compared_variants, rope_with_unit
 from study.reporting.writers.markdown.published import add_published
@@ -22,10 +23,12 @@ def render(findings: Findings) -> str:
     _add_answer(report, findings)
     add_claims(report, findings)
     add_results(report, findings)
+    add_effects(report, findings)
     add_secondary_metrics(report, findings)
     add_breakdowns(report, findings)
     add_measures(report, findings)
     add_costs(report, findings)
+    add_times(report, findings)
     add_published(report, findings)
     add_known(report, findings)
     _add_reading(report, findings)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from study.analysis.findings import ClaimFinding, Difference, Findings, VariantFinding
-from study.analysis.units import difference, difference_with_unit, heading, label_with_unit, quantity
+from study.analysis.units import difference, heading, label_with_unit, quantity, with_unit
 from study.reporting import text
 from study.reporting.figure_specs import corrected_level
 from study.reporting.text import MISSING
@@ -22,9 +22,7 @@ def add_claims(report: Blocks, findings: Findings) -> None:
     if findings.claims:
         report.add(
             "## Claims",
-            "Stated in the study; figures chosen on the test split cannot judge them."
-            if findings.is_optimistic
-            else "Stated in the study, decided by the verdicts below.",
+            _claims_note(findings),
             bullet_list(
                 f"**{_claim_verdict(findings, claim)}:** {sentence(claim.text)} {sentence(claim.reason)}"
                 for claim in findings.claims
@@ -36,6 +34,19 @@ def _claim_verdict(findings: Findings, claim: ClaimFinding) -> str:
     if claim.verdict == "better-by-less":
         return f"Better, by less than {rope_with_unit(findings)}"
     return claim.verdict.capitalize()
+
+
+def _claims_note(findings: Findings) -> str:
+    """Return when the claims were stated, and what decides them."""
+    if findings.is_optimistic:
+        return "Stated in the study; figures chosen on the test split cannot judge them."
+    if findings.known is None:
+        return "Decided by the verdicts below."
+    if findings.known.declared_before:
+        return "Stated in the study before its results were shown, decided by the verdicts below."
+    return (
+        "Stated in the study, decided by the verdicts below; settings were changed after results were shown."
+    )
 
 
 def add_results(report: Blocks, findings: Findings) -> None:
@@ -212,7 +223,7 @@ def _add_power(report: Blocks, findings: Findings) -> None:
         f"differences of {plain(sd)}, {plain(origin)}. It was known before the study: it is no figure of its results.",
         {
             "Repetitions": "right",
-            **{f"true {plain(difference_with_unit(effect, unit))}": "right" for effect in power.effects},
+            **{f"true {plain(with_unit(f'{effect:g}', unit))}": "right" for effect in power.effects},
         },
         [[str(n), *map(text.probability, row)] for n, row in power.rows.items()],
     )

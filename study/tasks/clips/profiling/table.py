@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 
 from study.reporting.text import MISSING, count, mebibytes, operations
 from study.tasks.clips.profiling.latency import WARM_UPS
@@ -126,16 +126,20 @@ def _title(variant: VariantProfile) -> str:
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a Markdown table with padded columns, names aligned left and figures right."""
+    """Return a Markdown table whose columns besides variant and part are figures."""
+    names = sum(title in ("variant", "part") for title in header)
+    return aligned(header, rows, figures=range(names, len(header)))
+
+
+def aligned(header: Sequence[str], rows: Sequence[Sequence[str]], figures: Container[int]) -> str:
+    """Return a Markdown table with padded columns: those of the given numbers aligned right, others left."""
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-    name_columns = sum(title in ("variant", "part") for title in header)
     ruler = [
-        "-" * width if column < name_columns else "-" * (width - 1) + ":"
-        for column, width in enumerate(widths)
+        "-" * (width - 1) + ":" if column in figures else "-" * width for column, width in enumerate(widths)
     ]
     lines = [
         " | ".join(
-            cell.ljust(width) if column < name_columns else cell.rjust(width)
+            cell.rjust(width) if column in figures else cell.ljust(width)
             for column, (cell, width) in enumerate(zip(row, widths, strict=True))
         )
         for row in [header, ruler, *rows]

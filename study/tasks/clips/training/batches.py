@@ -1,27 +1,24 @@
-"""Batches of clips: a data loader for training and prediction, with or without worker processes."""
+"""Batches of clips for training and prediction, and the predictions of a split."""
 
 from __future__ import annotations
 
 import logging
-import multiprocessing
-import os
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
+from functools import partial
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
 
 from study import seeds as purposes
-from study.errors import InputError, StudyError
 from study.generators import seeded
 from study.hashing import seed_of
 from study.ledger.predictions import Predictions
 from study.tasks.clips.data.contract import Average, Clips, Pixels
+from study.tasks.clips.training.loader import ReadBatches, Request, moved, read_here
 from study.tasks.clips.training.precision import forward
 from study.tasks.clips.training.settings import Precision
 
@@ -31,8 +28,10 @@ LOG_EVERY_S = 10.0
 
 Transform = Callable[[Tensor, torch.Generator], Tensor]
 """Augmentation: training clips (B, C, T, H, W) on any device and a CPU generator to augmented clips."""
-ReadBatch = Callable[[int], Pixels]
-"""Returns the batch with an index, uint8 (B, C, T, H, W), the same in any order and process."""
+
+
+Compute = Callable[[Tensor], Tensor]
+"""Returns logits (B, K) of clips (B, C, T, H, W) in [0, 1]."""
 
 
 class StepLogger:
@@ -48,19 +47,19 @@ class StepLogger:
         self.steps = steps
         self._began = self._last_logged = time.monotonic()
 
-    def __call__(self, done: int, details: str = "") -> None:
-        """Log that `done` steps are finished, with `details` on the last one."""
+    def __call__(self, done: int, details: Callable[[], str] = str) -> None:
+        """Log that `done` steps are finished, with `details` on the last one, which are made only where it logs."""
         now = time.monotonic()
         if now - self._last_logged < LOG_EVERY_S:
             return
         self._last_logged = now
         left_s = (now - self._began) / done * (self.steps - done)
-        _log.info("%s: %d of %d steps%s, about %.0f s left", self.name, done, self.steps, details, left_s)
+        _log.info("%s: %d of %d steps%s, about %.0f s left", self.name, done, self.steps, details(), left_s)
 
 
-def on_device(pixels: Pixels, device: torch.device) -> Tensor:
+def on_device(pixels: Tensor | Pixels, device: torch.device) -> Tensor:
     """Return uint8 clips as float32 in [0, 1], converted on the device."""
-    return torch.from_numpy(pixels).to(device).float().div_(255)
+    return moved(torch.as_tensor(pixels), device).float().div_(255)
 
 
 def steps_per_epoch(clips: int, batch_size: int) -> int:
@@ -69,33 +68,32 @@ def steps_per_epoch(clips: int, batch_size: int) -> int:
 
 
 def training_batches(
-    clips: Clips, labels: NDArray[np.int64], batch_size: int, seeds: tuple[int, int], workers: int = 0
-) -> Iterator[tuple[Pixels, NDArray[np.int64]]]:
+    clips: Clips,
+    labels: NDArray[np.int64],
+    batch_size: int,
+    seeds: tuple[int, int],
+    read: ReadBatches | None = None,
+) -> Iterator[tuple[Tensor, NDArray[np.int64]]]:
     """Yield one epoch of shuffled batches of equal size; clips that do not fill a batch are left out.
 
     Args:
         clips: The clips of the split.
         labels: (n,) their labels, or others, as in a control on shuffled labels.
         batch_size: Clips in a batch.
-        seeds: Seeds of the order and of the random sampling inside clips; any number of workers gives the same
-            batches.
-        workers: Processes that read clips; 0 reads them in this process.
+        seeds: Seeds of the order and of the random sampling inside clips.
+        read: Reads the batches; None reads them in this process.
 
     Raises:
         StudyError: A clip cannot be read.
     """
     order = np.random.default_rng(seeds[0]).permutation(len(labels))
-    steps = [
-        order[step * batch_size : (step + 1) * batch_size]
+    requests = [
+        Request(order[step * batch_size : (step + 1) * batch_size], seed_of(seeds[1], step), (seeds[1], step))
         for step in range(steps_per_epoch(len(labels), batch_size))
     ]
-
-    def read(step: int) -> Pixels:
-        with seeded(seed_of(seeds[1], step)):  # for data sets that draw from process-wide generators
-            return clips.read(steps[step], np.random.default_rng([seeds[1], step]))
-
-    for indexes, pixels in zip(steps, _batches(read, len(steps), workers), strict=True):
-        yield pixels, labels[indexes]
+    with closing(read(requests) if read else read_here(clips, requests)) as batches:
+        for request, batch in zip(requests, batches, strict=True):
+            yield batch.pixels, labels[request.indexes]
 
 
 def shuffled(labels: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
@@ -108,9 +106,10 @@ def predict(
     clips: Clips,
     batch_size: int,
     device: torch.device,
-    workers: int = 0,
+    read: ReadBatches | None = None,
     precision: Precision = "fp32",
     seed: int = 0,
+    compute: Compute | None = None,
 ) -> Predictions:
     """Return the network's logits for every clip of a split, in the split's order.
 
@@ -123,15 +122,16 @@ def predict(
         clips: The split.
         batch_size: Clips, or views, in a batch.
         device: Where to predict.
-        workers: Processes that read clips.
+        read: Reads the batches; None reads them in this process.
         precision: Precision of the forward pass.
         seed: The run's seed.
+        compute: Computes the logits of clips by the network; None for its forward pass.
 
     Raises:
         StudyError: A clip cannot be read.
     """
     views = clips.views
-    logits = _logits(network, clips, batch_size, device, precision, seed, workers)
+    logits = _logits(network, clips, batch_size, device, precision, seed, read, compute=compute)
     return Predictions(
         ids=np.array(clips.ids),
         sources=np.array(clips.sources),
@@ -141,6 +141,11 @@ def predict(
         else mean_over_views(logits, views.clip, len(clips.labels), views.average),
         parts=np.array(clips.scenes, dtype=np.str_),
     )
+
+
+def logits_of(network: nn.Module, precision: Precision, clips: Tensor) -> Tensor:
+    """Return the logits of a network, (B, K), for clips (B, C, T, H, W) in [0, 1]."""
+    return forward(network, clips, precision).logits
 
 
 def predict_first(
@@ -178,30 +183,28 @@ def _logits(
     device: torch.device,
     precision: Precision,
     seed: int,
-    workers: int = 0,
+    read: ReadBatches | None = None,
     most: int | None = None,
+    compute: Compute | None = None,
 ) -> NDArray[np.float32]:
     """Return logits, one row a clip or a view, of all batches or the first `most`."""
     network.eval()
+    compute = compute or partial(logits_of, network, precision)
     views = clips.views
     indexes = np.arange(len(clips.labels if views is None else views.clip))
-    batches = [indexes[start : start + batch_size] for start in range(0, len(indexes), batch_size)][:most]
-
-    def batch_seed(number: int) -> int:
-        return seed_of(seed, purposes.EVALUATION, number)
-
-    def read(number: int) -> Pixels:
-        with seeded(batch_seed(number)):
-            return clips.read(batches[number], None) if views is None else views.read(batches[number])
-
+    starts = range(0, len(indexes), batch_size)[:most]
+    requests = [
+        Request(indexes[start : start + batch_size], seed_of(seed, purposes.EVALUATION, number))
+        for number, start in enumerate(starts)
+    ]
     outputs: list[Tensor] = []
-    log_step = StepLogger("predicting", len(batches))
-    with torch.inference_mode():
-        for pixels in _batches(read, len(batches), workers):
-            with seeded(batch_seed(len(outputs))):
-                outputs.append(forward(network, on_device(pixels, device), precision).logits.cpu())
+    log_step = StepLogger("predicting", len(requests))
+    with closing(read(requests) if read else read_here(clips, requests)) as batches, torch.inference_mode():
+        for request, batch in zip(requests, batches, strict=True):
+            with seeded(request.seed):
+                outputs.append(compute(on_device(batch.pixels, device)))
             log_step(len(outputs))
-    logits: NDArray[np.float32] = torch.cat(outputs).numpy()
+    logits: NDArray[np.float32] = torch.cat(outputs).cpu().numpy()
     return logits
 
 
@@ -229,54 +232,3 @@ def mean_over_views(
     total = np.full((clips, logits.shape[1]), -np.inf)
     np.logaddexp.at(total, clip, wide - np.logaddexp.reduce(wide, axis=1, keepdims=True))
     return (total - np.log(np.bincount(clip, minlength=clips))[:, None]).astype(np.float32)
-
-
-def _batches(read: ReadBatch, count: int, workers: int) -> Iterator[Pixels]:
-    """Yield the batches 0, 1, …, read in this process or ahead of time by `workers` processes."""
-    if not workers or count < 2:
-        yield from map(read, range(count))
-        return
-    if "fork" not in multiprocessing.get_all_start_methods():
-        raise InputError("study.toml: loader_workers: must be 0 on this system, which cannot fork processes.")
-    first = read(0)  # in this process: workers inherit what reading opens or maps
-    loader = DataLoader(
-        _BatchDataset(read),
-        sampler=range(1, count),
-        batch_size=None,
-        num_workers=min(workers, count - 1),
-        worker_init_fn=_prepare_worker,
-        multiprocessing_context="fork",
-        generator=torch.Generator(),  # the default one is that of dropout
-    )
-    remaining = iter(loader)
-    yield first
-    for batch in remaining:
-        if isinstance(batch, StudyError):
-            raise batch
-        yield batch.numpy()
-
-
-class _BatchDataset(Dataset[Tensor | StudyError]):
-    """Batches by index for torch's data loader; a StudyError is returned as a value, so it keeps its message."""
-
-    def __init__(self, read: ReadBatch) -> None:
-        self._read = read
-
-    def __getitem__(self, number: int) -> Tensor | StudyError:
-        try:
-            return torch.from_numpy(np.ascontiguousarray(self._read(number)))
-        except StudyError as error:
-            return error
-
-
-def _prepare_worker(_: int) -> None:
-    """Ignore Ctrl-C, which the conductor handles, and exit when the training process ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)

@@ -6,8 +6,8 @@ import io
 import logging
 import pickle
 import zipfile
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from study.files import write
 from study.ledger.predictions import Predictions
-from study.records import Epoch, Machine, Metrics, RunSpec
+from study.records import Epoch, Machine, Metrics, RunSpec, TimePart
 from study.tasks.clips.training.state import State, TrainState
 
 _log = logging.getLogger(__name__)
@@ -49,8 +49,12 @@ class TrainingProgress:
     """Operators used that have no deterministic form."""
     probe: Tensor | None = None
     """Logits (k, K) of one batch by the trained network after the last epoch, which a resumed training compares."""
+    seconds_in: Mapping[TimePart, float] = field(default_factory=dict)
+    """Seconds by what they were spent on, including earlier attempts."""
     diverged: bool = False
     """Whether the loss or a gradient stopped being finite in the epoch after the last one."""
+    diverged_step: int | None = None
+    """The step, from 1, at which that was; None where it was the validation loss."""
 
     def is_over(self, epochs: int) -> bool:
         """Whether a training of `epochs` epochs has ended."""
@@ -67,6 +71,7 @@ def save(path: Path, spec: RunSpec, machine: Machine, state: TrainState, progres
             "history": [asdict(epoch) for epoch in progress.history],
             "best": best and {**vars(best), "predictions": best.predictions and _pack(best.predictions)},
             "seconds": progress.seconds,
+            "seconds_in": {str(part): seconds for part, seconds in progress.seconds_in.items()},
             "probe": progress.probe,
             "nondeterministic": list(progress.nondeterministic),
             "state": state.state_dict(),
@@ -104,6 +109,7 @@ def resume(
             history=tuple(Epoch(**epoch) for epoch in stored["history"]),
             best=stored["best"] and _best(stored["best"]),
             seconds=stored["seconds"],
+            seconds_in={TimePart(part): s for part, s in stored.get("seconds_in", {}).items()},
             probe=stored["probe"],
             nondeterministic=tuple(stored["nondeterministic"]),
         )

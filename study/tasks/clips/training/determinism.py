@@ -29,8 +29,7 @@ NO_DETERMINISTIC_FORM = re.compile(
 def set_up(spec: RunSpec) -> torch.device:
     """Apply the process-wide settings of a run and return its device.
 
-    Threads, TF32 and deterministic algorithms are settings of the whole process, so each job calls this in a process
-    of its own.
+    Threads, TF32 and deterministic algorithms are settings of the whole process; every job sets them at its start.
 
     Raises:
         StudyError: The run needs a GPU and torch finds none.
@@ -49,6 +48,8 @@ def set_up(spec: RunSpec) -> torch.device:
     # a debugging aid that fills every new tensor, and costs time
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = False
+    # in evaluation, torch replaces encoder layers by others, whose GELU on a GPU is not the one that was trained
+    torch.backends.mha.set_fastpath_enabled(False)
     torch.backends.cudnn.deterministic = settings.determinism != "off"
     set_precision(settings.precision, spec.device)
     return torch.device(spec.device)

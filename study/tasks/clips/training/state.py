@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 from typing import Any, Self
 
 import numpy as np
@@ -18,14 +20,19 @@ from study.errors import InputError
 from study.generators import NUMPY_SEEDS
 from study.hashing import seed_of
 from study.records import RunSpec
-from study.tasks.clips.data.contract import Clips, Dataset, Pixels
+from study.tasks.clips.data.contract import Clips, Dataset, Pixels, Split
+from study.tasks.clips.data.seeded import build_dataset
 from study.tasks.clips.nets.contract import Loss
-from study.tasks.clips.training.batches import Transform, shuffled, steps_per_epoch
-from study.tasks.clips.training.building import build_part, new_network
+from study.tasks.clips.training.batches import Compute, Transform, logits_of, shuffled, steps_per_epoch
+from study.tasks.clips.training.building import as_trained, build_part, new_network
+from study.tasks.clips.training.loader import LoaderProcesses, ReadBatches
 from study.tasks.clips.training.mixup import Mixup
 from study.tasks.clips.training.optim.ema import ModelEma
 from study.tasks.clips.training.optim.schedules import Schedule
 from study.tasks.clips.training.settings import Fit, TrainSettings, check_settings
+from study.tasks.clips.training.stepping.clock import Clock, NoClock
+from study.tasks.clips.training.stepping.graph import CudaRecorder, Recorded, RecordedStep, Recorder
+from study.tasks.clips.training.stepping.step import EagerStep, Step
 from study.tasks.clips.training.tensors import load_buffers
 
 State = dict[str, Any]
@@ -49,11 +56,17 @@ class TrainState:
     schedule: Schedule
     seed: int
     device: torch.device
-    loader_workers: int = 0
-    """Processes that read the clips; 0 reads them in the training process."""
+    readers: Mapping[Split, ReadBatches] = field(default_factory=dict)
+    """How the clips of a split are read, where they are not read here at every use."""
+    reads_ahead: bool = False
+    """Whether loader processes read the clips."""
     steps_done: int = 0
     on_step: Callable[[Tensor, Tensor, float], None] | None = None
     """Callback after each step, with its clips, its targets and its loss."""
+    recorder: Recorder | None = None
+    """What records steps as graphs; None to take them operator by operator."""
+    clock: Clock = field(default_factory=NoClock)
+    """Measures what the training spends its time on."""
 
     def __post_init__(self) -> None:
         peak = self.settings.lr
@@ -74,6 +87,9 @@ class TrainState:
         if settings.labels == "shuffled":
             labels = shuffled(labels, seed_of(spec.seed, seeds.LABELS, settings.stream))
         network = new_network(registry, spec, dataset.shape, len(dataset.classes)).to(device)
+        ema = ModelEma(network, settings.ema) if settings.ema else None
+        if ema:
+            as_trained(ema.network, settings)  # a copy is not compiled
         steps = steps_per_epoch(len(clips.labels), settings.batch_size)
         loss: Loss = build_part(registry, spec, "loss")
         if isinstance(loss, nn.Module):
@@ -90,14 +106,35 @@ class TrainState:
             augment=build_part(registry, spec, "augmentation"),
             mixup=Mixup(settings.mixup, settings.cutmix, settings.mix_probability),
             network=network,
-            ema=ModelEma(network, settings.ema) if settings.ema else None,
+            ema=ema,
             loss=loss,
             optimizer=optimizer_of(spec, registry, settings, network, loss),
             schedule=schedule_of(spec, registry, settings, steps),
             seed=spec.seed,
             device=device,
-            loader_workers=spec.loader_workers,
+            recorder=CudaRecorder() if settings.graph is True else None,
         )
+
+    @cached_property
+    def step(self) -> Step:
+        """Takes one optimizer step."""
+        return EagerStep(self) if self.recorder is None else RecordedStep(self, self.recorder)
+
+    @cached_property
+    def compute(self) -> Compute | None:
+        """Computes the logits of the evaluated network, recorded as steps are; None for its forward pass."""
+        if self.recorder is None:
+            return None
+        return Recorded(partial(logits_of, self.eval_model, self.settings.precision), self.recorder)
+
+    @cached_property
+    def trained_parameters(self) -> list[nn.Parameter]:
+        """The parameters of the network, followed by those of the loss."""
+        return trained_parameters(self.network, self.loss)
+
+    def rates(self) -> list[float]:
+        """Return the learning rate of each parameter group for the next step."""
+        return [share * self.schedule.rate(self.steps_done) for share in self.lr_shares]
 
     @property
     def learning_rate(self) -> float:
@@ -171,6 +208,26 @@ def schedule_of(spec: RunSpec, registry: Registry, settings: TrainSettings, step
         steps_per_epoch,
     )
     return built
+
+
+@dataclass(frozen=True)
+class SplitsOf:
+    """Opens the splits of a run in another process."""
+
+    spec: RunSpec
+
+    def __call__(self, split: Split) -> Clips:
+        """Return a split; as ``train``, the clips that the run trains on."""
+        spec = self.spec
+        dataset = build_dataset(Registry(spec.modules), spec.table("dataset"))
+        if split == "train":
+            return clips_to_train_on(dataset, spec.fold, TrainSettings.of(spec).fit)
+        return dataset.split(split, spec.fold)
+
+
+def loader_of(spec: RunSpec) -> AbstractContextManager[LoaderProcesses | None]:
+    """Return the loader processes of a run, which end with the context; None if its own process reads the clips."""
+    return LoaderProcesses(SplitsOf(spec), spec.loader_workers) if spec.loader_workers else nullcontext()
 
 
 def clips_to_train_on(dataset: Dataset, fold: int | None, fit: Fit) -> Clips:

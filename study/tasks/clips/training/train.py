@@ -8,12 +8,11 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import safetensors.torch
 import torch
-from torch import Tensor, nn
 
 from study import seeds
 from study.config.registry import Registry
@@ -22,9 +21,9 @@ from study.generators import seeded
 from study.hashing import seed_of
 from study.ledger.layout import TRAIN_PREDICTIONS, VALIDATION_PREDICTIONS
 from study.metrics import Metric
-from study.records import Epoch, RunSpec
+from study.records import Epoch, RunSpec, TimePart
 from study.run import Run
-from study.tasks.clips.data.contract import Clips, Dataset
+from study.tasks.clips.data.contract import Clips, Dataset, Split
 from study.tasks.clips.data.seeded import build_dataset
 from study.tasks.clips.training import checkpoint
 from study.tasks.clips.training.batches import (
@@ -38,10 +37,13 @@ from study.tasks.clips.training.checkpoint import Best, TrainingProgress
 from study.tasks.clips.training.determinism import nondeterministic_operators, set_up
 from study.tasks.clips.training.evaluation.scores import LOSS, absent, cross_entropy, metrics_of, scores
 from study.tasks.clips.training.evaluation.verification import agree, check_average, first_batch, probe_of
+from study.tasks.clips.training.loader import LoaderProcesses, ReadBatches, moved
 from study.tasks.clips.training.memory import explain_out_of_memory
-from study.tasks.clips.training.precision import forward
+from study.tasks.clips.training.resident import reader_of
 from study.tasks.clips.training.settings import TrainSettings
-from study.tasks.clips.training.state import TrainState, trained_parameters
+from study.tasks.clips.training.state import TrainState, loader_of
+from study.tasks.clips.training.stepping.clock import clock_for
+from study.tasks.clips.training.stepping.figures import StepFigures
 from study.tasks.clips.training.tensors import copy_of_weights
 
 _log = logging.getLogger(__name__)
@@ -68,17 +70,29 @@ def train(run: Run) -> None:
     with (
         explain_out_of_memory(f"training in batches of {settings.batch_size} clips"),
         nondeterministic_operators(spec) as operators,
+        loader_of(spec) as loader,
     ):
         validation = _validation_clips(dataset, spec, settings)
         state, progress = _begin(run, registry, dataset, validation, device)
         operators.update(dict.fromkeys(progress.nondeterministic))
         run.resume(progress.history, progress.seconds)
+        state.readers = readers_of(state, validation, loader)
+        state.reads_ahead = loader is not None
+        state.clock, earlier = clock_for(device), progress.seconds_in
         while not progress.is_over(settings.epochs):
             progress = run_epoch(state, validation, metrics, spec, progress)
-            progress = replace(progress, seconds=run.seconds, nondeterministic=tuple(operators))
+            run.seconds_in = _added(earlier, state.clock.totals())
+            progress = replace(
+                progress,
+                seconds=run.seconds,
+                seconds_in=run.seconds_in,
+                nondeterministic=tuple(operators),
+            )
             if not progress.diverged:
                 checkpoint.save(run.checkpoint, spec, run.machine, state, progress)
                 run.add(progress.history[-1])
+                state.clock.mark(TimePart.CHECKPOINT)
+        run.seconds_in = _added(earlier, state.clock.totals())
         if state.ema and progress.best is not None:
             check_average(spec, registry, dataset, state, validation)
     _finish(run, progress, state)
@@ -118,7 +132,9 @@ def run_epoch(
     """
     number = len(progress.history) + 1
     began = time.perf_counter()
-    train_loss = train_epoch(state, number)
+    trained = train_epoch(state, number)
+    if trained.diverged_step is not None:
+        return replace(progress, best=None, diverged=True, diverged_step=trained.diverged_step)
     values, diagnostics, best = {}, {}, progress.best
     batch_size, precision = state.settings.batch_size, state.settings.precision
     if validation is not None:
@@ -127,12 +143,14 @@ def run_epoch(
             validation,
             batch_size,
             state.device,
-            state.loader_workers,
+            state.readers.get("validation"),
             precision,
             state.seed,
+            state.compute,
         )
         diagnostics = {LOSS: cross_entropy(predictions.labels, predictions.logits)}
-    if not math.isfinite(train_loss + diagnostics.get(LOSS, 0.0)):
+    state.clock.mark(TimePart.VALIDATION)
+    if not math.isfinite(diagnostics.get(LOSS, 0.0)):
         return replace(progress, best=None, diverged=True)
     if validation is not None:
         values, name = scores(metrics, predictions), spec.metric_name
@@ -143,13 +161,30 @@ def run_epoch(
             state.eval_model, state.clips, batch_size, state.device, precision, state.seed
         )
         best = Best(number, values, copy_of_weights(state.eval_model), predictions)
+    state.clock.mark(TimePart.CHECKPOINT)
     seconds = time.perf_counter() - began
-    epoch = Epoch(number, train_loss, state.learning_rate, values, seconds, diagnostics=diagnostics)
-    return replace(progress, history=(*progress.history, epoch), best=best, probe=probe_of(state, validation))
+    epoch = Epoch(number, trained.loss, state.learning_rate, values, seconds, diagnostics=diagnostics)
+    probe = probe_of(state, validation)
+    state.clock.mark(TimePart.VALIDATION)
+    return replace(progress, history=(*progress.history, epoch), best=best, probe=probe)
 
 
-def train_epoch(state: TrainState, number: int) -> float:
-    """Train for one epoch and return the mean loss of its steps; NaN as soon as a step is not finite."""
+@dataclass(frozen=True)
+class TrainedEpoch:
+    """The losses of one epoch of training."""
+
+    loss: float
+    """Mean loss of its steps; NaN where it diverged."""
+    diverged_step: int | None = None
+    """The optimizer step of the training, from 1, whose loss or gradient is not finite; None where all are."""
+
+
+def train_epoch(state: TrainState, number: int) -> TrainedEpoch:
+    """Train for one epoch, or until a step is known not to be finite.
+
+    On a GPU, losses are read when progress is logged and at the end of the epoch. So steps may follow one that was
+    not finite; nothing of such a training is kept.
+    """
     settings = state.settings
     state.network.train()
     order, sampling, augmentation, mixing = (
@@ -158,76 +193,47 @@ def train_epoch(state: TrainState, number: int) -> float:
     )
     generator = torch.Generator().manual_seed(augmentation)
     batches = training_batches(
-        state.clips, state.labels, settings.batch_size, (order, sampling), state.loader_workers
+        state.clips,
+        state.labels,
+        settings.batch_size,
+        (order, sampling),
+        state.readers.get("train"),
     )
     steps = steps_per_epoch(len(state.labels), settings.batch_size)
     log_step = StepLogger(f"epoch {number} of {settings.epochs}", steps)
-    losses: list[float] = []
+    reads_each_step = state.device.type == "cpu" or state.on_step is not None
+    figures = StepFigures()
     for pixels, batch_labels in batches:
-        with seeded(seed_of(augmentation, len(losses))):  # for augmentations that ignore their generator
-            clips = state.augment(on_device(pixels, state.device), generator)
-        labels = torch.from_numpy(batch_labels).to(state.device)
-        clips, targets = state.mixup(clips, labels, state.classes, seed_of(mixing, len(losses)))
-        losses.append(train_step(state, clips, targets))
-        if state.on_step is not None:
-            state.on_step(clips, targets, losses[-1])
-        if not math.isfinite(losses[-1]):
-            return math.nan
-        log_step(len(losses), f", loss {losses[-1]:.4f}")
-    return sum(losses) / len(losses)
-
-
-def train_step(state: TrainState, clips: Tensor, targets: Tensor) -> float:
-    """Take one optimizer step and return its loss; NaN, and no step, if the loss or a gradient is not finite.
-
-    Args:
-        state: The network, its optimizer and its schedule.
-        clips: (B, C, T, H, W) in [0, 1].
-        targets: Labels (B,), or class shares (B, classes).
-    """
-    state.optimizer.zero_grad()
-    loss = accumulate_gradients(state, clips, targets)
-    parameters = [p for p in trained_parameters(state.network, state.loss) if p.grad is not None]
-    norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
-    if not math.isfinite(loss + norm.item()):
-        return math.nan
-    if state.settings.clip_norm:
-        nn.utils.clip_grads_with_norm_(parameters, state.settings.clip_norm, norm)
-    for group, share in zip(state.optimizer.param_groups, state.lr_shares, strict=True):
-        group["lr"] = share * state.schedule.rate(state.steps_done)
-    state.optimizer.step()
-    state.steps_done += 1
-    if state.ema:
-        state.ema.update(state.network)
-    return loss
-
-
-def accumulate_gradients(state: TrainState, clips: Tensor, targets: Tensor) -> float:
-    """Run forward and backward passes on the micro-batches of a batch and return the batch's mean loss.
-
-    A micro-batch counts by its share of the clips.
-    """
-    total = 0.0
-    count = state.settings.accumulate
-    for micro_clips, micro_targets in zip(
-        clips.tensor_split(count), targets.tensor_split(count), strict=True
-    ):
-        if len(micro_clips):
-            output = forward(state.network, micro_clips, state.settings.precision, state.classes)
-            loss = state.loss(output, micro_targets)
-            if len(micro_clips) < len(clips):
-                loss = loss * (len(micro_clips) / len(clips))
-            loss.backward()  # type: ignore[no-untyped-call]
-            total += loss.item()
-    return total
+        state.clock.mark(TimePart.WAITING if state.reads_ahead else TimePart.DATA)
+        clips = on_device(pixels, state.device)
+        labels = moved(torch.from_numpy(batch_labels), state.device)
+        state.clock.mark(TimePart.TO_DEVICE)
+        with seeded(seed_of(augmentation, len(figures))):  # for augmentations that ignore their generator
+            clips = state.augment(clips, generator)
+        clips, targets = state.mixup(clips, labels, state.classes, seed_of(mixing, len(figures)))
+        state.clock.mark(TimePart.AUGMENTATION)
+        figures.add(state.step(clips, targets))
+        if reads_each_step:
+            loss = figures.losses()[-1]
+            if state.on_step is not None:
+                state.on_step(clips, targets, loss)
+        log_step(len(figures), lambda: f", loss {figures.losses()[-1]:.4f}")
+        if figures.diverged_at is not None:
+            break
+    losses = figures.losses()
+    if figures.diverged_at is not None:
+        return TrainedEpoch(math.nan, (number - 1) * steps + figures.diverged_at)
+    return TrainedEpoch(sum(losses) / len(losses))
 
 
 def _finish(run: Run, progress: TrainingProgress, state: TrainState) -> None:
     """Write weights and predictions of the best epoch, and record the result."""
     best = progress.best
     if progress.diverged or best is None:
-        _log.warning("diverged in epoch %d of %d", len(progress.history) + 1, state.settings.epochs)
-        run.diverge()
+        number, step = len(progress.history) + 1, progress.diverged_step
+        at = "" if step is None else f", at step {step}"
+        _log.warning("diverged in epoch %d of %d%s", number, state.settings.epochs, at)
+        run.diverge(step)
         return
     write(run.weights, safetensors.torch.save(best.weights, {"run": run.spec.id}))
     if best.predictions is not None:
@@ -237,6 +243,25 @@ def _finish(run: Run, progress: TrainingProgress, state: TrainState) -> None:
         )
     parameters = sum(p.numel() for p in state.network.parameters() if p.requires_grad)
     run.finish(best.epoch, best.metrics, parameters, progress.nondeterministic)
+
+
+def readers_of(
+    state: TrainState, validation: Clips | None, loader: LoaderProcesses | None
+) -> dict[Split, ReadBatches]:
+    """Return how a training reads the splits that it uses in every epoch."""
+    splits: dict[Split, Clips] = {"train": state.clips}
+    if validation is not None:
+        splits["validation"] = validation
+    return {split: reader_of(clips, split, loader, state.device) for split, clips in splits.items()}
+
+
+def _added(earlier: Mapping[TimePart, float], seconds: Mapping[TimePart, float]) -> dict[TimePart, float]:
+    """Return the seconds of each part in two attempts together."""
+    return {
+        part: earlier.get(part, 0.0) + seconds.get(part, 0.0)
+        for part in TimePart
+        if part in earlier or part in seconds
+    }
 
 
 def _validation_clips(dataset: Dataset, spec: RunSpec, settings: TrainSettings) -> Clips | None:

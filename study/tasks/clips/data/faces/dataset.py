@@ -211,9 +211,9 @@ def _rounded(levels: NDArray[np.float32]) -> Pixels:
 @component("dataset")
 def faces(
     *,
-    train_clips: Annotated[int, Range(1), "training clips"] = 3000,
-    validation_clips: Annotated[int, Range(1), "clips that select epochs and hyper-parameters"] = 600,
-    test_clips: Annotated[int, Range(1), "clips that are read once, at the end"] = 1000,
+    train_clips: Annotated[int, Range(1), "training clips"] = 4000,
+    validation_clips: Annotated[int, Range(1), "clips that select epochs and hyper-parameters"] = 1000,
+    test_clips: Annotated[int, Range(1), "clips that are read once, at the end"] = 4000,
     clips_per_person: Annotated[int, Range(1), "consecutive clips that show one person"] = 20,
     frames: Frames = 16,
     size: Annotated[int, Range(32, 224), "height and width in pixels"] = 32,

@@ -5,6 +5,7 @@
     <root>/2_ClipsforFaceCrop/<Scene>/<Emotion>/<clip4>/*.jpg       face frames, such as Action/Happy/0267
     <root>/4_setups/All_scenes/train_All.csv                        no header: Action/Happy/0267 Happy
     <root>/4_setups/All_scenes/test_All.csv
+    <root>/4_setups/All_scenes/sources.csv                          optional, not FERV39k's: header video_name,source
 
 Folders are found without regard to case and punctuation, and under the other names in `FOOTAGE` and `LISTS`.
 Code bases number the classes differently; these lists name them.
@@ -21,6 +22,7 @@ from study.config.registry import LocalPath, component
 from study.errors import InputError
 from study.tasks.clips.data.contract import Split
 from study.tasks.clips.data.files.listing import (
+    LISTED_SPLITS,
     Entry,
     Listing,
     Official,
@@ -38,6 +40,7 @@ from study.tasks.clips.data.files.listing import (
     unknown_reason,
     without_tested,
 )
+from study.tasks.clips.data.files.sources import NAME, sources_beside, with_sources
 from study.tasks.clips.data.sets.recorded import Recorded, Recording, recorded
 
 CLASSES = ("Happy", "Sad", "Neutral", "Angry", "Surprise", "Disgust", "Fear")
@@ -78,7 +81,12 @@ def ferv39k_listing(root: str, *, skip_bad: bool = False, needs_footage: bool = 
     """
     top = root_folder(root, "ferv39k")
     rows = RowFilter(top, skip_bad)
-    test, train = (_entries(_list_path(top, split), rows) for split in ("test", "train"))
+    paths = {split: _list_path(top, split) for split in LISTED_SPLITS}
+    lists = paths["test"].parent
+    source_of = sources_beside(lists, top, _clip_id)
+    test, train = (
+        with_sources(_entries(paths[split], rows), source_of, lists, rows) for split in ("test", "train")
+    )
     footage = find(top, FOOTAGE, top)
     if footage is None and needs_footage:
         raise InputError(not_found_message("face frames", FOOTAGE, top, "ferv39k"))
@@ -92,7 +100,11 @@ def ferv39k_listing(root: str, *, skip_bad: bool = False, needs_footage: bool = 
         footage=footage or top / FOOTAGE[0],
         classes=CLASSES,
         folds={None: splits},
-        facts={"version": "face frames, original frames", "labels": "class names of the lists"},
+        facts={
+            "version": "face frames, original frames",
+            "labels": "class names of the lists",
+            **({"sources": NAME} if source_of else {}),
+        },
         official=None if is_synthetic(top) else OFFICIAL,
         skipped_rows=tuple(rows.skipped_rows),
         is_synthetic=is_synthetic(top),
@@ -126,6 +138,12 @@ def _entries(path: Path, rows: RowFilter) -> tuple[Entry, ...]:
     return tuple(found.values())
 
 
+def _clip_id(name: str) -> str:
+    """Return the id of a clip: its path, with the digits of its number."""
+    *folders, number = name.rstrip("/").split("/")
+    return "/".join([*folders, padded(number, DIGITS)])
+
+
 def _rows(path: Path, rows: RowFilter) -> Iterator[Entry]:
     for where, line in lines(path, rows.root):
         fields = re.split(r"[\s,]+", line.strip())
@@ -143,5 +161,5 @@ def _rows(path: Path, rows: RowFilter) -> Iterator[Entry]:
             reason = f"clip {fields[0]} lies in {parts[1]!r} and is labelled {fields[1]!r}"
             rows.reject(where, RowProblem.OTHER_LABEL, reason, fields[0])
         else:
-            clip = "/".join([*parts[:2], padded(parts[2], DIGITS)])
+            clip = _clip_id("/".join(parts))
             yield Entry(clip, CLASSES.index(fields[1]), clip, where, clip, scene=parts[0])

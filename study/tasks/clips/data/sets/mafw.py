@@ -6,6 +6,7 @@
     <root>/data/clips/<id5>.mp4                   videos
     <root>/<split root>/single/no_caption/set_1/train.txt       00025.mp4 anger
     <root>/<split root>/single/with_caption/set_1/train.txt     00025.mp4, label, Chinese, English, tabs between
+    <root>/<split root>/single/no_caption/sources.csv           optional, not MAFW's: header video_name,source
     <root>/<split root>/compound/…                               labels such as anger_disgust
 
 The split root has many names: see `SPLIT_ROOTS`. Lists are read as UTF-8 or GBK. The lists with captions have no
@@ -47,6 +48,7 @@ from study.tasks.clips.data.files.listing import (
     unknown_reason,
     without_tested,
 )
+from study.tasks.clips.data.files.sources import NAME, sources_beside, with_sources
 from study.tasks.clips.data.sets.recorded import Folds, Recorded, Recording, recorded
 
 Version = Literal["faces", "raw", "video"]
@@ -167,17 +169,23 @@ def mafw_listing(
         if clips_root
         else footage_folder(top, FOOTAGE, version, "clips", "mafw", is_needed=needs_footage)
     )
+    source_of = sources_beside(lists, top, lambda name: padded(Path(name).stem, DIGITS))
     path_of = members(footage, {i for of in found.values() for listed in of.values() for i in listed}, DIGITS)
     entries: dict[Fold, dict[Split, tuple[Entry, ...]]] = {}
     for fold, of in found.items():
+        rows.fold = fold
         train, test = (
-            tuple(
-                Entry(i, classes.index(label), path_of[i], where, i)
-                for i, (label, where) in of[split].items()
+            with_sources(
+                (
+                    Entry(i, classes.index(label), path_of[i], where, i)
+                    for i, (label, where) in of[split].items()
+                ),
+                source_of,
+                lists,
+                rows,
             )
             for split in LISTED_SPLITS
         )
-        rows.fold = fold
         entries[fold] = {"train": without_tested(train, test, rows, fold, "mafw"), "test": test}
     return Listing(
         name="mafw",
@@ -188,6 +196,7 @@ def mafw_listing(
         facts={
             "version": DESCRIBED[version],
             "labels": f"{labels}, {len(classes)} classes, lists {captions} captions",
+            **({"sources": NAME} if source_of else {}),
         },
         official=None if is_synthetic(top) else OFFICIAL[labels, captions],
         skipped_rows=tuple(rows.skipped_rows),

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
@@ -15,20 +15,21 @@ from study.errors import InputError
 from study.tasks.clips.data.contract import ClipShape
 from study.tasks.clips.nets.contract import Details, Features, need_size
 from study.tasks.clips.nets.resampling import PoolTo
+from study.tasks.clips.nets.video.multiscale import Grid, PooledAttention, TokenMaxPool
 from study.tasks.clips.nets.weights import SCRATCH, WeightsFile, start_from
 
 FirstWidth = Annotated[int, Range(8, 96), "channels of the first stage and of every attention head"]
 DropPath = Annotated[float, Range(0, 0.9), "stochastic depth of the last block, in training"]
-CONV_TINY_SIDE = 4
+CONV_TINY_SIDE = 3
 
 
 @component("backbone")
 def conv_tiny(
     shape: ClipShape,
     *,
-    width: Annotated[int, Range(32, 512), "channels of the last stage, a multiple of 32"] = 64,
+    width: Annotated[int, Range(32, 512), "channels of the last stage, a multiple of 32"] = 32,
 ) -> nn.Module:
-    """Three 2-D convolutions on pairs of frames: small enough to learn on a CPU within minutes."""
+    """Two 2-D convolutions on pairs of frames: small enough to learn on a CPU within seconds."""
     need_size(shape, "conv-tiny", pixels=16)
     if shape.frames % 2:
         raise InputError(f"backbone 'conv-tiny': needs an even number of frames. Got {shape.frames} instead.")
@@ -38,37 +39,36 @@ def conv_tiny(
 
 
 class ConvTiny(nn.Module):
-    """2-D convolutions on pairs of frames, stacked as channels; stages at 1/2 and 1/4 of the size, and at 4 x 4."""
+    """2-D convolutions on pairs of frames, stacked as channels; stages at 1/4 and 1/12 of the size, at most 3 x 3.
 
-    def __init__(self, shape: ClipShape, width: int) -> None:
+    Each frame comes with its difference from the mean frame of the clip, in which the person and the background, equal
+    in all frames, cancel out.
+    """
+
+    def __init__(self, shape: ClipShape, channels: int) -> None:
         super().__init__()
-        frames = shape.frames // 2
-        half = halved(shape.height, shape.width)
-        quarter = halved(*half)
+        frames, height, width = shape.frames // 2, shape.height // 4, shape.width // 4
         self.layers = nn.ModuleList(
             [
-                _convolution(2 * shape.channels, width // 4, kernel=5, stride=2),
-                _convolution(width // 4, width // 2, kernel=3, stride=2),
-                _convolution(width // 2, width, kernel=3, stride=1),
+                _convolution(4 * shape.channels, channels // 2, kernel=6, stride=4),
+                _convolution(channels // 2, channels, kernel=3, stride=3),
             ]
         )
-        self.pool = PoolTo(*quarter, CONV_TINY_SIDE)
+        self.pool = PoolTo(-(-height // 3), -(-width // 3), CONV_TINY_SIDE)
         self.stages = (
-            Features(width // 4, frames, *half),
-            Features(width // 2, frames, *quarter),
-            Features(width, frames, self.pool.height, self.pool.width),
+            Features(channels // 2, frames, height, width),
+            Features(channels, frames, self.pool.height, self.pool.width),
         )
 
     def forward(self, clips: Tensor, details: Details | None = None) -> tuple[Tensor, ...]:
-        """Return the three stages of clips (B, C, T, H, W)."""
+        """Return both stages of clips (B, C, T, H, W)."""
         frames = clips.shape[2] // 2
-        pairs = clips.transpose(1, 2).reshape(-1, 2 * clips.shape[1], *clips.shape[3:])
-        first = self.layers[0](pairs)
-        second = self.layers[1](first)
-        third = self.pool(self.layers[2](second))
-        return tuple(
-            torch.unflatten(maps, 0, (-1, frames)).transpose(1, 2) for maps in (first, second, third)
-        )
+        both = torch.cat([clips, clips - clips.mean(2, keepdim=True)], dim=1)
+        pairs = torch.unflatten(both, 2, (frames, 2)).permute(0, 2, 4, 5, 1, 3)
+        # channels last: on a CPU the gradients of the convolutions then take half of the time
+        first = self.layers[0](pairs.reshape(-1, *pairs.shape[2:4], 4 * clips.shape[1]).permute(0, 3, 1, 2))
+        second = self.pool(self.layers[1](first))
+        return tuple(torch.unflatten(maps, 0, (-1, frames)).transpose(1, 2) for maps in (first, second))
 
 
 def halved(height: int, width: int) -> tuple[int, int]:
@@ -78,7 +78,7 @@ def halved(height: int, width: int) -> tuple[int, int]:
 
 def _convolution(inputs: int, outputs: int, *, kernel: int, stride: int) -> nn.Sequential:
     return nn.Sequential(
-        nn.Conv2d(inputs, outputs, kernel, stride=stride, padding=kernel // 2, bias=False),
+        nn.Conv2d(inputs, outputs, kernel, stride=stride, padding=1, bias=False),
         nn.BatchNorm2d(outputs),
         nn.ReLU(),
     )
@@ -118,6 +118,13 @@ def mfvit_xs(
     weights: WeightsFile = SCRATCH,
 ) -> nn.Module:
     """The paper's MFViT-XS: ten MViTv2 blocks in four stages, eight time steps from 8, 16 or 32 frames."""
+    return start_from(mfvit_xs_trunk(shape, width, drop_path), "backbone", weights)
+
+
+def mfvit_xs_trunk(
+    shape: ClipShape, width: int, drop_path: float, make: Callable[..., MViT] | None = None
+) -> MViT:
+    """Return the paper's MFViT-XS with random weights, by default of `MViT`."""
     need_size(shape, "mfvit-xs", pixels=32)
     strides = {8: (1, 1), 16: (2, 1), 32: (2, 2)}
     if shape.frames not in strides:
@@ -129,8 +136,7 @@ def mfvit_xs(
         MViTStage(4 * width, 4, (2, 2, 2, 2, 2)),
         MViTStage(8 * width, 8, (1, 1)),
     )
-    trunk = MViT(shape, stages, drop_path, time_stride=time_stride, pooled_frames=pooled_frames)
-    return start_from(trunk, "backbone", weights)
+    return (make or MViT)(shape, stages, drop_path, time_stride=time_stride, pooled_frames=pooled_frames)
 
 
 class MViT(nn.Module):
@@ -197,10 +203,14 @@ class MViT(nn.Module):
             for number, stage in enumerate(stages)
         )
         for block, setting in zip(self.blocks, settings, strict=True):
-            fit_positions(block.attn, height, width, setting.stride_q[1], setting.stride_kv[1])
-            if block.pool_skip is not None:
-                block.pool_skip.pool = SkipPool()
-                height, width = halved(height, width)
+            self.adapt(block, (frames, height, width), setting.stride_q[1], setting.stride_kv[1])
+            height, width = (-(-side // setting.stride_q[1]) for side in (height, width))
+
+    def adapt(self, block: Any, grid: Grid, query_stride: int, key_stride: int) -> None:
+        """Replace the parts of torchvision's block that are slow or not deterministic; its tensors stay."""
+        block.attn = PooledAttention(block.attn, grid, query_stride, key_stride)
+        if block.pool_skip is not None:
+            block.pool_skip = TokenMaxPool()
 
     def forward(self, clips: Tensor, details: Details | None = None) -> tuple[Tensor, ...]:
         """Return every stage of clips (B, C, T, H, W), class tokens left out."""
@@ -224,33 +234,3 @@ class MViT(nn.Module):
             torch.unflatten(stage[:, 1:].transpose(1, 2), 2, size)
             for stage, size in zip(outputs, sizes, strict=True)
         )
-
-
-def fit_positions(attention: nn.Module, height: int, width: int, query_stride: int, key_stride: int) -> None:
-    """Replace the relative position tables of torchvision's attention by tables for this height and width.
-
-    torchvision's tables are for square images that every stride divides, and are interpolated otherwise, which has no
-    deterministic gradient on a GPU.
-    """
-    for name, side in (("rel_pos_h", height), ("rel_pos_w", width)):
-        longest = max(-(-side // query_stride), -(-side // key_stride))
-        table = nn.Parameter(torch.empty(2 * longest - 1, attention.get_parameter(name).shape[1]))
-        setattr(attention, name, nn.init.trunc_normal_(table, std=0.02))
-
-
-class SkipPool(nn.Module):
-    """Max pooling of height and width, kernel 3, stride 2, padding 1, as comparisons of slices.
-
-    On a GPU, torch's own 3-D max pooling has no deterministic gradient.
-    """
-
-    def forward(self, maps: Tensor) -> Tensor:
-        """Return (..., ceil(H / 2), ceil(W / 2))."""
-        return _halve_last(_halve_last(maps).transpose(-1, -2)).transpose(-1, -2)
-
-
-def _halve_last(maps: Tensor) -> Tensor:
-    count = -(-maps.shape[-1] // 2)
-    padded = nn.functional.pad(maps, (1, 1), value=float("-inf"))
-    before, centre, after = (padded[..., start : start + 2 * count - 1 : 2] for start in range(3))
-    return torch.maximum(torch.maximum(before, centre), after)

@@ -18,7 +18,9 @@ from study.tasks.clips.training.evaluation.scores import (
 )
 from study.tasks.clips.training.evaluation.verification import load_trained
 from study.tasks.clips.training.memory import explain_out_of_memory
+from study.tasks.clips.training.resident import reader_of
 from study.tasks.clips.training.settings import TrainSettings
+from study.tasks.clips.training.state import loader_of
 
 _log = logging.getLogger(__name__)
 
@@ -44,13 +46,14 @@ def evaluate(run: Run) -> Mapping[str, float]:
     with (
         explain_out_of_memory(f"testing in batches of {settings.batch_size} clips"),
         nondeterministic_operators(spec),
+        loader_of(spec) as loader,
     ):
         predictions = predict(
             network,
             clips,
             settings.batch_size,
             device,
-            spec.loader_workers,
+            reader_of(clips, "test", loader, device),
             settings.precision,
             spec.seed,
         )

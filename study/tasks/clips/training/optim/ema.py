@@ -6,7 +6,7 @@ from copy import deepcopy
 from itertools import chain
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from study.tasks.clips.training.tensors import load_buffers
 
@@ -24,21 +24,28 @@ class ModelEma:
         self.decay = decay
         self.steps = 0
 
-    @torch.no_grad()
     def update(self, network: nn.Module) -> None:
         """Update the average with the trained network's state after one more step."""
+        self.blend(network, self.advance())
+
+    def advance(self) -> float:
+        """Count one more step and return the share of the network's state in the average after it."""
         self.steps += 1
-        share = (1 - self.decay) / (1 - self.decay**self.steps)
+        return (1 - self.decay) / (1 - self.decay**self.steps)
+
+    @torch.no_grad()
+    def blend(self, network: nn.Module, share: float | Tensor) -> None:
+        """Move the average towards the network's state by `share`, a number or a tensor without dimensions."""
         averages = dict(_tensors(self.network))
         for name, value in _tensors(network):
             mean = averages.get(name)
             if mean is None or mean.shape != value.shape:  # a buffer that training registered or replaced
                 load_buffers(self.network, {name: value})
             elif mean.is_floating_point():
-                mean.lerp_(value, share)
+                mean.lerp_(value, share.to(mean.dtype) if isinstance(share, Tensor) else share)
             else:
                 mean.copy_(value)
 
 
-def _tensors(network: nn.Module) -> chain[tuple[str, torch.Tensor]]:
+def _tensors(network: nn.Module) -> chain[tuple[str, Tensor]]:
     return chain(network.named_parameters(), network.named_buffers())

@@ -39,6 +39,7 @@ from study.tasks.clips.training.evaluation.scores import REPORTED
 from study.tasks.clips.training.memory import explain_out_of_memory
 from study.tasks.clips.training.settings import TrainSettings
 from study.tasks.clips.training.state import TrainState
+from study.tasks.clips.training.stepping.graph import NoRecorder
 from study.tasks.clips.training.tensors import copy_of_weights
 from study.tasks.clips.training.train import run_epoch
 
@@ -83,6 +84,7 @@ def probe(
         epoch_steps = steps_per_epoch(len(state.labels), settings.batch_size)
         last_step = epoch_steps + math.ceil(epoch_steps / 2) if end == "killed" else None
         state.on_step = _StepRecorder(state, folder, last_step)
+        state.recorder = state.recorder and NoRecorder()  # the hooks of the recorder read every gradient
         return state
 
     this_machine, checkpoint_file = machine(spec.device), folder / CLIPS_CHECKPOINT
@@ -102,9 +104,8 @@ def probe(
             validation,
             settings.batch_size,
             device,
-            spec.loader_workers,
-            settings.precision,
-            spec.seed,
+            precision=settings.precision,
+            seed=spec.seed,
         )
         weights = _tensors(state)
     final = {**weights, PREDICTIONS: torch.from_numpy(predictions.logits)}

@@ -1,0 +1,252 @@
+"""What is known before a study is trained: the spread of earlier studies, time per training, and designs that fit."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from statistics import fmean
+from typing import Literal
+
+from study.analysis.gather import fold_overlap, gather
+from study.analysis.scores import against_reference
+from study.engine.estimate import duration
+from study.engine.plan import rungs, total_trainings, trainings
+from study.errors import InputError
+from study.ledger.record import StudyRecord
+from study.ledger.store import Ledger, Snapshot
+from study.statistics.inference import estimate
+from study.statistics.power import TABULATED_EFFECTS, power
+from study.statistics.spread import Spread
+from study.statistics.verdicts import FEWEST
+
+MOST_STUDIES_READ = 20
+"""The most earlier studies whose results are read for their spread."""
+MOST_REPETITIONS = 20
+TRIED_TRIALS = (4, 8, 12, 20, 30)
+BUDGET = re.compile(r"(?P<amount>\d+(?:\.\d+)?)\s*(?P<of>gpu-|cpu-)?(?P<unit>h|min)")
+SECONDS = {"h": 3600.0, "min": 60.0}
+
+Computes = Mapping[str, Callable[..., float]]
+
+
+def earlier_spread(ledger: Ledger, study: StudyRecord, computes: Computes) -> Spread | None:
+    """Return the spread of paired differences in an earlier study of the same task, metric, data and folds.
+
+    Studies of the same file come before others, and later ones before earlier ones. The variance is the mean over
+    the study's comparisons, its degrees of freedom are their sum (comparisons share their reference, so that is the
+    larger end). None where the ledger has no such study.
+    """
+    for record in _earlier(ledger, study):
+        evidence = gather(ledger, record, computes)
+        contrasts = [against_reference(evidence, variant) for variant in evidence.compared]
+        found = [
+            estimate(contrast.values, contrast.replicates, contrast.overlap)
+            for contrast in contrasts
+            if contrast is not None and len(contrast.values) >= FEWEST and not contrast.diverged
+        ]
+        variances = [each.sd**2 for each in found if each.sd]
+        if variances:
+            added = [max(0.0, (each.v_c or 0.0) - (each.v_sc or 0.0)) for each in found]
+            df = float(sum(each.n - 1 for each in found))
+            return Spread(fmean(variances) ** 0.5, df, fmean(added), record.name)
+    return None
+
+
+def _earlier(ledger: Ledger, study: StudyRecord) -> Iterator[StudyRecord]:
+    """Yield the records of earlier studies that resemble a study, the most similar first."""
+    found = []
+    for name in ledger.studies():
+        if name == study.name:
+            continue
+        try:
+            record = ledger.study(name)
+        except InputError:  # damaged
+            continue
+        asked, same = ((r.task, r.metric, r.data.name, len(r.folds)) for r in (study, record))
+        if asked == same and not record.data.is_optimistic:
+            begun = max((str(session.get("begun", "")) for session in ledger.sessions(name)), default="")
+            found.append((record.file == study.file, begun, name, record))
+    for *_, record in sorted(found, key=lambda item: item[:3], reverse=True)[:MOST_STUDIES_READ]:
+        yield record
+
+
+@dataclass(frozen=True)
+class TrainingTime:
+    """How long one whole training takes."""
+
+    seconds: float
+    origin: str
+    """The study whose trainings were timed; empty where it is given."""
+
+
+def training_time(ledger: Ledger, study: StudyRecord) -> TrainingTime | None:
+    """Return the mean time of the study's own whole trainings, else of the most similar earlier study's.
+
+    Those of another study are scaled by the number of epochs, where both configure it. None where nothing is timed.
+    """
+    for record in (study, *_earlier(ledger, study)):
+        states = Snapshot(ledger)
+        timed: list[float] = []
+        for job in trainings(record, states):
+            state = states(job.run.id)
+            seconds = duration(state) if state.is_usable else None
+            if seconds is not None:
+                timed.append(seconds * _epochs_ratio(study, record))
+        if timed:
+            return TrainingTime(fmean(timed), record.name)
+    return None
+
+
+def _epochs_ratio(study: StudyRecord, other: StudyRecord) -> float:
+    own, theirs = (record.variants[0].template.epochs for record in (study, other))
+    return own / theirs if own and theirs else 1.0
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What may be spent on a study."""
+
+    seconds: float
+    of: Literal["gpu", "cpu", "machine"]
+    """Of one GPU, of one processor core, or of this machine with all its workers."""
+
+
+def budget(text: str) -> Budget:
+    """Return the budget that a text such as ``24gpu-h``, ``8cpu-h`` or ``90min`` names.
+
+    Raises:
+        InputError: Another text.
+    """
+    match = BUDGET.fullmatch(text.strip())
+    if match is None or not float(match["amount"]) > 0:
+        raise InputError(
+            f"--budget: must be an amount of time such as 24gpu-h, 8cpu-h, 30cpu-min, 2h or 90min. Got {text!r}."
+        )
+    of: Literal["gpu", "cpu", "machine"] = (
+        "gpu" if match["of"] == "gpu-" else "cpu" if match["of"] == "cpu-" else "machine"
+    )
+    return Budget(float(match["amount"]) * SECONDS[match["unit"]], of)
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A design that fits a budget, with the most repetitions that do."""
+
+    repetitions: int
+    trials: int
+    folds: int
+    pruner: str
+    trainings: int
+    seconds: float
+    """Of one worker."""
+    power: tuple[float, ...] | None
+    """At each of `TABULATED_EFFECTS` times the least difference of interest; None where no spread is known."""
+
+
+def offers(study: StudyRecord, seconds: float, of_training: float, spread: Spread | None) -> list[Offer]:
+    """Return the designs of a study that one worker finishes in `seconds`, those of the most power first.
+
+    Each has the study's variants, and its own or another number of trials and of folds, with and without halving, and
+    as many repetitions as fit, at least three, at most `MOST_REPETITIONS`. Under folds more repetitions do not count
+    as more data: the power is that of the folds.
+    """
+    found = []
+    for folds in sorted({1, len(study.folds)}):
+        for trials in sorted({study.trials, *(TRIED_TRIALS if study.trials else ())}):
+            pruners = ("none", "halving") if trials > study.generation else ("none",)
+            for pruner in pruners:
+                base = replace(study, trials=trials, folds=study.folds[:folds], pruner=pruner, looks=())
+                if pruner == "halving" and _whole_trainings(base) == total_trainings(base):
+                    continue
+                least = 1 if folds > 1 else FEWEST
+                best = None
+                for repetitions in range(least, MOST_REPETITIONS + 1):
+                    design = replace(base, repetitions=repetitions)
+                    cost = _whole_trainings(design) * of_training
+                    if cost > seconds:
+                        break
+                    best = Offer(
+                        repetitions,
+                        trials,
+                        folds,
+                        pruner,
+                        total_trainings(design),
+                        cost,
+                        None if spread is None else _power(design, spread),
+                    )
+                if best is not None:
+                    found.append(best)
+    return sorted(found, key=lambda offer: (offer.power or (0.0,), offer.trials), reverse=True)
+
+
+@dataclass(frozen=True)
+class Offers:
+    """The designs of a study that fit a budget."""
+
+    budget: Budget
+    time: TrainingTime
+    workers: float
+    """Trainings that go on at a time, for each of what the budget is of."""
+    designs: list[Offer]
+
+
+def designs_that_fit(
+    ledger: Ledger, study: StudyRecord, amount: str, slots: int, spread: Spread | None, seconds: float | None
+) -> Offers:
+    """Return the designs of a study that fit a budget.
+
+    Args:
+        ledger: Has the trainings that are timed.
+        study: The study.
+        amount: The budget, as `budget` reads it.
+        slots: Trainings that this machine does at a time.
+        spread: The spread of paired differences; None where it is not known.
+        seconds: The time of one training; None for that of earlier trainings.
+
+    Raises:
+        InputError: No training was ever timed, or the budget is of another device than the timed trainings.
+    """
+    allowed, template = budget(amount), study.variants[0].template
+    device = "gpu" if template.device == "cuda" else "cpu"
+    time = training_time(ledger, study) if seconds is None else TrainingTime(seconds, origin="")
+    if time is None:
+        raise InputError(
+            f"--budget: no training of {study.file} or of a similar study has been timed yet; name the time of one "
+            "with --seconds."
+        )
+    if allowed.of not in (device, "machine") and seconds is None:
+        raise InputError(
+            f"--budget: the timed trainings ran on the {device}, so it must be in {device}-h. With --seconds it may be "
+            "of another device."
+        )
+    each = template.options.get("gpus") or 1 if allowed.of == "gpu" else template.threads
+    workers = float(slots) if allowed.of == "machine" else 1 / max(1.0, float(each))
+    return Offers(allowed, time, workers, offers(study, allowed.seconds * workers, time.seconds, spread))
+
+
+def _power(study: StudyRecord, spread: Spread) -> tuple[float, ...]:
+    alpha = study.alpha / max(1, sum(not variant.is_reference for variant in study.variants))
+    k = len(study.folds)
+    n, overlap = (k, fold_overlap(study)) if k > 1 else (study.repetitions, 0.0)
+    return tuple(
+        power(times * study.rope, n, spread.sd, study.rope, alpha, overlap, spread.examples)
+        for times in TABULATED_EFFECTS
+    )
+
+
+def _whole_trainings(study: StudyRecord) -> float:
+    """Return the cost of a study in whole trainings.
+
+    A trial after the first generation that halving checks at epochs r_1 < r_2 < … of E costs on average
+    ``(r_1 + (r_2 - r_1)/eta + (r_3 - r_2)/eta^2 + …)/E``, as 1 of eta continues at each.
+    """
+    count = float(total_trainings(study))
+    epochs = study.variants[0].template.epochs
+    if study.pruner != "halving" or not epochs:
+        return count
+    checked = [*rungs(study, epochs - 1), epochs]
+    steps = [epoch - before for before, epoch in zip([0, *checked], checked, strict=False)]
+    share = sum(step * float(study.reduction) ** -passed for passed, step in enumerate(steps)) / epochs
+    one_less = total_trainings(replace(study, trials=min(study.trials, study.generation)))
+    return one_less + (count - one_less) * share
