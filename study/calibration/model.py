@@ -1,28 +1,32 @@
 """Simulated trainings whose true scores are known: what a study of them would find in its ledger.
 
-A run's chance to be right on a test example is the sum of the example's own difficulty, the quality of the training,
-and what the variant does to the example's source. Quality holds what repetitions share across variants, the noise of one
-training, and the effect of its hyperparameter; searches see it through the noise of the validation split.
+A run's chance to classify a test example correctly is the sum of the example's own difficulty, the quality of the
+training, and what the variant does to the example's source. Quality holds what repetitions share across variants, the
+noise of one training, and the effect of its hyperparameter; searches see it through the noise of the validation split.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from study.analysis.evidence import Evidence, FoldSize, Confirmation, Scope, VariantEvidence
+from study.analysis.evidence import Confirmation, Evidence, FoldSize, Scope, VariantEvidence
+from study.ledger.record import Interim
 from study.metrics import Metric
 from study.records import Machine, RunResult, TestResult
 
 Floats = NDArray[np.float64]
 SearchKind = Literal["none", "repetition", "study", "shared-folds"]
+"""Where a search is made: nowhere, in every repetition, once for all of them, once for all folds of a repetition."""
 METRIC = Metric("war", "WAR", chance=0.2)
 MACHINE = Machine({}, "simulated", "simulated")
 POINT = 0.01
+STARTUP_TRIALS = 10
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,11 @@ class Design:
     folds: int = 0
     search: SearchKind = "none"
     trials: int = 1
+    sampler: Literal["random", "model"] = "random"
+    """``model``: a stand-in for model-based samplers; after ten trials it proposes points near the best one."""
     halving: bool = False
+    noisy_arm: float = 1.0
+    """The last variant's own training noise, as a multiple of the others'."""
     scope: Scope = "population"
     rope: float = 0.0
     alpha: float = 0.05
@@ -96,25 +104,50 @@ def _chosen(world: World, design: Design, rng: np.random.Generator, shape: tuple
     """Return the quality (arms, folds, repetitions) of the runs that are tested, without the variants' effects."""
     arms, folds, n = shape
     shared = rng.standard_normal((1, folds, n)) * world.training_sd * np.sqrt(world.shared)
-    own_sd = world.training_sd * np.sqrt(1 - world.shared)
+    own_sd = np.full((arms, 1, 1), world.training_sd * np.sqrt(1 - world.shared))
+    own_sd[-1] *= design.noisy_arm
     if design.search == "none":
-        return shared + own_sd * rng.standard_normal(shape)
-    trials = (design.trials,)
-    at_study = design.search == "study"
-    searches = (folds, 1) if at_study else (1, n) if design.search == "shared-folds" else (folds, n)
-    points = rng.random((1, *searches, *trials))
-    of_points = -np.sqrt(180) / 2 * world.search_sd * ((points - 0.5) ** 2 - 1 / 12) * 2
-    noise = own_sd * rng.standard_normal((arms, *searches, *trials))
-    trained = of_points + noise + (0 if at_study or design.search == "shared-folds" else shared[..., None])
-    judged = trained + world.validation_sd * rng.standard_normal(trained.shape)
-    if design.halving:
-        judged = _halved(world, judged, rng)
+        quality: Floats = shared + own_sd * rng.standard_normal(shape)
+        return quality
+    at_study, once = design.search == "study", design.search == "shared-folds"
+    searches = (folds, 1) if at_study else (1, n) if once else (folds, n)
+    common = np.zeros((1, *searches)) if at_study or once else shared
+    points, trained, judged = _trials(world, design, rng, common, own_sd, (arms, *searches))
     best = judged.argmax(-1)[..., None]
     if design.search == "repetition":
         found: Floats = np.take_along_axis(trained, best, -1)[..., 0]
         return found
-    of_best = np.take_along_axis(np.broadcast_to(of_points, trained.shape), best, -1)[..., 0]
-    return of_best + shared + own_sd * rng.standard_normal(shape)
+    of_best = _of_point(world, np.take_along_axis(points, best, -1)[..., 0])
+    again: Floats = of_best + shared + own_sd * rng.standard_normal(shape)
+    return again
+
+
+def _of_point(world: World, points: Floats) -> Floats:
+    """Return what hyperparameters in [0, 1] add to the quality: a parabola with the world's sd for uniform points."""
+    added: Floats = -world.search_sd * np.sqrt(180) * ((points - 0.5) ** 2 - 1 / 12)
+    return added
+
+
+def _trials(
+    world: World,
+    design: Design,
+    rng: np.random.Generator,
+    common: Floats,
+    own_sd: Floats,
+    searches: tuple[int, ...],
+) -> tuple[Floats, Floats, Floats]:
+    """Return points, quality and validation figures of all trials, each of shape (*searches, trials)."""
+    points, trained, judged = (np.zeros((*searches, design.trials)) for _ in range(3))
+    for trial in range(design.trials):
+        point = np.broadcast_to(rng.random((1, *searches[1:])), searches)
+        if design.sampler == "model" and trial >= STARTUP_TRIALS:
+            best = judged[..., :trial].argmax(-1)[..., None]
+            near = np.take_along_axis(points, best, -1)[..., 0] + 0.1 * rng.standard_normal(searches)
+            point = np.clip(near, 0, 1)
+        points[..., trial] = point
+        trained[..., trial] = _of_point(world, point) + common + own_sd * rng.standard_normal(searches)
+        judged[..., trial] = trained[..., trial] + world.validation_sd * rng.standard_normal(searches)
+    return points, trained, _halved(world, judged, rng) if design.halving else judged
 
 
 def _halved(world: World, judged: Floats, rng: np.random.Generator) -> Floats:
@@ -125,9 +158,7 @@ def _halved(world: World, judged: Floats, rng: np.random.Generator) -> Floats:
     return np.where(kept, judged, -np.inf)
 
 
-def _tested(
-    world: World, design: Design, rng: np.random.Generator, quality: Floats
-) -> tuple[Floats, Floats]:
+def _tested(world: World, design: Design, rng: np.random.Generator, quality: Floats) -> tuple[Floats, Floats]:
     """Return scores (arms, repetitions) and replicates (arms, repetitions, sources) on one test set, in points."""
     arms, n = quality.shape
     m, each = world.sources, world.examples_of_a_source
@@ -144,23 +175,40 @@ def _tested(
 def _fold_scores(world: World, design: Design, rng: np.random.Generator, quality: Floats) -> Floats:
     """Return scores (arms, folds, repetitions) on the folds' test splits, in points.
 
-    Trainings on folds share training examples: their qualities correlate by the share of the examples in one test split,
-    the assumption of Nadeau and Bengio (2003).
+    Trainings on folds share training examples: their qualities correlate by the share of the examples in one test
+    split, the assumption of Nadeau and Bengio (2003).
     """
     arms, folds, _ = quality.shape
     correlation = 1 / folds
-    of_data = world.interaction_sd / 2 * (
-        np.sqrt(correlation) * rng.standard_normal((arms, 1, 1))
-        + np.sqrt(1 - correlation) * rng.standard_normal((arms, folds, 1))
+    of_data = (
+        world.interaction_sd
+        / 2
+        * (
+            np.sqrt(correlation) * rng.standard_normal((arms, 1, 1))
+            + np.sqrt(1 - correlation) * rng.standard_normal((arms, folds, 1))
+        )
     )
     share = np.clip(np.mean(world.difficulty) + POINT * (quality + of_data), 0.01, 0.99)
     count = world.sources * world.examples_of_a_source
-    return rng.binomial(count, share) / count / POINT
+    scores: Floats = rng.binomial(count, share) / count / POINT
+    return scores
 
 
-def evidence(design: Design, trainings: Trainings, repetitions: int) -> Evidence:
-    """Return what the analysis would gather of the first `repetitions` repetitions of a simulated study."""
-    names = ["reference", *(f"variant {number}" for number in range(1, 1 + design.comparisons))]
+def evidence(
+    design: Design,
+    trainings: Trainings,
+    granted: Sequence[int],
+    interims: Mapping[int, Interim] = MappingProxyType({}),
+) -> Evidence:
+    """Return what the analysis would gather of a simulated study.
+
+    Args:
+        design: The study.
+        trainings: Its trainings.
+        granted: How many repetitions each arm has so far.
+        interims: The looks that were taken.
+    """
+    names = arm_names(design)
     folds = tuple(FoldSize(100 * (design.folds - 1), 100) for _ in range(design.folds))
     return Evidence(
         name="simulated",
@@ -175,15 +223,22 @@ def evidence(design: Design, trainings: Trainings, repetitions: int) -> Evidence
                 name,
                 names[0],
                 {},
-                repetitions * max(1, design.folds),
-                tuple(_repetitions(trainings, arm, repetitions)),
+                number * max(1, design.folds),
+                tuple(_repetitions(trainings, arm, number)),
             )
-            for arm, name in enumerate(names)
+            for arm, (name, number) in enumerate(zip(names, granted, strict=True))
         ),
         examples_in_test=1,
         folds=folds,
         scope=design.scope,
+        looks=design.looks,
+        interims=interims,
     )
+
+
+def arm_names(design: Design) -> list[str]:
+    """Return the names of the arms, the reference first."""
+    return ["reference", *(f"variant {number}" for number in range(1, 1 + design.comparisons))]
 
 
 def _repetitions(trainings: Trainings, arm: int, repetitions: int) -> Iterator[Confirmation]:
