@@ -84,8 +84,8 @@ export folder python
 
 if [ "$has_gpu" = 1 ]; then
     # the functions below each mark that skips them without a GPU
-    names=$(grep -rhA5 "cuda.is_available" tests --include='test_*.py' | grep -oE "def test_\w+" | sed 's/def //;s/$/ or/')
-    part "tests that need a GPU" 150 "$python" -m pytest -n 0 -q -rs -p no:cacheprovider -k "${names% or}" \
+    names=$(grep -rhA5 "cuda.is_available" tests --include='test_*.py' | grep -oE "def test_\w+" | sed 's/def //;s/$/ or/' | tr '\n' ' ')
+    part "tests that need a GPU" 150 "$python" -m pytest -n 0 -q -rs -p no:cacheprovider -k "${names% or }" \
         $(grep -rlE "cuda.is_available" tests --include='test_*.py')
     if [ $quick -eq 0 ]; then
         part "main job, smoke preset, on the CPU" 90 bash -c 'main_job cpu 1'
