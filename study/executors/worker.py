@@ -33,7 +33,7 @@ class Ended:
 
 def serve(env: Mapping[str, str], cores: Sequence[int], pipe: Connection) -> None:
     """Run the calls that arrive in `pipe`, in a new process, which ends when the conductor's process does."""
-    threading.Thread(target=_end_with_conductor, daemon=True).start()
+    end_with_parent()
     # the conductor handles Ctrl-C; programs that the worker starts inherit SIG_IGN, but no handler
     signal.signal(signal.SIGINT, lambda *_: None)
     if hasattr(signal, "pthread_sigmask"):
@@ -95,8 +95,12 @@ def _restore(state: ProcessState) -> bool:
     return not leftovers
 
 
-def _end_with_conductor() -> None:
-    """End at once when the conductor does: another conductor may take the run over."""
+def end_with_parent() -> None:
+    """Let this process end at once when the one that started it does: another conductor may take its work over."""
+    threading.Thread(target=_wait_for_parent, daemon=True).start()
+
+
+def _wait_for_parent() -> None:
     conductor = multiprocessing.parent_process()
     if conductor is not None:
         conductor.join()
