@@ -53,11 +53,13 @@ def new_network(registry: Registry, spec: RunSpec, shape: ClipShape, classes: in
     Raises:
         InputError: The components do not fit together or do not fit the clips.
     """
+    settings = TrainSettings.of(spec)
+    stream = (settings.stream,) if settings.stream else ()
     network = initialise(
         lambda: plain_network(registry, spec, shape, classes),
-        seed_of(spec.seed, seeds.INIT),
+        seed_of(spec.seed, seeds.INIT, *stream),
     )
-    return as_trained(network, TrainSettings.of(spec))
+    return as_trained(network, settings)
 
 
 def plain_network(registry: Registry, spec: RunSpec, shape: ClipShape, classes: int) -> nn.Module:
