@@ -183,11 +183,13 @@ class Study:
 
         That of its file, else what it was first planned with, else that of an earlier study in the ledger.
         """
-        from study.analysis.planning import earlier_spread
-
         earlier = self.ledger.require_same_study(self.record)
         if self.record.spread is not None or earlier is not None:
             return self.record.spread or (None if earlier is None else earlier.spread)
+        if not self.ledger.studies():
+            return None
+        from study.analysis.planning import earlier_spread  # slow: imports scipy
+
         return earlier_spread(self.ledger, self.record, _metric_functions(self.record))
 
     def offers(self, budget: str, sd: float | None = None, seconds: float | None = None) -> Offers:
