@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from study.config.registry import Registry
-from study.config.space import Dimension
 from study.errors import InputError
 from study.tasks.clips.task import ENGINE
 
