@@ -27,7 +27,7 @@ LONG_SILENCE_S = 600.0
 """After so long without a sign of life a worker is reported."""
 ENVIRONMENT = {"PYTHONHASHSEED": "0", "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
 """Variables of every worker from its start, since Python and cuBLAS read them once."""
-_HINTS = {
+_HINTS: Mapping[int, str] = {
     signal.SIGKILL: ", which is what running out of memory looks like",
     signal.SIGBUS: ", which is what a full disk, or a full /dev/shm, under a mapped file looks like",
 }

@@ -144,9 +144,9 @@ def test_pages_that_others_reach_come_with_a_warning(
 
         bind = setsockopt
 
-    monkeypatch.setattr(mlflow_ui.subprocess, "Popen", Server)
-    monkeypatch.setattr(mlflow_ui.socket, "socket", Probe)
-    monkeypatch.setattr(mlflow_ui.signal, "signal", lambda *_: None)
+    monkeypatch.setattr("subprocess.Popen", Server)
+    monkeypatch.setattr("socket.socket", Probe)
+    monkeypatch.setattr("signal.signal", lambda *_: None)
     mlflow_ui.serve("postgresql://me:secret@host/db", tmp_path, host, 5000)
     assert ("no login" in capsys.readouterr().err) == is_open
     ((command, env),) = started

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -47,13 +46,21 @@ def fill(file: Path) -> None:
             opened.write(bytes(100_000))
 
 
+def fill_up(disk: Path) -> None:
+    """Leave no room on a disk."""
+    with (disk / "fill").open("wb", buffering=0) as file:
+        for _ in range(100_000):
+            try:
+                file.write(bytes(4096))
+            except OSError:
+                return
+
+
 def test_the_conductors_own_full_disk_is_named_with_its_place(tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk") as disk:
         lab = Lab(disk)
         record = lab.record()
-        with suppress(OSError), (disk / "fill").open("wb", buffering=0) as file:
-            while True:
-                file.write(bytes(4096))
+        fill_up(disk)
         with pytest.raises(DiskFullError) as caught:
             conductor.run(record, lab.ledger, LocalWorkers(1), disk / "reports", lambda event: None, FAKE)
         assert str(disk) in str(caught.value)
