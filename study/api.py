@@ -274,6 +274,7 @@ class Study:
         from study.tracking.mlflow import mirror
 
         self._check_data()
+        self.ledger.require_free(self.name)
         task = self._task()
         if hasattr(task, "prepare") and jobs.ended_trainings(self.record, self.ledger) == 0:
             task.prepare()
@@ -283,16 +284,18 @@ class Study:
             self.ledger.require_same_study(self.record)
             self.check()
             self._make_folders()
+            stack.enter_context(
+                self.ledger.hold(self.name)
+            )  # a study that another process runs stays as it is
             self.ledger.accept_code(self.record.accepted_code)
             if retry_failed:
                 jobs.remove_failures(self.record, self.ledger)
             self._generate_data(task)
             if listeners is None:
-                from rich.console import Console
-
                 from study.cli.display import Display
+                from study.cli.output import PrintedConsole
 
-                listeners = [stack.enter_context(Display(Console()))]
+                listeners = [stack.enter_context(Display(PrintedConsole()))]
             mirrors = (
                 stack.enter_context(mirror(self.settings.mlflow, self.settings.artifacts, self.name)),
                 stack.enter_context(optuna.mirror(self.spec.search.storage)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,10 +15,12 @@ from study.cli.context import RequiringClaims, read_settings
 from study.cli.data import data
 from study.cli.judge import judge
 from study.cli.ledger import gc, status, stop, sync, unlock
+from study.cli.output import printed_text
 from study.cli.runs import check, reproduce
 from study.cli.study import plan, profile, report, run
 from study.cli.weights import weights
 from study.errors import InputError, StudyError, nearest, quoted
+from study.files import disk_full_error, is_disk_full
 
 if TYPE_CHECKING:
     from study.config.registry import Component
@@ -107,6 +110,11 @@ def ui(
 
 def main() -> None:
     """Run the command line; an error of the user ends in one message and an exit code, never in a traceback."""
+    with printed_text(sys.stdout, sys.stderr):
+        _run()
+
+
+def _run() -> None:
     try:
         app()
     except StudyError as error:
@@ -116,7 +124,9 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except OSError as error:  # a full disk, a folder that may not be written
-        print(f"Error: {error.filename or 'input or output'}: {error.strerror or error}.", file=sys.stderr)
+        place = Path(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes) else None
+        reason = f"{place or 'input or output'}: {error.strerror or error}."
+        print(f"Error: {disk_full_error(reason, place) if is_disk_full(error) else reason}", file=sys.stderr)
         sys.exit(1)
 
 

@@ -74,6 +74,30 @@ def open_ledger(settings: Settings) -> Ledger:
     return Ledger(settings.ledger)
 
 
+def format_ledger(settings: Settings, study: Path | None = None) -> str:
+    """Return which ledger is in use and why, with a warning where a study lies in a project of its own.
+
+    Args:
+        settings: This machine's settings.
+        study: The study's file; None if the command takes a name.
+    """
+    from study.config.settings import FILE, root_of
+
+    file = settings.root / FILE
+    why = f"settings of {file}" if file.is_file() else f"no {FILE} in {settings.root} or above"
+    line = f"Ledger: {settings.ledger} ({why})"
+    if (
+        study is None
+        or (own := root_of(study.resolve().parent)) == settings.root
+        or not (own / FILE).is_file()
+    ):
+        return line
+    return (
+        f"{line}\nWarning: {own / FILE}, which is nearer to {study}, is not read: settings are those of the working "
+        f"folder. To use its ledger, run the command in {own}."
+    )
+
+
 def study_name(study: str, preset: str | None, changes: list[str], ledger: Ledger) -> str:
     """Return the name of a study in the ledger; its file need not exist any more.
 

@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 
 from study.analysis.units import number, unit_suffix
+from study.cli.output import PrintedConsole
 from study.config.study import StudySpec
 from study.engine.accept import file_names
 from study.engine.cache import ABSENT, Difference, DifferenceKind, Status, TrainingList, TrainingStatus
@@ -226,7 +227,7 @@ def progress_bar(description: str, unit: str) -> Iterator[Callable[[int, int], N
 
     If the output is no terminal, prints a line for each tenth instead, and at least every two seconds.
     """
-    console = Console()
+    console = PrintedConsole()
     if not console.is_terminal:
         yield _progress_lines(description, unit)
         return

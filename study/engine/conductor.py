@@ -28,6 +28,7 @@ from study.engine.events import (
 from study.engine.queue import ALL_KINDS, Queue, training_states
 from study.errors import StudyError
 from study.executors.base import Call, CallEnded, CallEpoch, CallSilent, Ending, Event, Executor
+from study.files import as_disk_full_error, disk_full_error, has_full_disk
 from study.ledger import looks
 from study.ledger.locks import Holder
 from study.ledger.record import Closing, Interim, StudyRecord
@@ -59,10 +60,11 @@ def run(
     """Carry the study out and write its report; beaten trials keep no weights unless `keep` is ``all``.
 
     Raises:
-        StudyError: Another conductor holds the study, or the disk is full.
+        StudyError: Another conductor holds the study.
+        DiskFullError: A disk or a quota is full.
         KeyboardInterrupt: Ctrl-C, or another process requested the study to stop.
     """
-    with ledger.hold(study.name):
+    with as_disk_full_error(ledger.root), ledger.hold(study.name):
         carry_out(ledger.save(study), ledger, executor, notify, targets, keep, environment)
         return report(study.name, ledger, reports, notify, computes, write)
 
@@ -86,7 +88,7 @@ def explore(
     from study.analysis.exploration import rank
     from study.reporting.exploration import write
 
-    with ledger.hold(study.name):
+    with as_disk_full_error(ledger.root), ledger.hold(study.name):
         carry_out(ledger.save(study), ledger, executor, notify, targets, keep, environment, EXPLORED)
         ranking = rank(ledger, ledger.study(study.name))
         write(ranking, reports / study.name)
@@ -243,8 +245,9 @@ class _Conductor:
             self.notify(EpochEnded(job, event.epoch))
         elif isinstance(event, CallSilent):
             self.notify(JobSilent(job, event.seconds))
-        elif event.ending == Ending.DISK_FULL:
-            raise StudyError(f"{event.reason}. Free some space, then run the same command again.")
+        elif event.ending == Ending.DISK_FULL or _has_full_disk(event):
+            folder = event.call.folder
+            raise disk_full_error(event.reason, folder if has_full_disk(folder) else None)
         elif event.ending == Ending.DAMAGED and job.key not in self.retried:
             self._train_again(job, event)
         elif self._is_to_retry(job, event):
@@ -293,6 +296,11 @@ class _Conductor:
                     self.ledger.drop_weights(trial.run)
                     self.ledger.release(folder)
                     self.queue.states.invalidate(trial.run.id)
+
+
+def _has_full_disk(ended: CallEnded) -> bool:
+    """Return whether a call ended badly where nothing can be written: a program, or a killed process, says less."""
+    return ended.ending in (Ending.DIED, Ending.RAISED) and has_full_disk(ended.call.folder)
 
 
 def report(
