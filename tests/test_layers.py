@@ -40,6 +40,7 @@ LAYERS = (
     "tracking",
     "tasks",
     "testing",
+    "cli.program",
     "cli.display",  # plans and progress as text: notebooks and benchmarks print them too
     "cli.power",
     "api",

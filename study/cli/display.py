@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 
 from study.analysis.units import number, unit_suffix
+from study.cli.program import as_typed
 from study.config.study import StudySpec
 from study.engine.accept import file_names
 from study.engine.cache import ABSENT, Difference, DifferenceKind, Status, TrainingList, TrainingStatus
@@ -119,7 +120,7 @@ class Display:
                 f"DAMAGED {format_job(event.job)}: {event.reason.rstrip('.')}; the run is trained again"
             )
         elif isinstance(event, Waiting):
-            elsewhere = f"; if it has ended: study unlock --host {event.holder.host}"
+            elsewhere = f"; if it has ended: `study unlock --host {event.holder.host}`"
             self._print(
                 f"waiting for {format_job(event.job)}, which {event.holder} runs for another study"
                 f"{elsewhere if event.holder.is_elsewhere else ''}"
@@ -217,7 +218,7 @@ class Display:
             self._print(text)
 
     def _print(self, text: str) -> None:
-        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+        self._console.print(as_typed(text), highlight=False, markup=False, soft_wrap=True)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from study.cli.context import RequireClaims, exit_unless_claims_hold, read_settings, require_claims_in
+from study.cli.program import as_typed
 from study.errors import InputError
 
 if TYPE_CHECKING:
@@ -119,5 +120,5 @@ def _print_verdict(findings: Findings) -> None:
     for claim in findings.claims:
         print(f"Claim: {claim.text}: {claim.verdict}")
     for limit in findings.limits:
-        print(f"Warning: {limit.sentence}")
+        print(as_typed(f"Warning: {limit.sentence}"))
     print(end="", flush=True)

@@ -24,6 +24,7 @@ from study.cli.context import (
     read_settings,
     study_name,
 )
+from study.cli.program import as_typed
 
 if TYPE_CHECKING:
     from study.config.settings import Settings
@@ -86,7 +87,7 @@ def stop(
     except KeyboardInterrupt:
         print(f"\n{name}: stop requested; it has not stopped yet.")
         raise typer.Exit(INTERRUPTED) from None
-    print(f"{name}: stopped; the same `study run` continues it.")
+    print(as_typed(f"{name}: stopped; the same `study run` continues it."))
 
 
 def unlock(
@@ -108,7 +109,7 @@ def unlock(
     removed = 0
     for holder in dict.fromkeys(holder for _, holder in found):
         if is_running := not holder.is_elsewhere and not holder.is_gone:
-            print(f"{holder} is running; end it with `study stop`. Its locks stay:")
+            print(as_typed(f"{holder} is running; end it with `study stop`. Its locks stay:"))
         else:
             print(f"{holder}; if it still runs, it stops:")
         for path, _ in (lock for lock in found if lock[1] == holder):
@@ -261,7 +262,7 @@ def _variant_table(status: StudyStatus) -> Iterator[str]:
             number = format_run_number(training.job)
             yield f"  {number}: epoch {training.epoch} of {training.epochs}{elsewhere}"
     if status.counts.failed:
-        yield "`study run` with --retry-failed tries failed runs again."
+        yield as_typed("`study run` with --retry-failed tries failed runs again.")
 
 
 def _format_activity(status: StudyStatus) -> str:

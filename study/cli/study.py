@@ -28,6 +28,7 @@ from study.cli.context import (
     resumable,
     with_skipping,
 )
+from study.cli.program import as_typed
 from study.errors import InputError
 
 if TYPE_CHECKING:
@@ -198,7 +199,7 @@ def _print_conclusion(findings: Findings, folder: Path) -> None:
     """Print the answer, its limits, and the paths of the report."""
     print(f"\n{findings.question}\n{findings.answer}\n")
     for limit in findings.limits:
-        print(f"Warning: {limit.sentence}")
+        print(as_typed(f"Warning: {limit.sentence}"))
     print(f"\nReport: {folder / 'report.md'}\n        {folder / 'report.pdf'}")
 
 
