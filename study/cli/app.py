@@ -35,8 +35,8 @@ app = typer.Typer(
 app.add_typer(data, name="data")
 app.add_typer(weights, name="weights")
 app.add_typer(check, name="check")
-for command in (run, report, judge):
-    app.command(cls=RequiringClaims, epilog=examples(command.__name__))(command)
+for judging in (run, report, judge):
+    app.command(cls=RequiringClaims, epilog=examples(judging.__name__))(judging)
 for command in (bench, plan, profile, status, stop, unlock, gc, sync, reproduce):
     app.command(epilog=examples(command.__name__))(command)
 

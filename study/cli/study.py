@@ -28,7 +28,6 @@ from study.cli.context import (
     resumable,
     with_skipping,
 )
-from study.cli.program import as_typed
 from study.errors import InputError
 
 if TYPE_CHECKING:
@@ -196,10 +195,10 @@ def profile(
 
 
 def _print_conclusion(findings: Findings, folder: Path) -> None:
-    """Print the answer, its limits, and the paths of the report."""
-    print(f"\n{findings.question}\n{findings.answer}\n")
-    for limit in findings.limits:
-        print(as_typed(f"Warning: {limit.sentence}"))
+    """Print the results, and the paths of the report."""
+    from study.cli.results import print_results
+
+    print_results(findings, Console())
     print(f"\nReport: {folder / 'report.md'}\n        {folder / 'report.pdf'}")
 
 

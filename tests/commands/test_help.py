@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shlex
+import subprocess
 import sys
 from pathlib import Path
 
@@ -56,11 +58,15 @@ def test_suggested_commands_begin_with_the_program_as_it_was_started(
     assert as_typed("`study run` makes it; the study runs") == f"`{name} run` makes it; the study runs"
 
 
-def test_a_started_module_suggests_itself(tmp_path: Path) -> None:
-    from test_command_line import command
+def started(*words: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(Path(study.__file__).parents[1])}
+    arguments = [sys.executable, "-m", "study", *words]
+    return subprocess.run(arguments, capture_output=True, text=True, cwd=folder, check=False, env=environment)
 
+
+def test_a_started_module_suggests_itself(tmp_path: Path) -> None:
     (tmp_path / "study.toml").write_text("")
-    done = command("status", "nothing", folder=tmp_path)
+    done = started("status", "nothing", folder=tmp_path)
     assert done.returncode == 2
     assert f"`{shlex.quote(sys.executable)} -m study status`" in done.stderr
-    assert command("--version", folder=tmp_path).stdout.split() == ["study", study.__version__]
+    assert started("--version", folder=tmp_path).stdout.split() == ["study", study.__version__]
