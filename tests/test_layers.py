@@ -41,6 +41,7 @@ LAYERS = (
     "tasks",
     "testing",
     "cli.program",
+    "cli.tables",
     "cli.display",  # plans and progress as text: notebooks and benchmarks print them too
     "cli.power",
     "api",

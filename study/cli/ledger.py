@@ -267,12 +267,12 @@ def _variant_table(status: StudyStatus) -> Iterator[str]:
 
 def _format_activity(status: StudyStatus) -> str:
     """Return which process runs the study, and the time or the number of trainings left."""
-    from study.cli.display import format_duration
+    from study.cli.display import format_time_left
 
     counts = status.counts
     unfinished = counts.running + counts.waiting
     has_estimate = unfinished and status.seconds_left is not None
-    time_left = f", about {format_duration(status.seconds_left or 0)}" if has_estimate else ""
+    time_left = f", {format_time_left(status.seconds_left or 0)}" if has_estimate else ""
     number = status.workers
     workers = f" with {number} worker{'s' if number > 1 else ''}" if number else ""
     if status.holder is not None:

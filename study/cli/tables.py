@@ -52,27 +52,33 @@ def print_text(console: Console, text: str) -> None:
 
 
 def print_table(console: Console, columns: Sequence[Column]) -> None:
-    """Print a table within the terminal's width.
-
-    Optional columns are left out, the last ones first, where the words of all do not fit; where those of the others
-    do not fit either, lines are longer than the terminal.
-    """
-    shown = [column for column in columns if column.cells]
-    while _least(shown) > console.width and any(column.is_optional for column in shown):
-        shown.remove(next(column for column in reversed(shown) if column.is_optional))
-    widths = _widths(shown, console.width)
-    table = Table(box=None, padding=(0, GAP, 0, 0), pad_edge=False, header_style="bold")
-    for column, width in zip(shown, widths, strict=True):
-        table.add_column(Text(column.head), justify=column.side, width=width, vertical="bottom")
-    for cells in zip(*(column.cells for column in shown), strict=True):
-        table.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in cells))
+    """Print a table as `fitted` makes it."""
+    table = fitted(columns, console.width)
+    width = sum((column.width or 0) + GAP for column in table.columns)
     as_wide = Console(
         file=console.file,
-        width=max(console.width, sum(widths) + GAP * len(widths)),
+        width=max(console.width, width),
         force_terminal=console.is_terminal,
         no_color=console.no_color,
     )
     as_wide.print(table, highlight=False)
+
+
+def fitted(columns: Sequence[Column], available: int) -> Table:
+    """Return a table within a terminal's width.
+
+    Optional columns are left out, the last ones first, where the words of all do not fit; where those of the others
+    do not fit either, lines are longer than the terminal.
+    """
+    shown = list(columns)
+    while _least(shown) > available and any(column.is_optional for column in shown):
+        shown.remove(next(column for column in reversed(shown) if column.is_optional))
+    table = Table(box=None, padding=(0, GAP, 0, 0), pad_edge=False, header_style="bold")
+    for column, width in zip(shown, _widths(shown, available), strict=True):
+        table.add_column(Text(column.head), justify=column.side, width=width, vertical="bottom")
+    for cells in zip(*(column.cells for column in shown), strict=True):
+        table.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in cells))
+    return table
 
 
 def _least(columns: Sequence[Column]) -> int:
