@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from study import __version__ as version
 from study.cli.bench import bench
 from study.cli.context import RequiringClaims, read_settings
 from study.cli.data import data
+from study.cli.help import GroupedCommands, examples
 from study.cli.judge import judge
 from study.cli.ledger import gc, status, stop, sync, unlock
 from study.cli.output import printed_text
+from study.cli.program import as_typed, program
 from study.cli.runs import check, reproduce
 from study.cli.study import plan, profile, report, run
 from study.cli.weights import weights
@@ -27,34 +30,49 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     help="Ablations and benchmarks of trainings, from a TOML file to a report.",
+    cls=GroupedCommands,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
 app.add_typer(data, name="data")
 app.add_typer(weights, name="weights")
 app.add_typer(check, name="check")
-app.command(cls=RequiringClaims)(run)
-app.command(cls=RequiringClaims)(report)
-app.command(cls=RequiringClaims)(judge)
+for judging in (run, report, judge):
+    app.command(cls=RequiringClaims, epilog=examples(judging.__name__))(judging)
 for command in (bench, plan, profile, status, stop, unlock, gc, sync, reproduce):
-    app.command()(command)
+    app.command(epilog=examples(command.__name__))(command)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        print(f"study {version}")
+        raise typer.Exit
+
+
+class _AsTyped(logging.Formatter):
+    """Writes log messages with commands as the user types them."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return as_typed(super().format(record))
 
 
 @app.callback()
 def _main(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Print debug messages.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
 ) -> None:
     handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+    handler.setFormatter(_AsTyped("%(levelname)s: %(message)s"))
     log = logging.getLogger("study")
     log.handlers[:] = [handler]
     log.setLevel(logging.DEBUG if verbose else logging.WARNING)
     log.propagate = False
 
 
-@app.command(name="list")
+@app.command(name="list", epilog=examples("list"))
 def list_(
     pattern: Annotated[str, typer.Argument(help="A name or kind; * and ? match anything.")] = "*",
     task: Annotated[str, typer.Option("--task", help="The task whose components are listed.")] = "clips",
@@ -96,7 +114,7 @@ def _print_component(component: Component) -> None:
             print(f"      {parameter.name:<18} {parameter.allowed()}; {default}: {parameter.help}")
 
 
-@app.command()
+@app.command(epilog=examples("ui"))
 def ui(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 5000,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
@@ -116,9 +134,9 @@ def main() -> None:
 
 def _run() -> None:
     try:
-        app()
+        app(prog_name=program())
     except StudyError as error:
-        print(f"Error: {error}", file=sys.stderr)
+        print(f"Error: {as_typed(str(error))}", file=sys.stderr)
         sys.exit(error.exit_code)
     except BrokenPipeError:  # the reader of the output has exited, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from typer.core import TyperCommand
 
+from study.cli.program import program
 from study.errors import InputError
 
 if TYPE_CHECKING:
@@ -192,7 +193,7 @@ def resumable() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        command = shlex.join(["study", *sys.argv[1:]])
+        command = f"{program()} {shlex.join(sys.argv[1:])}"
         print(
             f"\nInterrupted; finished work is kept. Continue with the same command:\n  {command}",
             file=sys.stderr,

@@ -26,6 +26,7 @@ from study.cli.context import (
     study_name,
 )
 from study.cli.output import PrintedConsole
+from study.cli.program import as_typed
 
 if TYPE_CHECKING:
     from study.config.settings import Settings
@@ -92,7 +93,7 @@ def stop(
     except KeyboardInterrupt:
         print(f"\n{name}: stop requested; it has not stopped yet.")
         raise typer.Exit(INTERRUPTED) from None
-    print(f"{name}: stopped; the same `study run` continues it.")
+    print(as_typed(f"{name}: stopped; the same `study run` continues it."))
 
 
 def unlock(
@@ -114,7 +115,7 @@ def unlock(
     removed = 0
     for holder in dict.fromkeys(holder for _, holder in found):
         if is_running := not holder.is_elsewhere and not holder.is_gone:
-            print(f"{holder} is running; end it with `study stop`. Its locks stay:")
+            print(as_typed(f"{holder} is running; end it with `study stop`. Its locks stay:"))
         else:
             print(f"{holder}; if it still runs, it stops:")
         for path, _ in (lock for lock in found if lock[1] == holder):
@@ -268,17 +269,17 @@ def _variant_table(status: StudyStatus) -> Iterator[str]:
             number = format_run_number(training.job)
             yield f"  {number}: epoch {training.epoch} of {training.epochs}{elsewhere}"
     if status.counts.failed:
-        yield "`study run` with --retry-failed tries failed runs again."
+        yield as_typed("`study run` with --retry-failed tries failed runs again.")
 
 
 def _format_activity(status: StudyStatus) -> str:
     """Return which process runs the study, and the time or the number of trainings left."""
-    from study.cli.display import format_duration
+    from study.cli.display import format_time_left
 
     counts = status.counts
     unfinished = counts.running + counts.waiting
     has_estimate = unfinished and status.seconds_left is not None
-    time_left = f", about {format_duration(status.seconds_left or 0)}" if has_estimate else ""
+    time_left = f", {format_time_left(status.seconds_left or 0)}" if has_estimate else ""
     number = status.workers
     workers = f" with {number} worker{'s' if number > 1 else ''}" if number else ""
     if status.holder is not None:

@@ -198,10 +198,11 @@ def profile(
 
 
 def _print_conclusion(findings: Findings, folder: Path) -> None:
-    """Print the answer, its limits, and the paths of the report."""
-    print(f"\n{findings.question}\n{findings.answer}\n")
-    for limit in findings.limits:
-        print(f"Warning: {limit.sentence}")
+    """Print the results, and the paths of the report."""
+    from study.cli.output import PrintedConsole
+    from study.cli.results import print_results
+
+    print_results(findings, PrintedConsole())
     print(f"\nReport: {folder / 'report.md'}\n        {folder / 'report.pdf'}")
 
 

@@ -12,6 +12,7 @@ from study.analysis.findings import Findings
 from study.analysis.gather import gather
 from study.config.settings import Keep
 from study.engine import jobs, plan
+from study.engine.cache import with_next_trials
 from study.engine.events import (
     EpochEnded,
     JobEnded,
@@ -197,10 +198,13 @@ class _Conductor:
         self.notify(LookTaken(self.queue.study, interim, plan.total_trainings(self.queue.study)))
 
     def _report_start(self) -> None:
-        states = [state for _, state in training_states(self.queue.study, self.queue.states) if state.final]
+        study = with_next_trials(
+            self.queue.study, self.queue.states
+        )  # trials whose suggestion follows are counted
+        states = [state for _, state in training_states(study, self.queue.states)]
+        cached = sum(state.result is not None or state.pruned is not None for state in states)
         failed = sum(state.failure is not None for state in states)
-        total = plan.total_trainings(self.queue.study)
-        self.notify(StudyStarted(self.queue.study, total, len(states) - failed, failed))
+        self.notify(StudyStarted(self.queue.study, plan.total_trainings(study), cached, failed))
 
     def _start_jobs(self) -> dict[Holder, plan.Job]:
         """Start the ready jobs that no other conductor does; return one job of each other conductor."""

@@ -71,7 +71,7 @@ class MlflowMirror(QueuedMirror[tuple[int, Event]]):
     def _report_lost(self, lost: int, queued: int) -> None:
         _log.warning(
             "%d of %d events did not reach MLflow at %s. The ledger has them all: "
-            "the next run of this study mirrors what is missing, and so does: study sync %s",
+            "the next run of this study mirrors what is missing, and so does `study sync %s`",
             lost,
             queued,
             without_passwords(self._uri),
