@@ -11,7 +11,7 @@ from study.analysis.exploration import RankedVariant, Ranking
 from study.analysis.units import difference, heading
 from study.metrics import record_of
 from study.reporting import text
-from study.reporting.writers.markdown.blocks import Side, plain, table
+from study.reporting.sections.blocks import Side, plain, table
 
 SCHEMA = 1
 

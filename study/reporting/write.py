@@ -15,8 +15,8 @@ from study.analysis.limits import SKIPPED_FILE
 from study.metrics import record_of
 from study.reporting.figure_specs import FOLDER, NAMES, figure_specs
 from study.reporting.figures.draw import draw
+from study.reporting.sections.report import render
 from study.reporting.text import one_line
-from study.reporting.writers.markdown.report import render
 from study.reporting.writers.pdf import pdf
 
 SCHEMA = 1

@@ -20,8 +20,8 @@ from study.ledger.record import ClaimRecord as Claim
 from study.metrics import Metric
 from study.records import Breakdown
 from study.reporting.figure_specs import figure_specs
+from study.reporting.sections.report import render
 from study.reporting.write import machine_readable
-from study.reporting.writers.markdown.report import render
 
 LOWER = (-3.0, -2.5, -3.5, -2.8, -3.2)
 HIGHER = (3.0, 2.5, 3.5, 2.8, 3.2)

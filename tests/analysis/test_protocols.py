@@ -29,8 +29,8 @@ from study.ledger.store import Ledger
 from study.metrics import Metric
 from study.records import Failure, RunResult, SplitSizes, from_json, to_json
 from study.reporting.figure_specs import has_learning_curves
+from study.reporting.sections.report import render
 from study.reporting.text import OPTIMISTIC
-from study.reporting.writers.markdown.report import render
 
 STUDY = small_study(epochs=4, seeds=3, claim=True)
 SEARCH = """

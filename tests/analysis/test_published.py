@@ -10,8 +10,8 @@ from support.evidence import two
 
 from study.analysis.analyse import findings
 from study.records import DataInfo, PublishedTable, SplitSizes
+from study.reporting.sections.report import render
 from study.reporting.text import OPTIMISTIC
-from study.reporting.writers.markdown.report import render
 from study.reporting.writers.pdf import markup
 from study.tasks.clips.published import FILE, LABELS, RESULTS, published
 

@@ -10,7 +10,7 @@ import pytest
 import typst
 from support.example_findings import HOSTILE, findings, hostile
 
-from study.reporting.writers.markdown.report import render
+from study.reporting.sections.report import render
 from study.reporting.writers.pdf import TEMPLATE, literal, markup
 
 

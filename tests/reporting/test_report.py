@@ -22,8 +22,8 @@ from study.records import PartCost
 from study.reporting.figure_specs import NAMES, figure_specs
 from study.reporting.figures.draw import draw
 from study.reporting.figures.panels import joined_lines
+from study.reporting.sections.report import render
 from study.reporting.write import machine_readable, write
-from study.reporting.writers.markdown.report import render
 from study.statistics.verdicts import Verdict
 
 COUNTED_MACS = "MACs per clip (fvcore)"

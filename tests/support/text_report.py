@@ -6,8 +6,8 @@ from pathlib import Path
 
 from study import files
 from study.analysis.findings import Findings
+from study.reporting.sections.report import render
 from study.reporting.write import machine_readable
-from study.reporting.writers.markdown.report import render
 
 
 def write_text(findings: Findings, folder: Path) -> None:

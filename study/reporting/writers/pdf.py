@@ -1,6 +1,6 @@
 """The report's Markdown typeset as PDF.
 
-Only the Markdown that `study.reporting.writers.markdown` writes is understood. All text goes into Typst as string
+Only the Markdown that `study.reporting.sections` writes is understood. All text goes into Typst as string
 literals, never as markup, so that no name can be interpreted as markup.
 """
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from study.analysis.findings import Findings
 from study.analysis.units import direction_note
 from study.reporting.figure_specs import corrected_level, figure_specs
+from study.reporting.sections.appendix import add_appendix
+from study.reporting.sections.blocks import Blocks, bullet_list, plain, table
+from study.reporting.sections.costs import add_costs, add_times
+from study.reporting.sections.described import add_breakdowns, add_measures, add_secondary_metrics
+from study.reporting.sections.known import add_known
+from study.reporting.sections.phrases import compared_variants, rope_with_unit
+from study.reporting.sections.published import add_published
+from study.reporting.sections.results import add_claims, add_results
 from study.reporting.text import OPTIMISTIC
-from study.reporting.writers.markdown.appendix import add_appendix
-from study.reporting.writers.markdown.blocks import Blocks, bullet_list, plain, table
-from study.reporting.writers.markdown.costs import add_costs, add_times
-from study.reporting.writers.markdown.described import add_breakdowns, add_measures, add_secondary_metrics
-from study.reporting.writers.markdown.known import add_known
-from study.reporting.writers.markdown.phrases import compared_variants, rope_with_unit
-from study.reporting.writers.markdown.published import add_published
-from study.reporting.writers.markdown.results import add_claims, add_results
 
 
 def render(findings: Findings) -> str:

@@ -9,8 +9,8 @@ from typing import Any
 from study.analysis.findings import Findings, TrialCurve
 from study.analysis.units import heading, label_with_unit
 from study.reporting import text
+from study.reporting.sections.blocks import Blocks, Side, code, fenced, plain
 from study.reporting.text import MISSING
-from study.reporting.writers.markdown.blocks import Blocks, Side, code, fenced, plain
 
 MOST_METRICS = 4
 """The most metrics in the tables of every repetition; findings.json has the others too."""

@@ -6,7 +6,7 @@ from study.analysis.findings import Difference, Findings, VariantFinding
 from study.analysis.units import difference_with_unit, direction_note
 from study.metrics import Metric
 from study.reporting import text
-from study.reporting.writers.markdown.blocks import plain
+from study.reporting.sections.blocks import plain
 
 
 def name_with_runs(variant: VariantFinding) -> str:

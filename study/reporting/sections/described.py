@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from study.analysis.findings import BreakdownFinding, Findings, Interval, MeasureFinding, VariantFinding
 from study.analysis.units import heading
 from study.reporting import text
+from study.reporting.sections.blocks import Blocks, Side, bullet_list, plain, sentence
+from study.reporting.sections.phrases import figure_runs_note, metric_caption, name_with_runs
 from study.reporting.text import MISSING
-from study.reporting.writers.markdown.blocks import Blocks, Side, bullet_list, plain, sentence
-from study.reporting.writers.markdown.phrases import figure_runs_note, metric_caption, name_with_runs
 
 MOST_COLUMNS, LONGEST_COLUMN = 7, 14
 """With more or longer rows than this, the table of a breakdown has a column for each variant."""

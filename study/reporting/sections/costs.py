@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from study.analysis.findings import Cost, Findings, VariantFinding
 from study.records import TimePart
 from study.reporting import text
+from study.reporting.sections.blocks import Blocks, plain
+from study.reporting.sections.phrases import name_with_runs
 from study.reporting.text import MISSING
-from study.reporting.writers.markdown.blocks import Blocks, plain
-from study.reporting.writers.markdown.phrases import name_with_runs
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from study.analysis.findings import ClaimFinding, Difference, Findings, VariantF
 from study.analysis.units import difference, heading, label_with_unit, quantity, with_unit
 from study.reporting import text
 from study.reporting.figure_specs import corrected_level
+from study.reporting.sections.blocks import Blocks, bullet_list, plain, sentence
+from study.reporting.sections.phrases import compared_variants, metric_caption, rope_with_unit
 from study.reporting.text import MISSING
-from study.reporting.writers.markdown.blocks import Blocks, bullet_list, plain, sentence
-from study.reporting.writers.markdown.phrases import compared_variants, metric_caption, rope_with_unit
 
 UNPAIRED = "none"
 TOO_FEW = "none, too few"

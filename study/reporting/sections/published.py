@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from study.analysis.findings import Findings
 from study.records import PublishedResult, PublishedTable
 from study.reporting import text
+from study.reporting.sections.blocks import Blocks, bullet_list, plain, sentence
 from study.reporting.text import MISSING
-from study.reporting.writers.markdown.blocks import Blocks, bullet_list, plain, sentence
 
 
 def add_published(report: Blocks, findings: Findings) -> None:

@@ -8,7 +8,7 @@ from study.analysis.findings import Findings, Interval
 from study.analysis.known.findings import Campaign
 from study.analysis.units import label_with_unit, percent, quantity
 from study.reporting import text
-from study.reporting.writers.markdown.blocks import Blocks, bullet_list, plain
+from study.reporting.sections.blocks import Blocks, bullet_list, plain
 
 
 def add_known(report: Blocks, findings: Findings) -> None:
