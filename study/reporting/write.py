@@ -15,8 +15,9 @@ from study.analysis.limits import SKIPPED_FILE
 from study.metrics import record_of
 from study.reporting.figure_specs import FOLDER, NAMES, figure_specs
 from study.reporting.figures.draw import draw
-from study.reporting.sections.report import render
+from study.reporting.sections.report import document
 from study.reporting.text import one_line
+from study.reporting.writers.markdown import markdown
 from study.reporting.writers.pdf import pdf
 
 SCHEMA = 1
@@ -29,10 +30,10 @@ def write(findings: Findings, folder: Path) -> tuple[Path, ...]:
     """
     specs = figure_specs(findings)
     figures = {specs[name].path: svg for name, svg in draw(findings).items()}
-    text = render(findings)
+    report = document(findings)
     documents: dict[str, str | bytes] = {
-        "report.md": text,
-        "report.pdf": pdf(text, figures, findings.name),
+        "report.md": markdown(report),
+        "report.pdf": pdf(report, figures),
         **figures,
         "findings.json": machine_readable(findings),
     }

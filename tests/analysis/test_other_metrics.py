@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from scipy import stats
 from support.evidence import CLASSES, FOLDS, REFERENCE, RMSE, UAR, WAR, evidence, shifted, two, variant
+from support.text_report import render
 
 from study.analysis.analyse import findings
 from study.analysis.evidence import Evidence
@@ -20,7 +21,6 @@ from study.ledger.record import ClaimRecord as Claim
 from study.metrics import Metric
 from study.records import Breakdown
 from study.reporting.figure_specs import figure_specs
-from study.reporting.sections.report import render
 from study.reporting.write import machine_readable
 
 LOWER = (-3.0, -2.5, -3.5, -2.8, -3.2)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from support.small_study import small_study
-from support.text_report import write_text
+from support.text_report import render, write_text
 
 from study.analysis.analyse import findings as analyse
 from study.analysis.evidence import Evidence
@@ -29,7 +29,6 @@ from study.ledger.store import Ledger
 from study.metrics import Metric
 from study.records import Failure, RunResult, SplitSizes, from_json, to_json
 from study.reporting.figure_specs import has_learning_curves
-from study.reporting.sections.report import render
 from study.reporting.text import OPTIMISTIC
 
 STUDY = small_study(epochs=4, seeds=3, claim=True)

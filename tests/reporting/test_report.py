@@ -16,13 +16,13 @@ from typing import get_args
 import pytest
 from markdown_it import MarkdownIt
 from support.example_findings import HOSTILE, damaged, findings, hostile, minimized, twelve
+from support.text_report import render
 
 from study.analysis.findings import Choice, Cost, Difference, Findings, Interval
 from study.records import PartCost
 from study.reporting.figure_specs import NAMES, figure_specs
 from study.reporting.figures.draw import draw
 from study.reporting.figures.panels import joined_lines
-from study.reporting.sections.report import render
 from study.reporting.write import machine_readable, write
 from study.statistics.verdicts import Verdict
 
