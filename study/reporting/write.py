@@ -1,17 +1,15 @@
-"""Writes a report: the same findings as Markdown, PDF, figures and JSON."""
+"""Writes a report: the same findings in every format."""
 
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from study import files
 from study.analysis.findings import Findings
 from study.analysis.limits import SKIPPED_FILE
+from study.analysis.rows import TABLES
 from study.metrics import record_of
 from study.reporting.figure_specs import FOLDER, NAMES, figure_specs
 from study.reporting.figures.draw import draw
@@ -19,6 +17,7 @@ from study.reporting.sections.report import document
 from study.reporting.text import one_line
 from study.reporting.writers.markdown import markdown
 from study.reporting.writers.pdf import pdf
+from study.reporting.writers.rows import csv_files, finite, json_rows, path_of
 
 SCHEMA = 1
 
@@ -36,7 +35,12 @@ def write(findings: Findings, folder: Path) -> tuple[Path, ...]:
         "report.pdf": pdf(report, figures),
         **figures,
         "findings.json": machine_readable(findings),
+        "tables/rows.json": json_rows(findings),
+        **csv_files(findings),
     }
+    for kind in TABLES:
+        if path_of(kind) not in documents:
+            (folder / path_of(kind)).unlink(missing_ok=True)
     if findings.skipped:
         documents[SKIPPED_FILE] = "".join(f"{one_line(line)}\n" for line in findings.skipped)
     else:
@@ -52,14 +56,4 @@ def write(findings: Findings, folder: Path) -> tuple[Path, ...]:
 def machine_readable(findings: Findings) -> str:
     """Return findings as JSON, metrics scaled, times in seconds; numbers that are not finite become null."""
     record = {"schema": SCHEMA, **asdict(findings), "metrics": [record_of(m) for m in findings.metrics]}
-    return json.dumps(_finite(record), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, Mapping):
-        return {str(key): _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return value
+    return json.dumps(finite(record), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
