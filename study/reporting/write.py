@@ -11,10 +11,12 @@ from study.analysis.findings import Findings
 from study.analysis.limits import SKIPPED_FILE
 from study.analysis.rows import TABLES
 from study.metrics import record_of
-from study.reporting.figure_specs import FOLDER, NAMES, figure_specs
+from study.reporting.figure_specs import FOLDER, FORMATS, NAMES, figure_specs
 from study.reporting.figures.draw import draw
+from study.reporting.sections.paper import Spread, paper_table
 from study.reporting.sections.report import document
 from study.reporting.text import one_line
+from study.reporting.writers.latex import latex
 from study.reporting.writers.markdown import markdown
 from study.reporting.writers.pdf import pdf
 from study.reporting.writers.rows import csv_files, finite, json_rows, path_of
@@ -28,11 +30,13 @@ def write(findings: Findings, folder: Path) -> tuple[Path, ...]:
     Equal findings give equal bytes. Files of an earlier report that this one has no data for are removed.
     """
     specs = figure_specs(findings)
-    figures = {specs[name].path: svg for name, svg in draw(findings).items()}
+    figures = draw(findings)
     report = document(findings)
     documents: dict[str, str | bytes] = {
         "report.md": markdown(report),
         "report.pdf": pdf(report, figures),
+        "latex/report.tex": latex(report),
+        **{f"latex/results-{spread}.tex": latex(paper_table(findings, spread)) for spread in Spread},
         **figures,
         "findings.json": machine_readable(findings),
         "tables/rows.json": json_rows(findings),
@@ -47,7 +51,8 @@ def write(findings: Findings, folder: Path) -> tuple[Path, ...]:
         (folder / SKIPPED_FILE).unlink(missing_ok=True)
     for name in NAMES:
         if name not in specs:
-            (folder / FOLDER / f"{name}.svg").unlink(missing_ok=True)
+            for form in FORMATS:
+                (folder / FOLDER / f"{name}.{form}").unlink(missing_ok=True)
     for path, content in documents.items():
         files.write(folder / path, content)
     return tuple(folder / path for path in documents)

@@ -259,7 +259,7 @@ def test_a_failed_repetition_is_missing_in_every_mean(lab: Lab) -> None:
     from study.reporting.figures.draw import draw
 
     whole = draw(complete)
-    assert all(whole[name] != rendered for name, rendered in svg.items())
+    assert all(whole[f"figures/{name}.svg"] != rendered for name, rendered in svg.items())
 
 
 def test_a_row_missing_in_a_test_is_not_averaged_away(lab: Lab) -> None:

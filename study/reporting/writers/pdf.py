@@ -8,7 +8,7 @@ from __future__ import annotations
 import tempfile
 import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import typst
@@ -52,15 +52,16 @@ def pdf(document: Document, figures: Mapping[str, bytes]) -> bytes:
 
     Args:
         document: The report.
-        figures: SVG documents by the path under which the report shows them.
+        figures: The figures' files by their paths from the report's folder; those in PDF are set.
     """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / TEMPLATE.name).write_bytes(TEMPLATE.read_bytes())
         (folder / "report.typ").write_text(markup(document), encoding="utf-8")
-        for path, svg in figures.items():
-            (folder / path).parent.mkdir(exist_ok=True)
-            (folder / path).write_bytes(svg)
+        for path, content in figures.items():
+            if path.endswith(".pdf"):
+                (folder / path).parent.mkdir(exist_ok=True)
+                (folder / path).write_bytes(content)
         compiled = typst.compile(folder / "report.typ", root=folder, format="pdf", timestamp=0)
     assert isinstance(compiled, bytes)
     return compiled
@@ -112,7 +113,8 @@ def _listing(shown: Listing) -> str:
 
 def _figure(shown: Figure) -> str:
     caption = _inline(_numbered("Figure", shown.number, shown.caption))
-    return f"#report-figure({literal(shown.path)}, {literal(plain_text(shown.alt_text))}, [{caption}])"
+    path = str(PurePosixPath(shown.path).with_suffix(".pdf"))
+    return f"#report-figure({literal(path)}, {literal(plain_text(shown.alt_text))}, [{caption}])"
 
 
 def _numbered(kind: str, number: int, caption: Line) -> Line:
