@@ -284,6 +284,7 @@ class Study:
             self.ledger.accept_code(self.record.accepted_code)
             if retry_failed:
                 jobs.remove_failures(self.record, self.ledger)
+            self._generate_data(task)
             if listeners is None:
                 from rich.console import Console
 
@@ -309,6 +310,19 @@ class Study:
                 keep=self.settings.keep,
                 environment=getattr(task, "environment", {}),
             )
+
+    def _generate_data(self, task: Any) -> None:
+        """Generate the data of the study that do not exist yet, with a progress bar, unless all trainings are done."""
+        from study.cli.display import progress_from_first
+        from study.engine import jobs
+        from study.engine.plan import total_trainings
+
+        if not hasattr(task, "generate"):
+            return
+        if jobs.ended_trainings(self.record, self.ledger) == total_trainings(self.record):
+            return
+        with progress_from_first("Generating", "clips") as progress:
+            task.generate([variant.template for variant in self.record.variants], progress)
 
     def _check_data(self) -> None:
         """Raise InputError where the data are not sound and not accepted."""

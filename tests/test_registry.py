@@ -388,7 +388,7 @@ def small(size):
 def test_a_users_task_brings_its_own_kinds_and_components(module) -> None:
     module(MODEL, "my_models")
     registry = Registry([module(TASK, "my_task_module")], "my-task")
-    assert list(registry.kinds) == ["model", "task"]
+    assert list(registry.kinds) == ["model", "task", "design"]
     assert registry.names("model") == ["small"]
     assert "my_models" not in sys.modules
     with_options: Any = registry.task({"name": "my-task", "options": {"a": [1]}})

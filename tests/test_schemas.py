@@ -88,12 +88,21 @@ def found(report: dict[str, Any]) -> dict[str, Any]:
             "score": variant["score"],
             "difference": variant["difference"] and variant["difference"]["interval"],
             "trials": [(trial["parameters"], trial["status"], trial["score"]) for trial in variant["trials"]],
-            "chosen": variant["chosen"],
+            "chosen": _chosen(variant["chosen"]),
             "measures": variant["measures"],
         }
         for variant in report["variants"]
     }
     return {"variants": variants, "claims": [claim["verdict"] for claim in report["claims"]]}
+
+
+def _chosen(chosen: Any) -> dict[str, Any]:
+    """Return the hyperparameters that the only search of a variant chose; they were a table of their own once."""
+    return (
+        chosen
+        if isinstance(chosen, dict)
+        else {k: v for choice in chosen for k, v in choice["parameters"].items()}
+    )
 
 
 @pytest.fixture

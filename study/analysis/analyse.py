@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from statistics import median
 
-from study.analysis import breakdowns, limits, measured, notes, searches, wording
+from study.analysis import breakdowns, contrasts, limits, measured, notes, searches, wording
 from study.analysis.breakdowns import Part
 from study.analysis.evidence import Confirmation, Evidence, VariantEvidence
 from study.analysis.findings import (
@@ -31,6 +31,7 @@ from study.analysis.scores import (
     difference_interval,
     final_validation,
     has_diverged,
+    level_of,
     metric_interval,
     outcomes,
     paired_scores,
@@ -52,7 +53,7 @@ from study.statistics.samples import (
     posterior,
     wins,
 )
-from study.statistics.verdicts import ClaimVerdict, claim_verdict, holm, reaches, verdict
+from study.statistics.verdicts import holm, reaches, verdict
 
 
 class MissingCode(StrEnum):
@@ -78,13 +79,14 @@ class Missing:
 def findings(evidence: Evidence) -> Findings:
     """Return the findings that the reports of a study print."""
     differences = _differences(evidence)
-    claims = tuple(_claims(evidence, differences))
+    judged = contrasts.family(evidence)
+    claims = tuple(_claims(evidence, differences, judged))
     parts = breakdowns.breakdowns(evidence)
     return Findings(
         name=evidence.name,
         title=evidence.title,
         question=evidence.question,
-        answer=wording.answer(evidence, differences, claims),
+        answer=contrasts.answer(evidence, judged, claims) or wording.answer(evidence, differences, claims),
         metric=evidence.metric.name,
         metrics=tuple(replace(metric, compute=None) for metric in evidence.metrics),
         rope=evidence.rope,
@@ -92,6 +94,8 @@ def findings(evidence: Evidence) -> Findings:
         comparisons=evidence.comparisons,
         variants=tuple(_variant(evidence, v, differences.get(v.name), parts) for v in evidence.variants),
         claims=claims,
+        effects=tuple(contrasts.effects(evidence, judged)),
+        design=evidence.design,
         limits=tuple(limits.limits(evidence)),
         notes=tuple(note.sentence for note in notes.notes(evidence)),
         facts=evidence.facts,
@@ -122,7 +126,8 @@ def _difference(
 ) -> Difference:
     metric, decided = evidence.metric, found.estimate(evidence)
     gain = decided if metric.direction == "maximize" else -decided
-    family = (evidence.rope, evidence.alpha, evidence.comparisons)
+    level = level_of(evidence, variant)
+    family = (evidence.rope, evidence.alpha, evidence.comparisons, level)
     decision, is_large = verdict(gain, *family), reaches(gain, *family)
     worse, equivalent, better = posterior(gain, evidence.rope) or (None, None, None)
     correlated = correlation(*paired_scores(evidence, variant))
@@ -131,7 +136,7 @@ def _difference(
     other = _other_interval(evidence, found)
     return Difference(
         interval=difference_interval(decided, metric, LEVEL),
-        corrected=difference_interval(decided, metric, 1 - evidence.alpha / evidence.comparisons),
+        corrected=difference_interval(decided, metric, 1 - level.difference),
         n=decided.n,
         wins=wins([metric.gain(value) for value in found.values]),
         p=p_value(decided),
@@ -158,25 +163,26 @@ def _other_interval(evidence: Evidence, found: Contrast) -> Interval | None:
     """Return the 95 % interval for the scope that does not decide; None where it is not known."""
     if found.replicates is None:
         return None
-    whole = estimate(found.values, found.replicates, found.overlap)
+    whole = estimate(found.values, found.replicates, found.overlap, found.variance)
     other = whole.on_test_set() if evidence.scope == "population" else whole
     return difference_interval(other, evidence.metric, LEVEL)
 
 
-def _claims(evidence: Evidence, differences: Mapping[str, Difference | None]) -> Iterator[ClaimFinding]:
-    for claim in evidence.claims:
-        text = f"{claim.that} beats {claim.beats}"
-        variant = next(v for v in evidence.compared if v.name in (claim.that, claim.beats))
-        found, difference = against_reference(evidence, variant), differences[variant.name]
-        if found is None or difference is None:
-            without_difference: ClaimVerdict = "not judged" if evidence.is_optimistic else "undecided"
-            yield ClaimFinding(text, without_difference, wording.no_verdict_sentence(evidence, variant))
-            continue
-        is_of_variant = variant.name == claim.that
-        decided = found.estimate(evidence)
-        gain = decided if is_of_variant == (evidence.metric.direction == "maximize") else -decided
-        judged = claim_verdict(gain, evidence.rope, evidence.alpha, evidence.comparisons)
-        yield ClaimFinding(text, judged, difference.sentence)
+def _claims(
+    evidence: Evidence, differences: Mapping[str, Difference | None], judged: list[contrasts.Judged]
+) -> Iterator[ClaimFinding]:
+    """Yield the verdict on each claim, with the sentence of the comparison that it is about, if there is one."""
+    compared = {variant.name: variant for variant in evidence.compared}
+    for claim, found in zip(evidence.claims, contrasts.claims(evidence, judged), strict=True):
+        name = next((name for name in (claim.that, claim.beats) if name in compared), "")
+        is_of_variant = {claim.that, claim.beats} == {name, compared[name].reference} if name else False
+        difference = differences.get(name) if is_of_variant else None
+        if difference is not None:
+            yield replace(found, reason=difference.sentence)
+        elif is_of_variant:
+            yield replace(found, reason=wording.no_verdict_sentence(evidence, compared[name]))
+        else:
+            yield found
 
 
 def _power(evidence: Evidence) -> PowerFinding | None:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
 
 from study.analysis.findings import Choice, Limit
 from study.engine.search import is_quasi_random
-from study.ledger.record import ClaimRecord
+from study.ledger.record import ClaimRecord, EffectRecord, Interim, differences
 from study.metrics import Metric
 from study.records import Failure, Measurement, Profile, PublishedTable, RunResult, Stopped, TestResult
 from study.statistics.spread import Spread
+
+if TYPE_CHECKING:
+    from study.statistics.inference import Variance  # slow: imports scipy
 
 Scope = Literal["population", "test-set"]
 """For whom intervals speak: for new test examples like these, or for exactly these."""
@@ -153,6 +157,10 @@ class Evidence:
     folds: tuple[FoldSize, ...] = ()
     """The size of every fold where the study has two or more; empty where all runs share one split."""
     claims: tuple[ClaimRecord, ...] = ()
+    effects: tuple[EffectRecord, ...] = ()
+    """The family as the record has it; see `family`."""
+    design: tuple[str, ...] = ()
+    """What is to be known of the design."""
     facts: Mapping[str, str] = field(default_factory=dict)
     limits: tuple[Limit, ...] = ()
     """Limits of the conclusion that follow from the study's record, such as its data."""
@@ -165,6 +173,23 @@ class Evidence:
     """One table for each benchmark that a stratum uses."""
     search: SearchSettings | None = None
     """None where nothing is searched."""
+    looks: tuple[int, ...] = ()
+    """Numbers of repetitions at which comparisons may be closed; empty where their number is fixed."""
+    interims: Mapping[int, Interim] = field(default_factory=dict)
+    """The looks that were taken, by number of repetitions."""
+
+    def look_at(self, effect: str) -> int | None:
+        """Return the look that closed an effect, else the next or last one; None where repetitions are fixed."""
+        closed = (look for look, interim in self.interims.items() if effect in interim.closed)
+        coming = (look for look in self.looks if look not in self.interims)
+        return next(iter((*closed, *coming, *self.looks[-1:])), None)
+
+    def looked_at(self, effect: str) -> frozenset[str] | None:
+        """Return the runs on which a closed effect was decided; None for all runs where none has closed it."""
+        for interim in self.interims.values():
+            if effect in interim.closed:
+                return frozenset(run for runs in interim.runs.values() for run in runs)
+        return None
 
     @property
     def references(self) -> tuple[VariantEvidence, ...]:
@@ -172,9 +197,28 @@ class Evidence:
         return tuple(variant for variant in self.variants if variant.is_reference)
 
     @property
+    def family(self) -> tuple[EffectRecord, ...]:
+        """The comparisons that get a verdict: by default those of every variant with its reference."""
+        return self.effects or differences(self.variants)
+
+    def effect_of(self, weights: Mapping[str, float]) -> EffectRecord | None:
+        """Return the effect of the family with the given weights; None where there is none."""
+        return next((effect for effect in self.family if effect.weights == weights), None)
+
+    @cached_property
+    def variances(self) -> dict[str, Variance | None]:
+        """A cache of the borrowed variance of each effect of the family, by its name."""
+        return {}
+
+    @property
     def compared(self) -> tuple[VariantEvidence, ...]:
-        """The variants that are compared with a reference."""
-        return tuple(variant for variant in self.variants if not variant.is_reference)
+        """The variants whose difference from their reference is in the family."""
+        differences = [effect.weights for effect in self.family]
+        return tuple(
+            variant
+            for variant in self.variants
+            if not variant.is_reference and {variant.name: 1.0, variant.reference: -1.0} in differences
+        )
 
     def reference_of(self, variant: VariantEvidence) -> VariantEvidence:
         """Return the reference of a variant."""
@@ -182,8 +226,8 @@ class Evidence:
 
     @property
     def comparisons(self) -> int:
-        """The size m of the family: every variant against its reference, whether or not its runs succeeded."""
-        return max(1, len(self.compared))
+        """The size m of the family, whether or not its runs succeeded."""
+        return max(1, len(self.family))
 
     def data_of(self, variant: VariantEvidence) -> VariantData:
         """Return the facts of a variant's data."""
@@ -203,9 +247,9 @@ class Evidence:
         return _overlap(self.folds_of(variant))
 
     @property
-    def searched(self) -> bool:
-        """Whether any variant has search trials."""
-        return any(variant.trials for variant in self.variants)
+    def has_one_search(self) -> bool:
+        """Whether all repetitions of a variant have the hyperparameters that one search found."""
+        return self.search is not None and self.search.scope == "study"
 
 
 def _overlap(folds: tuple[FoldSize, ...]) -> float:

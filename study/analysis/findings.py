@@ -320,6 +320,26 @@ class ClaimFinding:
 
 
 @dataclass(frozen=True)
+class EffectFinding:
+    """A contrast of variants that the study judges: a main effect, a trend, an interaction, a Shapley value."""
+
+    name: str
+    kind: str
+    """The value of a `study.ledger.record.EffectKind`."""
+    factors: tuple[str, ...]
+    interval: Interval | None
+    """95 % interval for the study's scope; None where the effect cannot be judged."""
+    corrected: Interval | None
+    """The 1 - alpha/m interval that decides."""
+    n: int
+    """Complete repetitions, or folds."""
+    verdict: Verdict | None
+    sentence: str
+    omega_squared: float | None
+    """Its share of the variance of all scores of its stratum; a description."""
+
+
+@dataclass(frozen=True)
 class PowerFinding:
     """The probability that a true difference is called *helps*, from a standard deviation known before the study."""
 
@@ -377,6 +397,10 @@ class Findings:
     """What one example is called."""
     known: Known | None = None
     """What was known when the report was written; None where no ledger keeps it."""
+    effects: tuple[EffectFinding, ...] = ()
+    """The effects of the family; empty where it is every variant with its reference."""
+    design: tuple[str, ...] = ()
+    """What is to be known of the design: the order of a ladder, aliases, cells that were left out."""
 
     @property
     def primary(self) -> Metric:

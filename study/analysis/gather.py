@@ -41,6 +41,12 @@ UNSIZED = Limit(
     "The sizes of the folds are not known: intervals are widened as for folds of equal size that split the examples "
     "among them.",
 )
+CLOSED = {
+    "futile": "more repetitions would hardly decide it",
+    "examples": "only more test examples would decide it",
+    "last-look": "no verdict after the last look",
+}
+"""Outcomes of looks in words, where they are no verdicts."""
 NOTHING: Mapping[str, Callable[..., float]] = MappingProxyType({})
 
 
@@ -80,12 +86,16 @@ def gather(
         chance=data.chance,
         folds=data.folds,
         claims=study.claims,
+        effects=study.effects,
+        design=study.design,
         facts=_facts(ledger, study, variants),
         limits=tuple(_limits(study, ledger)),
         configuration=reference.template.config,
         is_optimistic=study.data.is_optimistic,
         skipped=study.data.skipped,
         published=tuple(_published(study)),
+        looks=study.looks,
+        interims=study.interims,
         search=SearchSettings(study.scope, study.sampler, study.trials, study.space, study.shared_folds)
         if study.trials
         else None,
@@ -373,7 +383,7 @@ def _adaptive(study: StudyRecord) -> str:
     if not study.looks:
         return ""
     closed = [
-        f"after {look}: {name} closed ({closing.verdict or closing.reason})"
+        f"after {look}: {name} closed ({CLOSED.get(closing.outcome, closing.outcome)})"
         for look, interim in study.interims.items()
         for name, closing in interim.closed.items()
     ]

@@ -14,6 +14,7 @@ from study.analysis.scores import (
     all_results,
     diverged_runs,
     has_ended,
+    judged,
     metric_interval,
     metric_values,
     parameter_count,
@@ -79,7 +80,7 @@ def _skipped_examples(evidence: Evidence) -> Iterator[Limit]:
 
 
 def _missing_runs(evidence: Evidence) -> Iterator[Limit]:
-    for variant in (*evidence.references, *evidence.compared):
+    for variant in sorted(evidence.variants, key=lambda variant: not variant.is_reference):
         planned = quantity(variant.planned, "confirmation run")
         done = len(tested_runs(variant)) + diverged_runs(variant)
         name = f"The reference {variant.name}" if variant.is_reference else variant.name
@@ -128,7 +129,7 @@ def _lacks_predictions(evidence: Evidence) -> Iterator[Limit]:
 
 
 def _too_few_repetitions(evidence: Evidence) -> Iterator[Limit]:
-    contrasts = [against_reference(evidence, variant) for variant in evidence.compared]
+    contrasts = [judged(evidence, effect) for effect in evidence.family]
     sizes = sorted({len(found.values) for found in contrasts if found is not None})
     if sizes and sizes[0] < FEWEST:
         pairs = quantity(sizes[0], "complete pair")
@@ -190,7 +191,7 @@ def _test_seen(evidence: Evidence) -> Iterator[Limit]:
 
 
 def _capacity(evidence: Evidence) -> Iterator[Limit]:
-    for variant in evidence.compared:
+    for variant in (v for v in evidence.variants if not v.is_reference):
         ratios = [
             f"{percent(abs(ratio - 1))} {'more' if ratio > 1 else 'fewer'} {noun}"
             for noun, ratio in _cost_ratios(evidence.reference_of(variant), variant)

@@ -12,6 +12,7 @@ from study.analysis.evidence import Evidence
 from study.analysis.scores import against_reference, metric_values, paired_scores, trial_status
 from study.analysis.units import difference_with_unit, fixed, number, percent, quantity, unit_suffix
 from study.analysis.wording import join_words, rope_with_unit, sample_size
+from study.statistics.families import BORROW_FROM
 from study.statistics.samples import correlation, correlation_interval, least_sign_flip_p
 
 Z_95 = 1.959964
@@ -24,6 +25,7 @@ class NoteCode(StrEnum):
     COVERAGE = "coverage"
     LEAST_DIFFERENCE = "least-difference"
     CORRECTION = "correction"
+    BORROWED_VARIANCE = "borrowed-variance"
     NEGATIVE_CORRELATION = "negative-correlation"
     TEST_SIZE = "test-size"
     RANK_TESTS = "rank-tests"
@@ -57,7 +59,12 @@ def notes(evidence: Evidence) -> Iterator[Note]:
 
 def _coverage(evidence: Evidence) -> Note:
     noun = f"{evidence.noun}s"
-    searched = "; the randomness of the search that found them is not covered" if evidence.searched else ""
+    if evidence.search is not None and not evidence.has_one_search:
+        hyperparameters = "its search of hyperparameters included"
+    else:
+        hyperparameters = "and these hyperparameters"
+    if evidence.has_one_search:
+        hyperparameters += "; the randomness of the search that found them is not covered"
     if any(map(evidence.folds_of, evidence.variants)):
         covered = (
             "t intervals over folds, each fold's repetitions averaged first, widened for the training "
@@ -74,7 +81,7 @@ def _coverage(evidence: Evidence) -> Note:
             "t intervals over repetitions: a statement about this training procedure on exactly these test "
             f"{noun}, as published tables make it"
         )
-    return Note(NoteCode.COVERAGE, f"Intervals are {covered}, and these hyperparameters{searched}.")
+    return Note(NoteCode.COVERAGE, f"Intervals are {covered}, {hyperparameters}.")
 
 
 def _family(evidence: Evidence) -> Iterator[Note]:
@@ -88,6 +95,12 @@ def _family(evidence: Evidence) -> Iterator[Note]:
             NoteCode.CORRECTION,
             f"Verdicts rest on {percent(1 - evidence.alpha / m)} intervals: {percent(1 - evidence.alpha)} corrected "
             f"for {quantity(m, 'comparison')} (Bonferroni). Holm's p is a description.",
+        )
+    if m >= BORROW_FROM and not evidence.folds:
+        yield Note(
+            NoteCode.BORROWED_VARIANCE,
+            "The variance over repetitions of each comparison is drawn towards the mean of the family, weighted by up "
+            "to four degrees of freedom (Smyth 2004); one that is far noisier than the others keeps its own.",
         )
 
 

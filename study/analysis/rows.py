@@ -1,4 +1,4 @@
-"""Findings as flat tables: a row for each run, each trial of a search and each comparison.
+"""Findings as flat tables: a row for each run, trial of a search, comparison and effect.
 
 Values of metrics are scaled, times in seconds; what is not known is None. Columns of levels, hyperparameters and
 metrics are prefixed, so that a factor and a metric of one name stay two columns.
@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeAlias
 from study.analysis.findings import Difference, Findings, Interval, VariantFinding
 
 Row: TypeAlias = dict[str, Any]
-Kind = Literal["runs", "trials", "comparisons"]
+Kind = Literal["runs", "trials", "comparisons", "effects"]
 
 
 def runs(findings: Findings) -> list[Row]:
@@ -69,10 +69,28 @@ def comparisons(findings: Findings) -> list[Row]:
     )
 
 
+def effects(findings: Findings) -> list[Row]:
+    """Return a row for each effect of the family, where that is not every variant with its reference."""
+    return [
+        {
+            "effect": effect.name,
+            "kind": effect.kind,
+            "factors": list(effect.factors),
+            **_bounds("estimate", effect.interval),
+            **_bounds("deciding", effect.corrected),
+            "n": effect.n,
+            "verdict": effect.verdict,
+            "omega_squared": effect.omega_squared,
+        }
+        for effect in findings.effects
+    ]
+
+
 TABLES: Mapping[str, Callable[[Findings], list[Row]]] = {
     "runs": runs,
     "trials": trials,
     "comparisons": comparisons,
+    "effects": effects,
 }
 
 
@@ -104,8 +122,9 @@ def _comparison_cells(difference: Difference, findings: Findings) -> Row:
     }
 
 
-def _bounds(name: str, interval: Interval) -> Row:
-    return {name: interval.mean, f"{name}_low": interval.low, f"{name}_high": interval.high}
+def _bounds(name: str, interval: Interval | None) -> Row:
+    found = (None, None, None) if interval is None else (interval.mean, interval.low, interval.high)
+    return dict(zip((name, f"{name}_low", f"{name}_high"), found, strict=True))
 
 
 def _aligned(rows: Iterable[Row]) -> list[Row]:

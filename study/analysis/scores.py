@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from statistics import fmean
 
 import numpy as np
@@ -13,9 +13,13 @@ from numpy.typing import NDArray
 
 from study.analysis.evidence import Confirmation, Evidence, TrialEvidence, VariantEvidence
 from study.analysis.findings import Interval, TrialStatus
+from study.ledger.record import EffectRecord
 from study.metrics import Metric
 from study.records import Breakdown, RunResult, Stopped, TestResult
+from study.statistics.families import borrowed
 from study.statistics.inference import Estimate, Variance, estimate
+from study.statistics.sequential import critical
+from study.statistics.verdicts import Critical
 
 LEVEL = 0.95
 """Confidence of intervals that describe; those that decide are corrected for the number of comparisons."""
@@ -51,9 +55,12 @@ class Contrast:
     missing: int
     """Planned pairs that are incomplete."""
 
-    def estimate(self, evidence: Evidence, variance: Variance | None = None) -> Estimate:
+    variance: Variance | None = None
+    """Borrowed from the study's other comparisons; None where its own decides."""
+
+    def estimate(self, evidence: Evidence) -> Estimate:
         """Return the estimate with the deciding standard error of the study's scope."""
-        found = estimate(self.values, self.replicates, self.overlap, variance)
+        found = estimate(self.values, self.replicates, self.overlap, self.variance)
         return found if evidence.scope == "population" else found.on_test_set()
 
 
@@ -103,22 +110,32 @@ def outcomes(evidence: Evidence, variant: VariantEvidence) -> dict[Key, Outcome]
     return dict(sorted(found.items()))
 
 
-def contrast(evidence: Evidence, weights: Mapping[str, float]) -> Contrast | None:
+def contrast(
+    evidence: Evidence, weights: Mapping[str, float], runs: Collection[str] | None = None
+) -> Contrast | None:
     """Return a linear contrast of variants over the runs that all of them have; None without such a run.
 
     Args:
         evidence: The study's results.
         weights: The weight of each variant by name, such as 1 for a variant and -1 for its reference.
+        runs: The ids of the runs that count; all of them if None.
     """
     variants = [variant for variant in evidence.variants if variant.name in weights]
-    arms = {variant.name: outcomes(evidence, variant) for variant in variants}
+    arms = {
+        variant.name: {
+            key: outcome
+            for key, outcome in outcomes(evidence, variant).items()
+            if runs is None or outcome.run.run in runs
+        }
+        for variant in variants
+    }
     common = sorted(set.intersection(*(set(arm) for arm in arms.values())))
     if not common:
         return None
     values = {key: sum(weight * arms[name][key].score for name, weight in weights.items()) for key in common}
     return Contrast(
         values=tuple(_mean_by_sample(evidence, variants[0], values)),
-        replicates=None if evidence.folds_of(variants[0]) else _replicates(arms, weights, common),
+        replicates=None if evidence.folds_of(variants[0]) else _replicates(evidence, arms, weights, common),
         overlap=max(evidence.overlap_of(variant) for variant in variants),
         pairs=len(common),
         diverged=sum(any(arm[key].diverged for arm in arms.values()) for key in common),
@@ -127,9 +144,41 @@ def contrast(evidence: Evidence, weights: Mapping[str, float]) -> Contrast | Non
 
 
 def _replicates(
+    evidence: Evidence,
+    arms: Mapping[str, Mapping[Key, Outcome]],
+    weights: Mapping[str, float],
+    common: list[Key],
+) -> NDArray[np.float64] | None:
+    """Return the replicates of a contrast, (n, m); None where a run has none, or runs of a stratum other sources.
+
+    Strata with other sources are independent samples of examples: leaving out a source of one of them changes nothing
+    in the others. Their deviations are scaled such that the jackknife variance over all columns is the sum of those
+    over the columns of each.
+    """
+    whole = _of_one_sample(arms, weights, common)
+    strata: dict[str, dict[str, float]] = {}
+    for variant in evidence.variants:
+        if variant.name in weights:
+            strata.setdefault(variant.reference, {})[variant.name] = weights[variant.name]
+    if whole is not None or len(strata) == 1:
+        return whole
+    parts = [_of_one_sample(arms, own, common) for own in strata.values()]
+    samples = [part for part in parts if part is not None]
+    if len(samples) < len(parts):
+        return None
+    m = sum(part.shape[1] for part in samples)
+    means = [part.mean(axis=1, keepdims=True) for part in samples]
+    deviations = [
+        (part - mean) * math.sqrt((1 - 1 / part.shape[1]) / (1 - 1 / m))
+        for part, mean in zip(samples, means, strict=True)
+    ]
+    return np.asarray(np.concatenate(deviations, axis=1) + sum(means))
+
+
+def _of_one_sample(
     arms: Mapping[str, Mapping[Key, Outcome]], weights: Mapping[str, float], common: list[Key]
 ) -> NDArray[np.float64] | None:
-    """Return the replicates of a contrast, (n, m); None where a run has none, or other sources.
+    """Return the replicates of runs with the same sources, (n, m); None where a run has none, or others.
 
     A run that diverged scores the same whichever source is left out.
     """
@@ -160,20 +209,67 @@ def _mean_by_sample(
         yield fmean(groups[group])
 
 
-def against_reference(evidence: Evidence, variant: VariantEvidence) -> Contrast | None:
-    """Return a variant minus its reference; None where they cannot be compared.
+def is_comparable(evidence: Evidence, weights: Mapping[str, float]) -> bool:
+    """Whether variants can be compared.
 
-    That is so while a run of either may still end, where both share no repetition, where a repetition diverged and
-    the metric has no worst value, where epochs were chosen on the test split, which raises both scores by unknown
-    amounts, and where the study's scope needs predictions that runs lack.
+    They cannot while a run of any may still end, where a repetition diverged and the metric has no worst value, where
+    epochs were chosen on the test split, which raises all scores by unknown amounts, and where the study's scope needs
+    predictions that runs lack.
     """
-    reference = evidence.reference_of(variant)
-    arms = (variant, reference)
+    arms = [variant for variant in evidence.variants if variant.name in weights]
     if evidence.is_optimistic or evidence.lacks_predictions or not all(map(has_ended, arms)):
+        return False
+    return math.isfinite(evidence.metric.worst) or not any(map(diverged_runs, arms))
+
+
+def judged(evidence: Evidence, effect: EffectRecord) -> Contrast | None:
+    """Return an effect of the study's family with its borrowed variance; None where it cannot be judged."""
+    found = _contrast_of(evidence, effect)
+    if found is None:
         return None
-    if any(map(diverged_runs, arms)) and not math.isfinite(evidence.metric.worst):
+    if not evidence.variances:
+        evidence.variances.update(_borrowed(evidence))
+    return replace(found, variance=evidence.variances.get(effect.name))
+
+
+def _contrast_of(evidence: Evidence, effect: EffectRecord) -> Contrast | None:
+    """Return the contrast of an effect, over the runs on which a look closed it; None where it cannot be judged."""
+    if not is_comparable(evidence, effect.weights):
         return None
-    return contrast(evidence, {variant.name: 1.0, reference.name: -1.0})
+    return contrast(evidence, effect.weights, evidence.looked_at(effect.name))
+
+
+def levels(evidence: Evidence, effect: EffectRecord) -> Critical:
+    """Return the nominal levels that decide an effect: those of its look where repetitions are adaptive."""
+    look = evidence.look_at(effect.name)
+    if look is not None:
+        return critical(look, evidence.looks, evidence.alpha, evidence.comparisons)
+    share = evidence.alpha / evidence.comparisons
+    return Critical(share, share)
+
+
+def _borrowed(evidence: Evidence) -> dict[str, Variance | None]:
+    """Return the borrowed variance of each effect of the family; with folds none is borrowed."""
+    family = evidence.family
+    contrasts = [_contrast_of(evidence, effect) for effect in family]
+    sds = [None if found is None or found.overlap else estimate(found.values).sd for found in contrasts]
+    ns = [0 if found is None else len(found.values) for found in contrasts]
+    norms = [math.hypot(*effect.weights.values()) for effect in family]
+    names = [effect.name for effect in family]
+    return dict(zip(names, borrowed(sds, ns, norms), strict=True))
+
+
+def level_of(evidence: Evidence, variant: VariantEvidence) -> Critical:
+    """Return the nominal levels that decide the difference of a variant from its reference."""
+    effect = evidence.effect_of({variant.name: 1.0, variant.reference: -1.0})
+    share = evidence.alpha / evidence.comparisons
+    return Critical(share, share) if effect is None else levels(evidence, effect)
+
+
+def against_reference(evidence: Evidence, variant: VariantEvidence) -> Contrast | None:
+    """Return a variant minus its reference; None where they cannot be compared."""
+    effect = evidence.effect_of({variant.name: 1.0, variant.reference: -1.0})
+    return None if effect is None else judged(evidence, effect)
 
 
 def paired_scores(evidence: Evidence, variant: VariantEvidence) -> tuple[list[float], list[float]]:

@@ -13,6 +13,7 @@ from study.analysis.scores import (
     difference_interval,
     diverged_runs,
     has_ended,
+    level_of,
     metric_values,
     paired_scores,
     tested_runs,
@@ -62,7 +63,7 @@ def sample_size(evidence: Evidence, variant: VariantEvidence, n: int) -> str:
 
 def search_condition(evidence: Evidence) -> str:
     """Return the condition of a verdict where one search gave each variant its hyperparameters."""
-    return ", with the hyperparameters found" if evidence.searched else ""
+    return ", with the hyperparameters found" if evidence.has_one_search else ""
 
 
 def rope_with_unit(evidence: Evidence) -> str:
@@ -79,15 +80,16 @@ def comparison_sentence(
 ) -> str:
     """Return the conclusion of a comparison, with the interval that decided it, or with the values below three."""
     decided = found.estimate(evidence)
-    alpha = evidence.alpha / evidence.comparisons
+    levels = level_of(evidence, variant)
+    confidence = 1 - (2 * levels.equivalence if verdict == "equivalent" else levels.difference)
     metric, unit = evidence.metric, evidence.metric.unit
-    interval = difference_interval(decided, metric, 1 - (2 if verdict == "equivalent" else 1) * alpha)
+    interval = difference_interval(decided, metric, confidence)
     if verdict is None:
         ends = f", {'each' if decided.n > 1 else 'only'}: {_listed(found.values, unit)}"
     elif interval.low is None or interval.high is None:
         ends = ""
     else:
-        level = percent(1 - (2 if verdict == "equivalent" else 1) * alpha)
+        level = percent(confidence)
         low, high = difference(interval.low, unit), difference(interval.high, unit)
         ends = f", {level} interval {low} to {high}"
     inside = f", all within ±{difference(evidence.rope, unit)}" if verdict == "equivalent" else ""
@@ -158,7 +160,7 @@ def _conclusion(
     evidence: Evidence, variant: VariantEvidence, decided: Estimate, verdict: Verdict, reaches_rope: bool
 ) -> str:
     if verdict == "equivalent":
-        low, high = decided.interval(1 - evidence.alpha / evidence.comparisons) or (0.0, 0.0)
+        low, high = decided.interval(1 - level_of(evidence, variant).difference) or (0.0, 0.0)
         side = "better" if evidence.metric.gain(decided.mean) > 0 else "worse"
         less = f", {side} by less than {rope_with_unit(evidence)}" if low > 0 or high < 0 else ""
         return f"{variant.name} is practically equivalent to {variant.reference}{less}"

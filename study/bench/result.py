@@ -68,9 +68,11 @@ def in_turn(sides: Mapping[str, Callable[[], float]], repeats: int) -> dict[str,
     return {name: statistics.median(values) for name, values in figures.items()}
 
 
-def as_table(results: Iterable[Measured]) -> Table:
+def as_table(results: Iterable[Measured], title: str | None = None) -> Table:
     """Return the results, one row each."""
-    table = Table("benchmark", "unit", "baseline", "before", "after", "ratio", "repeats", "device")
+    table = Table(
+        "benchmark", "unit", "baseline", "before", "after", "ratio", "repeats", "device", title=title
+    )
     for result in results:
         table.add_row(
             result.name,

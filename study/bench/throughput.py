@@ -35,6 +35,7 @@ from rich.table import Table
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from study.bench.result import Measured, in_turn, on_this_machine
 from study.cli.display import progress_bar
 from study.config.registry import Registry
 from study.machine import cpu_cores
@@ -263,6 +264,55 @@ def conclusions(rates: Mapping[str, Throughput]) -> list[str]:
             f"(aim: at least {aim:g}): {'reached' if ratio >= aim else 'MISSED'}"
         )
     return lines
+
+
+def loader(repeats: int = 3, clips: int = 64, seconds: float = 1.0) -> list[Measured]:
+    """Measure every loader against PIL in a DataLoader, and rendered clips against those of the cache.
+
+    Args:
+        repeats: Measurements of each loader and number of workers.
+        clips: Clips to render and write as JPEGs.
+        seconds: About how long a measurement takes.
+    """
+    torch.set_num_threads(1)
+    device, versions = on_this_machine()
+    rate = partial(
+        Measured, unit="clips/s", lower_is_better=False, repeats=repeats, device=device, versions=versions
+    )
+    with tempfile.TemporaryDirectory(prefix="loader-") as folder:
+        root = Path(folder, "frames")
+        render(root, clips)
+        rates = measure(all_readers(root, Path(folder, "pack")), repeats, seconds)
+        drawn = _drawn(Path(folder, "cache"), repeats, clips)
+    baseline = rates.pop(PIL_LOADER).best
+    size = f"{FRAMES} x {PIXELS} x {PIXELS} x 3"
+    return [
+        *(
+            rate(f"{name}, {size}", before=baseline, after=of.best, baseline=PIL_LOADER)
+            for name, of in rates.items()
+        ),
+        rate(
+            "faces from the cache",
+            before=drawn["drawn"],
+            after=drawn["cached"],
+            baseline="drawn at each read",
+        ),
+    ]
+
+
+def _drawn(cache: Path, repeats: int, clips: int) -> dict[str, float]:
+    """Return how many clips of faces are drawn a second, and read from the cache."""
+    registry = Registry()
+    table = registry.resolve("dataset", {"name": "faces", "train_clips": clips}, "faces")
+    indexes = np.arange(clips)
+
+    def rate(cache: str) -> float:
+        split = registry.build("dataset", {**table, "cache": cache}).split("train")
+        began = time.perf_counter()
+        split.read(indexes, None)
+        return clips / (time.perf_counter() - began)
+
+    return in_turn({"drawn": lambda: rate(""), "cached": lambda: rate(str(cache))}, repeats)
 
 
 def main(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from study.cli.bench import bench
 from study.cli.context import RequiringClaims, read_settings
 from study.cli.data import data
 from study.cli.judge import judge
@@ -34,7 +35,7 @@ app.add_typer(check, name="check")
 app.command(cls=RequiringClaims)(run)
 app.command(cls=RequiringClaims)(report)
 app.command(cls=RequiringClaims)(judge)
-for command in (plan, profile, status, stop, unlock, gc, sync, reproduce):
+for command in (bench, plan, profile, status, stop, unlock, gc, sync, reproduce):
     app.command()(command)
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Callable, Collection, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -156,23 +156,10 @@ def open_registry(settings: Settings) -> Registry:
 def compiled(study: Path, preset: str | None, changes: list[str], *, accept_data: bool = False) -> Study:
     """Compile a study, with a progress bar while its data set is read; writes nothing."""
     from study.api import load
+    from study.cli.display import progress_from_first
 
-    with ExitStack() as stack:
-        return load(study, preset, changes, progress=_reading_progress(stack), accept_data=accept_data)
-
-
-def _reading_progress(stack: ExitStack) -> Callable[[int, int], None]:
-    """Return a callback that shows a progress bar from its first call on."""
-    from study.cli.display import progress_bar
-
-    bars: list[Callable[[int, int], None]] = []
-
-    def show(done: int, total: int) -> None:
-        if not bars:
-            bars.append(stack.enter_context(progress_bar("Reading the data set once", "clips")))
-        bars[0](done, total)
-
-    return show
+    with progress_from_first("Reading the data set once", "clips") as progress:
+        return load(study, preset, changes, progress=progress, accept_data=accept_data)
 
 
 @contextmanager

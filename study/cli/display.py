@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from itertools import groupby
 from types import TracebackType
 
@@ -141,7 +141,7 @@ class Display:
             self._pace.plan(event.study)
         if self._task is not None:
             self._bar.update(self._task, total=event.total)
-        names = [f"{name} is {c.verdict or c.reason}" for name, c in event.interim.closed.items()]
+        names = [f"{name}: {c.outcome}" for name, c in event.interim.closed.items()]
         self._print(
             f"look after {event.interim.look} repetitions: {'; '.join(names) or 'all comparisons stay open'}"
         )
@@ -236,6 +236,20 @@ def progress_bar(description: str, unit: str) -> Iterator[Callable[[int, int], N
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
+@contextmanager
+def progress_from_first(description: str, unit: str) -> Iterator[Callable[[int, int], None]]:
+    """Show a progress bar from the first call of the yielded function on."""
+    with ExitStack() as stack:
+        bars: list[Callable[[int, int], None]] = []
+
+        def show(done: int, total: int) -> None:
+            if not bars:
+                bars.append(stack.enter_context(progress_bar(description, unit)))
+            bars[0](done, total)
+
+        yield show
+
+
 def _progress_lines(description: str, unit: str) -> Callable[[int, int], None]:
     last_tenth, printed = -1, time.monotonic()
 
@@ -285,6 +299,10 @@ def format_plan(study: StudyRecord, spec: StudySpec, listing: TrainingList) -> s
         "",
         "Variants:",
         *(f"  {variant.name}{' (reference)' if variant.is_reference else ''}" for variant in study.variants),
+        *(f"  {line}" for line in study.design),
+        "",
+        f"Effects that get a verdict, in one family of {len(study.family)}:",
+        *(f"  {effect.name}" for effect in study.family),
         "",
         _size_line(study),
         *_search_lines(study),

@@ -19,17 +19,19 @@ from study.config.comparable import (
     merged,
     with_own_data,
 )
-from study.config.designs import Variant, claimed_pair, variants_of
+from study.config.designs import Variant, layout_of, variants_of
+from study.config.effects import family_of
+from study.config.layouts import Layout
 from study.config.registry import Registry, task_of
 from study.config.resolve import Resolver
 from study.config.revisions import CODE, export
 from study.config.settings import Settings
 from study.config.space import Dimension, typed_space
-from study.config.study import StudySpec
+from study.config.study import Claim, StudySpec
 from study.errors import InputError, nearest, quoted
 from study.followed import Unfollowed
 from study.hashing import HARNESS, Code, code_digest, code_of, digest
-from study.ledger.record import ClaimRecord, StudyRecord, VariantRecord
+from study.ledger.record import StudyRecord, VariantRecord
 from study.metrics import Metric
 from study.nested import value_at, with_value
 from study.records import DataInfo, RunSpec
@@ -107,7 +109,7 @@ class _Compiler:
         variants = self.variants
         self.check_search()
         self.validate_configs(variants)
-        claims = [claimed_pair(claim, spec, variants, f"{spec.file}: claims") for claim in spec.claims]
+        effects, claims = family_of(spec, self.layout, variants)
         records, infos, code = [], [], dict[str, Mapping[str, str]]()
         unfollowed: dict[Unfollowed, None] = {}
         for variant in variants:
@@ -134,7 +136,9 @@ class _Compiler:
             interval_scope=spec.analysis.scope,
             spread=None if spec.analysis.sd is None else Spread(spec.analysis.sd),
             variants=tuple(records),
-            claims=tuple(ClaimRecord(that.name, beats.name) for that, beats in claims),
+            claims=claims,
+            effects=effects,
+            design=self.layout.notes,
             space={key: _without_none(asdict(dimension)) for key, dimension in self.space.items()},
             trials=spec.search.trials,
             generation=spec.search.generation,
@@ -143,7 +147,7 @@ class _Compiler:
             looks=spec.looks,
             folds=infos[0].folds or (None,),
             data=merged(infos),
-            claims_digest=digest([asdict(claim) for claim in spec.claims]),
+            claims_digest=digest([_given(claim) for claim in spec.claims]),
             root=str(self.settings.root),
             task=str(spec.task["name"]),
             metrics=tuple(replace(metric, compute=None) for metric in self.metrics(primary)),
@@ -168,7 +172,11 @@ class _Compiler:
 
     @cached_property
     def variants(self) -> tuple[Variant, ...]:
-        return variants_of(self.spec, self.resolver)
+        return variants_of(self.spec, self.resolver, self.layout)
+
+    @cached_property
+    def layout(self) -> Layout:
+        return layout_of(self.spec, self.resolver)
 
     @cached_property
     def space(self) -> dict[str, Dimension]:
@@ -428,3 +436,9 @@ def _without_code(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def _without_none(table: Mapping[str, object]) -> dict[str, object]:
     return {key: value for key, value in table.items() if value not in (None, {})}
+
+
+def _given(claim: Claim) -> dict[str, object]:
+    """Return the keys of a claim that its form has."""
+    keys = asdict(claim)
+    return {key: keys[key] for key in (("effect", "levels", "sign") if claim.effect else ("that", "beats"))}

@@ -86,6 +86,11 @@ Config = dict[str, Any]
 TASK = Kind(
     "task", ("registry",), "what is trained and evaluated: the [task] table of a study", is_configured=False
 )
+DESIGN = Kind(
+    "design", ("reference", "factors"), "which variants are trained: [design] of a study", is_configured=False
+)
+DESIGNS = "study.config.layouts"
+"""The module of the built-in designs."""
 TASKS = ("study.tasks.clips.task", "study.tasks.function", "study.tasks.command")
 """Modules of the built-in tasks."""
 PLUGINS = "study.components"
@@ -96,7 +101,7 @@ def component(kind: str, **attributes: Any) -> Callable[[Builder], Builder]:
     """Register the decorated function as a component of `kind`, under the function's name.
 
     Args:
-        kind: A kind of the task, ``task``, or a kind that a component declares as a `Part`.
+        kind: A kind of the task, ``task``, ``design``, or a kind that a component declares as a `Part`.
         attributes: Literals; those of a metric are the fields of `study.metrics.Metric`.
     """
 
@@ -139,7 +144,7 @@ class Registry:
             )
         self._own_kinds: Mapping[str, Kind] = self._task_constant(task, "KINDS", {})
         modules = self._task_constant(task, "COMPONENTS", ())
-        parts = [new for module in modules for new in declarations(module)]
+        parts = [new for module in (*modules, DESIGNS) for new in declarations(module)]
         self._add((*tasks, *parts, *own), ())
         for name, components in plugins.items():
             try:
@@ -189,7 +194,7 @@ class Registry:
                     f"{component.where}: unknown kind {kind!r}.{nearest(kind, kinds)} Allowed: "
                     f"{quoted(kinds)}, and kinds that a component declares as a Part."
                 )
-            is_declared = kind in self._own_kinds or kind == TASK.name
+            is_declared = kind in (*self._own_kinds, TASK.name, DESIGN.name)
             context = kinds[kind].context
             if is_declared and len(component.context) != len(context):
                 raise InputError(
@@ -207,7 +212,7 @@ class Registry:
         self.__dict__.pop("kinds", None)
 
     def _kinds_with_parts_of(self, *components: Component) -> dict[str, Kind]:
-        """Return the task's kinds, those that `components` declare as a `Part`, and ``task``."""
+        """Return the task's kinds, those that `components` declare as a `Part`, ``task`` and ``design``."""
         parts = {
             key: Kind(key, help=parameter.help)
             for component in components
@@ -218,11 +223,12 @@ class Registry:
             **self._own_kinds,
             **{key: kind for key, kind in parts.items() if key not in self._own_kinds},
             "task": TASK,
+            "design": DESIGN,
         }
 
     @cached_property
     def kinds(self) -> Mapping[str, Kind]:
-        """The task's kinds, then those that components declare as a `Part`, then ``task``."""
+        """The task's kinds, then those that components declare as a `Part`, then ``task`` and ``design``."""
         return self._kinds_with_parts_of(*self._components.values())
 
     def names(self, kind: str) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -64,7 +64,8 @@ class Level:
 class Design:
     """Which cells of the factors' grid are trained."""
 
-    kind: Literal["one-factor", "leave-one-out", "factorial"] = "one-factor"
+    kind: str = "one-factor"
+    """The name of a registered design."""
     reference: dict[str, Any] = field(default_factory=dict)
     """The level of every factor in the reference; factors in `within` have none.
 
@@ -72,6 +73,10 @@ class Design:
     """
     within: list[str] = field(default_factory=list)
     """Factors whose levels are strata: the design is repeated, and compared, inside each of them."""
+    exclude: list[dict[str, Any]] = field(default_factory=list)
+    """Cells that are not trained: levels by factor, and ``reason``."""
+    parameters: dict[str, Any] = field(default_factory=dict)
+    """The design's own parameters, which the file writes beside the keys above."""
 
 
 @dataclass(frozen=True)
@@ -115,23 +120,35 @@ class Analysis:
     """For whom intervals speak: new examples or exactly these; ``population`` by default if runs keep predictions."""
     sd: Annotated[float, Range(0.0)] | None = None
     """The expected standard deviation of paired differences, in the metric's scaled unit: the plan shows the power."""
+    effects: list[str | list[str]] = field(default_factory=list)
+    """What is compared: ``differences`` of variants, a factor's main effect, an interaction as a list of factors, or
+    ``shapley``; the design's own where it is empty."""
     measures: list[str] = field(default_factory=list)
     """Measures of the repetitions' networks; adding one trains nothing."""
 
 
 @dataclass(frozen=True)
 class Claim:
-    """An expected outcome of a comparison, written before the results are known."""
+    """An expected outcome of a comparison, written before the results are known.
 
-    that: dict[str, Any]
-    beats: dict[str, Any]
+    It has `that` and `beats`, levels by factor, or `effect`, one factor or the factors of an interaction, with `sign`.
+    """
+
+    that: dict[str, Any] = field(default_factory=dict)
+    beats: dict[str, Any] = field(default_factory=dict)
+    effect: str | list[str] = ""
+    """One factor for its main effect or trend, several for their interaction."""
+    levels: dict[str, Any] = field(default_factory=dict)
+    """The level of each factor of `effect` that has several besides the reference's."""
+    sign: Literal["positive", "negative"] = "positive"
+    """The sign that the claim expects of `effect`, where positive is better."""
 
 
 @dataclass(frozen=True)
 class StudyKeys:
     """The keys of a study file, besides the tables of its task."""
 
-    factors: Any
+    factors: Any = field(default_factory=dict)
     title: str = ""
     question: str = ""
     design: Any = field(default_factory=dict)
@@ -250,7 +267,7 @@ def _spec_from(tree: Table, path: Path, name: str, origins: Mapping[str, Origin]
         raise InputError(f"{where} claims: must be written as [[claims]]. Got {keys.claims!r} instead.")
     base = _require_table(keys.base, f"{where} base")
     _check_values(base | tables, f"{where} base")
-    factors = _factors(keys.factors, f"{where} factors")
+    factors = _factors(keys.factors, _listed(keys.design), f"{where} factors")
     for key in tables:
         if key in base:
             raise InputError(f"{where} {key}: is written twice, as [{key}] and in [base].")
@@ -266,7 +283,7 @@ def _spec_from(tree: Table, path: Path, name: str, origins: Mapping[str, Origin]
         task=_task(keys.task, f"{where} task"),
         base={**base, **tables},
         tables=tuple(tables),
-        design=fill(Design, keys.design, f"{where} design"),
+        design=_design(keys.design, f"{where} design"),
         factors=factors,
         search=fill(Search, keys.search, f"{where} search"),
         analysis=fill(Analysis, keys.analysis, f"{where} analysis"),
@@ -344,12 +361,40 @@ def _check_search(search: Search, where: str) -> None:
         )
 
 
-def _factors(given: Any, where: str) -> dict[str, tuple[Level, ...]]:
-    """Return the levels of each factor by dotted key; raise InputError where one is malformed."""
-    if not isinstance(given, Mapping) or not given:
+def _design(given: Any, where: str) -> Design:
+    """Return ``[design]``: keys that every design has, and the others as the design's own parameters."""
+    table = _require_table(given, where)
+    shared = [key for key in Design.__dataclass_fields__ if key != "parameters"]
+    own = {key: value for key, value in table.items() if key not in shared}
+    return replace(
+        fill(Design, {key: value for key, value in table.items() if key in shared}, where), parameters=own
+    )
+
+
+def _listed(design: Any) -> dict[str, Any]:
+    """Return the levels of each factor in the order in which the cells of a list name them."""
+    cells = design.get("cells") if isinstance(design, Mapping) and design.get("kind") == "list" else None
+    levels: dict[str, list[Any]] = {}
+    for cell in cells if isinstance(cells, list) else ():
+        if isinstance(cell, Mapping):
+            for factor, value in flatten(cell, lambda _, table: "name" in table).items():
+                if value not in levels.setdefault(factor, []):
+                    levels[factor].append(value)
+    return dict(levels)
+
+
+def _factors(given: Any, listed: Mapping[str, Any], where: str) -> dict[str, tuple[Level, ...]]:
+    """Return the levels of each factor by dotted key; raise InputError where one is malformed.
+
+    Args:
+        given: The table ``[factors]``.
+        listed: Levels of factors that are not in it.
+        where: For messages.
+    """
+    if not isinstance(given, Mapping) or not {**listed, **given}:
         raise InputError(f"{where}: must hold at least one factor, such as splitter = ['even-odd', 'issm'].")
     factors: dict[str, tuple[Level, ...]] = {}
-    for key, levels in flatten(given).items():
+    for key, levels in {**listed, **flatten(given)}.items():
         if not isinstance(levels, list) or not levels:
             raise InputError(
                 f"{where}.{key}: must be a list of levels that is not empty. Got {levels!r} instead."

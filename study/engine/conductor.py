@@ -185,7 +185,7 @@ class _Conductor:
         study = self.queue.study
         decided = self.decide(study, look)
         runs = {
-            variant.name: tuple(r.run.id for r in plan.repetitions(study, variant, self.queue.states))
+            variant.name: tuple(plan.runs_with_outcome(study, variant, self.queue.states))
             for variant in study.variants
         }
         interim = Interim(

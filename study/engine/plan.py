@@ -297,6 +297,14 @@ def repetitions(study: StudyRecord, variant: VariantRecord, states: States) -> I
             yield Repetition(number, fold, run, variant.name, choice)
 
 
+def runs_with_outcome(study: StudyRecord, variant: VariantRecord, states: States) -> Iterator[str]:
+    """Yield the ids of the repetitions of a variant that were tested, or diverged."""
+    for repetition in repetitions(study, variant, states):
+        state = states(repetition.run.id)
+        if state.tested or (state.result is not None and not state.is_usable):
+            yield repetition.run.id
+
+
 def profiled_run(study: StudyRecord, variant: VariantRecord, states: States) -> RunSpec | None:
     """Return the run whose network is profiled for the variant: its first repetition; None if it is not decided."""
     return next((repetition.run for repetition in repetitions(study, variant, states)), None)

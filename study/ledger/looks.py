@@ -14,7 +14,7 @@ from study.files import write
 from study.hashing import digest
 from study.ledger import layout
 from study.ledger.reading import owner_of, read_bytes
-from study.ledger.record import StudyRecord, VariantRecord
+from study.ledger.record import ClaimRecord, StudyRecord, VariantRecord, claimed
 from study.nested import value_at, with_value
 from study.records import SCHEMA, DamagedError, from_json, to_json
 
@@ -38,7 +38,7 @@ class Declared:
     """Empty where there is one split."""
     seed: int
     search: str
-    """The digest of the settings of the search; empty where nothing is searched."""
+    """Trials and sampler, with a digest of all settings of the search; empty where nothing is searched."""
 
     @property
     def identity(self) -> list[object]:
@@ -133,25 +133,33 @@ def declared(study: StudyRecord, scope: str) -> Declared:
         alpha=study.alpha,
         metric=study.metric,
         scope=scope,
-        family={
-            comparison(study, variant): f"{variant.name} against {variant.reference}"
-            for variant in study.variants
-            if not variant.is_reference
-        },
-        claims={
-            digest([keys[claim.that], keys[claim.beats]]): f"{claim.that} beats {claim.beats}"
-            for claim in study.claims
-        },
+        family={_contrast(keys, effect.weights): effect.name for effect in study.family},
+        claims={_claim(keys, study, claim): claim.text for claim in study.claims},
         repetitions=(study.looks[0], study.looks[-1]) if study.looks else (study.repetitions,),
         folds=tuple(fold for fold in study.folds if fold is not None),
         seed=study.seed,
-        search=digest([study.space, *search]) if study.trials else "",
+        search=f"{study.trials} trials, sampler {study.sampler} ({digest([study.space, *search], 6)})"
+        if study.trials
+        else "",
     )
 
 
 def comparison(study: StudyRecord, variant: VariantRecord) -> str:
     """Return the key of the comparison of a variant with its reference."""
     return digest([configuration(_reference(study, variant)), configuration(variant)])
+
+
+def _claim(keys: Mapping[str, str], study: StudyRecord, claim: ClaimRecord) -> str:
+    effect, sign = claimed(claim, study.family)
+    return _contrast(keys, effect.weights, sign)
+
+
+def _contrast(keys: Mapping[str, str], weights: Mapping[str, float], sign: int = 1) -> str:
+    """Return the key of a contrast of configurations; that of two variants is the key of their comparison."""
+    if sorted(weights.values()) == [-1.0, 1.0]:
+        ends = sorted(weights, key=lambda name: sign * weights[name])
+        return digest([keys[name] for name in ends])
+    return digest(sorted([keys[name], round(sign * weight, 9)] for name, weight in weights.items()))
 
 
 def shown(study: StudyRecord, variant: VariantRecord, runs: Iterable[str]) -> Shown:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from functools import cached_property, lru_cache
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from study import seeds
 from study.followed import Unfollowed
@@ -78,6 +79,40 @@ class VariantRecord:
         return {}
 
 
+class EffectKind(StrEnum):
+    """What a contrast of variants compares."""
+
+    DIFFERENCE = "difference"
+    """Two variants."""
+    MAIN = "main"
+    """Two levels of a factor, over the levels of the others."""
+    TREND = "trend"
+    """The linear change from the least to the greatest level of a numeric factor."""
+    INTERACTION = "interaction"
+    """By how much the effect of one factor differs with another."""
+    SHAPLEY = "shapley"
+    """What changing a factor adds, over all orders of changing the factors."""
+
+
+@dataclass(frozen=True)
+class EffectRecord:
+    """A linear contrast of variants that the study judges: one member of its family."""
+
+    name: str
+    kind: EffectKind
+    weights: Mapping[str, float]
+    """By the name of the variant; they sum to 0."""
+    factors: tuple[str, ...]
+    """The factors that it is about; empty for a difference of two variants."""
+    that: tuple[str, ...]
+    """The level of each factor, or the variant, that has the positive sign; of a trend the greatest level."""
+    against: tuple[str, ...]
+    """Those with the negative sign."""
+    stratum: str = ""
+    trends: tuple[str, ...] = ()
+    """The factors that contribute their linear trend."""
+
+
 @dataclass(frozen=True)
 class Search:
     """One search of a variant's hyperparameters: that of a repetition, or of all repetitions."""
@@ -102,10 +137,60 @@ class Search:
 
 @dataclass(frozen=True)
 class ClaimRecord:
-    """A claim of the study file, as the names of the two variants that it compares."""
+    """A claim of the study file: the expected sign of an effect."""
 
     that: str
-    beats: str
+    """The side that is expected to be better; the name of the effect where the claim has no sides."""
+    beats: str = ""
+    effect: str = ""
+    """The name of the effect; empty in old records, for the difference of two variants."""
+    sign: int = 1
+    """1 where the effect is expected to be an improvement, -1 for its opposite."""
+
+    @property
+    def text(self) -> str:
+        """The claim in words."""
+        if self.beats:
+            return f"{self.that} beats {self.beats}"
+        return f"{self.that} is {'positive' if self.sign > 0 else 'negative'}"
+
+
+class Compared(Protocol):
+    """A variant and the one that it is compared with."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+    @property
+    def reference(self) -> str:
+        """The name of its reference; its own where it is one."""
+
+
+def differences(variants: Iterable[Compared]) -> tuple[EffectRecord, ...]:
+    """Return the comparison of every variant with its reference."""
+    return tuple(
+        EffectRecord(
+            name=f"{variant.name} against {variant.reference}",
+            kind=EffectKind.DIFFERENCE,
+            weights={variant.name: 1.0, variant.reference: -1.0},
+            factors=(),
+            that=(variant.name,),
+            against=(variant.reference,),
+        )
+        for variant in variants
+        if variant.name != variant.reference
+    )
+
+
+def claimed(claim: ClaimRecord, family: Iterable[EffectRecord]) -> tuple[EffectRecord, int]:
+    """Return the effect that a claim is about, and its sign that the claim expects, 1 or -1."""
+    for effect in family:
+        if claim.effect and claim.effect == effect.name:
+            return effect, claim.sign
+        if not claim.effect and set(effect.weights) == {claim.that, claim.beats}:
+            return effect, 1 if effect.weights[claim.that] > 0 else -1
+    raise ValueError(f"No effect of the family is what {claim.text!r} is about.")
 
 
 @dataclass(frozen=True)
@@ -113,8 +198,14 @@ class Closing:
     """How an interim look closed a comparison."""
 
     reason: str
+    """A `sequential.Reason`."""
     verdict: str = ""
-    """Empty where it was closed without one."""
+    """Empty where there was none."""
+
+    @property
+    def outcome(self) -> str:
+        """The verdict where that is the reason, else the reason."""
+        return self.verdict if self.reason == "decided" else self.reason
 
 
 @dataclass(frozen=True)
@@ -126,7 +217,7 @@ class Interim:
     closed: Mapping[str, Closing]
     """By the name of the comparison."""
     runs: Mapping[str, tuple[str, ...]]
-    """The runs that it looked at, by variant."""
+    """The runs that it looked at, by variant: those that were tested, or diverged."""
     schema: int = SCHEMA
 
 
@@ -174,6 +265,10 @@ class StudyRecord:
     """For whom intervals speak, as `[analysis] scope` names it; empty for the default."""
     spread: Spread | None = None
     """The standard deviation of paired differences that the study was planned with; None where not known."""
+    effects: tuple[EffectRecord, ...] = ()
+    """The family: all comparisons that get a verdict. Empty in old records: every variant with its reference."""
+    design: tuple[str, ...] = ()
+    """What is to be known of the design, such as the order of a ladder, aliases, and cells that were left out."""
     measures: tuple[str, ...] = ()
     """``name@code digest`` each: a measure whose code has changed is another measure."""
     pruner: str = "none"
@@ -198,6 +293,11 @@ class StudyRecord:
     unfollowed: tuple[Unfollowed, ...] = ()
     """Calls in the user's code that may read or run files which do not count."""
     schema: int = SCHEMA
+
+    @cached_property
+    def family(self) -> tuple[EffectRecord, ...]:
+        """The effects, or in old records every variant with its reference."""
+        return self.effects or differences(self.variants)
 
     @cached_property
     def primary(self) -> Metric:
@@ -229,8 +329,8 @@ class StudyRecord:
 
     @cached_property
     def comparisons(self) -> dict[str, tuple[str, ...]]:
-        """The names of the variants that each comparison involves, by the name of the comparison."""
-        return {v.name: (v.name, v.reference) for v in self.variants if not v.is_reference}
+        """The names of the variants that each comparison of the family involves, by the name of the comparison."""
+        return {effect.name: tuple(effect.weights) for effect in self.family}
 
     @cached_property
     def closed(self) -> dict[str, int]:

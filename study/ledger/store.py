@@ -260,6 +260,7 @@ class Ledger(Locks):
 
     def with_decisions(self, study: StudyRecord) -> StudyRecord:
         """Return the record with every suggestion that was made for its searches, and every look that was taken."""
+        study = self._with_interims(replace(study, interims={}))  # they say which repetitions are searched
         folder = self._study(study.name) / layout.SUGGESTIONS
         found = {path.stem: path for path in folder.glob("*.json")}
         read = (
@@ -268,7 +269,7 @@ class Ledger(Locks):
             if name in found
         )
         suggestions = {name: tried for name, tried in read if tried is not None}
-        return self._with_interims(replace(study, suggestions=suggestions, interims={}))
+        return replace(study, suggestions=suggestions)
 
     def save_interim(self, study: StudyRecord, interim: Interim) -> StudyRecord:
         """Write the decision of a look before it is used, and return the record with it; one that is there stays."""

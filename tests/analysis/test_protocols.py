@@ -57,7 +57,9 @@ class Lab:
         self.ledger = Ledger(folder / "ledger")
 
     def ask(self, *sections: str) -> None:
-        self.file.write_text(STUDY + "".join(sections))
+        final = FINAL if FINAL in sections else ""
+        study = STUDY.replace("[train]\n", f"[train]\n{final}")
+        self.file.write_text(study + "".join(section for section in sections if section != FINAL))
 
     def record(self, *changes: str, **data: Any) -> StudyRecord:
         record = compile_study(load(self.file, None, changes), settings(self.folder), "cpu")

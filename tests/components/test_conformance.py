@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from study.config.registry import Registry
+from study.tasks.clips.nets.attention import Attending, use_attention
 from study.testing import components as suite
 from study.testing.components import Case, Subject, cases, conform, conform_on_gpu
 
@@ -24,6 +25,20 @@ def test_component_conforms(case: Case, registry: Registry) -> None:
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_component_computes_the_same_on_a_gpu(case: Case, registry: Registry) -> None:
     conform_on_gpu(case, registry)
+
+
+ATTENDING = ("attention", "class-token", "ifdd", "mfvit-xs", "mvit-tiny", "mvit-v2-s")
+
+
+@pytest.mark.parametrize(
+    "case", [case for case in CASES if case.config["name"] in ATTENDING and not case.changed], ids=str
+)
+def test_component_conforms_with_fused_attention_too(case: Case, registry: Registry) -> None:
+    subject = suite.build(case, registry)
+    assert any(isinstance(module, Attending) for module in subject.part.modules())
+    use_attention(subject.part, "fast")
+    for check in suite.CHECKS:
+        check(subject)
 
 
 def test_every_registered_component_is_a_case(registry: Registry) -> None:

@@ -17,7 +17,7 @@ from study.errors import InputError
 from study.tasks.clips.data.contract import ClipShape
 from study.tasks.clips.nets.contract import Features, Groups, GroupShapes, Output
 from study.tasks.clips.nets.resampling import hat_weights, pooling_matrix, sample_frames
-from study.tasks.clips.nets.video.backbones import SkipPool
+from study.tasks.clips.nets.video.multiscale import TokenMaxPool
 
 Network = Callable[..., nn.Module]
 FEATURES = Features(channels=16, frames=8, height=3, width=5)
@@ -86,7 +86,11 @@ def test_conv_tiny_sees_every_frame_and_its_difference_from_the_mean_frame(regis
 @pytest.mark.parametrize(("height", "width"), [(8, 8), (7, 12), (1, 5)])
 def test_skip_pool_is_torchs_max_pooling_with_its_gradient(height: int, width: int) -> None:
     maps = clip(Features(3, 2, height, width)).requires_grad_()
-    ours, theirs = SkipPool()(maps), F.max_pool3d(maps, (1, 3, 3), (1, 2, 2), (0, 1, 1))
+    grid = (2, height, width)
+    tokens = torch.cat([torch.zeros(len(maps), 1, 3), maps.flatten(2).transpose(1, 2)], dim=1)
+    pooled, halved = TokenMaxPool()(tokens, grid)
+    ours = pooled[:, 1:].unflatten(1, halved).permute(0, 4, 1, 2, 3)
+    theirs = F.max_pool3d(maps, (1, 3, 3), (1, 2, 2), (0, 1, 1))
     assert torch.equal(ours, theirs)
     weights = torch.randn(ours.shape, generator=torch.Generator().manual_seed(1))
     gradients = [torch.autograd.grad((weights * pooled).sum(), maps)[0] for pooled in (ours, theirs)]
@@ -94,17 +98,15 @@ def test_skip_pool_is_torchs_max_pooling_with_its_gradient(height: int, width: i
 
 
 @pytest.mark.parametrize("shape", [ClipShape(3, 16, 112, 112), ClipShape(1, 8, 40, 72)])
-def test_relative_positions_fit_any_image_without_interpolation(
-    registry: Registry, monkeypatch: pytest.MonkeyPatch, shape: ClipShape
-) -> None:
-    from torchvision.models.video import mvit
-
-    def fits(table: Tensor, size: int) -> Tensor:
-        assert len(table) == size
-        return table
-
-    monkeypatch.setattr(mvit, "_interpolate", fits)
-    part(registry, "backbone", {"name": "mfvit-xs", "width": 8}, shape)(torch.rand(1, *shape))
+def test_relative_positions_fit_any_image_without_interpolation(registry: Registry, shape: ClipShape) -> None:
+    built = part(registry, "backbone", {"name": "mfvit-xs", "width": 8}, shape)
+    for block in built.blocks:
+        attention = block.attn
+        for axis in "thw":
+            rows, table = getattr(attention, f"distance_{axis}"), getattr(attention, f"rel_pos_{axis}")
+            assert len(table) == 2 * max(rows.shape) - 1
+            assert rows.min() == 0
+            assert rows.max() < len(table)
 
 
 @pytest.mark.parametrize("stages", [[0, 1], [1]])
@@ -174,7 +176,7 @@ def test_hat_weights_interpolate_like_grid_sample() -> None:
     positions = torch.tensor([[0.0, 0.25, 3.9, 7.0], [1.0, 2.5, 6.99, 0.001]])
     grid = torch.stack([positions * 2 / 7 - 1, torch.zeros_like(positions)], dim=-1)[:, None]
     expected = F.grid_sample(frames[..., 0].transpose(2, 3), grid, align_corners=True, padding_mode="border")
-    sampled = sample_frames(frames, hat_weights(positions, 8))
+    sampled = sample_frames(frames, hat_weights(positions, torch.arange(8.0)))
     torch.testing.assert_close(sampled[..., 0, 0], expected[:, :, 0])
 
 

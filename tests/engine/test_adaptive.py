@@ -38,11 +38,18 @@ def repetitions_of(record: StudyRecord) -> dict[str, int]:
     return {variant.name: record.repetitions_of(variant) for variant in record.variants}
 
 
-def closing(world: World, look: plan.Look, *names: str) -> None:
-    """Take a look that closes the named comparisons."""
+def comparisons(record: StudyRecord, *variants: str) -> tuple[str, ...]:
+    """Return the names of the comparisons of variants with their references."""
+    return tuple(
+        name for variant in variants for name, (first, _) in record.comparisons.items() if first == variant
+    )
+
+
+def closing(world: World, look: plan.Look, *variants: str) -> None:
+    """Take a look that closes the comparisons of variants with their references."""
     world.take_look(look)
     interim = world.study.interims[look.repetitions]
-    closed = {name: Closing("decided", "helps") for name in names}
+    closed = {name: Closing("decided", "helps") for name in comparisons(world.study, *variants)}
     interims = {**world.study.interims, look.repetitions: replace(interim, closed=closed)}
     world.study = replace(world.study, interims=interims)
 
@@ -98,10 +105,10 @@ def test_resuming_from_any_point_takes_the_same_looks(stop: int, order: random.R
 def test_a_closed_comparison_gets_no_more_repetitions_and_the_reference_goes_on_while_one_is_open() -> None:
     world = World(adaptive(), random.Random(0))
     look = until_look(world)
-    assert (look.repetitions, look.open) == (2, ("v1", "v2", "v3"))
+    assert (look.repetitions, look.open) == (2, comparisons(world.study, "v1", "v2", "v3"))
     closing(world, look, "v1")
     look = until_look(world)
-    assert (look.repetitions, look.open) == (3, ("v2", "v3"))
+    assert (look.repetitions, look.open) == (3, comparisons(world.study, "v2", "v3"))
     assert repetitions_of(world.study) == {"v0": 3, "v1": 2, "v2": 3, "v3": 3}
     closing(world, look, "v2", "v3")
     world.finish()
@@ -114,7 +121,7 @@ def test_the_reference_of_another_stratum_ends_with_its_own_comparisons() -> Non
     world = World(adaptive(variants=2, strata=2), random.Random(0))
     closing(world, until_look(world), "v1")
     look = until_look(world)
-    assert look.open == ("v3",)
+    assert look.open == comparisons(world.study, "v3")
     assert repetitions_of(world.study) == {"v0": 2, "v1": 2, "v2": 3, "v3": 3}
 
 
@@ -176,7 +183,8 @@ def carry_out(lab: Lab, closes: Mapping[int, tuple[str, ...]], ended: list[plan.
 
     def decide(record: StudyRecord, look: plan.Look) -> Mapping[str, Closing]:
         ended.append(look)
-        return {name: Closing("decided", "helps") for name in closes.get(look.repetitions, ())}
+        variants = closes.get(look.repetitions, ())
+        return {name: Closing("decided", "helps") for name in comparisons(record, *variants)}
 
     lab.events = []
     record = lab.ledger.save(lab.record())
@@ -193,7 +201,7 @@ def test_a_look_is_taken_once_and_stored_with_the_runs_that_it_looked_at(lab: La
     assert plan.most_trainings(record) == 2 * 12 * 3
     tested = {job.run.id for job in lab.started("evaluate")}
     assert {run for runs in record.interims[8].runs.values() for run in runs} == tested
-    assert record.interims[8].closed == {"issm": Closing("decided", "helps")}
+    assert list(record.interims[8].closed.values()) == [Closing("decided", "helps")]
     before = {path: path.read_bytes() for path in lab.ledger.root.glob("studies/s/interims/*.json")}
     assert len(before) == 2
 
@@ -202,6 +210,20 @@ def test_a_look_is_taken_once_and_stored_with_the_runs_that_it_looked_at(lab: La
     assert not again
     assert not [event for event in lab.events if isinstance(event, JobStarted)]
     assert {path: path.read_bytes() for path in before} == before
+
+
+def test_what_was_added_after_a_look_is_reported_and_planned_from_the_ledger_alone(lab: Lab) -> None:
+    carry_out(lab, {8: ("issm",)}, [])
+    lab.ledger = type(lab.ledger)(lab.ledger.root)
+    record = lab.ledger.study("s")
+    assert [len(list(plan.repetitions(record, v, lab.ledger.state))) for v in record.variants] == [8, 8]
+    assert plan.ready(record, lab.ledger.state, frozenset({"even-odd", "issm"})) == plan.Step((), ())
+    found = conductor.report(
+        "s", lab.ledger, lab.folder / "reports", lambda event: None, write=lambda *_: None
+    )
+    assert [len(variant.repetitions) for variant in found.variants] == [8, 8]
+    assert found.variants[1].difference is not None
+    assert found.variants[1].difference.n == 8
 
 
 def test_a_retry_after_the_last_look_reopens_nothing(lab: Lab) -> None:

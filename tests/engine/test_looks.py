@@ -227,3 +227,27 @@ def test_a_report_that_is_written_again_and_one_on_other_data_add_nothing_to_a_c
     assert shop.ask().known.campaigns == ()
     other = STUDY.replace("test_clips = 14", "test_clips = 21")
     assert shop.ask(other, file="other.toml").known.campaigns == ()
+
+
+def test_the_searches_of_repetitions_added_after_a_verdict_are_left_out_with_them(shop: Shop) -> None:
+    searched = small_study(epochs=1, seeds=3, trials=2, claim=True)
+    first = shop.ask(searched)
+    later = shop.ask(searched.replace("repetitions = 3", "repetitions = 5"))
+    assert later.known.first_repetitions == 3
+    assert later.variants == first.variants
+    assert len(shop.started()) == 2 * 2 * 2, "more repetitions train only their own searches"
+
+
+def test_repetitions_that_a_study_adds_itself_while_a_comparison_is_open_are_no_later_ones(
+    shop: Shop,
+) -> None:
+    adaptive = STUDY.replace("repetitions = 3", "repetitions = { min = 5, max = 12 }")
+    found = shop.ask(adaptive)
+    assert found.known.declared_before
+    assert shop.looks.looks[0].declared.repetitions == (5, 12)
+    again = shop.ask(adaptive)
+    assert again.known == found.known
+    n = found.variants[1].difference.n
+    more = shop.ask(STUDY.replace("repetitions = 3", "repetitions = 14"))
+    assert more.known.first_repetitions == n
+    assert set(changed(more)) == {Setting.REPETITIONS}

@@ -37,7 +37,9 @@ SEEDS_ONLY = STUDY.split("[search]")[0]
 
 @pytest.fixture
 def lab(tmp_path: Path) -> Lab:
-    return Lab(tmp_path)
+    lab = Lab(tmp_path)
+    lab.file.write_text(STUDY)
+    return lab
 
 
 def carried_out(lab: Lab, record: StudyRecord) -> list[str]:
@@ -239,8 +241,6 @@ def test_the_pruner_is_shown_with_its_epochs_or_with_why_it_does_nothing(lab: La
     pruned = text("search.generation=2", "search.reduction=2", "train.epochs=8")
     assert idle not in pruned
     assert re.search(r"trial 3 .* epoch 1, 2, 4 .* 1/2", pruned)
-    assert idle in text()
-    assert "first generation" in text()
     late = text("search.generation=2", "search.first_epoch=2")
     assert idle in late
     assert re.search(r"search\.first_epoch is 2\b.* 2 epochs", late)

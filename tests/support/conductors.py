@@ -223,7 +223,7 @@ def _carry_out(record: Any, request: dict[str, Any]) -> None:
 
 
 def _close(ledger: Any, study: Any, look: Any) -> dict[str, Any]:
-    """Close comparisons at their second look, or at their first where the mean difference is large."""
+    """Close about half of the comparisons at each look, by their test scores."""
     from study.analysis.gather import gather
     from study.analysis.scores import against_reference
     from study.ledger.record import Closing
@@ -233,9 +233,9 @@ def _close(ledger: Any, study: Any, look: Any) -> dict[str, Any]:
     for variant in evidence.compared:
         found = against_reference(evidence, variant)
         assert found is not None, "a look is taken when all repetitions up to it are tested"
-        assert found.pairs == look.repetitions
-        if variant.name in look.open and (abs(sum(found.values)) > 1e3 or look.repetitions > study.looks[0]):
-            closed[variant.name] = Closing("decided", "helps")
+        name = next(name for name, involved in study.comparisons.items() if variant.name in involved)
+        if name in look.open and int(1e6 * abs(sum(found.values))) % 2:
+            closed[name] = Closing("decided", "helps")
     return closed
 
 

@@ -164,7 +164,8 @@ def test_whatever_became_of_the_store_the_pages_are_the_same(lab: Lab, template:
         key=lambda job: job.number,
     )
     (lab.ledger.run_folder(last.run) / "result.json").unlink()  # killed after its last epoch
-    cut = f"{last.variant} {'seed' if last.purpose == 'repetition' else 'trial'} {last.number + 1}"
+    assert last.repetition is not None
+    cut = f"{last.variant} trial {last.number + 1}, repetition {last.repetition + 1}"
     lab.ledger = Ledger(lab.ledger.root)
     lab.sync()
     half = lab.pages()
@@ -198,7 +199,7 @@ def test_a_training_that_failed_half_way_keeps_its_curves(lab: Lab, template: sq
     lab.ledger = Ledger(lab.ledger.root)
     lab.wipe(template)
     lab.sync()
-    status, tags, metrics, *_ = lab.pages()[f"{trial.variant} trial 1"]
+    status, tags, metrics, *_ = lab.pages()[f"{trial.variant} trial 1, repetition 1"]
     assert (status, tags["study.failure"], len(metrics["learning_rate"])) == ("FAILED", "out of luck", 4)
 
 

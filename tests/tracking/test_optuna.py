@@ -88,10 +88,10 @@ def test_every_trial_is_shown_with_its_parameters_its_curve_and_its_end(lab: Lab
 def test_a_study_that_is_carried_on_repeats_no_trial(lab: Lab, url: str) -> None:
     conduct(lab, url)
     conduct(lab, url)
-    assert {name: len(trials) for name, trials in mirrored(url).items()} == {"s/even-odd": 6, "s/issm": 6}
+    assert [len(trials) for trials in mirrored(url).values()] == [6] * 2 * 3
     lab.file.write_text(TRIALS.replace("trials = 6", "trials = 8"))
     conduct(lab, url)
-    assert {name: len(trials) for name, trials in mirrored(url).items()} == {"s/even-odd": 8, "s/issm": 8}
+    assert [len(trials) for trials in mirrored(url).values()] == [8] * 2 * 3
 
 
 def test_a_mirror_that_is_new_or_was_wiped_is_filled_from_the_ledger(
@@ -118,7 +118,7 @@ def test_a_storage_that_cannot_be_reached_costs_one_warning_and_no_trial(
     assert len(warnings) == 1
     assert "Training continues" in warnings[0]
     started = len(lab.started())
-    assert started == 2 * (6 + 3)
+    assert started == 2 * 3 * 6
     other = Ledger(tmp_path / "other")
     conduct(lab, "", ledger=other)
     assert files(lab.ledger) == files(other)
@@ -210,4 +210,4 @@ def test_failed_and_diverged_trials_are_shown_as_such(
     ends = [trial.user_attrs["end"] for trials in mirrored(url).values() for trial in trials]
     assert ends.count("failed") == 1
     assert ends.count("diverged") >= 1
-    assert len(ends) == 6
+    assert len(ends) == 2 * 3 * 3

@@ -64,7 +64,7 @@ def test_a_clip_without_an_expression_has_no_figure() -> None:
 
 def test_every_frame_of_a_time_step_has_the_step_s_weight() -> None:
     positions = torch.tensor([[1.0, 2.25], [3.0, 2.0]])  # of two samples in two clips of four time steps
-    weights = hat_weights(positions, 4).numpy()
+    weights = hat_weights(positions, torch.arange(4.0)).numpy()
     assert frame_weights(weights, 8) == pytest.approx(
         np.array([[0, 0, 1, 1, 0.75, 0.75, 0.25, 0.25], [0, 0, 0, 0, 1, 1, 1, 1]])
     )

@@ -28,7 +28,7 @@ NAMES: dict[Setting, str] = {
     Setting.REPETITIONS: "the number of repetitions",
     Setting.FOLDS: "the set of folds",
     Setting.SEED: "the study seed",
-    Setting.SEARCH: "the setting of the search",
+    Setting.SEARCH: "the search",
 }
 
 
@@ -113,8 +113,13 @@ def _restricted(evidence: Evidence, repetitions: int) -> Evidence:
 
 def _first_of(variant: VariantEvidence, repetitions: int) -> VariantEvidence:
     folds = len({run.fold for run in variant.confirmations}) or 1
-    kept = tuple(run for run in variant.confirmations if run.repetition <= repetitions)
-    return replace(variant, confirmations=kept, planned=repetitions * folds)
+    return replace(
+        variant,
+        planned=min(variant.planned, repetitions * folds),
+        confirmations=tuple(run for run in variant.confirmations if run.repetition <= repetitions),
+        chosen=tuple(choice for choice in variant.chosen if (choice.repetition or 1) <= repetitions),
+        trials=tuple(trial for trial in variant.trials if (trial.repetition or 1) <= repetitions),
+    )
 
 
 def _later(findings: Findings) -> Iterator[LaterFigure]:

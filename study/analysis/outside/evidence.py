@@ -22,8 +22,8 @@ from study.records import Failure, Machine, RunResult, TestResult
 UNVERIFIED = Limit(
     LimitCode.UNVERIFIED,
     "Search, pairing and use of test not verified: the scores were measured elsewhere. The verdicts hold if runs of "
-    "equal repetition share seed and split, every variant had the same search budget, and nothing was chosen on the "
-    "test split.",
+    "equal repetition share seed and split, every variant had the same search budget, and nothing was chosen after "
+    "test scores were seen, the least difference of interest and the claims included.",
 )
 MOST_NAMED = 4
 """How many names a message lists."""

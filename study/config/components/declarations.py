@@ -114,7 +114,7 @@ class _Reader:
         _check_label(attributes.get("label"), parameters, where)
         return Component(
             kind=kind,
-            name=node.name.replace("_", "-"),
+            name=node.name.rstrip("_").replace("_", "-"),
             module=self.scope.module,
             function=node.name,
             help=doc.splitlines()[0],

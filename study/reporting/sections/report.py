@@ -10,6 +10,7 @@ from study.reporting.sections.appendix import add_appendix
 from study.reporting.sections.blocks import Blocks
 from study.reporting.sections.costs import add_costs, add_times
 from study.reporting.sections.described import add_breakdowns, add_measures, add_secondary_metrics
+from study.reporting.sections.effects import add_effects
 from study.reporting.sections.known import add_known
 from study.reporting.sections.phrases import compared_variants, rope_with_unit
 from study.reporting.sections.published import add_published
@@ -24,6 +25,7 @@ def document(findings: Findings) -> Document:
     _add_answer(report, findings)
     add_claims(report, findings)
     add_results(report, findings)
+    add_effects(report, findings)
     add_secondary_metrics(report, findings)
     add_breakdowns(report, findings)
     add_measures(report, findings)

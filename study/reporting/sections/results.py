@@ -22,11 +22,7 @@ def add_claims(report: Blocks, findings: Findings) -> None:
     """Add the verdict on each claim of the study."""
     if findings.claims:
         report.heading("Claims")
-        report.text(
-            "Stated in the study; figures chosen on the test split cannot judge them."
-            if findings.is_optimistic
-            else "Stated in the study, decided by the verdicts below."
-        )
+        report.text(_claims_note(findings))
         report.bullets(
             join(
                 strong(f"{_claim_verdict(findings, claim)}:"),
@@ -40,6 +36,19 @@ def _claim_verdict(findings: Findings, claim: ClaimFinding) -> str:
     if claim.verdict == "better-by-less":
         return f"Better, by less than {rope_with_unit(findings)}"
     return claim.verdict.capitalize()
+
+
+def _claims_note(findings: Findings) -> str:
+    """Return when the claims were stated, and what decides them."""
+    if findings.is_optimistic:
+        return "Stated in the study; figures chosen on the test split cannot judge them."
+    if findings.known is None:
+        return "Decided by the verdicts below."
+    if findings.known.declared_before:
+        return "Stated in the study before its results were shown, decided by the verdicts below."
+    return (
+        "Stated in the study, decided by the verdicts below; settings were changed after results were shown."
+    )
 
 
 def add_results(report: Blocks, findings: Findings) -> None:

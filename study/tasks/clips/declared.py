@@ -1,5 +1,7 @@
-"""Reads the declarations of all components, so that processes forked afterwards find them read."""
+"""Parses the declarations of all components, so that processes forked afterwards find them parsed."""
 
-from study.config.registry import Registry
+from study.config.components.declarations import declarations
+from study.tasks.clips.task import COMPONENTS
 
-Registry()
+for _module in COMPONENTS:
+    declarations(_module)

@@ -15,7 +15,7 @@ from study.ledger.layout import CLIPS_CHECKPOINT, CLIPS_WEIGHTS
 from study.metrics import Metric
 from study.records import DataInfo, Measurement, Profile, RunSpec, SplitSizes
 from study.run import Run, Select
-from study.task import Config, Kind, Sources, Task
+from study.task import Config, Kind, Progress, Sources, Task
 from study.tasks.clips.training.settings import TrainSettings
 
 if TYPE_CHECKING:
@@ -227,7 +227,8 @@ class ClipsTask:
             kind: config[kind]["name"] for kind in (*IFDD_KINDS, "backbone", "optimizer") if kind in config
         }
         return (
-            names.get("backbone") in RECORDED_BACKBONES
+            not config["train"].get("compile", False)
+            and names.get("backbone") in RECORDED_BACKBONES
             and names["optimizer"] in RECORDED_OPTIMIZERS
             and all(
                 self.registry.get(kind, names[kind]).module.startswith(NETS + ".ifdd.")
@@ -235,6 +236,12 @@ class ClipsTask:
                 if kind in names
             )
         )
+
+    def generate(self, runs: Sequence[RunSpec], progress: Progress) -> None:
+        """Render the clips of built-in synthetic data sets that are not in their cache."""
+        from study.tasks.clips.data.generate import generate
+
+        generate(self.registry, [run.table("dataset") for run in runs], progress)
 
     def train(self, run: Run) -> None:
         """Train one run."""

@@ -6,18 +6,17 @@ import torch
 from torch import Tensor
 
 
-def hat_weights(positions: Tensor, frames: int) -> Tensor:
+def hat_weights(positions: Tensor, frames: Tensor) -> Tensor:
     """Return the weights of linear interpolation along time.
 
     Args:
         positions: (..., K), in frames, within [0, frames - 1].
-        frames: T, the number of frames to sample from.
+        frames: (T,), the numbers of the frames to sample from: 0 to T - 1.
 
     Returns:
         (..., K, T): ``max(0, 1 - |position - frame|)``; every row sums to one.
     """
-    grid = torch.arange(frames, dtype=positions.dtype, device=positions.device)
-    return (1 - (positions[..., None] - grid).abs()).clamp(min=0)
+    return (1 - (positions[..., None] - frames).abs()).clamp(min=0)
 
 
 def sample_frames(clip: Tensor, weights: Tensor) -> Tensor:

@@ -24,6 +24,7 @@ from study.tasks.clips.profiling.counts import Subject, profile_run
 from study.tasks.clips.profiling.latency import REPETITIONS, Candidate, latencies
 from study.tasks.clips.profiling.record import Latency, StudyProfile, VariantProfile
 from study.tasks.clips.profiling.table import render
+from study.tasks.clips.training.building import as_trained
 from study.tasks.clips.training.determinism import set_up
 from study.tasks.clips.training.settings import TrainSettings
 
@@ -98,8 +99,8 @@ def _latencies(
     names, candidates = [], []
     for name, run in runs.items():
         subject = Subject.of(run)
-        network = subject.network().to(device).eval()
         settings = TrainSettings.of(run)
+        network = as_trained(subject.network(), settings).to(device).eval()
         for batch in sorted({1, settings.batch_size}):
             names.append(name)
             candidates.append(Candidate(network, clips(batch, *subject.shape), settings.precision))

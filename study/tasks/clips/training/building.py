@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any, cast
 
+import torch
 from torch import nn
 
 from study import seeds
@@ -13,8 +14,13 @@ from study.generators import seeded
 from study.hashing import seed_of
 from study.records import RunSpec
 from study.tasks.clips.data.contract import ClipShape
+from study.tasks.clips.nets.attention import use_attention
 from study.tasks.clips.nets.ifdd.network import build_network
 from study.tasks.clips.nets.initial import initialise
+from study.tasks.clips.training.settings import TrainSettings
+
+MOST_BATCH_SIZES = 64
+"""Sizes of batches that a network may be compiled for; torch's own limit is 8, after which it compiles no more."""
 
 
 class SeededRegistry:
@@ -47,19 +53,34 @@ def new_network(registry: Registry, spec: RunSpec, shape: ClipShape, classes: in
     Raises:
         InputError: The components do not fit together or do not fit the clips.
     """
-    return initialise(
+    network = initialise(
         lambda: plain_network(registry, spec, shape, classes),
         seed_of(spec.seed, seeds.INIT),
     )
+    return as_trained(network, TrainSettings.of(spec))
 
 
 def plain_network(registry: Registry, spec: RunSpec, shape: ClipShape, classes: int) -> nn.Module:
-    """Return the network of a run without seeding each tensor by its name: for counts and trial steps.
+    """Return the network of a run without seeding each tensor by its name, with attention that can be counted.
 
     Raises:
         InputError: The components do not fit together or do not fit the clips.
     """
     return build_network(cast(Registry, SeededRegistry(registry, spec.seed)), spec.tables, shape, classes)
+
+
+def as_trained(network: nn.Module, settings: TrainSettings) -> nn.Module:
+    """Return the network with the attention of the settings, and compiled if they ask for it; its tensors stay.
+
+    A compiled network is compiled for every size of a batch by itself: a network that is compiled for any size computes
+    other numbers, and which sizes a training has seen depends on whether it was interrupted.
+    """
+    use_attention(network, settings.attention)
+    if settings.compile:
+        torch._dynamo.config.recompile_limit = MOST_BATCH_SIZES
+        torch._dynamo.config.fail_on_recompile_limit_hit = True
+        network.compile(dynamic=False)
+    return network
 
 
 def build_part(registry: Registry, spec: RunSpec, kind: str, *context: Any) -> Any:

@@ -44,6 +44,8 @@ class Request:
     """Seed of the process-wide generators, for data sets that draw from them."""
     sampling: tuple[int, ...] | None = None
     """Seed of the generator that samples frames for training; None for the deterministic sampling of evaluation."""
+    is_watched: bool = False
+    """Whether to find out if random numbers are drawn."""
 
 
 class Batch(NamedTuple):
@@ -52,7 +54,7 @@ class Batch(NamedTuple):
     pixels: Tensor
     """uint8 (B, C, T, H, W)."""
     is_fixed: bool
-    """Whether they depend on their indexes alone: no random number was drawn to read them."""
+    """Whether no random number was drawn to read them, so that they depend on their indexes alone; False if unknown."""
 
 
 Batches = Generator[Batch, None, None]
@@ -66,12 +68,12 @@ def read(clips: Clips, request: Request) -> Batch:
     """Return one batch of a split; StudyError if a clip cannot be read."""
     generator = None if request.sampling is None else np.random.default_rng(request.sampling)
     with seeded(request.seed):
-        before = _random_state(generator)
+        before = _random_state(generator) if request.is_watched else None
         if generator is None and clips.views is not None:
             pixels = clips.views.read(request.indexes)
         else:
             pixels = clips.read(request.indexes, generator)
-        is_fixed = _random_state(generator) == before
+        is_fixed = before is not None and _random_state(generator) == before
     return Batch(torch.from_numpy(np.ascontiguousarray(pixels)), is_fixed)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -49,7 +50,11 @@ class ResidentClips:
             self._rows = None
             self._is_there[:] = False
         resident = [bool(self._is_there[request.indexes].all()) for request in requests]
-        missing = [request for request, is_there in zip(requests, resident, strict=True) if not is_there]
+        missing = [
+            replace(request, is_watched=self._keeps)
+            for request, is_there in zip(requests, resident, strict=True)
+            if not is_there
+        ]
         with closing(self._read(missing)) as others:
             for request, is_there in zip(requests, resident, strict=True):
                 if is_there and self._rows is not None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
+import shutil
 from dataclasses import dataclass
 from typing import Annotated, Literal, Self
 
@@ -11,6 +14,7 @@ from study.records import RunSpec
 
 Fit = Literal["train", "train+val"]
 Precision = Literal["fp32", "tf32", "bf16"]
+AttentionForm = Literal["fast", "reference"]
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,10 @@ class TrainSettings:
     """What follows if an operator has no deterministic form: an error, a warning, or nothing."""
     precision: Annotated[Precision, Legacy("fp32"), Unsearchable()] = "fp32"
     """``tf32``: TF32 matrix products on a GPU; ``bf16``: autocast in forward passes. Weights stay in fp32."""
+    attention: Annotated[AttentionForm, Legacy("fast"), Unsearchable()] = "fast"
+    """``fast``: attention by torch's fused kernels; ``reference``: by explicit products, which differ by rounding."""
+    compile: Annotated[bool, Legacy(False), Unsearchable()] = False
+    """Compile the network by ``torch.compile``, in training and in evaluation, once for each size of a batch."""
     accumulate: Annotated[int, Range(1), Legacy(1)] = 1
     """Micro-batches in a batch; their gradients are averaged."""
     graph: Annotated[Literal["auto"] | bool, Legacy(False), Unsearchable()] = "auto"
@@ -81,3 +89,19 @@ def check_settings(train: TrainSettings, device: str) -> None:
         raise InputError(
             "train.graph: true records steps on a GPU, and the run's device is 'cpu'. Set 'auto' or false."
         )
+    if train.compile and train.graph is True:
+        raise InputError(
+            "train.graph: a compiled network is not recorded. Set train.graph = 'auto', or train.compile = false."
+        )
+    if train.compile and (missing := _missing_compiler(device)):
+        raise InputError(f"train.compile: torch.compile needs {missing}, or set train.compile = false.")
+
+
+def _missing_compiler(device: str) -> str:
+    """Return what ``torch.compile`` lacks on this machine and where to get it; empty if it has all."""
+    names = [name for name in (os.environ.get("CXX"), "g++", "clang++") if name]
+    if not any(map(shutil.which, names)):
+        return f"a C++ compiler ({', '.join(names)}), and PATH has none: install g++ by the system's package manager"
+    if device == "cuda" and importlib.util.find_spec("triton") is None:
+        return "Triton, and it is not installed: pip install triton"
+    return ""

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from study.config.registry import Range, component
 from study.errors import InputError
-from study.tasks.clips.nets.attention import attend, head_width
+from study.tasks.clips.nets.attention import Attending, head_width
 from study.tasks.clips.nets.contract import Details, Features, Groups, GroupShapes, Lifted
 
 Order = Literal["update-first", "predict-first"]
@@ -280,7 +280,7 @@ class ConvolutionStep(nn.Module):
         return maps.permute(0, 2, 3, 4, 1)
 
 
-class CrossAttention(nn.Module):
+class CrossAttention(Attending):
     """``Linear(softmax(q k^T / sqrt(width of a head)) v + v)``: q from the target, k and v from the source."""
 
     def __init__(self, channels: int, head_width: int, heads: int, value_residual: bool) -> None:
@@ -295,7 +295,7 @@ class CrossAttention(nn.Module):
         """Return (B, N, C) for a target and a source of that shape."""
         q = self.query(target).unflatten(2, (self.heads, -1)).transpose(1, 2)
         k, v = self.key_value(source).unflatten(2, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        mixed = attend(q, k, v)
+        mixed = self.attend(q, k, v)
         if self.value_residual:
             mixed = mixed + v
         output: Tensor = self.project(mixed.transpose(1, 2).flatten(2))
@@ -310,7 +310,7 @@ def output_block(form: OutputForm, channels: int, heads: int, drop_path: float) 
     return OutputBlock(channels, heads, drop_path, residual=form == "residual")
 
 
-class OutputBlock(nn.Module):
+class OutputBlock(Attending):
     """Self-attention with a skip, then an MLP, by default without one: stochastic depth then zeroes the whole clip."""
 
     def __init__(self, channels: int, heads: int, drop_path: float, *, residual: bool) -> None:
@@ -328,14 +328,14 @@ class OutputBlock(nn.Module):
     def forward(self, dynamic: Tensor) -> Tensor:
         """Return (B, T/2, H, W, C)."""
         tokens = dynamic.flatten(1, 3)
-        tokens = tokens + self.drop_path(self.attention(self.attention_norm(tokens)))
+        tokens = tokens + self.drop_path(self.self_attention(self.attention_norm(tokens)))
         output: Tensor = self.drop_path(self.mlp(self.mlp_norm(tokens)))
         return (tokens + output if self.residual else output).view_as(dynamic)
 
-    def attention(self, tokens: Tensor) -> Tensor:
+    def self_attention(self, tokens: Tensor) -> Tensor:
         """Return the self-attention of tokens (B, N, C)."""
         q, k, v = self.query_key_value(tokens).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        output: Tensor = self.project(attend(q, k, v).transpose(1, 2).flatten(2))
+        output: Tensor = self.project(self.attend(q, k, v).transpose(1, 2).flatten(2))
         return output
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from study.config.registry import Range, component
 from study.errors import InputError
-from study.tasks.clips.nets.attention import attend, head_width
+from study.tasks.clips.nets.attention import Attending, head_width
 from study.tasks.clips.nets.contract import Features, Groups, GroupShapes
 
 Group = Annotated[Literal["dynamic", "static", "both"], "the group that the clip is classified from"]
@@ -85,7 +85,7 @@ class TokenMean(nn.Module):
         return group.mean((2, 3, 4))
 
 
-class ClassToken(nn.Module):
+class ClassToken(Attending):
     """Cross-attention of a learned query token to the tokens of a group."""
 
     def __init__(self, channels: int, heads: int) -> None:
@@ -103,5 +103,5 @@ class ClassToken(nn.Module):
         tokens = group.flatten(2).transpose(1, 2)
         q = self.query(self.token).unflatten(2, (self.heads, -1)).transpose(1, 2)
         k, v = self.key_value(tokens).unflatten(2, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        output: Tensor = self.project(attend(q.expand(len(group), -1, -1, -1), k, v).flatten(1))
+        output: Tensor = self.project(self.attend(q.expand(len(group), -1, -1, -1), k, v).flatten(1))
         return output

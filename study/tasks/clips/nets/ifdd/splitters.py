@@ -163,6 +163,7 @@ class Similarity(nn.Module):
 class Positions(nn.Module):
     """Sampling weights at fractional frames, and the even (static) and odd (dynamic) frames that offsets start from."""
 
+    steps: Tensor
     even: Tensor
     odd: Tensor
 
@@ -170,6 +171,7 @@ class Positions(nn.Module):
         super().__init__()
         self.frames, self.form = frames, form
         steps = torch.arange(frames, dtype=torch.float32)
+        self.register_buffer("steps", steps, persistent=False)
         self.register_buffer("even", steps[None, 0::2], persistent=False)
         self.register_buffer("odd", steps[None, 1::2], persistent=False)
 
@@ -179,7 +181,7 @@ class Positions(nn.Module):
         if self.form == "released":
             # the released code scales as for align_corners=True and samples with align_corners=False
             index = index * (self.frames / last) - 0.5
-        return hat_weights(index.clamp(0, last), self.frames)
+        return hat_weights(index.clamp(0, last), self.steps)
 
 
 class FrozenISSM(nn.Module):
@@ -281,9 +283,12 @@ class Weighting(nn.Module):
 class TopK(nn.Module):
     """Ranks frames by their mean cosine similarity to the others; each group keeps the order of time."""
 
+    identity: Tensor
+
     def __init__(self, features: Features) -> None:
         super().__init__()
         self.groups = halved(features, "top-k")
+        self.register_buffer("identity", torch.eye(features.frames), persistent=False)
 
     def forward(self, clip: Tensor, details: Details | None = None) -> Groups:
         """Return the more and the less similar half of the frames of `clip`."""
@@ -293,27 +298,28 @@ class TopK(nn.Module):
             details["similarity"] = similarity
         # every frame has similarity 1 to itself, so the sum ranks like the mean over the other frames
         order = similarity.sum(2).argsort(dim=1, descending=True, stable=True)
-        return resample(clip, *half_weights(order, clip), details)
+        return resample(clip, *half_weights(order, self.identity), details)
 
 
 class RandomSplit(nn.Module):
     """A permutation of the frames that is the same for every clip; each group keeps the order of time."""
 
     draw: Tensor
+    identity: Tensor
 
     def __init__(self, features: Features) -> None:
         super().__init__()
         self.groups = halved(features, "random")
         self.register_buffer("draw", torch.rand(features.frames))
+        self.register_buffer("identity", torch.eye(features.frames), persistent=False)
 
     def forward(self, clip: Tensor, details: Details | None = None) -> Groups:
         """Return the frames with the lower and with the higher random numbers."""
-        return resample(clip, *half_weights(self.draw.argsort()[None], clip), details)
+        return resample(clip, *half_weights(self.draw.argsort()[None], self.identity), details)
 
 
-def half_weights(order: Tensor, clip: Tensor) -> tuple[Tensor, Tensor]:
+def half_weights(order: Tensor, identity: Tensor) -> tuple[Tensor, Tensor]:
     """Return the sampling weights (B or 1, T/2, T) of the first and the second half of `order` (B or 1, T)."""
-    identity = torch.eye(clip.shape[2], dtype=clip.dtype, device=clip.device)
     first, second = order.tensor_split(2, dim=1)
     return identity[first.sort(dim=1).values], identity[second.sort(dim=1).values]
 

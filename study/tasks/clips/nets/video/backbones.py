@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,7 @@ from study.errors import InputError
 from study.tasks.clips.data.contract import ClipShape
 from study.tasks.clips.nets.contract import Details, Features, need_size
 from study.tasks.clips.nets.resampling import PoolTo
+from study.tasks.clips.nets.video.multiscale import Grid, PooledAttention, TokenMaxPool
 from study.tasks.clips.nets.weights import SCRATCH, WeightsFile, start_from
 
 FirstWidth = Annotated[int, Range(8, 96), "channels of the first stage and of every attention head"]
@@ -117,6 +118,13 @@ def mfvit_xs(
     weights: WeightsFile = SCRATCH,
 ) -> nn.Module:
     """The paper's MFViT-XS: ten MViTv2 blocks in four stages, eight time steps from 8, 16 or 32 frames."""
+    return start_from(mfvit_xs_trunk(shape, width, drop_path), "backbone", weights)
+
+
+def mfvit_xs_trunk(
+    shape: ClipShape, width: int, drop_path: float, make: Callable[..., MViT] | None = None
+) -> MViT:
+    """Return the paper's MFViT-XS with random weights, by default of `MViT`."""
     need_size(shape, "mfvit-xs", pixels=32)
     strides = {8: (1, 1), 16: (2, 1), 32: (2, 2)}
     if shape.frames not in strides:
@@ -128,8 +136,7 @@ def mfvit_xs(
         MViTStage(4 * width, 4, (2, 2, 2, 2, 2)),
         MViTStage(8 * width, 8, (1, 1)),
     )
-    trunk = MViT(shape, stages, drop_path, time_stride=time_stride, pooled_frames=pooled_frames)
-    return start_from(trunk, "backbone", weights)
+    return (make or MViT)(shape, stages, drop_path, time_stride=time_stride, pooled_frames=pooled_frames)
 
 
 class MViT(nn.Module):
@@ -196,10 +203,14 @@ class MViT(nn.Module):
             for number, stage in enumerate(stages)
         )
         for block, setting in zip(self.blocks, settings, strict=True):
-            fit_positions(block.attn, height, width, setting.stride_q[1], setting.stride_kv[1])
-            if block.pool_skip is not None:
-                block.pool_skip.pool = SkipPool()
-                height, width = halved(height, width)
+            self.adapt(block, (frames, height, width), setting.stride_q[1], setting.stride_kv[1])
+            height, width = (-(-side // setting.stride_q[1]) for side in (height, width))
+
+    def adapt(self, block: Any, grid: Grid, query_stride: int, key_stride: int) -> None:
+        """Replace the parts of torchvision's block that are slow or not deterministic; its tensors stay."""
+        block.attn = PooledAttention(block.attn, grid, query_stride, key_stride)
+        if block.pool_skip is not None:
+            block.pool_skip = TokenMaxPool()
 
     def forward(self, clips: Tensor, details: Details | None = None) -> tuple[Tensor, ...]:
         """Return every stage of clips (B, C, T, H, W), class tokens left out."""
@@ -223,33 +234,3 @@ class MViT(nn.Module):
             torch.unflatten(stage[:, 1:].transpose(1, 2), 2, size)
             for stage, size in zip(outputs, sizes, strict=True)
         )
-
-
-def fit_positions(attention: nn.Module, height: int, width: int, query_stride: int, key_stride: int) -> None:
-    """Replace the relative position tables of torchvision's attention by tables for this height and width.
-
-    torchvision's tables are for square images that every stride divides, and are interpolated otherwise, which has no
-    deterministic gradient on a GPU.
-    """
-    for name, side in (("rel_pos_h", height), ("rel_pos_w", width)):
-        longest = max(-(-side // query_stride), -(-side // key_stride))
-        table = nn.Parameter(torch.empty(2 * longest - 1, attention.get_parameter(name).shape[1]))
-        setattr(attention, name, nn.init.trunc_normal_(table, std=0.02))
-
-
-class SkipPool(nn.Module):
-    """Max pooling of height and width, kernel 3, stride 2, padding 1, as comparisons of slices.
-
-    On a GPU, torch's own 3-D max pooling has no deterministic gradient.
-    """
-
-    def forward(self, maps: Tensor) -> Tensor:
-        """Return (..., ceil(H / 2), ceil(W / 2))."""
-        return _halve_last(_halve_last(maps).transpose(-1, -2)).transpose(-1, -2)
-
-
-def _halve_last(maps: Tensor) -> Tensor:
-    count = -(-maps.shape[-1] // 2)
-    padded = nn.functional.pad(maps, (1, 1), value=float("-inf"))
-    before, centre, after = (padded[..., start : start + 2 * count - 1 : 2] for start in range(3))
-    return torch.maximum(torch.maximum(before, centre), after)

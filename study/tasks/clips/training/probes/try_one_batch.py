@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
@@ -23,7 +24,7 @@ from study.tasks.clips.data.contract import SPLITS, ClipShape, Dataset
 from study.tasks.clips.data.seeded import build_dataset
 from study.tasks.clips.nets.contract import Loss
 from study.tasks.clips.training.batches import Transform, on_device
-from study.tasks.clips.training.building import build_part, plain_network
+from study.tasks.clips.training.building import as_trained, build_part, plain_network
 from study.tasks.clips.training.precision import forward
 from study.tasks.clips.training.settings import Precision, TrainSettings, check_settings
 from study.tasks.clips.training.state import (
@@ -65,7 +66,7 @@ def try_one_batch(run: RunSpec) -> None:
 def _step(run: RunSpec, registry: Registry, settings: TrainSettings, shape: ClipShape, classes: int) -> None:
     _build_without_memory(run, registry, shape, classes)
     with _stage("building the network"):
-        network = plain_network(registry, run, shape, classes)
+        network = as_trained(plain_network(registry, run, shape, classes), replace(settings, compile=False))
     _check_initial_values(network, lambda: plain_network(registry, run, shape, classes))
     with _stage("building the loss"):
         loss: Loss = build_part(registry, run, "loss")
