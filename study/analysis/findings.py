@@ -54,6 +54,8 @@ class RepetitionScore:
     """Training time; 0 where unknown."""
     diverged: bool = False
     """Whether the training diverged: the score is then the metric's worst value, and there are no other figures."""
+    seed: int | None = None
+    """None where it is not known."""
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ def runs(findings: Findings) -> list[Row]:
             **_variant_cells(variant),
             "repetition": run.repetition,
             "fold": run.fold,
+            "seed": run.seed,
             "run": run.run,
             **{f"test/{name}": value for name, value in run.metrics.items()},
             f"validation/{findings.metric}": run.validation,

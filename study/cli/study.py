@@ -199,7 +199,10 @@ def _print_conclusion(findings: Findings, folder: Path) -> None:
     print(f"\n{findings.question}\n{findings.answer}\n")
     for limit in findings.limits:
         print(f"Warning: {limit.sentence}")
-    print(f"\nReport: {folder / 'report.md'}\n        {folder / 'report.pdf'}")
+    print(
+        "\nReport: "
+        + "\n        ".join(str(folder / name) for name in ("report.html", "report.pdf", "report.md"))
+    )
 
 
 def _print_ranking(ranking: Ranking, folder: Path) -> None:

@@ -16,6 +16,7 @@ from study.reporting.figures.draw import draw
 from study.reporting.sections.paper import Spread, paper_table
 from study.reporting.sections.report import document
 from study.reporting.text import one_line
+from study.reporting.writers.html import html
 from study.reporting.writers.latex import latex
 from study.reporting.writers.markdown import markdown
 from study.reporting.writers.pdf import pdf
@@ -35,6 +36,7 @@ def write(findings: Findings, folder: Path) -> tuple[Path, ...]:
     documents: dict[str, str | bytes] = {
         "report.md": markdown(report),
         "report.pdf": pdf(report, figures),
+        "report.html": html(report, findings, figures),
         "latex/report.tex": latex(report),
         **{f"latex/results-{spread}.tex": latex(paper_table(findings, spread)) for spread in Spread},
         **figures,

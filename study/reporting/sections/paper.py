@@ -61,7 +61,7 @@ def paper_table(findings: Findings, spread: Spread) -> Document:
         _caption(findings, spread, compared),
         1,
     )
-    return Document(findings.name, findings.title, (table,))
+    return Document(f"{findings.name} results", findings.title, (table,))
 
 
 def _factor_columns(findings: Findings) -> list[tuple[str, list[Line]]]:
