@@ -266,6 +266,7 @@ def _repetition_scores(evidence: Evidence, variant: VariantEvidence) -> Iterator
             best_epoch=result.best_epoch,
             seconds=result.seconds,
             diverged=outcome.diverged,
+            seed=run.seed,
         )
 
 

@@ -77,6 +77,8 @@ class Confirmation:
     """
     sources: str = ""
     """The digest of the names of the sources: replicates of two runs are paired where it is equal."""
+    seed: int | None = None
+    """None where it is not known."""
 
 
 @dataclass(frozen=True)

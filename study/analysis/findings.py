@@ -19,6 +19,7 @@ from study.statistics.spread import Spread
 if TYPE_CHECKING:
     import pandas as pd
 
+    from study.analysis.rows import Kind
     from study.statistics.verdicts import ClaimVerdict, Verdict  # slow: imports scipy
 
 TrialStatus = Literal["finished", "diverged", "pruned", "failed"]
@@ -53,6 +54,8 @@ class RepetitionScore:
     """Training time; 0 where unknown."""
     diverged: bool = False
     """Whether the training diverged: the score is then the metric's worst value, and there are no other figures."""
+    seed: int | None = None
+    """None where it is not known."""
 
 
 @dataclass(frozen=True)
@@ -406,26 +409,13 @@ class Findings:
         """The metric that the verdicts are about."""
         return next(metric for metric in self.metrics if metric.name == self.metric)
 
-    def to_dataframe(self) -> pd.DataFrame:
-        """Return a row for each repetition and fold: variant, levels, run, all test metrics (scaled), seconds."""
+    def to_dataframe(self, rows: Kind = "runs") -> pd.DataFrame:
+        """Return a row for each run, trial or comparison, with the columns of `study.analysis.rows`."""
         import pandas as pd
 
-        return pd.DataFrame(
-            [
-                {
-                    "variant": variant.name,
-                    **variant.levels,
-                    "repetition": run.repetition,
-                    "fold": run.fold,
-                    "run": run.run,
-                    **run.metrics,
-                    "best_epoch": run.best_epoch,
-                    "seconds": run.seconds,
-                }
-                for variant in self.variants
-                for run in variant.repetitions
-            ]
-        )
+        from study.analysis.rows import TABLES
+
+        return pd.DataFrame(TABLES[rows](self))
 
     def _repr_markdown_(self) -> str:
         """Return the answer and the main table as Markdown, which a notebook displays."""

@@ -198,6 +198,7 @@ def _variant(
                 state.failure,
                 measurements,
                 unmeasured,
+                seed=run.seed,
             )
         )
     network = plan.profiled_run(study, variant, state_of)

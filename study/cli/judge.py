@@ -107,5 +107,8 @@ def judge(
 
     folder = out or read_settings().reports / f"{findings.name}-judged"
     write(findings, folder)
-    print(f"\nReport: {folder / 'report.md'}\n        {folder / 'report.pdf'}")
+    print(
+        "\nReport: "
+        + "\n        ".join(str(folder / name) for name in ("report.html", "report.pdf", "report.md"))
+    )
     exit_unless_claims_hold(findings, require_claims)

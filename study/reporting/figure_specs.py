@@ -21,6 +21,7 @@ NAMES = ("repetitions", "differences", "breakdown", "learning", "search")
 MOST_ROWS_PLOTTED = 12
 """A breakdown with more rows has a table only."""
 FOLDER = "figures"
+FORMATS = ("svg", "pdf", "png")
 
 
 @dataclass(frozen=True)
@@ -28,14 +29,14 @@ class FigureSpec:
     """Name and captions of a figure of the report."""
 
     name: str
-    """One of `NAMES`; its file is ``figures/<name>.svg``."""
+    """One of `NAMES`; its files are ``figures/<name>`` with each of `FORMATS`."""
     alt_text: str
     """A short description for readers who cannot see the figure."""
     caption: str
 
     @property
     def path(self) -> str:
-        """The path of its file from the report's folder."""
+        """The path of its SVG file from the report's folder."""
         return f"{FOLDER}/{self.name}.svg"
 
 

@@ -7,11 +7,12 @@ from dataclasses import replace
 
 import pytest
 from support.evidence import two
+from support.text_report import render
 
 from study.analysis.analyse import findings
 from study.records import DataInfo, PublishedTable, SplitSizes
+from study.reporting.sections.report import document
 from study.reporting.text import OPTIMISTIC
-from study.reporting.writers.markdown.report import render
 from study.reporting.writers.pdf import markup
 from study.tasks.clips.published import FILE, LABELS, RESULTS, published
 
@@ -115,7 +116,7 @@ def test_optimistic_marks_are_for_what_was_measured() -> None:
 
 def test_published_rows_are_typeset() -> None:
     study = replace(two([61.0, 62.5, 59.5, 61.5, 60.5]), published=(table_of("mafw"),))
-    assert '#"MMA-"#box()#"DFER"' in markup(render(findings(study)), "s")
+    assert '#"MMA-"#box()#"DFER"' in markup(document(findings(study)))
 
 
 def test_lists_without_a_class_are_another_task_than_the_published_one() -> None:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from study.analysis.findings import Findings
 from study.records import PublishedResult, PublishedTable
 from study.reporting import text
+from study.reporting.sections.blocks import Blocks, sentence
 from study.reporting.text import MISSING
-from study.reporting.writers.markdown.blocks import Blocks, bullet_list, plain, sentence
 
 
 def add_published(report: Blocks, findings: Findings) -> None:
@@ -18,25 +18,27 @@ def add_published(report: Blocks, findings: Findings) -> None:
 
 
 def _add_benchmark(report: Blocks, findings: Findings, published: PublishedTable) -> None:
-    noun = plain(findings.noun)
+    noun = findings.noun
     size = f"They are of all {text.count(published.examples)} {noun}s of the benchmark"
     used = (
         ""
         if published.examples_here == published.examples
         else f"; this study uses {text.count(published.examples_here)}"
     )
-    report.add(
-        "## Published results, not measured here"
+    report.heading(
+        "Published results, not measured here"
         if len(findings.published) == 1
-        else f"## Published results on {plain(published.title)}, not measured here",
-        f"Reference rows for {plain(published.title)}, copied from the sources named. No figure, difference or "
-        f"verdict of this report uses them. {size}{used}. {f'{plain(published.remark)} ' if published.remark else ''}"
+        else f"Published results on {published.title}, not measured here"
+    )
+    report.text(
+        f"Reference rows for {published.title}, copied from the sources named. No figure, difference or "
+        f"verdict of this report uses them. {size}{used}. {f'{published.remark} ' if published.remark else ''}"
         "A dash: not verified.",
     )
     report.published_table(
-        f"Published by others on {plain(published.title)}, not measured by this study. GMACs: of one {noun}, as "
+        f"Published by others on {published.title}, not measured by this study. GMACs: of one {noun}, as "
         "printed (papers call them FLOPs). Pretraining: only where the method's name states it. Source: "
-        f"{'; '.join(f'{letter}, {plain(source)}' for letter, source in published.sources.items())}.",
+        f"{'; '.join(f'{letter}, {source}' for letter, source in published.sources.items())}.",
         {
             "Published method": "left",
             "Year": "right",
@@ -46,34 +48,34 @@ def _add_benchmark(report: Blocks, findings: Findings, published: PublishedTable
             "Modality": "left",
             "Pretraining": "left",
             "Protocol": "left",
-            **{plain(label): "right" for label in published.metrics},
+            **dict.fromkeys(published.metrics, "right"),
             "Source": "left",
         },
         [_published_cells(result, published.metrics) for result in published.results],
     )
-    remarks = [f"{plain(r.method)}: {sentence(r.note)}" for r in published.results if r.note]
+    remarks = [f"{r.method}: {sentence(r.note)}" for r in published.results if r.note]
     if remarks:
-        report.add(bullet_list(remarks))
+        report.bullets(remarks)
     if published.folds:
         most = max(len(row.figures) for row in published.folds)
         report.published_table(
-            f"Published by others on {plain(published.title)}: {plain(published.fold_metric)} of single folds, to "
+            f"Published by others on {published.title}: {published.fold_metric} of single folds, to "
             "show how much folds differ.",
             {"Published method": "left", **{f"Fold {fold}": "right" for fold in range(1, most + 1)}},
-            [[plain(row.method), *(f"{figure:.2f}" for figure in row.figures)] for row in published.folds],
+            [[row.method, *(f"{figure:.2f}" for figure in row.figures)] for row in published.folds],
         )
 
 
 def _published_cells(result: PublishedResult, metrics: Sequence[str]) -> list[str]:
     return [
-        plain(result.method),
+        result.method,
         MISSING if result.year is None else str(result.year),
-        plain(result.backbone),
+        result.backbone,
         text.setting(result.params),
         text.setting(result.gmacs),
-        plain(result.modality),
-        plain(result.pretraining) or MISSING,
-        plain(result.protocol) or MISSING,
+        result.modality,
+        result.pretraining or MISSING,
+        result.protocol or MISSING,
         *(f"{result.figures[name]:.2f}" if name in result.figures else MISSING for name in metrics),
-        plain(" ".join(result.sources)),
+        " ".join(result.sources),
     ]
