@@ -17,6 +17,7 @@ from study.tasks.clips.data.contract import ClipShape
 from study.tasks.clips.nets.attention import use_attention
 from study.tasks.clips.nets.ifdd.network import build_network
 from study.tasks.clips.nets.initial import initialise
+from study.tasks.clips.training.normalisation import normalise
 from study.tasks.clips.training.settings import TrainSettings
 
 MOST_BATCH_SIZES = 64
@@ -66,7 +67,10 @@ def plain_network(registry: Registry, spec: RunSpec, shape: ClipShape, classes: 
     Raises:
         InputError: The components do not fit together or do not fit the clips.
     """
-    return build_network(cast(Registry, SeededRegistry(registry, spec.seed)), spec.tables, shape, classes)
+    network = build_network(cast(Registry, SeededRegistry(registry, spec.seed)), spec.tables, shape, classes)
+    if TrainSettings.of(spec).normalise == "imagenet":
+        normalise(network, shape.channels)
+    return network
 
 
 def as_trained(network: nn.Module, settings: TrainSettings) -> nn.Module:

@@ -16,7 +16,8 @@ from torch.optim import Optimizer
 from study.config.registry import Range, component
 from study.errors import InputError, nearest, quoted
 
-Parameters = list[nn.Parameter]
+Parameters = list[nn.Parameter] | list[dict[str, Any]]
+"""The parameters of a training: a list, or groups with ``params`` and a learning rate ``lr`` of their own."""
 
 
 @component("optimizer")
