@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from itertools import groupby
+from pathlib import Path
 from types import TracebackType
 
 from rich.console import Console, Group
@@ -15,7 +16,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 
 from study.analysis.units import number, unit_suffix
-from study.config.study import StudySpec
+from study.config.recipes import FACTOR, name_for, recipe
+from study.config.study import Layer, Origin, StudySpec
 from study.engine.accept import file_names
 from study.engine.cache import ABSENT, Difference, DifferenceKind, Status, TrainingList, TrainingStatus
 from study.engine.estimate import RunningTraining, TimeEstimate
@@ -323,8 +325,9 @@ def _value_lines(study: StudyRecord, spec: StudySpec) -> Iterator[str]:
     reference = next(variant for variant in study.variants if variant.is_reference)
     values = flatten(reference.template.config)
     width = max(map(len, values))
+    origins = {**_recipe_origins(reference, spec), **spec.origins}
     for key, value in values.items():
-        yield f"  {key:<{width}}  {value!s:<14} {_origin(key, spec)}"
+        yield f"  {key:<{width}}  {value!s:<14} {_origin(key, spec, origins)}"
     for key, path in reference.template.local_paths.items():
         yield f"  {key:<{width}}  {path:<14} this machine"
 
@@ -444,7 +447,18 @@ def _totals(listing: TrainingList) -> str:
     return ", ".join(f"{count} {word}" for word, count in counts.items() if count)
 
 
-def _origin(key: str, spec: StudySpec) -> str:
+def _recipe_origins(reference: VariantRecord, spec: StudySpec) -> dict[str, Origin]:
+    """Return the origin of each value, by dotted key, that the reference has from its level of the factor recipe."""
+    levels = [level for level in spec.factors.get(FACTOR, ()) if level.text == reference.levels[FACTOR]]
+    network = reference.template.config.get("network")
+    if not levels or network is None:
+        return {}
+    name = name_for(levels[0].value, network["name"], spec.file)
+    values = recipe(name, spec.file, Path(spec.file).parent).values
+    return dict.fromkeys(flatten(values), Origin(Layer.RECIPE, name))
+
+
+def _origin(key: str, spec: StudySpec, origins: Mapping[str, Origin]) -> str:
     """Return where a resolved value was written."""
     kind = key.partition(".")[0]
     if any(factor in (kind, key) for factor in spec.factors):
@@ -452,7 +466,7 @@ def _origin(key: str, spec: StudySpec) -> str:
     if key in spec.search.space:
         return "default; the search replaces it"
     for path in (f"base.{key}", key, f"base.{kind}"):
-        if path in spec.origins:
+        if path in origins:
             named_only = path == f"base.{kind}" != f"base.{key}" and not key.endswith(".name")
-            return "default" if named_only else str(spec.origins[path])
+            return "default" if named_only else str(origins[path])
     return "default"
