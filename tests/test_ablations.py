@@ -88,10 +88,10 @@ def test_every_variant_of_a_full_study_trains_two_steps(
     from study.config.registry import Registry
     from study.tasks.clips.data.seeded import build_dataset
     from study.tasks.clips.training import train
+    from study.tasks.clips.training.batches import training_batches
     from study.tasks.clips.training.state import TrainState
 
-    every_batch = train.training_batches
-    monkeypatch.setattr(train, "training_batches", lambda *args: islice(every_batch(*args), 2))
+    monkeypatch.setattr(train, "training_batches", lambda *args: islice(training_batches(*args), 2))
     monkeypatch.setattr(train, "steps_per_epoch", lambda *_: 2)
     record = compile_preset(path, lab, "full", ("train.batch_size=4", "train.accumulate=2"))
     for run in first_runs(record):
