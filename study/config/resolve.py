@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -228,7 +229,9 @@ class Resolver:
                 if parameter.is_local_path:
                     del counted[kind][key]
                     if value:
-                        local_paths[f"{kind}.{key}"] = str(Path(value).expanduser().absolute())
+                        paths = value if isinstance(value, list) else [value]
+                        absolute = (str(Path(path).expanduser().absolute()) for path in paths)
+                        local_paths[f"{kind}.{key}"] = os.pathsep.join(absolute)
                 elif parameter.is_file and value != parameter.default:
                     path = Path(value).expanduser().absolute()
                     counted[kind][key] = file_digest(path)
