@@ -113,7 +113,8 @@ def test_a_study_is_run_and_its_findings_are_read(file: Path, capsys: pytest.Cap
     assert isinstance(table, pd.DataFrame)
     assert list(table["variant"]) == ["attention=false"] * 3 + ["attention=true"] * 3
     off, on = (
-        table[table["attention"] == level].set_index("repetition")["acc"] for level in ("false", "true")
+        table[table["level/attention"] == level].set_index("repetition")["test/acc"]
+        for level in ("false", "true")
     )
     assert list(off.index) == list(on.index) == [1, 2, 3]
     assert all(25.0 - 1e-9 <= gap <= 25.4 + 1e-9 for gap in on - off), "paired by repetition, in points"

@@ -105,6 +105,7 @@ def findings(evidence: Evidence) -> Findings:
         skipped=evidence.skipped,
         breakdowns=tuple(part.finding for part in parts),
         published=evidence.published,
+        protocols=evidence.protocols,
         scope=evidence.scope,
         power=_power(evidence),
         noun=evidence.noun,
@@ -266,6 +267,7 @@ def _repetition_scores(evidence: Evidence, variant: VariantEvidence) -> Iterator
             best_epoch=result.best_epoch,
             seconds=result.seconds,
             diverged=outcome.diverged,
+            seed=run.seed,
         )
 
 

@@ -19,6 +19,7 @@ from study.statistics.spread import Spread
 if TYPE_CHECKING:
     import pandas as pd
 
+    from study.analysis.rows import Kind
     from study.statistics.verdicts import ClaimVerdict, Verdict  # slow: imports scipy
 
 TrialStatus = Literal["finished", "diverged", "pruned", "failed"]
@@ -53,6 +54,8 @@ class RepetitionScore:
     """Training time; 0 where unknown."""
     diverged: bool = False
     """Whether the training diverged: the score is then the metric's worst value, and there are no other figures."""
+    seed: int | None = None
+    """None where it is not known."""
 
 
 @dataclass(frozen=True)
@@ -352,6 +355,20 @@ class PowerFinding:
 
 
 @dataclass(frozen=True)
+class MeasuredProtocol:
+    """How the figures of a variant on a benchmark are obtained, as a published row says it of its own."""
+
+    benchmark: str
+    """The title of the table of published results."""
+    splits: str
+    selection: str
+    """The epoch that is tested."""
+    input: str
+    views: str = ""
+    """Readings of an example in test; empty where not known."""
+
+
+@dataclass(frozen=True)
 class Findings:
     """A study's answer with everything that a report prints."""
 
@@ -388,6 +405,8 @@ class Findings:
     """One breakdown for each attribute of the test examples."""
     published: tuple[PublishedTable, ...] = ()
     """Published results, a table for each benchmark of the study."""
+    protocols: Mapping[str, MeasuredProtocol] = field(default_factory=dict)
+    """How the figures of variants on a benchmark are obtained, by the variant's name."""
     scope: Literal["population", "test-set"] = "test-set"
     """For whom intervals speak: for new test examples, or for exactly these."""
     power: PowerFinding | None = None
@@ -406,26 +425,13 @@ class Findings:
         """The metric that the verdicts are about."""
         return next(metric for metric in self.metrics if metric.name == self.metric)
 
-    def to_dataframe(self) -> pd.DataFrame:
-        """Return a row for each repetition and fold: variant, levels, run, all test metrics (scaled), seconds."""
+    def to_dataframe(self, rows: Kind = "runs") -> pd.DataFrame:
+        """Return a row for each run, trial or comparison, with the columns of `study.analysis.rows`."""
         import pandas as pd
 
-        return pd.DataFrame(
-            [
-                {
-                    "variant": variant.name,
-                    **variant.levels,
-                    "repetition": run.repetition,
-                    "fold": run.fold,
-                    "run": run.run,
-                    **run.metrics,
-                    "best_epoch": run.best_epoch,
-                    "seconds": run.seconds,
-                }
-                for variant in self.variants
-                for run in variant.repetitions
-            ]
-        )
+        from study.analysis.rows import TABLES
+
+        return pd.DataFrame(TABLES[rows](self))
 
     def _repr_markdown_(self) -> str:
         """Return the answer and the main table as Markdown, which a notebook displays."""

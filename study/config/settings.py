@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -9,10 +10,13 @@ from typing import Annotated, Any, Literal
 from study.config.registry import Range
 from study.config.tables import fill, read_toml
 from study.errors import InputError
+from study.names import require_utf8
 
 FILE = "study.toml"
 CACHE = ".study/data"
 """The default of a component's parameter ``cache``: a folder beside the ledger."""
+WRITTEN_BY_DATA_SETS = ("cache", "pack")
+"""Parameters of data sets that name a folder which they, or `study data pack`, write to."""
 Keep = Literal["tested", "all"]
 
 
@@ -58,7 +62,21 @@ class Settings:
     components: tuple[str, ...]
     """The user's modules of components."""
     data: dict[str, dict[str, str]]
-    """Paths by component and parameter: ``{"dfew": {"root": …}}``."""
+    """Paths by component and parameter, ``{"dfew": {"root": …}}``; several in one are joined as in ``PATH``."""
+
+    @property
+    def written(self) -> tuple[Path, ...]:
+        """The folders outside of the ledger that the harness writes to."""
+        reports = (self.reports, *self.reports.glob("*/"), *self.reports.glob("*/*/"))
+        by_data_sets = (
+            Path(table[key]) for table in self.data.values() for key in WRITTEN_BY_DATA_SETS if key in table
+        )
+        return (*reports, self.root / CACHE, self.code, self.artifacts.parent, *by_data_sets)
+
+    @property
+    def code(self) -> Path:
+        """The folder of exported revisions of the user's code."""
+        return self.ledger.parent / "code"
 
     def local_paths(self, component: str) -> dict[str, str]:
         """Return the paths of a component on this machine, by parameter."""
@@ -67,8 +85,8 @@ class Settings:
 
 def settings(start: Path) -> Settings:
     """Read the study.toml of `start` or of the nearest folder above it; return the defaults where there is none."""
-    start = start.resolve()
-    root = next((folder for folder in (start, *start.parents) if (folder / FILE).is_file()), start)
+    root = root_of(start)
+    require_utf8(str(root), "the working folder")
     path = root / FILE
     given = read_toml(path) if path.is_file() else {}
     keys = fill(_Keys, given, f"{path}:")
@@ -91,18 +109,30 @@ def settings(start: Path) -> Settings:
         mlflow=keys.mlflow or f"sqlite:///{store / 'mlflow.db'}",
         artifacts=store / "artifacts",
         components=tuple(keys.components),
-        data={name: {key: str(root / value) for key, value in table.items()} for name, table in data.items()},
+        data={
+            name: {key: os.pathsep.join(str(root / path) for path in paths) for key, paths in table.items()}
+            for name, table in data.items()
+        },
     )
 
 
-def _paths_by_component(given: Any, where: str) -> dict[str, dict[str, str]]:
-    """Return the tables of ``[data]``; raise InputError where one is malformed."""
+def root_of(start: Path) -> Path:
+    """Return the nearest folder from `start` upwards with a study.toml; `start` itself where there is none."""
+    start = start.resolve()
+    return next((folder for folder in (start, *start.parents) if (folder / FILE).is_file()), start)
+
+
+def _paths_by_component(given: Any, where: str) -> dict[str, dict[str, list[str]]]:
+    """Return the tables of ``[data]``, each value as a list of paths; raise InputError where one is malformed."""
     if not isinstance(given, dict) or not all(isinstance(table, dict) for table in given.values()):
         raise InputError(
             f"{where}: must hold one table for each data set, such as [data.dfew] with root = '…'."
         )
+    found: dict[str, dict[str, list[str]]] = {}
     for name, table in given.items():
         for key, value in table.items():
-            if not isinstance(value, str):
+            paths = value if isinstance(value, list) and key == "allow" else [value]
+            if not all(isinstance(path, str) for path in paths):
                 raise InputError(f"{where}.{name}.{key}: must be a path in quotes. Got {value!r} instead.")
-    return given
+            found.setdefault(name, {})[key] = paths
+    return found

@@ -11,7 +11,8 @@ from study.analysis.exploration import RankedVariant, Ranking
 from study.analysis.units import difference, heading
 from study.metrics import record_of
 from study.reporting import text
-from study.reporting.writers.markdown.blocks import Side, plain, table
+from study.reporting.document import Column, Document, Heading, Table, Text, join, strong
+from study.reporting.writers.markdown import markdown
 
 SCHEMA = 1
 
@@ -36,29 +37,41 @@ def write(ranking: Ranking, folder: Path) -> tuple[Path, ...]:
 def render(ranking: Ranking) -> str:
     """Return the ranking as Markdown."""
     unit = ranking.metric.unit
-    rows = [
-        [
+    rows = tuple(
+        (
             "–" if variant.mean is None else str(place),
-            plain(variant.name) + (" (reference)" if variant.is_reference else ""),
+            variant.name + (" (reference)" if variant.is_reference else ""),
             text.value(variant.mean, unit),
             text.MISSING if variant.sd is None else difference(variant.sd, unit),
             _runs(variant),
-        ]
+        )
         for place, variant in enumerate(ranking.variants, start=1)
-    ]
-    columns: dict[str, Side] = {
-        "Place": "right",
-        "Variant": "left",
-        plain(f"Validation {heading(ranking.metric)}"): "right",
-        "sd": "right",
-        "n": "right",
-    }
-    return (
-        f"# Exploration of {plain(ranking.name)}\n\n"
-        "**Exploratory: no verdict.** Variants by their mean score on the validation split, which also chose epochs "
-        "and hyperparameters; the test split was not read. The best of many is best by luck in part: confirm it by an "
-        "ordinary study, which reuses these trainings.\n\n"
-        f"{table(columns, rows)}\n"
+    )
+    columns = (
+        Column("Place", "right"),
+        Column("Variant"),
+        Column(f"Validation {heading(ranking.metric)}", "right"),
+        Column("sd", "right"),
+        Column("n", "right"),
+    )
+    title = f"Exploration of {ranking.name}"
+    return markdown(
+        Document(
+            ranking.name,
+            title,
+            (
+                Heading(title, level=1),
+                Text(
+                    join(
+                        strong("Exploratory: no verdict."),
+                        " Variants by their mean score on the validation split, which also chose epochs and "
+                        "hyperparameters; the test split was not read. The best of many is best by luck in part: "
+                        "confirm it by an ordinary study, which reuses these trainings.",
+                    )
+                ),
+                Table(columns, rows),
+            ),
+        )
     )
 
 

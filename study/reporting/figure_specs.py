@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from study.analysis.findings import BreakdownFinding, Findings
+from study.analysis.published import measured
 from study.analysis.units import (
     difference_axis,
     difference_with_unit,
@@ -15,12 +16,14 @@ from study.analysis.units import (
     percent,
     quantity,
 )
+from study.records import PublishedTable
 from study.reporting.text import OPTIMISTIC
 
-NAMES = ("repetitions", "differences", "breakdown", "learning", "search")
+NAMES = ("repetitions", "differences", "breakdown", "published", "learning", "search")
 MOST_ROWS_PLOTTED = 12
 """A breakdown with more rows has a table only."""
 FOLDER = "figures"
+FORMATS = ("svg", "pdf", "png")
 
 
 @dataclass(frozen=True)
@@ -28,14 +31,14 @@ class FigureSpec:
     """Name and captions of a figure of the report."""
 
     name: str
-    """One of `NAMES`; its file is ``figures/<name>.svg``."""
+    """One of `NAMES`; its files are ``figures/<name>`` with each of `FORMATS`."""
     alt_text: str
     """A short description for readers who cannot see the figure."""
     caption: str
 
     @property
     def path(self) -> str:
-        """The path of its file from the report's folder."""
+        """The path of its SVG file from the report's folder."""
         return f"{FOLDER}/{self.name}.svg"
 
 
@@ -79,6 +82,15 @@ def _specs(findings: Findings) -> Iterator[FigureSpec]:
             f"{part.title}, by variant",
             f"{label_with_unit(part.title, part.unit)} on the test split: mean and 95 % t interval over repetitions. "
             + ("Grey: the reference, repeated in every panel." if len(variants) > 1 else ""),
+        )
+    if tables := plotted_benchmarks(findings):
+        names = ", ".join(table.title for table in tables)
+        yield FigureSpec(
+            "published",
+            f"{metric} against multiply-accumulates, measured and published",
+            f"{heading(primary)} against the multiply-accumulates of one {findings.noun}, on {names}{better}. Filled: "
+            "measured by this study, mean and 95 % interval. Hollow: published by others under other protocols, not "
+            "compared here. A star: see the remark on the method below.",
         )
     has_loss, has_validation = has_learning_curves(findings)
     if has_loss or has_validation:
@@ -124,6 +136,17 @@ def _specs(findings: Findings) -> Iterator[FigureSpec]:
 def plotted_breakdown(findings: Findings) -> BreakdownFinding | None:
     """Return the first breakdown with few enough rows for a figure."""
     return next((part for part in findings.breakdowns if len(part.rows) <= MOST_ROWS_PLOTTED), None)
+
+
+def plotted_benchmarks(findings: Findings) -> list[PublishedTable]:
+    """Return the benchmarks on which the primary metric and the cost of variants and of published methods are known."""
+    label = heading(findings.primary)
+    return [
+        table
+        for table in findings.published
+        if any(variant.macs for variant in measured(findings, table))
+        and any(result.gmacs and label in result.figures for result in table.results)
+    ]
 
 
 def has_learning_curves(findings: Findings) -> tuple[bool, bool]:

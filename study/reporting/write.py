@@ -1,23 +1,26 @@
-"""Writes a report: the same findings as Markdown, PDF, figures and JSON."""
+"""Writes a report: the same findings in every format."""
 
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from study import files
 from study.analysis.findings import Findings
 from study.analysis.limits import SKIPPED_FILE
+from study.analysis.rows import TABLES
 from study.metrics import record_of
-from study.reporting.figure_specs import FOLDER, NAMES, figure_specs
+from study.reporting.figure_specs import FOLDER, FORMATS, NAMES, figure_specs
 from study.reporting.figures.draw import draw
+from study.reporting.sections.paper import Spread, paper_table
+from study.reporting.sections.report import document
 from study.reporting.text import one_line
-from study.reporting.writers.markdown.report import render
+from study.reporting.writers.html import html
+from study.reporting.writers.latex import latex
+from study.reporting.writers.markdown import markdown
 from study.reporting.writers.pdf import pdf
+from study.reporting.writers.rows import csv_files, finite, json_rows, path_of
 
 SCHEMA = 1
 
@@ -28,21 +31,30 @@ def write(findings: Findings, folder: Path) -> tuple[Path, ...]:
     Equal findings give equal bytes. Files of an earlier report that this one has no data for are removed.
     """
     specs = figure_specs(findings)
-    figures = {specs[name].path: svg for name, svg in draw(findings).items()}
-    text = render(findings)
+    figures = draw(findings)
+    report = document(findings)
     documents: dict[str, str | bytes] = {
-        "report.md": text,
-        "report.pdf": pdf(text, figures, findings.name),
+        "report.md": markdown(report),
+        "report.pdf": pdf(report, figures),
+        "report.html": html(report, findings, figures),
+        "latex/report.tex": latex(report),
+        **{f"latex/results-{spread}.tex": latex(paper_table(findings, spread)) for spread in Spread},
         **figures,
         "findings.json": machine_readable(findings),
+        "tables/rows.json": json_rows(findings),
+        **csv_files(findings),
     }
+    for kind in TABLES:
+        if path_of(kind) not in documents:
+            (folder / path_of(kind)).unlink(missing_ok=True)
     if findings.skipped:
         documents[SKIPPED_FILE] = "".join(f"{one_line(line)}\n" for line in findings.skipped)
     else:
         (folder / SKIPPED_FILE).unlink(missing_ok=True)
     for name in NAMES:
         if name not in specs:
-            (folder / FOLDER / f"{name}.svg").unlink(missing_ok=True)
+            for form in FORMATS:
+                (folder / FOLDER / f"{name}.{form}").unlink(missing_ok=True)
     for path, content in documents.items():
         files.write(folder / path, content)
     return tuple(folder / path for path in documents)
@@ -51,14 +63,4 @@ def write(findings: Findings, folder: Path) -> tuple[Path, ...]:
 def machine_readable(findings: Findings) -> str:
     """Return findings as JSON, metrics scaled, times in seconds; numbers that are not finite become null."""
     record = {"schema": SCHEMA, **asdict(findings), "metrics": [record_of(m) for m in findings.metrics]}
-    return json.dumps(_finite(record), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, Mapping):
-        return {str(key): _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return value
+    return json.dumps(finite(record), indent=1, ensure_ascii=False, allow_nan=False) + "\n"

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from scipy import stats
 from support.evidence import FOLDS, RMSE, evidence, variant
+from support.text_report import render
 
 from study.analysis.analyse import findings
 from study.analysis.evidence import Evidence, VariantEvidence
 from study.analysis.findings import EffectFinding, Findings
 from study.ledger.record import ClaimRecord, EffectKind, EffectRecord
-from study.reporting.writers.markdown.report import render
 
 NOISE = np.array([0.3, -0.2, 0.1, -0.4, 0.2])
 CELLS = ("bare", "a", "b", "a, b")

@@ -10,7 +10,19 @@ import pytest
 import typst
 from support.example_findings import HOSTILE, findings, hostile
 
-from study.reporting.writers.markdown.report import render
+from study.reporting.document import (
+    Bullets,
+    Column,
+    Document,
+    Listing,
+    Table,
+    Text,
+    code,
+    emphasis,
+    join,
+    link,
+)
+from study.reporting.sections.report import document
 from study.reporting.writers.pdf import TEMPLATE, literal, markup
 
 
@@ -35,7 +47,7 @@ def test_any_text_survives_as_a_literal(text: str) -> None:
 
 
 def test_hostile_names_are_in_literals_only() -> None:
-    source = markup(render(hostile()), HOSTILE)
+    source = markup(document(hostile()))
     skeleton = re.sub(r'"(?:[^"\\]|\\.)*"', "", source)
     assert "panic" not in skeleton
     assert "page" not in skeleton
@@ -45,13 +57,13 @@ def test_hostile_names_are_in_literals_only() -> None:
 
 def test_every_warning_is_in_the_typeset_text() -> None:
     report = findings()
-    text = "".join(strings(markup(render(report), report.name)))
+    text = "".join(strings(markup(document(report))))
     for limit in report.limits:
         assert limit.sentence in text
 
 
 def test_captions_go_with_their_tables_and_figures() -> None:
-    source = markup(render(findings()), "issm")
+    source = markup(document(findings()))
     assert (
         source.count("#table-caption[") == source.count("#booktabs(") - 1
     )  # "What was run" has a heading only
@@ -67,23 +79,21 @@ def test_captions_go_with_their_tables_and_figures() -> None:
 
 
 def test_numbers_are_aligned_to_the_right_and_not_broken() -> None:
-    source = markup("| Name | WAR (%) |\n| :--- | ---: |\n| a-b | 71.2 [69.8, 72.6] |\n", "x")
+    columns = (Column("Name"), Column("WAR (%)", "right"))
+    source = markup(Document("x", "x", (Table(columns, (("a-b", "71.2 [69.8, 72.6]"),)),)))
     assert "align: (left, right,)" in source
     assert '[#"71.2\u00a0[69.8,\u00a072.6]"]' in source
     assert '[#"a-"#box()#"b"]' in source
 
 
 def test_lists_links_and_listings_are_kept() -> None:
-    source = markup("- one\n- *two* `three`\n\n[four](five.json)\n\n```text\nsix = 6\n```\n", "x")
+    items = ("one", join(emphasis("two"), " ", code("three")))
+    blocks = (Bullets(items), Text(link("four", "five.json")), Listing("six = 6"))
+    source = markup(Document("x", "x", blocks))
     assert '#list([#"one"], [#emph[#"two"]#" "#raw("three")])' in source
     assert '#link("five.json")[#"four"]' in source
     assert "#raw" not in source.split("#listing")[1].split("raw(")[0]
     assert '#listing(raw("six = 6", block: true))' in source
-
-
-def test_markdown_that_reports_do_not_use_is_refused() -> None:
-    with pytest.raises(ValueError, match="hr"):
-        markup("a\n\n---\n\nb", "x")
 
 
 def test_the_template_compiles() -> None:

@@ -16,14 +16,14 @@ from typing import get_args
 import pytest
 from markdown_it import MarkdownIt
 from support.example_findings import HOSTILE, damaged, findings, hostile, minimized, twelve
+from support.text_report import render
 
 from study.analysis.findings import Choice, Cost, Difference, Findings, Interval
 from study.records import PartCost
-from study.reporting.figure_specs import NAMES, figure_specs
+from study.reporting.figure_specs import FORMATS, NAMES, figure_specs
 from study.reporting.figures.draw import draw
 from study.reporting.figures.panels import joined_lines
 from study.reporting.write import machine_readable, write
-from study.reporting.writers.markdown.report import render
 from study.statistics.verdicts import Verdict
 
 COUNTED_MACS = "MACs per clip (fvcore)"
@@ -322,7 +322,8 @@ def test_figures_in_the_text_are_the_figures_in_the_folder(
     referenced = re.findall(
         r"\]\((figures/[a-z]+\.svg)\)", (folder / "report.md").read_text(encoding="utf-8")
     )
-    assert sorted(referenced) == sorted(f"figures/{path.name}" for path in (folder / "figures").iterdir())
+    drawn = {path.name for path in (folder / "figures").iterdir()}
+    assert {f"{Path(path).stem}.{form}" for path in referenced for form in FORMATS} == drawn
     for path in referenced:
         assert ElementTree.parse(folder / path).getroot().tag.endswith("svg")
     assert (folder / "report.pdf").read_bytes().startswith(b"%PDF-")
@@ -361,7 +362,7 @@ def test_a_figure_without_data_is_removed(tmp_path: Path) -> None:
 
 def test_twelve_long_names_fit_their_figures(recwarn: pytest.WarningsRecorder) -> None:
     rendered = draw(twelve(repetitions=4, trials=3, epochs=5))
-    assert list(rendered) == list(NAMES)
+    assert list(rendered) == [f"figures/{name}.{form}" for name in NAMES for form in FORMATS]
     assert not [warning for warning in recwarn if "layout" in str(warning.message)]
 
 

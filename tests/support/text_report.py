@@ -6,8 +6,14 @@ from pathlib import Path
 
 from study import files
 from study.analysis.findings import Findings
+from study.reporting.sections.report import document
 from study.reporting.write import machine_readable
-from study.reporting.writers.markdown.report import render
+from study.reporting.writers.markdown import markdown
+
+
+def render(findings: Findings) -> str:
+    """Return the report as Markdown."""
+    return markdown(document(findings))
 
 
 def write_text(findings: Findings, folder: Path) -> None:

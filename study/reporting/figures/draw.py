@@ -1,26 +1,29 @@
-"""The report's figures as SVG: the same findings give the same bytes."""
+"""The report's figures as SVG, PDF and PNG: the same findings give the same bytes."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from matplotlib import style
 from matplotlib.figure import Figure
 
 from study.analysis.findings import Findings
-from study.reporting.figure_specs import figure_specs
+from study.reporting.figure_specs import FOLDER, FORMATS, figure_specs
 from study.reporting.figures.curves import learning, search
+from study.reporting.figures.published import published
 from study.reporting.figures.scores import breakdown, differences, repetitions
 from study.reporting.figures.style import ACCENT, STYLE
 
 
 def draw(findings: Findings) -> dict[str, bytes]:
-    """Return the figures of `figure_specs(findings)` as SVG documents, by name."""
+    """Return the figures of `figure_specs(findings)` in every format, by path from the report's folder."""
     plotters: dict[str, Callable[[Findings], Figure]] = {
         "repetitions": repetitions,
         "differences": differences,
         "breakdown": breakdown,
+        "published": published,
         "learning": learning,
         "search": search,
     }
@@ -29,10 +32,22 @@ def draw(findings: Findings) -> dict[str, bytes]:
         if findings.is_optimistic:
             for figure in figures.values():
                 figure.suptitle("optimistic, chosen on the test split", fontsize=7.5, color=ACCENT)
-        return {name: _svg_bytes(figure) for name, figure in figures.items()}
+        return {
+            f"{FOLDER}/{name}.{form}": _bytes(figure, form)
+            for name, figure in figures.items()
+            for form in FORMATS
+        }
 
 
-def _svg_bytes(figure: Figure) -> bytes:
+PNG_DPI = 200
+_METADATA: Mapping[str, Mapping[str, Any]] = {
+    "svg": {"Date": None, "Creator": None},
+    "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+    "png": {"Software": None},
+}
+
+
+def _bytes(figure: Figure, form: str) -> bytes:
     file = io.BytesIO()
-    figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
+    figure.savefig(file, format=form, metadata=dict(_METADATA[form]), dpi=PNG_DPI)
     return file.getvalue()

@@ -15,7 +15,7 @@ BAND = "#f0e442"
 FAINT = "#b4b4b4"
 """Okabe and Ito's colours, which colour-blind readers can distinguish."""
 STYLE: Mapping[str, Any] = {
-    "font.family": ["DejaVu Sans"],  # comes with matplotlib, so it is the same everywhere
+    "font.family": ["DejaVu Sans", "sans-serif"],  # comes with matplotlib, so it is the same everywhere
     "font.size": 7.5,
     "axes.titlesize": 7.5,
     "axes.labelsize": 7.5,
@@ -35,6 +35,7 @@ STYLE: Mapping[str, Any] = {
     "ytick.major.size": 2.5,
     "lines.solid_capstyle": "round",
     "text.parse_math": False,  # a name may hold dollar signs
-    "svg.fonttype": "path",
+    "svg.fonttype": "none",
+    "pdf.fonttype": 42,
     "svg.hashsalt": "study",
 }

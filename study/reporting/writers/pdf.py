@@ -1,21 +1,36 @@
-"""The report's Markdown typeset as PDF.
+"""A report typeset as PDF.
 
-Only the Markdown that `study.reporting.writers.markdown` writes is understood. All text goes into Typst as string
-literals, never as markup, so that no name can be interpreted as markup.
+All text goes into Typst as string literals, never as markup, so that no name can be interpreted as markup.
 """
 
 from __future__ import annotations
 
-import re
 import tempfile
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 import typst
-from markdown_it import MarkdownIt
-from markdown_it.tree import SyntaxTreeNode
 
+from study.reporting.document import (
+    Block,
+    Bullets,
+    Document,
+    Figure,
+    Heading,
+    Line,
+    Listing,
+    Note,
+    Span,
+    Style,
+    Table,
+    Text,
+    join,
+    plain_text,
+    spans,
+    strong,
+)
 from study.reporting.text import breakable, one_line
 
 TEMPLATE = Path(__file__).with_name("template.typ")
@@ -32,38 +47,34 @@ BREAK_POINT = "#box()"
 HARD_SPACE = "\u00a0"
 
 
-def pdf(markdown: str, figures: Mapping[str, bytes], label: str) -> bytes:
-    """Return the report as PDF; equal input gives equal bytes.
+def pdf(document: Document, figures: Mapping[str, bytes]) -> bytes:
+    """Return a report as PDF; equal input gives equal bytes.
 
     Args:
-        markdown: The report.
-        figures: SVG documents by the path under which the report shows them.
-        label: The study's name, for the page header.
+        document: The report.
+        figures: The figures' files by their paths from the report's folder; those in PDF are set.
     """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / TEMPLATE.name).write_bytes(TEMPLATE.read_bytes())
-        (folder / "report.typ").write_text(markup(markdown, label), encoding="utf-8")
-        for path, svg in figures.items():
-            (folder / path).parent.mkdir(exist_ok=True)
-            (folder / path).write_bytes(svg)
+        (folder / "report.typ").write_text(markup(document), encoding="utf-8")
+        for path, content in figures.items():
+            if path.endswith(".pdf"):
+                (folder / path).parent.mkdir(exist_ok=True)
+                (folder / path).write_bytes(content)
         compiled = typst.compile(folder / "report.typ", root=folder, format="pdf", timestamp=0)
     assert isinstance(compiled, bytes)
     return compiled
 
 
-def markup(markdown: str, label: str) -> str:
-    """Return the report as Typst markup that imports ``template.typ``.
-
-    Raises:
-        ValueError: The Markdown has an element that reports do not use.
-    """
-    root = SyntaxTreeNode(MarkdownIt("commonmark", {"html": False}).enable("table").parse(markdown))
-    title = next((_text_of(node) for node in root.children if node.tag == "h1"), label)
+def markup(document: Document) -> str:
+    """Return a report as Typst markup that imports ``template.typ``."""
+    title = plain_text(document.title)
     running = textwrap.shorten(title, RUNNING_CHARACTERS, placeholder=" …")
-    arguments = f"title: {literal(title)}, running: {literal(running)}, label: {literal(one_line(label))}"
+    label = literal(one_line(document.name))
+    arguments = f"title: {literal(title)}, running: {literal(running)}, label: {label}"
     header = f'#import "{TEMPLATE.name}": *\n#show: paper.with({arguments})\n\n'
-    return header + _blocks(root.children)
+    return header + "\n\n".join(map(block, document.blocks)) + "\n"
 
 
 def literal(text: str) -> str:
@@ -72,79 +83,57 @@ def literal(text: str) -> str:
     return f'"{escaped}"'
 
 
-def _blocks(nodes: Sequence[SyntaxTreeNode]) -> str:
-    """Render blocks; a caption belongs to the figure above it or the table below it."""
-    parts = []
-    remaining = list(nodes)
-    while remaining:
-        node = remaining.pop(0)
-        image = _lone_image(node)
-        if image is not None:
-            caption = _inline(remaining.pop(0)) if remaining and _is_caption(remaining[0]) else ""
-            path, alt = str(image.attrs["src"]), _text_of(image)
-            parts.append(f"#report-figure({literal(path)}, {literal(alt)}, [{caption}])")
-        elif _is_caption(node) and remaining and remaining[0].type == "table":
-            parts.append(f"#table-caption[{_inline(node)}]")
-        elif node.type in _BLOCKS:
-            parts.append(_BLOCKS[node.type](node))
-        else:
-            raise ValueError(f"reports have no element {node.type!r}")
-    return "\n\n".join(parts) + "\n"
+def block(shown: Block) -> str:
+    """Return one block as Typst markup."""
+    return _WRITERS[type(shown)](shown)
 
 
-def _lone_image(node: SyntaxTreeNode) -> SyntaxTreeNode | None:
-    if node.type == "paragraph" and len(node.children[0].children) == 1:
-        child = node.children[0].children[0]
-        return child if child.type == "image" else None
-    return None
+def _heading(shown: Heading) -> str:
+    if shown.level == 1:
+        return f"#report-title[{_inline(shown.text)}]"
+    return f"#heading(level: {shown.level})[{_inline(shown.text)}]"
 
 
-def _is_caption(node: SyntaxTreeNode) -> bool:
-    if node.type != "paragraph" or not node.children[0].children:
-        return False
-    first = node.children[0].children[0]
-    # markdown-it puts an empty text before an emphasis that opens a line
-    if first.type == "text" and not first.content:
-        first = node.children[0].children[1]
-    return first.type == "strong" and re.fullmatch(r"(Table|Figure) \d+\.", _text_of(first)) is not None
+def _bullets(items: Iterable[Line]) -> str:
+    return f"#list({', '.join(f'[{_inline(item)}]' for item in items)})"
 
 
-def _heading(node: SyntaxTreeNode) -> str:
-    if node.tag == "h1":
-        return f"#report-title[{_inline(node)}]"
-    return f"#heading(level: {node.tag[1:]})[{_inline(node)}]"
+def _note(shown: Note) -> str:
+    return f"#warning-box[{_inline(strong(shown.title))}\n\n{_bullets(shown.items)}]"
 
 
-def _list(node: SyntaxTreeNode) -> str:
-    items = ", ".join(f"[{_blocks(item.children).strip()}]" for item in node.children)
-    return f"#{'list' if node.type == 'bullet_list' else 'enum'}({items})"
-
-
-def _listing(node: SyntaxTreeNode) -> str:
+def _listing(shown: Listing) -> str:
     lines = [
         part
-        for line in node.content.splitlines()
+        for line in shown.text.splitlines()
         for part in textwrap.wrap(line, LISTING_CHARACTERS, subsequent_indent="    ") or [""]
     ]
     return f"#listing(raw({literal(chr(10).join(lines))}, block: true))"
 
 
-def _table(node: SyntaxTreeNode) -> str:
-    head, *body = [row.children for part in node.children for row in part.children]
-    right = ["right" in str(cell.attrs.get("style", "")) for cell in head]
-    lengths = [max((len(_text_of(row[at])) for row in body), default=0) for at in range(len(head))]
-    longest_words = [max((len(word) for word in _text_of(cell).split()), default=0) for cell in head]
-    widths = [
-        max(pair) if right[at] else max(*pair, len(_text_of(head[at])))
-        for at, pair in enumerate(zip(lengths, longest_words, strict=True))
-    ]
+def _figure(shown: Figure) -> str:
+    caption = _inline(_numbered("Figure", shown.number, shown.caption))
+    path = str(PurePosixPath(shown.path).with_suffix(".pdf"))
+    return f"#report-figure({literal(path)}, {literal(plain_text(shown.alt_text))}, [{caption}])"
+
+
+def _numbered(kind: str, number: int, caption: Line) -> Line:
+    return join(strong(f"{kind} {number}."), " ", caption)
+
+
+def _table(shown: Table) -> str:
+    right = [column.side == "right" for column in shown.columns]
+    heads = [plain_text(column.head) for column in shown.columns]
+    body = [[plain_text(cell) for cell in row] for row in shown.rows]
+    widths = _widths(heads, body, right)
     fits = sum(widths) + GAP_CHARACTERS * len(widths) <= PAGE_CHARACTERS
     columns = [
-        "auto" if fits or right[at] or width <= WORD_CHARACTERS else f"{min(width, 40)}fr"
-        for at, width in enumerate(widths)
+        "auto" if fits or numeric or width <= WORD_CHARACTERS else f"{min(width, 40)}fr"
+        for numeric, width in zip(right, widths, strict=True)
     ]
     header = [
-        f"[{_header_cell(cell, widths[at]) if right[at] else _inline(cell)}]" for at, cell in enumerate(head)
+        f"[{_header_cell(column.head, width) if numeric else _inline(column.head)}]"
+        for column, numeric, width in zip(shown.columns, right, widths, strict=True)
     ]
     rows = [
         "  ("
@@ -153,14 +142,19 @@ def _table(node: SyntaxTreeNode) -> str:
             for cell, numeric in zip(row, right, strict=True)
         )
         + ",),"
-        for row in body
+        for row in shown.rows
     ]
-    sides = ["right" if numeric else "left" for numeric in right]
+    caption = (
+        []
+        if shown.number is None
+        else [f"#table-caption[{_inline(_numbered('Table', shown.number, shown.caption))}]\n"]
+    )
     return "\n".join(
         [
+            *caption,
             "#booktabs(",
             f"  columns: ({', '.join(columns)},),",
-            f"  align: ({', '.join(sides)},),",
+            f"  align: ({', '.join('right' if numeric else 'left' for numeric in right)},),",
             f"  header: ({', '.join(header)},),",
             "  rows: (",
             *rows,
@@ -169,12 +163,23 @@ def _table(node: SyntaxTreeNode) -> str:
     )
 
 
-def _header_cell(cell: SyntaxTreeNode, width: int) -> str:
+def _widths(heads: Sequence[str], body: Sequence[Sequence[str]], right: Sequence[bool]) -> list[int]:
+    """Return the characters that each column needs; the header of a numeric column is wrapped."""
+    widths = []
+    for at, head in enumerate(heads):
+        longest_word = max((len(word) for word in head.split()), default=0)
+        longest_cell = max((len(row[at]) for row in body), default=0)
+        widths.append(max(longest_cell, longest_word if right[at] else len(head)))
+    return widths
+
+
+def _header_cell(head: Line, width: int) -> str:
     """Wrap the header of a numeric column to the width of its numbers."""
-    if any(child.type not in ("text", "code_inline") for child in cell.children[0].children):
-        return _inline(cell)
-    lines = textwrap.wrap(_text_of(cell), max(width, 6), break_long_words=False, break_on_hyphens=False)
-    mono = cell.children[0].children[0].type == "code_inline"
+    pieces = spans(head)
+    if any(span.style not in (Style.PLAIN, Style.CODE) for span in pieces):
+        return _inline(head)
+    lines = textwrap.wrap(plain_text(head), max(width, 6), break_long_words=False, break_on_hyphens=False)
+    mono = bool(pieces) and pieces[0].style is Style.CODE
     return "#linebreak()".join(f"#raw({literal(line)})" if mono else f"#{literal(line)}" for line in lines)
 
 
@@ -191,40 +196,28 @@ def _with_break_points(text: str) -> str:
     return BREAK_POINT.join(_literal_markup(piece) for piece in breakable(text, WORD_CHARACTERS))
 
 
-def _inline(node: SyntaxTreeNode, write_text: Callable[[str], str] = _literal_markup) -> str:
-    """Render inline elements, each text by `write_text`."""
-    if node.type == "text":
-        return write_text(node.content)
-    if node.type == "code_inline":
-        return f"#raw({literal(node.content)})"
-    if node.type == "softbreak":
-        return '#" "'
-    inner = "".join(_inline(child, write_text) for child in node.children)
-    if node.type == "strong":
-        return f"#strong[{inner}]"
-    if node.type == "em":
-        return f"#emph[{inner}]"
-    if node.type == "link":
-        return f"#link({literal(str(node.attrs['href']))})[{inner}]"
-    if node.type in ("inline", "paragraph", "heading", "th", "td"):
-        return inner
-    raise ValueError(f"reports have no element {node.type!r}")
+def _inline(line: Line, write_text: Callable[[str], str] = _literal_markup) -> str:
+    """Return a line as markup, each text by `write_text`."""
+    return "".join(_span(span, write_text) for span in spans(line))
 
 
-def _text_of(node: SyntaxTreeNode) -> str:
-    """Return the text of a node without markup."""
-    if node.type in ("text", "code_inline"):
-        return node.content
-    return "".join(_text_of(child) for child in node.children)
+def _span(span: Span, write_text: Callable[[str], str]) -> str:
+    if span.style is Style.CODE:
+        return f"#raw({literal(span.text)})"
+    shown = write_text(span.text)
+    if span.target:
+        shown = f"#link({literal(span.target)})[{shown}]"
+    if span.style is Style.PLAIN:
+        return shown
+    return f"#{'strong' if span.style is Style.STRONG else 'emph'}[{shown}]"
 
 
-_BLOCKS: Mapping[str, Callable[[SyntaxTreeNode], str]] = {
-    "heading": _heading,
-    "paragraph": _inline,
-    "bullet_list": _list,
-    "ordered_list": _list,
-    "blockquote": lambda node: f"#warning-box[{_blocks(node.children)}]",
-    "table": _table,
-    "fence": _listing,
-    "code_block": _listing,
+_WRITERS: Mapping[type[Block], Callable[[Any], str]] = {
+    Heading: _heading,
+    Text: lambda shown: _inline(shown.line),
+    Bullets: lambda shown: _bullets(shown.items),
+    Note: _note,
+    Listing: _listing,
+    Table: _table,
+    Figure: _figure,
 }

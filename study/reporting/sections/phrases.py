@@ -6,12 +6,11 @@ from study.analysis.findings import Difference, Findings, VariantFinding
 from study.analysis.units import difference_with_unit, direction_note
 from study.metrics import Metric
 from study.reporting import text
-from study.reporting.writers.markdown.blocks import plain
 
 
 def name_with_runs(variant: VariantFinding) -> str:
     """Return a variant's name, with its number of runs where some planned runs are missing."""
-    return plain(variant.name) + runs_note(variant)
+    return variant.name + runs_note(variant)
 
 
 def runs_note(variant: VariantFinding) -> str:
@@ -27,15 +26,15 @@ def figure_runs_note(variant: VariantFinding, figure: str) -> str:
 
 def metric_caption(metric: Metric) -> str:
     """Return a metric with its description, unit and direction, for the beginning of a caption."""
-    about = f" ({plain(metric.about)})" if metric.about else ""
-    unit = f" in {plain(metric.unit)}" if metric.unit else ""
-    return f"{plain(metric.title)}{about} on the test split{unit}{direction_note(metric, ', ')}"
+    about = f" ({metric.about})" if metric.about else ""
+    unit = f" in {metric.unit}" if metric.unit else ""
+    return f"{metric.title}{about} on the test split{unit}{direction_note(metric, ', ')}"
 
 
 def rope_with_unit(findings: Findings) -> str:
     """Return the least difference of interest with its unit."""
     unit = findings.primary.unit
-    return plain(difference_with_unit(findings.rope, unit))
+    return difference_with_unit(findings.rope, unit)
 
 
 def compared_variants(findings: Findings) -> list[tuple[VariantFinding, Difference]]:

@@ -7,12 +7,14 @@ from collections.abc import Iterator, Sequence
 from study.analysis.findings import BreakdownFinding, Findings, Interval, MeasureFinding, VariantFinding
 from study.analysis.units import heading
 from study.reporting import text
+from study.reporting.document import Line, Side, emphasis
+from study.reporting.sections.blocks import Blocks, sentence
+from study.reporting.sections.phrases import figure_runs_note, metric_caption, name_with_runs
 from study.reporting.text import MISSING
-from study.reporting.writers.markdown.blocks import Blocks, Side, bullet_list, plain, sentence
-from study.reporting.writers.markdown.phrases import figure_runs_note, metric_caption, name_with_runs
 
 MOST_COLUMNS, LONGEST_COLUMN = 7, 14
 """With more or longer rows than this, the table of a breakdown has a column for each variant."""
+NOT_TESTED = "Described, not tested: no verdict rests on these figures."
 
 
 def add_secondary_metrics(report: Blocks, findings: Findings) -> None:
@@ -21,12 +23,13 @@ def add_secondary_metrics(report: Blocks, findings: Findings) -> None:
     if not scored:
         return
     tested = "" if findings.is_optimistic else ": the verdicts rest on the primary metric alone"
-    report.add("## Secondary metrics", f"Described, not tested{tested}.")
+    report.heading("Secondary metrics")
+    report.text(f"Described, not tested{tested}.")
     for metric in findings.metrics:
         if any(metric.name in variant.secondary for variant in scored):
             report.table(
                 f"{metric_caption(metric)}: mean over repetitions [95 % t interval].",
-                {"Variant": "left", plain(heading(metric)): "right"},
+                {"Variant": "left", heading(metric): "right"},
                 [
                     [
                         name_with_runs(variant),
@@ -42,7 +45,8 @@ def add_breakdowns(report: Blocks, findings: Findings) -> None:
     """Add a table for each breakdown of the test split, and the figure of the first short one."""
     if not findings.breakdowns:
         return
-    report.add("## Breakdown", "Described, not tested: no verdict rests on these figures.")
+    report.heading("Breakdown")
+    report.text(NOT_TESTED)
     for part in findings.breakdowns:
         variants = [variant for variant in findings.variants if variant.breakdowns.get(part.name)]
         _add_breakdown(report, findings, part, variants)
@@ -52,10 +56,8 @@ def add_breakdowns(report: Blocks, findings: Findings) -> None:
 def _add_breakdown(
     report: Blocks, findings: Findings, part: BreakdownFinding, variants: Sequence[VariantFinding]
 ) -> None:
-    unit = f" in {plain(part.unit)}" if part.unit else ""
-    caption = (
-        f"{plain(part.title)} on the test split{unit}: mean over repetitions ± half of the 95 % t interval."
-    )
+    unit = f" in {part.unit}" if part.unit else ""
+    caption = f"{part.title} on the test split{unit}: mean over repetitions ± half of the 95 % t interval."
     cells = {
         row: [
             text.mean_with_half_width(variant.breakdowns[part.name].get(row), part.unit)
@@ -68,21 +70,19 @@ def _add_breakdown(
     is_short = len(part.rows) <= MOST_COLUMNS and all(len(row) <= LONGEST_COLUMN for row in part.rows)
     if is_short and not part.counts:
         by_variant = [[name, *(cells[row][index] for row in part.rows)] for index, name in enumerate(names)]
-        report.wide_table(caption, "Variant", {plain(row): "right" for row in part.rows}, by_variant)
+        report.wide_table(caption, "Variant", dict.fromkeys(part.rows, "right"), by_variant)
         return
     noun = findings.noun.capitalize()
-    count_column: dict[str, Side] = {f"{plain(noun)}s": "right"} if part.counts else {}
+    count_column: dict[Line, Side] = {f"{noun}s": "right"} if part.counts else {}
     note = (
-        f" {plain(noun)}s: number in the test split; a figure over few of them is uncertain."
-        if part.counts
-        else ""
+        f" {noun}s: number in the test split; a figure over few of them is uncertain." if part.counts else ""
     )
     report.wide_table(
         caption + note,
-        plain(part.name.capitalize()),
+        part.name.capitalize(),
         {**count_column, **dict.fromkeys(names, "right")},
         [
-            [plain(row), *([text.count(part.counts.get(row))] if part.counts else []), *cells[row]]
+            [row, *([text.count(part.counts.get(row))] if part.counts else []), *cells[row]]
             for row in part.rows
         ],
     )
@@ -90,17 +90,16 @@ def _add_breakdown(
 
 def add_measures(report: Blocks, findings: Findings) -> None:
     """Add a table for each measure of the networks' parts, with the chance level in its last row."""
-    missing = [f"{plain(v.name)}: {plain(line)}" for v in findings.variants for line in v.unmeasured]
+    missing = [f"{v.name}: {line}" for v in findings.variants for line in v.unmeasured]
     if not findings.measures and not missing:
         return
-    report.add(
-        "## Measures of the networks' parts", "Described, not tested: no verdict rests on these figures."
-    )
+    report.heading("Measures of the networks' parts")
+    report.text(NOT_TESTED)
     for measure in findings.measures:
-        heads = [f"{plain(figure.name)} ({plain(figure.unit)})" for figure in measure.figures]
+        heads = [f"{figure.name} ({figure.unit})" for figure in measure.figures]
         names_by_description: dict[str, list[str]] = {}
         for figure in measure.figures:
-            names_by_description.setdefault(sentence(figure.about), []).append(plain(figure.name))
+            names_by_description.setdefault(sentence(figure.about), []).append(figure.name)
         legend = " ".join(f"{', '.join(names)}: {about}" for about, names in names_by_description.items())
         report.table(
             f"{sentence(measure.about)} Means over confirmation runs [95 % t interval] on the test split. "
@@ -108,11 +107,12 @@ def add_measures(report: Blocks, findings: Findings) -> None:
             {"Variant": "left", **dict.fromkeys(heads, "right")},
             [
                 *([name_with_runs(v), *_measure_cells(v, measure)] for v in findings.variants),
-                ["*chance*", *_chance_cells(findings.variants, measure)],
+                [emphasis("chance"), *_chance_cells(findings.variants, measure)],
             ],
         )
     if missing:
-        report.add("Not measured:", bullet_list(missing))
+        report.text("Not measured:")
+        report.bullets(missing)
 
 
 def _measure_cells(variant: VariantFinding, measure: MeasureFinding) -> Iterator[str]:

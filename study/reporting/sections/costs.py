@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from study.analysis.findings import Cost, Findings, VariantFinding
 from study.records import TimePart
 from study.reporting import text
+from study.reporting.document import code, join
+from study.reporting.sections.blocks import Blocks
+from study.reporting.sections.phrases import name_with_runs
 from study.reporting.text import MISSING
-from study.reporting.writers.markdown.blocks import Blocks, plain
-from study.reporting.writers.markdown.phrases import name_with_runs
 
 
 @dataclass(frozen=True)
@@ -64,9 +65,10 @@ COST_COLUMNS = (
         lambda variant, _: text.duration(variant.train_seconds),
     ),
 )
-LATENCY_NOTE = (
-    " Latency is measured by `study profile STUDY` on an idle machine, never during a study: a machine busy with "
-    "other runs gives wrong times."
+LATENCY_NOTE = join(
+    " Latency is measured by ",
+    code("study profile STUDY"),
+    " on an idle machine, never during a study: a machine busy with other runs gives wrong times.",
 )
 
 
@@ -76,7 +78,7 @@ def add_costs(report: Blocks, findings: Findings) -> None:
     if not costs:
         return
     shapes = sorted({" × ".join(map(str, cost.input_shape[1:])) for cost in costs.values()})
-    noun = plain(findings.noun)
+    noun = findings.noun
     example = f"one {noun} of {' or '.join(shapes)}"
     columns: dict[CostColumn, list[str]] = {}
     for column in COST_COLUMNS:
@@ -85,10 +87,10 @@ def add_costs(report: Blocks, findings: Findings) -> None:
             columns[column] = cells
     names = [name_with_runs(variant) for variant in findings.variants]
     legend = " ".join(f"{column.heading}: {column.description}.".format(noun=noun) for column in columns)
-    latency = "" if LATENCY_COLUMN in columns else LATENCY_NOTE
-    report.add("## Cost")
+    latency = () if LATENCY_COLUMN in columns else LATENCY_NOTE
+    report.heading("Cost")
     report.table(
-        f"The cost of each variant, counted for {example}. {legend}{latency}",
+        join(f"The cost of each variant, counted for {example}. {legend}", latency),
         {"Variant": "left", **{column.heading.format(noun=noun): "right" for column in columns}},
         list(zip(names, *columns.values(), strict=True)),
     )
@@ -101,13 +103,10 @@ def add_costs(report: Blocks, findings: Findings) -> None:
                 " Profiled variants without such a table have the same parts." if variant.is_reference else ""
             )
             report.table(
-                f"Parts of {plain(variant.name)}: trainable values and MACs (fvcore) of the network's own modules, "
+                f"Parts of {variant.name}: trainable values and MACs (fvcore) of the network's own modules, "
                 f"for {example}.{same}",
                 {"Part": "left", "Parameters": "right", f"MACs per {noun} (fvcore)": "right"},
-                [
-                    [plain(part.name), text.count(part.parameters), text.operations(part.macs)]
-                    for part in cost.parts
-                ],
+                [[part.name, text.count(part.parameters), text.operations(part.macs)] for part in cost.parts],
             )
 
 
@@ -145,7 +144,7 @@ def add_times(report: Blocks, findings: Findings) -> None:
         rest = max(0.0, 100 - sum(shares.values()))
         cells = [text.value(shares.get(part)) for part in parts]
         rows.append([name_with_runs(variant), *cells, text.value(rest)])
-    report.add("## Where the time went")
+    report.heading("Where the time went")
     report.table(
         "Share of the wall time of the confirmation trainings, in %. "
         f"{legend} Elsewhere: mostly the start, in which data and network are built.",

@@ -8,7 +8,7 @@ from study.analysis.findings import Findings, Interval
 from study.analysis.known.findings import Campaign
 from study.analysis.units import label_with_unit, percent, quantity
 from study.reporting import text
-from study.reporting.writers.markdown.blocks import Blocks, bullet_list, plain
+from study.reporting.sections.blocks import Blocks
 
 
 def add_known(report: Blocks, findings: Findings) -> None:
@@ -16,7 +16,8 @@ def add_known(report: Blocks, findings: Findings) -> None:
     known = findings.known
     if known is None:
         return
-    report.add("## What was known when", bullet_list(map(plain, _sentences(findings))))
+    report.heading("What was known when")
+    report.bullets(_sentences(findings))
     if known.later:
         metric = findings.primary
         report.table(
@@ -25,11 +26,11 @@ def add_known(report: Blocks, findings: Findings) -> None:
             {
                 "Variant": "left",
                 "n": "right",
-                plain(label_with_unit("Difference", metric.points)): "right",
+                label_with_unit("Difference", metric.points): "right",
             },
             [
                 [
-                    plain(later.variant),
+                    later.variant,
                     str(later.n),
                     text.difference_with_interval(Interval(later.mean, later.low, later.high), metric.unit),
                 ]

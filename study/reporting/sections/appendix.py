@@ -9,8 +9,9 @@ from typing import Any
 from study.analysis.findings import Findings, TrialCurve
 from study.analysis.units import heading, label_with_unit
 from study.reporting import text
+from study.reporting.document import Line, Side, code, link
+from study.reporting.sections.blocks import Blocks
 from study.reporting.text import MISSING
-from study.reporting.writers.markdown.blocks import Blocks, Side, code, fenced, plain
 
 MOST_METRICS = 4
 """The most metrics in the tables of every repetition; findings.json has the others too."""
@@ -26,30 +27,28 @@ def add_appendix(report: Blocks, findings: Findings) -> None:
     if any(variant.trials for variant in findings.variants):
         _add_trials(report, findings)
     if findings.configuration:
-        report.add(
-            "## Appendix: resolved configuration of the reference",
-            fenced("\n".join(_configuration_lines("", findings.configuration))),
-        )
-    report.add("The same findings as data: [findings.json](findings.json).")
+        report.heading("Appendix: resolved configuration of the reference")
+        report.listing("\n".join(_configuration_lines("", findings.configuration)))
+    report.text("The same findings as data: ", link("findings.json", "findings.json"), ".")
 
 
 def _add_repetitions(report: Blocks, findings: Findings) -> None:
-    report.add("## Appendix: every repetition")
+    report.heading("Appendix: every repetition")
     metrics = sorted(findings.metrics, key=lambda metric: metric.name != findings.metric)
     runs = [run for variant in findings.variants for run in variant.repetitions]
     has_folds = any(run.fold is not None for run in runs)
     has_validation = any(run.validation is not None for run in runs)
-    columns: dict[str, Side] = {"Repetition": "right"}
+    columns: dict[Line, Side] = {"Repetition": "right"}
     if has_folds:
         columns["Fold"] = "right"
     printed = [metric for metric in metrics if any(metric.name in run.metrics for run in runs)][:MOST_METRICS]
     declared = {metric.name for metric in metrics}
     undeclared = list(dict.fromkeys(name for run in runs for name in run.metrics if name not in declared))
     undeclared = undeclared[: MOST_METRICS - len(printed)]
-    columns |= {plain(f"Test {heading(metric)}"): "right" for metric in printed}
-    columns |= {plain(f"Test {name}"): "right" for name in undeclared}
+    columns |= {f"Test {heading(metric)}": "right" for metric in printed}
+    columns |= {f"Test {name}": "right" for name in undeclared}
     if has_validation:
-        columns[plain(f"Validation {heading(findings.primary)}")] = "right"
+        columns[f"Validation {heading(findings.primary)}"] = "right"
     if has_epochs := any(run.best_epoch for run in runs):
         columns["Tested epoch" if has_validation else "Last epoch"] = "right"
     if has_times := any(run.seconds for run in runs):
@@ -57,7 +56,7 @@ def _add_repetitions(report: Blocks, findings: Findings) -> None:
     columns["Run"] = "left"
     for variant in findings.variants:
         if variant.repetitions:
-            rows = [
+            rows: list[list[Line]] = [
                 [
                     str(run.repetition),
                     *([MISSING if run.fold is None else str(run.fold)] if has_folds else []),
@@ -71,7 +70,7 @@ def _add_repetitions(report: Blocks, findings: Findings) -> None:
                 for run in variant.repetitions[:MOST_ROWS]
             ]
             note = _truncation_note(len(variant.repetitions))
-            report.table(f"Repetitions of {plain(variant.name)}{note}.", columns, rows)
+            report.table(f"Repetitions of {variant.name}{note}.", columns, rows)
 
 
 def _truncation_note(rows: int) -> str:
@@ -86,10 +85,10 @@ def _add_hyperparameters(report: Blocks, findings: Findings) -> None:
     chosen = list(dict.fromkeys(name for choice in choices for name in choice.parameters))
     if not factors and not chosen:
         return
-    report.add("## Appendix: levels and hyperparameters")
+    report.heading("Appendix: levels and hyperparameters")
     if factors:
         levels = [
-            [plain(variant.name), *(plain(variant.levels.get(name, MISSING)) for name in factors)]
+            [variant.name, *(variant.levels.get(name, MISSING) for name in factors)]
             for variant in findings.variants
         ]
         report.wide_table(
@@ -97,17 +96,17 @@ def _add_hyperparameters(report: Blocks, findings: Findings) -> None:
         )
     if not chosen:
         return
-    columns: dict[str, Side] = {}
+    columns: dict[Line, Side] = {}
     if any(choice.repetition is not None for choice in choices):
         columns["Repetition"] = "right"
     if any(choice.fold is not None for choice in choices):
         columns["Fold"] = "right"
     rows = [
         [
-            plain(variant.name),
+            variant.name,
             *([str(choice.repetition)] if "Repetition" in columns else []),
             *([str(choice.fold)] if "Fold" in columns else []),
-            *(plain(text.setting(choice.parameters.get(name))) for name in chosen),
+            *(text.setting(choice.parameters.get(name)) for name in chosen),
         ]
         for variant in findings.variants
         for choice in variant.chosen
@@ -122,11 +121,11 @@ def _add_hyperparameters(report: Blocks, findings: Findings) -> None:
 
 
 def _add_trials(report: Blocks, findings: Findings) -> None:
-    report.add("## Appendix: search trials")
+    report.heading("Appendix: search trials")
     metric = findings.primary
     _add_expected_best(report, findings)
     all_trials = [trial for variant in findings.variants for trial in variant.trials]
-    columns: dict[str, Side] = {}
+    columns: dict[Line, Side] = {}
     if any(trial.repetition is not None for trial in all_trials):
         columns["Repetition"] = "right"
     if any(trial.fold is not None for trial in all_trials):
@@ -142,19 +141,19 @@ def _add_trials(report: Blocks, findings: Findings) -> None:
                     _trial_status(trial),
                     text.value(trial.score, metric.unit),
                     text.value(trial.best_so_far, metric.unit),
-                    *(plain(text.setting(trial.parameters.get(name))) for name in names),
+                    *(text.setting(trial.parameters.get(name)) for name in names),
                 ]
                 for trial in variant.trials[:MOST_ROWS]
             ]
-            own: dict[str, Side] = {
+            own: dict[Line, Side] = {
                 **columns,
                 "Status": "left",
-                plain(f"Validation {heading(metric)}"): "right",
-                plain(label_with_unit("Best so far", metric.unit)): "right",
+                f"Validation {heading(metric)}": "right",
+                label_with_unit("Best so far", metric.unit): "right",
                 **{code(name): "right" for name in names},
             }
             note = _truncation_note(len(variant.trials))
-            report.wide_table(f"Search trials of {plain(variant.name)}{note}.", "Trial", own, rows)
+            report.wide_table(f"Search trials of {variant.name}{note}.", "Trial", own, rows)
 
 
 def _add_expected_best(report: Blocks, findings: Findings) -> None:
@@ -165,11 +164,11 @@ def _add_expected_best(report: Blocks, findings: Findings) -> None:
     most = max(map(len, curves.values()))
     unit = findings.primary.unit
     report.wide_table(
-        f"Expected best {plain(heading(findings.primary))} on the validation split of a search with n random trials, "
+        f"Expected best {heading(findings.primary)} on the validation split of a search with n random trials, "
         "the mean over searches. It rises with n by choice alone and is no result.",
         "Variant",
         {f"n = {number}": "right" for number in range(1, most + 1)},
-        [[plain(name), *(text.value(value, unit) for value in curve)] for name, curve in curves.items()],
+        [[name, *(text.value(value, unit) for value in curve)] for name, curve in curves.items()],
     )
 
 

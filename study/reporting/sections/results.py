@@ -7,10 +7,11 @@ from collections.abc import Callable
 from study.analysis.findings import ClaimFinding, Difference, Findings, VariantFinding
 from study.analysis.units import difference, heading, label_with_unit, quantity, with_unit
 from study.reporting import text
+from study.reporting.document import Line, join, strong
 from study.reporting.figure_specs import corrected_level
+from study.reporting.sections.blocks import Blocks, sentence
+from study.reporting.sections.phrases import compared_variants, metric_caption, rope_with_unit
 from study.reporting.text import MISSING
-from study.reporting.writers.markdown.blocks import Blocks, bullet_list, plain, sentence
-from study.reporting.writers.markdown.phrases import compared_variants, metric_caption, rope_with_unit
 
 UNPAIRED = "none"
 TOO_FEW = "none, too few"
@@ -20,13 +21,14 @@ OPTIMISTIC_VERDICT = "none, optimistic"
 def add_claims(report: Blocks, findings: Findings) -> None:
     """Add the verdict on each claim of the study."""
     if findings.claims:
-        report.add(
-            "## Claims",
-            _claims_note(findings),
-            bullet_list(
-                f"**{_claim_verdict(findings, claim)}:** {sentence(claim.text)} {sentence(claim.reason)}"
-                for claim in findings.claims
-            ),
+        report.heading("Claims")
+        report.text(_claims_note(findings))
+        report.bullets(
+            join(
+                strong(f"{_claim_verdict(findings, claim)}:"),
+                f" {sentence(claim.text)} {sentence(claim.reason)}",
+            )
+            for claim in findings.claims
         )
 
 
@@ -53,7 +55,7 @@ def add_results(report: Blocks, findings: Findings) -> None:
     """Add the main table, the comparisons and their figures."""
     metric = findings.primary
     level = corrected_level(findings)
-    report.add("## Results")
+    report.heading("Results")
     compared = compared_variants(findings)
     unit = f", in {metric.points}" if metric.unit else ""
     against = (
@@ -79,11 +81,11 @@ def add_results(report: Blocks, findings: Findings) -> None:
         f"{macs}{training}".rstrip(),
         {
             "Variant": "left",
-            plain(heading(metric)): "right",
+            heading(metric): "right",
             "n": "right",
-            plain(label_with_unit("Difference", metric.points)): "right",
+            label_with_unit("Difference", metric.points): "right",
             "Verdict": "left",
-            **dict.fromkeys(map(plain, costs), "right"),
+            **dict.fromkeys(costs, "right"),
         },
         [
             [
@@ -96,19 +98,13 @@ def add_results(report: Blocks, findings: Findings) -> None:
         ],
     )
     if compared:
-        report.add(
-            bullet_list(
-                plain(f"{difference.sentence} {difference.other_sentence}".strip())
-                for _, difference in compared
-            )
+        report.bullets(
+            f"{difference.sentence} {difference.other_sentence}".strip() for _, difference in compared
         )
-    failures = [
-        f"{plain(variant.name)}: {plain(failure)}"
-        for variant in findings.variants
-        for failure in variant.failures
-    ]
+    failures = [f"{variant.name}: {failure}" for variant in findings.variants for failure in variant.failures]
     if failures:
-        report.add("Confirmation runs without a test result:", bullet_list(failures))
+        report.text("Confirmation runs without a test result:")
+        report.bullets(failures)
     if compared:
         _add_comparisons(report, findings, compared, level)
     _add_power(report, findings)
@@ -116,17 +112,18 @@ def add_results(report: Blocks, findings: Findings) -> None:
     report.figure("differences")
 
 
-def _result_cells(variant: VariantFinding, without_verdict: str, unit: str) -> list[str]:
+def _result_cells(variant: VariantFinding, without_verdict: str, unit: str) -> list[Line]:
     difference = variant.difference
+    verdict: Line
     if variant.is_reference:
         cell, verdict = MISSING, "reference"
     elif difference is None:
         cell, verdict = MISSING, without_verdict
     else:
         cell = text.difference_with_interval(difference.interval, unit)
-        verdict = TOO_FEW if difference.verdict is None else f"**{difference.verdict}**"
+        verdict = TOO_FEW if difference.verdict is None else strong(difference.verdict)
     return [
-        plain(variant.name),
+        variant.name,
         text.mean_with_interval(variant.score, unit),
         text.runs_of_planned(len(variant.repetitions), variant.planned)
         + (
@@ -158,7 +155,7 @@ def _add_comparisons(
         f"better: posterior probability that the mean difference {regions}.",
         {
             "Variant": "left",
-            plain(label_with_unit(f"{level} interval", findings.primary.points)): "right",
+            label_with_unit(f"{level} interval", findings.primary.points): "right",
             **({} if others is None else {others: "right"}),
             "Won": "right",
             "g": "right",
@@ -179,12 +176,12 @@ def _other_column(findings: Findings) -> str | None:
     """Return the head of the column for the scope that does not decide; None where no comparison has it."""
     if all(variant.difference is None or variant.difference.other is None for variant in findings.variants):
         return None
-    noun = plain(f"{findings.noun}s")
+    noun = f"{findings.noun}s"
     return f"These {noun}" if findings.scope == "population" else f"New {noun}"
 
 
 def _other_caption(findings: Findings) -> str:
-    noun = plain(f"{findings.noun}s")
+    noun = f"{findings.noun}s"
     column = _other_column(findings)
     if column is None:
         return ""
@@ -197,7 +194,7 @@ def _comparison_cells(
 ) -> list[str]:
     others = [MISSING if difference.other is None else text.difference_bounds(difference.other, unit)]
     return [
-        plain(variant.name),
+        variant.name,
         text.difference_bounds(difference.corrected, unit),
         *(others if with_other else []),
         f"{difference.wins:g} of {difference.n}",
@@ -219,11 +216,11 @@ def _add_power(report: Blocks, findings: Findings) -> None:
     sd = text.difference_with_bounds(power.spread.sd, power.interval, unit)
     origin = f"from the study {power.spread.origin}" if power.spread.origin else "as the study expects"
     report.table(
-        f"Power: the probability that a true difference is called *helps*, for a standard deviation of the paired "
-        f"differences of {plain(sd)}, {plain(origin)}. It was known before the study: it is no figure of its results.",
+        "Power: the probability that a true difference is called helps, for a standard deviation of the paired "
+        f"differences of {sd}, {origin}. It was known before the study: it is no figure of its results.",
         {
             "Repetitions": "right",
-            **{f"true {plain(with_unit(f'{effect:g}', unit))}": "right" for effect in power.effects},
+            **{f"true {with_unit(f'{effect:g}', unit)}": "right" for effect in power.effects},
         },
         [[str(n), *map(text.probability, row)] for n, row in power.rows.items()],
     )

@@ -1,0 +1,89 @@
+"""The report of a study's findings."""
+
+from __future__ import annotations
+
+from study.analysis.findings import Findings
+from study.analysis.units import direction_note
+from study.reporting.document import Document, Line, emphasis, join, strong
+from study.reporting.figure_specs import corrected_level, figure_specs
+from study.reporting.sections.appendix import add_appendix
+from study.reporting.sections.blocks import Blocks
+from study.reporting.sections.costs import add_costs, add_times
+from study.reporting.sections.described import add_breakdowns, add_measures, add_secondary_metrics
+from study.reporting.sections.effects import add_effects
+from study.reporting.sections.known import add_known
+from study.reporting.sections.phrases import compared_variants, rope_with_unit
+from study.reporting.sections.published import add_published
+from study.reporting.sections.results import add_claims, add_results
+from study.reporting.text import OPTIMISTIC
+
+
+def document(findings: Findings) -> Document:
+    """Return the report: question and answer first, then the limits of the conclusion, then details."""
+    prefix = join(emphasis(OPTIMISTIC), " ") if findings.is_optimistic else ""
+    report = Blocks(figure_specs(findings), prefix)
+    _add_answer(report, findings)
+    add_claims(report, findings)
+    add_results(report, findings)
+    add_effects(report, findings)
+    add_secondary_metrics(report, findings)
+    add_breakdowns(report, findings)
+    add_measures(report, findings)
+    add_costs(report, findings)
+    add_times(report, findings)
+    add_published(report, findings)
+    add_known(report, findings)
+    _add_reading(report, findings)
+    _add_training(report, findings)
+    add_appendix(report, findings)
+    return report.document(findings.name, findings.title)
+
+
+def _add_answer(report: Blocks, findings: Findings) -> None:
+    report.heading(findings.title, level=1)
+    report.text(strong("Question."), " ", findings.question)
+    report.text(strong("Answer."), " ", findings.answer)
+    if findings.limits:
+        report.note("Warnings: what limits this conclusion", [limit.sentence for limit in findings.limits])
+
+
+def _add_training(report: Blocks, findings: Findings) -> None:
+    specs = figure_specs(findings)
+    if "learning" in specs or "search" in specs:
+        report.heading("Training and search")
+        report.figure("learning")
+        report.figure("search")
+
+
+def _add_reading(report: Blocks, findings: Findings) -> None:
+    notes: list[Line] = [*findings.notes]
+    if compared_variants(findings):
+        notes.insert(0, _verdict_note(findings))
+    if notes:
+        report.heading("How to read this")
+        report.bullets(notes)
+    if findings.facts:
+        report.heading("What was run")
+        report.plain_table({"Item": "left", "Value": "left"}, findings.facts.items())
+
+
+def _verdict_note(findings: Findings) -> Line:
+    rope = rope_with_unit(findings)
+    better = direction_note(findings.primary, " (", ")")
+    level = corrected_level(findings)
+    inside = corrected_level(findings, tails=2)
+    return join(
+        f"Verdicts, for a least difference of interest of {rope}{better}. ",
+        strong("Helps"),
+        ", ",
+        strong("hurts"),
+        f": the {level} interval excludes 0 and the mean difference is at least {rope}. ",
+        strong("Equivalent"),
+        f": the {inside} interval lies within ±{rope}. ",
+        strong("Slight"),
+        f": the {level} interval excludes 0 and the mean difference is below {rope}: real, perhaps too small to "
+        "matter. ",
+        strong("Inconclusive"),
+        ": none of these, a lack of evidence, not evidence of absence. Fewer than three repetitions, or folds, get "
+        "no verdict.",
+    )

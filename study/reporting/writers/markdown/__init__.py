@@ -1,1 +1,0 @@
-"""The report as Markdown, a module for each group of sections."""
