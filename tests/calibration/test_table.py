@@ -74,7 +74,7 @@ def test_power_is_that_of_the_noncentral_t_where_only_trainings_vary() -> None:
 def test_looks_stop_granting_repetitions_to_closed_comparisons() -> None:
     cell = CELLS["population, 3 variants, 4 trials, looks 5, 8, 12"]
     for seed in range(5):
-        granted, found = conclude(cell.design, simulate(cell.world, cell.design, (40.0, 40.0, 0.0), seed))
+        granted, found, _ = conclude(cell.design, simulate(cell.world, cell.design, (40.0, 40.0, 0.0), seed))
         assert granted[0] == max(granted)
         assert granted[1:3] == [5, 5]
         assert [one.verdict for one in found[:2]] == ["helps", "helps"]
