@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from study.analysis.findings import BreakdownFinding, Findings
@@ -17,7 +17,7 @@ from study.analysis.units import (
 )
 from study.reporting.text import OPTIMISTIC
 
-NAMES = ("repetitions", "differences", "breakdown", "learning", "search")
+NAMES = ("differences", "tradeoff", "repetitions", "breakdown", "learning", "search")
 MOST_ROWS_PLOTTED = 12
 """A breakdown with more rows has a table only."""
 FOLDER = "figures"
@@ -56,14 +56,6 @@ def _specs(findings: Findings) -> Iterator[FigureSpec]:
     metric, better = primary.title, direction_note(primary, " (", ")")
     rope = difference_with_unit(findings.rope, primary.unit)
     reference = "Grey: the reference." if len(variants) > 1 else ""
-    if any(variant.repetitions for variant in variants):
-        yield FigureSpec(
-            "repetitions",
-            f"{metric} on the test split in every repetition, by variant",
-            f"{heading(primary)} on the test split{better}. Every dot is one confirmation run; thin lines join the "
-            "runs of one repetition across neighbouring variants. "
-            f"Diamonds and bars: mean and 95 % interval. {reference}",
-        )
     if any(variant.difference for variant in variants):
         yield FigureSpec(
             "differences",
@@ -73,6 +65,21 @@ def _specs(findings: Findings) -> Iterator[FigureSpec]:
             f"mean and 95 % interval. Thin bars: the {corrected_level(findings)} interval, "
             f"corrected for {quantity(findings.comparisons, 'comparison')}, which decides the verdict at the right. "
             f"Shaded: differences smaller than ±{rope}, which the study declares to be of no practical interest.",
+        )
+    if axis := cost_axis(findings):
+        yield FigureSpec(
+            "tradeoff",
+            f"{metric} of each variant against its {axis.label}",
+            f"{heading(primary)} on the test split{better} against {axis.label}: mean and 95 % interval. Line: the "
+            "Pareto front, the variants that no other beats in both mean and cost. Square: the reference.",
+        )
+    if any(variant.repetitions for variant in variants):
+        yield FigureSpec(
+            "repetitions",
+            f"{metric} on the test split in every repetition, by variant",
+            f"{heading(primary)} on the test split{better}. Every dot is one confirmation run; thin lines join the "
+            "runs of one repetition across neighbouring variants. "
+            f"Diamonds and bars: mean and 95 % interval. {reference}",
         )
     if part := plotted_breakdown(findings):
         yield FigureSpec(
@@ -120,6 +127,31 @@ def _specs(findings: Findings) -> Iterator[FigureSpec]:
             "chose the hyperparameters and are therefore optimistic: they are not results. "
             + ("Grey: the reference's best so far, repeated in every panel." if len(variants) > 1 else ""),
         )
+
+
+@dataclass(frozen=True)
+class CostAxis:
+    """The cost that scores are plotted against."""
+
+    label: str
+    values: Mapping[str, float]
+    """By variant."""
+
+
+def cost_axis(findings: Findings) -> CostAxis | None:
+    """Return the first cost that differs between tested variants: MACs, parameters, training time."""
+    tested = [variant for variant in findings.variants if variant.score is not None]
+    costs = (
+        CostAxis(
+            f"multiply-accumulates per {findings.noun}",
+            {v.name: float(v.macs) for v in tested if v.macs is not None},
+        ),
+        CostAxis("parameters", {v.name: float(v.parameters) for v in tested if v.parameters is not None}),
+        CostAxis(
+            "training time in s", {v.name: v.train_seconds for v in tested if v.train_seconds is not None}
+        ),
+    )
+    return next((axis for axis in costs if len(set(axis.values.values())) > 1), None)
 
 
 def plotted_breakdown(findings: Findings) -> BreakdownFinding | None:

@@ -95,7 +95,7 @@ def test_published_rows_are_in_tables_of_their_own_and_nowhere_else() -> None:
     without, with_rows = findings(study), findings(replace(study, published=(table_of("dfew"),)))
     assert replace(with_rows, published=()) == without
     before, _, after = render(with_rows).partition("## Published results, not measured here")
-    rows, _, rest = after.partition("\n## ")
+    rows, _, rest = after.partition("\n### ")
     assert "Former-DFER" in rows
     assert "VoxCeleb2" in rows
     assert "66.21" in rows
@@ -108,7 +108,7 @@ def test_published_rows_are_in_tables_of_their_own_and_nowhere_else() -> None:
 def test_optimistic_marks_are_for_what_was_measured() -> None:
     study = replace(two([61.0] * 5), published=(table_of("dfew"),), is_optimistic=True)
     _, _, after = render(findings(study)).partition("## Published results, not measured here")
-    rows, _, _ = after.partition("\n## ")
+    rows, _, _ = after.partition("\n### ")
     assert "| Published method |" in rows
     assert OPTIMISTIC not in rows
     assert OPTIMISTIC in render(findings(study)), "what was measured is marked"

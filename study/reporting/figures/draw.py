@@ -14,6 +14,7 @@ from study.reporting.figure_specs import FOLDER, FORMATS, figure_specs
 from study.reporting.figures.curves import learning, search
 from study.reporting.figures.scores import breakdown, differences, repetitions
 from study.reporting.figures.style import ACCENT, STYLE
+from study.reporting.figures.tradeoff import tradeoff
 
 
 def draw(findings: Findings) -> dict[str, bytes]:
@@ -24,6 +25,7 @@ def draw(findings: Findings) -> dict[str, bytes]:
         "breakdown": breakdown,
         "learning": learning,
         "search": search,
+        "tradeoff": tradeoff,
     }
     with style.context(["default", dict(STYLE)]):
         figures = {name: plotters[name](findings) for name in figure_specs(findings)}

@@ -16,11 +16,12 @@ from study.analysis.findings import VariantFinding
 from study.reporting.figures.style import COLUMN_INCHES, PAGE_INCHES, REFERENCE, VARIANT
 from study.reporting.text import runs_note, wrapped
 
-ROW_INCHES = 0.42
+ROW_INCHES, NARROW_ROW_INCHES, MANY_ROWS = 0.42, 0.3, 6
+"""Height of a variant's row, where there are more than so many."""
 MOST_LINES = 60
 """More lines of a kind are plotted as one line with gaps, as a few hundred separate ones take a second."""
-TALLEST_INCHES = 8.4
-"""Height of a figure that fills a page together with its caption."""
+TALLEST_INCHES = 6.2
+"""Height of a figure that leaves room for its caption and some text on a page."""
 CHARACTERS_PER_INCH = 14
 LABEL_CHARACTERS = 26
 """Width of a variant's name beside its row, before the name takes another line."""
@@ -31,7 +32,8 @@ def variant_rows(variants: Sequence[VariantFinding]) -> tuple[Figure, Axes]:
     crowded = max(len(variant.name) for variant in variants) > 2 * LABEL_CHARACTERS
     names = [wrapped(variant.name, LABEL_CHARACTERS * (2 if crowded else 1)) for variant in variants]
     lines = max(name.count("\n") + 1 for name in names)
-    row = max(ROW_INCHES, 0.05 + 0.125 * lines)
+    least = ROW_INCHES if len(variants) <= MANY_ROWS else NARROW_ROW_INCHES
+    row = max(least, 0.05 + 0.125 * lines)
     figure = Figure(
         figsize=(PAGE_INCHES if crowded else COLUMN_INCHES, 0.55 + row * len(variants)), layout="constrained"
     )
