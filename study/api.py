@@ -183,11 +183,13 @@ class Study:
 
         That of its file, else what it was first planned with, else that of an earlier study in the ledger.
         """
-        from study.analysis.planning import earlier_spread
-
         earlier = self.ledger.require_same_study(self.record)
         if self.record.spread is not None or earlier is not None:
             return self.record.spread or (None if earlier is None else earlier.spread)
+        if not self.ledger.studies():
+            return None
+        from study.analysis.planning import earlier_spread  # slow: imports scipy
+
         return earlier_spread(self.ledger, self.record, _metric_functions(self.record))
 
     def offers(self, budget: str, sd: float | None = None, seconds: float | None = None) -> Offers:
@@ -215,11 +217,17 @@ class Study:
             InputError: A variant cannot be trained; the message has the reason.
         """
         from study.config.compile import try_variants
+
+        if self._has_work:
+            try_variants(self.record)
+
+    @property
+    def _has_work(self) -> bool:
+        """Whether not all trainings have ended."""
         from study.engine import jobs
         from study.engine.plan import total_trainings
 
-        if jobs.ended_trainings(self.record, self.ledger) < total_trainings(self.record):
-            try_variants(self.record)
+        return jobs.ended_trainings(self.record, self.ledger) < total_trainings(self.record)
 
     def run(
         self,
@@ -268,38 +276,51 @@ class Study:
     ) -> Result:
         """Check the study, prepare its workers and mirrors, and return what `conduct` makes of it."""
         from study.engine import jobs
+        from study.engine.events import Preparing, Step
         from study.tracking import optuna
         from study.tracking.mlflow import mirror
 
         self._check_data()
+        self.ledger.require_free(self.name)
         task = self._task()
-        if hasattr(task, "prepare") and jobs.ended_trainings(self.record, self.ledger) == 0:
-            task.prepare()
         with ExitStack() as stack:
+            if listeners is None:
+                from study.cli.display import Display
+                from study.cli.output import PrintedConsole
+
+                listeners = [stack.enter_context(Display(PrintedConsole()))]
+            own_listeners = tuple(listeners)
+
+            def show(event: Event) -> None:
+                for listener in own_listeners:
+                    listener(event)
+
+            if hasattr(task, "prepare") and jobs.ended_trainings(self.record, self.ledger) == 0:
+                show(Preparing(Step.PREPARE))
+                task.prepare()
             if executor is None:  # before the check, as workers import their libraries meanwhile
                 executor = stack.enter_context(closing(self._workers(task)))
+                show(Preparing(Step.WORKERS, executor.capacity))
             self.ledger.require_same_study(self.record)
+            if self._has_work:
+                show(Preparing(Step.CHECK))
             self.check()
             self._make_folders()
+            # a study that another process runs stays as it is
+            stack.enter_context(self.ledger.hold(self.name))
             self.ledger.accept_code(self.record.accepted_code)
             if retry_failed:
                 jobs.remove_failures(self.record, self.ledger)
             self._generate_data(task)
-            if listeners is None:
-                from rich.console import Console
-
-                from study.cli.display import Display
-
-                listeners = [stack.enter_context(Display(Console()))]
             mirrors = (
                 stack.enter_context(mirror(self.settings.mlflow, self.settings.artifacts, self.name)),
                 stack.enter_context(optuna.mirror(self.spec.search.storage)),
             )
-            all_listeners = (*listeners, *mirrors)
 
             def notify(event: Event) -> None:
-                for listener in all_listeners:
-                    listener(event)
+                show(event)
+                for mirrored in mirrors:
+                    mirrored(event)
 
             return conduct(
                 replace(self.record, spread=self.spread),
@@ -314,12 +335,8 @@ class Study:
     def _generate_data(self, task: Any) -> None:
         """Generate the data of the study that do not exist yet, with a progress bar, unless all trainings are done."""
         from study.cli.display import progress_from_first
-        from study.engine import jobs
-        from study.engine.plan import total_trainings
 
-        if not hasattr(task, "generate"):
-            return
-        if jobs.ended_trainings(self.record, self.ledger) == total_trainings(self.record):
+        if not hasattr(task, "generate") or not self._has_work:
             return
         with progress_from_first("Generating", "clips") as progress:
             task.generate([variant.template for variant in self.record.variants], progress)

@@ -3,19 +3,36 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
+
+_PASSWORD = re.compile(r"(://[^\s/@:]*):[^\s'\"]*@")
+"""The password of a URL, up to the last @: people write one in it without encoding it."""
+_TOKEN = re.compile(r"(://)[^\s/@:'\"]+@")
+"""What a URL has in place of a user and a password."""
+_SECRET_ARGUMENT = re.compile(
+    r"([?&;](?:\w*(?:passw(?:or)?d|pwd|secret|token|key))=)[^&;\s'\"]+", re.IGNORECASE
+)
 
 
 class StudyError(Exception):
-    """An error that is shown to the user as one message, without a traceback."""
+    """An error that is shown to the user as one message, without a traceback and without the passwords of URLs."""
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        """Return the message."""
+        return without_passwords(super().__str__())
 
 
 class InputError(StudyError):
     """An error in the user's input: a study file, an option, a data folder."""
 
     exit_code = 2
+
+
+class DiskFullError(StudyError):
+    """Raised where a disk or a quota is full; finished work is kept."""
 
 
 class DamagedWeightsError(StudyError):
@@ -34,3 +51,8 @@ def quoted(names: Iterable[object]) -> str:
     if len(quoted) < 2:
         return "".join(quoted) or "nothing"
     return ", ".join(quoted[:-1]) + " or " + quoted[-1]
+
+
+def without_passwords(text: str) -> str:
+    """Return a text with the passwords and tokens of its URLs replaced by ``…``."""
+    return _SECRET_ARGUMENT.sub(r"\1…", _PASSWORD.sub(r"\1:…@", _TOKEN.sub(r"\1…@", text)))

@@ -70,6 +70,21 @@ def _problem(name: str, allowed: str) -> str:
     return ""
 
 
+def require_utf8(text: str, what: str) -> None:
+    """Raise InputError for a name or another text with bytes that are not UTF-8: no record can hold it."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise InputError(
+            f"{what}: {without_halves(text)!r} has bytes that are not UTF-8. Rename it."
+        ) from None
+
+
+def without_halves(text: str) -> str:
+    """Return a text with bytes that are not UTF-8, and halves of characters, as �."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
 def is_folder_name(name: str) -> bool:
     """Return whether a name is one folder's: neither a path, nor the folder itself or the one above."""
     return bool(name) and not set(name) & set("/\\\0") and name not in (".", "..")

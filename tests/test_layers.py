@@ -40,6 +40,9 @@ LAYERS = (
     "tracking",
     "tasks",
     "testing",
+    "cli.output",  # any text on any terminal: progress and warnings of the interface too
+    "cli.program",
+    "cli.tables",
     "cli.display",  # plans and progress as text: notebooks and benchmarks print them too
     "cli.power",
     "api",

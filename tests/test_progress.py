@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from study.cli.display import Display, format_duration
+from study.cli.display import Display, format_duration, format_time_left
 from study.config.compile import compile_study
 from study.config.settings import settings
 from study.config.study import load
@@ -17,6 +17,8 @@ from study.engine.events import (
     JobEnded,
     JobRetried,
     JobStarted,
+    Preparing,
+    Step,
     StudyStarted,
     TrainingFound,
     Waiting,
@@ -175,3 +177,45 @@ def test_killed_workers_and_waiting_are_shown(
 )
 def test_durations_are_formatted_in_a_suitable_unit(seconds: float, text: str) -> None:
     assert format_duration(seconds) == text
+
+
+def test_the_live_table_shows_loss_score_best_and_time_left_and_what_else_is_done(
+    study: StudyRecord, screen: io.StringIO
+) -> None:
+    console = Console(file=screen, width=120, force_terminal=True, color_system=None)
+    display = Display(console)
+    begun, fresh = job(study, "repetition"), job(study, "repetition", 1)
+    with display:
+        display(StudyStarted(study, 12, 0))
+        for started in (begun, fresh, replace(begun, kind="evaluate")):
+            display(JobStarted(started))
+        display(EpochEnded(begun, epoch(1, 30.0, {"war": 0.7})))
+        display(EpochEnded(begun, epoch(2, 30.0, {"war": 0.6})))
+        shown = io.StringIO()
+        Console(file=shown, width=120).print(display._render())
+    head, first, second, third = (line.split() for line in shown.getvalue().splitlines()[1:])
+    assert head == ["variant", "run", "epoch", "loss", "WAR", "(%)", "best", "left"]
+    assert first == [
+        *["even-odd", "repetition", "1", "2", "of", "4", "1.250", "60.0", "70.0", "about", "60", "s"]
+    ]
+    assert second[:11] == [
+        *["even-odd", "repetition", "2", "data,", "then", "epoch", "1", "of", "4:", "0", "s"]
+    ]
+    assert third[3] == "test"
+
+
+def test_the_time_left_of_work_that_goes_on_is_never_zero() -> None:
+    assert [format_time_left(seconds) for seconds in (0.0, 0.4, 4.9, 12.0, 300.0)] == [
+        *["a few seconds"] * 3,
+        "about 12 s",
+        "about 5 min",
+    ]
+
+
+def test_what_happens_before_the_first_training_is_shown(display: Display, screen: io.StringIO) -> None:
+    with display:
+        for event in (Preparing(Step.PREPARE), Preparing(Step.WORKERS, 2), Preparing(Step.CHECK)):
+            display(event)
+    lines = screen.getvalue().splitlines()
+    assert len(lines) == len(Step)
+    assert "2 workers" in lines[1]

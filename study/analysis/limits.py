@@ -206,11 +206,17 @@ def _capacity(evidence: Evidence) -> Iterator[Limit]:
 
 
 def _cost_ratios(reference: VariantEvidence, variant: VariantEvidence) -> Iterator[tuple[str, float]]:
-    of_reference, of_variant = parameter_count(reference), parameter_count(variant)
+    of_reference, of_variant = _size(reference), _size(variant)
     if of_reference and of_variant is not None:
         yield "parameters", of_variant / of_reference
     if reference.profile is not None and reference.profile.macs and variant.profile is not None:
         yield "multiply-accumulates", variant.profile.macs / reference.profile.macs
+
+
+def _size(variant: VariantEvidence) -> int | None:
+    """Return the number of parameters; those that are not trained add to what a network can express."""
+    trained = parameter_count(variant)
+    return trained if trained is None or variant.profile is None else trained + variant.profile.frozen
 
 
 def _mixed_machines(evidence: Evidence) -> Iterator[Limit]:

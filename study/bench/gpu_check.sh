@@ -63,11 +63,6 @@ else
     needs_gpu "small network: step as it is and as a graph, seeds stacked"
 fi
 
-if [ $quick -eq 0 ]; then
-    part "harness: conductor, start of a run, clips" 60 "$python" -m study bench scale --repeats 3
-    part "data loader" 60 "$python" -m study bench loader --repeats 1
-fi
-
 in_lab() { # in_lab DEVICE RUNS_PER_GPU COMMAND...: runs a command in a folder with a copy of the studies and its settings
     local lab=$folder/$1-$2
     mkdir -p "$lab"
@@ -88,6 +83,10 @@ export -f in_lab main_job
 export folder python
 
 if [ "$has_gpu" = 1 ]; then
+    # the functions below each mark that skips them without a GPU
+    names=$(grep -rhA5 "cuda.is_available" tests --include='test_*.py' | grep -oE "def test_\w+" | sed 's/def //;s/$/ or/' | tr '\n' ' ')
+    part "tests that need a GPU" 150 "$python" -m pytest -n 0 -q -rs -p no:cacheprovider -k "${names% or }" \
+        $(grep -rlE "cuda.is_available" tests --include='test_*.py')
     if [ $quick -eq 0 ]; then
         part "main job, smoke preset, on the CPU" 90 bash -c 'main_job cpu 1'
         part "main job, smoke preset, one run on the GPU at a time" 90 bash -c 'main_job cuda 1'
@@ -97,12 +96,15 @@ if [ "$has_gpu" = 1 ]; then
         part "parts of a step of the main job, train.graph = $graph" 40 bash -c \
             "in_lab cuda 1 $python -m study profile ablations/issm.toml --train --set train.graph=$graph"
     done
-    part "tests that need a GPU" 150 "$python" -m pytest -n 0 -q -rs -p no:cacheprovider \
-        $(grep -rlE "cuda.is_available" tests --include='test_*.py')
 else
     needs_gpu "parts of a step of the main job, eager and as a graph: data, copies, forward, backward, optimizer, waiting"
     needs_gpu "main job on the CPU, on the GPU one run at a time, and with runs_per_gpu = auto"
     needs_gpu "tests that need a GPU: $(grep -rlE 'cuda.is_available' tests --include='test_*.py' | tr '\n' ' ')"
+fi
+
+if [ $quick -eq 0 ]; then
+    part "harness: conductor, start of a run, clips" 60 "$python" -m study bench scale --repeats 3
+    part "data loader" 60 "$python" -m study bench loader --repeats 1
 fi
 
 echo

@@ -26,7 +26,7 @@ from study.tasks.clips.task import ClipsTask
 
 RUNS = (100, 300)
 """Runs of the smaller and of the larger ledger."""
-CLIPS = 600
+CLIPS = 1500
 JOB = "study.testing.fake:profile"
 """A job of about a millisecond."""
 POLL_S = 10.0

@@ -5,53 +5,74 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from study import __version__ as version
 from study.cli.bench import bench
 from study.cli.context import RequiringClaims, read_settings
 from study.cli.data import data
+from study.cli.help import GroupedCommands, examples
 from study.cli.judge import judge
 from study.cli.ledger import gc, status, stop, sync, unlock
+from study.cli.output import printed_text
+from study.cli.program import as_typed, program
 from study.cli.runs import check, reproduce
 from study.cli.study import plan, profile, report, run
 from study.cli.weights import weights
 from study.errors import InputError, StudyError, nearest, quoted
+from study.files import disk_full_error, is_disk_full
 
 if TYPE_CHECKING:
     from study.config.registry import Component
 
 app = typer.Typer(
     help="Ablations and benchmarks of trainings, from a TOML file to a report.",
+    cls=GroupedCommands,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
 app.add_typer(data, name="data")
 app.add_typer(weights, name="weights")
 app.add_typer(check, name="check")
-app.command(cls=RequiringClaims)(run)
-app.command(cls=RequiringClaims)(report)
-app.command(cls=RequiringClaims)(judge)
+for judging in (run, report, judge):
+    app.command(cls=RequiringClaims, epilog=examples(judging.__name__))(judging)
 for command in (bench, plan, profile, status, stop, unlock, gc, sync, reproduce):
-    app.command()(command)
+    app.command(epilog=examples(command.__name__))(command)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        print(f"study {version}")
+        raise typer.Exit
+
+
+class _AsTyped(logging.Formatter):
+    """Writes log messages with commands as the user types them."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return as_typed(super().format(record))
 
 
 @app.callback()
 def _main(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Print debug messages.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
 ) -> None:
     handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+    handler.setFormatter(_AsTyped("%(levelname)s: %(message)s"))
     log = logging.getLogger("study")
     log.handlers[:] = [handler]
     log.setLevel(logging.DEBUG if verbose else logging.WARNING)
     log.propagate = False
 
 
-@app.command(name="list")
+@app.command(name="list", epilog=examples("list"))
 def list_(
     pattern: Annotated[str, typer.Argument(help="A name or kind; * and ? match anything.")] = "*",
     task: Annotated[str, typer.Option("--task", help="The task whose components are listed.")] = "clips",
@@ -93,7 +114,7 @@ def _print_component(component: Component) -> None:
             print(f"      {parameter.name:<18} {parameter.allowed()}; {default}: {parameter.help}")
 
 
-@app.command()
+@app.command(epilog=examples("ui"))
 def ui(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 5000,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
@@ -107,16 +128,23 @@ def ui(
 
 def main() -> None:
     """Run the command line; an error of the user ends in one message and an exit code, never in a traceback."""
+    with printed_text(sys.stdout, sys.stderr):
+        _run()
+
+
+def _run() -> None:
     try:
-        app()
+        app(prog_name=program())
     except StudyError as error:
-        print(f"Error: {error}", file=sys.stderr)
+        print(f"Error: {as_typed(str(error))}", file=sys.stderr)
         sys.exit(error.exit_code)
     except BrokenPipeError:  # the reader of the output has exited, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except OSError as error:  # a full disk, a folder that may not be written
-        print(f"Error: {error.filename or 'input or output'}: {error.strerror or error}.", file=sys.stderr)
+        place = Path(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes) else None
+        reason = f"{place or 'input or output'}: {error.strerror or error}."
+        print(f"Error: {disk_full_error(reason, place) if is_disk_full(error) else reason}", file=sys.stderr)
         sys.exit(1)
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from typer.core import TyperCommand
 
+from study.cli.program import program
 from study.errors import InputError
 
 if TYPE_CHECKING:
@@ -72,6 +73,30 @@ def open_ledger(settings: Settings) -> Ledger:
     from study.ledger.store import Ledger
 
     return Ledger(settings.ledger)
+
+
+def format_ledger(settings: Settings, study: Path | None = None) -> str:
+    """Return which ledger is in use and why, with a warning where a study lies in a project of its own.
+
+    Args:
+        settings: This machine's settings.
+        study: The study's file; None if the command takes a name.
+    """
+    from study.config.settings import FILE, root_of
+
+    file = settings.root / FILE
+    why = f"settings of {file}" if file.is_file() else f"no {FILE} in {settings.root} or above"
+    line = f"Ledger: {settings.ledger} ({why})"
+    if (
+        study is None
+        or (own := root_of(study.resolve().parent)) == settings.root
+        or not (own / FILE).is_file()
+    ):
+        return line
+    return (
+        f"{line}\nWarning: {own / FILE}, which is nearer to {study}, is not read: settings are those of the working "
+        f"folder. To use its ledger, run the command in {own}."
+    )
 
 
 def study_name(study: str, preset: str | None, changes: list[str], ledger: Ledger) -> str:
@@ -168,7 +193,7 @@ def resumable() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        command = shlex.join(["study", *sys.argv[1:]])
+        command = f"{program()} {shlex.join(sys.argv[1:])}"
         print(
             f"\nInterrupted; finished work is kept. Continue with the same command:\n  {command}",
             file=sys.stderr,

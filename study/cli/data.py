@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from study.cli.context import Changes, open_registry, read_settings, resumable
+from study.cli.program import as_typed
 
 if TYPE_CHECKING:
     from study.tasks.clips.data.contract import Dataset
@@ -158,7 +159,7 @@ def pack(
         f"files{kept}."
     )
     if made.skipped:
-        print(f"{len(made.skipped)} rows and clips were skipped; `study data check` names them.")
+        print(as_typed(f"{len(made.skipped)} rows and clips were skipped; `study data check` names them."))
     print(f"Train on it with\n  --set 'base.dataset.pack=\"{made.out}\"'")
 
 

@@ -6,15 +6,18 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from itertools import groupby
 from types import TracebackType
 
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
-from study.analysis.units import number, unit_suffix
+from study.analysis.units import heading, number, unit_suffix
+from study.cli.output import PrintedConsole
+from study.cli.program import as_typed
+from study.cli.tables import Column, fitted, print_text
 from study.config.study import StudySpec
 from study.engine.accept import file_names
 from study.engine.cache import ABSENT, Difference, DifferenceKind, Status, TrainingList, TrainingStatus
@@ -27,6 +30,8 @@ from study.engine.events import (
     JobSilent,
     JobStarted,
     LookTaken,
+    Preparing,
+    Step,
     StudyStarted,
     TrainingFound,
     Waiting,
@@ -35,6 +40,7 @@ from study.engine.events import (
 from study.engine.gc import Reason
 from study.engine.plan import Job, Purpose, most_trainings, rungs, total_trainings
 from study.ledger.record import StudyRecord, VariantRecord
+from study.metrics import Metric
 from study.nested import flatten
 from study.records import Epoch
 
@@ -50,6 +56,8 @@ GC_REASONS: Mapping[Reason, str] = {
     Reason.UNREFERENCED_RUN: "runs that no study refers to",
 }
 """The words for each reason why a file can be freed."""
+FEW_SECONDS = 5
+NONE = "–"
 MAX_DIFFERENCES = 3
 """The number of differences between runs that a plan lists."""
 
@@ -60,7 +68,7 @@ class Display:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._study: StudyRecord | None = None
-        self._running: dict[str, tuple[Job, Epoch | None]] = {}
+        self._running: dict[str, _Running] = {}
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -78,8 +86,6 @@ class Display:
         self._live = Live(console=console, refresh_per_second=REFRESHES_A_SECOND, get_renderable=self._render)
 
     def __enter__(self) -> Display:
-        if self._console.is_terminal:
-            self._live.start()
         return self
 
     def __exit__(
@@ -91,15 +97,18 @@ class Display:
 
     def __call__(self, event: Event) -> None:
         """Show one event."""
-        if isinstance(event, StudyStarted):
+        if isinstance(event, Preparing):
+            self._print(_format_step(event))
+        elif isinstance(event, StudyStarted):
             self._begin(event)
         elif isinstance(event, JobStarted):
-            self._running[event.job.key] = (event.job, None)
+            self._running[event.job.key] = _Running(event.job, time.monotonic())
             self._workers = max(self._workers, len(self._running))
             if event.job.kind == "train":
                 self._log(f"start   {format_job(event.job)}")
         elif isinstance(event, EpochEnded):
-            self._running[event.job.key] = (event.job, event.epoch)
+            running = self._running.get(event.job.key) or _Running(event.job, time.monotonic())
+            self._running[event.job.key] = running.after(event.epoch, self._metric)
             self._log(f"epoch   {format_job(event.job)}  {self._progress_of(event.job, event.epoch)}")
             self._advance()
         elif isinstance(event, JobEnded):
@@ -119,7 +128,7 @@ class Display:
                 f"DAMAGED {format_job(event.job)}: {event.reason.rstrip('.')}; the run is trained again"
             )
         elif isinstance(event, Waiting):
-            elsewhere = f"; if it has ended: study unlock --host {event.holder.host}"
+            elsewhere = f"; if it has ended: `study unlock --host {event.holder.host}`"
             self._print(
                 f"waiting for {format_job(event.job)}, which {event.holder} runs for another study"
                 f"{elsewhere if event.holder.is_elsewhere else ''}"
@@ -134,6 +143,8 @@ class Display:
         cached = f"{event.cached} of {event.total} cached{failed}"
         self._print(f"{len(event.study.variants)} variants ({names}); {cached}")
         self._task = self._bar.add_task(event.study.name, total=event.total, left="")
+        if self._console.is_terminal:
+            self._live.start()
 
     def _take_look(self, event: LookTaken) -> None:
         self._total = event.total
@@ -179,37 +190,42 @@ class Display:
     def _time_left(self) -> str:
         if self._pace is None or self._done >= self._total:
             return ""
-        trainings = [(job, epoch) for job, epoch in self._running.values() if job.kind == "train"]
-        running = [
-            RunningTraining(job, epoch.epoch, job.run.epochs, epoch.epoch * epoch.seconds)
-            if epoch
-            else RunningTraining(job, 0, job.run.epochs, 0.0)
-            for job, epoch in trainings
-        ]
+        running = [running.training for running in self._running.values() if running.job.kind == "train"]
         seconds = self._pace.seconds_left(running, self._workers)
-        return "" if seconds is None else f"about {format_duration(seconds)} left"
+        return "" if seconds is None else f"{format_time_left(seconds)} left"
+
+    @property
+    def _metric(self) -> Metric | None:
+        return self._study.primary if self._study else None
 
     def _score(self, validation: Mapping[str, float]) -> str:
         """Return the primary metric on the validation split, empty if it was not reported."""
-        metric = self._study.primary if self._study else None
+        metric = self._metric
         if metric is None or metric.name not in validation:
             return ""
-        return f"{metric.title} {number(metric.scale * validation[metric.name], metric.unit)}{unit_suffix(metric)}"
+        return f"{metric.title} {_scaled(validation[metric.name], metric)}{unit_suffix(metric)}"
 
-    def _progress_of(self, job: Job, epoch: Epoch | None) -> str:
+    def _progress_of(self, job: Job, epoch: Epoch) -> str:
         total = "" if job.run.epochs is None else f"/{job.run.epochs}"
-        if epoch is None:
-            return f"epoch 0{total}" if total else "started"
         loss = "" if epoch.train_loss is None else f"loss {epoch.train_loss:.3f}"
         parts = (f"epoch {epoch.epoch}{total}", loss, self._score(epoch.validation))
         return "  ".join(part for part in parts if part)
 
     def _render(self) -> Group:
-        table = Table.grid(padding=(0, 2))
-        for job, epoch in self._running.values():
-            state = self._progress_of(job, epoch) if job.kind == "train" else _format_work(job)
-            table.add_row("  " + job.variant, format_run_number(job), state)
-        return Group(self._bar, table)
+        running = list(self._running.values())
+        if not running:
+            return Group(self._bar)
+        metric = self._metric
+        columns = [
+            Column("variant", [each.job.variant for each in running], "left"),
+            Column("run", [format_run_number(each.job) for each in running], "left"),
+            Column("epoch", [each.progress for each in running], "left"),
+            Column("loss", [each.loss for each in running], is_optional=True),
+            Column(heading(metric) if metric else "score", [each.score(metric) for each in running]),
+            Column("best", [each.best_score(metric) for each in running], is_optional=True),
+            Column("left", [each.time_left for each in running], is_optional=True),
+        ]
+        return Group(self._bar, fitted(columns, self._console.width))
 
     def _log(self, text: str) -> None:
         """Print a line unless the live table shows the same."""
@@ -217,7 +233,85 @@ class Display:
             self._print(text)
 
     def _print(self, text: str) -> None:
-        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+        print_text(self._console, as_typed(text))
+
+
+@dataclass(frozen=True)
+class _Running:
+    """A job that a worker does, with its latest epoch."""
+
+    job: Job
+    begun: float
+    """When it started, by `time.monotonic`."""
+    epoch: Epoch | None = None
+    seconds: float = 0.0
+    """Wall time of the epochs that have ended here."""
+    best: float | None = None
+    """The best score on the validation split, not scaled."""
+
+    def after(self, epoch: Epoch, metric: Metric | None) -> _Running:
+        """Return it after another epoch."""
+        best, score = self.best, epoch.validation.get(metric.name) if metric else None
+        if (
+            metric is not None
+            and score is not None
+            and (best is None or metric.gain(score) > metric.gain(best))
+        ):
+            best = score
+        return replace(self, epoch=epoch, seconds=epoch.epoch * epoch.seconds, best=best)
+
+    @property
+    def training(self) -> RunningTraining:
+        """It as the estimate of the time left takes it."""
+        ended = self.epoch.epoch if self.epoch else 0
+        return RunningTraining(self.job, ended, self.job.run.epochs, self.seconds)
+
+    @property
+    def progress(self) -> str:
+        """The number of epochs that have ended, or what is done instead."""
+        if self.job.kind != "train":
+            return _format_work(self.job)
+        total = f" of {self.job.run.epochs}" if self.job.run.epochs else ""
+        if self.epoch is None:
+            return f"data, then epoch 1{total}: {format_duration(time.monotonic() - self.begun)}"
+        return f"{self.epoch.epoch}{total}"
+
+    @property
+    def loss(self) -> str:
+        """The training loss of the latest epoch."""
+        loss = self.epoch.train_loss if self.epoch else None
+        return NONE if loss is None else f"{loss:.3f}"
+
+    def score(self, metric: Metric | None) -> str:
+        """Return the metric on the validation split after the latest epoch."""
+        value = self.epoch.validation.get(metric.name) if self.epoch and metric else None
+        return NONE if value is None or metric is None else _scaled(value, metric)
+
+    def best_score(self, metric: Metric | None) -> str:
+        """Return the best score so far."""
+        return NONE if self.best is None or metric is None else _scaled(self.best, metric)
+
+    @property
+    def time_left(self) -> str:
+        """How long it still takes if its epochs take as long as the latest one."""
+        epochs = self.job.run.epochs
+        if self.epoch is None or not epochs:
+            return NONE
+        return format_time_left((epochs - self.epoch.epoch) * self.epoch.seconds)
+
+
+def _scaled(value: float, metric: Metric) -> str:
+    return number(metric.scale * value, metric.unit)
+
+
+def _format_step(event: Preparing) -> str:
+    match event.step:
+        case Step.PREPARE:
+            return "Preparing: the task's own preparation"
+        case Step.WORKERS:
+            return f"Starting {event.workers} worker{'s' if event.workers > 1 else ''}, which import their libraries"
+        case Step.CHECK:
+            return "Trying each variant on one batch"
 
 
 @contextmanager
@@ -226,7 +320,7 @@ def progress_bar(description: str, unit: str) -> Iterator[Callable[[int, int], N
 
     If the output is no terminal, prints a line for each tenth instead, and at least every two seconds.
     """
-    console = Console()
+    console = PrintedConsole()
     if not console.is_terminal:
         yield _progress_lines(description, unit)
         return
@@ -271,6 +365,11 @@ def format_duration(seconds: float) -> str:
     return f"{seconds / 86400:.0f} days"
 
 
+def format_time_left(seconds: float) -> str:
+    """Return an estimate of the time left, such as ``about 12 min``; never none, as there is work left."""
+    return "a few seconds" if seconds < FEW_SECONDS else f"about {format_duration(seconds)}"
+
+
 def format_job(job: Job) -> str:
     """Return the label of a job, such as ``issm, repetition 3``."""
     work = f", {_format_work(job)}" if job.kind == "measure" else ""
@@ -285,8 +384,9 @@ def format_run_number(job: Job) -> str:
 
 
 def _format_work(job: Job) -> str:
-    """Return the kind of a job, with the measure's name, such as ``measure frames``."""
-    return f"{job.kind} {job.measure.partition('@')[0]}".strip()
+    """Return the kind of a job, with the measure's name, such as ``test`` or ``measure frames``."""
+    work = "test" if job.kind == "evaluate" else job.kind
+    return f"{work} {job.measure.partition('@')[0]}".strip()
 
 
 def format_plan(study: StudyRecord, spec: StudySpec, listing: TrainingList) -> str:

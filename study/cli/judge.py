@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+from rich.console import Console
 
 from study.cli.context import RequireClaims, exit_unless_claims_hold, read_settings, require_claims_in
 from study.errors import InputError
 
 if TYPE_CHECKING:
-    from study.analysis.findings import Findings
+    pass
 
 
 def judge(
@@ -75,6 +76,7 @@ def judge(
     """
     from study.analysis.outside.rows import Columns
     from study.api import judge as judge_scores
+    from study.cli.results import print_results
 
     if (scores is None) == (mlflow is None) or (mlflow is None) != (experiment is None):
         raise InputError("judge: give a file of scores, or --mlflow URI with --experiment NAME.")
@@ -98,7 +100,8 @@ def judge(
         scope=scope,
         columns=Columns(variant=variant_key, repetition=repetition_key, score=score_key, fold=fold_key),
     )
-    _print_verdict(findings)
+    print_results(findings, Console())
+    print(end="", flush=True)  # before the report is written
 
     from study.reporting.write import write
 
@@ -109,18 +112,3 @@ def judge(
         + "\n        ".join(str(folder / name) for name in ("report.html", "report.pdf", "report.md"))
     )
     exit_unless_claims_hold(findings, require_claims)
-
-
-def _print_verdict(findings: Findings) -> None:
-    """Print the answer, each variant's verdict and claim, and the limits, before the report is written."""
-    print(f"{findings.question}\n{findings.answer}\n")
-    compared = [variant for variant in findings.variants if variant.difference is not None]
-    if len(compared) > 1:
-        for variant in compared:
-            assert variant.difference is not None
-            print(f"{variant.name}: {variant.difference.verdict}. {variant.difference.sentence}")
-    for claim in findings.claims:
-        print(f"Claim: {claim.text}: {claim.verdict}")
-    for limit in findings.limits:
-        print(f"Warning: {limit.sentence}")
-    print(end="", flush=True)

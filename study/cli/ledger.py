@@ -20,10 +20,13 @@ from study.cli.context import (
     Changes,
     Preset,
     StudyName,
+    format_ledger,
     open_ledger,
     read_settings,
     study_name,
 )
+from study.cli.output import PrintedConsole
+from study.cli.program import as_typed
 
 if TYPE_CHECKING:
     from study.config.settings import Settings
@@ -50,9 +53,13 @@ def status(
     once: Annotated[bool, typer.Option("--once", help="Print once and exit, also on a terminal.")] = False,
 ) -> None:
     """Show the progress of studies from the ledger alone; on a terminal, refresh it while one is running."""
-    ledger = open_ledger(read_settings())
+    settings = read_settings()
+    ledger = open_ledger(settings)
     name = None if study is None else study_name(study, preset, set_ or [], ledger)
-    console = Console()
+    if not ledger.studies():
+        print(f"The ledger has no study yet.\n{format_ledger(settings)}")
+        return
+    console = PrintedConsole()
     if once or not console.is_terminal:
         print(_format_statuses(_read_statuses(ledger, name), name))
         return
@@ -78,7 +85,7 @@ def stop(
     print(f"{name}: stop requested from {holder}.")
     if not wait:
         return
-    console = Console()
+    console = PrintedConsole()
     try:
         with console.status("waiting until it has stopped") if console.is_terminal else nullcontext():
             while ledger.holder(name) == holder:
@@ -86,7 +93,7 @@ def stop(
     except KeyboardInterrupt:
         print(f"\n{name}: stop requested; it has not stopped yet.")
         raise typer.Exit(INTERRUPTED) from None
-    print(f"{name}: stopped; the same `study run` continues it.")
+    print(as_typed(f"{name}: stopped; the same `study run` continues it."))
 
 
 def unlock(
@@ -108,7 +115,7 @@ def unlock(
     removed = 0
     for holder in dict.fromkeys(holder for _, holder in found):
         if is_running := not holder.is_elsewhere and not holder.is_gone:
-            print(f"{holder} is running; end it with `study stop`. Its locks stay:")
+            print(as_typed(f"{holder} is running; end it with `study stop`. Its locks stay:"))
         else:
             print(f"{holder}; if it still runs, it stops:")
         for path, _ in (lock for lock in found if lock[1] == holder):
@@ -129,12 +136,15 @@ def gc(
         bool, typer.Option("--unreferenced", help="Include runs that no study of the ledger refers to.")
     ] = False,
 ) -> None:
-    """List files in the ledger that no report and no resumed study reads, and free them."""
+    """List files that no report and no resumed study reads, in the ledger and beside it, and free them."""
     from study.engine.gc import free, reclaimable
+    from study.tracking.mlflow_store import database_of
 
     settings = read_settings()
     ledger = open_ledger(settings)
-    items = reclaimable(ledger, settings.keep, unreferenced=unreferenced)
+    database = database_of(settings.mlflow)
+    folders = (*settings.written, *([database.parent] if database else []))
+    items = reclaimable(ledger, settings.keep, unreferenced=unreferenced, folders=folders)
     if not items:
         print(f"{ledger.root}: nothing to free.")
         return
@@ -200,7 +210,7 @@ def _sync(name: str, ledger: Ledger, settings: Settings) -> None:
         write(
             settings.mlflow, settings.artifacts, name, _counted(events, plan.total_trainings(study), progress)
         )
-    print(f"{name}: MLflow has everything that the ledger holds.")
+    print(f"{name}: MLflow has everything that the ledger {ledger.root} holds.")
 
 
 def _counted(events: Iterable[Event], total: int, progress: Callable[[int, int], None]) -> Iterator[Event]:
@@ -234,8 +244,6 @@ def _format_statuses(statuses: list[StudyStatus], name: str | None) -> str:
 
 
 def _study_lines(statuses: list[StudyStatus]) -> Iterator[str]:
-    if not statuses:
-        yield "The ledger has no study yet."
     width = max((len(status.study) for status in statuses), default=0)
     for status in statuses:
         counts = status.counts
@@ -261,17 +269,17 @@ def _variant_table(status: StudyStatus) -> Iterator[str]:
             number = format_run_number(training.job)
             yield f"  {number}: epoch {training.epoch} of {training.epochs}{elsewhere}"
     if status.counts.failed:
-        yield "`study run` with --retry-failed tries failed runs again."
+        yield as_typed("`study run` with --retry-failed tries failed runs again.")
 
 
 def _format_activity(status: StudyStatus) -> str:
     """Return which process runs the study, and the time or the number of trainings left."""
-    from study.cli.display import format_duration
+    from study.cli.display import format_time_left
 
     counts = status.counts
     unfinished = counts.running + counts.waiting
     has_estimate = unfinished and status.seconds_left is not None
-    time_left = f", about {format_duration(status.seconds_left or 0)}" if has_estimate else ""
+    time_left = f", {format_time_left(status.seconds_left or 0)}" if has_estimate else ""
     number = status.workers
     workers = f" with {number} worker{'s' if number > 1 else ''}" if number else ""
     if status.holder is not None:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from study.cli.context import (
     AcceptCode,
@@ -21,6 +20,7 @@ from study.cli.context import (
     StudyFile,
     compiled,
     exit_unless_claims_hold,
+    format_ledger,
     open_ledger,
     read_settings,
     require_claims_in,
@@ -28,6 +28,7 @@ from study.cli.context import (
     resumable,
     with_skipping,
 )
+from study.cli.output import PrintedConsole
 from study.errors import InputError
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ def run(
         if accept_code:
             loaded = _with_accepted_code(loaded)
         require_claims_in(loaded.record.claims, require_claims)
+        print(format_ledger(loaded.settings, study), flush=True)
         if explore:
             _print_ranking(loaded.explore(retry_failed=retry_failed), loaded.reports)
             _print_failures(loaded.record, loaded.ledger)
@@ -124,6 +126,7 @@ def plan(
         print(f"\n{format_power(loaded.record, loaded.plan(sd).spread)}")
         return
     print(loaded.plan(sd))
+    print(format_ledger(loaded.settings, study))
     if verbose:
         print("\nCode that counts, with its digest:")
         for name, digest in sorted({item for parts in loaded.record.code.values() for item in parts.items()}):
@@ -185,20 +188,21 @@ def profile(
     if train:
         from study.tasks.clips.profiling.training import profile_training
 
-        profile_training(loaded.record, Console(), variant)
+        profile_training(loaded.record, PrintedConsole(), variant)
         return
     if variant:
         raise InputError("--variant: chooses the variant of --train; without it, every variant is profiled.")
     from study.tasks.clips.profiling.command import profile_study
 
-    profile_study(loaded.record, loaded.settings.reports, Console())
+    profile_study(loaded.record, loaded.settings.reports, PrintedConsole())
 
 
 def _print_conclusion(findings: Findings, folder: Path) -> None:
-    """Print the answer, its limits, and the paths of the report."""
-    print(f"\n{findings.question}\n{findings.answer}\n")
-    for limit in findings.limits:
-        print(f"Warning: {limit.sentence}")
+    """Print the results, and the paths of the report."""
+    from study.cli.output import PrintedConsole
+    from study.cli.results import print_results
+
+    print_results(findings, PrintedConsole())
     print(
         "\nReport: "
         + "\n        ".join(str(folder / name) for name in ("report.html", "report.pdf", "report.md"))

@@ -275,7 +275,7 @@ class _Compiler:
         revision = variant.config[CODE]
         if revision not in self._revisions:
             try:
-                store = self.settings.ledger.parent / "code"
+                store = self.settings.code
                 code = export(revision, self.settings.root, store, (*self.outputs, store))
                 options = {**self.options, EXPORT: str(code)}
                 self._revisions[revision] = self.registry.task(options), options

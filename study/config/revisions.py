@@ -19,6 +19,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from study.errors import InputError, nearest
+from study.files import PARTIAL_SUFFIX
 
 CODE = "code"
 """The key of a configuration whose value is a revision."""
@@ -77,7 +78,7 @@ def _export_commit(name: str, root: Path, store: Path) -> Path:
             f"{CODE}: git cannot export {name!r}: {archive.stderr.decode(errors='replace').strip()}"
         )
     store.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=store, prefix=".export-") as temporary:
+    with tempfile.TemporaryDirectory(dir=store, prefix=".export-", suffix=PARTIAL_SUFFIX) as temporary:
         exported = Path(temporary) / "tree"
         with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as tar:
             tar.extractall(exported, filter="tar")
@@ -87,7 +88,7 @@ def _export_commit(name: str, root: Path, store: Path) -> Path:
 def _export_files(root: Path, store: Path, outputs: list[Path]) -> Path:
     content = hashlib.sha256()
     store.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=store, prefix=".export-") as temporary:
+    with tempfile.TemporaryDirectory(dir=store, prefix=".export-", suffix=PARTIAL_SUFFIX) as temporary:
         tree = Path(temporary) / "tree"
         tree.mkdir()
         for path in sorted(_code_files(root, [*outputs, store.resolve()])):

@@ -9,10 +9,13 @@ from typing import Annotated, Any, Literal
 from study.config.registry import Range
 from study.config.tables import fill, read_toml
 from study.errors import InputError
+from study.names import require_utf8
 
 FILE = "study.toml"
 CACHE = ".study/data"
 """The default of a component's parameter ``cache``: a folder beside the ledger."""
+WRITTEN_BY_DATA_SETS = ("cache", "pack")
+"""Parameters of data sets that name a folder which they, or `study data pack`, write to."""
 Keep = Literal["tested", "all"]
 
 
@@ -60,6 +63,20 @@ class Settings:
     data: dict[str, dict[str, str]]
     """Paths by component and parameter: ``{"dfew": {"root": …}}``."""
 
+    @property
+    def written(self) -> tuple[Path, ...]:
+        """The folders outside of the ledger that the harness writes to."""
+        reports = (self.reports, *self.reports.glob("*/"), *self.reports.glob("*/*/"))
+        by_data_sets = (
+            Path(table[key]) for table in self.data.values() for key in WRITTEN_BY_DATA_SETS if key in table
+        )
+        return (*reports, self.root / CACHE, self.code, self.artifacts.parent, *by_data_sets)
+
+    @property
+    def code(self) -> Path:
+        """The folder of exported revisions of the user's code."""
+        return self.ledger.parent / "code"
+
     def local_paths(self, component: str) -> dict[str, str]:
         """Return the paths of a component on this machine, by parameter."""
         return {"cache": str(self.root / CACHE), **self.data.get(component, {})}
@@ -67,8 +84,8 @@ class Settings:
 
 def settings(start: Path) -> Settings:
     """Read the study.toml of `start` or of the nearest folder above it; return the defaults where there is none."""
-    start = start.resolve()
-    root = next((folder for folder in (start, *start.parents) if (folder / FILE).is_file()), start)
+    root = root_of(start)
+    require_utf8(str(root), "the working folder")
     path = root / FILE
     given = read_toml(path) if path.is_file() else {}
     keys = fill(_Keys, given, f"{path}:")
@@ -93,6 +110,12 @@ def settings(start: Path) -> Settings:
         components=tuple(keys.components),
         data={name: {key: str(root / value) for key, value in table.items()} for name, table in data.items()},
     )
+
+
+def root_of(start: Path) -> Path:
+    """Return the nearest folder from `start` upwards with a study.toml; `start` itself where there is none."""
+    start = start.resolve()
+    return next((folder for folder in (start, *start.parents) if (folder / FILE).is_file()), start)
 
 
 def _paths_by_component(given: Any, where: str) -> dict[str, dict[str, str]]:

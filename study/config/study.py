@@ -15,7 +15,7 @@ from study.config.space import dimensions
 from study.config.tables import Table, assign, fill, parse_setting, read_toml
 from study.errors import InputError, nearest, quoted
 from study.hashing import canonical_json, digest
-from study.names import SEPARATOR, as_printed, checked_name, composed
+from study.names import SEPARATOR, as_printed, checked_name, composed, require_utf8
 from study.nested import flatten
 
 TASK_KEYS = ("function", "command")
@@ -199,6 +199,7 @@ def load(path: Path, preset: str | None = None, changes: Sequence[str] = ()) -> 
         InputError: A key or value that no task allows; the message names the key.
     """
     checked_name(path.stem, f"{path}")
+    require_utf8(str(path), "the study file")
     tree = read_toml(path)
     if "profile" in tree and "preset" not in tree:
         raise InputError(f"{path}: profile: is called 'preset' now; write [preset.smoke].")

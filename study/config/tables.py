@@ -13,6 +13,7 @@ from typing import Any, TypeVar, get_type_hints
 from study.config.registry import describe, validated
 from study.errors import InputError, nearest, quoted
 from study.files import read_regular
+from study.names import require_utf8
 
 Table = dict[str, Any]
 Schema = TypeVar("Schema")
@@ -35,6 +36,7 @@ def read_toml(path: Path) -> Table:
 
 def parse_setting(text: str) -> tuple[str, Any]:
     """Return the dotted key and the TOML value of ``key=value`` on the command line; a bare word is a string."""
+    require_utf8(text, "--set")
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
         raise InputError(f"--set {text!r}: must be key=value, such as train.epochs=3.")

@@ -113,7 +113,7 @@ class TrainingList:
 def list_trainings(study: StudyRecord, ledger: Ledger) -> TrainingList:
     """Return all trainings of a study, with its suggestions and the next ones, and their states in the ledger."""
     states = Snapshot(ledger)
-    study = _with_next_trials(study, states)
+    study = with_next_trials(study, states)
     past = FinishedRuns(study, ledger)
     decided = []
     for job in plan.trainings(study, states):
@@ -127,7 +127,7 @@ def list_trainings(study: StudyRecord, ledger: Ledger) -> TrainingList:
     return TrainingList(tuple(decided), tuple(undetermined))
 
 
-def _with_next_trials(study: StudyRecord, states: plan.States) -> StudyRecord:
+def with_next_trials(study: StudyRecord, states: plan.States) -> StudyRecord:
     """Return the study with the suggestions that `run` would make next; nothing is written."""
     while decisions := plan.ready(study, states).decisions:
         tried = {decision.name: suggest(decision.ask) for decision in decisions}

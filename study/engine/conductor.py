@@ -12,6 +12,7 @@ from study.analysis.findings import Findings
 from study.analysis.gather import gather
 from study.config.settings import Keep
 from study.engine import jobs, plan
+from study.engine.cache import with_next_trials
 from study.engine.events import (
     EpochEnded,
     JobEnded,
@@ -28,6 +29,7 @@ from study.engine.events import (
 from study.engine.queue import ALL_KINDS, Queue, training_states
 from study.errors import StudyError
 from study.executors.base import Call, CallEnded, CallEpoch, CallSilent, Ending, Event, Executor
+from study.files import as_disk_full_error, disk_full_error, has_full_disk
 from study.ledger import looks
 from study.ledger.locks import Holder
 from study.ledger.record import Closing, Interim, StudyRecord
@@ -59,10 +61,11 @@ def run(
     """Carry the study out and write its report; beaten trials keep no weights unless `keep` is ``all``.
 
     Raises:
-        StudyError: Another conductor holds the study, or the disk is full.
+        StudyError: Another conductor holds the study.
+        DiskFullError: A disk or a quota is full.
         KeyboardInterrupt: Ctrl-C, or another process requested the study to stop.
     """
-    with ledger.hold(study.name):
+    with as_disk_full_error(ledger.root), ledger.hold(study.name):
         carry_out(ledger.save(study), ledger, executor, notify, targets, keep, environment)
         return report(study.name, ledger, reports, notify, computes, write)
 
@@ -86,7 +89,7 @@ def explore(
     from study.analysis.exploration import rank
     from study.reporting.exploration import write
 
-    with ledger.hold(study.name):
+    with as_disk_full_error(ledger.root), ledger.hold(study.name):
         carry_out(ledger.save(study), ledger, executor, notify, targets, keep, environment, EXPLORED)
         ranking = rank(ledger, ledger.study(study.name))
         write(ranking, reports / study.name)
@@ -195,10 +198,13 @@ class _Conductor:
         self.notify(LookTaken(self.queue.study, interim, plan.total_trainings(self.queue.study)))
 
     def _report_start(self) -> None:
-        states = [state for _, state in training_states(self.queue.study, self.queue.states) if state.final]
+        study = with_next_trials(
+            self.queue.study, self.queue.states
+        )  # trials whose suggestion follows are counted
+        states = [state for _, state in training_states(study, self.queue.states)]
+        cached = sum(state.result is not None or state.pruned is not None for state in states)
         failed = sum(state.failure is not None for state in states)
-        total = plan.total_trainings(self.queue.study)
-        self.notify(StudyStarted(self.queue.study, total, len(states) - failed, failed))
+        self.notify(StudyStarted(self.queue.study, plan.total_trainings(study), cached, failed))
 
     def _start_jobs(self) -> dict[Holder, plan.Job]:
         """Start the ready jobs that no other conductor does; return one job of each other conductor."""
@@ -243,8 +249,9 @@ class _Conductor:
             self.notify(EpochEnded(job, event.epoch))
         elif isinstance(event, CallSilent):
             self.notify(JobSilent(job, event.seconds))
-        elif event.ending == Ending.DISK_FULL:
-            raise StudyError(f"{event.reason}. Free some space, then run the same command again.")
+        elif event.ending == Ending.DISK_FULL or _has_full_disk(event):
+            folder = event.call.folder
+            raise disk_full_error(event.reason, folder if has_full_disk(folder) else None)
         elif event.ending == Ending.DAMAGED and job.key not in self.retried:
             self._train_again(job, event)
         elif self._is_to_retry(job, event):
@@ -293,6 +300,11 @@ class _Conductor:
                     self.ledger.drop_weights(trial.run)
                     self.ledger.release(folder)
                     self.queue.states.invalidate(trial.run.id)
+
+
+def _has_full_disk(ended: CallEnded) -> bool:
+    """Return whether a call ended badly where nothing can be written: a program, or a killed process, says less."""
+    return ended.ending in (Ending.DIED, Ending.RAISED) and has_full_disk(ended.call.folder)
 
 
 def report(

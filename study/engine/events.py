@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
 from study.analysis.findings import Findings
@@ -11,6 +12,25 @@ from study.engine.plan import Job
 from study.ledger.locks import Holder
 from study.ledger.record import Interim, RunState, StudyRecord
 from study.records import Epoch
+
+
+class Step(StrEnum):
+    """What is done before the first training starts."""
+
+    PREPARE = "prepare"
+    """The study's own preparation, such as a download."""
+    WORKERS = "workers"
+    """Processes start and import their libraries."""
+    CHECK = "check"
+    """Every variant is tried on one batch."""
+
+
+@dataclass(frozen=True)
+class Preparing:
+    """A step before the first training begins; `workers` is the number of processes, if it starts them."""
+
+    step: Step
+    workers: int = 0
 
 
 @dataclass(frozen=True)
@@ -107,7 +127,8 @@ class Waiting:
 
 
 Event = (
-    StudyStarted
+    Preparing
+    | StudyStarted
     | TrainingFound
     | JobStarted
     | EpochEnded

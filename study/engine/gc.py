@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from study.config.settings import Keep
+from study.config.settings import WRITTEN_BY_DATA_SETS, Keep
 from study.engine import plan
 from study.errors import InputError, StudyError
-from study.files import remove
+from study.files import PARTIAL_SUFFIX, remove
 from study.ledger import layout
 from study.ledger.locks import holder_of, release, take
 from study.ledger.reading import Reader
@@ -31,15 +31,13 @@ class Reason(StrEnum):
     TRIAL_WEIGHTS = "trial-weights"
     """Weights or predictions of a beaten search trial."""
     PARTIAL_FILE = "partial-file"
-    """A file that a crash left half-written."""
+    """A file or folder that a crash left half-written."""
     STALE_LOCK = "stale-lock"
     """A lock of a process that has ended."""
     UNREFERENCED_RUN = "unreferenced-run"
     """The folder of a run that no study refers to."""
 
 
-PARTIAL = re.compile(r"\..+\.[a-z0-9_]{8,12}")
-"""How `study.files.write` names a file until it is whole."""
 PARTIAL_AGE_S = 600
 """A younger partial file may still be written, by a process that holds no lock yet."""
 
@@ -53,7 +51,9 @@ class Reclaimable:
     bytes: int
 
 
-def reclaimable(ledger: Ledger, keep: Keep = "tested", *, unreferenced: bool = False) -> list[Reclaimable]:
+def reclaimable(
+    ledger: Ledger, keep: Keep = "tested", *, unreferenced: bool = False, folders: Iterable[Path] = ()
+) -> list[Reclaimable]:
     """Return what can be freed now.
 
     Args:
@@ -61,6 +61,8 @@ def reclaimable(ledger: Ledger, keep: Keep = "tested", *, unreferenced: bool = F
         keep: Which runs keep their weights.
         unreferenced: List runs that no study of the ledger refers to as well; none while a study is being run,
             which may refer to them soon.
+        folders: Other folders that are written to, such as that of the reports: searched for half-written files, as are
+            the caches and packs of all studies.
 
     Raises:
         InputError: Unreferenced runs are asked for, and a file that says what a study refers to cannot be read.
@@ -94,8 +96,12 @@ def reclaimable(ledger: Ledger, keep: Keep = "tested", *, unreferenced: bool = F
                 found += _crash_leftovers(folder / name)
     if not references.held:
         profiles = _folders_in(ledger.root / layout.PROFILES)
-        for folder in (*profiles, ledger.root / layout.CODE, ledger.root):
+        for folder in (*profiles, ledger.root / layout.CODE, ledger.root / layout.LOOKS, ledger.root):
             found += _crash_leftovers(folder)
+    inside = ledger.root.resolve()
+    others = {folder.resolve() for folder in (*folders, *references.caches)}
+    for folder in sorted(other for other in others if not other.is_relative_to(inside)):
+        found += _partial_files(folder)
     return found
 
 
@@ -117,6 +123,8 @@ class _References:
         """Jobs by run, each with the state of the run."""
         self.read_again: set[str] = set()
         """Runs whose weights are tested or measured, or may be: repetitions, and the best trials so far."""
+        self.caches: set[Path] = set()
+        """Folders in which the data sets of studies keep what they have read or rendered."""
         self.unreadable: list[Path] = list(_unreadable_records(ledger, names))
         """Files that say what a study refers to and cannot be read: what refers to a run is not known then."""
         states = Snapshot(ledger)
@@ -126,6 +134,12 @@ class _References:
             except (StudyError, OSError):
                 self.unreadable.append(ledger.root / layout.STUDIES / name / layout.STUDY)
                 continue
+            self.caches |= {
+                Path(folder)
+                for variant in study.variants
+                for key, folder in variant.template.local_paths.items()
+                if folder and key.rpartition(".")[2] in WRITTEN_BY_DATA_SETS
+            }
             self.read_again |= plan.runs_to_test(study, states)
             for job in plan.trainings(study, states):
                 self.jobs[job.run.id].append((job, job.state_in(states)))
@@ -179,13 +193,26 @@ def _unneeded_files(
 
 def _crash_leftovers(folder: Path) -> Iterator[Reclaimable]:
     """Yield what killed processes left in a folder: partial files and locks."""
-    if not folder.is_dir():
-        return
-    for path in sorted(folder.iterdir()):
-        if PARTIAL.fullmatch(path.name) and time.time() - path.stat().st_mtime > PARTIAL_AGE_S:
-            yield Reclaimable(path, Reason.PARTIAL_FILE, _size(path))
-        elif re.match(rf"({layout.LOCK}|{layout.CLAIM})(-|$)", path.name) and holder_of(path) is None:
+    yield from _partial_files(folder)
+    for path in _inside(folder):
+        if re.match(rf"({layout.LOCK}|{layout.CLAIM})(-|$)", path.name) and holder_of(path) is None:
             yield Reclaimable(path, Reason.STALE_LOCK, _size(path))
+
+
+def _partial_files(folder: Path) -> Iterator[Reclaimable]:
+    """Yield what a crash left half-written in a folder."""
+    for path in _inside(folder):
+        is_partial = path.name.startswith(".") and path.name.endswith(PARTIAL_SUFFIX)
+        if is_partial and time.time() - path.lstat().st_mtime > PARTIAL_AGE_S:
+            yield Reclaimable(path, Reason.PARTIAL_FILE, _size(path))
+
+
+def _inside(folder: Path) -> list[Path]:
+    """Return what a folder holds; nothing where it cannot be read."""
+    try:
+        return sorted(folder.iterdir())
+    except OSError:
+        return []
 
 
 def _remove(item: Reclaimable, ledger: Ledger) -> bool:
@@ -193,7 +220,7 @@ def _remove(item: Reclaimable, ledger: Ledger) -> bool:
     if item.reason is Reason.STALE_LOCK:
         return _take_and_release(item.path)
     if item.reason is Reason.PARTIAL_FILE:
-        item.path.unlink(missing_ok=True)
+        remove(item.path)
         return True
     is_run = item.reason is Reason.UNREFERENCED_RUN
     folder = item.path if is_run else item.path.parent

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,6 +10,8 @@ from pathlib import Path
 from typing import Protocol
 
 from study.errors import DamagedWeightsError, StudyError
+from study.files import is_disk_full
+from study.names import without_halves
 from study.records import Epoch, RunSpec
 
 
@@ -85,19 +86,18 @@ def ending_of(error: BaseException) -> Ending:
     """Return the ending of a call that raised; a full disk is not the fault of the call."""
     if isinstance(error, DamagedWeightsError):
         return Ending.DAMAGED
-    is_disk_full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-    return Ending.DISK_FULL if is_disk_full else Ending.RAISED
+    return Ending.DISK_FULL if is_disk_full(error) else Ending.RAISED
 
 
 def reason_of(error: BaseException) -> str:
     """Return why a call failed: the message of a `StudyError`, else the error's type and message."""
-    return str(error) if isinstance(error, StudyError) else f"{type(error).__name__}: {error}"
+    return without_halves(str(error) if isinstance(error, StudyError) else f"{type(error).__name__}: {error}")
 
 
 def detail_of(error: BaseException) -> str:
     """Return the detail of a `StudyError`, such as a program's last output, else the traceback."""
     detail = getattr(error, "detail", "") if isinstance(error, StudyError) else ""
-    return detail or "".join(traceback.format_exception(error))
+    return without_halves(detail or "".join(traceback.format_exception(error)))
 
 
 class Executor(Protocol):

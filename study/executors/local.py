@@ -27,6 +27,11 @@ LONG_SILENCE_S = 600.0
 """After so long without a sign of life a worker is reported."""
 ENVIRONMENT = {"PYTHONHASHSEED": "0", "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
 """Variables of every worker from its start, since Python and cuBLAS read them once."""
+_HINTS: Mapping[int, str] = {
+    signal.SIGKILL: ", which is what running out of memory looks like",
+    signal.SIGBUS: ", which is what a full disk, or a full /dev/shm, under a mapped file looks like",
+}
+"""What the signals that end a worker mostly mean."""
 
 
 @dataclass(frozen=True)
@@ -299,7 +304,7 @@ def _ended_by(code: int | None, log: Path) -> Ended:
 def _death_reason(code: int | None) -> str:
     if code is not None and code < 0:
         name = signal.Signals(-code).name
-        hint = ", which is what running out of memory looks like" if -code == signal.SIGKILL else ""
+        hint = _HINTS.get(-code, "")
         return f"the worker process was killed by {name}{hint}"
     return f"the worker process ended with exit code {code}"
 

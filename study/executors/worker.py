@@ -33,7 +33,7 @@ class Ended:
 
 def serve(env: Mapping[str, str], cores: Sequence[int], pipe: Connection) -> None:
     """Run the calls that arrive in `pipe`, in a new process, which ends when the conductor's process does."""
-    threading.Thread(target=_end_with_conductor, daemon=True).start()
+    end_with_parent()
     # the conductor handles Ctrl-C; programs that the worker starts inherit SIG_IGN, but no handler
     signal.signal(signal.SIGINT, lambda *_: None)
     if hasattr(signal, "pthread_sigmask"):
@@ -53,7 +53,12 @@ def serve(env: Mapping[str, str], cores: Sequence[int], pipe: Connection) -> Non
 
 def _run(call: Call, log: Path, pipe: Connection, state: ProcessState) -> None:
     """Run one call and report its end; end the process unless it is as it was before."""
-    with log.open("w", buffering=1, encoding="utf-8") as file:
+    try:
+        opened = log.open("w", buffering=1, encoding="utf-8", errors="backslashreplace")
+    except OSError as error:
+        _report(error, pipe)
+        os._exit(1)
+    with opened as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
         sys.stdout = sys.stderr = file
@@ -66,11 +71,9 @@ def _run(call: Call, log: Path, pipe: Connection, state: ProcessState) -> None:
         except BrokenPipeError:
             os._exit(1)  # the conductor has ended
         except BaseException as error:
-            detail = detail_of(error)
-            print(detail, file=file)
-            with contextlib.suppress(BrokenPipeError):
-                pipe.send(Ended(ending_of(error), reason_of(error), detail))
-            file.flush()
+            _report(error, pipe)  # first: on a full disk the log cannot be written
+            with contextlib.suppress(OSError):
+                print(detail_of(error), file=file, flush=True)
             os._exit(1)
         is_clean = _restore(state)
         with contextlib.suppress(BrokenPipeError):
@@ -78,8 +81,15 @@ def _run(call: Call, log: Path, pipe: Connection, state: ProcessState) -> None:
         if not is_clean:
             for child in multiprocessing.active_children():
                 child.terminate()
-            file.flush()
+            with contextlib.suppress(OSError):
+                file.flush()
             os._exit(0)  # threads and processes that the job started must not keep the study waiting
+
+
+def _report(error: BaseException, pipe: Connection) -> None:
+    """Report an error as the end of the call."""
+    with contextlib.suppress(BrokenPipeError):
+        pipe.send(Ended(ending_of(error), reason_of(error), detail_of(error)))
 
 
 def _restore(state: ProcessState) -> bool:
@@ -95,8 +105,12 @@ def _restore(state: ProcessState) -> bool:
     return not leftovers
 
 
-def _end_with_conductor() -> None:
-    """End at once when the conductor does: another conductor may take the run over."""
+def end_with_parent() -> None:
+    """Let this process end at once when the one that started it does: another conductor may take its work over."""
+    threading.Thread(target=_wait_for_parent, daemon=True).start()
+
+
+def _wait_for_parent() -> None:
     conductor = multiprocessing.parent_process()
     if conductor is not None:
         conductor.join()

@@ -33,15 +33,17 @@ class Locks:
 
     @contextmanager
     def hold(self, study: str) -> Iterator[None]:
-        """Lock the study against a second conductor.
+        """Lock the study against a second conductor; do nothing inside a block that holds it.
 
         Raises:
             StudyError: Another process, which the message names, holds the study.
         """
         lock = self._study(study) / layout.LOCK
+        if self._study_lock == lock:
+            yield
+            return
         if holder := take(lock):
-            wait = f"the study {study!r} is being run by {holder}. Wait for it, or end it with `study stop`"
-            raise StudyError(f"{wait}; {self.how_to_unlock(holder)}" if holder.is_elsewhere else f"{wait}.")
+            raise self._held_error(study, holder)
         try:
             (self._study(study) / layout.STOP).unlink(missing_ok=True)
             self._study_lock = lock
@@ -49,6 +51,15 @@ class Locks:
         finally:
             self._study_lock = None
             release(lock)
+
+    def require_free(self, study: str) -> None:
+        """Raise StudyError if a process holds the study."""
+        if holder := self.holder(study):
+            raise self._held_error(study, holder)
+
+    def _held_error(self, study: str, holder: Holder) -> StudyError:
+        wait = f"the study {study!r} is being run by {holder}. Wait for it, or end it with `study stop`"
+        return StudyError(f"{wait}; {self.how_to_unlock(holder)}" if holder.is_elsewhere else f"{wait}.")
 
     def locks(self) -> Iterator[tuple[Path, Holder]]:
         """Yield every lock of the ledger with the process that it names."""

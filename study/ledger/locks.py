@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 
 from study.errors import StudyError
-from study.files import write
+from study.files import PARTIAL_SUFFIX, write
 from study.hashing import digest
 
 BOOT = Path("/proc/sys/kernel/random/boot_id")
@@ -215,7 +215,7 @@ def _machine_id() -> str:
 
 def _create(lock: Path, content: str) -> bool:
     """Create the lock with its content in one step; return False if it exists."""
-    aside = lock.with_name(f".{lock.name}.{uuid.uuid4().hex[:12]}")
+    aside = lock.with_name(f".{lock.name}.{uuid.uuid4().hex[:12]}{PARTIAL_SUFFIX}")
     write(aside, content)
     try:
         return _link(lock, aside)

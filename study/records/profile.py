@@ -36,6 +36,8 @@ class Profile:
     """Trainable values that get no gradient in a training step; None, here and below, where not counted."""
     unused_tensors: tuple[str, ...] = ()
     """The names of their tensors."""
+    frozen: int = 0
+    """Values of parameters that are not trained."""
     flops: int | None = None
     """Floating-point operations of one forward pass, by torch's counter: two for each multiply-accumulate."""
     activation_bytes: int | None = None

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from study.engine.events import Event, Listener
-from study.errors import InputError, StudyError
+from study.errors import InputError, StudyError, without_passwords
 from study.tracking.mirror import DRAIN_SECONDS, QueuedMirror, first_line, no_mirror
 from study.tracking.mlflow_store import ExperimentStore, now_ms
 
@@ -64,15 +64,17 @@ class MlflowMirror(QueuedMirror[tuple[int, Event]]):
             self._store.end_running(now_ms())
 
     def _error_message(self, reason: str) -> str:
-        return f"MLflow at {self._uri}: {reason}. Training continues; the mirror may lack events."
+        return without_passwords(
+            f"MLflow at {self._uri}: {reason}. Training continues; the mirror may lack events."
+        )
 
     def _report_lost(self, lost: int, queued: int) -> None:
         _log.warning(
             "%d of %d events did not reach MLflow at %s. The ledger has them all: "
-            "the next run of this study mirrors what is missing, and so does: study sync %s",
+            "the next run of this study mirrors what is missing, and so does `study sync %s`",
             lost,
             queued,
-            self._uri,
+            without_passwords(self._uri),
             self._study,
         )
 

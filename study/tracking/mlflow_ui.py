@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import os
 import signal
 import socket
@@ -35,16 +36,24 @@ def serve(uri: str, artifacts: Path, host: str = "127.0.0.1", port: int = 5000) 
         except OSError as error:
             reason = f"port {port} on {host} cannot be used ({error.strerror}); name another one."
             raise InputError(reason) from None
+    if not _is_loopback(host):
+        print(
+            f"Warning: MLflow has no login: whoever reaches port {port} of this machine can read, change and delete "
+            "what is mirrored. Without --host, only this machine can.",
+            file=sys.stderr,
+        )
     # without the last part of the address the pages open on language models, whatever the experiment's kind
+    address = f"[{host}]" if ":" in host else host
     print(
-        f"In about ten seconds: http://{host}:{port}/#/experiments?workflowType=machine_learning\n"
+        f"In about ten seconds: http://{address}:{port}/#/experiments?workflowType=machine_learning\n"
         "Ctrl-C ends it.",
         flush=True,
     )
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri, "--workers", "1"]
+    command = [sys.executable, "-m", "mlflow", "server", "--workers", "1"]
     command += ["--artifacts-destination", str(artifacts.absolute()), "--host", host, "--port", str(port)]
     command += ["--uvicorn-opts", "--log-level warning"]
     quiet = {
+        "MLFLOW_BACKEND_STORE_URI": uri,  # in a command line, every user of the machine could read its password
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "PYTHONWARNINGS": "ignore",
@@ -63,3 +72,11 @@ def serve(uri: str, artifacts: Path, host: str = "127.0.0.1", port: int = 5000) 
         with contextlib.suppress(KeyboardInterrupt, subprocess.TimeoutExpired):
             server.wait(timeout=SERVER_STOP_SECONDS)
         server.kill()
+
+
+def _is_loopback(host: str) -> bool:
+    """Return whether an address is reached from this machine alone."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

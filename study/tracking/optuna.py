@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from typing import Any
 from study.engine.events import Event, JobEnded, Listener, StudyStarted, TrainingFound
 from study.engine.plan import Job
 from study.engine.search import distributions_of
+from study.errors import without_passwords
 from study.hashing import digest
 from study.ledger.record import RunState, StudyRecord
 from study.records import Epoch
@@ -63,7 +63,7 @@ class TrialMirror(QueuedMirror[tuple[StudyRecord, Job, RunState]]):
         self._warn(f"{lost} of {queued} trials were not written within {self._drain_seconds:.0f} s")
 
     def _error_message(self, reason: str) -> str:
-        return without_password(
+        return without_passwords(
             f"Optuna storage at {self._url}: {reason}. Training continues; the ledger has every trial, and the "
             "next run of this study mirrors what is missing."
         )
@@ -166,8 +166,3 @@ def _value(config: Mapping[str, Any], key: str) -> Any:
 
 def _identity(trial: Any) -> tuple[object, ...]:
     return tuple(trial.user_attrs.get(name) for name in ("run", "trial", "end"))
-
-
-def without_password(text: str) -> str:
-    """Return a text with the passwords of URLs replaced."""
-    return re.sub(r"(://[^:/@\s]*):[^@/\s]*@", r"\1:…@", text)

@@ -49,6 +49,15 @@ def test_a_study_without_defects_has_no_limits() -> None:
     assert list(limits(two(CLEAR))) == []
 
 
+def test_parameters_that_are_not_trained_are_capacity_too() -> None:
+    study = pair(other={"parameters": 400})
+    assert sentences(study, LimitCode.CAPACITY) != []
+    reference, other = study.variants
+    assert other.profile is not None
+    frozen = replace(other, profile=replace(other.profile, frozen=600))
+    assert sentences(replace(study, variants=(reference, frozen)), LimitCode.CAPACITY) == []
+
+
 @pytest.mark.parametrize(
     ("study", "code", "phrases"),
     [

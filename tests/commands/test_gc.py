@@ -49,7 +49,7 @@ def test_gc_keeps_every_file_that_a_report_or_a_resumed_study_reads(finished: Co
 
 
 def unfinished_write(folder: Path) -> Path:
-    aside = folder / ".result.json.a1b_2c3d"
+    aside = folder / ".result.json.a1b_2c3d.partial"
     aside.write_bytes(b"{")
     return aside
 
@@ -158,3 +158,45 @@ def test_the_freed_file_names_are_those_that_trainings_write() -> None:
     for task in (ClipsTask, FunctionTask):
         assert task.checkpoint_name in CHECKPOINTS
         assert {task.weights_name, VALIDATION_PREDICTIONS} <= set(TEST_INPUTS)
+
+
+def test_gc_frees_what_a_crash_left_in_every_folder_that_is_written_to(
+    finished: CommandLab, tmp_path: Path
+) -> None:
+    (tmp_path / "study.toml").write_text('mlflow = "off"\n[data.clips]\npack = "packed"\nroot = "clips"\n')
+    folders = [
+        tmp_path / name
+        for name in (
+            "reports",
+            "reports/s",
+            "reports/s/figures",
+            ".study/data",
+            ".study/code",
+            ".study/mlflow",
+            "packed",
+            ".study/ledger",
+            ".study/ledger/looks",
+            ".study/ledger/code",
+            ".study/ledger/studies/s/sessions",
+        )
+    ]
+    for folder in folders:
+        folder.mkdir(parents=True, exist_ok=True)
+        make_old(unfinished_write(folder))
+    export = tmp_path / ".study/code/.export-abcd.partial"
+    (export / "tree").mkdir(parents=True)
+    make_old(export)
+    kept = [
+        tmp_path / ".study/data/.young.partial",
+        tmp_path / "reports/.mine.template",
+        tmp_path / "clips/.x.partial",
+    ]
+    for path in kept:
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"")
+    make_old(kept[1])
+    make_old(kept[2])
+    finished.invoke("gc", "--yes")
+    assert not list(tmp_path.rglob(".result.json.a1b_2c3d.partial"))
+    assert not export.exists()
+    assert all(path.exists() for path in kept)

@@ -126,7 +126,7 @@ def test_long_clips_are_sampled_and_short_ones_repeated(tmp_path: Path) -> None:
     data = open_tree(tmp_path, version="original", frames=4, validation_share=0.01)
     train = data.split("train", 1)
     assert levels(train, 0) == [5 * index for index in (6, 18, 30, 42)]
-    assert levels(train, 1) == [10, 10, 200, 200]
+    assert levels(train, 1) == [10, 200, 200, 200]
     assert levels(data.split("test", 1)) == [7] * 4
     sampled = [levels(train, 0, np.random.default_rng(seed)) for seed in range(30)]
     assert len({tuple(indices) for indices in sampled}) > 20

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -92,3 +96,39 @@ def test_clips_exist_before_the_first_job_and_their_generation_is_shown(
         study.load(tmp_path / "s.toml", root=tmp_path).run(executor=executor, listeners=[])
     assert sorted(executor.seen) == ["test.npy", "train.npy", "validation.npy"]
     assert "Generating: 98 of 98 clips" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="reads /proc")
+def test_a_study_that_is_killed_while_clips_are_generated_leaves_no_process(tmp_path: Path) -> None:
+    program = f"""
+import os
+from study.config.registry import Registry
+from study.tasks.clips.data import generate as generating
+
+generating.FEW, generating.cpu_cores = 0, lambda: (0, 1)
+table = {table(tmp_path, train_clips=400)!r}
+
+def kill(done, total):
+    servers = open(f"/proc/self/task/{{os.getpid()}}/children").read().split()
+    children = [open(f"/proc/{{pid}}/task/{{pid}}/children").read() for pid in servers]
+    print(*servers, *children, flush=True)
+    os.kill(os.getpid(), 9)
+
+generating.generate(Registry(), [table], kill)
+"""
+    killed = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+    assert killed.stdout is not None
+    processes = killed.stdout.readline().split()
+    assert killed.wait() == -signal.SIGKILL
+    assert len(processes) >= 3
+    deadline = time.monotonic() + 60
+    while any(map(_is_running, processes)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not any(map(_is_running, processes))
+
+
+def _is_running(process: str) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False

@@ -19,6 +19,7 @@ from study.errors import StudyError
 from study.executors import base as protocol
 from study.executors.base import Call
 from study.executors.inprocess import InProcess
+from study.ledger.store import Ledger
 from study.records import Epoch, Failure, RunSpec, from_json
 
 
@@ -258,7 +259,8 @@ def test_a_disk_that_is_full_while_a_job_works_fails_no_run(
 
 
 def test_a_second_conductor_is_refused_by_name(lab: Lab) -> None:
-    with lab.ledger.hold("s"), pytest.raises(StudyError, match=f"process {os.getpid()} "):
+    other = Ledger(lab.ledger.root)
+    with other.hold("s"), pytest.raises(StudyError, match=f"process {os.getpid()} "):
         lab.run()
 
 

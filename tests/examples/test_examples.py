@@ -57,7 +57,7 @@ def test_a_pytorch_loop_gets_a_verdict_costs_and_leaves_no_checkpoint(tmp_path: 
     [claim] = run_findings("digits_cnn", tmp_path)["claims"]
     assert claim["verdict"] in VERDICTS
     results = [json.loads(file.read_text()) for file in tmp_path.glob(RESULTS)]
-    assert len(results) == 3 * (2 + 5)
+    assert len(results) == 3 * 2 * 5, "each of five repetitions searches with two trials"
     # convolution, its bias, and the linear layer over 24 maps of 4 x 4; batch normalisation; a second block
     plain = 24 * 9 + 24 + (24 * 16 + 1) * 10
     deep = 24 * 9 + 24 + 24 * 24 * 9 + 24 + (24 * 4 + 1) * 10

@@ -20,7 +20,7 @@ class Holder(nn.Module):
 
 def averaged(decay: Any, values: Any) -> Any:
     network = Holder()
-    average = ModelEma(network, decay)
+    average = ModelEma(Holder(), decay)
     for step, value in enumerate(values):
         with torch.no_grad():
             network.weight.fill_(value)
@@ -52,7 +52,7 @@ def test_the_first_step_leaves_no_trace_of_the_initial_weights() -> None:
 def test_the_average_does_not_change_the_network_in_training() -> None:
     network = nn.BatchNorm1d(3)
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    average = ModelEma(network, 0.9)
+    average = ModelEma(nn.BatchNorm1d(3), 0.9)
     average.update(network)
     average.network.weight.data.fill_(9)  # type: ignore[operator]
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())

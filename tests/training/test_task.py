@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from study.config.registry import Registry
-from study.config.space import Dimension
 from study.errors import InputError
 from study.tasks.clips.task import ENGINE
 
@@ -86,11 +85,3 @@ def test_a_measure_that_needs_a_truth_that_the_data_lack_is_refused(task: Any) -
         task.measures(["frames"], [faces, tiny], "s.toml")
     with pytest.raises(InputError, match="Did you mean 'frames'"):
         task.measures(["frame"], [faces], "s.toml")
-
-
-def test_a_search_without_a_validation_split_is_refused(task: Any) -> None:
-    space = {"train.lr": Dimension(low=1e-4, high=1e-2, log=True)}
-    settings = {"batch_size": 8, "accumulate": 1}
-    with pytest.raises(InputError, match=r"train\.fit: 'train\+val'"):
-        task.check_search({"train": {"fit": "train+val", **settings}}, space, "s.toml")
-    task.check_search({"train": {"fit": "train", **settings}}, space, "s.toml")

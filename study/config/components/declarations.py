@@ -23,6 +23,10 @@ ATTRIBUTES: Mapping[str, Mapping[str, Any]] = {
 """Attributes that a component's decorator may have besides the kind: by kind, with the type of each value."""
 
 
+DESIGN_KEYS = ("kind", "reference", "within", "exclude")
+"""Keys of every [design], beside the parameters of its kind."""
+
+
 @dataclass(frozen=True)
 class Group:
     """A parameter of a builder that is a dataclass; its fields are parameters of the component."""
@@ -110,6 +114,12 @@ class _Reader:
             if twice := sorted(set(declared) & set(parameters)):
                 raise InputError(f"{where}: parameter {twice[0]!r} is declared twice.")
             parameters |= declared
+        for reserved in ("name", *(DESIGN_KEYS if kind == "design" else ())):
+            if reserved in parameters:
+                raise InputError(
+                    f"{what}: {reserved!r} cannot be the name of a parameter: a study writes something else there; "
+                    "rename it."
+                )
         context = tuple(arg.arg for arg in (*node.args.posonlyargs, *node.args.args))
         _check_label(attributes.get("label"), parameters, where)
         return Component(

@@ -70,8 +70,11 @@ def _add_breakdown(
         return
     noun = findings.noun.capitalize()
     count_column: dict[Line, Side] = {f"{noun}s": "right"} if part.counts else {}
+    first = next((each for each in findings.breakdowns if each.counts), None)
     note = (
-        f" {noun}s: number in the test split; a figure over few of them is uncertain." if part.counts else ""
+        f" {noun}s: number in the test split; a figure over few of them is uncertain."
+        if part is first
+        else ""
     )
     report.wide_table(
         caption + note,

@@ -135,6 +135,7 @@ class ClipsTask:
     checkpoint_name = CLIPS_CHECKPOINT
     has_profile = True
     preload: tuple[str, ...] = (
+        "study.tasks.clips.data.generate",
         "study.tasks.clips.training.train",
         "study.tasks.clips.training.evaluation.evaluate",
         "study.tasks.clips.measures.measure",

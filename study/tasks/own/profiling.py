@@ -39,6 +39,7 @@ def profile_model(model: nn.Module, example: Any) -> Profile:
     args, kwargs = _arguments(example)
     tensors = [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)]
     parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    frozen = sum(p.numel() for p in model.parameters() if not p.requires_grad)
     device = next((tensor.device for tensor in tensors), torch.device("cpu"))
     was_training = model.training
     cuda = [device] if device.type == "cuda" else []
@@ -60,7 +61,14 @@ def profile_model(model: nn.Module, example: Any) -> Profile:
         activations = _try("memory", lambda: _activation_bytes(model, args, kwargs))
     shape = tuple(tensors[0].shape) if tensors else ()
     return Profile(
-        parameters, macs, uncounted, shape, flops=flops, activation_bytes=activations, latency_ms=latency
+        parameters,
+        macs,
+        uncounted,
+        shape,
+        frozen=frozen,
+        flops=flops,
+        activation_bytes=activations,
+        latency_ms=latency,
     )
 
 

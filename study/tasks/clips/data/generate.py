@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from study.config.registry import Registry
+from study.executors.worker import end_with_parent
 from study.machine import cpu_cores
 from study.task import Progress
 from study.tasks.clips.data.contract import SPLITS, Clips, Pixels, Split
@@ -28,7 +29,7 @@ from study.tasks.clips.data.seeded import as_built, build_dataset
 
 CHUNK = 16
 """Clips that a process renders at a time."""
-FEW = 256
+FEW = 1000
 """So many clips are rendered in this process: others take as long to start."""
 AHEAD = 3
 """Chunks for each process that are rendered before the first of them is written."""
@@ -87,7 +88,7 @@ def _missing(registry: Registry, table: Mapping[str, Any]) -> Iterator[_Missing]
 def _pool() -> ProcessPoolExecutor:
     methods = multiprocessing.get_all_start_methods()
     context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
-    return ProcessPoolExecutor(len(cpu_cores()), context)
+    return ProcessPoolExecutor(len(cpu_cores()), context, initializer=end_with_parent)
 
 
 def _rows(missing: _Missing, pool: Executor | None) -> Iterator[Pixels]:

@@ -21,7 +21,7 @@ from PIL import Image
 
 from study.config.registry import Registry
 from study.errors import InputError, nearest, quoted
-from study.files import write
+from study.files import PARTIAL_SUFFIX, write
 from study.task import Progress
 from study.tasks.clips.data.contract import Clips
 from study.tasks.clips.data.faces.dataset import Faces
@@ -245,7 +245,7 @@ def make(
     members = _members(faces_clips, data.classes, people, folds)
 
     out.parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}."))
+    aside = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}.", suffix=PARTIAL_SUFFIX))
     try:
         for clip, frames in _read(faces_clips, members, progress):
             if video and form.video:

@@ -65,7 +65,7 @@ def observe(
     indexes = np.arange(len(clips.labels))
     batches: list[dict[str, Tensor]] = []
     log_step = StepLogger("measuring", steps=math.ceil(len(indexes) / batch_size))
-    with torch.inference_mode():
+    with torch.no_grad():
         for start in range(0, len(indexes), batch_size):
             details: Details = {}
             with seeded(seed_of(seed, seeds.EVALUATION, len(batches))):
@@ -82,9 +82,8 @@ def observe(
 
 
 def takes_details(network: nn.Module) -> bool:
-    """Whether a network's ``forward`` takes a second argument, the details to record."""
+    """Whether a network's ``forward`` takes ``details``, the dictionary to record in, as its second argument."""
     try:
-        inspect.signature(network.forward).bind(None, {})
-    except TypeError:
+        return list(inspect.signature(network.forward).parameters)[1:2] == ["details"]
+    except ValueError:  # compiled code has no signature
         return False
-    return True

@@ -100,7 +100,8 @@ def _latencies(
     for name, run in runs.items():
         subject = Subject.of(run)
         settings = TrainSettings.of(run)
-        network = as_trained(subject.network(), settings).to(device).eval()
+        network = as_trained(subject.network(), settings).to(device)
+        network.eval()
         for batch in sorted({1, settings.batch_size}):
             names.append(name)
             candidates.append(Candidate(network, clips(batch, *subject.shape), settings.precision))

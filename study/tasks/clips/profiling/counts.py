@@ -29,6 +29,8 @@ from study.tasks.counting import (
 
 _log = logging.getLogger(__name__)
 
+NOT_COUNTED = "all: fvcore failed"
+"""Stands for the operators of a network that cannot be traced."""
 REST = "(rest)"
 """Name of what belongs to a network but to none of its modules."""
 
@@ -67,18 +69,20 @@ def profile_network(subject: Subject) -> Profile:
 
     Operations are those of one forward pass in evaluation; gradients and activations are those of a training step.
     """
-    network = subject.network().eval()
+    network = subject.network()
+    network.eval()
     macs, by_module, uncounted = _count_macs(network, subject.shape)
     with quiet_counters():
         try:
             with torch.device("meta"):
                 flops, unused, activation_bytes = _count_step(subject)
-        except (RuntimeError, TypeError) as error:  # such as a forward pass that reads tensor values
+        except Exception as error:  # such as a forward pass that reads tensor values
             _log.info("cannot be counted on the meta device (%s): computed instead", error)
             flops, unused, activation_bytes = _count_step(subject)
     trainable = {name: p.numel() for name, p in network.named_parameters() if p.requires_grad}
     return Profile(
         parameters=sum(trainable.values()),
+        frozen=sum(p.numel() for p in network.parameters() if not p.requires_grad),
         macs=macs,
         uncounted=uncounted,
         input_shape=(1, *subject.shape),
@@ -93,8 +97,14 @@ def profile_network(subject: Subject) -> Profile:
 def _count_macs(network: nn.Module, shape: ClipShape) -> tuple[int, Mapping[str, int], tuple[str, ...]]:
     """Return the MACs of the whole network and of each child, and the operators that are not counted."""
     with quiet_counters(), unfused_attention(), torch.no_grad():
-        counter = mac_counter(_TensorsOnly(network), (torch.zeros(1, *shape),))
-        total = int(counter.total())
+        try:
+            counter = mac_counter(_TensorsOnly(network), (torch.zeros(1, *shape),))
+            total = int(counter.total())
+        except Exception as error:  # such as a compiled or scripted module, which cannot be traced
+            _log.warning(
+                "no MACs: fvcore cannot trace the network: %s", next(iter(str(error).splitlines()), "")
+            )
+            return 0, {}, (NOT_COUNTED,)
         children = {name: int(counter.total(f"network.{name}")) for name, _ in network.named_children()}
         return total, children, uncounted_operators(counter)
 

@@ -199,7 +199,8 @@ def _logits(
     ]
     outputs: list[Tensor] = []
     log_step = StepLogger("predicting", len(requests))
-    with closing(read(requests) if read else read_here(clips, requests)) as batches, torch.inference_mode():
+    # no_grad, because tensors that a network keeps from inference_mode cannot be trained with afterwards
+    with closing(read(requests) if read else read_here(clips, requests)) as batches, torch.no_grad():
         for request, batch in zip(requests, batches, strict=True):
             with seeded(request.seed):
                 outputs.append(compute(on_device(batch.pixels, device)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import chain
 from typing import Any, cast
 
 import torch
@@ -10,6 +11,7 @@ from torch import nn
 
 from study import seeds
 from study.config.registry import Config, Registry
+from study.errors import InputError
 from study.generators import seeded
 from study.hashing import seed_of
 from study.records import RunSpec
@@ -53,20 +55,60 @@ def new_network(registry: Registry, spec: RunSpec, shape: ClipShape, classes: in
     Raises:
         InputError: The components do not fit together or do not fit the clips.
     """
+    settings = TrainSettings.of(spec)
+    stream = (settings.stream,) if settings.stream else ()
     network = initialise(
         lambda: plain_network(registry, spec, shape, classes),
-        seed_of(spec.seed, seeds.INIT),
+        seed_of(spec.seed, seeds.INIT, *stream),
     )
-    return as_trained(network, TrainSettings.of(spec))
+    return as_trained(network, settings)
 
 
 def plain_network(registry: Registry, spec: RunSpec, shape: ClipShape, classes: int) -> nn.Module:
     """Return the network of a run without seeding each tensor by its name, with attention that can be counted.
 
+    Lazy layers get their sizes from one clip of zeros, in evaluation mode.
+
     Raises:
-        InputError: The components do not fit together or do not fit the clips.
+        InputError: The components do not fit together or do not fit the clips, the builder returns no module, or a
+            layer does not learn its size.
     """
-    return build_network(cast(Registry, SeededRegistry(registry, spec.seed)), spec.tables, shape, classes)
+    network = build_network(cast(Registry, SeededRegistry(registry, spec.seed)), spec.tables, shape, classes)
+    if not isinstance(network, nn.Module):
+        raise InputError(
+            f"the network {spec.table('network')['name']!r}: its builder must return a torch.nn.Module. Got "
+            f"{'the class' if isinstance(network, type) else 'a'} {_type_of(network)} instead."
+        )
+    if _lazy_tensors(network):
+        with seeded(seed_of(spec.seed, seeds.LAZY)):
+            _infer_sizes(network, shape)
+    return network
+
+
+def _type_of(value: object) -> str:
+    return f"{value.__name__}; call it" if isinstance(value, type) else type(value).__name__
+
+
+def _lazy_tensors(network: nn.Module) -> list[str]:
+    tensors = chain(network.named_parameters(), network.named_buffers())
+    return [name for name, tensor in tensors if nn.parameter.is_lazy(tensor)]
+
+
+def _infer_sizes(network: nn.Module, shape: ClipShape) -> None:
+    """Initialise lazy layers by a forward pass of one clip, which changes no running statistics."""
+    modes = [(module, module.training) for module in network.modules()]
+    network.eval()
+    try:
+        with torch.no_grad():
+            network(torch.zeros(1, *shape))
+    finally:
+        for module, mode in modes:
+            module.training = mode
+    if left := _lazy_tensors(network):
+        raise InputError(
+            f"the lazy layer of {left[0]!r} takes no part in a forward pass in evaluation mode, so its size is "
+            "unknown; write its number of inputs."
+        )
 
 
 def as_trained(network: nn.Module, settings: TrainSettings) -> nn.Module:

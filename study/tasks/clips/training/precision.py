@@ -46,7 +46,7 @@ def forward(
     """
     with forward_context(precision, clips.device):
         output = as_output(network(clips), len(clips), classes)
-    return output if precision == "fp32" else _in_full_precision(output)
+    return _in_full_precision(output)  # a network may compute in a reduced precision by itself
 
 
 def _in_full_precision(output: Output) -> Output:

@@ -42,7 +42,7 @@ class TrainSettings:
     ema: Annotated[float, Range(0.0, 0.999999)] = 0.0
     """Decay of the exponential moving average of the weights, which is then evaluated; 0 for none."""
     stream: Annotated[int, Range(0), Unsearchable()] = 0
-    """Shifts the seeds of order, sampling, augmentation, mixing and dropout."""
+    """Shifts the seeds of initial weights, order, sampling, augmentation, mixing and dropout."""
     labels: Annotated[Literal["true", "shuffled"], Unsearchable()] = "true"
     """``shuffled``: a control whose labels carry no information."""
     fit: Annotated[Fit, Legacy("train"), InTrials("train"), Unsearchable()] = "train"

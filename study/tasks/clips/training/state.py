@@ -24,7 +24,7 @@ from study.tasks.clips.data.contract import Clips, Dataset, Pixels, Split
 from study.tasks.clips.data.seeded import build_dataset
 from study.tasks.clips.nets.contract import Loss
 from study.tasks.clips.training.batches import Compute, Transform, logits_of, shuffled, steps_per_epoch
-from study.tasks.clips.training.building import as_trained, build_part, new_network
+from study.tasks.clips.training.building import build_part, new_network
 from study.tasks.clips.training.loader import LoaderProcesses, ReadBatches
 from study.tasks.clips.training.mixup import Mixup
 from study.tasks.clips.training.optim.ema import ModelEma
@@ -86,10 +86,12 @@ class TrainState:
         labels = clips.labels
         if settings.labels == "shuffled":
             labels = shuffled(labels, seed_of(spec.seed, seeds.LABELS, settings.stream))
-        network = new_network(registry, spec, dataset.shape, len(dataset.classes)).to(device)
-        ema = ModelEma(network, settings.ema) if settings.ema else None
-        if ema:
-            as_trained(ema.network, settings)  # a copy is not compiled
+
+        def built() -> nn.Module:
+            return new_network(registry, spec, dataset.shape, len(dataset.classes)).to(device)
+
+        network = built()
+        ema = ModelEma(built(), settings.ema) if settings.ema else None
         steps = steps_per_epoch(len(clips.labels), settings.batch_size)
         loss: Loss = build_part(registry, spec, "loss")
         if isinstance(loss, nn.Module):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from copy import deepcopy
 from itertools import chain
 
 import torch
@@ -16,11 +15,16 @@ class ModelEma:
 
     After n steps each weight is ``sum_k d^(n - k) w_k / sum_k d^(n - k)`` over its values w_1 … w_n after each step,
     so the initial weights do not contribute, however short the training. Floating-point buffers, such as the running
-    statistics of batch norm, are averaged in the same way; integer buffers are copied.
+    statistics of batch norm, are averaged in the same way, complex ones too; integer buffers are copied.
+
+    Args:
+        network: Another network of the same configuration, built anew, which becomes the average: a network cannot
+            be copied where it holds what its forward pass computed.
+        decay: The share of the average that stays at each step.
     """
 
     def __init__(self, network: nn.Module, decay: float) -> None:
-        self.network = deepcopy(network)
+        self.network = network
         self.decay = decay
         self.steps = 0
 
@@ -41,7 +45,7 @@ class ModelEma:
             mean = averages.get(name)
             if mean is None or mean.shape != value.shape:  # a buffer that training registered or replaced
                 load_buffers(self.network, {name: value})
-            elif mean.is_floating_point():
+            elif mean.is_floating_point() or mean.is_complex():
                 mean.lerp_(value, share.to(mean.dtype) if isinstance(share, Tensor) else share)
             else:
                 mean.copy_(value)

@@ -22,7 +22,8 @@ Parameters = list[nn.Parameter]
 @component("optimizer")
 def adamw(parameters: Parameters, lr: float, weight_decay: float) -> Optimizer:
     """AdamW with torch's defaults (Loshchilov and Hutter 2019)."""
-    return torch.optim.AdamW(parameters, lr=lr, weight_decay=weight_decay, fused=True)
+    is_real = not any(parameter.is_complex() for parameter in parameters)  # torch fuses real parameters only
+    return torch.optim.AdamW(parameters, lr=lr, weight_decay=weight_decay, fused=is_real)
 
 
 @component("optimizer")

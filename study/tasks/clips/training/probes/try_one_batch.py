@@ -28,6 +28,7 @@ from study.tasks.clips.training.building import as_trained, build_part, plain_ne
 from study.tasks.clips.training.precision import forward
 from study.tasks.clips.training.settings import Precision, TrainSettings, check_settings
 from study.tasks.clips.training.state import (
+    clips_to_train_on,
     optimizer_of,
     refuse_test_clips,
     schedule_of,
@@ -60,10 +61,11 @@ def try_one_batch(run: RunSpec) -> None:
     refuse_test_clips(dataset, settings.fit)
     _check_splits(run, registry, dataset)
     with seeded(seed_of(run.seed, seeds.TRIAL_STEP)):
-        _step(run, registry, settings, dataset.shape, len(dataset.classes))
+        _step(run, registry, settings, dataset)
 
 
-def _step(run: RunSpec, registry: Registry, settings: TrainSettings, shape: ClipShape, classes: int) -> None:
+def _step(run: RunSpec, registry: Registry, settings: TrainSettings, dataset: Dataset) -> None:
+    shape, classes = dataset.shape, len(dataset.classes)
     _build_without_memory(run, registry, shape, classes)
     with _stage("building the network"):
         network = as_trained(plain_network(registry, run, shape, classes), replace(settings, compile=False))
@@ -72,6 +74,7 @@ def _step(run: RunSpec, registry: Registry, settings: TrainSettings, shape: Clip
         loss: Loss = build_part(registry, run, "loss")
     with _stage("building the augmentation"):
         augment: Transform = build_part(registry, run, "augmentation")
+    _check_trainable(trained_parameters(network, loss))
     with _stage("building the optimizer"):
         optimizer = optimizer_of(run, registry, settings, network, loss)
     with _stage("building the schedule"):
@@ -82,7 +85,8 @@ def _step(run: RunSpec, registry: Registry, settings: TrainSettings, shape: Clip
             )
     with _stage("augmenting clips"):
         pixels = on_device(
-            _pixels(shape, max(1, min(CLIPS, settings.batch_size // settings.accumulate))), CPU
+            _pixels(shape, min(CLIPS, _smallest_part(dataset, run.fold, settings))),
+            CPU,
         )
         clips = augment(pixels, torch.Generator().manual_seed(0))
         if not isinstance(clips, Tensor) or clips.shape != pixels.shape:
@@ -114,8 +118,43 @@ def _step(run: RunSpec, registry: Registry, settings: TrainSettings, shape: Clip
             group["lr"] = rate
         optimizer.step()
     network.eval()
-    with _stage("the forward pass in evaluation", network), torch.inference_mode():
-        forward(network, clips, precision, classes)
+    with _stage("the forward pass in evaluation", network), torch.no_grad():
+        logits = forward(network, clips, precision, classes).logits
+    if not logits.isfinite().all():
+        raise InputError("the network's logits in evaluation are not finite, so no epoch can be judged.")
+    if one := _batch_of_one(dataset, run.fold, settings):
+        try:
+            with _stage("the forward pass in evaluation", network), torch.no_grad():
+                forward(network, clips[:1], precision, classes)
+        except InputError as error:
+            raise InputError(f"a batch of one clip cannot be evaluated, and {one} is one: {error}") from error
+
+
+def _check_trainable(parameters: Sequence[nn.Parameter]) -> None:
+    """Raise InputError unless a gradient changes at least one parameter."""
+    if not any(parameter.requires_grad for parameter in parameters):
+        state = (
+            f"all {len(parameters)} tensors of the network's parameters are frozen (requires_grad = False)"
+            if parameters
+            else "the network has no parameters"
+        )
+        raise InputError(f"{state}, so nothing would be trained.")
+
+
+def _smallest_part(dataset: Dataset, fold: int | None, settings: TrainSettings) -> int:
+    """Return the fewest clips, at least one, that pass the network together in training."""
+    clips = len(clips_to_train_on(dataset, fold, settings.fit).labels)
+    return max(1, min(settings.batch_size, clips) // settings.accumulate)
+
+
+def _batch_of_one(dataset: Dataset, fold: int | None, settings: TrainSettings) -> str:
+    """Return the split whose last batch has one clip, in words; empty if none has."""
+    for name in SPLITS[1:]:
+        clips = dataset.split(name, fold)
+        count = len(clips.labels if clips.views is None else clips.views.clip)
+        if count % settings.batch_size == 1 or settings.batch_size == 1:
+            return f"the last of {count} {name} clips in batches of {settings.batch_size}"
+    return ""
 
 
 def _check_splits(run: RunSpec, registry: Registry, dataset: Dataset) -> None:
@@ -136,8 +175,6 @@ def _check_initial_values(network: nn.Module, build: Callable[[], nn.Module]) ->
     """Raise InputError if a network has other initial weights when it is built again from the same seed."""
     again = dict(build().named_parameters())
     for name, parameter in network.named_parameters():
-        if nn.parameter.is_lazy(parameter) or nn.parameter.is_lazy(again.get(name, parameter)):
-            continue
         if name not in again or not torch.equal(parameter, again[name]):
             raise InputError(
                 f"the network starts from other weights each time it is built: {name!r} differs. {UNSEEDED}"
