@@ -55,13 +55,13 @@ def _specs(findings: Findings) -> Iterator[FigureSpec]:
     primary, variants = findings.primary, findings.variants
     metric, better = primary.title, direction_note(primary, " (", ")")
     rope = difference_with_unit(findings.rope, primary.unit)
-    reference = "Grey: the reference." if len(variants) > 1 else ""
+    reference = "Grey squares: the reference." if len(variants) > 1 else ""
     if any(variant.difference for variant in variants):
         yield FigureSpec(
             "differences",
             f"Paired differences in {metric} from the reference",
-            f"Differences from the reference, in {difference_axis(primary)}{better}, paired by repetition. Dots: "
-            "single repetitions. Diamonds and thick bars: "
+            f"Differences from the reference, in {difference_axis(primary)}{better}, paired by repetition. Small "
+            "marks: single repetitions. Diamonds and thick bars: "
             f"mean and 95 % interval. Thin bars: the {corrected_level(findings)} interval, "
             f"corrected for {quantity(findings.comparisons, 'comparison')}, which decides the verdict at the right. "
             f"Shaded: differences smaller than ±{rope}, which the study declares to be of no practical interest.",
@@ -77,8 +77,8 @@ def _specs(findings: Findings) -> Iterator[FigureSpec]:
         yield FigureSpec(
             "repetitions",
             f"{metric} on the test split in every repetition, by variant",
-            f"{heading(primary)} on the test split{better}. Every dot is one confirmation run; thin lines join the "
-            "runs of one repetition across neighbouring variants. "
+            f"{heading(primary)} on the test split{better}. Every small mark is one confirmation run; thin lines "
+            "join the runs of one repetition across neighbouring variants. "
             f"Diamonds and bars: mean and 95 % interval. {reference}",
         )
     if part := plotted_breakdown(findings):

@@ -33,11 +33,13 @@ from study.records import PartCost
 from study.reporting.document import Bullets, Figure, Note, Table, Text, plain_text
 from study.reporting.figure_specs import FORMATS, NAMES, cost_axis, figure_specs
 from study.reporting.figures.draw import draw
-from study.reporting.figures.panels import joined_lines
+from study.reporting.figures.panels import joined_lines, looks
+from study.reporting.figures.style import PALETTE
 from study.reporting.figures.tradeoff import pareto
 from study.reporting.sections.report import document
 from study.reporting.sections.warnings import GROUPS
 from study.reporting.write import machine_readable, write
+from study.reporting.writers.html import SCRIPT
 from study.reporting.writers.pdf import pdf
 from study.statistics.verdicts import Verdict
 
@@ -561,6 +563,13 @@ def test_long_tables_are_cut_and_refer_to_the_rows() -> None:
         "trials",
     ]
     assert len(json.loads(machine_readable(many))["variants"][0]["repetitions"]) == 100
+
+
+def test_no_two_variants_look_the_same_and_none_looks_like_the_reference() -> None:
+    shown = looks(twelve(repetitions=1, trials=0, epochs=1).variants)
+    assert len(set(shown.values())) == len(shown) == 12
+    assert [look.marker for look in shown.values()].count("s") == 1
+    assert ", ".join(f'"{colour}"' for colour in PALETTE) in SCRIPT.read_text(encoding="utf-8")
 
 
 def test_many_curves_are_one_line_with_a_gap_after_each() -> None:

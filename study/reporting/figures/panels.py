@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from matplotlib.artist import Artist
@@ -13,7 +14,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from study.analysis.findings import VariantFinding
-from study.reporting.figures.style import COLUMN_INCHES, PAGE_INCHES, REFERENCE, VARIANT
+from study.reporting.figures.style import COLUMN_INCHES, MARKERS, PAGE_INCHES, PALETTE, REFERENCE, VARIANT
 from study.reporting.text import runs_note, wrapped
 
 ROW_INCHES, NARROW_ROW_INCHES, MANY_ROWS = 0.42, 0.3, 6
@@ -123,6 +124,27 @@ def add_legend(figure: Figure, handles: Iterable[Artist], variants: Sequence[Var
 def colour_of(variant: VariantFinding) -> str:
     """Return the colour of a variant: grey for a reference."""
     return REFERENCE if variant.is_reference else VARIANT
+
+
+@dataclass(frozen=True)
+class Look:
+    """Colour and marker of a variant: the same in every figure that shows several variants in one panel."""
+
+    colour: str
+    marker: str
+
+
+def looks(variants: Iterable[VariantFinding]) -> dict[str, Look]:
+    """Return the look of each variant; a reference is a grey square, which no other variant is."""
+    found: dict[str, Look] = {}
+    others = 0
+    for variant in variants:
+        if variant.is_reference:
+            found[variant.name] = Look(REFERENCE, "s")
+        else:
+            found[variant.name] = Look(PALETTE[others % len(PALETTE)], MARKERS[others % len(MARKERS)])
+            others += 1
+    return found
 
 
 def joined_lines(

@@ -11,10 +11,10 @@ from matplotlib.ticker import EngFormatter
 from study.analysis.findings import Findings, VariantFinding
 from study.analysis.units import heading
 from study.reporting.figure_specs import cost_axis
+from study.reporting.figures.panels import looks
 from study.reporting.figures.style import PAGE_INCHES, REFERENCE
 from study.reporting.text import wrapped
 
-MARKERS = ("o", "D", "^", "v", "P", "X", "<", ">", "*", "p", "h", "d")
 LEGEND_CHARACTERS = 34
 
 
@@ -25,23 +25,18 @@ def tradeoff(findings: Findings) -> Figure:
     variants = [variant for variant in findings.variants if variant.name in axis.values]
     figure = Figure(figsize=(PAGE_INCHES, max(2.4, 0.4 + 0.2 * len(variants))), layout="constrained")
     axes = figure.subplots()
-    palette = sns.color_palette("colorblind", max(len(variants) - 1, 1))
-    others = 0
+    shown = looks(findings.variants)
     for variant in variants:
         assert variant.score is not None
-        if variant.is_reference:
-            colour, marker = REFERENCE, "s"
-        else:
-            colour, marker = palette[others % len(palette)], MARKERS[others % len(MARKERS)]
-            others += 1
+        look = shown[variant.name]
         cost, score = axis.values[variant.name], variant.score
         if score.low is not None and score.high is not None:
-            axes.plot([cost, cost], [score.low, score.high], color=colour, linewidth=1.1, zorder=2)
+            axes.plot([cost, cost], [score.low, score.high], color=look.colour, linewidth=1.1, zorder=2)
         axes.plot(
             cost,
             score.mean,
-            marker,
-            color=colour,
+            look.marker,
+            color=look.colour,
             markersize=6,
             markeredgecolor="white",
             markeredgewidth=0.5,
