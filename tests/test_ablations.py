@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -28,10 +29,13 @@ TINY = (
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    """Return settings with a tiny data set in DFEW's layout."""
+    """Return settings with tiny data sets in the layouts of DFEW, FERV39k and MAFW."""
     root = tmp_path_factory.mktemp("lab")
-    make(root / "DFEW", clips=70, size=32, folds=5)
-    (root / "study.toml").write_text('[data.dfew]\nroot = "DFEW"\n')
+    for layout, clips in (("dfew", 70), ("ferv39k", 70), ("mafw", 110)):
+        make(root / layout, layout=layout, clips=clips, size=32, folds=5)
+    (root / "study.toml").write_text(
+        "".join(f'[data.{layout}]\nroot = "{layout}"\n' for layout in ("dfew", "ferv39k", "mafw"))
+    )
     return settings(root)
 
 
@@ -69,3 +73,35 @@ def test_every_variant_trains_two_steps(path: Path, lab: Settings) -> None:
         result = from_json(RunResult, (folder / "result.json").read_text())
         assert result.status == "finished"
         assert len(result.history) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "path", [path for path in STUDIES if path.stem != "honesty"], ids=lambda path: path.stem
+)
+def test_every_variant_of_a_full_study_trains_two_steps(
+    path: Path, lab: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Networks of full size, on drawn clips in the layout of the data set."""
+    import torch
+
+    from study.config.registry import Registry
+    from study.tasks.clips.data.seeded import build_dataset
+    from study.tasks.clips.training import train
+    from study.tasks.clips.training.batches import training_batches
+    from study.tasks.clips.training.state import TrainState
+
+    monkeypatch.setattr(train, "training_batches", lambda *args: islice(training_batches(*args), 2))
+    monkeypatch.setattr(train, "steps_per_epoch", lambda *_: 2)
+    record = compile_preset(path, lab, "full", ("train.batch_size=4", "train.accumulate=2"))
+    for run in first_runs(record):
+        registry = Registry(run.modules)
+        state = TrainState.of(
+            run, registry, build_dataset(registry, run.table("dataset")), torch.device("cpu")
+        )
+        before = [parameter.detach().clone() for parameter in state.network.parameters()]
+        trained = train.train_epoch(state, 1)
+        assert trained.diverged_step is None
+        assert state.steps_done == 2
+        after = state.network.parameters()
+        assert not all(torch.equal(old, new) for old, new in zip(before, after, strict=True))

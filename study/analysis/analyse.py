@@ -105,6 +105,7 @@ def findings(evidence: Evidence) -> Findings:
         skipped=evidence.skipped,
         breakdowns=tuple(part.finding for part in parts),
         published=evidence.published,
+        protocols=evidence.protocols,
         scope=evidence.scope,
         power=_power(evidence),
         noun=evidence.noun,

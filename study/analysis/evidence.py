@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
-from study.analysis.findings import Choice, Limit
+from study.analysis.findings import Choice, Limit, MeasuredProtocol
 from study.engine.search import is_quasi_random
 from study.ledger.record import ClaimRecord, EffectRecord, Interim, differences
 from study.metrics import Metric
@@ -173,6 +173,8 @@ class Evidence:
     """Examples that were left out because they could not be read."""
     published: tuple[PublishedTable, ...] = ()
     """One table for each benchmark that a stratum uses."""
+    protocols: Mapping[str, MeasuredProtocol] = field(default_factory=dict)
+    """How the figures of variants on a benchmark are obtained, by the variant's name."""
     search: SearchSettings | None = None
     """None where nothing is searched."""
     looks: tuple[int, ...] = ()

@@ -355,6 +355,20 @@ class PowerFinding:
 
 
 @dataclass(frozen=True)
+class MeasuredProtocol:
+    """How the figures of a variant on a benchmark are obtained, as a published row says it of its own."""
+
+    benchmark: str
+    """The title of the table of published results."""
+    splits: str
+    selection: str
+    """The epoch that is tested."""
+    input: str
+    views: str = ""
+    """Readings of an example in test; empty where not known."""
+
+
+@dataclass(frozen=True)
 class Findings:
     """A study's answer with everything that a report prints."""
 
@@ -391,6 +405,8 @@ class Findings:
     """One breakdown for each attribute of the test examples."""
     published: tuple[PublishedTable, ...] = ()
     """Published results, a table for each benchmark of the study."""
+    protocols: Mapping[str, MeasuredProtocol] = field(default_factory=dict)
+    """How the figures of variants on a benchmark are obtained, by the variant's name."""
     scope: Literal["population", "test-set"] = "test-set"
     """For whom intervals speak: for new test examples, or for exactly these."""
     power: PowerFinding | None = None

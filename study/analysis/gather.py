@@ -18,6 +18,7 @@ from study.analysis.evidence import (
     VariantEvidence,
 )
 from study.analysis.findings import Choice, Limit, LimitCode
+from study.analysis.published import protocols
 from study.analysis.replicates import with_replicates
 from study.analysis.units import quantity
 from study.engine import plan
@@ -94,6 +95,7 @@ def gather(
         is_optimistic=study.data.is_optimistic,
         skipped=study.data.skipped,
         published=tuple(_published(study)),
+        protocols=protocols(study),
         looks=study.looks,
         interims=study.interims,
         search=SearchSettings(study.scope, study.sampler, study.trials, study.space, study.shared_folds)

@@ -42,7 +42,7 @@ def build_tree(folder: Path, clips: int, frames: int, progress: Progress) -> Non
     listing = clips_listing(str(root))
     store = VerdictStore(listing, folder / "cache")
     for entry in listing.entries.values():
-        footage = find(root / entry.path, root)
+        footage = find(root / entry.path, listing.places)
         store.put(entry.path, footage.stamp, ClipVerdict(digest(entry.id), frames, ((224, 224),)))
     store.save(at_least=1)
     (folder / "study.toml").write_text('mlflow = "off"\n')

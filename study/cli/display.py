@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from itertools import groupby
+from pathlib import Path
 from types import TracebackType
 
 from rich.console import Console, Group
@@ -18,7 +19,8 @@ from study.analysis.units import heading, number, unit_suffix
 from study.cli.output import PrintedConsole
 from study.cli.program import as_typed
 from study.cli.tables import Column, fitted, print_text
-from study.config.study import StudySpec
+from study.config.recipes import FACTOR, name_for, recipe
+from study.config.study import Layer, Origin, StudySpec
 from study.engine.accept import file_names
 from study.engine.cache import ABSENT, Difference, DifferenceKind, Status, TrainingList, TrainingStatus
 from study.engine.estimate import RunningTraining, TimeEstimate
@@ -423,8 +425,9 @@ def _value_lines(study: StudyRecord, spec: StudySpec) -> Iterator[str]:
     reference = next(variant for variant in study.variants if variant.is_reference)
     values = flatten(reference.template.config)
     width = max(map(len, values))
+    origins = {**_recipe_origins(reference, spec), **spec.origins}
     for key, value in values.items():
-        yield f"  {key:<{width}}  {value!s:<14} {_origin(key, spec)}"
+        yield f"  {key:<{width}}  {value!s:<14} {_origin(key, spec, origins)}"
     for key, path in reference.template.local_paths.items():
         yield f"  {key:<{width}}  {path:<14} this machine"
 
@@ -544,7 +547,18 @@ def _totals(listing: TrainingList) -> str:
     return ", ".join(f"{count} {word}" for word, count in counts.items() if count)
 
 
-def _origin(key: str, spec: StudySpec) -> str:
+def _recipe_origins(reference: VariantRecord, spec: StudySpec) -> dict[str, Origin]:
+    """Return the origin of each value, by dotted key, that the reference has from its level of the factor recipe."""
+    levels = [level for level in spec.factors.get(FACTOR, ()) if level.text == reference.levels[FACTOR]]
+    network = reference.template.config.get("network")
+    if not levels or network is None:
+        return {}
+    name = name_for(levels[0].value, network["name"], spec.file)
+    values = recipe(name, spec.file, Path(spec.file).parent).values
+    return dict.fromkeys(flatten(values), Origin(Layer.RECIPE, name))
+
+
+def _origin(key: str, spec: StudySpec, origins: Mapping[str, Origin]) -> str:
     """Return where a resolved value was written."""
     kind = key.partition(".")[0]
     if any(factor in (kind, key) for factor in spec.factors):
@@ -552,7 +566,7 @@ def _origin(key: str, spec: StudySpec) -> str:
     if key in spec.search.space:
         return "default; the search replaces it"
     for path in (f"base.{key}", key, f"base.{kind}"):
-        if path in spec.origins:
+        if path in origins:
             named_only = path == f"base.{kind}" != f"base.{key}" and not key.endswith(".name")
-            return "default" if named_only else str(spec.origins[path])
+            return "default" if named_only else str(origins[path])
     return "default"

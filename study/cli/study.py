@@ -203,10 +203,8 @@ def _print_conclusion(findings: Findings, folder: Path) -> None:
     from study.cli.results import print_results
 
     print_results(findings, PrintedConsole())
-    print(
-        "\nReport: "
-        + "\n        ".join(str(folder / name) for name in ("report.html", "report.pdf", "report.md"))
-    )
+    files = (str(folder / name) for name in ("report.html", "report.pdf", "report.md"))
+    print("\nReport: " + "\n        ".join(files))
 
 
 def _print_ranking(ranking: Ranking, folder: Path) -> None:

@@ -151,7 +151,10 @@ class _Compiler:
             root=str(self.settings.root),
             task=str(spec.task["name"]),
             metrics=tuple(replace(metric, compute=None) for metric in self.metrics(primary)),
-            facts=dict(cast(CanDescribe, task).facts(configs)) if hasattr(task, "facts") else {},
+            facts={
+                **self.recipe_facts(variants),
+                **(cast(CanDescribe, task).facts(configs) if hasattr(task, "facts") else {}),
+            },
             has_profile=task.has_profile,
             measures=tuple(f"{name}@{code_id}" for name, code_id in measures.items()),
             pruner=spec.search.pruner,
@@ -177,6 +180,17 @@ class _Compiler:
     @cached_property
     def layout(self) -> Layout:
         return layout_of(self.spec, self.resolver)
+
+    def recipe_facts(self, variants: Iterable[Variant]) -> dict[str, str]:
+        """Return the recipes that variants inherit, each with its description, for the facts of what was run."""
+        used: dict[str, list[str]] = {}
+        for variant in variants:
+            if found := self.resolver.recipe_of(variant.values):
+                used.setdefault(f"{found[0]} ({found[1].help})", []).append(variant.name)
+        if not used:
+            return {}
+        named = [f"{text}: {', '.join(names)}" for text, names in used.items()]
+        return {"recipe": next(iter(used)) if len(used) == 1 else "; ".join(named)}
 
     @cached_property
     def space(self) -> dict[str, Dimension]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
 
+from study.config.recipes import FACTOR, Recipe, compose, name_for, recipe
 from study.config.registry import Config, Registry, component_table, in_trials, legacy_default
 from study.config.settings import Settings
 from study.config.study import Layer, StudyKeys, StudySpec
@@ -75,11 +77,13 @@ class Resolver:
     def _resolve_components(self, values: Mapping[str, Any], section: str) -> Resolved:
         """Return the full configuration of a task that has kinds of components or tables of settings."""
         spec, registry, kinds = self.spec, self.registry, self.task.kinds
+        base, inherited = self._with_recipe(values)
+        values = {key: value for key, value in values.items() if key != FACTOR}
         tables: Table = {kind.name: kind.default for kind in kinds.values() if kind.default is not None}
         tables |= {name: {} for name in self.task.tables}
-        tables |= copy.deepcopy(dict(spec.base))
+        tables |= copy.deepcopy(base)
         where = {key: f"{spec.file}: {key if key in self.task.tables else f'base.{key}'}" for key in tables}
-        for key in spec.base:
+        for key in base:
             self._check_key(key, where[key])
         for key, value in values.items():
             kind = key.partition(".")[0]
@@ -103,7 +107,8 @@ class Resolver:
             nested |= set(own) & set(tables[kind] if isinstance(tables[kind], Mapping) else ())
             config[kind] = registry.resolve(kind, self._with_local_paths(kind, value), where[kind])
         for kind in tables:
-            if kind not in (*roots, *parts, *self.task.tables) and not self._is_from_recipe(kind):
+            known = (*roots, *parts, *self.task.tables, *inherited)
+            if kind not in known and not self._is_from_recipe(kind):
                 raise InputError(self._unused_kind(kind, config, parts, where))
         for kind, default in parts.items():
             value = default if kind in nested else tables.get(kind, default)
@@ -124,6 +129,37 @@ class Resolver:
             parts |= {key: item for key, item in value.items() if key in parts}
             value = {key: item for key, item in value.items() if key not in parts}
         return value, parts
+
+    def recipe_of(self, values: Mapping[str, Any]) -> tuple[str, Recipe] | None:
+        """Return the name of the recipe that a variant inherits, and the recipe; None where there is none.
+
+        Args:
+            values: The variant's levels by dotted key.
+        """
+        where, root = f"{self.spec.file}: factors.{FACTOR}", Path(self.spec.file).parent
+        if FACTOR not in values or not self.task.kinds:
+            name = self.spec.recipe
+            return (name, recipe(name, f"{self.spec.file}: recipe", root)) if name else None
+        kind = self.task.kinds.get("network")
+        network = values.get("network", self.spec.base.get("network", kind and kind.default))
+        name = name_for(values[FACTOR], str((component_table(network) or {}).get("name")), where)
+        return str(name), recipe(name, where, root)
+
+    def _with_recipe(self, values: Mapping[str, Any]) -> tuple[Table, set[str]]:
+        """Return the study's shared values completed by the recipe of a variant, and the kinds that it alone sets."""
+        spec = self.spec
+        if FACTOR not in values or (found := self.recipe_of(values)) is None:
+            return dict(spec.base), set()
+        name, inherited = found
+        if unknown := [key for key in inherited.values if key not in ("base", *self.task.tables)]:
+            raise InputError(
+                f"{spec.file}: factors.{FACTOR}: the recipe {name!r} sets {quoted(unknown)}; a recipe that is a level "
+                f"may set {quoted(['base', *self.task.tables])}."
+            )
+        own = {key: value for key, value in spec.base.items() if key not in spec.tables}
+        tree, _ = compose({"base": own, **{key: spec.base[key] for key in spec.tables}}, inherited)
+        base = {**tree.pop("base"), **tree}
+        return base, set(base) - set(spec.base)
 
     def _is_from_recipe(self, kind: str) -> bool:
         """Return whether only the recipe sets values of a kind: it is ignored where the network has no such part."""
@@ -193,7 +229,9 @@ class Resolver:
                 if parameter.is_local_path:
                     del counted[kind][key]
                     if value:
-                        local_paths[f"{kind}.{key}"] = str(Path(value).expanduser().absolute())
+                        paths = value if isinstance(value, list) else [value]
+                        absolute = (str(Path(path).expanduser().absolute()) for path in paths)
+                        local_paths[f"{kind}.{key}"] = os.pathsep.join(absolute)
                 elif parameter.is_file and value != parameter.default:
                     path = Path(value).expanduser().absolute()
                     counted[kind][key] = file_digest(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -61,7 +62,7 @@ class Settings:
     components: tuple[str, ...]
     """The user's modules of components."""
     data: dict[str, dict[str, str]]
-    """Paths by component and parameter: ``{"dfew": {"root": …}}``."""
+    """Paths by component and parameter, ``{"dfew": {"root": …}}``; several in one are joined as in ``PATH``."""
 
     @property
     def written(self) -> tuple[Path, ...]:
@@ -108,7 +109,10 @@ def settings(start: Path) -> Settings:
         mlflow=keys.mlflow or f"sqlite:///{store / 'mlflow.db'}",
         artifacts=store / "artifacts",
         components=tuple(keys.components),
-        data={name: {key: str(root / value) for key, value in table.items()} for name, table in data.items()},
+        data={
+            name: {key: os.pathsep.join(str(root / path) for path in paths) for key, paths in table.items()}
+            for name, table in data.items()
+        },
     )
 
 
@@ -118,14 +122,17 @@ def root_of(start: Path) -> Path:
     return next((folder for folder in (start, *start.parents) if (folder / FILE).is_file()), start)
 
 
-def _paths_by_component(given: Any, where: str) -> dict[str, dict[str, str]]:
-    """Return the tables of ``[data]``; raise InputError where one is malformed."""
+def _paths_by_component(given: Any, where: str) -> dict[str, dict[str, list[str]]]:
+    """Return the tables of ``[data]``, each value as a list of paths; raise InputError where one is malformed."""
     if not isinstance(given, dict) or not all(isinstance(table, dict) for table in given.values()):
         raise InputError(
             f"{where}: must hold one table for each data set, such as [data.dfew] with root = '…'."
         )
+    found: dict[str, dict[str, list[str]]] = {}
     for name, table in given.items():
         for key, value in table.items():
-            if not isinstance(value, str):
+            paths = value if isinstance(value, list) and key == "allow" else [value]
+            if not all(isinstance(path, str) for path in paths):
                 raise InputError(f"{where}.{name}.{key}: must be a path in quotes. Got {value!r} instead.")
-    return given
+            found.setdefault(name, {})[key] = paths
+    return found

@@ -8,7 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from study.config.recipes import compose, recipe
+from study.config.recipes import FACTOR, compose, recipe
 from study.config.registry import Range
 from study.config.repetitions import repetitions_and_looks
 from study.config.space import dimensions
@@ -188,6 +188,8 @@ class StudySpec:
     claims: tuple[Claim, ...]
     origins: Mapping[str, Origin]
     """Where each value was set, by dotted key."""
+    recipe: str = ""
+    """The recipe that all variants inherit; empty where there is none, or where it is a factor."""
 
 
 def load(path: Path, preset: str | None = None, changes: Sequence[str] = ()) -> StudySpec:
@@ -224,6 +226,8 @@ def load(path: Path, preset: str | None = None, changes: Sequence[str] = ()) -> 
             origins = {old: of for old, of in origins.items() if not f"{old}.".startswith(f"{key}.")}
             origins |= dict.fromkeys(flatten({key: value}), origin)
     if "recipe" in tree:
+        if isinstance(tree.get("factors"), Mapping) and FACTOR in tree["factors"]:
+            raise InputError(f"{path}: recipe: is a factor too, whose levels replace it. Remove it.")
         tree, inherited = compose(tree, recipe(tree["recipe"], f"{path}: recipe", path.parent))
         origins |= dict.fromkeys(inherited, Origin(Layer.RECIPE, str(tree["recipe"])))
     return _spec_from(tree, path, name_of(path, preset, changes), origins)
@@ -292,6 +296,7 @@ def _spec_from(tree: Table, path: Path, name: str, origins: Mapping[str, Origin]
             fill(Claim, claim, f"{where} claims[{number}]") for number, claim in enumerate(keys.claims)
         ),
         origins=origins,
+        recipe=keys.recipe,
     )
     dimensions(spec)
     _check_search(spec.search, f"{where} search")

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from study.analysis.findings import BreakdownFinding, Findings
+from study.analysis.published import measured
 from study.analysis.units import (
     difference_axis,
     difference_with_unit,
@@ -15,9 +16,10 @@ from study.analysis.units import (
     percent,
     quantity,
 )
+from study.records import PublishedTable
 from study.reporting.text import OPTIMISTIC
 
-NAMES = ("differences", "tradeoff", "repetitions", "breakdown", "learning", "search")
+NAMES = ("differences", "tradeoff", "repetitions", "breakdown", "published", "learning", "search")
 MOST_ROWS_PLOTTED = 12
 """A breakdown with more rows has a table only."""
 FOLDER = "figures"
@@ -88,6 +90,15 @@ def _specs(findings: Findings) -> Iterator[FigureSpec]:
             f"{label_with_unit(part.title, part.unit)} on the test split: mean and 95 % t interval over repetitions. "
             + ("Grey: the reference, repeated in every panel." if len(variants) > 1 else ""),
         )
+    if tables := plotted_benchmarks(findings):
+        names = ", ".join(table.title for table in tables)
+        yield FigureSpec(
+            "published",
+            f"{metric} against multiply-accumulates, measured and published",
+            f"{heading(primary)} against the multiply-accumulates of one {findings.noun}, on {names}{better}. Filled: "
+            "measured by this study, mean and 95 % interval. Hollow: published by others under other protocols, not "
+            "compared here. A star: see the remark on the method below.",
+        )
     has_loss, has_validation = has_learning_curves(findings)
     if has_loss or has_validation:
         if has_loss and has_validation:
@@ -157,6 +168,17 @@ def cost_axis(findings: Findings) -> CostAxis | None:
 def plotted_breakdown(findings: Findings) -> BreakdownFinding | None:
     """Return the first breakdown with few enough rows for a figure."""
     return next((part for part in findings.breakdowns if len(part.rows) <= MOST_ROWS_PLOTTED), None)
+
+
+def plotted_benchmarks(findings: Findings) -> list[PublishedTable]:
+    """Return the benchmarks on which the primary metric and the cost of variants and of published methods are known."""
+    label = heading(findings.primary)
+    return [
+        table
+        for table in findings.published
+        if any(variant.macs for variant in measured(findings, table))
+        and any(result.gmacs and label in result.figures for result in table.results)
+    ]
 
 
 def has_learning_curves(findings: Findings) -> tuple[bool, bool]:

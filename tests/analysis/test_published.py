@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from support.evidence import two
 from support.text_report import render
+from support.world import study as small_record
 
 from study.analysis.analyse import findings
+from study.analysis.findings import Findings, MeasuredProtocol
+from study.analysis.published import measured, protocols, what_differs
+from study.config.comparable import with_own_data
 from study.records import DataInfo, PublishedTable, SplitSizes
+from study.reporting.figure_specs import figure_specs
+from study.reporting.figures.draw import draw
+from study.reporting.figures.published import published as plot_published
 from study.reporting.sections.report import document
 from study.reporting.text import OPTIMISTIC
 from study.reporting.writers.pdf import markup
@@ -122,3 +131,75 @@ def test_published_rows_are_typeset() -> None:
 def test_lists_without_a_class_are_another_task_than_the_published_one() -> None:
     assert published(data("mafw"), {"captions": "no"}, 11, False) is not None
     assert published(data("mafw"), {"captions": "with"}, 11, False) is None
+
+
+def on_dfew(protocols: Mapping[str, MeasuredProtocol]) -> Findings:
+    study = two([61.0, 62.5, 59.5, 61.5, 60.5])
+    return findings(replace(study, published=(table_of("dfew"),), protocols=protocols))
+
+
+OWN = MeasuredProtocol(
+    "DFEW", "2 folds (1, 2)", "best on validation", "16 frames of 112 x 112 pixels", "1 x 1"
+)
+
+
+def test_measured_rows_stand_beside_published_ones_in_a_table_of_their_own() -> None:
+    found = on_dfew({"even-odd": OWN, "issm": replace(OWN, splits="5 folds (1, 2, 3, 4, 5)")})
+    _, _, after = render(found).partition("## Published results, not measured here")
+    section, _, _ = after.partition("\n## ")
+    own, _, others = section.partition("| Published method |")
+    assert "| Measured variant |" in own
+    assert "2 folds (1, 2)" in own
+    assert "5 folds (1, 2, 3, 4, 5)" in own
+    assert "Former-DFER" not in own
+    assert "issm" not in others
+    assert [variant.name for variant in measured(found, table_of("dfew"))] == [v.name for v in found.variants]
+
+
+def test_what_differs_names_each_side_and_is_silent_where_nothing_was_measured() -> None:
+    found = on_dfew({"even-odd": OWN})
+    sentence = what_differs(found, table_of("dfew"))
+    assert "here 2 folds (1, 2); published 5 folds" in sentence
+    assert "here best on validation; published mostly the best on the test split" in sentence
+    assert "here 16 frames of 112 x 112 pixels" in sentence
+    assert what_differs(found, table_of("mafw")) == ""
+    assert what_differs(on_dfew({}), table_of("dfew")) == ""
+    assert "| Measured variant |" not in render(on_dfew({}))
+
+
+def test_accuracy_against_cost_is_drawn_where_both_sides_are_known() -> None:
+    found = on_dfew({"even-odd": OWN, "issm": OWN})
+    assert "published" in figure_specs(found)
+    drawn = draw(found)["published"]
+    assert b"<svg" in drawn
+    assert drawn == draw(found)["published"]
+    assert "published" not in figure_specs(on_dfew({}))
+    assert "published" not in figure_specs(replace(found, published=()))
+
+
+def test_published_points_are_hollow_and_measured_ones_filled() -> None:
+    axes = plot_published(on_dfew({"even-odd": OWN, "issm": OWN})).axes[0]
+    points = [line for line in axes.lines if line.get_marker() in ("o", "D")]
+    hollow = [line for line in points if line.get_markerfacecolor() == "none"]
+    known = [row for row in table_of("dfew").results if row.gmacs and LABELS["war"] in row.figures]
+    assert sorted(float(np.asarray(line.get_ydata())[0]) for line in hollow) == sorted(
+        row.figures[LABELS["war"]] for row in known
+    )
+    assert len(points) - len(hollow) == 2
+
+
+def test_a_variant_on_a_benchmark_has_the_protocol_of_its_own_data() -> None:
+    record = small_record(variants=3, folds=(None,))
+    infos = (
+        data(
+            "dfew", published=table_of("dfew"), folds=(1, 2), digests={"1": "a", "2": "b"}, description="d1"
+        ),
+        data("mine", description="d2", is_optimistic=True),
+        data("ferv39k", published=table_of("ferv39k"), description="d3", is_optimistic=True),
+    )
+    own = tuple(replace(variant, reference=variant.name) for variant in record.variants)
+    record = replace(record, variants=tuple(with_own_data(own, infos)))
+    assert protocols(record) == {
+        "v0": MeasuredProtocol("DFEW", "2 folds (1, 2)", "best on validation", "d1"),
+        "v2": MeasuredProtocol("FERV39k", "official split", "best on test", "d3"),
+    }

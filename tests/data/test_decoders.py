@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from study.tasks.clips.data.files.frames import find, read
+from study.tasks.clips.data.files.places import Places
 
 pytest.importorskip("simplejpeg", reason="the decoders are of the extra 'video'")
 
@@ -28,7 +29,7 @@ def test_scaled_decoding_goes_to_the_least_scale_that_is_large_enough_and_resize
     clip: Path, channels: int, mode: str, size: int, decoded: int
 ) -> None:
     """libjpeg scales by eighths: 64 pixels to 8, 16, 24, 32, …; Pillow's draft knows 16 and 32 of them."""
-    found = read(find(clip, clip), [0], channels, size, "simplejpeg-scaled")[0]
+    found = read(find(clip, Places(clip)), [0], channels, size, "simplejpeg-scaled")[0]
     assert found.shape == (channels, size, size)
     if decoded in (16, 32):
         with Image.open(clip / "1.jpg") as image:
@@ -41,6 +42,7 @@ def test_scaled_decoding_goes_to_the_least_scale_that_is_large_enough_and_resize
 
 def test_plain_simplejpeg_decodes_what_pillow_decodes(clip: Path) -> None:
     pillow, simplejpeg = (
-        read(find(clip, clip), [0], 3, 20, decoder).astype(int) for decoder in ("pillow", "simplejpeg")
+        read(find(clip, Places(clip)), [0], 3, 20, decoder).astype(int)
+        for decoder in ("pillow", "simplejpeg")
     )
     assert np.abs(pillow - simplejpeg).max() <= 2

@@ -334,7 +334,7 @@ def test_own_splits_and_class_order_are_kept(own: Path) -> None:
 @pytest.mark.parametrize(
     ("table", "expected"),
     [
-        ("file,label\na,b\n", "clips.csv:1: unknown column 'file'"),
+        ("path,label,valence\na,b,1\n", "clips.csv:1: unknown column 'valence'"),
         ("path,source\na,b\n", "clips.csv:1: no column 'label'"),
         ("path,label\n", "the table is empty"),
         ("path,label\npeople/0/0,yes\n../x,no\n", "clips.csv:3: '../x' is not the path of a clip"),

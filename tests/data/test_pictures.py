@@ -6,6 +6,7 @@ import io
 import os
 import socket
 import struct
+import sys
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,7 @@ from PIL import Image, ImageCms
 from study.errors import InputError
 from study.tasks.clips.data.files.frames import ClipVerdict, find, inspect, read
 from study.tasks.clips.data.files.pictures import Decoder, PictureNote
+from study.tasks.clips.data.files.places import Places
 
 DECODERS = ("pillow", "simplejpeg", "simplejpeg-scaled")
 SIZE = 32
@@ -54,11 +56,11 @@ def clip(folder: Path, content: bytes, name: str = "1.jpg") -> Path:
 
 
 def shown(folder: Path, decoder: str = "pillow", channels: int = 1) -> Any:
-    return read(find(folder, folder.parent), [0], channels, SIZE, cast(Decoder, decoder))[0]
+    return read(find(folder, Places(folder.parent)), [0], channels, SIZE, cast(Decoder, decoder))[0]
 
 
 def verdict(folder: Path) -> ClipVerdict:
-    return inspect(find(folder, folder.parent))
+    return inspect(find(folder, Places(folder.parent)))
 
 
 def corners(pixels: Any) -> str:
@@ -201,13 +203,41 @@ def test_a_harmless_warning_of_libjpeg_refuses_nothing(tmp_path: Path) -> None:
         assert corners(shown(folder, decoder)) == "abcd"
 
 
-@pytest.mark.parametrize("kind", ["EPS", "GIF", "PPM", "ICO"])
+@pytest.mark.parametrize("kind", ["EPS", "PPM", "ICO"])
 def test_formats_that_were_not_asked_for_are_refused(tmp_path: Path, kind: str, monkeypatch: Any) -> None:
     monkeypatch.setattr("subprocess.Popen", lambda *_, **__: pytest.fail("a program was started"))
     folder = clip(tmp_path / "c", encoded(quarters(), kind), "1.png")
     assert "its format is none of JPEG, PNG" in verdict(folder).error
     with pytest.raises(InputError, match="its format is none of JPEG, PNG"):
         shown(folder)
+
+
+@pytest.mark.parametrize("kind", ["GIF", "BMP", "WEBP", "TIFF"])
+def test_frames_of_common_formats_are_read(tmp_path: Path, kind: str) -> None:
+    options = {"lossless": True} if kind == "WEBP" else {}
+    folder = clip(tmp_path / "c", encoded(quarters(), kind, **options), f"1.{kind.lower()}")
+    assert verdict(folder).is_sound
+    assert corners(shown(folder)) == "abcd"
+
+
+@pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP", "TIFF"])
+def test_a_frame_that_holds_several_pictures_is_refused(tmp_path: Path, kind: str) -> None:
+    content = encoded(quarters(), kind, save_all=True, append_images=[quarters().rotate(90)])
+    folder = clip(tmp_path / "c", content, f"1.{kind.lower()}")
+    assert "several pictures" in verdict(folder).error
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other file systems take UTF-8 names alone")
+def test_names_of_frames_that_are_not_utf_8_are_read_and_printed(tmp_path: Path) -> None:
+    folder = tmp_path / "c"
+    folder.mkdir()
+    for number in (1, 2):
+        name = os.fsencode(folder) + b"/fr\xe4me_%d.png" % number
+        Path(os.fsdecode(name)).write_bytes(encoded(quarters(), "PNG"))
+    assert verdict(folder).frames == 2
+    assert find(folder, Places(tmp_path)).stamp
+    Path(os.fsdecode(name)).write_bytes(b"")
+    assert verdict(folder).error.encode("ascii").startswith(b"c/fr\\xe4me_2.png cannot be read")
 
 
 def png_chunk(name: bytes, content: bytes) -> bytes:
@@ -252,11 +282,11 @@ def test_what_is_no_regular_file_is_named_and_not_opened(
     (tmp_path / "c").mkdir()
     make(tmp_path / name)
     with pytest.raises(InputError, match=rf"{kind}|no frames"):
-        find(tmp_path / name.removesuffix("/1.png"), tmp_path)
+        find(tmp_path / name.removesuffix("/1.png"), Places(tmp_path))
 
 
 def test_a_device_behind_a_link_is_refused(tmp_path: Path) -> None:
     (tmp_path / "c").mkdir()
     a_device(tmp_path / "c/1.png")
     with pytest.raises(InputError, match="leads out of the root"):
-        find(tmp_path / "c", tmp_path)
+        find(tmp_path / "c", Places(tmp_path))

@@ -14,6 +14,7 @@ import pytest
 from study.tasks.clips.data.files.containers import Crop, crop, structure_damage
 from study.tasks.clips.data.files.frames import ClipVerdict, find, inspect, read
 from study.tasks.clips.data.files.pictures import PictureNote
+from study.tasks.clips.data.files.places import Places
 
 av = pytest.importorskip("av", reason="videos need PyAV, of the extra 'video'")
 WIDTH, HEIGHT, SIZE = 96, 64, 32
@@ -50,11 +51,11 @@ def video(
 
 
 def verdict(path: Path) -> ClipVerdict:
-    return inspect(find(path, path.parent))
+    return inspect(find(path, Places(path.parent)))
 
 
 def corners(path: Path) -> str:
-    pixels = read(find(path, path.parent), [0], 1, SIZE, "pillow")[0][0]
+    pixels = read(find(path, Places(path.parent)), [0], 1, SIZE, "pillow")[0][0]
     levels = [pixels[y, x] for y in (4, SIZE - 5) for x in (4, SIZE - 5)]
     return "".join(min(LEVELS, key=lambda corner: abs(LEVELS[corner] - int(level))) for level in levels)
 
@@ -279,7 +280,7 @@ def test_brightness_follows_the_standard_and_the_range_of_the_video(tmp_path: Pa
                 plane.update(np.full(plane.buffer_size // 2, round(4 * level), np.uint16).tobytes())
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
-    grey = read(find(path, tmp_path), [0], 1, SIZE, "pillow")
+    grey = read(find(path, Places(tmp_path)), [0], 1, SIZE, "pillow")
     np.testing.assert_allclose(grey, 127.5, atol=2)  # half of the range of ten-bit video
 
 
@@ -300,3 +301,36 @@ def test_a_transparent_video_is_named(tmp_path: Path) -> None:
 
     assert verdict(video(tmp_path / "a.mov", "png", 3, with_alpha)).notes == (PictureNote.TRANSPARENT,)
     assert verdict(video(tmp_path / "b.mov", "png", 3, opaque)).notes == ()
+
+
+CONTAINERS = {
+    "flv": "flv1",
+    "mpg": "mpeg1video",
+    "m4v": "libx264",
+    "wmv": "wmv2",
+    "ts": "libx264",
+    "mts": "libx264",
+    "mkv": "libx264",
+    "webm": "libvpx",
+    "MP4": "libx264",
+}
+
+
+@pytest.mark.parametrize("suffix", CONTAINERS)
+def test_videos_of_common_containers_are_read(tmp_path: Path, suffix: str) -> None:
+    if suffix == "MP4":
+        path = video(tmp_path / "v.mp4").rename(tmp_path / "v.MP4")
+    else:
+        path = video(tmp_path / f"v.{suffix}", CONTAINERS[suffix])
+    assert verdict(path).is_sound
+    assert verdict(path).frames == 40
+    assert corners(path) == "abcd"
+
+
+def test_a_gif_is_a_video(tmp_path: Path) -> None:
+    from PIL import Image
+
+    pictures = [Image.fromarray(picture(number)) for number in range(6)]
+    pictures[0].save(tmp_path / "v.gif", save_all=True, append_images=pictures[1:], duration=40)
+    assert verdict(tmp_path / "v.gif").frames == 6
+    assert corners(tmp_path / "v.gif") == "abcd"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from study.config.compile import compile_study
 from study.config.designs import variants_of
 from study.config.recipes import compose, recipe
 from study.config.registry import Registry
@@ -261,7 +263,7 @@ def test_without_a_recipe_nothing_is_augmented_or_mixed(study):
         (
             '"ifdd-released"',
             "3",
-            "recipe: unknown recipe 3. Allowed: 'ifdd-fixed', 'ifdd-released' or 'ifdd-training', or the path",
+            "recipe: unknown recipe 3. Allowed: 'former-dfer-training', 'former-dfer', 'ifdd-fixed', 'ifdd-rel",
         ),
         ("recipe = ", "recip = ", "recip: unknown key. Did you mean 'recipe'?"),
         (
@@ -275,5 +277,185 @@ def test_without_a_recipe_nothing_is_augmented_or_mixed(study):
 def test_a_mistake_is_said(study, old, new, says):
     with pytest.raises(InputError) as error:
         study(old, new)
+    assert says in str(error.value)
+    assert "s.toml" in str(error.value)
+
+
+PUBLISHED = """
+title = "t"
+question = "Does it?"
+recipe = "{}"
+[base]
+dataset = {{ name = "dfew", root = "DFEW" }}
+[factors]
+"train.ema" = [0.0, 0.9]
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "train", "optimizer", "schedule", "dataset"),
+    [
+        (
+            "former-dfer",
+            {"lr": 0.01, "weight_decay": 1e-4, "epochs": 100, "batch_size": 32, "mixup": 0.0},
+            {"name": "sgd", "momentum": 0.9},
+            {"name": "steps", "every": 40, "factor": 0.1},
+            {"frames": 16, "size": 112, "neighbours": 2, "short": "first", "views": "1x1"},
+        ),
+        (
+            "m3dfel",
+            {"lr": 5e-4, "weight_decay": 0.05, "epochs": 300, "batch_size": 256, "warmup_epochs": 20.0},
+            {"name": "adamw"},
+            {"name": "cosine"},
+            {"frames": 16, "size": 112, "sampling": "starts"},
+        ),
+        (
+            "mae-dfer",
+            {
+                "lr": 1e-3,
+                "weight_decay": 0.05,
+                "batch_size": 256,
+                "layer_decay": 0.75,
+                "mixup": 0.8,
+                "cutmix": 1.0,
+                "normalise": "imagenet",
+            },
+            {"name": "adamw"},
+            {"name": "cosine"},
+            {"frames": 16, "size": 160, "views": "2x1"},
+        ),
+    ],
+)
+def test_recipes_of_prior_methods_hold_what_was_published(
+    tmp_path: Path, name: str, train: Any, optimizer: Any, schedule: Any, dataset: Any
+) -> None:
+    """The values are those of the methods' papers and code, as ``peers.md`` of the specification lists them."""
+    file = tmp_path / "s.toml"
+    file.write_text(PUBLISHED.format(name))
+    config = resolver(load(file), tmp_path).resolve({}).config
+    assert config["network"]["name"] == name
+    for kind, values in (
+        ("train", train),
+        ("optimizer", optimizer),
+        ("schedule", schedule),
+        ("dataset", dataset),
+    ):
+        assert {key: config[kind][key] for key in values} == values
+    smoothing = 0.0 if name == "former-dfer" else 0.1
+    assert config["loss"]["label_smoothing"] == smoothing
+    assert config["augmentation"].get("erase", 0.0) == (0.25 if name == "mae-dfer" else 0.0)
+    if name == "m3dfel":
+        assert config["network"]["kinetics"] == "kinetics-400"
+    if name == "mae-dfer":
+        assert (config["network"]["drop_path"], config["augmentation"]["name"]) == (0.1, "randaugment")
+
+
+VARIED = """
+title = "t"
+question = "Does it?"
+[base]
+dataset = { name = "faces", train_clips = 32, validation_clips = 14, test_clips = 14 }
+[design]
+kind = "factorial"
+[[design.exclude]]
+network = "plain"
+recipe = "own"
+reason = "has none"
+[factors]
+network = ["plain", { value = { name = "former-dfer", width = 0.125 }, label = "former" }]
+recipe = ["ifdd-training", { value = { former-dfer = "mine.toml" }, label = "own" }]
+[train]
+epochs = 2
+"""
+MINE = """
+help = "Mine"
+recipe = "former-dfer-training"
+[train]
+lr = 0.5
+epochs = 7
+"""
+
+
+@pytest.fixture
+def varied(tmp_path: Path) -> Path:
+    """Return the file of a study whose factor is the recipe."""
+    (tmp_path / "mine.toml").write_text(MINE)
+    (tmp_path / "s.toml").write_text(VARIED)
+    return tmp_path / "s.toml"
+
+
+def test_a_factor_recipe_gives_each_network_its_own_training(varied: Path) -> None:
+    spec = load(varied)
+    found = {v.name: v.config for v in variants_of(spec, resolver(spec, varied.parent))}
+    assert found.keys() == {"reference", "former", "former, own"}
+    own, shared = found["former, own"], found["former"]
+    assert (own["optimizer"]["name"], own["train"]["lr"], own["train"]["mixup"]) == ("sgd", 0.5, 0.0)
+    assert (shared["optimizer"]["name"], shared["train"]["lr"], shared["train"]["mixup"]) == (
+        "adamw",
+        1e-4,
+        0.8,
+    )
+    assert {config["train"]["epochs"] for config in found.values()} == {2}  # the study is above any recipe
+    assert own["network"] == shared["network"]
+    assert {config["dataset"]["train_clips"] for config in found.values()} == {32}
+
+
+def test_what_was_run_names_every_recipe_with_its_variants(varied: Path) -> None:
+    facts = compile_study(load(varied), settings(varied.parent), "cpu").facts["recipe"]
+    assert "mine.toml (Mine): former, own" in facts
+    assert "ifdd-training (IFDD's training" in facts
+    assert facts.index("reference") < facts.index("mine.toml")
+
+
+def test_a_recipe_of_all_variants_is_named_once(tmp_path: Path) -> None:
+    file = tmp_path / "s.toml"
+    file.write_text(STUDY.replace('"ifdd-released"', '"ifdd-training"'))
+    facts = compile_study(load(file), settings(tmp_path), "cpu").facts
+    assert facts["recipe"].startswith("ifdd-training (")
+    assert "recipe" not in compile_study(load(without(file)), settings(tmp_path), "cpu").facts
+
+
+def without(file: Path) -> Path:
+    """Write the study without its recipe beside it."""
+    other = file.with_name("other.toml")
+    other.write_text(file.read_text().replace('recipe = "ifdd-training"\n', ""))
+    return other
+
+
+def test_the_plan_says_which_recipe_a_value_of_the_reference_is_from(varied: Path) -> None:
+    from study.cli.display import _value_lines
+
+    spec = load(varied)
+    lines = list(_value_lines(compile_study(spec, settings(varied.parent), "cpu"), spec))
+    origins = {line.split()[0]: line for line in lines}
+    assert origins["train.mixup"].endswith("recipe ifdd-training")
+    assert origins["train.epochs"].endswith("study")
+    assert origins["augmentation.hue"].endswith("recipe ifdd-training")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        (
+            "former-dfer =",
+            "former-dfr =",
+            "has no recipe for the network 'former-dfer'. Did you mean 'former-dfr'?",
+        ),
+        (
+            '"mine.toml"',
+            '"former-dfer-trainin"',
+            "factors.recipe: unknown recipe 'former-dfer-trainin'. Did you",
+        ),
+        ("[base]", 'recipe = "ifdd-fixed"\n[base]', "recipe: is a factor too"),
+        ('"mine.toml"', "3", "factors.recipe: unknown recipe 3"),
+        ('"mine.toml"', '"search.toml"', "the recipe 'search.toml' sets 'search'"),
+    ],
+)
+def test_a_wrong_level_of_the_factor_recipe_is_named(varied: Path, old: str, new: str, says: str) -> None:
+    (varied.parent / "search.toml").write_text("[search]\ntrials = 3\n")
+    assert old in VARIED
+    varied.write_text(VARIED.replace(old, new, 1))
+    with pytest.raises(InputError) as error:
+        variants_of(spec := load(varied), resolver(spec, varied.parent))
     assert says in str(error.value)
     assert "s.toml" in str(error.value)

@@ -82,6 +82,10 @@ def test_the_rate_falls_by_a_factor_at_equal_distances() -> None:
     made = steps(0.01, 100, 0.0, STEPS, every=40, factor=0.1)
     rates = [made.rate(STEPS * epoch + step) for epoch in range(100) for step in (0, STEPS - 1)]
     assert rates == pytest.approx([0.01] * 80 + [0.001] * 80 + [0.0001] * 40)
+    short = steps(
+        0.01, 10, 0.0, STEPS, every=40, of=100, factor=0.1
+    )  # at the same shares of a shorter training
+    assert [short.rate(STEPS * epoch) for epoch in range(10)] == pytest.approx(rates[::20])
     assert [steps(1.0, 9, 1.0, 4, every=2, factor=0.5).rate(step) for step in (0, 3, 4, 8)] == [
         0.25,
         1,

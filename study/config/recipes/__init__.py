@@ -3,7 +3,10 @@
 A recipe holds one line of ``help``, tables in the form of a study's, and possibly a ``recipe`` that it inherits.
 Its values replace the defaults and are replaced by those of the study, its preset and ``--set``. A study that sets
 one parameter, such as ``loss.context_weight``, replaces that alone; one that names another component of a kind
-replaces all values of the kind.
+replaces all values of the kind. Values without a component's name, such as those of a data set's sampling, are for
+whichever component the study names.
+
+A factor named ``recipe`` varies the recipe: its levels are recipes, or tables of a recipe for each network.
 """
 
 from __future__ import annotations
@@ -19,6 +22,8 @@ from study.errors import InputError, nearest, quoted
 from study.nested import flatten
 
 FOLDER = Path(__file__).parent
+FACTOR = "recipe"
+"""The factor whose levels are recipes."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,22 @@ def recipe(name: Any, where: str, root: Path = Path()) -> Recipe:
             f"{where}: unknown recipe {name!r}.{near} Allowed: {quoted(RECIPES)}, or the path of a TOML file."
         )
     return RECIPES[name]
+
+
+def name_for(level: Any, network: str, where: str) -> Any:
+    """Return the recipe that a level of the factor `FACTOR` means: the level itself, or its entry for the network.
+
+    Raises:
+        InputError: The level is a table without an entry for the network.
+    """
+    if not isinstance(level, Mapping):
+        return level
+    if network not in level:
+        raise InputError(
+            f"{where}: a level has no recipe for the network {network!r}.{nearest(network, level)} "
+            f"It has recipes for {quoted(level)}."
+        )
+    return level[network]
 
 
 def _read(path: Path, heirs: tuple[Path, ...] = ()) -> Recipe:
@@ -101,6 +122,8 @@ def _merge(own: Any, inherited: Any) -> Any:
     """Return a study's value completed by the recipe's; another component of a kind inherits nothing."""
     if isinstance(own, Mapping) and not own:
         return inherited
+    if isinstance(own, str) and isinstance(inherited, Mapping) and "name" not in inherited:
+        return {"name": own, **inherited}
     if isinstance(own, Mapping) and isinstance(inherited, str):
         inherited = {"name": inherited}
     if not isinstance(inherited, Mapping):
@@ -108,7 +131,7 @@ def _merge(own: Any, inherited: Any) -> Any:
     component = inherited.get("name")
     if component is not None and own == component:
         return inherited
-    if not isinstance(own, Mapping) or own.get("name", component) != component:
+    if not isinstance(own, Mapping) or (component and own.get("name", component) != component):
         return own
     return {**inherited, **{key: _merge(value, inherited.get(key)) for key, value in own.items()}}
 

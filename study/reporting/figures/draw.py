@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from study.analysis.findings import Findings
 from study.reporting.figure_specs import FOLDER, FORMATS, figure_specs
 from study.reporting.figures.curves import learning, search
+from study.reporting.figures.published import published
 from study.reporting.figures.scores import breakdown, differences, repetitions
 from study.reporting.figures.style import ACCENT, STYLE
 from study.reporting.figures.tradeoff import tradeoff
@@ -23,6 +24,7 @@ def draw(findings: Findings) -> dict[str, bytes]:
         "repetitions": repetitions,
         "differences": differences,
         "breakdown": breakdown,
+        "published": published,
         "learning": learning,
         "search": search,
         "tradeoff": tradeoff,

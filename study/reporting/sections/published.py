@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from study.analysis.findings import Findings
+from study.analysis.findings import Findings, VariantFinding
+from study.analysis.published import measured, what_differs
+from study.analysis.units import heading
 from study.records import PublishedResult, PublishedTable
 from study.reporting import text
 from study.reporting.sections.blocks import Blocks, sentence
@@ -36,6 +38,7 @@ def _add_benchmark(report: Blocks, findings: Findings, published: PublishedTable
         f"verdict of this report uses them. {size}{used}. {f'{published.remark} ' if published.remark else ''}"
         "A dash: not verified.",
     )
+    _add_measured(report, findings, published)
     report.published_table(
         f"Published by others on {published.title}, not measured by this study. GMACs: of one {noun}, as "
         "printed (papers call them FLOPs). Pretraining: only where the method's name states it. Source: "
@@ -65,6 +68,46 @@ def _add_benchmark(report: Blocks, findings: Findings, published: PublishedTable
             {"Published method": "left", **{f"Fold {fold}": "right" for fold in range(1, most + 1)}},
             [[row.method, *(f"{figure:.2f}" for figure in row.figures)] for row in published.folds],
         )
+
+
+def _add_measured(report: Blocks, findings: Findings, published: PublishedTable) -> None:
+    """Add the rows that this study measured on a benchmark, and what differs from the published ones."""
+    variants = measured(findings, published)
+    if not variants:
+        return
+    report.table(
+        f"Measured by this study on {published.title}: mean and 95 % interval over repetitions, in the columns "
+        "of the published rows below.",
+        {
+            "Measured variant": "left",
+            "Params (M)": "right",
+            "GMACs": "right",
+            "Splits": "left",
+            "Tested epoch": "left",
+            "Input": "left",
+            "Views": "left",
+            **dict.fromkeys(published.metrics, "right"),
+        },
+        [_measured_cells(findings, variant, published.metrics) for variant in variants],
+    )
+    report.text(what_differs(findings, published))
+    report.figure("published")
+
+
+def _measured_cells(findings: Findings, variant: VariantFinding, metrics: Sequence[str]) -> list[str]:
+    protocol = findings.protocols[variant.name]
+    scores = {heading(findings.primary): variant.score}
+    scores |= {heading(m): variant.secondary.get(m.name) for m in findings.metrics[1:]}
+    return [
+        variant.name,
+        MISSING if variant.parameters is None else f"{variant.parameters / 1e6:.2f}",
+        MISSING if variant.macs is None else f"{variant.macs / 1e9:.2f}",
+        protocol.splits,
+        protocol.selection,
+        protocol.input,
+        protocol.views or MISSING,
+        *(text.mean_with_interval(scores.get(label)) for label in metrics),
+    ]
 
 
 def _published_cells(result: PublishedResult, metrics: Sequence[str]) -> list[str]:

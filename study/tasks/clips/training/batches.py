@@ -18,9 +18,10 @@ from study.generators import seeded
 from study.hashing import seed_of
 from study.ledger.predictions import Predictions
 from study.tasks.clips.data.contract import Average, Clips, Pixels
+from study.tasks.clips.training.balance import balanced_order
 from study.tasks.clips.training.loader import ReadBatches, Request, moved, read_here
 from study.tasks.clips.training.precision import forward
-from study.tasks.clips.training.settings import Precision
+from study.tasks.clips.training.settings import Precision, Sampling
 
 _log = logging.getLogger(__name__)
 
@@ -73,6 +74,7 @@ def training_batches(
     batch_size: int,
     seeds: tuple[int, int],
     read: ReadBatches | None = None,
+    sampling: Sampling = "every-clip",
 ) -> Iterator[tuple[Tensor, NDArray[np.int64]]]:
     """Yield one epoch of shuffled batches of equal size; clips that do not fill a batch are left out.
 
@@ -82,11 +84,15 @@ def training_batches(
         batch_size: Clips in a batch.
         seeds: Seeds of the order and of the random sampling inside clips.
         read: Reads the batches; None reads them in this process.
+        sampling: Whether an epoch has every clip once, or as many clips of every class.
 
     Raises:
         StudyError: A clip cannot be read.
     """
-    order = np.random.default_rng(seeds[0]).permutation(len(labels))
+    generator = np.random.default_rng(seeds[0])
+    order = (
+        balanced_order(labels, generator) if sampling == "balanced" else generator.permutation(len(labels))
+    )
     requests = [
         Request(order[step * batch_size : (step + 1) * batch_size], seed_of(seeds[1], step), (seeds[1], step))
         for step in range(steps_per_epoch(len(labels), batch_size))

@@ -19,6 +19,7 @@ from study.tasks.clips.data.contract import ClipShape
 from study.tasks.clips.nets.attention import use_attention
 from study.tasks.clips.nets.ifdd.network import build_network
 from study.tasks.clips.nets.initial import initialise
+from study.tasks.clips.training.normalisation import normalise
 from study.tasks.clips.training.settings import TrainSettings
 
 MOST_BATCH_SIZES = 64
@@ -82,6 +83,8 @@ def plain_network(registry: Registry, spec: RunSpec, shape: ClipShape, classes: 
     if _lazy_tensors(network):
         with seeded(seed_of(spec.seed, seeds.LAZY)):
             _infer_sizes(network, shape)
+    if TrainSettings.of(spec).normalise == "imagenet":
+        normalise(network, shape.channels)
     return network
 
 

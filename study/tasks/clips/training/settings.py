@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Literal, Self
 
 from study.config.registry import InTrials, Legacy, Range, Unsearchable
@@ -15,6 +15,9 @@ from study.records import RunSpec
 Fit = Literal["train", "train+val"]
 Precision = Literal["fp32", "tf32", "bf16"]
 AttentionForm = Literal["fast", "reference"]
+Sampling = Literal["every-clip", "balanced"]
+ClassWeights = Literal["none", "balanced"]
+Normalisation = Literal["none", "imagenet"]
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,18 @@ class TrainSettings:
     """Compile the network by ``torch.compile``, in training and in evaluation, once for each size of a batch."""
     accumulate: Annotated[int, Range(1), Legacy(1)] = 1
     """Micro-batches in a batch; their gradients are averaged."""
+    sampling: Annotated[Sampling, Legacy("every-clip")] = "every-clip"
+    """``every-clip``: each clip once in an epoch; ``balanced``: as many clips of every class, small ones repeated."""
+    class_weights: Annotated[ClassWeights, Legacy("none")] = "none"
+    """``balanced``: a clip counts in the loss by n / (K n_c), of n training clips in K classes, n_c in its own."""
+    normalise: Annotated[Normalisation, Legacy("none")] = "none"
+    """``imagenet``: subtract ImageNet's mean colour from every clip and divide by its standard deviation."""
+    layer_decay: Annotated[float, Range(0.01, 1.0), Legacy(1.0)] = 1.0
+    """Ratio of the learning rates of successive layers, from the head down; 1 for one rate (Clark et al. 2020)."""
+    lr_factors: Annotated[dict[str, Annotated[float, Range(0.0)]], Unsearchable()] = field(
+        default_factory=dict
+    )
+    """Factors of the learning rate by the first names of tensors, such as ``backbone``; 0 leaves them unchanged."""
     graph: Annotated[Literal["auto"] | bool, Legacy(False), Unsearchable()] = "auto"
     """Whether steps are recorded as a CUDA graph; ``auto``: on a GPU, for built-in networks that allow it."""
 

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from study import seeds
 from study.config.registry import Registry
@@ -23,11 +24,13 @@ from study.records import RunSpec
 from study.tasks.clips.data.contract import Clips, Dataset, Pixels, Split
 from study.tasks.clips.data.seeded import build_dataset
 from study.tasks.clips.nets.contract import Loss
+from study.tasks.clips.training.balance import balanced_weights
 from study.tasks.clips.training.batches import Compute, Transform, logits_of, shuffled, steps_per_epoch
 from study.tasks.clips.training.building import build_part, new_network
 from study.tasks.clips.training.loader import LoaderProcesses, ReadBatches
 from study.tasks.clips.training.mixup import Mixup
 from study.tasks.clips.training.optim.ema import ModelEma
+from study.tasks.clips.training.optim.groups import parameter_groups
 from study.tasks.clips.training.optim.schedules import Schedule
 from study.tasks.clips.training.settings import Fit, TrainSettings, check_settings
 from study.tasks.clips.training.stepping.clock import Clock, NoClock
@@ -138,9 +141,26 @@ class TrainState:
         """Return the learning rate of each parameter group for the next step."""
         return [share * self.schedule.rate(self.steps_done) for share in self.lr_shares]
 
+    def weighted(self, targets: Tensor) -> Tensor:
+        """Return targets, labels (B,) or class shares (B, classes), with each class's share times its weight.
+
+        Cross-entropy with these is cross-entropy with class weights; the mean weight of the training clips is 1.
+        """
+        if self.class_weights is None:
+            return targets
+        shares = F.one_hot(targets, self.classes) if targets.ndim == 1 else targets
+        return shares * self.class_weights
+
+    @cached_property
+    def class_weights(self) -> Tensor | None:
+        """Weight of each class in the loss, (classes,); None if all count the same."""
+        if self.settings.class_weights == "none":
+            return None
+        return balanced_weights(self.labels, self.classes).to(self.device)
+
     @property
     def learning_rate(self) -> float:
-        """Learning rate of the last step."""
+        """Learning rate of the last step, of the parameters that have the greatest."""
         return float(self.optimizer.param_groups[0]["lr"])
 
     @property
@@ -185,7 +205,8 @@ def optimizer_of(
     spec: RunSpec, registry: Registry, settings: TrainSettings, network: nn.Module, loss: Loss
 ) -> torch.optim.Optimizer:
     """Return the optimizer of a run, for the parameters of its network, then those of its loss."""
-    parameters = trained_parameters(network, loss)
+    own = list(loss.parameters()) if isinstance(loss, nn.Module) else []
+    parameters = parameter_groups(network, own, settings.lr, settings.layer_decay, settings.lr_factors)
     built: torch.optim.Optimizer = build_part(
         registry, spec, "optimizer", parameters, settings.lr, settings.weight_decay
     )

@@ -198,6 +198,7 @@ def train_epoch(state: TrainState, number: int) -> TrainedEpoch:
         settings.batch_size,
         (order, sampling),
         state.readers.get("train"),
+        settings.sampling,
     )
     steps = steps_per_epoch(len(state.labels), settings.batch_size)
     log_step = StepLogger(f"epoch {number} of {settings.epochs}", steps)
@@ -211,6 +212,7 @@ def train_epoch(state: TrainState, number: int) -> TrainedEpoch:
         with seeded(seed_of(augmentation, len(figures))):  # for augmentations that ignore their generator
             clips = state.augment(clips, generator)
         clips, targets = state.mixup(clips, labels, state.classes, seed_of(mixing, len(figures)))
+        targets = state.weighted(targets)
         state.clock.mark(TimePart.AUGMENTATION)
         figures.add(state.step(clips, targets))
         if reads_each_step:

@@ -181,7 +181,7 @@ def _unusable_clips(data: Recorded, verdicts: Mapping[str, ClipVerdict], skip_ba
     by_kind: dict[RemarkKind, list[Item]] = defaultdict(list)
     for i, verdict in verdicts.items():
         if not verdict.is_sound:
-            path = existing(data.listing.footage / entries[i].path, data.listing.root)
+            path = existing(data.listing.footage / entries[i].path, data.listing.places)
             kind = _unusable_kind(path)
             by_kind[kind].append(Item(i, entries[i].where, reason=verdict.error))
     for kind in (RemarkKind.CLIPS_MISSING, RemarkKind.CLIPS_EMPTY, RemarkKind.CLIPS_UNREADABLE):

@@ -69,12 +69,12 @@ def compare(path: Path, listing: Listing, progress: Progress | None = None) -> C
 def _digests(listing: Listing, path: str) -> dict[str, str]:
     """Return the digest of each file of a clip by its path below the root; an empty one if it cannot be read."""
     try:
-        footage: Footage = find(listing.footage / path, listing.root)
+        footage: Footage = find(listing.footage / path, listing.places)
     except InputError:
         return {}
     digests = {}
     for file in footage.files:
-        name = file.relative_to(listing.root).as_posix()
+        name = listing.places.name(file)
         try:
             check_regular(file)
             with file.open("rb") as opened:

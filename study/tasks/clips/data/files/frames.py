@@ -21,7 +21,6 @@ from study.errors import InputError, quoted
 from study.files import check_regular, read_regular
 from study.hashing import digest
 from study.tasks.clips.data.contract import Pixels
-from study.tasks.clips.data.files.listing import VIDEOS, check_inside, names_in
 from study.tasks.clips.data.files.pictures import (
     DAMAGES,
     FORMATS,
@@ -31,18 +30,19 @@ from study.tasks.clips.data.files.pictures import (
     inspected,
     resized,
 )
+from study.tasks.clips.data.files.places import VIDEOS, Places, names_in
 from study.tasks.clips.data.files.videos import shown_frames
 
 READER = 3
 """Incremented whenever the same files would give other clips; named in CHANGELOG.md under Changes numbers."""
-IMAGES = frozenset({".jpg", ".jpeg", ".png"})
+IMAGES = frozenset([".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff"])
 
 
 @dataclass(frozen=True, slots=True)
 class Footage:
     """The files of one clip: its frames in the order of their numbers, or one video."""
 
-    root: Path
+    places: Places
     path: str
     """The video, or the folder of the frames."""
     joined: str = ""
@@ -71,7 +71,7 @@ class Footage:
             files = [(os.path.basename(self.path), os.stat(self.path))]  # noqa: PTH116, PTH119  # faster than Path
         else:
             files = [(name, os.stat(f"{self.path}/{name}")) for name in self.names]  # noqa: PTH116
-        return digest([[name, status.st_size, status.st_mtime_ns] for name, status in files])
+        return digest([[printable(name), status.st_size, status.st_mtime_ns] for name, status in files])
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,15 +94,15 @@ class ClipVerdict:
         return not self.error
 
 
-def find(path: Path, root: Path) -> Footage:
+def find(path: Path, places: Places) -> Footage:
     """Return the files of the clip at `path`: a folder of images, or a video.
 
     Raises:
-        InputError: The clip is missing, has no frames, or leads out of the root.
+        InputError: The clip is missing, has no frames, or leads out of the places.
     """
-    path = existing(path, root)
-    check_inside(path, root)
-    name = _relative_name(path, root)
+    path = existing(path, places)
+    places.check(path)
+    name = printable(places.name(path))
     try:
         status = path.stat()
         if not stat.S_ISDIR(status.st_mode):
@@ -113,7 +113,7 @@ def find(path: Path, root: Path) -> Footage:
             check_regular(path)
             if status.st_size == 0:
                 raise InputError(f"{name} is an empty file")
-            return Footage(root, str(path))
+            return Footage(places, str(path))
         with os.scandir(path) as found:
             images = [
                 (file.name, file.is_symlink(), file.is_file())
@@ -129,32 +129,32 @@ def find(path: Path, root: Path) -> Footage:
         raise InputError(f"no frames ({quoted(sorted(IMAGES))}) in {name}")
     for image, is_link, is_file in images:
         if is_link:
-            check_inside(path / image, root)
+            places.check(path / image)
         if not is_file:
-            _check_file(path / image, root)
+            _check_file(path / image, places)
     names = sorted((image for image, _, _ in images), key=by_number)
-    return Footage(root, str(path), sys.intern("/".join(names)))  # many clips have files of the same names
+    return Footage(places, str(path), sys.intern("/".join(names)))  # many clips have files of the same names
 
 
-def _check_file(path: Path, root: Path) -> None:
+def _check_file(path: Path, places: Places) -> None:
     """Raise InputError where a frame is a folder, FIFO or device; one that is missing fails when it is read."""
     try:
         check_regular(path)
     except FileNotFoundError:
         return
     except OSError as error:
-        raise InputError(_unreadable_message(path, root, error)) from None
+        raise InputError(_unreadable_message(path, places, error)) from None
 
 
-def existing(path: Path, root: Path) -> Path:
-    """Return the path below `root` whose names are those of `path`, composed or decomposed (NFC or NFD).
+def existing(path: Path, places: Places) -> Path:
+    """Return the path in the same place whose names are those of `path`, composed or decomposed (NFC or NFD).
 
     Lists are read as NFC; names on the disk may have either form. What exists as written comes first.
     """
-    if str(path).isascii() or path.exists() or not path.is_relative_to(root):
+    if str(path).isascii() or path.exists() or (top := places.top_of(path)) is None:
         return path
-    found = root
-    for part in path.relative_to(root).parts:
+    found = top
+    for part in path.relative_to(top).parts:
         if not os.path.lexists(found / part) and found.is_dir():
             composed = unicodedata.normalize("NFC", part)
             part = next(
@@ -193,7 +193,7 @@ def _inspect_images(footage: Footage) -> ClipVerdict:
             content = read_regular(file)
             size, noted = inspected(content)
         except DAMAGES as error:
-            return ClipVerdict("", 0, (), _unreadable_message(file, footage.root, error))
+            return ClipVerdict("", 0, (), _unreadable_message(file, footage.places, error))
         sizes[size] = None
         notes |= noted
         contents.append(hashlib.sha256(content).hexdigest())
@@ -213,7 +213,7 @@ def _inspect_video(footage: Footage) -> ClipVerdict:
         if not sizes:
             raise ValueError("it holds no frame")
     except DAMAGES as error:
-        return ClipVerdict("", 0, (), _unreadable_message(file, footage.root, error))
+        return ClipVerdict("", 0, (), _unreadable_message(file, footage.places, error))
     return ClipVerdict(digest([content]), len(sizes), tuple(dict.fromkeys(sizes)), notes=tuple(sorted(notes)))
 
 
@@ -231,7 +231,9 @@ def read(
     """
     if not footage.is_video:
         files = footage.files
-        return np.stack([_read_image(files[int(i)], footage.root, channels, size, decoder) for i in indices])
+        return np.stack(
+            [_read_image(files[int(i)], footage.places, channels, size, decoder) for i in indices]
+        )
     (file,) = footage.files
     wanted = {int(index) for index in indices}
     found: dict[int, Pixels] = {}
@@ -245,25 +247,26 @@ def read(
         else:
             raise ValueError(f"it ends before frame {max(wanted) + 1}")
     except DAMAGES as error:
-        raise InputError(_unreadable_message(file, footage.root, error)) from None
+        raise InputError(_unreadable_message(file, footage.places, error)) from None
     return np.stack([found[int(index)] for index in indices])
 
 
-def _read_image(file: Path, root: Path, channels: int, size: int, decoder: Decoder) -> Pixels:
+def _read_image(file: Path, places: Places, channels: int, size: int, decoder: Decoder) -> Pixels:
     try:
         return decoded(read_regular(file), channels, size, decoder)
     except DAMAGES as error:
-        raise InputError(_unreadable_message(file, root, error)) from None
+        raise InputError(_unreadable_message(file, places, error)) from None
 
 
-def _unreadable_message(file: Path, root: Path, error: Exception) -> str:
+def _unreadable_message(file: Path, places: Places, error: Exception) -> str:
     kind = "a video" if file.suffix.lower() in VIDEOS else "an image"
     if isinstance(error, UnidentifiedImageError):
         reason = f"its format is none of {', '.join(FORMATS)}"
     else:
         reason = str(error.strerror or error) if isinstance(error, OSError) else str(error)
-    return f"{_relative_name(file, root)} cannot be read as {kind}: {reason}"
+    return f"{printable(places.name(file))} cannot be read as {kind}: {reason}"
 
 
-def _relative_name(path: Path, root: Path) -> str:
-    return path.relative_to(root).as_posix()
+def printable(name: str) -> str:
+    """Return a file name for messages and digests: bytes that are not UTF-8 as ``\\xff``."""
+    return os.fsencode(name).decode(errors="backslashreplace") if not name.isascii() else name

@@ -18,7 +18,7 @@ from study.errors import InputError
 from study.tasks.clips.data.contract import Pixels
 
 Decoder = Literal["pillow", "simplejpeg", "simplejpeg-scaled"]
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 """The formats that are decoded, by content: others, such as EPS, would start programs."""
 MOST_PIXELS = 1 << 26
 """The most pixels of one picture: a larger one would fill the memory."""
@@ -52,10 +52,14 @@ def opened(content: bytes) -> Image.Image:
     """Return an image whose header is read.
 
     Raises:
-        ValueError: It has too many pixels; other errors of `DAMAGES` for damaged and unknown files.
+        ValueError: It has too many pixels, or is animated; other errors of `DAMAGES` for damaged and unknown files.
     """
     image: Image.Image = Image.open(io.BytesIO(content), formats=FORMATS)
     check_size(*image.size)
+    if image.format != "MPO" and getattr(
+        image, "is_animated", False
+    ):  # the second picture of an MPO is a preview
+        raise ValueError("it holds several pictures, and a frame is one")
     return image
 
 

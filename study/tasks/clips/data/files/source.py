@@ -101,7 +101,7 @@ class Raw:
     def _known(self, store: VerdictStore, entry: Entry) -> ClipVerdict | None:
         """Return the verdict on a clip if it is known without reading the clip."""
         try:
-            footage = find(self.listing.footage / entry.path, self.listing.root)
+            footage = find(self.listing.footage / entry.path, self.listing.places)
         except InputError as error:
             return ClipVerdict("", 0, (), str(error))
         self._names[entry.path] = footage.joined
@@ -157,11 +157,11 @@ class Raw:
         return np.stack([fresh[i] if i in fresh else self._frames[entry.path, i] for i in indices.tolist()])
 
     def _footage_of(self, entry: Entry) -> Footage:
-        path, root = self.listing.footage / entry.path, self.listing.root
+        path, places = self.listing.footage / entry.path, self.listing.places
         if entry.path in self._names:
-            return Footage(root, str(existing(path, root)), self._names[entry.path])
+            return Footage(places, str(existing(path, places)), self._names[entry.path])
         try:
-            footage = find(path, root)
+            footage = find(path, places)
         except InputError as error:
             raise InputError(f"{self._position(entry)}: {error}.") from None
         self._names[entry.path] = footage.joined

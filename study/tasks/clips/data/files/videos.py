@@ -16,7 +16,7 @@ from PIL import Image
 from study.tasks.clips.data.files.containers import Crop, crop, structure_damage
 from study.tasks.clips.data.files.pictures import PictureNote, check_size, import_extra
 
-_DEMUXERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpeg,mpegts,flv,asf,ogg"
+_DEMUXERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpeg,mpegts,flv,asf,ogg,gif"
 """The containers that are read: no playlists, which would open other files."""
 _DETECT = "crccheck+bitstream+buffer+explode"
 """FFmpeg's detection of errors: the first one ends decoding."""

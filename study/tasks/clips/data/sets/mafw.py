@@ -9,13 +9,17 @@
     <root>/<split root>/single/no_caption/sources.csv           optional, not MAFW's: header video_name,source
     <root>/<split root>/compound/…                               labels such as anger_disgust
 
-The split root has many names: see `SPLIT_ROOTS`. Lists are read as UTF-8 or GBK. The lists with captions have no
-neutral clip, as these have no caption: they are another data set, so they are requested by name.
+The split root has many names: see `SPLIT_ROOTS`, and the lists of other code bases in `LIST_FILES`. A list may name
+clips by paths on another machine: the last part of a path is the clip. Lists are read as UTF-8 or GBK. The lists with
+captions have no neutral clip, as these have no caption: they are another data set, so they are requested by name.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -31,27 +35,34 @@ from study.tasks.clips.data.files.listing import (
     RowFilter,
     RowProblem,
     check_folds,
-    escapes_root,
-    find,
-    footage_folder,
     is_synthetic,
-    lines,
-    members,
     name_reason,
-    names_in,
-    not_found_message,
-    padded,
-    path_inside,
-    root_folder,
-    searched,
     twice_reason,
     unknown_reason,
     without_tested,
 )
-from study.tasks.clips.data.files.sources import NAME, sources_beside, with_sources
+from study.tasks.clips.data.files.places import (
+    Places,
+    clips_folder,
+    find,
+    members,
+    named_path,
+    not_found_message,
+    open_places,
+    padded,
+    searched,
+    without_suffix,
+)
+from study.tasks.clips.data.files.tables import (
+    SOURCES,
+    ListedClip,
+    rows,
+    sources_beside,
+    with_sources,
+)
 from study.tasks.clips.data.sets.recorded import Folds, Recorded, Recording, recorded
 
-Version = Literal["faces", "raw", "video"]
+Version = Literal["faces", "crops", "raw", "video"]
 Labels = Literal["single", "compound"]
 Captions = Literal["no", "with"]
 CLASSES = (
@@ -85,16 +96,37 @@ OFFICIAL: Mapping[tuple[Labels, Captions], Official] = {
         {1: (6268, 1590), 2: (6277, 1581), 3: (6288, 1570), 4: (6297, 1561), 5: (6302, 1556)}
     ),
 }
-SPLIT_ROOTS = ("Train & Test Set", "split", "anno", "label", "labels", "splits")
+SPLIT_ROOTS = (
+    "Train & Test Set",
+    "split",
+    "anno",
+    "label",
+    "labels",
+    "splits",
+    "annotation",
+    "annotations",
+    "lists",
+)
 """Where the lists may lie; without regard to case and punctuation, so that Train_Test_Set is the first too."""
+LIST_FILES = (
+    "set_{fold}/{split}.txt",
+    "set_{fold}/{split}.csv",
+    "MAFW_set_{fold}_{split}.txt",
+    "split0{fold}/{split}.csv",
+)
+"""Names of the lists, the official one first."""
 FOOTAGE: Mapping[Version, tuple[str, ...]] = {
     "faces": ("data/frames", "frames", "data/faces", "faces"),
+    "crops": ("data/clips_faces", "clips_faces", "frames_crop_align_224", "data/frames_crop_align_224"),
     "raw": ("data/raw_frames", "raw_frames", "data/clips_frames", "clips_frames"),
     "video": ("data/clips", "clips", "data/videos", "videos"),
 }
 """Where the clips of each version may lie, the official folder first."""
+ARCHIVED = ("data/frames", "frames", "data/clips", "clips")
+"""The folders of the authors' own archive."""
 DESCRIBED: Mapping[Version, str] = {
     "faces": "faces: the official face frames",
+    "crops": "crops: faces that the user or another code base cut out, not the official face frames",
     "raw": "raw: whole frames, cut from the videos by the user",
     "video": "video: whole frames of the official videos",
 }
@@ -110,7 +142,8 @@ def mafw(
     labels: Annotated[Labels, "11 emotions, or 43 with their combinations"] = "single",
     captions: Annotated[Captions, "with: the lists of captioned clips, none of them neutral"] = "no",
     version: Annotated[
-        Version, "the official face frames, the user's own whole frames, or the videos"
+        Version,
+        "the official face frames, crops of another's making, the user's own whole frames, or the videos",
     ] = "faces",
     split_root: Annotated[
         str, LocalPath(), "folder of the lists, which holds single/; empty to look for it"
@@ -128,6 +161,7 @@ def mafw(
             captions=captions,
             split_root=split_root,
             clips_root=clips_root,
+            allow=recording.allowed,
             skip_bad=recording.skip_bad,
             needs_footage=not recording.pack,
         ),
@@ -145,6 +179,7 @@ def mafw_listing(
     captions: Captions = "no",
     split_root: str = "",
     clips_root: str = "",
+    allow: Sequence[str] = (),
     skip_bad: bool = False,
     needs_footage: bool = True,
 ) -> Listing:
@@ -153,27 +188,31 @@ def mafw_listing(
     Raises:
         InputError: A list or folder is missing or there are several, or a row cannot be used and is not to be skipped.
     """
-    top = root_folder(root, "mafw")
+    places = open_places(root, allow, "mafw")
     check_folds(folds, "mafw")
-    lists = _lists_folder(top, split_root, labels, captions)
-    rows = RowFilter(top, skip_bad)
-    found: dict[int, dict[Split, dict[str, Row]]] = {}
+    lists, places = _lists(places, split_root, labels, captions)
+    kept = RowFilter(places, skip_bad)
+    read: dict[tuple[int, Split], list[ListedClip]] = {}
     for fold in folds:
-        rows.fold = fold
-        found[fold] = {
-            split: _rows(_list_path(lists, split, fold, top), rows, labels) for split in LISTED_SPLITS
-        }
-    classes = CLASSES if labels == "single" else _compound_classes(lists, top)
-    footage = (
-        path_inside(clips_root, top, "mafw: clips_root")
-        if clips_root
-        else footage_folder(top, FOOTAGE, version, "clips", "mafw", is_needed=needs_footage)
+        for split in LISTED_SPLITS:
+            kept.fold = fold
+            read[fold, split] = list(_listed(lists.path(split, fold, places), kept))
+    class_of, order = _classes_of_numbers(read, lists, places)
+    found: dict[int, dict[Split, dict[str, Row]]] = {fold: {} for fold in folds}
+    for (fold, split), listed in read.items():
+        kept.fold = fold
+        found[fold][split] = _labelled(listed, kept, labels, class_of)
+    classes = CLASSES if labels == "single" else _compound_classes(lists, places)
+    footage = clips_folder(
+        places, FOOTAGE, version, ARCHIVED, "mafw", clips_root=clips_root, is_needed=needs_footage
     )
-    source_of = sources_beside(lists, top, lambda name: padded(Path(name).stem, DIGITS))
-    path_of = members(footage, {i for of in found.values() for listed in of.values() for i in listed}, DIGITS)
+    source_of = sources_beside(lists.folder, places, lambda name: padded(without_suffix(name), DIGITS))
+    path_of = members(
+        footage.path, {i for of in found.values() for part in of.values() for i in part}, DIGITS
+    )
     entries: dict[Fold, dict[Split, tuple[Entry, ...]]] = {}
     for fold, of in found.items():
-        rows.fold = fold
+        kept.fold = fold
         train, test = (
             with_sources(
                 (
@@ -181,27 +220,31 @@ def mafw_listing(
                     for i, (label, where) in of[split].items()
                 ),
                 source_of,
-                lists,
-                rows,
+                lists.folder,
+                kept,
             )
             for split in LISTED_SPLITS
         )
-        entries[fold] = {"train": without_tested(train, test, rows, fold, "mafw"), "test": test}
+        entries[fold] = {"train": without_tested(train, test, kept, fold, "mafw"), "test": test}
+    synthetic = is_synthetic(places.root)
     return Listing(
         name="mafw",
-        root=top,
-        footage=footage,
+        root=places.root,
+        footage=footage.path,
         classes=classes,
         folds=entries,
         facts={
-            "version": DESCRIBED[version],
-            "labels": f"{labels}, {len(classes)} classes, lists {captions} captions",
-            **({"sources": NAME} if source_of else {}),
+            "version": DESCRIBED[version]
+            if footage.is_official or version in ("crops", "raw")
+            else f"{version}: clips in {footage.path.name}, not known to be the official ones",
+            "labels": f"{labels}, {len(classes)} classes, lists {captions} captions{order}",
+            **({"sources": SOURCES} if source_of else {}),
         },
-        official=None if is_synthetic(top) else OFFICIAL[labels, captions],
-        skipped_rows=tuple(rows.skipped_rows),
-        is_synthetic=is_synthetic(top),
+        official=None if synthetic else OFFICIAL[labels, captions],
+        skipped_rows=tuple(kept.skipped_rows),
+        is_synthetic=synthetic,
         is_video=version == "video",
+        allowed=footage.places.allowed,
     )
 
 
@@ -209,88 +252,179 @@ Row = tuple[str, str]
 """Class and position."""
 
 
-def _lists_folder(top: Path, split_root: str, labels: Labels, captions: Captions) -> Path:
-    """Return the folder that holds a folder for each fold."""
-    wanted = f"{labels}/{captions}_caption"
-    if split_root:
-        roots = [path_inside(split_root, top, "mafw: split_root")]
-    else:
-        roots = [path for name in SPLIT_ROOTS if (path := find(top, [name], top))]
-        roots += [top] if find(top, [labels], top) else []
-        roots = list(dict.fromkeys(roots))
-        if not roots:
-            nested = top / "MAFW"
-            if nested.is_dir() and any(find(nested, [name], top) for name in SPLIT_ROOTS):
-                where = searched(SPLIT_ROOTS, top)
-                raise InputError(f"mafw: root: no split lists: {where}. Did you mean root = {str(nested)!r}?")
-            missing = not_found_message("split lists", SPLIT_ROOTS, top, "mafw")
-            raise InputError(f"{missing} Name their folder: split_root = '…'.")
-    fitting = [path for base in roots if (path := find(base, [wanted], top))]
-    if len(fitting) == 1:
-        return fitting[0]
-    if fitting:
+@dataclass(frozen=True)
+class Lists:
+    """The folder of the lists, and how they are named in it."""
+
+    folder: Path
+    file: str
+    """With ``{fold}`` and ``{split}``."""
+
+    def path(self, split: Split, fold: int, places: Places) -> Path:
+        """Return a list; raise InputError where the fold has none."""
+        name = self.file.format(fold=fold, split=split)
+        if path := find(self.folder, [name], places):
+            return path
+        others = [
+            other
+            for other in range(_MOST_FOLDS)
+            if other != fold and find(self.folder, [self.file.format(split=split, fold=other)], places)
+        ]
+        if not others:
+            raise InputError(f"mafw: root: no split list: looked for {name} in {str(self.folder)!r}.")
         raise InputError(
-            f"mafw: split_root: must name the lists: both {' and '.join(map(str, fitting))} exist."
+            f"mafw: folds: no fold {fold}: {self.folder / name} does not exist; that folder has "
+            f"{', '.join(map(str, others))}."
         )
+
+    def all(self, places: Places) -> list[Path]:
+        """Return the lists of every fold."""
+        names = [self.file.format(fold=f, split=s) for f in range(_MOST_FOLDS) for s in LISTED_SPLITS]
+        return [path for name in names if (path := find(self.folder, [name], places))]
+
+
+_MOST_FOLDS = 21
+
+
+def _lists(places: Places, split_root: str, labels: Labels, captions: Captions) -> tuple[Lists, Places]:
+    """Return the lists of the requested labels, and the places with their folder.
+
+    Raises:
+        InputError: There are none, or several.
+    """
+    if split_root:
+        named = named_path(split_root, places, "mafw: split_root")
+        places, bases = places.adding(named), [named]
+    else:
+        bases = [path for name in SPLIT_ROOTS if (path := find(places.root, [name], places))]
+        bases += [places.root] if find(places.root, [labels], places) or not bases else []
+        bases = list(dict.fromkeys(bases))
+    fitting = [lists for base in bases if (lists := _lists_below(base, labels, captions, places))]
+    if len(fitting) == 1:
+        return fitting[0], places
+    if fitting:
+        folders = " and ".join(str(lists.folder) for lists in fitting)
+        raise InputError(f"mafw: split_root: must name the lists: both {folders} exist.")
     other: Captions = "with" if captions == "no" else "no"
-    if any(find(base, [f"{labels}/{other}_caption"], top) for base in roots):
+    wanted = f"{labels}/{captions}_caption"
+    if any(_lists_below(base, labels, other, places) for base in bases):
         note = " No captioned clip is neutral." if other == "with" else ""
         raise InputError(
-            f"mafw: captions: no {wanted} in {roots[0]}; there is {labels}/{other}_caption: captions = {other!r}.{note}"
+            f"mafw: captions: no {wanted} in {bases[0]}; there is {labels}/{other}_caption: captions = {other!r}.{note}"
         )
-    raise InputError(f"mafw: split_root: no {wanted} in {' or '.join(map(str, roots))}.")
+    if not split_root and bases == [places.root]:
+        nested = places.root / "MAFW"
+        where = searched(SPLIT_ROOTS, places.root)
+        if nested.is_dir() and any(find(nested, [name], places) for name in SPLIT_ROOTS):
+            raise InputError(f"mafw: root: no split lists: {where}. Did you mean root = {str(nested)!r}?")
+        missing = not_found_message("split lists", SPLIT_ROOTS, places.root, "mafw")
+        raise InputError(f"{missing} Name their folder: split_root = '…'.")
+    raise InputError(f"mafw: split_root: no {wanted} in {' or '.join(map(str, bases))}.")
 
 
-def _list_path(lists: Path, split: Split, fold: int, top: Path) -> Path:
-    if path := find(lists, [f"set_{fold}/{split}.txt"], top):
-        return path
-    set_names = [name for name in names_in(lists, "mafw") if name.startswith("set_")]
-    if f"set_{fold}" in set_names or not set_names:
-        raise InputError(f"mafw: root: no split list: looked for set_{fold}/{split}.txt in {str(lists)!r}.")
-    numbers = ", ".join(name.removeprefix("set_") for name in set_names)
+def _lists_below(base: Path, labels: Labels, captions: Captions, places: Places) -> Lists | None:
+    """Return the lists in the folder of one kind of labels; lists of names that say no kind are single, uncaptioned."""
+    kinds = [f"{captions}_caption", f"{captions}_caption_new"]
+    names = [f"{labels}/{kind}" for kind in kinds] + (kinds if labels == "single" else [])
+    folders = [path for name in names if (path := find(base, [name], places))]
+    if labels == "single" and captions == "no" and not folders:
+        folders = [
+            path for name in ("single", ".") if (path := find(base, [name], places) if name != "." else base)
+        ]
+        files: tuple[str, ...] = LIST_FILES[2:]
+    else:
+        files = LIST_FILES
+    for folder in folders:
+        for file in files:
+            tried = [file.format(fold=fold, split=split) for fold in range(1, 6) for split in LISTED_SPLITS]
+            if find(folder, tried, places):
+                return Lists(folder, file)
+    return Lists(folders[0], LIST_FILES[0]) if folders and files is LIST_FILES else None
+
+
+def _listed(path: Path, kept: RowFilter) -> Iterable[ListedClip]:
+    """Yield the rows of a list, whose columns after the label are captions, or ``path frames label``."""
+    is_empty = True
+    for row in rows(path, kept.places):
+        fields = row.fields
+        if len(fields) == 3 and fields[1].isdecimal() and _NUMBER.fullmatch(fields[2]):
+            fields = (fields[0], fields[2])
+        if len(fields) < 2:
+            kept.reject(
+                row.where, RowProblem.MALFORMED, f"must be a clip and its label. Got {row.shown} instead"
+            )
+            continue
+        is_empty = False
+        yield ListedClip(row.where, fields[0].rstrip("/"), fields[1])
+    if is_empty:
+        raise InputError(f"{path}: the list is empty.")
+
+
+_NUMBER = re.compile(r"(\d{1,2})(\.0*)?")
+ORDERS: Mapping[str, tuple[str, ...]] = {"the paper's": CLASSES, "alphabetical": tuple(sorted(CLASSES))}
+"""The orders in which code bases number the classes, from 0."""
+
+
+def _classes_of_numbers(
+    read: Mapping[tuple[int, Split], Sequence[ListedClip]], lists: Lists, places: Places
+) -> tuple[Mapping[str, str], str]:
+    """Return the class of each number that labels clips, and the order for the facts; empty where classes are named.
+
+    Raises:
+        InputError: The numbers of clips do not tell the order.
+    """
+    first = min(fold for fold, _ in read)
+    labels = [row.label for (fold, _), listed in read.items() if fold == first for row in listed]
+    numbers = Counter(int(match[1]) for label in labels if (match := _NUMBER.fullmatch(label)))
+    if not numbers:
+        return {}, ""
+    for name, order in ORDERS.items():
+        official = dict(zip(CLASSES, _SINGLE_COUNTS, strict=True))
+        for base in (0, 1):
+            if all(numbers[number + base] == official[of] for number, of in enumerate(order)):
+                written = {str(number + base): of for number, of in enumerate(order)}
+                return written, f", numbered from {base} in {name} order"
     raise InputError(
-        f"mafw: folds: no fold {fold}: {lists / f'set_{fold}'} does not exist; that folder has {numbers}."
+        f"mafw: {lists.folder}: these lists number the classes, in an order that their numbers of clips do not tell; "
+        "write the emotions' names in place of the numbers."
     )
 
 
-def _rows(path: Path, rows: RowFilter, labels: Labels) -> dict[str, Row]:
-    listed: dict[str, Row] = {}
-    for where, line in lines(path, rows.root):
-        fields = line.strip().split("\t") if "\t" in line else line.split()
-        if len(fields) < 2:
-            rows.reject(where, RowProblem.MALFORMED, f"must be a clip and its label. Got {line!r} instead")
-            continue
-        clip, text = fields[0].strip(), fields[1].strip()
-        if escapes_root(clip) or "/" in clip:
-            rows.reject(where, RowProblem.BAD_PATH, name_reason(clip))
-            continue
-        name = padded(clip.removesuffix(".mp4"), DIGITS)
+def _labelled(
+    listed: Iterable[ListedClip], kept: RowFilter, labels: Labels, class_of: Mapping[str, str]
+) -> dict[str, Row]:
+    """Return the class and the position of each clip."""
+    found: dict[str, Row] = {}
+    for row in listed:
+        name = padded("".join(row.parts(1)), DIGITS)
+        number = _NUMBER.fullmatch(row.label)
+        text = class_of.get(str(int(number[1])), row.label) if number else row.label
         label = _label(text)
-        if label is None or (labels == "single" and label not in CLASSES):
+        if not name:
+            kept.reject(row.where, RowProblem.BAD_PATH, name_reason(row.path))
+        elif label is None or (labels == "single" and label not in CLASSES):
             reason = unknown_reason("label", text, name, CLASSES)
-            rows.reject(where, RowProblem.UNKNOWN_LABEL, reason, name)
-        elif name in listed:
-            rows.reject(where, RowProblem.LISTED_TWICE, twice_reason(name, listed[name][1]), name)
+            kept.reject(row.where, RowProblem.UNKNOWN_LABEL, reason, name)
+        elif name in found:
+            kept.reject(row.where, RowProblem.LISTED_TWICE, twice_reason(name, found[name][1]), name)
         else:
-            listed[name] = (label, where)
-    if not listed:
-        raise InputError(f"{path}: the list is empty.")
-    return listed
+            found[name] = (label, row.where)
+    return found
 
 
 def _label(text: str) -> str | None:
     """Return a class's name, its emotions in the paper's order: ``anger_disgust``; None if one is unknown."""
-    emotions = set(text.split("_"))
+    emotions = set(text.lower().split("_"))
     if not emotions <= set(CLASSES):
         return None
     return "_".join(sorted(emotions, key=CLASSES.index))
 
 
-def _compound_classes(lists: Path, top: Path) -> tuple[str, ...]:
+def _compound_classes(lists: Lists, places: Places) -> tuple[str, ...]:
     """Return the 11 emotions and all combinations in any list of the tree, whichever folds are requested."""
-    rows = RowFilter(top, skip=True)
+    kept = RowFilter(places, skip=True)
     found = {
-        label for path in lists.glob("set_*/*.txt") for label, _ in _rows(path, rows, "compound").values()
+        label for path in lists.all(places) for row in _listed(path, kept) if (label := _label(row.label))
     }
     combinations = sorted(
         found - set(CLASSES), key=lambda name: [CLASSES.index(part) for part in name.split("_")]

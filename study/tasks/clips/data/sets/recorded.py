@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, partial
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Annotated, Literal
 
 import numpy as np
@@ -71,8 +72,17 @@ class Recording:
     skip_bad: Annotated[
         bool, Legacy(False), "leave out rows and clips that cannot be used, and report them"
     ] = False
+    allow: Annotated[
+        list[str] | str, LocalPath(), "folders outside of the root that links and paths may lead to"
+    ] = ""
     cache: Annotated[str, LocalPath(), "folder that keeps what is known of files; empty for none"] = ""
     pack: Annotated[str, LocalPath(), "a pack of these clips, read in place of their files"] = ""
+
+    @property
+    def allowed(self) -> tuple[str, ...]:
+        """The folders of `allow`; a run's record joins them, as ``PATH`` does."""
+        folders = self.allow.split(os.pathsep) if isinstance(self.allow, str) else self.allow
+        return tuple(filter(None, folders))
 
 
 @dataclass(frozen=True)
@@ -202,7 +212,9 @@ class Recorded:
                 "classes": self.classes,
                 "content": content,
                 "skipped": sorted(i for i in own if not verdicts[i].is_sound),
-                "left": [[row.where, row.clip] for row in self.listing.skipped_rows if row.fold == fold],
+                "left": [
+                    [_portable(row.where), row.clip] for row in self.listing.skipped_rows if row.fold == fold
+                ],
                 "shape": self.shape,
                 "protocols": {
                     **asdict(replace(self.protocols, skip_bad=False)),
@@ -385,6 +397,12 @@ def recorded(
         recording.skip_bad,
     )
     return Recorded(listing, source, shape, recording.decoder, protocols)
+
+
+def _portable(where: str) -> str:
+    """Return the position of a row without the folder of a list that lies outside of the root."""
+    path = PurePath(where)
+    return path.name if path.is_absolute() else where
 
 
 def _shared_sources_text(listing: Listing) -> str:

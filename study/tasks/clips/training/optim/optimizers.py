@@ -16,13 +16,15 @@ from torch.optim import Optimizer
 from study.config.registry import Range, component
 from study.errors import InputError, nearest, quoted
 
-Parameters = list[nn.Parameter]
+Parameters = list[nn.Parameter] | list[dict[str, Any]]
+"""The parameters of a training: a list, or groups with ``params`` and a learning rate ``lr`` of their own."""
 
 
 @component("optimizer")
 def adamw(parameters: Parameters, lr: float, weight_decay: float) -> Optimizer:
     """AdamW with torch's defaults (Loshchilov and Hutter 2019)."""
-    is_real = not any(parameter.is_complex() for parameter in parameters)  # torch fuses real parameters only
+    trained = [p for part in parameters for p in (part["params"] if isinstance(part, dict) else [part])]
+    is_real = not any(parameter.is_complex() for parameter in trained)  # torch fuses real parameters only
     return torch.optim.AdamW(parameters, lr=lr, weight_decay=weight_decay, fused=is_real)
 
 

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Annotated, Protocol
 
-from study.config.registry import Range, component
+from study.config.registry import Legacy, Range, component
 
 
 class Schedule(Protocol):
@@ -44,9 +44,13 @@ def steps(
     *,
     every: Annotated[int, Range(1), "epochs from one step to the next"] = 40,
     factor: Annotated[float, Range(0, 1), "what the rate is multiplied with at each step"] = 0.1,
+    of: Annotated[
+        int, Range(0), Legacy(0), "epochs that these are counted in, whatever the training has; 0 for its own"
+    ] = 0,
 ) -> Schedule:
     """A linear warm-up, then the peak rate, multiplied by a factor at every so many epochs of the training."""
-    return Steps(peak, round(warmup_epochs * steps_per_epoch), every * steps_per_epoch, factor)
+    interval = every * steps_per_epoch * epochs / of if of else every * steps_per_epoch
+    return Steps(peak, round(warmup_epochs * steps_per_epoch), max(1, round(interval)), factor)
 
 
 @dataclass(frozen=True)

@@ -93,7 +93,7 @@ def _step(run: RunSpec, registry: Registry, settings: TrainSettings, dataset: Da
             raise InputError(f"the augmentation must return clips of shape {tuple(pixels.shape)}.")
     precision: Precision = "fp32" if settings.precision == "tf32" else settings.precision
     targets = torch.arange(len(clips)) % classes
-    if settings.mixup or settings.cutmix:
+    if settings.mixup or settings.cutmix or settings.class_weights != "none":
         targets = F.one_hot(targets, classes).to(clips.dtype)
     tensors_of(network)
     network.train()
