@@ -292,6 +292,31 @@ def test_no_sentence_is_printed_twice() -> None:
     assert [part for part in sentences if sentences.count(part) > 1] == []
 
 
+@pytest.mark.parametrize(
+    ("others", "expected"),
+    [
+        (("For new clips: unknown.",) * 2, ["c loses.", "For new clips: unknown."]),
+        (("New: 1 to 2.", "New: 3 to 4."), ["b: New: 1 to 2.", "c loses. New: 3 to 4."]),
+    ],
+)
+def test_a_comparison_names_its_variant_and_repeats_nothing(
+    others: tuple[str, str], expected: list[str]
+) -> None:
+    base = findings(["a", "b", "c"])
+    variants = [base.variants[0]]
+    for variant, sentence, other in zip(base.variants[1:], ("b wins.", "c loses."), others, strict=True):
+        assert variant.difference is not None
+        own = dataclasses.replace(variant.difference, sentence=sentence, other_sentence=other)
+        variants.append(dataclasses.replace(variant, difference=own))
+    report = dataclasses.replace(base, variants=tuple(variants), answer="Yes: b wins.", claims=())
+    (shown,) = [
+        block
+        for block in document(report).blocks
+        if isinstance(block, Bullets) and any("c loses" in plain_text(item) for item in block.items)
+    ]
+    assert [plain_text(item) for item in shown.items] == expected
+
+
 def test_warnings_of_a_kind_are_one_item() -> None:
     (note,) = [block for block in document(nine()).blocks if isinstance(block, Note)]
     assert [plain_text(item) for item in note.items] == [
@@ -465,7 +490,7 @@ def test_equal_findings_give_equal_bytes(shape: str, written: Callable[[str], Pa
 
 
 def test_a_figure_without_data_is_not_drawn() -> None:
-    assert list(figure_specs(findings())) == list(NAMES)
+    assert list(figure_specs(findings())) == [name for name in NAMES if name != "published"]
     assert "search" not in figure_specs(findings(trials=0))
     assert "differences" not in figure_specs(findings(["only"]))
     nothing = findings(

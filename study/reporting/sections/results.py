@@ -116,18 +116,25 @@ def add_comparisons(report: Blocks, findings: Findings) -> None:
     compared = compared_variants(findings)
     if compared:
         report.heading("The comparisons in detail", level=3)
-        said = [findings.answer, *(claim.reason for claim in findings.claims)]
-        sentences = [
-            part
-            for _, difference in compared
-            for part in (difference.sentence, difference.other_sentence)
-            if part and not any(part in each for each in said)
-        ]
-        if sentences:
+        if sentences := _unsaid_sentences(findings, compared):
             report.bullets(sentences)
         _add_comparisons(report, findings, compared, corrected_level(findings))
     _add_power(report, findings)
     report.figure("repetitions")
+
+
+def _unsaid_sentences(findings: Findings, compared: list[tuple[VariantFinding, Difference]]) -> list[str]:
+    """Return the comparisons in words, without what the answer or a claim says; what holds for all comes last."""
+    said = [findings.answer, *(claim.reason for claim in findings.claims)]
+    others = list(dict.fromkeys(found.other_sentence for _, found in compared if found.other_sentence))
+    shared = others if len(others) == 1 else []
+    lines = []
+    for variant, found in compared:
+        first = "" if any(found.sentence in each for each in said) else found.sentence
+        second = "" if shared else found.other_sentence
+        if first or second:
+            lines.append(f"{first or f'{variant.name}:'} {second}".strip())
+    return [*lines, *shared]
 
 
 def _result_cells(variant: VariantFinding, without_verdict: str, unit: str) -> list[Line]:
