@@ -515,7 +515,9 @@ def test_a_figure_without_data_is_removed(tmp_path: Path) -> None:
 
 def test_twelve_long_names_fit_their_figures(recwarn: pytest.WarningsRecorder) -> None:
     rendered = draw(twelve(repetitions=4, trials=3, epochs=5))
-    assert list(rendered) == [f"figures/{name}.{form}" for name in NAMES for form in FORMATS]
+    assert list(rendered) == [
+        f"figures/{name}.{form}" for name in NAMES if name != "published" for form in FORMATS
+    ]
     assert not [warning for warning in recwarn if "layout" in str(warning.message)]
 
 
