@@ -15,6 +15,7 @@ from study.reporting.figures.curves import learning, search
 from study.reporting.figures.published import published
 from study.reporting.figures.scores import breakdown, differences, repetitions
 from study.reporting.figures.style import ACCENT, STYLE
+from study.reporting.figures.tradeoff import tradeoff
 
 
 def draw(findings: Findings) -> dict[str, bytes]:
@@ -26,6 +27,7 @@ def draw(findings: Findings) -> dict[str, bytes]:
         "published": published,
         "learning": learning,
         "search": search,
+        "tradeoff": tradeoff,
     }
     with style.context(["default", dict(STYLE)]):
         figures = {name: plotters[name](findings) for name in figure_specs(findings)}
