@@ -116,13 +116,18 @@ def named_path(name: str, places: Places, where: str) -> Path:
     ):  # made absolute by the study that names it
         candidates.append(root / written.relative_to(Path.cwd()))
     for path in candidates:
-        if path.exists():
+        if is_there(path):
             if path.is_relative_to(root):
                 places.check(path)
                 return path
             real, top = os.path.realpath(path), os.path.realpath(root)
             return root / os.path.relpath(real, top) if _is_below(real, top) else path
     raise InputError(f"{where}: there is no {name!r}, neither below {str(root)!r} nor as an absolute path.")
+
+
+def is_there(path: Path) -> bool:
+    """Return whether a path exists; names that no file can have do not."""
+    return os.path.exists(path)  # noqa: PTH110  # Path.exists raises for them
 
 
 def names_in(folder: Path, where: str) -> list[str]:

@@ -45,6 +45,7 @@ from study.tasks.clips.data.files.places import (
     Places,
     escapes_root,
     find,
+    is_there,
     located,
     named_path,
     names_in,
@@ -211,6 +212,7 @@ def clips_listing(
         is_synthetic=is_synthetic(top),
         doubts=doubts,
         is_video=bool(paths) and all(map(_is_video, paths)),
+        remedies={} if has_split or has_fold else _remedies(len(usable), test_share, has_source=has_source),
         allowed=places.allowed,
     )
 
@@ -354,7 +356,7 @@ def _looks_like_clip(row: Row, places: Places) -> bool:
     if len(row.fields) < 2:
         return False
     name = row.fields[0].replace("\\", "/")
-    is_below = not escapes_root(name) and (places.root / name).exists()
+    is_below = not escapes_root(name) and is_there(places.root / name)
     return "/" in name or _is_video(name) or is_below
 
 
@@ -416,7 +418,7 @@ def _parts_elsewhere(paths: Sequence[str], places: Places) -> int | None:
         rest = "/".join(divided[0][count:])
         if not escapes_root(rest):
             name = located([rest], places.root)[rest]
-            if (places.root / name).exists():
+            if is_there(places.root / name):
                 return count
     return None
 
@@ -550,6 +552,14 @@ def _at_random(
         "train": tuple(entry for entry, _ in entries if entry.id not in tested),
         "test": tuple(entry for entry, _ in entries if entry.id in tested),
     }
+
+
+def _remedies(clips: int, share: float, *, has_source: bool) -> dict[Split, str]:
+    """Return what fills a split that was drawn, in words."""
+    of = ", whole sources," if has_source else ""
+    drawn = f"test_share = {share:g} of {clips} clips{of} was drawn by class"
+    test = f"{drawn}: a larger test_share, at most 0.5, or a column split puts clips there."
+    return {"test": test} if share < 0.5 else {"test": f"{drawn}: name the test clips in a column split."}
 
 
 def _file_kinds(paths: Sequence[str]) -> str:
