@@ -209,7 +209,7 @@ def located(paths: Iterable[str], footage: Path) -> dict[str, str]:
     """Return the path below `footage` of each listed path, itself where nothing else is there.
 
     A listed path may have the suffix of a video that became a folder of frames, lack the one that its video has, or
-    differ in case.
+    differ in case, or lack the zeros before a number that a spreadsheet removes.
     """
     names_of: dict[str, dict[str, list[str]]] = {}
     found = {}
@@ -235,7 +235,8 @@ def _names_by_stem(folder: Path) -> dict[str, list[str]]:
 
 
 def _stem(name: str) -> str:
-    return unicodedata.normalize("NFC", without_suffix(name)).casefold()
+    stem = unicodedata.normalize("NFC", without_suffix(name)).casefold()
+    return stem.lstrip("0") or "0" if stem.isdecimal() else stem
 
 
 def without_suffix(name: str) -> str:

@@ -291,8 +291,7 @@ def _clips(table: _Table, kept: RowFilter) -> Iterator[_Clip]:
         while len(fields) > len(columns) and not fields[-1]:
             fields = fields[:-1]
         if len(fields) != len(columns):
-            reason = f"must be {','.join(filter(None, columns))}. Got {row.shown} instead"
-            kept.reject(row.where, RowProblem.MALFORMED, reason)
+            kept.reject(row.where, RowProblem.MALFORMED, row.malformed(",".join(filter(None, columns))))
             continue
         value = {name: field for name, field in zip(columns, fields, strict=True) if name}
         clip, split = value["path"], (value.get("split") or table.split).lower()
