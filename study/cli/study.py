@@ -100,7 +100,11 @@ def plan(
     accept_code: AcceptCode = False,
     verbose: Annotated[
         bool,
-        typer.Option("--verbose", "-v", help="List the code that counts in the identity of runs."),
+        typer.Option(
+            "--verbose",
+            "-v",
+            help="List where values come from, and the code that counts.",
+        ),
     ] = False,
     sd: Annotated[
         float | None,
@@ -115,7 +119,7 @@ def plan(
         float | None, typer.Option(min=0.001, help="With --budget: the time that one training takes.")
     ] = None,
 ) -> None:
-    """Show what `run` would do, where every value comes from, and the power; trains nothing."""
+    """Show what `run` would do: trainings, time, disk, power; trains nothing."""
     loaded = compiled(study, preset, with_skipping(skip_bad, study, preset, set_ or []))
     if accept_code:
         loaded = _with_accepted_code(loaded)
@@ -125,9 +129,13 @@ def plan(
         print(format_offers(loaded.record, loaded.offers(budget, sd, seconds)))
         print(f"\n{format_power(loaded.record, loaded.plan(sd).spread)}")
         return
-    print(loaded.plan(sd))
+    planned = loaded.plan(sd)
+    print(planned)
     print(format_ledger(loaded.settings, study))
     if verbose:
+        from study.cli.planned import format_values
+
+        print(f"\n{format_values(planned.values)}")
         print("\nCode that counts, with its digest:")
         for name, digest in sorted({item for parts in loaded.record.code.values() for item in parts.items()}):
             print(f"  {name}  {digest[:16]}")

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+import study.api as study_api
 from study.cli.app import app
 from study.errors import InputError
 from study.statistics.power import power
@@ -227,3 +228,47 @@ def test_a_log_of_the_output_is_not_reported_as_a_file_that_runs_write(project: 
     printed = (project / "log.txt").read_text()
     assert "shared.txt was written by several runs" in printed
     assert "log.txt was written" not in printed
+
+
+def test_a_plan_begins_with_trainings_time_disk_and_power(project: Path) -> None:
+    def lead() -> dict[str, str]:
+        lines = invoke("plan", "s.toml").split("\n\n")[1].splitlines()
+        return {line.split()[0]: " ".join(line.split()[1:]) for line in lines}
+
+    fresh = lead()
+    assert list(fresh) == ["Trainings", "Time", "Disk", "Power"]
+    assert fresh["Trainings"] == "4: 4 new"
+    assert fresh["Time"].startswith("not known")
+    assert command("run", "s.toml", folder=project).returncode == 0
+    done = lead()
+    assert done["Trainings"] == "4: 4 cached"
+    assert done["Time"].startswith("none")
+    more = study_api.load("s.toml", "more").plan()
+    assert (more.trainings, more.cached) == (8, 4)
+    assert more.time is not None
+    assert more.seconds == pytest.approx(4 * more.time.seconds, rel=1e-9), "four trainings, one worker"
+    assert more.bytes is not None
+    assert 4 * 200 < more.bytes < 4 * 100_000, "four folders of a result and a history"
+
+
+def test_set_takes_the_keys_of_a_verbose_plan(project: Path) -> None:
+    (project / "t.toml").write_text(
+        'factors.splitter = ["even-odd", "issm"]\nbase.lifting = { name = "attention", heads = 4 }\n'
+        'base.dataset = { name = "faces", train_clips = 70, validation_clips = 14, test_clips = 14 }\n'
+    )
+    plan = study_api.load("t.toml").plan()
+    settable = [
+        each for each in plan.values if each.origin in ("study", "default") and each.value is not None
+    ]
+    assert {"train.epochs", "base.lifting.heads", "base.dataset.train_clips"} <= {
+        each.key for each in settable
+    }
+    names = {each.key: each.value for each in plan.values if each.key.endswith(".name")}
+    for each in settable:
+        name = f"{each.key.rpartition('.')[0]}.name"
+        change = ({name: names[name]} if name in names else {}) | {each.key: each.value}
+        now = {
+            value.key: (value.value, value.origin)
+            for value in study_api.load("t.toml", None, change).plan().values
+        }
+        assert now[each.key] == (each.value, "--set")
