@@ -17,6 +17,7 @@ from rich.text import Text
 
 from study.cli.context import (
     INTERRUPTED,
+    AsJson,
     Changes,
     Preset,
     StudyName,
@@ -27,6 +28,7 @@ from study.cli.context import (
 )
 from study.cli.output import PrintedConsole
 from study.cli.program import as_typed
+from study.cli.records import json_output, status_record
 
 if TYPE_CHECKING:
     from study.config.settings import Settings
@@ -51,11 +53,17 @@ def status(
     preset: Preset = None,
     set_: Changes = None,
     once: Annotated[bool, typer.Option("--once", help="Print once and exit, also on a terminal.")] = False,
+    json_: AsJson = False,
 ) -> None:
     """Show the progress of studies from the ledger alone; on a terminal, refresh it while one is running."""
     settings = read_settings()
     ledger = open_ledger(settings)
     name = None if study is None else study_name(study, preset, set_ or [], ledger)
+    if json_:
+        with json_output() as write:
+            for each in _read_statuses(ledger, name):
+                write(status_record(each))
+        return
     if not ledger.studies():
         print(f"The ledger has no study yet.\n{format_ledger(settings)}")
         return

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -271,3 +272,49 @@ def test_set_takes_the_keys_of_a_verbose_plan(project: Path) -> None:
             for value in study_api.load("t.toml", None, change).plan().values
         }
         assert now[each.key] == (each.value, "--set")
+
+
+def records(text: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_scripts_read_plan_run_status_and_report_as_json_alone(project: Path) -> None:
+    (plan,) = records(command("plan", "s.toml", "--json", folder=project).stdout)
+    assert (plan["trainings"], plan["cached"], [each["status"] for each in plan["states"]]) == (
+        4,
+        0,
+        ["new"] * 4,
+    )
+    assert [variant["is_reference"] for variant in plan["variants"]] == [True, False]
+
+    ran = command("run", "s.toml", "--json", folder=project)
+    assert ran.returncode == 0, ran.stderr
+    events = records(ran.stdout)
+    kinds = [event["event"] for event in events]
+    assert kinds.count("JobStarted") == kinds.count("JobEnded") >= 4
+    assert kinds[-1] == "Findings"
+    written = json.loads(findings_of(project).read_text())
+    assert events[-1] == {"event": "Findings", **written}
+    assert {event["run"] for event in events if "run" in event} == {each["run"] for each in plan["states"]}
+
+    (status,) = records(command("status", "--json", folder=project).stdout)
+    assert status["counts"] == {"running": 0, "done": 4, "failed": 0, "pruned": 0, "waiting": 0}
+    (report,) = records(command("report", "s.toml", "--json", folder=project).stdout)
+    assert report["answer"] == written["answer"]
+
+
+def test_an_error_is_json_for_a_script_and_a_sentence_for_its_user(project: Path) -> None:
+    done = command("plan", "t.toml", "--json", folder=project)
+    (record,) = records(done.stdout)
+    assert done.returncode == record["error"]["exit_code"] == 2
+    assert "t.toml" in record["error"]["message"]
+    assert done.stderr.startswith("Error: ")
+
+
+def test_a_quiet_run_prints_results_and_no_progress(project: Path) -> None:
+    done = command("run", "s.toml", "-q", folder=project)
+    assert done.returncode == 0, done.stderr
+    assert "Verdict" in done.stdout
+    assert not any(
+        line.startswith(("start", "done", "epoch", "Starting")) for line in done.stdout.splitlines()
+    )
