@@ -44,6 +44,7 @@ LAYERS = (
     "cli.program",
     "cli.tables",
     "cli.display",  # plans and progress as text: notebooks and benchmarks print them too
+    "cli.planned",
     "cli.power",
     "api",
     "bench",
