@@ -34,7 +34,7 @@ def _add_benchmark(report: Blocks, findings: Findings, published: PublishedTable
         level=3,
     )
     report.text(
-        f"Reference rows for {published.title}, copied from the sources named. No figure, difference or "
+        f"Reference rows for {published.title}, copied from the sources named. No difference or "
         f"verdict of this report uses them. {size}{used}. {f'{published.remark} ' if published.remark else ''}"
         "A dash: not verified.",
     )
