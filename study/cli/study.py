@@ -74,7 +74,7 @@ def run(
             loaded = _with_accepted_code(loaded)
         require_claims_in(loaded.record.claims, require_claims)
         print(format_ledger(loaded.settings, study), flush=True)
-        listeners = [] if quiet else None
+        listeners: list[Listener] | None = [] if quiet else None
         if write is not None:
             listeners = [_event_writer(write)]
         if explore:
