@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from study.analysis.units import difference_with_unit
 from study.cli.display import RUN_NOUNS, format_bytes, format_duration
@@ -20,13 +20,37 @@ from study.ledger.record import StudyRecord, VariantRecord
 from study.nested import flatten
 
 if TYPE_CHECKING:
-    from study.api import Plan
+    from study.analysis.planning import TrainingTime  # slow: imports scipy
+    from study.statistics.spread import Spread
 
 MAX_DIFFERENCES = 3
 """The number of differences between runs that a plan lists."""
 
 
-def format_costs(plan: Plan) -> str:
+class Planned(Protocol):
+    """What a plan says of its costs; `study.api.Plan` has it."""
+
+    @property
+    def study(self) -> StudyRecord: ...  # noqa: D102
+    @property
+    def listing(self) -> TrainingList: ...  # noqa: D102
+    @property
+    def trainings(self) -> int: ...  # noqa: D102
+    @property
+    def seconds(self) -> float | None: ...  # noqa: D102
+    @property
+    def time(self) -> TrainingTime | None: ...  # noqa: D102
+    @property
+    def workers(self) -> int: ...  # noqa: D102
+    @property
+    def bytes(self) -> float | None: ...  # noqa: D102
+    @property
+    def free_bytes(self) -> int | None: ...  # noqa: D102
+    @property
+    def spread(self) -> Spread | None: ...  # noqa: D102
+
+
+def format_costs(plan: Planned) -> str:
     """Return what the study costs: trainings, time, disk, and the power that they buy."""
     study = plan.study
     return "\n".join(
@@ -41,7 +65,7 @@ def format_costs(plan: Plan) -> str:
     )
 
 
-def _time(plan: Plan) -> str:
+def _time(plan: Planned) -> str:
     if plan.seconds is None or plan.time is None:
         return "not known: no training of this or a similar study has been timed yet"
     if not plan.seconds:
@@ -53,14 +77,14 @@ def _time(plan: Plan) -> str:
     )
 
 
-def _disk(plan: Plan) -> str:
+def _disk(plan: Planned) -> str:
     free = "" if plan.free_bytes is None else f"; {format_bytes(plan.free_bytes)} are free"
     if plan.bytes is None:
         return f"not known before a first training{free}"
     return f"about {format_bytes(plan.bytes)} more{free}"
 
 
-def _power(plan: Plan) -> str:
+def _power(plan: Planned) -> str:
     from study.cli.power import power_of_study
 
     study = plan.study
