@@ -15,6 +15,7 @@ LAYERS = (
     "errors",
     "names",
     "files",
+    "servers",
     "followed",
     "hashing",
     "nested",
