@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -10,6 +11,7 @@ from matplotlib import style
 from matplotlib.figure import Figure
 
 from study.analysis.findings import Findings
+from study.fonts import fallback, families
 from study.reporting.figure_specs import FOLDER, FORMATS, figure_specs
 from study.reporting.figures.curves import learning, search
 from study.reporting.figures.published import published
@@ -29,7 +31,9 @@ def draw(findings: Findings) -> dict[str, bytes]:
         "search": search,
         "tradeoff": tradeoff,
     }
-    with style.context(["default", dict(STYLE)]):
+    fonts = [*STYLE["font.family"], *families(fallback(str(findings)).files)]
+    with style.context(["default", {**STYLE, "font.family": fonts}]), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)  # a note of the report names them
         figures = {name: plotters[name](findings) for name in figure_specs(findings)}
         if findings.is_optimistic:
             for figure in figures.values():
