@@ -45,9 +45,9 @@ LAYERS = (
     "cli.output",  # any text on any terminal: progress and warnings of the interface too
     "cli.program",
     "cli.tables",
-    "cli.display",  # plans and progress as text: notebooks and benchmarks print them too
-    "cli.planned",
+    "cli.display",  # progress, plans and their power as text: notebooks and benchmarks print them too
     "cli.power",
+    "cli.planned",
     "api",
     "bench",
     "cli",
