@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
+import shutil
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack, closing
@@ -19,7 +21,8 @@ if TYPE_CHECKING:
     from study.analysis.exploration import Ranking
     from study.analysis.findings import Findings
     from study.analysis.outside.rows import Columns
-    from study.analysis.planning import Offers
+    from study.analysis.planning import Offers, TrainingTime
+    from study.cli.planned import ValueOrigin
     from study.config.settings import Settings
     from study.config.study import StudySpec
     from study.engine.cache import TrainingList
@@ -100,6 +103,12 @@ class Plan:
     listing: TrainingList
     spread: Spread | None = None
     """The standard deviation of paired differences that is known before the study; None where none is."""
+    time: TrainingTime | None = None
+    """How long one training takes, and what it leaves on the disk; None where nothing similar was ever timed."""
+    workers: int = 1
+    """Trainings at a time on this machine."""
+    free_bytes: int | None = None
+    """Free space where the ledger is; None where the file system does not say."""
 
     @property
     def trainings(self) -> int:
@@ -113,12 +122,37 @@ class Plan:
         """The number of trainings that are done."""
         return sum(listed.is_done for listed in self.listing.decided)
 
+    @property
+    def seconds(self) -> float | None:
+        """The expected time of the trainings that are left, with all workers; None where it is not known."""
+        left = self.trainings - self.cached
+        if not left:
+            return 0.0
+        return None if self.time is None else self.time.seconds * math.ceil(left / self.workers)
+
+    @property
+    def bytes(self) -> float | None:
+        """What the trainings that are left are expected to leave on the disk; None where it is not known."""
+        left = self.trainings - self.cached
+        if not left:
+            return 0.0
+        return None if self.time is None or self.time.bytes is None else left * self.time.bytes
+
+    @property
+    def values(self) -> list[ValueOrigin]:
+        """Each value of the reference with the key that ``--set`` takes, and where it was set."""
+        from study.cli.planned import values_of_reference
+        from study.config.registry import task_of
+
+        tables = task_of(self.study.variants[0].template).tables
+        return list(values_of_reference(self.study, self.spec, tables))
+
     def __str__(self) -> str:
-        from study.cli.display import format_plan
+        from study.cli.planned import format_costs, format_plan
         from study.cli.power import format_power
 
-        plan = format_plan(self.study, self.spec, self.listing)
-        return f"{plan}\n\n{format_power(self.study, self.spread)}"
+        plan = format_plan(self.study, self.listing)
+        return f"{format_costs(self)}\n\n{plan}\n\n{format_power(self.study, self.spread)}"
 
     def __repr__(self) -> str:
         return str(self)
@@ -175,7 +209,22 @@ class Study:
         self.ledger.require_same_study(self.record)
         record = self.ledger.with_decisions(self.record)
         spread = self.spread if sd is None else Spread(sd)
-        return Plan(record, self.spec, list_trainings(record, self.ledger), spread)
+        return Plan(
+            record,
+            self.spec,
+            list_trainings(record, self.ledger),
+            spread,
+            self._training_time(record),
+            self._worker_slots()[0],
+            free_bytes(self.ledger.root),
+        )
+
+    def _training_time(self, record: StudyRecord) -> TrainingTime | None:
+        if not self.ledger.studies():
+            return None
+        from study.analysis.planning import training_time  # slow: imports scipy
+
+        return training_time(self.ledger, record)
 
     @cached_property
     def spread(self) -> Spread | None:
@@ -395,6 +444,15 @@ class Study:
                 raise InputError(
                     f"study.toml: {key}: {folder} cannot be created: {error.strerror}."
                 ) from None
+
+
+def free_bytes(folder: Path) -> int | None:
+    """Return the free space of the disk that a folder is, or will be, on; None where it cannot be read."""
+    there = next((path for path in (folder, *folder.parents) if path.is_dir()), None)
+    try:
+        return None if there is None else shutil.disk_usage(there).free
+    except OSError:
+        return None
 
 
 def write_report(name: str, settings: Settings) -> Findings:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 from statistics import fmean
 from typing import Literal
 
@@ -22,6 +24,8 @@ from study.statistics.verdicts import FEWEST
 
 MOST_STUDIES_READ = 20
 """The most earlier studies whose results are read for their spread."""
+MOST_FOLDERS_MEASURED = 20
+"""The most folders of runs whose size is measured."""
 MOST_REPETITIONS = 20
 TRIED_TRIALS = (4, 8, 12, 20, 30)
 BUDGET = re.compile(r"(?P<amount>\d+(?:\.\d+)?)\s*(?P<of>gpu-|cpu-)?(?P<unit>h|min)")
@@ -78,6 +82,8 @@ class TrainingTime:
     seconds: float
     origin: str
     """The study whose trainings were timed; empty where it is given."""
+    bytes: float | None = None
+    """What a training leaves on the disk, on average; None where the time is given."""
 
 
 def training_time(ledger: Ledger, study: StudyRecord) -> TrainingTime | None:
@@ -88,14 +94,26 @@ def training_time(ledger: Ledger, study: StudyRecord) -> TrainingTime | None:
     for record in (study, *_earlier(ledger, study)):
         states = Snapshot(ledger)
         timed: list[float] = []
+        sizes: list[int] = []
         for job in trainings(record, states):
             state = states(job.run.id)
             seconds = duration(state) if state.is_usable else None
             if seconds is not None:
                 timed.append(seconds * _epochs_ratio(study, record))
+                if len(sizes) < MOST_FOLDERS_MEASURED:
+                    sizes.append(_bytes_below(ledger.run_folder(job.run)))
         if timed:
-            return TrainingTime(fmean(timed), record.name)
+            return TrainingTime(fmean(timed), record.name, fmean(sizes))
     return None
+
+
+def _bytes_below(folder: Path) -> int:
+    """Return the size of all files of a folder; those that are removed meanwhile are left out."""
+    total = 0
+    for path in folder.rglob("*"):
+        with suppress(OSError):
+            total += path.stat().st_size if path.is_file() else 0
+    return total
 
 
 def _epochs_ratio(study: StudyRecord, other: StudyRecord) -> float:

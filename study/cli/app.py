@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import sys
@@ -19,6 +20,7 @@ from study.cli.judge import judge
 from study.cli.ledger import gc, status, stop, sync, unlock
 from study.cli.output import printed_text
 from study.cli.program import as_typed, program
+from study.cli.records import error_record
 from study.cli.runs import check, reproduce
 from study.cli.study import plan, profile, report, run
 from study.cli.weights import weights
@@ -136,6 +138,8 @@ def _run() -> None:
     try:
         app(prog_name=program())
     except StudyError as error:
+        if "--json" in sys.argv:
+            print(json.dumps(error_record(error), ensure_ascii=False))
         print(f"Error: {as_typed(str(error))}", file=sys.stderr)
         sys.exit(error.exit_code)
     except BrokenPipeError:  # the reader of the output has exited, as `head` does

@@ -56,6 +56,7 @@ RequireClaims = Annotated[
         help="Exit with code 3 if a claim is refuted; =strict: with code 4 if one is not supported.",
     ),
 ]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts; errors too.")]
 REFUTED, UNDECIDED = 3, 4
 """Exit codes of a command that requires the claims."""
 SKIPPING = "base.dataset.skip_bad=true"

@@ -17,6 +17,7 @@ from rich.text import Text
 
 from study.cli.context import (
     INTERRUPTED,
+    AsJson,
     Changes,
     Preset,
     StudyName,
@@ -27,6 +28,7 @@ from study.cli.context import (
 )
 from study.cli.output import PrintedConsole
 from study.cli.program import as_typed
+from study.cli.records import json_output, status_record
 
 if TYPE_CHECKING:
     from study.config.settings import Settings
@@ -51,11 +53,17 @@ def status(
     preset: Preset = None,
     set_: Changes = None,
     once: Annotated[bool, typer.Option("--once", help="Print once and exit, also on a terminal.")] = False,
+    json_: AsJson = False,
 ) -> None:
     """Show the progress of studies from the ledger alone; on a terminal, refresh it while one is running."""
     settings = read_settings()
     ledger = open_ledger(settings)
     name = None if study is None else study_name(study, preset, set_ or [], ledger)
+    if json_:
+        with json_output() as write:
+            for each in _read_statuses(ledger, name):
+                write(status_record(each))
+        return
     if not ledger.studies():
         print(f"The ledger has no study yet.\n{format_ledger(settings)}")
         return
@@ -137,6 +145,7 @@ def gc(
     ] = False,
 ) -> None:
     """List files that no report and no resumed study reads, in the ledger and beside it, and free them."""
+    from study.cli.display import format_bytes
     from study.engine.gc import free, reclaimable
     from study.tracking.mlflow_store import database_of
 
@@ -155,29 +164,21 @@ def gc(
         print("Nothing was freed." if sys.stdin.isatty() else "Nothing was freed; --yes frees them.")
         return
     freed = free(items, ledger)
-    print(f"Freed {_format_bytes(sum(item.bytes for item in freed))}.")
+    print(f"Freed {format_bytes(sum(item.bytes for item in freed))}.")
     if in_use := len(items) - len(freed):
         print(f"{in_use} came into use in the meantime and were kept.")
 
 
 def _sizes_by_reason(items: list[Reclaimable]) -> Iterator[str]:
     """Yield one line a reason, with the number and size of its files, and a line with the totals."""
-    from study.cli.display import GC_REASONS
+    from study.cli.display import GC_REASONS, format_bytes
 
     groups: dict[str, list[Reclaimable]] = {}
     for item in items:
         groups.setdefault(GC_REASONS[item.reason], []).append(item)
     width = max(len(words) for words in groups)
     for words, group in [*groups.items(), ("together", items)]:
-        yield f"{words:<{width}} {len(group):7} {_format_bytes(sum(item.bytes for item in group)):>10}"
-
-
-def _format_bytes(number: float) -> str:
-    for unit in ("B", "kB", "MB", "GB"):
-        if number < 1000:
-            return f"{number:.3g} {unit}"
-        number /= 1000
-    return f"{number:.3g} TB"
+        yield f"{words:<{width}} {len(group):7} {format_bytes(sum(item.bytes for item in group)):>10}"
 
 
 def sync(study: AnyStudy = None, preset: Preset = None, set_: Changes = None) -> None:

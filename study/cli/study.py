@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import sys
-from contextlib import suppress
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from study.cli.context import (
     AcceptCode,
     AcceptData,
+    AsJson,
     Changes,
     Preset,
     RequireClaims,
@@ -29,12 +32,14 @@ from study.cli.context import (
     with_skipping,
 )
 from study.cli.output import PrintedConsole
+from study.cli.records import json_output, plan_record
 from study.errors import InputError
 
 if TYPE_CHECKING:
     from study.analysis.exploration import Ranking
     from study.analysis.findings import Findings
     from study.api import Study
+    from study.engine.events import Event, Listener
     from study.ledger.record import StudyRecord
     from study.ledger.store import Ledger
 
@@ -54,27 +59,57 @@ def run(
     explore: Annotated[
         bool, typer.Option("--explore", help="Rank variants on validation; test nothing, give no verdict.")
     ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print results, no progress.")] = False,
+    json_: AsJson = False,
 ) -> None:
     """Train what is not trained yet, then write the report."""
     if explore and require_claims:
         raise InputError("--explore: judges no claim. Leave --require-claims out.")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # batch systems send it in place of Ctrl-C
-    with resumable():
+    with resumable(), ExitStack() as stack:
+        write = stack.enter_context(json_output()) if json_ else None
         changes = with_skipping(skip_bad, study, preset, set_ or [])
         loaded = compiled(study, preset, changes, accept_data=accept_data)
         if accept_code:
             loaded = _with_accepted_code(loaded)
         require_claims_in(loaded.record.claims, require_claims)
         print(format_ledger(loaded.settings, study), flush=True)
+        listeners: list[Listener] | None = [] if quiet else None
+        if write is not None:
+            listeners = [_event_writer(write)]
         if explore:
-            _print_ranking(loaded.explore(retry_failed=retry_failed), loaded.reports)
+            ranking = loaded.explore(retry_failed=retry_failed, listeners=listeners)
+            if write is None:
+                _print_ranking(ranking, loaded.reports)
+            else:
+                write({"event": "Ranking", **_read_json(loaded.reports / "exploration.json")})
             _print_failures(loaded.record, loaded.ledger)
             return
-        findings = loaded.run(retry_failed=retry_failed)
-        _print_conclusion(findings, loaded.reports)
+        findings = loaded.run(retry_failed=retry_failed, listeners=listeners)
+        if write is None:
+            _print_conclusion(findings, loaded.reports)
+        else:
+            write({"event": "Findings", **_read_json(loaded.reports / "findings.json")})
         _print_failures(loaded.record, loaded.ledger)
         _fail_if_damaged(findings)
         exit_unless_claims_hold(findings, require_claims)
+
+
+def _event_writer(write: Callable[[Mapping[str, Any]], None]) -> Listener:
+    """Return a listener that writes each event as JSON; the conclusion is written as findings."""
+    from study.cli.records import event_record
+    from study.engine.events import StudyConcluded
+
+    def listen(event: Event) -> None:
+        if not isinstance(event, StudyConcluded):
+            write(event_record(event))
+
+    return listen
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    record: dict[str, Any] = json.loads(path.read_text())
+    return record
 
 
 def _with_accepted_code(study: Study) -> Study:
@@ -100,7 +135,11 @@ def plan(
     accept_code: AcceptCode = False,
     verbose: Annotated[
         bool,
-        typer.Option("--verbose", "-v", help="List the code that counts in the identity of runs."),
+        typer.Option(
+            "--verbose",
+            "-v",
+            help="List where values come from, and the code that counts.",
+        ),
     ] = False,
     sd: Annotated[
         float | None,
@@ -114,9 +153,18 @@ def plan(
     seconds: Annotated[
         float | None, typer.Option(min=0.001, help="With --budget: the time that one training takes.")
     ] = None,
+    json_: AsJson = False,
 ) -> None:
-    """Show what `run` would do, where every value comes from, and the power; trains nothing."""
-    loaded = compiled(study, preset, with_skipping(skip_bad, study, preset, set_ or []))
+    """Show what `run` would do: trainings, time, disk, power; trains nothing."""
+    changes = with_skipping(skip_bad, study, preset, set_ or [])
+    if json_:
+        if budget is not None:
+            raise InputError("--json: prints a plan, not the designs that fit a budget. Leave --budget out.")
+        with json_output() as write:
+            loaded = compiled(study, preset, changes)
+            write(plan_record((loaded.accept_code() if accept_code else loaded).plan(sd)))
+        return
+    loaded = compiled(study, preset, changes)
     if accept_code:
         loaded = _with_accepted_code(loaded)
     if budget is not None:
@@ -125,9 +173,13 @@ def plan(
         print(format_offers(loaded.record, loaded.offers(budget, sd, seconds)))
         print(f"\n{format_power(loaded.record, loaded.plan(sd).spread)}")
         return
-    print(loaded.plan(sd))
+    planned = loaded.plan(sd)
+    print(planned)
     print(format_ledger(loaded.settings, study))
     if verbose:
+        from study.cli.planned import format_values
+
+        print(f"\n{format_values(planned.values)}")
         print("\nCode that counts, with its digest:")
         for name, digest in sorted({item for parts in loaded.record.code.values() for item in parts.items()}):
             print(f"  {name}  {digest[:16]}")
@@ -145,6 +197,7 @@ def report(
     set_: Changes = None,
     skip_bad: SkipBad = False,
     require_claims: RequireClaims = None,
+    json_: AsJson = False,
 ) -> None:
     """Write the report of a study again from the ledger; trains and measures nothing."""
     from study.api import write_report
@@ -158,7 +211,11 @@ def report(
         question = load(study, preset, changes).question
     require_own_record(study, name, open_ledger(settings), question)
     findings = write_report(name, settings)
-    _print_conclusion(findings, settings.reports / name)
+    if json_:
+        with json_output() as write:
+            write(_read_json(settings.reports / name / "findings.json"))
+    else:
+        _print_conclusion(findings, settings.reports / name)
     _fail_if_damaged(findings)
     require_claims_in(findings.claims, require_claims)
     exit_unless_claims_hold(findings, require_claims)

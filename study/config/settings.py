@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import quote
 
 from study.config.registry import Range
 from study.config.tables import fill, read_toml
@@ -106,7 +107,7 @@ def settings(start: Path) -> Settings:
         device=keys.device,
         loader_workers=keys.loader_workers,
         keep=keys.keep,
-        mlflow=keys.mlflow or f"sqlite:///{store / 'mlflow.db'}",
+        mlflow=keys.mlflow or sqlite_uri(store / "mlflow.db"),
         artifacts=store / "artifacts",
         components=tuple(keys.components),
         data={
@@ -114,6 +115,16 @@ def settings(start: Path) -> Settings:
             for name, table in data.items()
         },
     )
+
+
+def sqlite_uri(file: Path) -> str:
+    """Return the URI of a SQLite file.
+
+    A path with characters that have a meaning in a URI is encoded, slashes included: MLflow takes the undecoded text
+    for a path and creates the folders in it.
+    """
+    path = str(file)
+    return f"sqlite:///{quote(path, safe='') if set(path) & set('?#%') else path}"
 
 
 def root_of(start: Path) -> Path:

@@ -12,6 +12,7 @@ from study.analysis.units import difference, heading
 from study.metrics import record_of
 from study.reporting import text
 from study.reporting.document import Column, Document, Heading, Table, Text, join, strong
+from study.reporting.shown import shown_text
 from study.reporting.writers.markdown import markdown
 
 SCHEMA = 1
@@ -30,7 +31,7 @@ def write(ranking: Ranking, folder: Path) -> tuple[Path, ...]:
         "exploration.json": json.dumps(record, indent=1, ensure_ascii=False) + "\n",
     }
     for name, content in documents.items():
-        files.write(folder / name, content)
+        files.write(folder / name, shown_text(content))
     return tuple(folder / name for name in documents)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from study.analysis.findings import BreakdownFinding, Findings
@@ -19,7 +19,7 @@ from study.analysis.units import (
 from study.records import PublishedTable
 from study.reporting.text import OPTIMISTIC
 
-NAMES = ("repetitions", "differences", "breakdown", "published", "learning", "search")
+NAMES = ("differences", "tradeoff", "repetitions", "breakdown", "published", "learning", "search")
 MOST_ROWS_PLOTTED = 12
 """A breakdown with more rows has a table only."""
 FOLDER = "figures"
@@ -57,24 +57,31 @@ def _specs(findings: Findings) -> Iterator[FigureSpec]:
     primary, variants = findings.primary, findings.variants
     metric, better = primary.title, direction_note(primary, " (", ")")
     rope = difference_with_unit(findings.rope, primary.unit)
-    reference = "Grey: the reference." if len(variants) > 1 else ""
-    if any(variant.repetitions for variant in variants):
-        yield FigureSpec(
-            "repetitions",
-            f"{metric} on the test split in every repetition, by variant",
-            f"{heading(primary)} on the test split{better}. Every dot is one confirmation run; thin lines join the "
-            "runs of one repetition across neighbouring variants. "
-            f"Diamonds and bars: mean and 95 % interval. {reference}",
-        )
+    reference = "Grey squares: the reference." if len(variants) > 1 else ""
     if any(variant.difference for variant in variants):
         yield FigureSpec(
             "differences",
             f"Paired differences in {metric} from the reference",
-            f"Differences from the reference, in {difference_axis(primary)}{better}, paired by repetition. Dots: "
-            "single repetitions. Diamonds and thick bars: "
+            f"Differences from the reference, in {difference_axis(primary)}{better}, paired by repetition. Small "
+            "marks: single repetitions. Diamonds and thick bars: "
             f"mean and 95 % interval. Thin bars: the {corrected_level(findings)} interval, "
             f"corrected for {quantity(findings.comparisons, 'comparison')}, which decides the verdict at the right. "
             f"Shaded: differences smaller than ±{rope}, which the study declares to be of no practical interest.",
+        )
+    if axis := cost_axis(findings):
+        yield FigureSpec(
+            "tradeoff",
+            f"{metric} of each variant against its {axis.label}",
+            f"{heading(primary)} on the test split{better} against {axis.label}: mean and 95 % interval. Line: the "
+            "Pareto front, the variants that no other beats in both mean and cost. Square: the reference.",
+        )
+    if any(variant.repetitions for variant in variants):
+        yield FigureSpec(
+            "repetitions",
+            f"{metric} on the test split in every repetition, by variant",
+            f"{heading(primary)} on the test split{better}. Every small mark is one confirmation run; thin lines "
+            "join the runs of one repetition across neighbouring variants. "
+            f"Diamonds and bars: mean and 95 % interval. {reference}",
         )
     if part := plotted_breakdown(findings):
         yield FigureSpec(
@@ -131,6 +138,31 @@ def _specs(findings: Findings) -> Iterator[FigureSpec]:
             "chose the hyperparameters and are therefore optimistic: they are not results. "
             + ("Grey: the reference's best so far, repeated in every panel." if len(variants) > 1 else ""),
         )
+
+
+@dataclass(frozen=True)
+class CostAxis:
+    """The cost that scores are plotted against."""
+
+    label: str
+    values: Mapping[str, float]
+    """By variant."""
+
+
+def cost_axis(findings: Findings) -> CostAxis | None:
+    """Return the first cost that differs between tested variants: MACs, parameters, training time."""
+    tested = [variant for variant in findings.variants if variant.score is not None]
+    costs = (
+        CostAxis(
+            f"multiply-accumulates per {findings.noun}",
+            {v.name: float(v.macs) for v in tested if v.macs is not None},
+        ),
+        CostAxis("parameters", {v.name: float(v.parameters) for v in tested if v.parameters is not None}),
+        CostAxis(
+            "training time in s", {v.name: v.train_seconds for v in tested if v.train_seconds is not None}
+        ),
+    )
+    return next((axis for axis in costs if len(set(axis.values.values())) > 1), None)
 
 
 def plotted_breakdown(findings: Findings) -> BreakdownFinding | None:

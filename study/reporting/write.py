@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import asdict
 from pathlib import Path
 
@@ -10,11 +11,13 @@ from study import files
 from study.analysis.findings import Findings
 from study.analysis.limits import SKIPPED_FILE
 from study.analysis.rows import TABLES
+from study.fonts import fallback
 from study.metrics import record_of
 from study.reporting.figure_specs import FOLDER, FORMATS, NAMES, figure_specs
 from study.reporting.figures.draw import draw
 from study.reporting.sections.paper import Spread, paper_table
 from study.reporting.sections.report import document
+from study.reporting.shown import shown
 from study.reporting.text import one_line
 from study.reporting.writers.html import html
 from study.reporting.writers.latex import latex
@@ -22,6 +25,7 @@ from study.reporting.writers.markdown import markdown
 from study.reporting.writers.pdf import pdf
 from study.reporting.writers.rows import csv_files, finite, json_rows, path_of
 
+_log = logging.getLogger(__name__)
 SCHEMA = 1
 
 
@@ -30,6 +34,10 @@ def write(findings: Findings, folder: Path) -> tuple[Path, ...]:
 
     Equal findings give equal bytes. Files of an earlier report that this one has no data for are removed.
     """
+    fonts = fallback(str(findings))
+    if fonts.sentence:
+        _log.warning("%s", fonts.sentence)
+    findings = shown(findings, fonts)
     specs = figure_specs(findings)
     figures = draw(findings)
     report = document(findings)

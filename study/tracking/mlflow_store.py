@@ -32,10 +32,12 @@ from study.engine.events import (
     TrainingFound,
 )
 from study.engine.plan import Job
+from study.errors import StudyError
 from study.files import write
 from study.hashing import digest
 from study.ledger.record import RunState
 from study.records import Epoch, RunSpec
+from study.servers import require_answer
 from study.tracking.mlflow_values import (
     EPOCH_SECONDS,
     NOTE,
@@ -78,7 +80,9 @@ class ExperimentStore:
         # MLflow's own errors appear as the mirror's one warning.
         logging.getLogger("mlflow").setLevel(logging.CRITICAL)
         if file := database_of(uri):
+            _require_same_file(uri, file)
             _prepare_database(file)
+        require_answer(uri)
         self._client = MlflowClient(tracking_uri=uri)
         self._study = study
         self._uri = uri
@@ -333,7 +337,18 @@ def now_ms() -> int:
 def database_of(uri: str) -> Path | None:
     """Return the file of a SQLite store; None for other stores."""
     path = uri.removeprefix("sqlite:///").partition("?")[0]
-    return None if path in ("", uri, ":memory:") else Path(path)
+    return None if path in ("", uri, ":memory:") else Path(unquote(path))
+
+
+def _require_same_file(uri: str, file: Path) -> None:
+    """Raise StudyError where the installed SQLAlchemy takes the URI for another file: before 2.1 it decodes none."""
+    from sqlalchemy.engine import make_url
+
+    if make_url(uri).database != str(file):
+        raise StudyError(
+            f"{file}: the installed SQLAlchemy cannot open a path with '?', '#' or '%'. Install SQLAlchemy 2.1, rename "
+            "the folder, or name another store in study.toml (mlflow)"
+        )
 
 
 def _prepare_database(file: Path) -> None:

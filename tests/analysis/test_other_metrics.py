@@ -176,7 +176,7 @@ def test_a_report_on_another_metric_speaks_of_no_points_and_no_clips() -> None:
     assert "clip" not in text
     assert not re.search(r"\(%\)", text)
     assert ["Variant", "RMSE (K)", "n", "Difference (K)", "Verdict"] in heads(text, 5)
-    assert ["Repetition", "Test RMSE (K)", "Validation RMSE (K)"] in heads(text, 3)
+    assert ["Variant", "Repetition", "Test RMSE (K)", "Validation RMSE (K)"] in heads(text, 4)
     assert re.search(r"Table 1\..* K, lower", text)
     assert "MACs per sample" in text
     assert "below −1 K" in text
@@ -211,7 +211,7 @@ def test_other_metrics_of_the_study_are_secondary_and_have_their_own_units() -> 
     assert found.variants[1].repetitions[0].metrics == {"rmse": pytest.approx(57.0), "mae": 4.5, "seen": 7.0}
     text = render(found)
     assert re.search(r"Table \d+\.\*\* MAE .* K, lower", text)
-    assert ["Repetition", "Test RMSE (K)", "Test MAE (K)", "Test seen"] in heads(text, 4)
+    assert ["Variant", "Repetition", "Test RMSE (K)", "Test MAE (K)", "Test seen"] in heads(text, 5)
     assert [metric["name"] for metric in json.loads(machine_readable(found))["metrics"]] == ["rmse", "mae"]
 
 

@@ -104,7 +104,7 @@ def test_published_rows_are_in_tables_of_their_own_and_nowhere_else() -> None:
     without, with_rows = findings(study), findings(replace(study, published=(table_of("dfew"),)))
     assert replace(with_rows, published=()) == without
     before, _, after = render(with_rows).partition("## Published results, not measured here")
-    rows, _, rest = after.partition("\n## ")
+    rows, _, rest = after.partition("\n### ")
     assert "Former-DFER" in rows
     assert "VoxCeleb2" in rows
     assert "66.21" in rows
@@ -117,7 +117,7 @@ def test_published_rows_are_in_tables_of_their_own_and_nowhere_else() -> None:
 def test_optimistic_marks_are_for_what_was_measured() -> None:
     study = replace(two([61.0] * 5), published=(table_of("dfew"),), is_optimistic=True)
     _, _, after = render(findings(study)).partition("## Published results, not measured here")
-    rows, _, _ = after.partition("\n## ")
+    rows, _, _ = after.partition("\n### ")
     assert "| Published method |" in rows
     assert OPTIMISTIC not in rows
     assert OPTIMISTIC in render(findings(study)), "what was measured is marked"
@@ -146,7 +146,7 @@ OWN = MeasuredProtocol(
 def test_measured_rows_stand_beside_published_ones_in_a_table_of_their_own() -> None:
     found = on_dfew({"even-odd": OWN, "issm": replace(OWN, splits="5 folds (1, 2, 3, 4, 5)")})
     _, _, after = render(found).partition("## Published results, not measured here")
-    section, _, _ = after.partition("\n## ")
+    section, _, _ = after.partition("\n### ")
     own, _, others = section.partition("| Published method |")
     assert "| Measured variant |" in own
     assert "2 folds (1, 2)" in own
@@ -170,9 +170,9 @@ def test_what_differs_names_each_side_and_is_silent_where_nothing_was_measured()
 def test_accuracy_against_cost_is_drawn_where_both_sides_are_known() -> None:
     found = on_dfew({"even-odd": OWN, "issm": OWN})
     assert "published" in figure_specs(found)
-    drawn = draw(found)["published"]
+    drawn = draw(found)["figures/published.svg"]
     assert b"<svg" in drawn
-    assert drawn == draw(found)["published"]
+    assert drawn == draw(found)["figures/published.svg"]
     assert "published" not in figure_specs(on_dfew({}))
     assert "published" not in figure_specs(replace(found, published=()))
 

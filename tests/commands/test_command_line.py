@@ -7,10 +7,12 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
+import study.api as study_api
 from study.cli.app import app
 from study.errors import InputError
 from study.statistics.power import power
@@ -213,8 +215,7 @@ def test_commands_that_train_nothing_import_no_heavy_packages(project: Path, wor
         "print(sorted({'torch', 'mlflow', 'optuna', 'matplotlib', 'scipy', 'mine'} & set(sys.modules)))"
     )
     done = python("-c", code, folder=project)
-    used = ["scipy"] if words[0] == "plan" else []  # the points that the first trials try
-    assert done.stdout.splitlines()[-1] == str(used), done.stderr
+    assert done.stdout.splitlines()[-1] == "[]", done.stderr
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="the target of the output is read from /proc")
@@ -227,3 +228,93 @@ def test_a_log_of_the_output_is_not_reported_as_a_file_that_runs_write(project: 
     printed = (project / "log.txt").read_text()
     assert "shared.txt was written by several runs" in printed
     assert "log.txt was written" not in printed
+
+
+def test_a_plan_begins_with_trainings_time_disk_and_power(project: Path) -> None:
+    def lead() -> dict[str, str]:
+        lines = invoke("plan", "s.toml").split("\n\n")[1].splitlines()
+        return {line.split()[0]: " ".join(line.split()[1:]) for line in lines}
+
+    fresh = lead()
+    assert list(fresh) == ["Trainings", "Time", "Disk", "Power"]
+    assert fresh["Trainings"] == "4: 4 new"
+    assert fresh["Time"].startswith("not known")
+    assert command("run", "s.toml", folder=project).returncode == 0
+    done = lead()
+    assert done["Trainings"] == "4: 4 cached"
+    assert done["Time"].startswith("none")
+    more = study_api.load("s.toml", "more").plan()
+    assert (more.trainings, more.cached) == (8, 4)
+    assert more.time is not None
+    assert more.seconds == pytest.approx(4 * more.time.seconds, rel=1e-9), "four trainings, one worker"
+    assert more.bytes is not None
+    assert 4 * 200 < more.bytes < 4 * 100_000, "four folders of a result and a history"
+
+
+def test_set_takes_the_keys_of_a_verbose_plan(project: Path) -> None:
+    (project / "t.toml").write_text(
+        'factors.splitter = ["even-odd", "issm"]\nbase.lifting = { name = "attention", heads = 4 }\n'
+        'base.dataset = { name = "faces", train_clips = 70, validation_clips = 14, test_clips = 14 }\n'
+    )
+    plan = study_api.load("t.toml").plan()
+    settable = [
+        each for each in plan.values if each.origin in ("study", "default") and each.value is not None
+    ]
+    assert {"train.epochs", "base.lifting.heads", "base.dataset.train_clips"} <= {
+        each.key for each in settable
+    }
+    names = {each.key: each.value for each in plan.values if each.key.endswith(".name")}
+    for each in settable:
+        name = f"{each.key.rpartition('.')[0]}.name"
+        change = ({name: names[name]} if name in names else {}) | {each.key: each.value}
+        now = {
+            value.key: (value.value, value.origin)
+            for value in study_api.load("t.toml", None, change).plan().values
+        }
+        assert now[each.key] == (each.value, "--set")
+
+
+def records(text: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_scripts_read_plan_run_status_and_report_as_json_alone(project: Path) -> None:
+    (plan,) = records(command("plan", "s.toml", "--json", folder=project).stdout)
+    assert (plan["trainings"], plan["cached"], [each["status"] for each in plan["states"]]) == (
+        4,
+        0,
+        ["new"] * 4,
+    )
+    assert [variant["is_reference"] for variant in plan["variants"]] == [True, False]
+
+    ran = command("run", "s.toml", "--json", folder=project)
+    assert ran.returncode == 0, ran.stderr
+    events = records(ran.stdout)
+    kinds = [event["event"] for event in events]
+    assert kinds.count("JobStarted") == kinds.count("JobEnded") >= 4
+    assert kinds[-1] == "Findings"
+    written = json.loads(findings_of(project).read_text())
+    assert events[-1] == {"event": "Findings", **written}
+    assert {event["run"] for event in events if "run" in event} == {each["run"] for each in plan["states"]}
+
+    (status,) = records(command("status", "--json", folder=project).stdout)
+    assert status["counts"] == {"running": 0, "done": 4, "failed": 0, "pruned": 0, "waiting": 0}
+    (report,) = records(command("report", "s.toml", "--json", folder=project).stdout)
+    assert report["answer"] == written["answer"]
+
+
+def test_an_error_is_json_for_a_script_and_a_sentence_for_its_user(project: Path) -> None:
+    done = command("plan", "t.toml", "--json", folder=project)
+    (record,) = records(done.stdout)
+    assert done.returncode == record["error"]["exit_code"] == 2
+    assert "t.toml" in record["error"]["message"]
+    assert done.stderr.startswith("Error: ")
+
+
+def test_a_quiet_run_prints_results_and_no_progress(project: Path) -> None:
+    done = command("run", "s.toml", "-q", folder=project)
+    assert done.returncode == 0, done.stderr
+    assert "Verdict" in done.stdout
+    assert not any(
+        line.startswith(("start", "done", "epoch", "Starting")) for line in done.stdout.splitlines()
+    )

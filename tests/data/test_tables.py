@@ -153,6 +153,13 @@ def test_paths_of_windows_are_read(write: Write) -> None:
     assert list(clips_listing(str(write("path,label\n" + rows))).entries) == [f"people/{n}" for n in range(4)]
 
 
+def test_zeros_that_a_spreadsheet_removed_are_found(tmp_path: Path) -> None:
+    for n in range(4):
+        (tmp_path / f"{n:04d}").mkdir()
+    (tmp_path / "clips.csv").write_text("path,label\n" + "".join(f"{n},{'ab'[n % 2]}\n" for n in range(4)))
+    assert [e.path for e in clips_listing(str(tmp_path)).entries.values()] == [f"{n:04d}" for n in range(4)]
+
+
 @pytest.mark.parametrize("case", ["mp4", "MP4", "webm"])
 def test_a_clip_without_the_suffix_of_its_video_is_found(tmp_path: Path, case: str) -> None:
     for n in range(4):
@@ -170,7 +177,7 @@ def test_a_clip_without_the_suffix_of_its_video_is_found(tmp_path: Path, case: s
             PLAIN.replace("path,label", "path,label,emotion").replace("\n", ",x\n").replace("n,x", "n"),
             "emotion",
         ),
-        (PLAIN.replace("happy", '"hap\npy"', 1), "clips.csv:2: must be path,label"),
+        (PLAIN.replace("happy", '"hap\npy"', 1), "clips.csv:2: its quotes do not match"),
         (PLAIN.replace("happy", "Happy", 1), "differs only in case"),
         (b"path,label\0\n", "save it as UTF-8"),
         ("a,b,c,d\n1/2,3,4,5\n", "unknown column 'a'"),

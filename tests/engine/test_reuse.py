@@ -18,8 +18,7 @@ from study.analysis.analyse import findings
 from study.analysis.findings import LimitCode
 from study.analysis.gather import gather
 from study.cli.app import app
-from study.cli.display import format_plan
-from study.config.study import load
+from study.cli.planned import format_plan, format_totals
 from study.engine import conductor
 from study.engine.accept import acceptable_code, accepted_code, describe_accepted, with_accepted_code
 from study.engine.cache import Difference, DifferenceKind, Status, list_trainings
@@ -151,7 +150,7 @@ def test_a_plan_names_three_differences_and_counts_the_others(lab: Lab) -> None:
         changed("train.lr", 0.002, 0.001),
         changed("train.mixup", 0.1, 0.0),
     )
-    text = format_plan(record, load(lab.file), list_trainings(record, lab.ledger))
+    text = format_plan(record, list_trainings(record, lab.ledger))
     assert re.search(r"epochs\b.* 3, was 2\b.* 2 more", text)
     assert "was 0.001" not in text
 
@@ -208,7 +207,7 @@ def test_the_next_trials_are_listed_and_the_trainings_that_depend_on_them_are_co
     code = changed_code("study.tasks.clips.nets.ifdd.network")
     assert [(training.status, training.differences) for training in found.decided] == [new(code)] * 6
     assert [left.trainings for left in found.undetermined] == [3, 3]
-    assert " 6 new, 6 not yet" in format_plan(after, load(lab.file), found)
+    assert "6 new, 6 not yet" in format_totals(found)
 
 
 def test_runs_of_another_study_are_known_to_be_cached_before_this_one_ever_ran(lab: Lab) -> None:
@@ -224,18 +223,18 @@ def test_trainings_of_one_status_share_a_line(lab: Lab) -> None:
     carried_out(lab, lab.record())
     lab.file.write_text(STUDY.replace("repetitions = 3", "repetitions = 5"))
     record = lab.ledger.with_decisions(lab.record())
-    text = format_plan(record, load(lab.file), list_trainings(record, lab.ledger))
+    text = format_plan(record, list_trainings(record, lab.ledger))
     lines = [" ".join(line.split()) for line in text.splitlines()]
     assert sum("trial 1 to 3 " in line and line.endswith(" cached") for line in lines) == 2
     assert sum("repetition 1 to 3 " in line and line.endswith(" cached") for line in lines) == 2
     assert sum("repetition 4 to 5 " in line and line.endswith(" new") for line in lines) == 2
-    assert any(line.endswith(": 12 cached, 4 new") for line in lines)
+    assert format_totals(list_trainings(record, lab.ledger)) == "12 cached, 4 new"
 
 
 def test_the_pruner_is_shown_with_its_epochs_or_with_why_it_does_nothing(lab: Lab) -> None:
     def text(*changes: str) -> str:
         record = lab.record('search.pruner="halving"', *changes)
-        return format_plan(record, load(lab.file, None, changes), list_trainings(record, lab.ledger))
+        return format_plan(record, list_trainings(record, lab.ledger))
 
     idle = "nothing is pruned"
     pruned = text("search.generation=2", "search.reduction=2", "train.epochs=8")
@@ -385,10 +384,10 @@ def test_plan_and_accept_code_from_the_command_line(root: Path, monkeypatch: pyt
     lab.file.write_text(STUDY.replace('"issm"', '"mine"'))
     record = study.load(lab.file).record
     carried_out(lab, record)
-    assert ": 12 cached\n" in command("plan", "s.toml")
+    assert " 12: 12 cached\n" in command("plan", "s.toml")
 
     edit(root, "# a word\n" + PARTS.format("1  # another"))
-    assert ": 12 cached\n" in command("plan", "s.toml")
+    assert " 12: 12 cached\n" in command("plan", "s.toml")
 
     edit(root, PARTS.format(2))
     output = command("plan", "s.toml")
@@ -398,7 +397,7 @@ def test_plan_and_accept_code_from_the_command_line(root: Path, monkeypatch: pyt
     written = {path: path.read_bytes() for path in lab.ledger.root.rglob("*") if path.is_file()}
     kept = command("plan", "s.toml", "--accept-code")
     assert accepted in kept
-    assert ": 12 cached\n" in kept
+    assert " 12: 12 cached\n" in kept
     assert {path: path.read_bytes() for path in lab.ledger.root.rglob("*") if path.is_file()} == written
     assert planned_anew in command("plan", "s.toml"), "plan only shows"
 
@@ -407,7 +406,7 @@ def test_plan_and_accept_code_from_the_command_line(root: Path, monkeypatch: pyt
     assert "12 of 12 cached" in output
     assert accepted in output
     assert accepted in (root / "reports" / "s" / "report.md").read_text()
-    assert ": 12 cached\n" in command("plan", "s.toml")
+    assert " 12: 12 cached\n" in command("plan", "s.toml")
     again = command("plan", "s.toml", "--accept-code")
     assert accepted not in again
     assert "no runs" in again

@@ -74,7 +74,7 @@ def test_captions_go_with_their_tables_and_figures() -> None:
                 source,
             )
         )
-        == 5
+        == 6
     )
 
 

@@ -11,19 +11,36 @@ import subprocess
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 from markdown_it import MarkdownIt
 from support.example_findings import HOSTILE, damaged, findings, hostile, minimized, twelve
 from support.text_report import render
 
-from study.analysis.findings import Choice, Cost, Difference, Findings, Interval
+from study.analysis.findings import (
+    Choice,
+    ClaimFinding,
+    Cost,
+    Difference,
+    Findings,
+    Interval,
+    Limit,
+    LimitCode,
+    TrialCurve,
+)
 from study.records import PartCost
-from study.reporting.figure_specs import FORMATS, NAMES, figure_specs
+from study.reporting.document import Bullets, Figure, Note, Table, Text, plain_text
+from study.reporting.figure_specs import FORMATS, NAMES, cost_axis, figure_specs
 from study.reporting.figures.draw import draw
-from study.reporting.figures.panels import joined_lines
+from study.reporting.figures.panels import joined_lines, looks
+from study.reporting.figures.style import PALETTE
+from study.reporting.figures.tradeoff import pareto
+from study.reporting.sections.report import document
+from study.reporting.sections.warnings import GROUPS
 from study.reporting.write import machine_readable, write
+from study.reporting.writers.html import SCRIPT
+from study.reporting.writers.pdf import pdf
 from study.statistics.verdicts import Verdict
 
 COUNTED_MACS = "MACs per clip (fvcore)"
@@ -187,23 +204,158 @@ def test_more_classes_than_fit_a_page_are_rows_of_their_table() -> None:
 
 def test_chosen_hyperparameters_keep_the_digits_that_were_used() -> None:
     markdown = render(with_round_figures())
-    cells = row(markdown, "Table 8.", "issm")
+    (table,) = captions(markdown, "The hyperparameters that each search chose")
+    cells = row(markdown, table, "issm")
     assert cells["train.lr"] == "0.000312457"
     assert cells["train.epochs"] == "12"
-    assert row(markdown, "Table 8.", "even-odd")["train.epochs"] == "–"
+    assert row(markdown, table, "even-odd")["train.epochs"] == "–"
 
 
-def test_every_repetition_and_every_trial_is_listed() -> None:
+def test_every_repetition_and_every_trial_is_listed_in_one_table_each() -> None:
     report = with_round_figures()
     markdown = render(report)
-    for variant, table in zip(report.variants, ("Table 5.", "Table 6."), strict=True):
-        assert [(int(cells[0]), cells[-1]) for cells in rows(markdown, table)[1:]] == [
-            (run.repetition, run.run) for run in variant.repetitions
-        ]
-    for variant, table in zip(report.variants, ("Table 9.", "Table 10."), strict=True):
-        assert [(int(cells[0]), cells[1]) for cells in rows(markdown, table)[1:]] == [
-            (trial.number, trial.status) for trial in variant.trials
-        ]
+    (repetitions,), (trials,) = captions(markdown, "Every repetition"), captions(markdown, "Trials of")
+    assert [(cells[0], int(cells[1]), cells[-1]) for cells in rows(markdown, repetitions)[1:]] == [
+        (variant.name, run.repetition, run.run) for variant in report.variants for run in variant.repetitions
+    ]
+    assert [(cells[0], int(cells[1]), cells[2]) for cells in rows(markdown, trials)[1:]] == [
+        (variant.name, trial.number, trial.status) for variant in report.variants for trial in variant.trials
+    ]
+
+
+def test_many_hyperparameters_share_a_column() -> None:
+    base = findings(["only"], repetitions=1, trials=2)
+    names = [f"train.p{number}" for number in range(5)]
+    trials = tuple(replace_parameters(trial, names) for trial in base.variants[0].trials)
+    markdown = render(
+        dataclasses.replace(base, variants=(dataclasses.replace(base.variants[0], trials=trials),))
+    )
+    (table,) = captions(markdown, "Trials of")
+    assert row(markdown, table, "only")["Hyperparameters"] == ", ".join(f"{name} = 1" for name in names)
+
+
+def replace_parameters(trial: TrialCurve, names: list[str]) -> TrialCurve:
+    return dataclasses.replace(trial, parameters=dict.fromkeys(names, 1))
+
+
+def test_several_factors_have_columns_in_the_main_table() -> None:
+    base = findings(["a", "b", "c"])
+    levels = (
+        {"splitter": "x", "depth": "1"},
+        {"splitter": "y", "depth": "2"},
+        {"splitter": "z", "depth": "3"},
+    )
+    variants = tuple(dataclasses.replace(v, levels=own) for v, own in zip(base.variants, levels, strict=True))
+    cells = row(render(dataclasses.replace(base, variants=variants)), "Table 1.", "b")
+    assert (cells["splitter"], cells["depth"]) == ("y", "2")
+
+
+def test_what_decides_stands_before_the_appendix() -> None:
+    report = dataclasses.replace(findings(), facts={"study file": "ablations/issm.toml", "commit": "abc"})
+    markdown = render(report)
+    body, _, appendix = markdown.partition("\n## Appendix\n")
+    assert re.findall(r"^## (.*)", body, flags=re.MULTILINE) == ["Claims", "Results", "How to reproduce"]
+    assert re.findall(r"figures/(\w+)\.svg", body) == ["differences", "tradeoff"]
+    assert "`study run ablations/issm.toml`" in body
+    assert "abc" in body
+    assert "Every repetition" in appendix
+
+
+def nine(**changes: Any) -> Findings:
+    """Return nine variants as the statistics describe them: sentences that the answer and a claim repeat."""
+    base = findings([f"variant {number}" for number in range(1, 10)])
+    first = base.variants[1].difference
+    assert first is not None
+    claim = ClaimFinding("variant 2 beats variant 1", "supported", first.sentence)
+    limits = (
+        Limit(LimitCode.DATA, "Faces are drawn by a program."),
+        Limit(LimitCode.UNDERTRAINED, "Training may be too short."),
+        Limit(LimitCode.DATA, "Labels are noisy."),
+        Limit(LimitCode.DATA, "Labels are noisy."),
+    )
+    return dataclasses.replace(
+        base, answer=f"Yes: {first.sentence}", claims=(claim,), limits=limits, **changes
+    )
+
+
+def test_no_sentence_is_printed_twice() -> None:
+    lines: list[str] = []
+    for block in document(nine()).blocks:
+        if isinstance(block, Text):
+            lines.append(plain_text(block.line))
+        elif isinstance(block, Bullets | Note):
+            lines += map(plain_text, block.items)
+        elif isinstance(block, Table | Figure):
+            lines.append(plain_text(block.caption))
+    sentences = [part for line in lines for part in re.split(r"(?<=[.!?:]) ", line) if len(part) > 30]
+    assert len(sentences) > 30
+    assert [part for part in sentences if sentences.count(part) > 1] == []
+
+
+@pytest.mark.parametrize(
+    ("others", "expected"),
+    [
+        (("For new clips: unknown.",) * 2, ["c loses.", "For new clips: unknown."]),
+        (("New: 1 to 2.", "New: 3 to 4."), ["b: New: 1 to 2.", "c loses. New: 3 to 4."]),
+    ],
+)
+def test_a_comparison_names_its_variant_and_repeats_nothing(
+    others: tuple[str, str], expected: list[str]
+) -> None:
+    base = findings(["a", "b", "c"])
+    variants = [base.variants[0]]
+    for variant, sentence, other in zip(base.variants[1:], ("b wins.", "c loses."), others, strict=True):
+        assert variant.difference is not None
+        own = dataclasses.replace(variant.difference, sentence=sentence, other_sentence=other)
+        variants.append(dataclasses.replace(variant, difference=own))
+    report = dataclasses.replace(base, variants=tuple(variants), answer="Yes: b wins.", claims=())
+    (shown,) = [
+        block
+        for block in document(report).blocks
+        if isinstance(block, Bullets) and any("c loses" in plain_text(item) for item in block.items)
+    ]
+    assert [plain_text(item) for item in shown.items] == expected
+
+
+def test_warnings_of_a_kind_are_one_item() -> None:
+    (note,) = [block for block in document(nine()).blocks if isinstance(block, Note)]
+    assert [plain_text(item) for item in note.items] == [
+        "Data. Faces are drawn by a program. Labels are noisy.",
+        "Runs. Training may be too short.",
+    ]
+
+
+def test_every_kind_of_warning_belongs_to_one_group() -> None:
+    grouped = [code for codes in GROUPS.values() for code in codes]
+    assert sorted(grouped) == sorted(LimitCode)
+
+
+@pytest.mark.skipif(shutil.which("pdfinfo") is None, reason="needs pdfinfo of poppler")
+def test_nine_variants_take_at_most_eight_pages(tmp_path: Path) -> None:
+    report = nine(facts={"study file": "ablations/issm.toml", **findings().facts})
+    path = tmp_path / "report.pdf"
+    path.write_bytes(pdf(document(report), draw(report)))
+    shown = subprocess.run(["pdfinfo", str(path)], capture_output=True, text=True, check=True).stdout
+    (pages,) = re.findall(r"^Pages: +(\d+)$", shown, flags=re.MULTILINE)
+    assert int(pages) <= 8
+
+
+def test_the_pareto_front_has_the_variants_that_none_beats_in_score_and_cost() -> None:
+    base = findings(["a", "b", "c", "d"])
+    figures = {"a": (50.0, 10), "b": (60.0, 20), "c": (55.0, 30), "d": (70.0, 40)}
+    variants = tuple(
+        dataclasses.replace(v, score=Interval(figures[v.name][0], None, None), macs=figures[v.name][1])
+        for v in base.variants
+    )
+    report = dataclasses.replace(base, variants=variants)
+    axis = cost_axis(report)
+    assert axis is not None
+    assert axis.values == {"a": 10, "b": 20, "c": 30, "d": 40}
+    assert [v.name for v in pareto(variants, axis.values, report)] == ["a", "b", "d"]
+    lower = dataclasses.replace(report, metrics=minimized().metrics, metric="rmse")
+    assert [v.name for v in pareto(variants, axis.values, lower)] == ["a"]
+    same = tuple(dataclasses.replace(v, macs=7, parameters=7, train_seconds=7.0) for v in base.variants)
+    assert cost_axis(dataclasses.replace(base, variants=same)) is None
 
 
 def test_facts_and_configuration_are_printed() -> None:
@@ -271,20 +423,21 @@ def test_table_of_costs_prints_the_findings_numbers() -> None:
 
 def test_parts_are_listed_where_they_differ_from_the_references() -> None:
     markdown = render(profiled())
-    (reference,), (other,) = captions(markdown, "Parts of even-odd:"), captions(markdown, "Parts of issm:")
-    assert rows(markdown, reference)[1:] == [
-        ["backbone", "37\u202f000", "40.00 M"],
-        ["splitter", "0", "0"],
-        ["(rest)", "64", "12"],
+    (table,) = captions(markdown, "Parts:")
+    assert rows(markdown, table)[1:] == [
+        ["even-odd", "backbone", "37\u202f000", "40.00 M"],
+        ["even-odd", "splitter", "0", "0"],
+        ["even-odd", "(rest)", "64", "12"],
+        ["issm", "backbone", "37\u202f000", "40.00 M"],
+        ["issm", "splitter", "577", "8.020 M"],
+        ["issm", "(rest)", "64", "12"],
     ]
-    assert rows(markdown, other)[2] == ["splitter", "577", "8.020 M"]
-    assert not captions(markdown, "Parts of random:")
 
 
-def test_costs_stand_between_the_results_and_the_appendix() -> None:
-    heads = re.findall(r"^## (.*)", render(profiled()), flags=re.MULTILINE)
-    assert heads.index("Results") < heads.index("Cost") < heads.index("What was run")
-    assert "## Cost" not in render(findings())
+def test_costs_stand_in_the_appendix() -> None:
+    heads = re.findall(r"^##+ (.*)", render(profiled()), flags=re.MULTILINE)
+    assert heads.index("Appendix") < heads.index("Cost") < heads.index("What was run")
+    assert "# Cost" not in render(findings())
 
 
 def test_costs_that_were_not_counted_have_no_column() -> None:
@@ -296,7 +449,7 @@ def test_costs_that_were_not_counted_have_no_column() -> None:
     (label,) = captions(markdown, "The cost")
     assert rows(markdown, label)[0] == ["Variant", "Parameters", COUNTED_MACS, "Training"]
     assert "torch's counter" not in markdown
-    assert not captions(markdown, "Parts of")
+    assert not captions(markdown, "Parts")
 
 
 @pytest.fixture(scope="module")
@@ -337,7 +490,7 @@ def test_equal_findings_give_equal_bytes(shape: str, written: Callable[[str], Pa
 
 
 def test_a_figure_without_data_is_not_drawn() -> None:
-    assert list(figure_specs(findings())) == ["repetitions", "differences", "breakdown", "learning", "search"]
+    assert list(figure_specs(findings())) == [name for name in NAMES if name != "published"]
     assert "search" not in figure_specs(findings(trials=0))
     assert "differences" not in figure_specs(findings(["only"]))
     nothing = findings(
@@ -362,7 +515,9 @@ def test_a_figure_without_data_is_removed(tmp_path: Path) -> None:
 
 def test_twelve_long_names_fit_their_figures(recwarn: pytest.WarningsRecorder) -> None:
     rendered = draw(twelve(repetitions=4, trials=3, epochs=5))
-    assert list(rendered) == [f"figures/{name}.{form}" for name in NAMES for form in FORMATS]
+    assert list(rendered) == [
+        f"figures/{name}.{form}" for name in NAMES if name != "published" for form in FORMATS
+    ]
     assert not [warning for warning in recwarn if "layout" in str(warning.message)]
 
 
@@ -425,13 +580,23 @@ def test_pdf_has_the_text_of_the_markdown(shape: str, written: Callable[[str], P
             assert run.run in text
 
 
-def test_long_tables_are_cut_and_refer_to_the_json() -> None:
+def test_long_tables_are_cut_and_refer_to_the_rows() -> None:
     many = findings(repetitions=100, trials=100, epochs=3)
     text = render(many)
-    tables = [f"Table {number}." for number in (5, 6, 9, 10)]
-    assert [len(rows(text, table)) for table in tables] == [1 + 60] * 4
-    assert len(re.findall(r"^\*\*Table .*60 of 100.*findings\.json", text, flags=re.MULTILINE)) == 4
+    tables = [*captions(text, "Every repetition"), *captions(text, "Trials of")]
+    assert [len(rows(text, table)) for table in tables] == [1 + 120] * 2
+    assert re.findall(r"^\*\*Table .*120 of 200.*tables/(\w+)\.csv", text, flags=re.MULTILINE) == [
+        "runs",
+        "trials",
+    ]
     assert len(json.loads(machine_readable(many))["variants"][0]["repetitions"]) == 100
+
+
+def test_no_two_variants_look_the_same_and_none_looks_like_the_reference() -> None:
+    shown = looks(twelve(repetitions=1, trials=0, epochs=1).variants)
+    assert len(set(shown.values())) == len(shown) == 12
+    assert [look.marker for look in shown.values()].count("s") == 1
+    assert ", ".join(f'"{colour}"' for colour in PALETTE) in SCRIPT.read_text(encoding="utf-8")
 
 
 def test_many_curves_are_one_line_with_a_gap_after_each() -> None:
@@ -452,7 +617,7 @@ def test_the_table_of_times_is_what_the_trainings_measured_and_the_rest(tmp_path
         for variant in found.variants
     ]
     section = render(dataclasses.replace(found, variants=tuple(timed))).partition("## Where the time went")[2]
-    rows = [line for line in section.partition("\n## ")[0].splitlines() if line.startswith("|")]
+    rows = [line for line in section.partition("\n### ")[0].splitlines() if line.startswith("|")]
     cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
     assert cells[0] == ["Variant", "Data", "Whole step", "Validation", "Elsewhere"]
     by_name = {row[0]: row[1:] for row in cells[2:]}

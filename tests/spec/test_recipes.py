@@ -423,14 +423,14 @@ def without(file: Path) -> Path:
 
 
 def test_the_plan_says_which_recipe_a_value_of_the_reference_is_from(varied: Path) -> None:
-    from study.cli.display import _value_lines
+    from study.cli.planned import values_of_reference
 
     spec = load(varied)
-    lines = list(_value_lines(compile_study(spec, settings(varied.parent), "cpu"), spec))
-    origins = {line.split()[0]: line for line in lines}
-    assert origins["train.mixup"].endswith("recipe ifdd-training")
-    assert origins["train.epochs"].endswith("study")
-    assert origins["augmentation.hue"].endswith("recipe ifdd-training")
+    record = compile_study(spec, settings(varied.parent), "cpu")
+    origins = {each.key: each.origin for each in values_of_reference(record, spec, ["train"])}
+    assert origins["train.mixup"] == "recipe ifdd-training"
+    assert origins["train.epochs"] == "study"
+    assert origins["base.augmentation.hue"] == "recipe ifdd-training"
 
 
 @pytest.mark.parametrize(

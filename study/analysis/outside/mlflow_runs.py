@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from study.analysis.outside.rows import Columns, Row, Scores
-from study.errors import InputError, nearest, quoted
+from study.errors import InputError, StudyError, nearest, quoted, without_passwords
+from study.servers import require_answer
 
 RUNS_A_REQUEST = 1000
 FINISHED = "FINISHED"
@@ -29,6 +30,10 @@ def read_experiment(uri: str, experiment: str, columns: Columns) -> Scores:
     from mlflow.exceptions import MlflowException
 
     logging.getLogger("mlflow").setLevel(logging.CRITICAL)
+    try:
+        require_answer(uri)
+    except StudyError as error:
+        raise InputError(f"--mlflow: {uri} cannot be read: {error}") from None
     try:
         client = MlflowClient(tracking_uri=uri)
         found = client.get_experiment_by_name(experiment)
@@ -60,7 +65,7 @@ def read_experiment(uri: str, experiment: str, columns: Columns) -> Scores:
         metric=columns.score,
         rows=kept,
         facts={
-            "scores": f"MLflow experiment {experiment} of {uri}",
+            "scores": f"MLflow experiment {experiment} of {without_passwords(uri)}",
             "runs": f"{len(kept)}"
             + (f"; {left_out} without a variant or repeated were left out" if left_out else ""),
         },

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -10,11 +11,13 @@ from matplotlib import style
 from matplotlib.figure import Figure
 
 from study.analysis.findings import Findings
+from study.fonts import fallback, families
 from study.reporting.figure_specs import FOLDER, FORMATS, figure_specs
 from study.reporting.figures.curves import learning, search
 from study.reporting.figures.published import published
 from study.reporting.figures.scores import breakdown, differences, repetitions
 from study.reporting.figures.style import ACCENT, STYLE
+from study.reporting.figures.tradeoff import tradeoff
 
 
 def draw(findings: Findings) -> dict[str, bytes]:
@@ -26,8 +29,11 @@ def draw(findings: Findings) -> dict[str, bytes]:
         "published": published,
         "learning": learning,
         "search": search,
+        "tradeoff": tradeoff,
     }
-    with style.context(["default", dict(STYLE)]):
+    fonts = [*STYLE["font.family"], *families(fallback(str(findings)).files)]
+    with style.context(["default", {**STYLE, "font.family": fonts}]), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)  # a note of the report names them
         figures = {name: plotters[name](findings) for name in figure_specs(findings)}
         if findings.is_optimistic:
             for figure in figures.values():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from matplotlib.artist import Artist
@@ -13,14 +14,15 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from study.analysis.findings import VariantFinding
-from study.reporting.figures.style import COLUMN_INCHES, PAGE_INCHES, REFERENCE, VARIANT
+from study.reporting.figures.style import COLUMN_INCHES, MARKERS, PAGE_INCHES, PALETTE, REFERENCE, VARIANT
 from study.reporting.text import runs_note, wrapped
 
-ROW_INCHES = 0.42
+ROW_INCHES, NARROW_ROW_INCHES, MANY_ROWS = 0.42, 0.3, 6
+"""Height of a variant's row, where there are more than so many."""
 MOST_LINES = 60
 """More lines of a kind are plotted as one line with gaps, as a few hundred separate ones take a second."""
-TALLEST_INCHES = 8.4
-"""Height of a figure that fills a page together with its caption."""
+TALLEST_INCHES = 6.2
+"""Height of a figure that leaves room for its caption and some text on a page."""
 CHARACTERS_PER_INCH = 14
 LABEL_CHARACTERS = 26
 """Width of a variant's name beside its row, before the name takes another line."""
@@ -31,7 +33,8 @@ def variant_rows(variants: Sequence[VariantFinding]) -> tuple[Figure, Axes]:
     crowded = max(len(variant.name) for variant in variants) > 2 * LABEL_CHARACTERS
     names = [wrapped(variant.name, LABEL_CHARACTERS * (2 if crowded else 1)) for variant in variants]
     lines = max(name.count("\n") + 1 for name in names)
-    row = max(ROW_INCHES, 0.05 + 0.125 * lines)
+    least = ROW_INCHES if len(variants) <= MANY_ROWS else NARROW_ROW_INCHES
+    row = max(least, 0.05 + 0.125 * lines)
     figure = Figure(
         figsize=(PAGE_INCHES if crowded else COLUMN_INCHES, 0.55 + row * len(variants)), layout="constrained"
     )
@@ -121,6 +124,27 @@ def add_legend(figure: Figure, handles: Iterable[Artist], variants: Sequence[Var
 def colour_of(variant: VariantFinding) -> str:
     """Return the colour of a variant: grey for a reference."""
     return REFERENCE if variant.is_reference else VARIANT
+
+
+@dataclass(frozen=True)
+class Look:
+    """Colour and marker of a variant: the same in every figure that shows several variants in one panel."""
+
+    colour: str
+    marker: str
+
+
+def looks(variants: Iterable[VariantFinding]) -> dict[str, Look]:
+    """Return the look of each variant; a reference is a grey square, which no other variant is."""
+    found: dict[str, Look] = {}
+    others = 0
+    for variant in variants:
+        if variant.is_reference:
+            found[variant.name] = Look(REFERENCE, "s")
+        else:
+            found[variant.name] = Look(PALETTE[others % len(PALETTE)], MARKERS[others % len(MARKERS)])
+            others += 1
+    return found
 
 
 def joined_lines(

@@ -15,16 +15,18 @@ from study.analysis.units import heading, label_with_unit
 from study.metrics import Metric
 from study.reporting.figure_specs import plotted_breakdown
 from study.reporting.figures.panels import (
+    Look,
     add_legend,
     colour_of,
     joined_lines,
     label_bottom,
+    looks,
     name_with_runs,
     panel_columns,
     variant_panels,
     variant_rows,
 )
-from study.reporting.figures.style import BAND, FAINT, PAGE_INCHES, REFERENCE, VARIANT
+from study.reporting.figures.style import BAND, FAINT, PAGE_INCHES, REFERENCE
 from study.reporting.text import runs_of_planned, wrapped
 
 
@@ -35,15 +37,17 @@ def repetitions(findings: Findings) -> Figure:
     by_repetition = [
         {(run.repetition, run.fold): run.score for run in variant.repetitions} for variant in variants
     ]
+    shown = looks(variants)
     pairs = sorted(set().union(*by_repetition), key=str)
     lines = [[scores.get(pair, math.nan) for scores in by_repetition] for pair in pairs]
     for heights, values in joined_lines([range(len(variants))] * len(lines), lines):
         axes.plot(values, heights, color=FAINT, linewidth=0.6, zorder=1)
     for row, variant in enumerate(variants):
         scores = [run.score for run in variant.repetitions]
-        _plot_dots(axes, scores, row, colour_of(variant))
+        look = shown[variant.name]
+        _plot_dots(axes, scores, row, look)
         if variant.score is not None:
-            _plot_mean(axes, variant.score, row + 0.24, colour_of(variant))
+            _plot_mean(axes, variant.score, row + 0.24, look.colour)
         _write_at_right(axes, row, f"n = {runs_of_planned(len(variant.repetitions), variant.planned)}")
     _clip_axis(axes, *_bounds(findings.primary))
     axes.set_xlabel(f"test {heading(findings.primary)}")
@@ -56,6 +60,7 @@ def differences(findings: Findings) -> Figure:
         (v.name, run.repetition, run.fold): run.score for v in findings.variants for run in v.repetitions
     }
     variants = [variant for variant in findings.variants if variant.difference is not None]
+    shown = looks(findings.variants)
     figure, axes = variant_rows(variants)
     axes.axvspan(-findings.rope, findings.rope, color=BAND, alpha=0.35, linewidth=0, zorder=0)
     axes.axvline(0, color=REFERENCE, linewidth=0.8, zorder=1)
@@ -66,13 +71,14 @@ def differences(findings: Findings) -> Figure:
             for run in variant.repetitions
         ]
         pairs = [score - other for score, other in score_pairs if other is not None]
-        _plot_dots(axes, pairs, row, VARIANT)
+        look = shown[variant.name]
+        _plot_dots(axes, pairs, row, look)
         corrected = variant.difference.corrected
         if corrected.low is not None and corrected.high is not None:
             axes.plot(
-                [corrected.low, corrected.high], [row + 0.24] * 2, color=VARIANT, linewidth=0.7, zorder=2
+                [corrected.low, corrected.high], [row + 0.24] * 2, color=look.colour, linewidth=0.7, zorder=2
             )
-        _plot_mean(axes, variant.difference.interval, row + 0.24, VARIANT)
+        _plot_mean(axes, variant.difference.interval, row + 0.24, look.colour)
         _write_at_right(axes, row, variant.verdict_text)
     low, high = axes.get_xlim()
     axes.set_xlim(min(low, -1.25 * findings.rope), max(high, 1.25 * findings.rope))
@@ -130,9 +136,16 @@ def _clip_axis(axes: Axes, least: float | None, most: float | None) -> None:
     )
 
 
-def _plot_dots(axes: Axes, values: Sequence[float], row: float, colour: str) -> None:
+def _plot_dots(axes: Axes, values: Sequence[float], row: float, look: Look) -> None:
     axes.plot(
-        values, [row] * len(values), "o", color=colour, markersize=3.6, alpha=0.6, markeredgewidth=0, zorder=3
+        values,
+        [row] * len(values),
+        look.marker,
+        color=look.colour,
+        markersize=3.6,
+        alpha=0.6,
+        markeredgewidth=0,
+        zorder=3,
     )
 
 

@@ -14,6 +14,10 @@ ACCENT = "#d55e00"
 BAND = "#f0e442"
 FAINT = "#b4b4b4"
 """Okabe and Ito's colours, which colour-blind readers can distinguish."""
+PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#7b4fa3", "#8c6d31")
+"""One colour for each variant, in this order; the page in HTML takes them too."""
+MARKERS = ("o", "^", "v", "P", "X", "<", ">", "p", "*", "h")
+"""Without the diamond of the means and the square of a reference."""
 STYLE: Mapping[str, Any] = {
     "font.family": ["DejaVu Sans", "sans-serif"],  # comes with matplotlib, so it is the same everywhere
     "font.size": 7.5,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from study.analysis.findings import Findings, TrialCurve
@@ -11,12 +11,15 @@ from study.analysis.units import heading, label_with_unit
 from study.reporting import text
 from study.reporting.document import Line, Side, code, link
 from study.reporting.sections.blocks import Blocks
+from study.reporting.sections.paper import factor_columns
 from study.reporting.text import MISSING
 
 MOST_METRICS = 4
 """The most metrics in the tables of every repetition; findings.json has the others too."""
-MOST_ROWS = 60
-"""The most repetitions or trials listed for one variant; findings.json has the others too."""
+MOST_ROWS = 120
+"""The most repetitions or trials in one table; the files of rows have the others too."""
+MOST_PARAMETERS = 4
+"""More hyperparameters share a column."""
 
 
 def add_appendix(report: Blocks, findings: Findings) -> None:
@@ -27,18 +30,18 @@ def add_appendix(report: Blocks, findings: Findings) -> None:
     if any(variant.trials for variant in findings.variants):
         _add_trials(report, findings)
     if findings.configuration:
-        report.heading("Appendix: resolved configuration of the reference")
+        report.heading("Resolved configuration of the reference", level=3)
         report.listing("\n".join(_configuration_lines("", findings.configuration)))
     report.text("The same findings as data: ", link("findings.json", "findings.json"), ".")
 
 
 def _add_repetitions(report: Blocks, findings: Findings) -> None:
-    report.heading("Appendix: every repetition")
+    report.heading("Every repetition", level=3)
     metrics = sorted(findings.metrics, key=lambda metric: metric.name != findings.metric)
     runs = [run for variant in findings.variants for run in variant.repetitions]
     has_folds = any(run.fold is not None for run in runs)
     has_validation = any(run.validation is not None for run in runs)
-    columns: dict[Line, Side] = {"Repetition": "right"}
+    columns: dict[Line, Side] = {"Variant": "left", "Repetition": "right"}
     if has_folds:
         columns["Fold"] = "right"
     printed = [metric for metric in metrics if any(metric.name in run.metrics for run in runs)][:MOST_METRICS]
@@ -54,38 +57,42 @@ def _add_repetitions(report: Blocks, findings: Findings) -> None:
     if has_times := any(run.seconds for run in runs):
         columns["Training"] = "right"
     columns["Run"] = "left"
-    for variant in findings.variants:
-        if variant.repetitions:
-            rows: list[list[Line]] = [
-                [
-                    str(run.repetition),
-                    *([MISSING if run.fold is None else str(run.fold)] if has_folds else []),
-                    *(text.value(run.metrics.get(metric.name), metric.unit) for metric in printed),
-                    *(text.undeclared_metric(run.metrics.get(name)) for name in undeclared),
-                    *([text.value(run.validation, findings.primary.unit)] if has_validation else []),
-                    *([str(run.best_epoch)] if has_epochs else []),
-                    *([text.duration(run.seconds)] if has_times else []),
-                    code(run.run),
-                ]
-                for run in variant.repetitions[:MOST_ROWS]
-            ]
-            note = _truncation_note(len(variant.repetitions))
-            report.table(f"Repetitions of {variant.name}{note}.", columns, rows)
+    rows: list[list[Line]] = [
+        [
+            variant.name,
+            str(run.repetition),
+            *([MISSING if run.fold is None else str(run.fold)] if has_folds else []),
+            *(text.value(run.metrics.get(metric.name), metric.unit) for metric in printed),
+            *(text.undeclared_metric(run.metrics.get(name)) for name in undeclared),
+            *([text.value(run.validation, findings.primary.unit)] if has_validation else []),
+            *([str(run.best_epoch)] if has_epochs else []),
+            *([text.duration(run.seconds)] if has_times else []),
+            code(run.run),
+        ]
+        for variant in findings.variants
+        for run in variant.repetitions
+    ]
+    report.table(f"Every repetition{_truncation_note(len(rows), 'runs')}.", columns, rows[:MOST_ROWS])
 
 
-def _truncation_note(rows: int) -> str:
+def _truncation_note(rows: int, kind: str) -> str:
     """Return where to find the rows beyond the printed ones; nothing where all are printed."""
-    return f": the first {MOST_ROWS} of {rows}, all are in findings.json" if rows > MOST_ROWS else ""
+    return f": the first {MOST_ROWS} of {rows}, all are in tables/{kind}.csv" if rows > MOST_ROWS else ""
 
 
 def _add_hyperparameters(report: Blocks, findings: Findings) -> None:
-    """Add each variant's levels and chosen hyperparameters."""
-    factors = list(dict.fromkeys(name for variant in findings.variants for name in variant.levels))
+    """Add each variant's levels, where neither its name nor the main table has them, and its hyperparameters."""
+    named = all(set(variant.levels.values()) <= {variant.name} for variant in findings.variants)
+    factors = (
+        []
+        if named or factor_columns(findings)
+        else list(dict.fromkeys(name for variant in findings.variants for name in variant.levels))
+    )
     choices = [choice for variant in findings.variants for choice in variant.chosen]
     chosen = list(dict.fromkeys(name for choice in choices for name in choice.parameters))
     if not factors and not chosen:
         return
-    report.heading("Appendix: levels and hyperparameters")
+    report.heading("Levels and hyperparameters", level=3)
     if factors:
         levels = [
             [variant.name, *(variant.levels.get(name, MISSING) for name in factors)]
@@ -113,7 +120,7 @@ def _add_hyperparameters(report: Blocks, findings: Findings) -> None:
     ]
     columns |= {code(name): "right" for name in chosen}
     report.wide_table(
-        f"The hyperparameters that each search chose on the validation split{_truncation_note(len(rows))}.",
+        f"The hyperparameters that each search chose on the validation split{_truncation_note(len(rows), 'trials')}.",
         "Variant",
         columns,
         rows[:MOST_ROWS],
@@ -121,7 +128,7 @@ def _add_hyperparameters(report: Blocks, findings: Findings) -> None:
 
 
 def _add_trials(report: Blocks, findings: Findings) -> None:
-    report.heading("Appendix: search trials")
+    report.heading("Search trials", level=3)
     metric = findings.primary
     _add_expected_best(report, findings)
     all_trials = [trial for variant in findings.variants for trial in variant.trials]
@@ -130,30 +137,39 @@ def _add_trials(report: Blocks, findings: Findings) -> None:
         columns["Repetition"] = "right"
     if any(trial.fold is not None for trial in all_trials):
         columns["Fold"] = "right"
-    for variant in findings.variants:
-        if variant.trials:
-            names = list(dict.fromkeys(name for trial in variant.trials for name in trial.parameters))
-            rows = [
-                [
-                    str(trial.number),
-                    *([str(trial.repetition)] if "Repetition" in columns else []),
-                    *([str(trial.fold)] if "Fold" in columns else []),
-                    _trial_status(trial),
-                    text.value(trial.score, metric.unit),
-                    text.value(trial.best_so_far, metric.unit),
-                    *(text.setting(trial.parameters.get(name)) for name in names),
-                ]
-                for trial in variant.trials[:MOST_ROWS]
-            ]
-            own: dict[Line, Side] = {
-                **columns,
-                "Status": "left",
-                f"Validation {heading(metric)}": "right",
-                label_with_unit("Best so far", metric.unit): "right",
-                **{code(name): "right" for name in names},
-            }
-            note = _truncation_note(len(variant.trials))
-            report.wide_table(f"Search trials of {variant.name}{note}.", "Trial", own, rows)
+    columns |= {
+        "Status": "left",
+        f"Validation {heading(metric)}": "right",
+        label_with_unit("Best so far", metric.unit): "right",
+    }
+    names = list(dict.fromkeys(name for trial in all_trials for name in trial.parameters))
+    if len(names) > MOST_PARAMETERS:
+        columns["Hyperparameters"] = "left"
+    else:
+        columns |= {code(name): "right" for name in names}
+    rows: list[list[Line]] = [
+        [
+            variant.name,
+            str(trial.number),
+            *([str(trial.repetition)] if "Repetition" in columns else []),
+            *([str(trial.fold)] if "Fold" in columns else []),
+            _trial_status(trial),
+            text.value(trial.score, metric.unit),
+            text.value(trial.best_so_far, metric.unit),
+            *_parameter_cells(trial.parameters, names),
+        ]
+        for variant in findings.variants
+        for trial in variant.trials
+    ]
+    caption = f"Trials of the searches{_truncation_note(len(rows), 'trials')}."
+    report.table(caption, {"Variant": "left", "Trial": "right", **columns}, rows[:MOST_ROWS])
+
+
+def _parameter_cells(parameters: Mapping[str, Any], names: Sequence[str]) -> list[Line]:
+    """Return a cell for each hyperparameter, one cell for all where there are many."""
+    if len(names) <= MOST_PARAMETERS:
+        return [text.setting(parameters.get(name)) for name in names]
+    return [", ".join(f"{name} = {text.setting(value)}" for name, value in parameters.items())]
 
 
 def _add_expected_best(report: Blocks, findings: Findings) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from study.analysis.findings import Cost, Findings, VariantFinding
-from study.records import TimePart
+from study.records import PartCost, TimePart
 from study.reporting import text
 from study.reporting.document import code, join
 from study.reporting.sections.blocks import Blocks
@@ -88,26 +88,42 @@ def add_costs(report: Blocks, findings: Findings) -> None:
     names = [name_with_runs(variant) for variant in findings.variants]
     legend = " ".join(f"{column.heading}: {column.description}.".format(noun=noun) for column in columns)
     latency = () if LATENCY_COLUMN in columns else LATENCY_NOTE
-    report.heading("Cost")
+    report.heading("Cost", level=3)
     report.table(
         join(f"The cost of each variant, counted for {example}. {legend}", latency),
         {"Variant": "left", **{column.heading.format(noun=noun): "right" for column in columns}},
         list(zip(names, *columns.values(), strict=True)),
     )
-    for variant in findings.variants:
-        cost, reference = variant.cost, costs.get(variant.reference)
-        if cost is None or not cost.parts:
-            continue
-        if variant.is_reference or reference is None or cost.parts != reference.parts:
-            same = (
-                " Profiled variants without such a table have the same parts." if variant.is_reference else ""
-            )
-            report.table(
-                f"Parts of {variant.name}: trainable values and MACs (fvcore) of the network's own modules, "
-                f"for {example}.{same}",
-                {"Part": "left", "Parameters": "right", f"MACs per {noun} (fvcore)": "right"},
-                [[part.name, text.count(part.parameters), text.operations(part.macs)] for part in cost.parts],
-            )
+    _add_parts(report, findings, costs, example)
+
+
+def _add_parts(report: Blocks, findings: Findings, costs: Mapping[str, Cost], example: str) -> None:
+    """Add the parts of the references, and of the variants whose parts are others."""
+    rows = [
+        [variant.name, part.name, text.count(part.parameters), text.operations(part.macs)]
+        for variant in findings.variants
+        for part in _own_parts(variant, costs.get(variant.reference))
+    ]
+    if rows:
+        report.table(
+            f"Parts: trainable values and MACs (fvcore) of the networks' own modules, for {example}. A profiled "
+            "variant that is missing has the parts of its reference.",
+            {
+                "Variant": "left",
+                "Part": "left",
+                "Parameters": "right",
+                f"MACs per {findings.noun} (fvcore)": "right",
+            },
+            rows,
+        )
+
+
+def _own_parts(variant: VariantFinding, reference: Cost | None) -> tuple[PartCost, ...]:
+    """Return the parts of a variant; none where they are its reference's."""
+    if variant.cost is None:
+        return ()
+    same = not variant.is_reference and reference is not None and variant.cost.parts == reference.parts
+    return () if same else variant.cost.parts
 
 
 PART_HEADINGS = {
@@ -144,7 +160,7 @@ def add_times(report: Blocks, findings: Findings) -> None:
         rest = max(0.0, 100 - sum(shares.values()))
         cells = [text.value(shares.get(part)) for part in parts]
         rows.append([name_with_runs(variant), *cells, text.value(rest)])
-    report.heading("Where the time went")
+    report.heading("Where the time went", level=3)
     report.table(
         "Share of the wall time of the confirmation trainings, in %. "
         f"{legend} Elsewhere: mostly the start, in which data and network are built.",

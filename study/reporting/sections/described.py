@@ -14,7 +14,6 @@ from study.reporting.text import MISSING
 
 MOST_COLUMNS, LONGEST_COLUMN = 7, 14
 """With more or longer rows than this, the table of a breakdown has a column for each variant."""
-NOT_TESTED = "Described, not tested: no verdict rests on these figures."
 
 
 def add_secondary_metrics(report: Blocks, findings: Findings) -> None:
@@ -22,9 +21,7 @@ def add_secondary_metrics(report: Blocks, findings: Findings) -> None:
     scored = [variant for variant in findings.variants if variant.secondary]
     if not scored:
         return
-    tested = "" if findings.is_optimistic else ": the verdicts rest on the primary metric alone"
-    report.heading("Secondary metrics")
-    report.text(f"Described, not tested{tested}.")
+    report.heading("Secondary metrics", level=3)
     for metric in findings.metrics:
         if any(metric.name in variant.secondary for variant in scored):
             report.table(
@@ -45,8 +42,7 @@ def add_breakdowns(report: Blocks, findings: Findings) -> None:
     """Add a table for each breakdown of the test split, and the figure of the first short one."""
     if not findings.breakdowns:
         return
-    report.heading("Breakdown")
-    report.text(NOT_TESTED)
+    report.heading("Breakdown", level=3)
     for part in findings.breakdowns:
         variants = [variant for variant in findings.variants if variant.breakdowns.get(part.name)]
         _add_breakdown(report, findings, part, variants)
@@ -74,8 +70,11 @@ def _add_breakdown(
         return
     noun = findings.noun.capitalize()
     count_column: dict[Line, Side] = {f"{noun}s": "right"} if part.counts else {}
+    first = next((each for each in findings.breakdowns if each.counts), None)
     note = (
-        f" {noun}s: number in the test split; a figure over few of them is uncertain." if part.counts else ""
+        f" {noun}s: number in the test split; a figure over few of them is uncertain."
+        if part is first
+        else ""
     )
     report.wide_table(
         caption + note,
@@ -93,8 +92,7 @@ def add_measures(report: Blocks, findings: Findings) -> None:
     missing = [f"{v.name}: {line}" for v in findings.variants for line in v.unmeasured]
     if not findings.measures and not missing:
         return
-    report.heading("Measures of the networks' parts")
-    report.text(NOT_TESTED)
+    report.heading("Measures of the networks' parts", level=3)
     for measure in findings.measures:
         heads = [f"{figure.name} ({figure.unit})" for figure in measure.figures]
         names_by_description: dict[str, list[str]] = {}

@@ -16,7 +16,7 @@ def add_known(report: Blocks, findings: Findings) -> None:
     known = findings.known
     if known is None:
         return
-    report.heading("What was known when")
+    report.heading("What was known when", level=3)
     report.bullets(_sentences(findings))
     if known.later:
         metric = findings.primary

@@ -39,7 +39,7 @@ def paper_table(findings: Findings, spread: Spread) -> Document:
     metric is bold. The mark says that the interval that decides the verdict excludes 0.
     """
     columns: list[tuple[Column, list[Line]]] = [
-        (Column(head), cells) for head, cells in _factor_columns(findings)
+        (Column(head), cells) for head, cells in factor_columns(findings)
     ]
     if not columns or len(
         {tuple(map(str, row)) for row in zip(*(cells for _, cells in columns), strict=True)}
@@ -64,7 +64,7 @@ def paper_table(findings: Findings, spread: Spread) -> Document:
     return Document(f"{findings.name} results", findings.title, (table,))
 
 
-def _factor_columns(findings: Findings) -> list[tuple[str, list[Line]]]:
+def factor_columns(findings: Findings) -> list[tuple[str, list[Line]]]:
     """Return the heads and cells of the factors where several vary."""
     variants = findings.variants
     names = list(dict.fromkeys(name for variant in variants for name in variant.levels))

@@ -30,10 +30,11 @@ def _add_benchmark(report: Blocks, findings: Findings, published: PublishedTable
     report.heading(
         "Published results, not measured here"
         if len(findings.published) == 1
-        else f"Published results on {published.title}, not measured here"
+        else f"Published results on {published.title}, not measured here",
+        level=3,
     )
     report.text(
-        f"Reference rows for {published.title}, copied from the sources named. No figure, difference or "
+        f"Reference rows for {published.title}, copied from the sources named. No difference or "
         f"verdict of this report uses them. {size}{used}. {f'{published.remark} ' if published.remark else ''}"
         "A dash: not verified.",
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from study.analysis.findings import Findings
 from study.analysis.units import direction_note
-from study.reporting.document import Document, Line, emphasis, join, strong
+from study.reporting.document import Document, Line, code, emphasis, join, strong
 from study.reporting.figure_specs import corrected_level, figure_specs
 from study.reporting.sections.appendix import add_appendix
 from study.reporting.sections.blocks import Blocks
@@ -14,8 +14,12 @@ from study.reporting.sections.effects import add_effects
 from study.reporting.sections.known import add_known
 from study.reporting.sections.phrases import compared_variants, rope_with_unit
 from study.reporting.sections.published import add_published
-from study.reporting.sections.results import add_claims, add_results
+from study.reporting.sections.results import add_claims, add_comparisons, add_results
+from study.reporting.sections.warnings import add_warnings
 from study.reporting.text import OPTIMISTIC
+
+REPRODUCTION = ("commit", "versions", "hardware", "data digest")
+"""The facts that stand beside the command; the others are in a table."""
 
 
 def document(findings: Findings) -> Document:
@@ -26,6 +30,10 @@ def document(findings: Findings) -> Document:
     add_claims(report, findings)
     add_results(report, findings)
     add_effects(report, findings)
+    _add_reproduction(report, findings)
+    report.heading("Appendix")
+    add_comparisons(report, findings)
+    report.text("Everything from here on is described, not tested: no verdict rests on it.")
     add_secondary_metrics(report, findings)
     add_breakdowns(report, findings)
     add_measures(report, findings)
@@ -43,14 +51,33 @@ def _add_answer(report: Blocks, findings: Findings) -> None:
     report.heading(findings.title, level=1)
     report.text(strong("Question."), " ", findings.question)
     report.text(strong("Answer."), " ", findings.answer)
-    if findings.limits:
-        report.note("Warnings: what limits this conclusion", [limit.sentence for limit in findings.limits])
+    add_warnings(report, findings)
+
+
+def _add_reproduction(report: Blocks, findings: Findings) -> None:
+    """Add the command, the commit and the environment, where a ledger knows them."""
+    file = findings.facts.get("study file")
+    if file is None:
+        return
+    report.heading("How to reproduce")
+    items: list[Line] = [
+        join("Train what is missing and write this report: ", code(f"study run {file}"), ".")
+    ]
+    if "@" in findings.name:
+        items.append(
+            join("The name in the ledger, with its preset or settings, is ", code(findings.name), ".")
+        )
+    items.append(join("Train single runs again and compare: ", code(f"study reproduce {findings.name}"), "."))
+    items += [
+        f"{name.capitalize()}: {findings.facts[name]}" for name in REPRODUCTION if name in findings.facts
+    ]
+    report.bullets(items)
 
 
 def _add_training(report: Blocks, findings: Findings) -> None:
     specs = figure_specs(findings)
     if "learning" in specs or "search" in specs:
-        report.heading("Training and search")
+        report.heading("Training and search", level=3)
         report.figure("learning")
         report.figure("search")
 
@@ -60,11 +87,13 @@ def _add_reading(report: Blocks, findings: Findings) -> None:
     if compared_variants(findings):
         notes.insert(0, _verdict_note(findings))
     if notes:
-        report.heading("How to read this")
+        report.heading("How to read this", level=3)
         report.bullets(notes)
     if findings.facts:
-        report.heading("What was run")
-        report.plain_table({"Item": "left", "Value": "left"}, findings.facts.items())
+        report.heading("What was run", level=3)
+        shown = () if "study file" not in findings.facts else REPRODUCTION
+        facts = [(name, fact) for name, fact in findings.facts.items() if name not in shown]
+        report.plain_table({"Item": "left", "Value": "left"}, facts)
 
 
 def _verdict_note(findings: Findings) -> Line:

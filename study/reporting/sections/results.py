@@ -10,6 +10,7 @@ from study.reporting import text
 from study.reporting.document import Line, join, strong
 from study.reporting.figure_specs import corrected_level
 from study.reporting.sections.blocks import Blocks, sentence
+from study.reporting.sections.paper import factor_columns
 from study.reporting.sections.phrases import compared_variants, metric_caption, rope_with_unit
 from study.reporting.text import MISSING
 
@@ -26,7 +27,8 @@ def add_claims(report: Blocks, findings: Findings) -> None:
         report.bullets(
             join(
                 strong(f"{_claim_verdict(findings, claim)}:"),
-                f" {sentence(claim.text)} {sentence(claim.reason)}",
+                f" {sentence(claim.text)}",
+                "" if claim.reason in findings.answer else f" {sentence(claim.reason)}",
             )
             for claim in findings.claims
         )
@@ -57,10 +59,11 @@ def add_results(report: Blocks, findings: Findings) -> None:
     level = corrected_level(findings)
     report.heading("Results")
     compared = compared_variants(findings)
+    levels = factor_columns(findings)
     unit = f", in {metric.points}" if metric.unit else ""
     against = (
         f"Difference: from the reference, paired by repetition{unit} [95 % interval]. "
-        f"Verdict: by the {level} interval in Table 2 and the least difference of interest, "
+        f"Verdict: by the {level} interval of the comparison and the least difference of interest, "
         f"{rope_with_unit(findings)}. "
     )
     costs: dict[str, Callable[[VariantFinding], str]] = {}
@@ -81,6 +84,7 @@ def add_results(report: Blocks, findings: Findings) -> None:
         f"{macs}{training}".rstrip(),
         {
             "Variant": "left",
+            **dict.fromkeys((head for head, _ in levels), "left"),
             heading(metric): "right",
             "n": "right",
             label_with_unit("Difference", metric.points): "right",
@@ -89,27 +93,48 @@ def add_results(report: Blocks, findings: Findings) -> None:
         },
         [
             [
+                variant.name,
+                *(cells[row] for _, cells in levels),
                 *_result_cells(
                     variant, OPTIMISTIC_VERDICT if findings.is_optimistic else UNPAIRED, metric.unit
                 ),
                 *(cell(variant) for cell in costs.values()),
             ]
-            for variant in findings.variants
+            for row, variant in enumerate(findings.variants)
         ],
     )
-    if compared:
-        report.bullets(
-            f"{difference.sentence} {difference.other_sentence}".strip() for _, difference in compared
-        )
     failures = [f"{variant.name}: {failure}" for variant in findings.variants for failure in variant.failures]
     if failures:
         report.text("Confirmation runs without a test result:")
         report.bullets(failures)
+    report.figure("differences")
+    report.figure("tradeoff")
+
+
+def add_comparisons(report: Blocks, findings: Findings) -> None:
+    """Add the comparisons in words and numbers, the power of the verdict and every repetition as a dot."""
+    compared = compared_variants(findings)
     if compared:
-        _add_comparisons(report, findings, compared, level)
+        report.heading("The comparisons in detail", level=3)
+        if sentences := _unsaid_sentences(findings, compared):
+            report.bullets(sentences)
+        _add_comparisons(report, findings, compared, corrected_level(findings))
     _add_power(report, findings)
     report.figure("repetitions")
-    report.figure("differences")
+
+
+def _unsaid_sentences(findings: Findings, compared: list[tuple[VariantFinding, Difference]]) -> list[str]:
+    """Return the comparisons in words, without what the answer or a claim says; what holds for all comes last."""
+    said = [findings.answer, *(claim.reason for claim in findings.claims)]
+    others = list(dict.fromkeys(found.other_sentence for _, found in compared if found.other_sentence))
+    shared = others if len(others) == 1 else []
+    lines = []
+    for variant, found in compared:
+        first = "" if any(found.sentence in each for each in said) else found.sentence
+        second = "" if shared else found.other_sentence
+        if first or second:
+            lines.append(f"{first or f'{variant.name}:'} {second}".strip())
+    return [*lines, *shared]
 
 
 def _result_cells(variant: VariantFinding, without_verdict: str, unit: str) -> list[Line]:
@@ -123,7 +148,6 @@ def _result_cells(variant: VariantFinding, without_verdict: str, unit: str) -> l
         cell = text.difference_with_interval(difference.interval, unit)
         verdict = TOO_FEW if difference.verdict is None else strong(difference.verdict)
     return [
-        variant.name,
         text.mean_with_interval(variant.score, unit),
         text.runs_of_planned(len(variant.repetitions), variant.planned)
         + (
@@ -147,7 +171,7 @@ def _add_comparisons(
     family = quantity(findings.comparisons, "comparison")
     others = _other_column(findings)
     report.table(
-        f"The comparisons in detail. The {level} interval (α = {findings.alpha:g} over a family of {family}) decides "
+        f"The {level} interval (α = {findings.alpha:g} over a family of {family}) decides "
         "the verdict; the columns to its right are descriptive. "
         f"{_other_caption(findings)}Won: repetitions or folds in which the variant was better, ties counted half. "
         "g: Hedges' effect size of the paired differences. r: correlation of the two variants' scores. [95 % interval] "

@@ -13,6 +13,7 @@ from typing import Any
 
 import typst
 
+from study.fonts import fallback, own_font
 from study.reporting.document import (
     Block,
     Bullets,
@@ -57,12 +58,16 @@ def pdf(document: Document, figures: Mapping[str, bytes]) -> bytes:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / TEMPLATE.name).write_bytes(TEMPLATE.read_bytes())
-        (folder / "report.typ").write_text(markup(document), encoding="utf-8")
+        text = markup(document)
+        (folder / "report.typ").write_text(text, encoding="utf-8")
         for path, content in figures.items():
             if path.endswith(".pdf"):
                 (folder / path).parent.mkdir(exist_ok=True)
                 (folder / path).write_bytes(content)
-        compiled = typst.compile(folder / "report.typ", root=folder, format="pdf", timestamp=0)
+        fonts: list[str | Path] = sorted({str(file.parent) for file in (own_font(), *fallback(text).files)})
+        compiled = typst.compile(
+            folder / "report.typ", root=folder, format="pdf", timestamp=0, font_paths=fonts
+        )
     assert isinstance(compiled, bytes)
     return compiled
 

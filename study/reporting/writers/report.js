@@ -194,7 +194,7 @@ const palette = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00
 let next = 0;
 data.variants.forEach((variant) => {
   variant.colour = variant.is_reference ? "#4d4d4d" : palette[next % palette.length];
-  variant.mark = variant.is_reference ? "square" : MARKS[[0, 2, 3][next % 3]];
+  variant.mark = variant.is_reference ? "square" : MARKS[[0, 2][next % 2]];
   variant.dash = variant.is_reference ? "" : DASHES[1 + (next % 3)];
   if (!variant.is_reference) next += 1;
 });

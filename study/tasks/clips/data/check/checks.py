@@ -305,7 +305,10 @@ def _official(data: Recorded) -> Official | None:
 
 
 def _absent_classes(data: Recorded, counts: Iterable[Count]) -> Iterator[Remark]:
-    """Yield classes of which a split has no clip, but those that have none in the official lists."""
+    """Yield classes of which a split has no clip, but those that have none in the official lists.
+
+    Where a fold has the official numbers of clips, its authors left a rare class out of train: that is no mistake.
+    """
     official = _official(data)
     official_counts = official.classes if official else ()
     nowhere = {name for name, clips in zip(data.classes, official_counts, strict=False) if not clips}
@@ -315,10 +318,24 @@ def _absent_classes(data: Recorded, counts: Iterable[Count]) -> Iterator[Remark]
         for name, clips in count.classes.items()
         if not clips and name not in nowhere
     ]
-    if in_train := tuple(item for item in absent if item.split == "train"):
-        yield Remark(RemarkKind.CLASSES_NOT_TRAINED, not data.is_synthetic, in_train)
+    for is_official in (False, True):
+        in_train = tuple(
+            item
+            for item in absent
+            if item.split == "train" and _has_official_counts(data, item.fold) == is_official
+        )
+        if in_train:
+            is_mistake = not (is_official or data.is_synthetic)
+            yield Remark(RemarkKind.CLASSES_NOT_TRAINED, is_mistake, in_train)
     if evaluated := tuple(item for item in absent if item.split != "train"):
         yield Remark(RemarkKind.CLASSES_NOT_EVALUATED, False, evaluated)
+
+
+def _has_official_counts(data: Recorded, fold: Fold) -> bool:
+    """Return whether the lists of a fold name as many clips as the authors give."""
+    official, splits = _official(data), data.listing.folds[fold]
+    train, test = len(splits["train"]) + len(splits.get("validation", ())), len(splits["test"])
+    return official is not None and official.clips.get(fold) == (train, test)
 
 
 def _frame_counts(data: Recorded, sound: Mapping[str, ClipVerdict]) -> Iterator[Remark]:

@@ -30,7 +30,7 @@ from study.tasks.clips.data.files.pictures import (
     inspected,
     resized,
 )
-from study.tasks.clips.data.files.places import VIDEOS, Places, names_in
+from study.tasks.clips.data.files.places import VIDEOS, Places, is_there, names_in
 from study.tasks.clips.data.files.videos import shown_frames
 
 READER = 3
@@ -151,7 +151,7 @@ def existing(path: Path, places: Places) -> Path:
 
     Lists are read as NFC; names on the disk may have either form. What exists as written comes first.
     """
-    if str(path).isascii() or path.exists() or (top := places.top_of(path)) is None:
+    if str(path).isascii() or is_there(path) or (top := places.top_of(path)) is None:
         return path
     found = top
     for part in path.relative_to(top).parts:

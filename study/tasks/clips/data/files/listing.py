@@ -112,6 +112,8 @@ class Listing:
     """The number of frames that every clip of this version has; None where it varies."""
     is_video: bool = False
     """Whether all clips are videos, whose whole frames need not be square."""
+    remedies: Mapping[Split, str] = field(default_factory=dict)
+    """What fills a split that is empty, in words."""
     allowed: tuple[Path, ...] = ()
     """Files and folders outside of the root that the user names: clips and their links may lie there."""
 

@@ -148,7 +148,10 @@ def _turned(array: Pixels, content: bytes) -> Pixels:
 def _simplejpeg(content: bytes, colours: str, least: Mapping[str, int]) -> Pixels | None:
     """Return the pixels, (H, W, C); None for a JPEG in CMYK, which simplejpeg does not convert."""
     simplejpeg = import_extra("simplejpeg")
-    height, width, stored, _ = simplejpeg.decode_jpeg_header(content, strict=False)
+    try:
+        height, width, stored, _ = simplejpeg.decode_jpeg_header(content, strict=False)
+    except KeyError:  # of a number that is no colour space
+        raise ValueError("its colour space or subsampling is unknown") from None
     if stored in ("CMYK", "YCCK"):
         return None
     check_size(width, height)

@@ -116,13 +116,18 @@ def named_path(name: str, places: Places, where: str) -> Path:
     ):  # made absolute by the study that names it
         candidates.append(root / written.relative_to(Path.cwd()))
     for path in candidates:
-        if path.exists():
+        if is_there(path):
             if path.is_relative_to(root):
                 places.check(path)
                 return path
             real, top = os.path.realpath(path), os.path.realpath(root)
             return root / os.path.relpath(real, top) if _is_below(real, top) else path
     raise InputError(f"{where}: there is no {name!r}, neither below {str(root)!r} nor as an absolute path.")
+
+
+def is_there(path: Path) -> bool:
+    """Return whether a path exists; names that no file can have do not."""
+    return os.path.exists(path)  # noqa: PTH110  # Path.exists raises for them
 
 
 def names_in(folder: Path, where: str) -> list[str]:
@@ -204,7 +209,7 @@ def located(paths: Iterable[str], footage: Path) -> dict[str, str]:
     """Return the path below `footage` of each listed path, itself where nothing else is there.
 
     A listed path may have the suffix of a video that became a folder of frames, lack the one that its video has, or
-    differ in case.
+    differ in case, or lack the zeros before a number that a spreadsheet removes.
     """
     names_of: dict[str, dict[str, list[str]]] = {}
     found = {}
@@ -230,7 +235,8 @@ def _names_by_stem(folder: Path) -> dict[str, list[str]]:
 
 
 def _stem(name: str) -> str:
-    return unicodedata.normalize("NFC", without_suffix(name)).casefold()
+    stem = unicodedata.normalize("NFC", without_suffix(name)).casefold()
+    return stem.lstrip("0") or "0" if stem.isdecimal() else stem
 
 
 def without_suffix(name: str) -> str:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import time
 import zlib
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from study.files import writing
+from study.files import is_disk_full, writing
 from study.tasks.clips.data.contract import Pixels
 
 _log = logging.getLogger(__name__)
@@ -80,8 +82,10 @@ class CachedRows:
         return mapped
 
     def _write(self, path: Path) -> None:
+        header = npy_header(self._shape)
         with writing(path) as file:
-            file.write(npy_header(self._shape))
+            preallocate(file, len(header) + int(np.prod(self._shape)) + 4 * self._shape[0])
+            file.write(header)
             logged = time.monotonic()
             checksums = np.zeros(self._shape[0], dtype="<u4")
             for i in range(self._shape[0]):
@@ -92,6 +96,21 @@ class CachedRows:
                     _log.info("%s: %d of %d rows", path.name, i + 1, self._shape[0])
                     logged = time.monotonic()
             file.write(checksums.data)
+
+
+def preallocate(file: IO[bytes], size: int) -> None:
+    """Take `size` bytes of the disk for a new file, so that a full disk is known before the content is computed.
+
+    Raises:
+        OSError: The disk has less.
+    """
+    if size and hasattr(os, "posix_fallocate"):
+        try:
+            os.posix_fallocate(file.fileno(), 0, size)
+        except OSError as error:
+            if is_disk_full(error):
+                raise
+            # a file system without this: a write finds out
 
 
 def _checksum(path: Path, index: int, row: Pixels) -> int:

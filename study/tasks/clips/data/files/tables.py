@@ -59,6 +59,14 @@ class Row:
         text = self.text if len(self.text) <= _LONGEST_SHOWN else self.text[: _LONGEST_SHOWN - 1] + "…"
         return repr(text)
 
+    def malformed(self, columns: str) -> str:
+        """Return the reason why a row has not the given columns."""
+        if not self.fields:
+            return (
+                f"its quotes do not match on this line; a field may not hold a line break. Got {self.shown}"
+            )
+        return f"must be {columns}. Got {self.shown} instead"
+
 
 def rows(path: Path, places: Places) -> list[Row]:
     """Return the rows of a table that are not empty, its header included.
@@ -243,7 +251,7 @@ def listed_clips(path: Path, kept: RowFilter, columns: str) -> Iterator[ListedCl
         else:
             position, width = header, len(listed[0].fields)
         if len(fields) != width:
-            kept.reject(row.where, RowProblem.MALFORMED, f"must be {columns}. Got {row.shown} instead")
+            kept.reject(row.where, RowProblem.MALFORMED, row.malformed(columns))
         else:
             name = fields[position[0]]
             name = name.replace("\\", "/") if _WINDOWS_PATH.match(name) else name

@@ -350,9 +350,7 @@ def _listed(path: Path, kept: RowFilter) -> Iterable[ListedClip]:
         if len(fields) == 3 and fields[1].isdecimal() and _NUMBER.fullmatch(fields[2]):
             fields = (fields[0], fields[2])
         if len(fields) < 2:
-            kept.reject(
-                row.where, RowProblem.MALFORMED, f"must be a clip and its label. Got {row.shown} instead"
-            )
+            kept.reject(row.where, RowProblem.MALFORMED, row.malformed("a clip and its label"))
             continue
         is_empty = False
         yield ListedClip(row.where, fields[0].rstrip("/"), fields[1])

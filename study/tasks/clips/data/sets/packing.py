@@ -37,7 +37,7 @@ from study.tasks.clips.data.files.packs import (
     read_manifest,
 )
 from study.tasks.clips.data.files.source import Raw
-from study.tasks.clips.data.files.store import npy_header
+from study.tasks.clips.data.files.store import npy_header, preallocate
 from study.tasks.clips.data.sets.recorded import Recorded
 
 SHARD_BYTES = 256 << 20
@@ -239,6 +239,7 @@ def _write_shard(
 
     # written, not mapped: on a full disk a map kills the process, a write raises
     with writing(path) as file, ThreadPoolExecutor(len(cpu_cores())) as threads:
+        preallocate(file, len(header) + frames * _frame_bytes(shape))
         checksum = hashlib.sha256(header)
         file.write(header)
         with contextlib.closing(_in_order(threads, read, clips)) as decoded:

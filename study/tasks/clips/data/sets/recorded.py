@@ -34,6 +34,7 @@ from study.tasks.clips.data.files.frames import READER, ClipVerdict
 from study.tasks.clips.data.files.listing import Entry, Fold, Listing, RowProblem, SkippedRow, some_clips
 from study.tasks.clips.data.files.packs import open_pack
 from study.tasks.clips.data.files.pictures import Decoder
+from study.tasks.clips.data.files.places import names_in
 from study.tasks.clips.data.files.source import Raw, Source
 from study.tasks.clips.data.sampling import Sampling, SamplingKind, Short, TestViews
 
@@ -234,7 +235,13 @@ class Recorded:
             if len(bad) > 1
             else ""
         )
-        return f"{name}: {count}{reasons}. skip_bad = true leaves such clips out and reports them."
+        footage = self.listing.footage
+        if len(bad) == total and footage.is_dir():
+            there = ", ".join(map(repr, names_in(footage, name)[:_NAMED])) or "nothing"
+            hint = f"{footage} holds {there}, …: is the folder of the clips another one?"
+        else:
+            hint = "skip_bad = true leaves such clips out and reports them."
+        return f"{name}: {count}{reasons}. {hint}"
 
     def split(self, name: Split, fold: int | None = None) -> Clips:
         """Return one split of a fold, in the order of its list.
@@ -245,7 +252,9 @@ class Recorded:
         entries = self._entries(name, fold)
         if not entries:
             of = f" of fold {fold}" if fold is not None else ""
-            raise InputError(f"{self.listing.name}: the {name} split{of} is empty.")
+            raise InputError(
+                f"{self.listing.name}: the {name} split{of} is empty. {self._remedy(name, fold)}"
+            )
         reading = Reading(entries, self.source, self.protocols.sampling, self.shape)
         scenes = tuple(entry.scene for entry in entries)
         return Clips(
@@ -256,6 +265,27 @@ class Recorded:
             views=None if name == "train" else reading.views(),
             scenes=scenes if any(scenes) else (),
         )
+
+    def _remedy(self, name: Split, fold: Fold) -> str:
+        """Return what fills an empty split, in words."""
+        listed = self._listed(fold)
+        if name in self.listing.remedies:
+            return self.listing.remedies[name]
+        if self.protocols.select_on == "test" or "validation" in listed or name == "test":
+            return f"No clip of it can be used; {len(listed.get(name, ()))} are listed."
+        labels = {entry.id: entry.label for entry in listed["train"]}
+        sources = {entry.id: entry.source for entry in listed["train"]}
+        share, seed = self.protocols.validation_share, self.protocols.validation_seed
+        filling = [
+            other / 100
+            for other in range(1, 51)
+            if 0 < len(held_out(labels, sources, other / 100, seed)) < len(labels)
+        ]
+        described = f"validation_share = {share:g} divides {len(labels)} clips of {len(set(sources.values()))} sources"
+        if not filling:
+            return f"{described}, and no other share fills both: name the clips of validation, in a column split."
+        nearest_share = min(filling, key=lambda other: abs(other - share))
+        return f"{described}; validation_share = {nearest_share:g} leaves clips to train and validation."
 
     def _listed(self, fold: Fold) -> Mapping[Split, tuple[Entry, ...]]:
         """Return the clips of one fold by the lists that name them."""

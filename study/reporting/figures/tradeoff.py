@@ -1,0 +1,81 @@
+"""The figure of scores against cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import seaborn as sns
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter
+
+from study.analysis.findings import Findings, VariantFinding
+from study.analysis.units import heading
+from study.reporting.figure_specs import cost_axis
+from study.reporting.figures.panels import looks
+from study.reporting.figures.style import PAGE_INCHES, REFERENCE
+from study.reporting.text import wrapped
+
+LEGEND_CHARACTERS = 34
+
+
+def tradeoff(findings: Findings) -> Figure:
+    """Plot each variant's mean score and interval against its cost, with the Pareto front."""
+    axis = cost_axis(findings)
+    assert axis is not None
+    variants = [variant for variant in findings.variants if variant.name in axis.values]
+    figure = Figure(figsize=(PAGE_INCHES, max(2.4, 0.4 + 0.2 * len(variants))), layout="constrained")
+    axes = figure.subplots()
+    shown = looks(findings.variants)
+    for variant in variants:
+        assert variant.score is not None
+        look = shown[variant.name]
+        cost, score = axis.values[variant.name], variant.score
+        if score.low is not None and score.high is not None:
+            axes.plot([cost, cost], [score.low, score.high], color=look.colour, linewidth=1.1, zorder=2)
+        axes.plot(
+            cost,
+            score.mean,
+            look.marker,
+            color=look.colour,
+            markersize=6,
+            markeredgecolor="white",
+            markeredgewidth=0.5,
+            label=wrapped(variant.name, LEGEND_CHARACTERS),
+            zorder=3,
+        )
+    front = pareto(variants, axis.values, findings)
+    axes.plot(
+        [axis.values[variant.name] for variant in front],
+        [variant.score.mean for variant in front if variant.score is not None],
+        color=REFERENCE,
+        linestyle="--",
+        linewidth=0.9,
+        zorder=1,
+        label="Pareto front",
+    )
+    sns.despine(ax=axes)
+    axes.grid(visible=True)
+    axes.xaxis.set_major_formatter(EngFormatter(sep=" "))
+    axes.set_xlabel(axis.label)
+    axes.set_ylabel(f"test {heading(findings.primary)}")
+    axes.margins(0.08)
+    figure.legend(loc="outside right center")
+    return figure
+
+
+def pareto(
+    variants: Sequence[VariantFinding], cost: Mapping[str, float], findings: Findings
+) -> list[VariantFinding]:
+    """Return the variants that no other beats in both mean and cost, by cost."""
+    front: list[VariantFinding] = []
+    best = float("-inf")
+    gain = {
+        variant.name: findings.primary.gain(variant.score.mean)
+        for variant in variants
+        if variant.score is not None
+    }
+    for variant in sorted(variants, key=lambda variant: (cost[variant.name], -gain[variant.name])):
+        if gain[variant.name] > best:
+            front.append(variant)
+            best = gain[variant.name]
+    return front
