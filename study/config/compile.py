@@ -28,7 +28,7 @@ from study.config.revisions import CODE, export
 from study.config.settings import Settings
 from study.config.space import Dimension, typed_space
 from study.config.study import Claim, StudySpec
-from study.errors import InputError, nearest, quoted
+from study.errors import InputError, nearest, quoted, shown
 from study.followed import Unfollowed
 from study.hashing import HARNESS, Code, code_digest, code_of, digest
 from study.ledger.record import StudyRecord, VariantRecord
@@ -212,10 +212,10 @@ class _Compiler:
             resolved = self.registry.resolve("metric", given, where)
             return self.registry.metric(resolved), self.registry.reduced("metric", resolved)
         if not isinstance(given, str):
-            raise InputError(f"{where}: must be the name of a metric. Got {given!r} instead.")
+            raise InputError(f"{where}: must be the name of a metric. Got {shown(given)} instead.")
         if given not in self.task.metrics:
             raise InputError(
-                f"{where}: unknown metric {given!r}.{nearest(given, self.task.metrics)} "
+                f"{where}: unknown metric {shown(given)}.{nearest(given, self.task.metrics)} "
                 f"Allowed: {quoted(self.task.metrics)}."
             )
         return self.task.metrics[given], {"name": given}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin, g
 
 from study.config.components.parameters import Unsearchable
 from study.config.tables import fill
-from study.errors import InputError, nearest, quoted
+from study.errors import InputError, nearest, quoted, shown
 from study.hashing import canonical_json
 from study.nested import flatten, value_at
 
@@ -61,7 +61,7 @@ def dimensions(spec: StudySpec) -> dict[str, Dimension]:
         where = f"{spec.file}: search.space.{key}"
         if not isinstance(value, list | Mapping):
             raise InputError(
-                f"{where}: must be a list of choices, or a table with 'low' and 'high'. Got {value!r}."
+                f"{where}: must be a list of choices, or a table with 'low' and 'high'. Got {shown(value)}."
             )
         if key in space:
             raise InputError(f"{where}: is written twice.")
@@ -72,11 +72,15 @@ def dimensions(spec: StudySpec) -> dict[str, Dimension]:
             if dimension.log:
                 raise InputError(f"{where}.log: is of ranges; remove it, or write 'low' and 'high'.")
         elif dimension.low is None or dimension.high is None:
-            raise InputError(f"{where}: must have 'low' and 'high', or 'choices'. Got {value!r} instead.")
+            raise InputError(
+                f"{where}: must have 'low' and 'high', or 'choices'. Got {shown(value)} instead."
+            )
         elif not dimension.low < dimension.high or (dimension.log and dimension.low <= 0):
             raise InputError(f"{where}: 'low' must be below 'high', and above 0 where log = true.")
         elif max(abs(dimension.low), abs(dimension.high)) > LARGEST:
-            raise InputError(f"{where}: bounds must be between -{LARGEST:g} and {LARGEST:g}. Got {value!r}.")
+            raise InputError(
+                f"{where}: bounds must be between -{LARGEST:g} and {LARGEST:g}. Got {shown(value)}."
+            )
         when = {
             factor: _levels_meant(given, factor, spec, f"{where}.when")
             for factor, given in _by_factor(dimension.when, spec).items()
@@ -115,7 +119,7 @@ def _levels_meant(given: Any, factor: str, spec: StudySpec, where: str) -> list[
             names = [level.text for level in levels]
             raise InputError(
                 f"{where}.{factor}: must be one of the factor's levels, {quoted(names)}, or a list of them. "
-                f"Got {value!r} instead.{nearest(str(value), names)}"
+                f"Got {shown(value)} instead.{nearest(str(value), names)}"
             )
         found += meant
     return list(dict.fromkeys(found))
@@ -218,7 +222,9 @@ def _check_choices(values: list[Any], where: str) -> None:
         try:
             canonical_json(value)
         except (ValueError, TypeError):
-            raise InputError(f"{where}: a choice must hold finite numbers and text. Got {value!r}.") from None
+            raise InputError(
+                f"{where}: a choice must hold finite numbers and text. Got {shown(value)}."
+            ) from None
         if twice := [other for other in values[:position] if other == value]:
             raise InputError(
                 f"{where}: the choices {twice[0]!r} and {value!r} are equal; remove one of them."
