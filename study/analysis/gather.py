@@ -21,6 +21,7 @@ from study.analysis.findings import Choice, Limit, LimitCode
 from study.analysis.published import protocols
 from study.analysis.replicates import with_replicates
 from study.analysis.units import quantity
+from study.config.grid import GRID
 from study.engine import plan
 from study.engine.accept import describe_accepted
 from study.engine.search import STARTUP_TRIALS
@@ -422,6 +423,8 @@ def _sampler(study: StudyRecord) -> str:
     if study.sampler == "auto":
         first = "quasi-random points (a scrambled Sobol sequence, the same for every variant)"
         return first if study.trials <= STARTUP_TRIALS else f"{STARTUP_TRIALS} {first}, then TPE"
+    if study.sampler == GRID:
+        return "every point of the space"
     if study.sampler == "random":
         return "random points, the same for every variant"
     return f"sampler {study.sampler} after {STARTUP_TRIALS} random points"

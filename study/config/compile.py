@@ -21,6 +21,7 @@ from study.config.comparable import (
 )
 from study.config.designs import Variant, layout_of, variants_of
 from study.config.effects import family_of
+from study.config.grid import GRID, grid_of
 from study.config.layouts import Layout
 from study.config.registry import Registry, task_of
 from study.config.resolve import Resolver
@@ -139,10 +140,10 @@ class _Compiler:
             claims=claims,
             effects=effects,
             design=self.layout.notes,
-            space={key: _without_none(asdict(dimension)) for key, dimension in self.space.items()},
-            trials=spec.search.trials,
+            space=self.space_record,
+            trials=self.trials,
             generation=spec.search.generation,
-            sampler=spec.search.sampler,
+            sampler=spec.search.sampler if self.points is None else GRID,
             repetitions=spec.repetitions,
             looks=spec.looks,
             folds=infos[0].folds or (None,),
@@ -196,6 +197,28 @@ class _Compiler:
     def space(self) -> dict[str, Dimension]:
         """The search space by dotted key, with values of the parameters' types."""
         return typed_space(self.spec, self.resolver, self.variants)
+
+    @cached_property
+    def space_record(self) -> dict[str, dict[str, object]]:
+        """The search space as the record of the study has it."""
+        return {key: _without_none(asdict(dimension)) for key, dimension in self.space.items()}
+
+    @cached_property
+    def points(self) -> int | None:
+        """The most points of a variant's search space, where trials are enough to try each; else None."""
+        if not self.space:
+            return None
+        of_variants = [
+            grid_of({key: self.space_record[key] for key in self.space_of(variant)})
+            for variant in self.variants
+        ]
+        counts = [self.spec.search.trials + 1 if points is None else len(points) for points in of_variants]
+        return max(counts) if max(counts) <= self.spec.search.trials else None
+
+    @property
+    def trials(self) -> int:
+        """The trials of a search: those of the study file, or as many as there are points to try."""
+        return self.spec.search.trials if self.points is None else self.points
 
     def space_of(self, variant: Variant) -> dict[str, Dimension]:
         """Return the dimensions of the search space that a variant has."""

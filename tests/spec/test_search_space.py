@@ -452,3 +452,36 @@ def test_changes_from_python_keep_their_values_or_are_refused(folder: Path) -> N
     for wrong in (None, {1, 2}, b"x"):
         with pytest.raises(InputError, match="a change must be"):
             as_setting("k", wrong)
+
+
+# Few points
+
+
+@pytest.mark.parametrize(
+    ("space", "trials", "points"),
+    [
+        ('"train.batch_size" = [8, 16]', 8, 2),
+        ('"train.batch_size" = [8, 16], "lifting.heads" = { low = 1, high = 3 }', 6, 6),
+        (
+            '"train.batch_size" = [8, 16], "splitter.receptive_field" = { choices = [1.0, 2.0], when = { splitter = "issm" } }',
+            9,
+            4,
+        ),
+        ('"lifting.heads" = [2]', 5, 1),
+    ],
+)
+def test_a_space_of_few_points_is_tried_once_at_each(
+    folder: Path, space: str, trials: int, points: int
+) -> None:
+    record = compiled(folder, clips(SPLITTERS, space).replace("trials = 2", f"trials = {trials}"))
+    assert (record.trials, record.sampler) == (points, "grid")
+    variant = record.variants[-1]
+    for search in record.searches(variant):
+        tried = [suggest(Ask.of(record, search, number, ())) for number in range(record.trials)]
+        assert len({repr(point) for point in tried}) == points
+
+
+def test_a_space_of_more_points_than_trials_is_searched_as_it_was(folder: Path) -> None:
+    for space, trials in (('"train.batch_size" = [8, 16, 32]', 2), (LR, 50)):
+        record = compiled(folder, clips(SPLITTERS, space).replace("trials = 2", f"trials = {trials}"))
+        assert (record.trials, record.sampler) == (trials, "auto")
