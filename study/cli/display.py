@@ -16,7 +16,6 @@ from study.analysis.units import heading, number, unit_suffix
 from study.cli.output import PrintedConsole
 from study.cli.program import as_typed
 from study.cli.tables import Column, fitted, print_text
-from study.config.grid import GRID
 from study.config.recipes import FACTOR, name_for, recipe
 from study.config.study import Layer, Origin, StudySpec
 from study.engine.accept import file_names
@@ -40,6 +39,9 @@ from study.engine.events import (
 from study.engine.gc import Reason
 from study.engine.plan import Job, Purpose
 from study.ledger.record import StudyRecord
+from study.engine.plan import Job, Purpose, most_trainings, rungs, total_trainings
+from study.ledger.grid import GRID
+from study.ledger.record import StudyRecord, VariantRecord
 from study.metrics import Metric
 from study.records import Epoch
 

@@ -21,7 +21,6 @@ from study.config.comparable import (
 )
 from study.config.designs import Variant, layout_of, variants_of
 from study.config.effects import family_of
-from study.config.grid import GRID, grid_of
 from study.config.layouts import Layout
 from study.config.registry import Registry, task_of
 from study.config.resolve import Resolver
@@ -32,6 +31,7 @@ from study.config.study import Claim, StudySpec
 from study.errors import InputError, nearest, quoted, shown
 from study.followed import Unfollowed
 from study.hashing import HARNESS, Code, code_digest, code_of, digest
+from study.ledger.grid import GRID, active, grid_of
 from study.ledger.record import StudyRecord, VariantRecord
 from study.metrics import Metric
 from study.nested import value_at, with_value
@@ -255,8 +255,9 @@ class _Compiler:
     def repetition_config(self, variant: Variant) -> dict[str, Any]:
         """Return a variant's configuration in repetitions, paths included, at the first point of the search space."""
         config = dict(variant.config)
-        for key, dimension in self.space_of(variant).items():
-            config = with_value(config, key, dimension.values[0])
+        first = {key: dimension.values[0] for key, dimension in self.space_of(variant).items()}
+        for key, value in active(self.space_record, first).items():
+            config = with_value(config, key, value)
         for key, value in variant.local_paths.items():
             config = with_value(config, key, value)
         return config
@@ -330,13 +331,33 @@ class _Compiler:
         """Return the record of a variant, and its code."""
         task, options = self.task_and_options(variant)
         config = dict(variant.config) if task is self.task else _without_code(variant.config)
+        components = {key: one for key, one in self.space_of(variant).items() if one.is_component}
+        configs = [
+            config,
+            *({**config, key: choice} for key, one in components.items() for choice in one.values),
+        ]
+        configs = configs[1:] if components else configs
         with _import_first(self.import_paths(options) if task is not self.task else ()):
-            own, of_metric = code_of_sources(task.sources(config)), self.code_of_metric(metric)
-        code = Code({**own.parts, **of_metric.parts}, own.unfollowed + of_metric.unfollowed)
+            owns, of_metric = (
+                [code_of_sources(task.sources(one)) for one in configs],
+                self.code_of_metric(metric),
+            )
+        parts = {name: text for own in owns for name, text in own.parts.items()}
+        unfollowed = dict.fromkeys(call for own in owns for call in own.unfollowed)
+        code = Code({**parts, **of_metric.parts}, tuple(unfollowed) + of_metric.unfollowed)
         if hasattr(task, "for_device"):
-            config = cast(CanFitDevice, task).for_device(config, self.device)
+            fitted = [cast(CanFitDevice, task).for_device(one, self.device) for one in configs]
+            settled = [{name: one for name, one in each.items() if name not in components} for each in fitted]
+            if any(each != settled[0] for each in settled):
+                raise InputError(
+                    f"{self.spec.file}: train.graph: only some of the searched components can be recorded as a CUDA "
+                    "graph; set it to false."
+                )
+            config = settled[0]
         for key in self.space_of(variant):
-            config = with_value(config, key, None)
+            if key.partition(".")[0] not in components:
+                config = with_value(config, key, None)
+        config = {**config, **dict.fromkeys(components)}
         template = RunSpec(
             config=config,
             seed=0,
@@ -352,7 +373,7 @@ class _Compiler:
             local_paths=variant.local_paths,
             modules=self.settings.components,
             import_paths=self.import_paths(options),
-            legacy=variant.legacy,
+            legacy=self.legacy_of(variant, components),
             epochs_key=task.epochs_key,
             loader_workers=self.settings.loader_workers,
         )
@@ -366,6 +387,14 @@ class _Compiler:
             in_trials=variant.in_trials,
         )
         return record, code
+
+    def legacy_of(self, variant: Variant, components: Mapping[str, Dimension]) -> dict[str, Any]:
+        """Return the legacy defaults of a variant, those of the components that its search may choose included."""
+        legacy = dict(variant.legacy)
+        for key, dimension in components.items():
+            for choice in dimension.values:
+                legacy |= self.resolver.resolve({**variant.values, key: choice}, "search.space").legacy
+        return legacy
 
     def code_of_metric(self, metric: Mapping[str, Any]) -> Code:
         """Return the primary metric's code; none for a metric of the harness."""
@@ -417,7 +446,7 @@ def try_variants(study: StudyRecord) -> None:
         if not hasattr(task, "check"):
             return
         for searched in _points_to_try(study.space_of(variant), getattr(task, "tables", ())):
-            point = {**study.first_point(variant), **searched}
+            point = study.point(variant, searched)
             run = variant.run(point, study.seed, study.folds_of(variant)[0])
             try:
                 cast(CanCheck, task).check(run)
@@ -438,7 +467,17 @@ def _points_to_try(space: Mapping[str, Mapping[str, Any]], tables: Iterable[str]
             is_short = isinstance(low, int) and isinstance(high, int) and high - low < SHORT_RANGE
             further = range(low + 1, high + 1) if is_short else [high]
             for value in dimension["choices"][1:] if "choices" in dimension else further:
-                yield {key: value}
+                yield {**_having(space, dimension), key: value}
+            if "given" in dimension:
+                yield _having(space, dimension)
+
+
+def _having(space: Mapping[str, Mapping[str, Any]], dimension: Mapping[str, Any]) -> dict[str, Any]:
+    """Return choices of components with which a trial has a dimension."""
+    return {
+        kind: next(choice for choice in space[kind]["choices"] if choice["name"] in names)
+        for kind, names in dimension.get("given", {}).items()
+    }
 
 
 @contextmanager

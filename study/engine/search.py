@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 from study import seeds
-from study.config.grid import GRID, grid_of
 from study.hashing import canonical_json, seed_of
+from study.ledger.grid import GRID, active, grid_of
 from study.ledger.record import Search, StudyRecord
 
 SIGNIFICANT_DIGITS = 6
@@ -90,7 +90,7 @@ def suggest(ask: Ask) -> Parameters:
         parameters = {key: _random_value(distributions[key], key, ask) for key in ask.keys}
     else:
         parameters = _modelled_point({key: distributions[key] for key in ask.keys}, ask)
-    return {key: _value(parameters[key], ask.space[key]) for key in ask.keys}
+    return active(ask.space, {key: _value(parameters[key], ask.space[key]) for key in ask.keys})
 
 
 def _grid_point(ask: Ask) -> Parameters:
@@ -133,7 +133,8 @@ def _modelled_point(distributions: Mapping[str, Any], ask: Ask) -> Parameters:
     for tried in ask.history:
         scored = tried if tried.score is not None else replace(tried, score=worst)
         indexed = {key: _index(value, ask.space[key]) for key, value in tried.parameters.items()}
-        study.add_trial(as_optuna_trial(replace(scored, parameters=indexed), distributions))
+        own = {key: distributions[key] for key in indexed}  # a trial lacks what its components do not have
+        study.add_trial(as_optuna_trial(replace(scored, parameters=indexed), own))
     return study.ask(dict(distributions)).params
 
 
