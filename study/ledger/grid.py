@@ -14,17 +14,26 @@ GRID = "grid"
 MOST_POINTS = 10_000
 """A larger space is not enumerated."""
 Space = Mapping[str, Mapping[str, Any]]
-"""Dimensions by dotted key, as `StudyRecord.space`: those of a component before those of its parameters."""
+"""Dimensions by dotted key, as `StudyRecord.space`."""
 
 
 def active(space: Space, point: Mapping[str, Any]) -> dict[str, Any]:
     """Return the parameters of a point that its components have."""
-    kept: dict[str, Any] = {}
-    for key, value in point.items():
+    keys = active_keys(space, point)
+    return {key: value for key, value in point.items() if key in keys}
+
+
+def active_keys(space: Space, point: Mapping[str, Any]) -> set[str]:
+    """Return the dimensions that a point with these components has."""
+
+    def is_active(key: str) -> bool:
         given = space[key].get("given", {})
-        if all(kept[kind]["name"] in names for kind, names in given.items()):
-            kept[key] = value
-    return kept
+        return all(
+            kind in point and is_active(kind) and point[kind]["name"] in names
+            for kind, names in given.items()
+        )
+
+    return set(filter(is_active, space))
 
 
 def grid_of(space: Space) -> list[dict[str, Any]] | None:

@@ -27,8 +27,9 @@ class Own(nn.Module):
 
     def __init__(self, classes: int = 3) -> None:
         super().__init__()
-        self.model = nn.ModuleDict({"stem": nn.Linear(4, 5), "norm": nn.BatchNorm1d(5)})
-        self.fc = nn.Linear(5, classes)
+        self.model: Any = nn.ModuleDict({"stem": nn.Linear(4, 5), "norm": nn.BatchNorm1d(5)})
+        self.fc: Any = nn.Linear(5, classes)
+        self.positions: Tensor
         self.register_buffer("positions", torch.zeros(2), persistent=False)
 
 
