@@ -55,7 +55,7 @@ def _problem(name: str, allowed: str) -> str:
     """Return what is wrong with a name; empty where nothing is."""
     if not name.strip():
         return "is empty"
-    if any(unicodedata.category(character) in INVISIBLE for character in name):
+    if has_invisible(name):
         return "has characters that print nothing"
     if found := [character for character in name if character in FORBIDDEN and character not in allowed]:
         return f"has the character {found[0]!r}"
@@ -83,6 +83,11 @@ def require_utf8(text: str, what: str) -> None:
 def without_halves(text: str) -> str:
     """Return a text with bytes that are not UTF-8, and halves of characters, as �."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def has_invisible(text: str) -> bool:
+    """Return whether a text has characters that print nothing, such as a line's end or a terminal's escape."""
+    return any(unicodedata.category(character) in INVISIBLE for character in text)
 
 
 def is_folder_name(name: str) -> bool:
