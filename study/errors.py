@@ -6,12 +6,12 @@ import difflib
 import re
 from collections.abc import Iterable
 
-_PASSWORD = re.compile(r"(://[^\s/@:]*):[^\s'\"]*@")
+_PASSWORD = re.compile(r"(://[^\s/@:]*):[^\s'\"\\]*@")
 """The password of a URL, up to the last @: people write one in it without encoding it."""
-_TOKEN = re.compile(r"(://)[^\s/@:'\"]+@")
+_TOKEN = re.compile(r"(://)[^\s/@:'\"\\]+@")
 """What a URL has in place of a user and a password."""
 _SECRET_ARGUMENT = re.compile(
-    r"([?&;](?:\w*(?:passw(?:or)?d|pwd|secret|token|key))=)[^&;\s'\"]+", re.IGNORECASE
+    r"([?&;](?:\w*(?:passw(?:or)?d|pwd|secret|token|key))=)[^&;\s'\"\\]+", re.IGNORECASE
 )
 
 
