@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Mapping
+from typing import Any
 
 from study.errors import InputError
 
@@ -104,3 +106,15 @@ def as_printed(text: str) -> str:
     """Return what a reader sees of a text: blanks joined, characters that print nothing left out, Unicode composed."""
     visible = "".join(c if c.isspace() or unicodedata.category(c) not in INVISIBLE else "" for c in text)
     return " ".join(unicodedata.normalize("NFKC", visible).replace("\N{MINUS SIGN}", "-").split())
+
+
+def format_value(value: Any) -> str:
+    """Return a value as text for reports: ``issm(frozen=true)``, ``0.001``."""
+    if isinstance(value, Mapping):
+        parameters = ", ".join(f"{key}={format_value(item)}" for key, item in value.items() if key != "name")
+        return f"{value.get('name', '')}({parameters})" if parameters else str(value.get("name", ""))
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        return f"{value:g}"
+    return str(value)

@@ -15,7 +15,15 @@ from study.config.space import dimensions
 from study.config.tables import Table, assign, check_values, fill, parse_setting, read_toml
 from study.errors import InputError, nearest, quoted, shown
 from study.hashing import canonical_json, digest
-from study.names import SEPARATOR, as_printed, checked_name, composed, has_invisible, require_utf8
+from study.names import (
+    SEPARATOR,
+    as_printed,
+    checked_name,
+    composed,
+    format_value,
+    has_invisible,
+    require_utf8,
+)
 from study.nested import flatten
 
 TASK_KEYS = ("function", "command")
@@ -427,15 +435,3 @@ def _level(given: Any, where: str) -> Level:
     if isinstance(given, int) and abs(given) > LARGEST_INTEGER:
         raise InputError(f"{where}: must be at most {LARGEST_INTEGER}. Got {shown(given)} instead.")
     return Level(given)
-
-
-def format_value(value: Any) -> str:
-    """Return a value as text for reports: ``issm(frozen=true)``, ``0.001``."""
-    if isinstance(value, Mapping):
-        parameters = ", ".join(f"{key}={format_value(item)}" for key, item in value.items() if key != "name")
-        return f"{value.get('name', '')}({parameters})" if parameters else str(value.get("name", ""))
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, float):
-        return f"{value:g}"
-    return str(value)

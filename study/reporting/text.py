@@ -15,7 +15,7 @@ from study.analysis.units import (
     signed_difference,
     significant,
 )
-from study.config.study import format_value
+from study.names import format_value
 
 MISSING = "–"
 OPTIMISTIC = "Optimistic, chosen on the test split."
