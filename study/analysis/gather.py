@@ -25,6 +25,7 @@ from study.engine import plan
 from study.engine.accept import describe_accepted
 from study.engine.search import STARTUP_TRIALS
 from study.followed import UnfollowedKind
+from study.ledger.grid import GRID
 from study.ledger.layout import RUNS, TEST_PREDICTIONS
 from study.ledger.record import Search, StudyRecord, VariantRecord
 from study.ledger.store import SESSION, Ledger, Snapshot
@@ -422,6 +423,8 @@ def _sampler(study: StudyRecord) -> str:
     if study.sampler == "auto":
         first = "quasi-random points (a scrambled Sobol sequence, the same for every variant)"
         return first if study.trials <= STARTUP_TRIALS else f"{STARTUP_TRIALS} {first}, then TPE"
+    if study.sampler == GRID:
+        return "every point of the space"
     if study.sampler == "random":
         return "random points, the same for every variant"
     return f"sampler {study.sampler} after {STARTUP_TRIALS} random points"
@@ -430,13 +433,18 @@ def _sampler(study: StudyRecord) -> str:
 def _range_text(dimension: Mapping[str, Any]) -> str:
     """Return a dimension of the search space as ``{a, b}`` or ``[low, high]``."""
     if "choices" in dimension:
-        return "{" + ", ".join(map(str, dimension["choices"])) + "}"
+        return "{" + ", ".join(map(_choice_text, dimension["choices"])) + "}"
     return f"[{dimension['low']}, {dimension['high']}]" + (" (log)" if dimension.get("log") else "")
+
+
+def _choice_text(choice: Any) -> str:
+    """Return a choice, or the name of a component that is one."""
+    return str(choice["name"]) if isinstance(choice, Mapping) and "name" in choice else str(choice)
 
 
 def _condition(dimension: Mapping[str, Any]) -> str:
     """Return which variants have a dimension; empty if all do. They have as many trials as the others."""
-    when = dimension.get("when", {})
+    when = {**dimension.get("when", {}), **dimension.get("given", {})}
     levels = " and ".join(f"{factor} = {' or '.join(of)}" for factor, of in when.items())
     return f" only where {levels}, at equal trials" if levels else ""
 

@@ -145,7 +145,7 @@ def with_skipping(skip_bad: bool, study: Path, preset: str | None, changes: list
     Raises:
         InputError: The study's data set does not support skipping.
     """
-    from study.config.registry import Registry
+    from study.config.registry import Registry, component_table
     from study.config.study import load
 
     if not skip_bad or SKIPPING in changes:
@@ -157,7 +157,7 @@ def with_skipping(skip_bad: bool, study: Path, preset: str | None, changes: list
         if "dataset" not in registry.kinds:
             raise InputError("--skip-bad: the study's task has no data sets.")
         dataset = spec.base.get("dataset", registry.kinds["dataset"].default)
-        name = dataset if isinstance(dataset, str) else dataset.get("name", "")
+        name = (component_table(dataset) or {}).get("name", "")
         if "dataset" in spec.factors:
             raise InputError(
                 "--skip-bad: the study varies its data set; write skip_bad = true at its levels."

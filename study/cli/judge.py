@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-from rich.console import Console
 
 from study.cli.context import RequireClaims, exit_unless_claims_hold, read_settings, require_claims_in
+from study.cli.output import PrintedConsole
 from study.errors import InputError
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def judge(
         scope=scope,
         columns=Columns(variant=variant_key, repetition=repetition_key, score=score_key, fold=fold_key),
     )
-    print_results(findings, Console())
+    print_results(findings, PrintedConsole())
     print(end="", flush=True)  # before the report is written
 
     from study.reporting.write import write

@@ -16,6 +16,7 @@ from study.config.study import Layer, Origin, StudySpec
 from study.engine.accept import file_names
 from study.engine.cache import ABSENT, Difference, DifferenceKind, Status, TrainingList, TrainingStatus
 from study.engine.plan import most_trainings, rungs, total_trainings
+from study.ledger.grid import GRID
 from study.ledger.record import StudyRecord, VariantRecord
 from study.nested import flatten
 
@@ -192,7 +193,10 @@ def _search_lines(study: StudyRecord) -> Iterator[str]:
     """Yield the settings of the search, and which of its trials may be pruned."""
     if not study.trials:
         return
-    yield f"  Search: sampler {study.sampler}, generations of {study.generation}, pruner {study.pruner}"
+    sampler = (
+        f"sampler {study.sampler}" if study.sampler != GRID else f"all {study.trials} points of the space"
+    )
+    yield f"  Search: {sampler}, generations of {study.generation}, pruner {study.pruner}"
     if study.pruner == "none":
         return
     first = study.variants[0]

@@ -28,9 +28,10 @@ from study.config.revisions import CODE, export
 from study.config.settings import Settings
 from study.config.space import Dimension, typed_space
 from study.config.study import Claim, StudySpec
-from study.errors import InputError, nearest, quoted
+from study.errors import InputError, nearest, quoted, shown
 from study.followed import Unfollowed
 from study.hashing import HARNESS, Code, code_digest, code_of, digest
+from study.ledger.grid import GRID, active, grid_of
 from study.ledger.record import StudyRecord, VariantRecord
 from study.metrics import Metric
 from study.nested import value_at, with_value
@@ -139,10 +140,10 @@ class _Compiler:
             claims=claims,
             effects=effects,
             design=self.layout.notes,
-            space={key: _without_none(asdict(dimension)) for key, dimension in self.space.items()},
-            trials=spec.search.trials,
+            space=self.space_record,
+            trials=self.trials,
             generation=spec.search.generation,
-            sampler=spec.search.sampler,
+            sampler=spec.search.sampler if self.points is None else GRID,
             repetitions=spec.repetitions,
             looks=spec.looks,
             folds=infos[0].folds or (None,),
@@ -197,6 +198,28 @@ class _Compiler:
         """The search space by dotted key, with values of the parameters' types."""
         return typed_space(self.spec, self.resolver, self.variants)
 
+    @cached_property
+    def space_record(self) -> dict[str, dict[str, object]]:
+        """The search space as the record of the study has it."""
+        return {key: _without_none(asdict(dimension)) for key, dimension in self.space.items()}
+
+    @cached_property
+    def points(self) -> int | None:
+        """The most points of a variant's search space, where trials are enough to try each; else None."""
+        if not self.space:
+            return None
+        of_variants = [
+            grid_of({key: self.space_record[key] for key in self.space_of(variant)})
+            for variant in self.variants
+        ]
+        counts = [self.spec.search.trials + 1 if points is None else len(points) for points in of_variants]
+        return max(counts) if max(counts) <= self.spec.search.trials else None
+
+    @property
+    def trials(self) -> int:
+        """The trials of a search: those of the study file, or as many as there are points to try."""
+        return self.spec.search.trials if self.points is None else self.points
+
     def space_of(self, variant: Variant) -> dict[str, Dimension]:
         """Return the dimensions of the search space that a variant has."""
         return {key: dimension for key, dimension in self.space.items() if dimension.is_of(variant.levels)}
@@ -212,10 +235,10 @@ class _Compiler:
             resolved = self.registry.resolve("metric", given, where)
             return self.registry.metric(resolved), self.registry.reduced("metric", resolved)
         if not isinstance(given, str):
-            raise InputError(f"{where}: must be the name of a metric. Got {given!r} instead.")
+            raise InputError(f"{where}: must be the name of a metric. Got {shown(given)} instead.")
         if given not in self.task.metrics:
             raise InputError(
-                f"{where}: unknown metric {given!r}.{nearest(given, self.task.metrics)} "
+                f"{where}: unknown metric {shown(given)}.{nearest(given, self.task.metrics)} "
                 f"Allowed: {quoted(self.task.metrics)}."
             )
         return self.task.metrics[given], {"name": given}
@@ -232,8 +255,9 @@ class _Compiler:
     def repetition_config(self, variant: Variant) -> dict[str, Any]:
         """Return a variant's configuration in repetitions, paths included, at the first point of the search space."""
         config = dict(variant.config)
-        for key, dimension in self.space_of(variant).items():
-            config = with_value(config, key, dimension.values[0])
+        first = {key: dimension.values[0] for key, dimension in self.space_of(variant).items()}
+        for key, value in active(self.space_record, first).items():
+            config = with_value(config, key, value)
         for key, value in variant.local_paths.items():
             config = with_value(config, key, value)
         return config
@@ -307,13 +331,33 @@ class _Compiler:
         """Return the record of a variant, and its code."""
         task, options = self.task_and_options(variant)
         config = dict(variant.config) if task is self.task else _without_code(variant.config)
+        components = {key: one for key, one in self.space_of(variant).items() if one.is_component}
+        configs = [
+            config,
+            *({**config, key: choice} for key, one in components.items() for choice in one.values),
+        ]
+        configs = configs[1:] if components else configs
         with _import_first(self.import_paths(options) if task is not self.task else ()):
-            own, of_metric = code_of_sources(task.sources(config)), self.code_of_metric(metric)
-        code = Code({**own.parts, **of_metric.parts}, own.unfollowed + of_metric.unfollowed)
+            owns, of_metric = (
+                [code_of_sources(task.sources(one)) for one in configs],
+                self.code_of_metric(metric),
+            )
+        parts = {name: text for own in owns for name, text in own.parts.items()}
+        unfollowed = dict.fromkeys(call for own in owns for call in own.unfollowed)
+        code = Code({**parts, **of_metric.parts}, tuple(unfollowed) + of_metric.unfollowed)
         if hasattr(task, "for_device"):
-            config = cast(CanFitDevice, task).for_device(config, self.device)
+            fitted = [cast(CanFitDevice, task).for_device(one, self.device) for one in configs]
+            settled = [{name: one for name, one in each.items() if name not in components} for each in fitted]
+            if any(each != settled[0] for each in settled):
+                raise InputError(
+                    f"{self.spec.file}: train.graph: only some of the searched components can be recorded as a CUDA "
+                    "graph; set it to false."
+                )
+            config = settled[0]
         for key in self.space_of(variant):
-            config = with_value(config, key, None)
+            if key.partition(".")[0] not in components:
+                config = with_value(config, key, None)
+        config = {**config, **dict.fromkeys(components)}
         template = RunSpec(
             config=config,
             seed=0,
@@ -329,7 +373,7 @@ class _Compiler:
             local_paths=variant.local_paths,
             modules=self.settings.components,
             import_paths=self.import_paths(options),
-            legacy=variant.legacy,
+            legacy=self.legacy_of(variant, components),
             epochs_key=task.epochs_key,
             loader_workers=self.settings.loader_workers,
         )
@@ -343,6 +387,14 @@ class _Compiler:
             in_trials=variant.in_trials,
         )
         return record, code
+
+    def legacy_of(self, variant: Variant, components: Mapping[str, Dimension]) -> dict[str, Any]:
+        """Return the legacy defaults of a variant, those of the components that its search may choose included."""
+        legacy = dict(variant.legacy)
+        for key, dimension in components.items():
+            for choice in dimension.values:
+                legacy |= self.resolver.resolve({**variant.values, key: choice}, "search.space").legacy
+        return legacy
 
     def code_of_metric(self, metric: Mapping[str, Any]) -> Code:
         """Return the primary metric's code; none for a metric of the harness."""
@@ -394,7 +446,7 @@ def try_variants(study: StudyRecord) -> None:
         if not hasattr(task, "check"):
             return
         for searched in _points_to_try(study.space_of(variant), getattr(task, "tables", ())):
-            point = {**study.first_point(variant), **searched}
+            point = study.point(variant, searched)
             run = variant.run(point, study.seed, study.folds_of(variant)[0])
             try:
                 cast(CanCheck, task).check(run)
@@ -415,7 +467,17 @@ def _points_to_try(space: Mapping[str, Mapping[str, Any]], tables: Iterable[str]
             is_short = isinstance(low, int) and isinstance(high, int) and high - low < SHORT_RANGE
             further = range(low + 1, high + 1) if is_short else [high]
             for value in dimension["choices"][1:] if "choices" in dimension else further:
-                yield {key: value}
+                yield {**_having(space, dimension), key: value}
+            if "given" in dimension:
+                yield _having(space, dimension)
+
+
+def _having(space: Mapping[str, Mapping[str, Any]], dimension: Mapping[str, Any]) -> dict[str, Any]:
+    """Return choices of components with which a trial has a dimension."""
+    return {
+        kind: next(choice for choice in space[kind]["choices"] if choice["name"] in names)
+        for kind, names in dimension.get("given", {}).items()
+    }
 
 
 @contextmanager

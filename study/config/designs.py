@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import product
+from math import prod
 from typing import Any
 
-from study.config.layouts import Layout
+from study.config.layouts import Layout, check_count
 from study.config.levels import (
     Cell,
     by_factor,
@@ -20,7 +21,7 @@ from study.config.levels import (
 from study.config.resolve import Resolver
 from study.config.space import check_overlaps
 from study.config.study import StudySpec
-from study.errors import InputError, quoted
+from study.errors import InputError, quoted, shown
 from study.hashing import canonical_json
 from study.names import as_printed
 from study.nested import value_at
@@ -72,6 +73,10 @@ def layout_of(spec: StudySpec, resolver: Resolver) -> Layout:
         )
     for number, given in enumerate(design.exclude):
         layout = _without(layout, given, spec, f"{where}.exclude[{number}]")
+    try:
+        check_count(len(layout.cells) * prod(len(spec.factors[factor]) for factor in spec.design.within))
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
     if len(layout.cells) < 2:
         raise InputError(f"{spec.file}: factors: there is only one variant, so no comparison. Add a level.")
     return layout
@@ -81,7 +86,9 @@ def _without(layout: Layout, given: Mapping[str, Any], spec: StudySpec, where: s
     """Return a layout without the cells that have the given levels."""
     reason = given.get("reason")
     if not isinstance(reason, str) or not reason.strip():
-        raise InputError(f"{where}.reason: must say why these cells are not trained. Got {reason!r} instead.")
+        raise InputError(
+            f"{where}.reason: must say why these cells are not trained. Got {shown(reason)} instead."
+        )
     if layout.words:
         raise InputError(f"{where}: a fraction has no cell to spare; use kind = 'factorial'.")
     named = {key: value for key, value in given.items() if key != "reason"}

@@ -11,7 +11,7 @@ from study.config.designs import Variant
 from study.config.layouts import Layout
 from study.config.levels import Cell, check_factor, level_name, require_level, require_levels
 from study.config.study import Claim, Level, StudySpec
-from study.errors import InputError, quoted
+from study.errors import InputError, quoted, shown
 from study.ledger.record import ClaimRecord, EffectKind, EffectRecord
 from study.statistics.attribution import MOST_PARTS, shapley
 from study.statistics.contrasts import crossed, difference, signed, trend
@@ -131,7 +131,7 @@ class _Family:
     def check_factors(self, chosen: tuple[str, ...], where: str) -> None:
         """Raise InputError where an effect names no factor, one twice, or only factors that are not compared."""
         if not chosen or len(set(chosen)) < len(chosen):
-            raise InputError(f"{where}: must name factors, each once. Got {list(chosen)!r}.")
+            raise InputError(f"{where}: must name factors, each once. Got {shown(list(chosen))}.")
         for factor in chosen:
             check_factor(factor, [*self.spec.factors, DIFFERENCES, SHAPLEY], where)
         if all(factor in self.spec.design.within for factor in chosen):

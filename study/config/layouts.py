@@ -9,17 +9,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations, product
+from math import prod
 from typing import Annotated, TypeVar
 
 from study.config.levels import Cell, Factors, check_factor, require_levels
 from study.config.registry import Range, component
 from study.config.study import Level
-from study.errors import InputError, quoted
+from study.errors import InputError, quoted, shortened
 
 T = TypeVar("T")
 
 MOST_FRACTION_FACTORS = 10
 """With more factors the search for a fraction takes too long."""
+MOST_CELLS = 10_000
 ROMAN = ("", "I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX", "X")
 
 
@@ -56,6 +58,7 @@ def leave_one_out(reference: Cell, factors: Factors) -> Layout:
 @component("design")
 def factorial(reference: Cell, factors: Factors) -> Layout:
     """Every combination of levels, the last factor changing fastest."""
+    check_count(prod(map(len, factors.values())))
     cells = [dict(zip(factors, levels, strict=True)) for levels in product(*factors.values())]
     return Layout([reference, *(cell for cell in cells if cell != reference)], is_crossed=True)
 
@@ -160,6 +163,15 @@ def list_(
     if reference not in listed:
         raise InputError("cells: must hold the reference.")
     return Layout([reference, *(cell for cell in listed if cell != reference)])
+
+
+def check_count(cells: int) -> None:
+    """Raise InputError where a design has more cells than a study may have variants."""
+    if cells > MOST_CELLS:
+        raise InputError(
+            f"the design has {shortened(f'{cells:,}')} cells, each a variant of its own; at most {MOST_CELLS:,} are "
+            "planned. Use fewer factors or levels, or kind = 'one-factor'."
+        )
 
 
 def _check_two_levels(kind: str, factors: Factors, why: str) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from study.config.study import Level
-from study.errors import InputError, nearest, quoted
+from study.errors import InputError, nearest, quoted, shown
 from study.hashing import canonical_json
 from study.nested import flatten
 
@@ -39,7 +39,7 @@ def require_level(value: Any, levels: tuple[Level, ...], where: str) -> Level:
         names = [level.text for level in levels]
         raise InputError(
             f"{where}: must be one of the factor's levels, {quoted(names)}. "
-            f"Got {value!r} instead.{nearest(Level(value).text, names)}"
+            f"Got {shown(value)} instead.{nearest(Level(value).text, names)}"
         )
     return level
 

@@ -49,7 +49,7 @@ from study.config.components.parameters import (
     legacy_default,
     validated,
 )
-from study.errors import InputError, nearest, quoted
+from study.errors import InputError, nearest, quoted, shown
 from study.generators import seeded
 from study.hashing import HARNESS, module_path, seed_of
 from study.metrics import Metric
@@ -139,7 +139,7 @@ class Registry:
         self._tasks = {new.name: new for new in (*installed, *own, *tasks) if new.kind == TASK.name}
         if task not in self._tasks:
             raise InputError(
-                f"{where}: unknown task {task!r}.{nearest(task, self._tasks)} "
+                f"{where}: unknown task {shown(task)}.{nearest(task, self._tasks)} "
                 f"Allowed: {quoted(sorted(self._tasks))}."
             )
         self._own_kinds: Mapping[str, Kind] = self._task_constant(task, "KINDS", {})
@@ -191,7 +191,7 @@ class Registry:
                 if any(kind in self._task_constant(task, "KINDS", {}) for task in self._tasks):
                     continue
                 raise InputError(
-                    f"{component.where}: unknown kind {kind!r}.{nearest(kind, kinds)} Allowed: "
+                    f"{component.where}: unknown kind {shown(kind)}.{nearest(kind, kinds)} Allowed: "
                     f"{quoted(kinds)}, and kinds that a component declares as a Part."
                 )
             is_declared = kind in (*self._own_kinds, TASK.name, DESIGN.name)
@@ -244,13 +244,13 @@ class Registry:
             prefix = f"{where}: " if where else ""
             if kind not in self.kinds:
                 raise InputError(
-                    f"{prefix}unknown kind {kind!r}.{nearest(kind, self.kinds)} Allowed: {quoted(self.kinds)}."
+                    f"{prefix}unknown kind {shown(kind)}.{nearest(kind, self.kinds)} Allowed: {quoted(self.kinds)}."
                 ) from None
             broken = (
                 f" The plug-in of that name is broken: {self._broken[name]}." if name in self._broken else ""
             )
             raise InputError(
-                f"{prefix}unknown {kind} {name!r}.{nearest(name, names)}{broken} Allowed: {quoted(names)}."
+                f"{prefix}unknown {kind} {shown(name)}.{nearest(name, names)}{broken} Allowed: {quoted(names)}."
             ) from None
 
     def resolve(self, kind: str, value: Any, where: str) -> Config:
@@ -267,7 +267,7 @@ class Registry:
         given = component_table(value)
         if given is None or not isinstance(given.get("name"), str):
             raise InputError(
-                f"{where}: must be the name of a {kind} or a table with 'name'. Got {value!r} instead. "
+                f"{where}: must be the name of a {kind} or a table with 'name'. Got {shown(value)} instead. "
                 f"Allowed names: {quoted(self.names(kind))}."
             )
         component = self.get(kind, given.pop("name"), where)
@@ -381,7 +381,7 @@ class _Compute:
         except (TypeError, ValueError):
             raise InputError(
                 f"{self.component.where}: the metric {self.component.name!r} must return a number. "
-                f"Got {value!r} instead."
+                f"Got {shown(value)} instead."
             ) from None
 
 

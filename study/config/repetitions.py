@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from study.config.components.parameters import Range, validated
 from study.config.tables import fill
-from study.errors import InputError
+from study.errors import InputError, shown
 
 MOST = 10_000
 USUAL_LOOKS = (5, 8, 12)
@@ -43,7 +43,7 @@ def repetitions_and_looks(given: Any, where: str) -> tuple[int, tuple[int, ...]]
         looks = tuple(keys.looks)
     elif keys.min is None or keys.max is None:
         raise InputError(
-            f"{where}: must be a number, or have 'min' and 'max', or 'looks'. Got {given!r} instead."
+            f"{where}: must be a number, or have 'min' and 'max', or 'looks'. Got {shown(given)} instead."
         )
     else:
         usual = (look for look in USUAL_LOOKS if keys.min < look < keys.max)

@@ -18,7 +18,7 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from study.errors import InputError, nearest
+from study.errors import InputError, nearest, shown
 from study.files import PARTIAL_SUFFIX
 
 CODE = "code"
@@ -43,7 +43,9 @@ def export(revision: str, root: Path, store: Path, outputs: Iterable[Path] = ())
         return _export_files(root, store, [path.resolve() for path in outputs])
     if revision.startswith(GIT) and len(revision) > len(GIT):
         return _export_commit(revision.removeprefix(GIT), root, store)
-    raise InputError(f"{CODE}: must be '.' or 'git:REVISION', such as 'git:main'. Got {revision!r} instead.")
+    raise InputError(
+        f"{CODE}: must be '.' or 'git:REVISION', such as 'git:main'. Got {shown(revision)} instead."
+    )
 
 
 def is_junk(path: Path) -> bool:

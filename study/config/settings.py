@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from study.config.registry import Range
 from study.config.tables import fill, read_toml
-from study.errors import InputError
+from study.errors import InputError, shown
 from study.names import require_utf8
 
 FILE = "study.toml"
@@ -93,7 +93,8 @@ def settings(start: Path) -> Settings:
     keys = fill(_Keys, given, f"{path}:")
     if keys.mlflow and keys.mlflow != "off" and "://" not in keys.mlflow:
         raise InputError(
-            f"{path}: mlflow: must be 'off' or a URI such as 'sqlite:////folder/x.db'. Got {keys.mlflow!r} instead."
+            f"{path}: mlflow: must be 'off' or a URI such as 'sqlite:////folder/x.db'. Got {shown(keys.mlflow)} "
+            "instead."
         )
     data = _paths_by_component(keys.data, f"{path}: data")
     store = root / ".study" / "mlflow"
@@ -144,6 +145,8 @@ def _paths_by_component(given: Any, where: str) -> dict[str, dict[str, list[str]
         for key, value in table.items():
             paths = value if isinstance(value, list) and key == "allow" else [value]
             if not all(isinstance(path, str) for path in paths):
-                raise InputError(f"{where}.{name}.{key}: must be a path in quotes. Got {value!r} instead.")
+                raise InputError(
+                    f"{where}.{name}.{key}: must be a path in quotes. Got {shown(value)} instead."
+                )
             found.setdefault(name, {})[key] = paths
     return found

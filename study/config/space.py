@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin, g
 
 from study.config.components.parameters import Unsearchable
 from study.config.tables import fill
-from study.errors import InputError, nearest, quoted
+from study.errors import InputError, nearest, quoted, shown
 from study.hashing import canonical_json
 from study.nested import flatten, value_at
 
@@ -39,10 +39,22 @@ class Dimension:
     choices: list[Any] | None = None
     when: dict[str, Any] = field(default_factory=dict)
     """The levels, by factor, of the variants that have it; all variants have it where this is empty."""
+    given: dict[str, list[str]] = field(default_factory=dict)
+    """The names, by kind, of searched components with which trials have it; `when` in the file holds these too."""
 
     def is_of(self, levels: Mapping[str, str]) -> bool:
         """Return whether a variant with these levels has the dimension."""
         return all(levels[factor] in allowed for factor, allowed in self.when.items())
+
+    @property
+    def is_component(self) -> bool:
+        """Whether its choices are tables of components, once it is typed."""
+        return bool(self.choices) and all(isinstance(c, Mapping) and "name" in c for c in self.choices or ())
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the components that are its choices."""
+        return [choice["name"] for choice in self.choices or ()]
 
     @property
     def values(self) -> list[Any]:
@@ -57,11 +69,12 @@ def dimensions(spec: StudySpec) -> dict[str, Dimension]:
         InputError: A dimension that is neither a range nor a list of choices.
     """
     space: dict[str, Dimension] = {}
-    for key, value in flatten(spec.search.space, _is_dimension).items():
+    written = flatten(spec.search.space, _is_dimension)
+    for key, value in written.items():
         where = f"{spec.file}: search.space.{key}"
         if not isinstance(value, list | Mapping):
             raise InputError(
-                f"{where}: must be a list of choices, or a table with 'low' and 'high'. Got {value!r}."
+                f"{where}: must be a list of choices, or a table with 'low' and 'high'. Got {shown(value)}."
             )
         if key in space:
             raise InputError(f"{where}: is written twice.")
@@ -72,28 +85,52 @@ def dimensions(spec: StudySpec) -> dict[str, Dimension]:
             if dimension.log:
                 raise InputError(f"{where}.log: is of ranges; remove it, or write 'low' and 'high'.")
         elif dimension.low is None or dimension.high is None:
-            raise InputError(f"{where}: must have 'low' and 'high', or 'choices'. Got {value!r} instead.")
+            raise InputError(
+                f"{where}: must have 'low' and 'high', or 'choices'. Got {shown(value)} instead."
+            )
         elif not dimension.low < dimension.high or (dimension.log and dimension.low <= 0):
             raise InputError(f"{where}: 'low' must be below 'high', and above 0 where log = true.")
         elif max(abs(dimension.low), abs(dimension.high)) > LARGEST:
-            raise InputError(f"{where}: bounds must be between -{LARGEST:g} and {LARGEST:g}. Got {value!r}.")
-        when = {
-            factor: _levels_meant(given, factor, spec, f"{where}.when")
-            for factor, given in _by_factor(dimension.when, spec).items()
+            raise InputError(
+                f"{where}: bounds must be between -{LARGEST:g} and {LARGEST:g}. Got {shown(value)}."
+            )
+        if dimension.given:
+            raise InputError(f"{where}.given: unknown key. Did you mean 'when'?")
+        conditions = flatten(dimension.when, lambda name, _: name in spec.factors)
+        given = {
+            kind: _named(names, f"{where}.when.{kind}")
+            for kind, names in conditions.items()
+            if kind in written
         }
-        space[key] = replace(dimension, when=when)
+        when = {
+            factor: _levels_meant(levels, factor, spec, f"{where}.when")
+            for factor, levels in conditions.items()
+            if factor not in given
+        }
+        space[key] = replace(dimension, when=when, given=given)
     if space and not spec.search.trials:
         raise InputError(f"{spec.file}: search.trials: must be at least 1 where there is a search space.")
     if spec.search.trials and not space:
         raise InputError(
             f"{spec.file}: search.space: must have a dimension for the {spec.search.trials} trials to search."
         )
-    return dict(sorted(space.items(), key=lambda item: (bool(item[1].when), item[0])))
+
+    def place(item: tuple[str, Dimension]) -> tuple[bool, bool, str]:
+        key, dimension = item
+        is_below = "." in key and key.partition(".")[0] in space
+        return is_below or bool(dimension.given), bool(dimension.when), key
+
+    return dict(sorted(space.items(), key=place))
 
 
-def _by_factor(when: Mapping[str, Any], spec: StudySpec) -> dict[str, Any]:
-    """Return levels by factor, whether TOML wrote ``"train.lr"`` or ``train.lr``."""
-    return flatten(when, lambda key, _: key in spec.factors)
+def _named(given: Any, where: str) -> list[str]:
+    """Return the names of components in a condition; raise InputError where it holds something else."""
+    names = given if isinstance(given, list) else [given]
+    if not names or not all(isinstance(name, str) for name in names):
+        raise InputError(
+            f"{where}: must be the name of a searched component, or a list. Got {shown(given)} instead."
+        )
+    return names
 
 
 def _levels_meant(given: Any, factor: str, spec: StudySpec, where: str) -> list[str]:
@@ -115,7 +152,7 @@ def _levels_meant(given: Any, factor: str, spec: StudySpec, where: str) -> list[
             names = [level.text for level in levels]
             raise InputError(
                 f"{where}.{factor}: must be one of the factor's levels, {quoted(names)}, or a list of them. "
-                f"Got {value!r} instead.{nearest(str(value), names)}"
+                f"Got {shown(value)} instead.{nearest(str(value), names)}"
             )
         found += meant
     return list(dict.fromkeys(found))
@@ -146,7 +183,8 @@ def typed_space(spec: StudySpec, resolver: Resolver, variants: Iterable[Variant]
         having = [variant for variant in variants if dimension.is_of(variant.levels)]
         if not having:
             raise InputError(f"{where}.when: no variant has these levels together.")
-        for variant in having:
+        built = [one for each in having for one in _with_components(each, dimension, key, space, where)]
+        for variant in built:
             typed = _typed(key, dimension, variant, resolver, where)
             if (other := space.setdefault(key, typed)) != typed or _types(other) != _types(typed):
                 raise InputError(
@@ -155,12 +193,76 @@ def typed_space(spec: StudySpec, resolver: Resolver, variants: Iterable[Variant]
     return space
 
 
+def _with_components(
+    variant: Variant, dimension: Dimension, key: str, space: Mapping[str, Dimension], where: str
+) -> Iterator[Variant]:
+    """Yield a variant with every choice of the searched component that a dimension is of.
+
+    Raises:
+        InputError: A condition names no searched component, or none of its choices.
+    """
+    for kind, names in dimension.given.items():
+        searched = space.get(kind)
+        if searched is None or not searched.is_component or not searched.is_of(variant.levels):
+            raise InputError(
+                f"{where}.when: {kind!r} is neither a factor nor a searched component of these variants."
+            )
+        if missing := [name for name in names if name not in searched.names]:
+            raise InputError(
+                f"{where}.when.{kind}: must name choices of {kind}, {quoted(searched.names)}. Got {missing[0]!r} "
+                f"instead.{nearest(missing[0], searched.names)}"
+            )
+    kind = key.partition(".")[0]
+    of_kind = space.get(kind)
+    if kind == key or of_kind is None or not of_kind.is_component or not of_kind.is_of(variant.levels):
+        yield variant
+        return
+    for choice in of_kind.values:
+        if choice["name"] in dimension.given.get(kind, of_kind.names):
+            yield replace(
+                variant, values={**variant.values, kind: choice}, config={**variant.config, kind: choice}
+            )
+
+
+def _typed_component(
+    key: str, dimension: Dimension, variant: Variant, resolver: Resolver, where: str
+) -> Dimension:
+    """Return a dimension whose choices are the full tables of a kind's components.
+
+    Raises:
+        InputError: A kind that cannot be searched, a range, or a component with parts or a file of its own.
+    """
+    kind = resolver.task.kinds.get(key)
+    if kind is not None and not kind.is_searchable:
+        raise InputError(
+            f"{where}: the {key} cannot be searched: its runs would be compared on other data. Make it a factor."
+        )
+    if dimension.choices is None:
+        raise InputError(f"{where}: a component has no range; write a list of names.")
+    choices: list[Any] = []
+    for given in dimension.choices:
+        resolved = resolver.resolve({**variant.values, key: given}, section="search.space")
+        choice = resolved.config[key]
+        declared = resolver.registry.get(key, choice["name"]).parameters
+        if any(parameter.is_part for parameter in declared.values()):
+            raise InputError(
+                f"{where}: the {key} {choice['name']!r} has parts of its own; make {key!r} a factor."
+            )
+        if any(f"{key}.{name}" in resolved.local_paths for name in declared):
+            raise InputError(f"{where}: the {key} {choice['name']!r} reads a file; make {key!r} a factor.")
+        choices.append(choice)
+    _check_choices(choices, where)
+    return replace(dimension, choices=choices)
+
+
 def _types(dimension: Dimension) -> list[type]:
     return [type(value) for value in dimension.values]
 
 
 def _typed(key: str, dimension: Dimension, variant: Variant, resolver: Resolver, where: str) -> Dimension:
     """Return a dimension with values of the type that its parameter has in one variant."""
+    if "." not in key and key in variant.config and key in resolver.registry.kinds:
+        return _typed_component(key, dimension, variant, resolver, where)
     if key == resolver.task.epochs_key and resolver.spec.search.pruner != "none":
         raise InputError(
             f"{where}: pruning compares trials epoch by epoch, so their number cannot be searched."
@@ -218,7 +320,9 @@ def _check_choices(values: list[Any], where: str) -> None:
         try:
             canonical_json(value)
         except (ValueError, TypeError):
-            raise InputError(f"{where}: a choice must hold finite numbers and text. Got {value!r}.") from None
+            raise InputError(
+                f"{where}: a choice must hold finite numbers and text. Got {shown(value)}."
+            ) from None
         if twice := [other for other in values[:position] if other == value]:
             raise InputError(
                 f"{where}: the choices {twice[0]!r} and {value!r} are equal; remove one of them."
@@ -267,7 +371,7 @@ def check_searchable(key: str, config: Mapping[str, Any], resolver: Resolver, wh
             f"{where}: the {kind} cannot be searched: its runs would be compared on other data. Make it a factor."
         )
     if name in ("", "name"):
-        raise InputError(f"{where}: a component cannot be searched; make {kind!r} a factor.")
+        raise InputError(f"{where}: a component is searched by its kind: write {kind!r}.")
     component = registry.get(kind, config[kind]["name"])
     declared = {
         parameter: of

@@ -11,27 +11,90 @@ from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
 from study.config.registry import describe, validated
-from study.errors import InputError, nearest, quoted
+from study.errors import InputError, nearest, quoted, shown
 from study.files import read_regular
-from study.names import require_utf8
+from study.names import has_invisible, require_utf8
 
 Table = dict[str, Any]
 Schema = TypeVar("Schema")
+
+LARGEST_FILE = 4 * 2**20
+"""Bytes of the largest file that is read: TOML is parsed in Python."""
+DEEPEST = 32
+"""The most tables and lists inside one another."""
+MOST_DIGITS = 40
+"""The most digits of an integer: Python does not print very long ones."""
+LONGEST_KEY = 200
 
 
 def read_toml(path: Path) -> Table:
     """Return a TOML file as nested tables; raise InputError where it is missing or invalid."""
     try:
-        return tomllib.loads(read_regular(path).decode())
+        content = read_regular(path)
+        if len(content) > LARGEST_FILE:
+            raise InputError(
+                f"{path}: has {len(content):,} bytes, which is no file of settings; at most {LARGEST_FILE:,} are read."
+            )
+        table = _parsed(content.decode("utf-8-sig"), str(path))
     except FileNotFoundError:
         near = nearest(path.name, [other.name for other in path.parent.glob("*.toml")])
         raise InputError(f"{path}: no such file.{near}") from None
     except IsADirectoryError:
         raise InputError(f"{path}: is a folder, not a TOML file.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except tomllib.TOMLDecodeError as error:
         raise InputError(f"{path}: not valid TOML: {error}.") from None
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}.") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not valid TOML, which is UTF-8: {error}.") from None
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise InputError(f"{shown(str(path))}: cannot be read: {reason}.") from None
+    check_values(table, f"{path}")
+    return table
+
+
+def _parsed(text: str, where: str) -> Table:
+    """Return TOML as nested tables.
+
+    Raises:
+        TOMLDecodeError: It is not TOML.
+        InputError: It is nested too deeply, or holds a very long integer.
+    """
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        raise
+    except RecursionError:
+        raise InputError(f"{where}: is nested too deeply; at most {DEEPEST} levels are read.") from None
+    except ValueError:  # of int(): more digits than Python converts
+        raise InputError(f"{where}: holds an integer of more than {MOST_DIGITS} digits.") from None
+
+
+def check_values(value: Any, where: str, key: str = "", depth: int = 0) -> None:
+    """Raise InputError where TOML holds what no setting can be: dates, nan, inf, NUL, huge integers, deep tables."""
+    at = f"{where}: {key}"
+    if depth > DEEPEST:
+        raise InputError(f"{at}: is nested too deeply; at most {DEEPEST} levels are read.")
+    if isinstance(value, Mapping):
+        for name, item in value.items():
+            below = f"{key}.{name}" if key else name
+            if not name or len(below) > LONGEST_KEY or has_invisible(name):
+                raise InputError(
+                    f"{where}: the key {shown(below)} must be one line of at most {LONGEST_KEY} characters that print."
+                )
+            check_values(item, where, below, depth + 1)
+    elif isinstance(value, list):
+        for item in value:
+            check_values(item, where, key, depth + 1)
+    elif isinstance(value, str):
+        if "\0" in value:
+            raise InputError(f"{at}: must not hold the character NUL. Got {shown(value)} instead.")
+    elif not isinstance(value, bool | int | float) or (isinstance(value, float) and not math.isfinite(value)):
+        got = value if isinstance(value, float) else f"the date or time {value}"
+        raise InputError(
+            f"{at}: must be a finite number, true, false, text, a list or a table. Got {got} instead."
+        )
+    elif abs(value) >= 10**MOST_DIGITS and isinstance(value, int):
+        raise InputError(f"{at}: must be an integer of at most {MOST_DIGITS} digits.")
 
 
 def parse_setting(text: str) -> tuple[str, Any]:
@@ -39,15 +102,21 @@ def parse_setting(text: str) -> tuple[str, Any]:
     require_utf8(text, "--set")
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
-        raise InputError(f"--set {text!r}: must be key=value, such as train.epochs=3.")
+        raise InputError(f"--set {shown(text)}: must be key=value, such as train.epochs=3.")
+    where = f"--set {shown(key.strip())}"
+    names = key.strip().split(".")
+    check_values(dict.fromkeys((*names, key.strip()), True), "--set", depth=len(names))
     try:
-        return key.strip(), tomllib.loads(f"value = {value}")["value"]
+        parsed = _parsed(f"value = {value}", where)
+        if len(parsed) > 1:
+            raise InputError(f"{where}: must be one value. Got {shown(value)} instead.")
+        return key.strip(), parsed["value"]
     except tomllib.TOMLDecodeError as error:
         if value.strip()[:1] in ("{", "[", '"', "'"):
-            raise InputError(f"--set {text!r}: the value is not valid TOML: {error}.") from None
+            raise InputError(f"--set {shown(text)}: the value is not valid TOML: {error}.") from None
         if (meant := _meant(value.strip())) is not None:
             raise InputError(
-                f"--set {text!r}: write {key.strip()}={meant}, or quotes around a text."
+                f"--set {shown(text)}: write {key.strip()}={meant}, or quotes around a text."
             ) from None
         return key.strip(), value.strip()
 
@@ -80,7 +149,7 @@ def _toml(value: Any) -> str:
         return str(float(value))  # nan and inf are TOML
     if not isinstance(value, str | bool | int | float):
         raise InputError(
-            f"a change must be a number, true, false, text, a list or a table. Got {value!r} instead."
+            f"a change must be a number, true, false, text, a list or a table. Got {shown(value)} instead."
         )
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
@@ -114,7 +183,7 @@ def fill(schema: type[Schema], given: Any, where: str) -> Schema:
         InputError: An unknown key, a missing one, a wrong type or a value out of range.
     """
     if not isinstance(given, Mapping):
-        raise InputError(f"{where}: must be a table. Got {given!r} instead.")
+        raise InputError(f"{where}: must be a table. Got {shown(given)} instead.")
     before = f"{where} " if where.endswith(":") else f"{where}."
     fields = {field.name: field for field in dataclasses.fields(schema)}  # type: ignore[arg-type]
     hints = get_type_hints(schema, include_extras=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import random
 import sys
 import warnings
 from collections.abc import Mapping
@@ -12,6 +13,7 @@ from typing import Any, Self
 
 from study import seeds
 from study.hashing import canonical_json, seed_of
+from study.ledger.grid import GRID, active, grid_of
 from study.ledger.record import Search, StudyRecord
 
 SIGNIFICANT_DIGITS = 6
@@ -39,7 +41,7 @@ class Ask:
     """What a sampler is asked: a trial's hyperparameters, given the trials of all earlier generations."""
 
     sampler: str
-    """``auto``, ``tpe``, ``gp`` or ``random``."""
+    """``auto``, ``tpe``, ``gp``, ``random``, or ``grid`` where every point is tried."""
     space: Mapping[str, Mapping[str, Any]]
     """The study's dimensions by dotted key, in a fixed order: ``low``, ``high`` and ``log`` each, or ``choices``."""
     keys: tuple[str, ...]
@@ -80,13 +82,23 @@ def suggest(ask: Ask) -> Parameters:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     logging.getLogger("optuna").propagate = False
     distributions = {key: _distribution(_by_index(dimension)) for key, dimension in ask.space.items()}
+    if ask.sampler == GRID:
+        return _grid_point(ask)
     if is_quasi_random(ask.sampler, ask.number):
         parameters = _quasi_random_point(distributions, ask.seed, ask.number)
     elif ask.sampler == "random":
         parameters = {key: _random_value(distributions[key], key, ask) for key in ask.keys}
     else:
         parameters = _modelled_point({key: distributions[key] for key in ask.keys}, ask)
-    return {key: _value(parameters[key], ask.space[key]) for key in ask.keys}
+    return active(ask.space, {key: _value(parameters[key], ask.space[key]) for key in ask.keys})
+
+
+def _grid_point(ask: Ask) -> Parameters:
+    """Return a point of the grid, in an order that the seed shuffles; again from its start where it has no more."""
+    points = grid_of({key: ask.space[key] for key in ask.keys})
+    assert points is not None
+    order = random.Random(ask.seed).sample(range(len(points)), len(points))
+    return points[order[ask.number % len(points)]]
 
 
 def _quasi_random_point(distributions: Mapping[str, Any], seed: int, number: int) -> Parameters:
@@ -121,7 +133,8 @@ def _modelled_point(distributions: Mapping[str, Any], ask: Ask) -> Parameters:
     for tried in ask.history:
         scored = tried if tried.score is not None else replace(tried, score=worst)
         indexed = {key: _index(value, ask.space[key]) for key, value in tried.parameters.items()}
-        study.add_trial(as_optuna_trial(replace(scored, parameters=indexed), distributions))
+        own = {key: distributions[key] for key in indexed}  # a trial lacks what its components do not have
+        study.add_trial(as_optuna_trial(replace(scored, parameters=indexed), own))
     return study.ask(dict(distributions)).params
 
 

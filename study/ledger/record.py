@@ -12,6 +12,7 @@ from typing import Any, Literal, Protocol
 from study import seeds
 from study.followed import Unfollowed
 from study.hashing import digest, seed_of
+from study.ledger.grid import active
 from study.metrics import Metric
 from study.nested import with_value
 from study.records import SCHEMA, DataInfo, Failure, RunResult, RunSpec, Stopped, stopped
@@ -320,8 +321,13 @@ class StudyRecord:
 
     def first_point(self, variant: VariantRecord) -> dict[str, Any]:
         """Return the first choice or lowest value of a variant's search dimensions, for use before the search."""
+        return self.point(variant, {})
+
+    def point(self, variant: VariantRecord, changes: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the first point of a variant's search space with some other values, for use before the search."""
         space = self.space_of(variant)
-        return {key: d["choices"][0] if "choices" in d else d["low"] for key, d in space.items()}
+        first = {key: d["choices"][0] if "choices" in d else d["low"] for key, d in space.items()}
+        return active(space, {**first, **changes})
 
     def folds_of(self, variant: VariantRecord) -> tuple[int | None, ...]:
         """Return the folds of a variant's own data; ``(None,)`` if they have one split."""

@@ -11,6 +11,7 @@ from study.errors import InputError
 from study.files import remove, write
 from study.hashing import digest
 from study.ledger import layout
+from study.ledger.grid import active_keys
 from study.ledger.holding import Locks
 from study.ledger.reading import Reader, differing_file, epochs_of, owner_of, sealed_content, valid_result
 from study.ledger.record import Interim, RunState, StudyRecord
@@ -293,7 +294,7 @@ class Ledger(Locks):
         tried: Any = self._reader.table(file)
         if tried is None and file in self.damaged:
             return None
-        if not isinstance(tried, dict) or tried.keys() != space.keys():
+        if not isinstance(tried, dict) or not tried.keys() <= space.keys():
             self._reader.report(file, "does not hold the parameters of the search")
             return None
         wrong = [key for key, value in tried.items() if not _is_in(value, space[key])]
@@ -301,6 +302,9 @@ class Ledger(Locks):
             self._reader.report(
                 file, f"has {wrong[0]} = {tried[wrong[0]]!r}, which the search cannot suggest"
             )
+            return None
+        if tried.keys() != active_keys(space, tried):
+            self._reader.report(file, "does not hold the parameters of the search")
             return None
         return dict(tried)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from study.analysis.findings import Findings, Interval
@@ -15,6 +15,7 @@ from study.analysis.units import (
     signed_difference,
     significant,
 )
+from study.names import format_value
 
 MISSING = "–"
 OPTIMISTIC = "Optimistic, chosen on the test split."
@@ -158,6 +159,8 @@ def setting(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, float):
         return f"{value:.6g}"
+    if isinstance(value, Mapping):
+        return format_value(value)
     return MISSING if value is None else str(value)
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from study.config.registry import component
 from study.config.revisions import CODE, is_junk
-from study.errors import InputError
+from study.errors import InputError, shown
 from study.files import remove, write
 from study.ledger.layout import EXAMPLES, LOG, OWN_CONFIG, OWN_METRICS, OWN_OUTPUT, TEST_PREDICTIONS
 from study.nested import walk
@@ -331,7 +331,7 @@ def _arguments(given: Any, key: str) -> list[str]:
     if not isinstance(given, list) or not given or not all(isinstance(part, str) for part in given):
         raise InputError(
             f'{key}: must be a program and its arguments as a list of strings, such as ["python", "train.py"]. '
-            f"Got {given!r} instead."
+            f"Got {shown(given)} instead."
         )
     return given
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from study import seeds
 from study.config.registry import Internal, Range
 from study.config.tables import fill
-from study.errors import InputError, nearest
+from study.errors import InputError, nearest, shown
 from study.generators import seeded
 from study.hashing import seed_of
 from study.metrics import Metric
@@ -83,22 +83,24 @@ class Options:
                 raise InputError(f"task.{name}: must be a table. Got {getattr(self, name)!r} instead.")
         for name, value in self.env.items():
             if not isinstance(value, str):
-                raise InputError(f"task.env.{name}: must be a string. Got {value!r} instead.")
+                raise InputError(f"task.env.{name}: must be a string. Got {shown(value)} instead.")
             if not re.fullmatch(r"[A-Za-z_]\w*", name):
                 raise InputError(f"task.env: {name!r} cannot be the name of an environment variable.")
         if self.select not in ("best", "last"):
             near = nearest(str(self.select), ("best", "last"))
-            raise InputError(f"task.select: must be 'best' or 'last'. Got {self.select!r} instead.{near}")
+            raise InputError(
+                f"task.select: must be 'best' or 'last'. Got {shown(self.select)} instead.{near}"
+            )
         if self.data and self.data_version:
             raise InputError("task.data_version: counts in place of task.data; give one of the two.")
         if len(set(self.folds)) < len(self.folds) or not all(type(fold) is int for fold in self.folds):
-            raise InputError(f"task.folds: must be different whole numbers. Got {self.folds!r} instead.")
+            raise InputError(f"task.folds: must be different whole numbers. Got {shown(self.folds)} instead.")
         for name, (low, high) in BOUNDS.items():
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not value >= low:
-                raise InputError(f"task.{name}: must be at least {low}. Got {value!r} instead.")
+                raise InputError(f"task.{name}: must be at least {low}. Got {shown(value)} instead.")
             if value > high:
-                raise InputError(f"task.{name}: must be at most {high}. Got {value!r} instead.")
+                raise InputError(f"task.{name}: must be at most {high}. Got {shown(value)} instead.")
         if not self.folder.is_dir():
             raise InputError(f"task.cwd: {self.folder} is no folder. It is relative to {self.code}.")
 
@@ -166,11 +168,12 @@ def metric_of(given: Any, key: str, root: Path) -> Metric:
     """Return a metric from its name or table; raise InputError for a wrong key or value."""
     table = {"name": given} if isinstance(given, str) else given
     if not isinstance(table, Mapping):
-        raise InputError(f"{key}: must be a name or a table with 'name'. Got {given!r} instead.")
+        raise InputError(f"{key}: must be a name or a table with 'name'. Got {shown(given)} instead.")
     declared = fill(_MetricKeys, table, key)
     if not _METRIC_NAME.fullmatch(declared.name) or declared.name in RESERVED:
         raise InputError(
-            f"{key}.name: must be a name such as 'acc', and neither 'epoch' nor 'test'. Got {declared.name!r} instead."
+            f"{key}.name: must be a name such as 'acc', and neither 'epoch' nor 'test'. Got {shown(declared.name)} "
+            "instead."
         )
     if "direction" not in table and _LOWER_IS_BETTER.search(declared.name.replace("_", "-")):
         raise InputError(
@@ -183,7 +186,7 @@ def metric_of(given: Any, key: str, root: Path) -> Metric:
     low = _bound(declared.low if "low" in table or is_share else "none")
     high = _bound(declared.high if "high" in table else 100.0 / scale if is_share and scale > 0 else "none")
     if not scale > 0:
-        raise InputError(f"{key}.scale: must be above 0. Got {scale!r} instead.")
+        raise InputError(f"{key}.scale: must be above 0. Got {shown(scale)} instead.")
     for name, value in (("scale", scale), ("1/scale", 1 / scale), ("low", low), ("high", high)):
         if value is not None and not abs(value) <= LARGEST:
             raise InputError(

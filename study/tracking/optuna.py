@@ -18,6 +18,7 @@ from study.engine.plan import Job
 from study.engine.search import distributions_of
 from study.errors import without_passwords
 from study.hashing import digest
+from study.ledger.grid import active
 from study.ledger.record import RunState, StudyRecord
 from study.records import Epoch
 from study.tracking.mirror import DRAIN_SECONDS, UNLIMITED, QueuedMirror, no_mirror
@@ -120,8 +121,9 @@ def _optuna_trial(study: StudyRecord, job: Job, state: RunState) -> Any:
         else dimension
         for key, dimension in study.space_of(variant).items()
     }
-    distributions = distributions_of(space)
-    parameters = {key: _shown(_value(job.run.config, key)) for key in distributions}
+    point = active(study.space_of(variant), {key: _value(job.run.config, key) for key in space})
+    distributions = distributions_of({key: space[key] for key in point})
+    parameters = {key: _shown(value) for key, value in point.items()}
     end: str = "failed"
     value: float | None = None
     trial_state = TrialState.FAIL

@@ -31,7 +31,8 @@ from study.tasks.clips.nets.ifdd.exchange import (
 from study.tasks.clips.nets.ifdd.network import build_network
 from study.tasks.clips.nets.ifdd.released import released_name, to_released
 from study.tasks.clips.nets.initial import initialise
-from study.tasks.clips.nets.weights import Facts, read, save, start_from
+from study.tasks.clips.nets.state_dicts import read
+from study.tasks.clips.nets.weights import Facts, save, start_from
 from study.tasks.clips.training.tensors import copy_of_weights
 
 NARROWER = 6

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from study.config.compile import compile_study
+from study.config.compile import _points_to_try, compile_study
 from study.config.settings import settings
 from study.config.study import load
 from study.engine.search import Ask, Tried, suggest
@@ -344,7 +344,10 @@ def test_a_bare_word_is_still_text(folder: Path) -> None:
         '"dataset.test_clips" = [14, 28]',
         'dataset = ["faces"]',
         '"dataset.cache" = ["a", "b"]',
-        'readout = ["token-weights", "mean"]',
+        'network = ["ifdd", "plain"]',
+        "readout = { low = 0, high = 1 }",
+        'readout = ["mean", "mean"]',
+        'readout = ["mean", "meam"]',
         '"readout.name" = ["token-weights", "mean"]',
         '"network.readout" = ["token-weights", "mean"]',
         'metric = ["war"]',
@@ -452,3 +455,122 @@ def test_changes_from_python_keep_their_values_or_are_refused(folder: Path) -> N
     for wrong in (None, {1, 2}, b"x"):
         with pytest.raises(InputError, match="a change must be"):
             as_setting("k", wrong)
+
+
+# Few points
+
+
+@pytest.mark.parametrize(
+    ("space", "trials", "points"),
+    [
+        ('"train.batch_size" = [8, 16]', 8, 2),
+        ('"train.batch_size" = [8, 16], "lifting.heads" = { low = 1, high = 3 }', 6, 6),
+        (
+            '"train.batch_size" = [8, 16], '
+            '"splitter.receptive_field" = { choices = [1.0, 2.0], when = { splitter = "issm" } }',
+            9,
+            4,
+        ),
+        ('"lifting.heads" = [2]', 5, 1),
+    ],
+)
+def test_a_space_of_few_points_is_tried_once_at_each(
+    folder: Path, space: str, trials: int, points: int
+) -> None:
+    record = compiled(folder, clips(SPLITTERS, space).replace("trials = 2", f"trials = {trials}"))
+    assert (record.trials, record.sampler) == (points, "grid")
+    variant = record.variants[-1]
+    for search in record.searches(variant):
+        tried = [suggest(Ask.of(record, search, number, ())) for number in range(record.trials)]
+        assert len({repr(point) for point in tried}) == points
+
+
+def test_a_space_of_more_points_than_trials_is_searched_as_it_was(folder: Path) -> None:
+    for space, trials in (('"train.batch_size" = [8, 16, 32]', 2), (LR, 50)):
+        record = compiled(folder, clips(SPLITTERS, space).replace("trials = 2", f"trials = {trials}"))
+        assert (record.trials, record.sampler) == (trials, "auto")
+
+
+# Components as dimensions
+
+CHOSEN = """[search.space]
+readout = ["token-weights", "mean"]
+optimizer = ["adamw", { name = "sgd", nesterov = true }]
+"optimizer.momentum" = { low = 0.5, high = 0.95, when = { optimizer = "sgd" } }
+"train.lr" = { low = 3e-4, high = 1e-2, log = true }
+"""
+
+
+def choosing(text: str = CHOSEN, trials: int = 12) -> str:
+    head = f"{SPLITTERS}search.trials = {trials}\n{CLIPS}"
+    return f"{head}{text}"
+
+
+@pytest.mark.parametrize("sampler", ["auto", "random", "tpe", "gp"])
+def test_a_component_is_searched_with_the_parameters_that_it_has(folder: Path, sampler: str) -> None:
+    record = replace(compiled(folder, choosing()), sampler=sampler)
+    for variant in record.variants:
+        history: tuple[Tried, ...] = ()
+        search = next(iter(record.searches(variant)))
+        for number in range(record.trials + 3):
+            point = suggest(Ask.of(record, search, number, history))
+            history = (*history, Tried(point, math.sin(number)))
+            config = variant.run(point, 1, None).config
+            assert config["readout"] == point["readout"]
+            has_momentum = point["optimizer"]["name"] == "sgd"
+            assert ("optimizer.momentum" in point) == has_momentum
+            assert ("momentum" in config["optimizer"]) == has_momentum
+            if has_momentum:
+                assert config["optimizer"]["nesterov"]
+                assert config["optimizer"]["momentum"] == point["optimizer.momentum"]
+        names = {
+            (tried.parameters["readout"]["name"], tried.parameters["optimizer"]["name"]) for tried in history
+        }
+        assert len(names) == 4
+
+
+def test_a_trial_of_a_searched_component_is_the_run_of_a_study_that_names_it(folder: Path) -> None:
+    searched = compiled(folder, choosing('[search.space]\nreadout = ["token-weights", "mean"]\n'))
+    plain = compiled(folder, SPLITTERS + CLIPS + 'readout = "mean"\n')
+    for one, other in zip(searched.variants, plain.variants, strict=True):
+        points = [
+            suggest(Ask.of(searched, next(iter(searched.searches(one))), number, ()))
+            for number in range(searched.trials)
+        ]
+        (mean,) = [point for point in points if point["readout"]["name"] == "mean"]
+        found, expected = one.run(mean, 1, None), other.run({}, 1, None)
+        assert found.config == expected.config
+        assert (searched.trials, searched.sampler) == (2, "grid")
+
+
+def test_points_before_a_search_have_the_parameters_of_their_components(folder: Path) -> None:
+    record = compiled(folder, choosing())
+    variant = record.variants[0]
+    assert "optimizer.momentum" not in record.first_point(variant)
+    sgd = record.space["optimizer"]["choices"][1]
+    assert record.point(variant, {"optimizer": sgd})["optimizer.momentum"] == 0.5
+    tried = list(_points_to_try(record.space_of(variant), ("train",)))
+    assert {"optimizer": sgd, "optimizer.momentum": 0.95} in tried
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        (', when = { optimizer = "sgd" }', "", "has no parameter 'momentum' that can be searched"),
+        ('when = { optimizer = "sgd" }', 'when = { optimizer = "sdg" }', "Did you mean 'sgd'?"),
+        (
+            'when = { optimizer = "sgd" }',
+            "when = { optimizer = 3 }",
+            "must be the name of a searched component",
+        ),
+        ('when = { optimizer = "sgd" }', 'when = { schedule = "cosine" }', "is no factor"),
+        ('when = { optimizer = "sgd" }', 'when = { "train.lr" = "sgd" }', "nor a searched component"),
+        ('when = { optimizer = "sgd" }', 'given = { optimizer = ["sgd"] }', "Did you mean 'when'?"),
+        ('"optimizer.momentum"', '"optimizer.momentun"', "Did you mean 'momentum'?"),
+    ],
+)
+def test_a_condition_on_a_searched_component_names_its_choices(
+    folder: Path, old: str, new: str, says: str
+) -> None:
+    assert old in CHOSEN
+    assert says in refused(folder, choosing(CHOSEN.replace(old, new)))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 from annotated_types import Ge, GroupedMetadata, Le
 from pydantic import TypeAdapter
 
-from study.errors import InputError, nearest, quoted
+from study.errors import InputError, nearest, quoted, shown
 
 
 @dataclass(frozen=True)
@@ -170,7 +170,9 @@ def validated(annotation: Any, value: Any, where: str) -> Any:
     except ValueError:  # the base class of pydantic's errors
         choices = [str(choice) for choice in _choices(annotation)]
         near = nearest(value, choices) if isinstance(value, str) else ""
-        raise InputError(f"{where}: must be {describe(annotation)}. Got {value!r} instead.{near}") from None
+        raise InputError(
+            f"{where}: must be {describe(annotation)}. Got {shown(value)} instead.{near}"
+        ) from None
 
 
 @cache

@@ -18,7 +18,7 @@ from types import MappingProxyType
 from typing import Any
 
 from study.config.tables import Table, assign, read_toml
-from study.errors import InputError, nearest, quoted
+from study.errors import InputError, nearest, quoted, shown
 from study.nested import flatten
 
 FOLDER = Path(__file__).parent
@@ -50,7 +50,7 @@ def recipe(name: Any, where: str, root: Path = Path()) -> Recipe:
     if not isinstance(name, str) or name not in RECIPES:
         near = nearest(name, RECIPES) if isinstance(name, str) else ""
         raise InputError(
-            f"{where}: unknown recipe {name!r}.{near} Allowed: {quoted(RECIPES)}, or the path of a TOML file."
+            f"{where}: unknown recipe {shown(name)}.{near} Allowed: {quoted(RECIPES)}, or the path of a TOML file."
         )
     return RECIPES[name]
 
@@ -76,7 +76,7 @@ def _read(path: Path, heirs: tuple[Path, ...] = ()) -> Recipe:
     tree = read_toml(path)
     text = tree.pop("help", "")
     if not isinstance(text, str):
-        raise InputError(f"{path}: help: must be a string. Got {text!r} instead.")
+        raise InputError(f"{path}: help: must be a string. Got {shown(text)} instead.")
     parent = tree.pop("recipe", None)
     values = _expand_dotted_keys(tree)
     if parent is None:
@@ -85,11 +85,11 @@ def _read(path: Path, heirs: tuple[Path, ...] = ()) -> Recipe:
         raise InputError(f"{path}: recipe: inherits itself, through {parent!r}.")
     if not isinstance(parent, str):
         raise InputError(
-            f"{path}: recipe: must be a name or the path of a TOML file. Got {parent!r} instead."
+            f"{path}: recipe: must be a name or the path of a TOML file. Got {shown(parent)} instead."
         )
     is_path = parent.endswith(".toml")
     if not is_path and parent not in (known := [file.stem for file in _files()]):
-        raise InputError(f"{path}: recipe: unknown recipe {parent!r}.{nearest(parent, known)}")
+        raise InputError(f"{path}: recipe: unknown recipe {shown(parent)}.{nearest(parent, known)}")
     file = path.parent / parent if is_path else FOLDER / f"{parent}.toml"
     return Recipe(text, compose(values, _read(file, (*heirs, path.resolve())))[0])
 

@@ -64,7 +64,7 @@ def pdf(document: Document, figures: Mapping[str, bytes]) -> bytes:
             if path.endswith(".pdf"):
                 (folder / path).parent.mkdir(exist_ok=True)
                 (folder / path).write_bytes(content)
-        fonts: list[str | Path] = sorted({str(file.parent) for file in (own_font(), *fallback(text).files)})
+        fonts = sorted({file.parent for file in (own_font(), *fallback(text).files)})
         compiled = typst.compile(
             folder / "report.typ", root=folder, format="pdf", timestamp=0, font_paths=fonts
         )

@@ -34,6 +34,8 @@ FINAL = {
     "train+val": "trained on the train and validation splits for all epochs, the last one is tested (train+val)",
 }
 """Training data and tested epoch of the repetitions, by ``train.fit``."""
+MOST_CLIPS = 20_000_000
+"""Of a synthetic data set: their labels and what is known of them are held in memory."""
 DEFAULT_K = 2
 """Default k of top-k accuracy."""
 RECORDED_BACKBONES = ("conv-tiny",)
@@ -169,6 +171,7 @@ class ClipsTask:
 
         table = config["dataset"]
         dataset = self._dataset(table)
+        _check_size(dataset)
         if hasattr(dataset, "inspect"):
             dataset.inspect(progress)
         digest = dataset.digest  # reports what cannot be read
@@ -352,6 +355,19 @@ def _counts(module: str) -> bool:
     """Whether a component's module counts by its text: those of networks and data, and the user's own."""
     inside = any(module == package or module.startswith(package + ".") for package in (NETS, DATA))
     return inside or module.partition(".")[0] != "study"
+
+
+def _check_size(dataset: Dataset) -> None:
+    """Raise InputError where synthetic clips are too many, before their labels take memory."""
+    clips = getattr(dataset, "clips", {})
+    total = sum(clips.values()) if isinstance(clips, Mapping) else 0
+    if total > MOST_CLIPS:
+        shape = dataset.shape
+        gib = total * shape.channels * shape.frames * shape.height * shape.width / 2**30
+        raise InputError(
+            f"{', '.join(f'{split}: {count:,}' for split, count in clips.items())} clips are {gib:,.0f} GiB of pixels; "
+            f"at most {MOST_CLIPS:,} clips are made."
+        )
 
 
 def _sizes(dataset: Dataset, fold: int | None, fit: str) -> SplitSizes:

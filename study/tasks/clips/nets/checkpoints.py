@@ -9,9 +9,9 @@ from study.tasks.clips.nets.ifdd.exchange import (
     HeadImport,
     import_released,
     must_be_new,
-    read_checkpoint,
 )
 from study.tasks.clips.nets.peers.exchange import import_peer, network_of
+from study.tasks.clips.nets.state_dicts import read_checkpoint
 
 
 def import_checkpoint(path: Path, out: Path, head: HeadImport = "kept") -> Converted:

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import safetensors.torch
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from study.config.registry import File
-from study.errors import InputError
+from study.errors import InputError, quoted
 from study.files import write
-from study.hashing import canonical_json, file_digest
+from study.hashing import HARNESS, canonical_json, file_digest
 from study.records import SCHEMA, from_json
+from study.tasks.clips.nets.state_dicts import read, read_state_dict, without_wrappers
 
 SCRATCH = "scratch"
 """Value of ``weights`` for random initialisation."""
@@ -26,6 +28,9 @@ NAMES_SHOWN = 20
 Module = TypeVar("Module", bound=nn.Module)
 Shapes = Mapping[str, tuple[int, ...]]
 _FACTS = "study"
+_PREFIX = {"network": "", "backbone": "backbone."}
+"""Prefix of the tensors of a kind in the weights of a whole network."""
+_log = logging.getLogger(__name__)
 _WITH_DIGEST = re.compile(r"(?P<path>.+)#(?P<digest>[0-9a-f]{16})")
 
 
@@ -63,7 +68,9 @@ class Normalisation:
 def start_from(module: Module, kind: Literal["network", "backbone"], weights: str) -> Module:
     """Return `module` with pretrained weights, and with the input normalisation that they require.
 
-    A backbone also loads from the weights of a whole network. On the meta device the file is only checked.
+    A backbone also loads from the weights of a whole network. A classifier for another number of classes is left out:
+    it keeps its initial values. A network that is not of this project also starts from any file of tensors that fits,
+    whatever wrapper's names it has. On the meta device the file is only checked.
 
     Args:
         module: A network or a backbone.
@@ -80,21 +87,20 @@ def start_from(module: Module, kind: Literal["network", "backbone"], weights: st
     if named and file_digest(path) != named["digest"]:
         raise InputError(f"{kind}.weights: {path} has changed since the study was planned; plan it again.")
     with torch.device("cpu"):
-        tensors, metadata = read(path)
-    if _FACTS not in metadata:
-        raise InputError(
-            f"{kind}.weights: {path} has no record of its origin; make it with 'study weights import' "
-            "or 'study weights kinetics'."
-        )
-    facts = from_json(Facts, metadata[_FACTS], str(path))
-    prefix = "backbone." if kind == "backbone" else ""
-    loaded = {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
-    fresh = {name.removeprefix(prefix) for name in facts.fresh}
+        loaded, facts = _read(path, kind, module)
+    fresh = {name.removeprefix(_PREFIX[kind]) for name in facts.fresh}
     wanted = {name: shape for name, shape in shapes(module.state_dict()).items() if name not in fresh}
+    if kind == "network" and (classifier := _other_classes(wanted, shapes(loaded))):
+        _warn(
+            f"{path}: its classifier, {quoted(classifier)}, is for another number of classes and left out: it starts "
+            "from the seed."
+        )
+        for name in classifier:
+            del wanted[name], loaded[name]
     if problem := mismatch(wanted, shapes(loaded)):
+        made_for = f", made for {canonical_json(facts.config)}" if facts.config else ""
         raise InputError(
-            f"{kind}.weights: {path} does not fit this {kind}. It holds {facts.origin}, made for "
-            f"{canonical_json(facts.config)}.\n{problem}"
+            f"{kind}.weights: {path} does not fit this {kind}. It holds {facts.origin}{made_for}.\n{problem}"
         )
     if not any(parameter.is_meta for parameter in module.parameters()):
         module.load_state_dict(loaded, strict=False)
@@ -103,18 +109,50 @@ def start_from(module: Module, kind: Literal["network", "backbone"], weights: st
     return module
 
 
-def read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Return the tensors and the metadata of a safetensors file.
+def _read(
+    path: Path, kind: Literal["network", "backbone"], module: nn.Module
+) -> tuple[dict[str, Tensor], Facts]:
+    """Return the tensors of a file by the names of `module`, and what is known of them."""
+    prefix = _PREFIX[kind]
+    is_own = type(module).__module__.partition(".")[0] != HARNESS
+    metadata = read(path)[1] if path.suffix == ".safetensors" or not is_own else {}
+    if _FACTS in metadata:
+        tensors = read(path)[0]
+        return {
+            name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)
+        }, from_json(Facts, metadata[_FACTS], str(path))
+    if not is_own:
+        raise InputError(
+            f"{kind}.weights: {path} has no record of its origin; make it with 'study weights import' "
+            "or 'study weights kinetics'."
+        )
+    wanted = shapes(module.state_dict())
+    ignored = {name for name, _ in module.named_buffers()} - set(
+        wanted
+    )  # files of runs hold these buffers too
+    candidates = [
+        {name: tensor for name, tensor in state.items() if name not in ignored}
+        for state in without_wrappers(read_state_dict(path))
+    ]
+    best = min(candidates, key=lambda state: len(state.keys() ^ wanted.keys()))
+    return best, Facts("tensors of unknown origin", {})
 
-    Raises:
-        InputError: The file is missing, or is not a safetensors file.
-    """
-    must_exist(path)
-    try:
-        with safe_open(path, framework="pt", device="cpu") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
-    except SafetensorError as error:
-        raise InputError(f"{path}: not a readable safetensors file: {error}.") from None
+
+def _other_classes(wanted: Shapes, found: Shapes) -> list[str]:
+    """Return the tensors of a classifier if a file fits but for its number of classes: those of one layer."""
+    if wanted.keys() != found.keys():
+        return []
+    differing = [name for name, shape in wanted.items() if found[name] != shape]
+    layers = {name.rpartition(".")[0] for name in differing}
+    rows = {(wanted[name][:1], found[name][:1]) for name in differing}
+    is_classifier = all(wanted[name][1:] == found[name][1:] and wanted[name] for name in differing)
+    return differing if len(layers) == len(rows) == 1 and is_classifier else []
+
+
+@cache
+def _warn(text: str) -> None:
+    """Log a warning once: a network is built several times."""
+    _log.warning("%s", text)
 
 
 def save(path: Path, tensors: Mapping[str, Tensor], facts: Facts) -> str:
@@ -123,12 +161,6 @@ def save(path: Path, tensors: Mapping[str, Tensor], facts: Facts) -> str:
     # one key: safetensors does not keep the order of several
     write(path, safetensors.torch.save(owned, {_FACTS: canonical_json(asdict(facts))}))
     return file_digest(path)
-
-
-def must_exist(path: Path) -> None:
-    """Raise InputError unless `path` is a file."""
-    if not path.is_file():
-        raise InputError(f"{path}: there is no such file.")
 
 
 def shapes(tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:

@@ -24,9 +24,9 @@ Normalisation = Literal["none", "imagenet"]
 class TrainSettings:
     """Settings of a training; each counts towards a run's identity."""
 
-    epochs: Annotated[int, Range(1)] = 6
+    epochs: Annotated[int, Range(1, 100_000)] = 6
     """Passes over the training clips."""
-    batch_size: Annotated[int, Range(1)] = 32
+    batch_size: Annotated[int, Range(1, 100_000)] = 32
     """Clips in one optimizer step."""
     lr: Annotated[float, Range(0.0)] = 1e-3
     """Peak learning rate."""

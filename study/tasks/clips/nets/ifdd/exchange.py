@@ -16,12 +16,13 @@ from torch import Tensor, nn
 
 from study.config.recipes import recipe
 from study.config.registry import Registry
-from study.errors import InputError, quoted
+from study.errors import InputError
 from study.files import write
 from study.tasks.clips.data.contract import ClipShape
 from study.tasks.clips.nets.ifdd.network import build_network, configured
 from study.tasks.clips.nets.ifdd.released import from_released, is_unused, released_name
-from study.tasks.clips.nets.weights import Facts, Shapes, mismatch, must_exist, read, save, shapes
+from study.tasks.clips.nets.state_dicts import read, read_checkpoint
+from study.tasks.clips.nets.weights import Facts, Shapes, mismatch, save, shapes
 
 KINETICS_BLOCKS = {**{number: number for number in range(8)}, 14: 8, 15: 9}
 """Blocks of torchvision's MViTv2-S to those of MFViT-XS."""
@@ -33,10 +34,6 @@ _PIXELS_A_TOKEN = 4
 HeadImport = Literal["kept", "fresh"]
 HEAD = "head."
 """Prefix of the classifier's tensors."""
-CONTAINERS = ("model", "state_dict", "model_state_dict", "module")
-"""Keys under which checkpoints hold the state dict."""
-WRAPPERS = ("module.", "_orig_mod.", "model.")
-"""Prefixes that parallel, compiled and wrapped networks add to every name."""
 
 
 @dataclass(frozen=True)
@@ -298,55 +295,6 @@ def check_fit(source: Path | str, network: object, wanted: Shapes, state: Mappin
     other = [f"{name} ({tensor.dtype})" for name, tensor in state.items() if tensor.dtype != torch.float32]
     if other:
         raise InputError(f"{source}: every tensor must be torch.float32. Got {', '.join(other[:5])} instead.")
-
-
-def read_checkpoint(path: Path) -> dict[str, Tensor]:
-    """Return the state dict of a torch or safetensors file without running any code in it.
-
-    Raises:
-        InputError: The file is missing, holds more than tensors, or is no file of torch.
-    """
-    must_exist(path)
-    if path.suffix == ".safetensors":
-        return _unwrapped(path, read(path)[0])
-    try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a broken or hostile file can raise anything in the reader
-        refused = f"{path}: refused, and nothing in it was run:"
-        if requested := re.search(r"GLOBAL (\S+)", str(error)):
-            raise InputError(
-                f"{refused} beside tensors it needs {requested[1]!r}, and such objects can run any program. "
-                "If you trust the file, load it with the code that made it and save only the tensors: "
-                'torch.save({"model": network.state_dict()}, FILE).'
-            ) from None
-        raise InputError(f"{refused} it is not a file of tensors that torch can read.") from None
-    return _unwrapped(path, loaded)
-
-
-def _unwrapped(path: Path, loaded: Any) -> dict[str, Tensor]:
-    """Return the state dict in a file's content, without the prefixes of wrappers."""
-    state = loaded
-    while isinstance(state, Mapping) and (key := next((k for k in CONTAINERS if k in state), None)):
-        state = state[key]
-    if not isinstance(state, Mapping) or not state:
-        raise InputError(
-            f"{path}: must hold a state dict, bare or under one of {quoted(CONTAINERS)}. "
-            f"Got {_kind(state)} instead."
-        )
-    others = [f"{name!r} ({_kind(value)})" for name, value in state.items() if not isinstance(value, Tensor)]
-    if others:
-        raise InputError(
-            f"{path}: must hold a state dict, bare or under one of {quoted(CONTAINERS)}. "
-            f"Beside tensors it has {', '.join(others[:5])}."
-        )
-    tensors = {str(name): value for name, value in state.items()}
-    while wrapper := next((w for w in WRAPPERS if all(name.startswith(w) for name in tensors)), None):
-        tensors = {name.removeprefix(wrapper): value for name, value in tensors.items()}
-    return tensors
-
-
-def _kind(value: Any) -> str:
-    return f"an empty {type(value).__name__}" if value == {} else type(value).__name__
 
 
 def _loaded(pretrained: Any) -> dict[str, Tensor]:
