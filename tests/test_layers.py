@@ -34,6 +34,7 @@ LAYERS = (
     "engine",
     "executors",
     "analysis",
+    "calibration",
     "reporting",
     "engine.events",
     "engine.queue",
@@ -56,7 +57,7 @@ LAYERS = (
 """Low to high. A module that is named by itself stands above the rest of its package."""
 
 ALONE = {"statistics"}
-READERS_OF_TEST_RESULTS = {"records", "ledger", "run", "task", "tasks", "analysis", "testing"}
+READERS_OF_TEST_RESULTS = {"records", "ledger", "run", "task", "tasks", "analysis", "calibration", "testing"}
 
 
 def layer(module: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -204,6 +205,42 @@ def component(
         failed = failed or line.is_failure
         print(line, flush=True)
     if failed:
+        raise typer.Exit(1)
+
+
+@check.command()
+def statistics(
+    studies: Annotated[int, typer.Option(min=10, help="Simulated studies of each design.")] = 200,
+    only: Annotated[str, typer.Option(help="Designs whose name contains this text.")] = "",
+    shipped: Annotated[bool, typer.Option("--shipped", help="Print the shipped table instead.")] = False,
+) -> None:
+    """Simulate studies whose truth is known; exit code 1 if verdicts are wrong more often than they promise."""
+    from study.calibration.cells import cells
+    from study.calibration.studies import count
+    from study.calibration.table import as_text, bounded_names, stored
+
+    if shipped:
+        table = stored()
+        print(as_text(table.cells, bounded_names()))
+        print(as_text(table.rivals, frozenset(row.cell for row in table.rivals)))
+        return
+    chosen = [cell for cell in cells() if only in cell.name]
+    if not chosen:
+        raise InputError(
+            f"--only: no design's name contains {only!r}. Names: {quoted(c.name for c in cells())}."
+        )
+    rows = []
+    for number, cell in enumerate(chosen, start=1):
+        print(f"{number} of {len(chosen)}: {cell.name}", file=sys.stderr, flush=True)
+        rows.append(count(cell, studies))
+    print(as_text(rows, bounded_names()))
+    beyond = [
+        row.cell
+        for cell, row in zip(chosen, rows, strict=True)
+        if cell.is_bounded and not row.is_within(cell.design.alpha)
+    ]
+    if beyond:
+        print(f"More false verdicts than promised: {'; '.join(beyond)}.", file=sys.stderr)
         raise typer.Exit(1)
 
 

@@ -1,0 +1,1 @@
+"""Simulated studies: whether verdicts are right as often as they promise."""
