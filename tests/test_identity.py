@@ -237,6 +237,11 @@ def test_a_setting_of_training_retrains_every_variant(tmp_path: Path, key: str) 
         "accumulate": 2,
         "graph": True,
         "attention": "reference",
+        "sampling": "balanced",
+        "class_weights": "balanced",
+        "normalise": "imagenet",
+        "layer_decay": 0.5,
+        "lr_factors": {"head": 0.5},
     }
     before = identities(compiled(tmp_path, text.replace("{}", "")))
     after = identities(

@@ -36,7 +36,7 @@ base.dataset = { name = "faces", train_clips = 70, validation_clips = 14, test_c
 factors.splitter = ["even-odd", "issm"]
 design = { kind = "one-factor", reference = { splitter = "even-odd" } }
 train.epochs = 4
-search = { trials = 4, scope = "study", space = { "train.lr" = [0.1, 0.2] } }
+search = { trials = 4, scope = "study", space = { "train.lr" = { low = 0.1, high = 0.2 } } }
 repetitions = 2
 """
 
