@@ -8,6 +8,7 @@ from math import prod
 from typing import Any
 
 from study.hashing import canonical_json
+from study.nested import value_at
 
 GRID = "grid"
 """The sampler of a study whose trials are as many as its points: each point is tried once."""
@@ -34,6 +35,28 @@ def active_keys(space: Space, point: Mapping[str, Any]) -> set[str]:
         )
 
     return set(filter(is_active, space))
+
+
+def point_in(space: Space, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the point of a space that a trial's configuration has, each component as the choice that it was."""
+    point = {}
+    for key, dimension in space.items():
+        value = value_at(config, key)
+        if isinstance(value, Mapping):
+            searched = {name.removeprefix(f"{key}.") for name in space if name.startswith(f"{key}.")}
+            fixed = value.keys() - searched
+            value = next(
+                (
+                    choice
+                    for choice in dimension["choices"]
+                    if isinstance(choice, Mapping)
+                    and choice.keys() == value.keys()
+                    and all(choice[name] == value[name] for name in fixed)
+                ),
+                value,
+            )
+        point[key] = value
+    return active(space, point)
 
 
 def grid_of(space: Space) -> list[dict[str, Any]] | None:

@@ -18,7 +18,7 @@ from study.engine.plan import Job
 from study.engine.search import distributions_of
 from study.errors import without_passwords
 from study.hashing import digest
-from study.ledger.grid import active
+from study.ledger.grid import point_in
 from study.ledger.record import RunState, StudyRecord
 from study.records import Epoch
 from study.tracking.mirror import DRAIN_SECONDS, UNLIMITED, QueuedMirror, no_mirror
@@ -121,7 +121,7 @@ def _optuna_trial(study: StudyRecord, job: Job, state: RunState) -> Any:
         else dimension
         for key, dimension in study.space_of(variant).items()
     }
-    point = active(study.space_of(variant), {key: _value(job.run.config, key) for key in space})
+    point = point_in(study.space_of(variant), job.run.config)
     distributions = distributions_of({key: space[key] for key in point})
     parameters = {key: _shown(value) for key, value in point.items()}
     end: str = "failed"
@@ -156,14 +156,6 @@ def _optuna_trial(study: StudyRecord, job: Job, state: RunState) -> Any:
 def _shown(value: Any) -> Any:
     """Return a value as Optuna takes it: lists and tables as text."""
     return json.dumps(value, ensure_ascii=False) if isinstance(value, Mapping | list | tuple) else value
-
-
-def _value(config: Mapping[str, Any], key: str) -> Any:
-    """Return the value at a dotted key."""
-    value: Any = config
-    for part in key.split("."):
-        value = value[part]
-    return value
 
 
 def _identity(trial: Any) -> tuple[object, ...]:

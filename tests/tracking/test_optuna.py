@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 from collections.abc import Callable
@@ -211,3 +212,22 @@ def test_failed_and_diverged_trials_are_shown_as_such(
     assert ends.count("failed") == 1
     assert ends.count("diverged") >= 1
     assert len(ends) == 2 * 3 * 3
+
+
+def test_a_searched_component_is_shown_with_the_parameters_that_it_has(lab: Lab, url: str) -> None:
+    momentum = '{ low = 0.5, high = 0.9, when = { optimizer = "sgd" } }'
+    lr = '"train.lr" = { low = 1e-3, high = 1e-2 }'
+    space = f'{{ optimizer = ["sgd", "adamw"], "optimizer.momentum" = {momentum}, {lr} }}'
+    changes = (f"search.space={space}", "search.pruner='none'")
+    conduct(lab, url, *changes)
+    shown = [trial for trials in mirrored(url).values() for trial in trials]
+    record = lab.record(*changes)
+    assert len(shown) == 6 * sum(len(list(record.searches(variant))) for variant in record.variants)
+    kinds = {json.loads(trial.params["optimizer"])["name"] for trial in shown}
+    assert kinds == {"sgd", "adamw"}
+    for trial in shown:
+        is_sgd = json.loads(trial.params["optimizer"])["name"] == "sgd"
+        assert ("optimizer.momentum" in trial.params) == is_sgd
+    decided = lab.ledger.with_decisions(record)
+    assert not lab.ledger.damaged
+    assert len(decided.suggestions) == len(shown)
