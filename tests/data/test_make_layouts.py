@@ -223,7 +223,7 @@ def test_the_printed_command_can_be_carried_out(
     build(options[1])
     (tmp_path / "study.toml").write_text("mlflow = 'off'\n")
     monkeypatch.chdir(tmp_path)
-    planned = CliRunner().invoke(app, ["plan", str(REPOSITORY / study), *options])
+    planned = CliRunner().invoke(app, ["plan", "--verbose", str(REPOSITORY / study), *options])
     assert planned.exit_code == 0, planned.output
     assert layout in planned.output
 
