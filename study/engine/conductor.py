@@ -66,7 +66,8 @@ def run(
         KeyboardInterrupt: Ctrl-C, or another process requested the study to stop.
     """
     with as_disk_full_error(ledger.root), ledger.hold(study.name):
-        carry_out(ledger.save(study), ledger, executor, notify, targets, keep, environment)
+        decide = _decide_by(ledger, computes or {})
+        carry_out(ledger.save(study), ledger, executor, notify, targets, keep, environment, decide=decide)
         return report(study.name, ledger, reports, notify, computes, write)
 
 
@@ -121,7 +122,7 @@ def carry_out(
         environment or {},
         queue,
         session,
-        decide or _decide_by(ledger),
+        decide or _decide_by(ledger, {}),
     )
     try:
         conductor.work()
@@ -131,13 +132,13 @@ def carry_out(
         session.save()
 
 
-def _decide_by(ledger: Ledger) -> Decide:
-    """Return the function that takes a look by the analysis of the ledger's test results."""
+def _decide_by(ledger: Ledger, computes: Mapping[str, Callable[..., float]]) -> Decide:
+    """Return the function that takes a look by the analysis of the ledger's test results, as the report does."""
 
     def decide(study: StudyRecord, look: plan.Look) -> Mapping[str, Closing]:
         from study.analysis.interim import decide as decide_by_evidence
 
-        return decide_by_evidence(gather(ledger, study), look.repetitions, look.open)
+        return decide_by_evidence(gather(ledger, study, computes), look.repetitions, look.open)
 
     return decide
 
@@ -198,9 +199,8 @@ class _Conductor:
         self.notify(LookTaken(self.queue.study, interim, plan.total_trainings(self.queue.study)))
 
     def _report_start(self) -> None:
-        study = with_next_trials(
-            self.queue.study, self.queue.states
-        )  # trials whose suggestion follows are counted
+        # trials whose suggestion follows from what has ended are counted
+        study = with_next_trials(self.queue.study, self.queue.states)
         states = [state for _, state in training_states(study, self.queue.states)]
         cached = sum(state.result is not None or state.pruned is not None for state in states)
         failed = sum(state.failure is not None for state in states)

@@ -10,12 +10,17 @@ import pytest
 from scipy import stats
 from support.lab import FAKE, Lab
 from support.predicting_jobs import PERSONS, predictions
+from support.text_report import write_text
 
+from study.analysis import interim
 from study.analysis.analyse import findings
+from study.analysis.evidence import Evidence
 from study.analysis.findings import LimitCode
 from study.analysis.gather import gather
+from study.engine import conductor
 from study.engine.plan import repetitions
 from study.errors import InputError
+from study.executors.inprocess import InProcess
 from study.ledger.store import Snapshot
 from study.tasks.clips.metrics import uar, war
 
@@ -99,3 +104,25 @@ def test_the_expected_spread_of_a_study_is_what_its_power_rests_on(lab: Lab) -> 
     assert found.power is not None
     assert (found.power.spread.sd, found.power.interval) == (1.5, None)
     assert found.power.effects == (2.0, 3.0, 4.0)
+
+
+def test_looks_speak_for_the_same_examples_as_the_report(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Evidence] = []
+    decide = interim.decide
+    monkeypatch.setattr(
+        interim, "decide", lambda evidence, *rest: seen.append(evidence) or decide(evidence, *rest)
+    )
+    text = lab.file.read_text().replace("repetitions = 3", "repetitions = { looks = [3, 4] }")
+    lab.file.write_text(text)
+    found = conductor.run(
+        lab.record(),
+        lab.ledger,
+        InProcess(),
+        lab.folder / "reports",
+        lab.events.append,
+        PREDICTING,
+        computes=COMPUTES,
+        write=write_text,
+    )
+    assert found.scope == "population"
+    assert [evidence.scope for evidence in seen] == ["population"] * len(seen) != []
