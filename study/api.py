@@ -239,7 +239,7 @@ class Study:
             return None
         from study.analysis.planning import earlier_spread  # slow: imports scipy
 
-        return earlier_spread(self.ledger, self.record, _metric_functions(self.record))
+        return earlier_spread(self.ledger, self.record, metric_functions(self.record))
 
     def offers(self, budget: str, sd: float | None = None, seconds: float | None = None) -> Offers:
         """Return the designs that fit a budget such as ``24gpu-h``, ``8cpu-h`` or ``90min``, each with its power.
@@ -298,7 +298,7 @@ class Study:
         """
         from study.engine import conductor
 
-        conduct = partial(conductor.run, computes=_metric_functions(self.record))
+        conduct = partial(conductor.run, computes=metric_functions(self.record))
         return self._conducted(conduct, retry_failed, listeners, executor)
 
     def explore(
@@ -466,8 +466,7 @@ def write_report(name: str, settings: Settings) -> Findings:
 
     ledger = Ledger(settings.ledger)
     record = ledger.study(name)
-    put_on_path(*map(Path, record.variants[0].template.import_paths))
-    return conductor.report(name, ledger, settings.reports, lambda event: None, _metric_functions(record))
+    return conductor.report(name, ledger, settings.reports, lambda event: None, metric_functions(record))
 
 
 def judge(
@@ -532,10 +531,11 @@ def _judged_metric(name: str, given: Mapping[str, Any]) -> Metric:
         raise InputError(str(error).replace("metric.", "--", 1)) from None
 
 
-def _metric_functions(record: StudyRecord) -> dict[str, Callable[..., float]]:
-    """Return ``compute`` of each metric that has it, by name."""
+def metric_functions(record: StudyRecord) -> dict[str, Callable[..., float]]:
+    """Return ``compute`` of each metric that has it, by name; the user's modules are put on the module path."""
     from study.config.registry import Registry, task_of
 
+    put_on_path(*map(Path, record.variants[0].template.import_paths))
     try:
         task = task_of(record.variants[0].template)
     except InputError:  # the task module no longer exists

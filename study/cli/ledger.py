@@ -196,6 +196,7 @@ def sync(study: AnyStudy = None, preset: Preset = None, set_: Changes = None) ->
 
 
 def _sync(name: str, ledger: Ledger, settings: Settings) -> None:
+    from study.api import metric_functions
     from study.cli.display import progress_bar
     from study.engine import plan
     from study.tracking.mlflow import sync as write
@@ -207,7 +208,7 @@ def _sync(name: str, ledger: Ledger, settings: Settings) -> None:
         progress_bar(f"Mirroring {name}", "trainings") as progress,
     ):
         study = ledger.study(name)
-        events = replay(study, ledger, Path(report))
+        events = replay(study, ledger, Path(report), metric_functions(study))
         write(
             settings.mlflow, settings.artifacts, name, _counted(events, plan.total_trainings(study), progress)
         )

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from study.analysis.exploration import Ranking
 from study.analysis.findings import Findings
@@ -35,6 +36,9 @@ from study.ledger.locks import Holder
 from study.ledger.record import Closing, Interim, StudyRecord
 from study.ledger.sessions import Session
 from study.ledger.store import Ledger
+
+if TYPE_CHECKING:
+    from study.analysis.known.history import Conclusion  # slow: imports scipy
 
 POLL_S = 0.5
 LONGEST_CLAIM_S = 10.0
@@ -325,15 +329,20 @@ def report(
         computes: Functions of metrics by name, for metrics that test results lack and predictions give.
         write: Writes the report into a folder; all formats if None.
     """
-    from study.analysis.analyse import findings as analyse
-    from study.analysis.known.history import conclude
     from study.reporting.write import write as write_all
 
-    study = ledger.study(name)
-    conclusion = conclude(study, gather(ledger, study, computes or {}), looks.read(ledger.root), analyse)
+    conclusion = conclude(ledger.study(name), ledger, computes or {})
     if conclusion.look is not None:
         looks.save(ledger.root, conclusion.look)
     findings = conclusion.findings
     (write or write_all)(findings, reports / name)
     notify(StudyConcluded(findings, reports / name))
     return findings
+
+
+def conclude(study: StudyRecord, ledger: Ledger, computes: Mapping[str, Callable[..., float]]) -> Conclusion:
+    """Return the findings of a study's results with what was known when; write nothing."""
+    from study.analysis.analyse import findings as analyse
+    from study.analysis.known.history import conclude as with_history
+
+    return with_history(study, gather(ledger, study, computes), looks.read(ledger.root), analyse)

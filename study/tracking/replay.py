@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from study.engine import plan
+from study.engine import conductor, plan
 from study.engine.events import Event, StudyConcluded, TrainingFound
 from study.ledger.record import StudyRecord
 from study.ledger.store import Ledger
 
 
-def replay(study: StudyRecord, ledger: Ledger, report: Path) -> Iterator[Event]:
+def replay(
+    study: StudyRecord, ledger: Ledger, report: Path, computes: Mapping[str, Callable[..., float]]
+) -> Iterator[Event]:
     """Yield every training that was begun, each once, and the conclusion from their present results.
 
     Args:
         study: The study's record with its suggestions.
         ledger: The ledger with its runs.
         report: An empty folder for its report.
+        computes: Functions of metrics by name, as for the study's own report.
     """
     seen: set[str] = set()
     for job in plan.trainings(study, ledger.state):
@@ -32,15 +35,15 @@ def replay(study: StudyRecord, ledger: Ledger, report: Path) -> Iterator[Event]:
             if repetition.is_trial:  # the best trial of a search, which is a repetition from here on
                 job = plan.Job("evaluate", repetition.run, variant.name, "repetition", repetition.number)
                 yield TrainingFound(job, ledger.state(repetition.run.id))
-    yield _conclusion(study, ledger, report)
+    yield _conclusion(study, ledger, report, computes)
 
 
-def _conclusion(study: StudyRecord, ledger: Ledger, report: Path) -> StudyConcluded:
-    from study.analysis.analyse import findings as analyse
-    from study.analysis.gather import gather
+def _conclusion(
+    study: StudyRecord, ledger: Ledger, report: Path, computes: Mapping[str, Callable[..., float]]
+) -> StudyConcluded:
     from study.reporting.write import write
 
-    findings = analyse(gather(ledger, study))
+    findings = conductor.conclude(study, ledger, computes).findings
     write(findings, report)
     step = plan.ready(study, ledger.state, frozenset(variant.name for variant in study.variants))
     return StudyConcluded(findings, report, over=not step.decisions and not step.jobs)

@@ -18,11 +18,13 @@ from study.analysis.evidence import Evidence
 from study.analysis.findings import LimitCode
 from study.analysis.gather import gather
 from study.engine import conductor
+from study.engine.events import StudyConcluded
 from study.engine.plan import repetitions
 from study.errors import InputError
 from study.executors.inprocess import InProcess
 from study.ledger.store import Snapshot
 from study.tasks.clips.metrics import uar, war
+from study.tracking.replay import replay
 
 PREDICTING = {**FAKE, "evaluate": "support.predicting_jobs:evaluate"}
 COMPUTES = {"war": war, "uar": uar}
@@ -126,3 +128,14 @@ def test_looks_speak_for_the_same_examples_as_the_report(lab: Lab, monkeypatch: 
     )
     assert found.scope == "population"
     assert [evidence.scope for evidence in seen] == ["population"] * len(seen) != []
+
+
+def test_a_rebuilt_mirror_concludes_as_the_report_does(lab: Lab) -> None:
+    lab.run(targets=PREDICTING)
+    reported = conductor.report(
+        "s", lab.ledger, lab.folder / "reports", lab.events.append, COMPUTES, write=write_text
+    )
+    assert reported.scope == "population"
+    *_, ended = replay(lab.ledger.study("s"), lab.ledger, lab.folder / "mirror", COMPUTES)
+    assert isinstance(ended, StudyConcluded)
+    assert ended.findings == reported

@@ -67,7 +67,7 @@ class Lab:
 
     def sync(self) -> None:
         with tempfile.TemporaryDirectory() as report:
-            events = replay(self.ledger.study("s"), self.ledger, Path(report))
+            events = replay(self.ledger.study("s"), self.ledger, Path(report), {})
             sync(self.store.uri, self.store.folder / "art @ 1#", "s", events)
 
     def pages(self) -> dict[str, Any]:
