@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
+from study.environment import environment
 from study.errors import StudyError
 
 ANSWER_S = 6.0
@@ -40,7 +38,7 @@ def require_answer(uri: str, limit_s: float = ANSWER_S) -> None:
             problem.append(error)
 
     thread = threading.Thread(target=ask, name="asking the server", daemon=True)
-    with _environment(_ONE_ATTEMPT if is_http else {}):
+    with environment(_ONE_ATTEMPT if is_http else {}):
         thread.start()
         thread.join(limit_s)
     if thread.is_alive():
@@ -81,18 +79,3 @@ def _reason(error: BaseException) -> str:
     while (cause := error.__cause__ or error.__context__) is not None:
         error = cause
     return (str(error).splitlines() or [repr(error)])[0]
-
-
-@contextmanager
-def _environment(values: Mapping[str, str]) -> Iterator[None]:
-    """Set environment variables inside the block."""
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value

@@ -13,6 +13,7 @@ ROOT = Path(study.__file__).parent
 
 LAYERS = (
     "errors",
+    "environment",
     "names",
     "files",
     "servers",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import math
 import multiprocessing
-import os
 import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,6 +14,7 @@ from multiprocessing.context import ForkServerContext, SpawnContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+from study.environment import environment
 from study.executors.base import Call, CallEnded, CallEpoch, CallSilent, Ending, Event
 from study.executors.devices import VISIBLE, assigned, core_share, visible
 from study.executors.sharing import MeasuredShare
@@ -268,21 +268,6 @@ def _enforce_limit(worker: _Worker) -> None:
         worker.is_overdue, worker.deadline = True, time.monotonic() + GRACE_S
 
 
-@contextlib.contextmanager
-def _environment(values: Mapping[str, str]) -> Iterator[None]:
-    """Set environment variables for processes that are started in the context."""
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-
-
 def _start_server() -> None:
     """Start the process that workers are forked from; it ignores Ctrl-C, which the conductor handles."""
     from multiprocessing import forkserver, resource_tracker
@@ -290,7 +275,7 @@ def _start_server() -> None:
     resource_tracker.ensure_running()  # first, since its start unblocks the signal
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        with _environment(ENVIRONMENT):
+        with environment(ENVIRONMENT):
             forkserver.ensure_running()
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -19,7 +19,6 @@ import logging
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -27,6 +26,7 @@ from study.config.registry import LocalPath, component
 from study.errors import InputError
 from study.tasks.clips.data.contract import Split
 from study.tasks.clips.data.emotions import DFEW_CLIPS, EMOTIONS
+from study.tasks.clips.data.files.fold_lists import FoldLists
 from study.tasks.clips.data.files.listing import (
     LISTED_SPLITS,
     Entry,
@@ -221,38 +221,7 @@ Row = tuple[Label, str]
 """Label and position."""
 
 
-@dataclass(frozen=True)
-class Lists:
-    """The folder of the lists, and how they are named in it."""
-
-    folder: Path
-    file: str
-    """With ``{split}`` and ``{fold}``."""
-
-    def path(self, split: Split, fold: int, places: Places) -> Path:
-        """Return a list; raise InputError where the fold has none."""
-        name = self.file.format(split=split, fold=fold)
-        if path := find(self.folder, [name], places):
-            return path
-        others = [
-            other
-            for other in range(_MOST_FOLDS)
-            if other != fold and find(self.folder, [self.file.format(split=split, fold=other)], places)
-        ]
-        if others:
-            raise InputError(
-                f"dfew: folds: no fold {fold}: {self.folder / name} does not exist; that folder has "
-                f"{', '.join(map(str, others))}."
-            )
-        raise InputError(
-            f"dfew: root: no split list: looked for {places.name(self.folder / name)} in {str(places.root)!r}."
-        )
-
-
-_MOST_FOLDS = 21
-
-
-def _lists(places: Places, split_root: str) -> tuple[Lists, Places]:
+def _lists(places: Places, split_root: str) -> tuple[FoldLists, Places]:
     """Return the lists, and the places with their folder.
 
     Raises:
@@ -287,13 +256,13 @@ def _folders(base: Path, places: Places) -> list[Path]:
     return list(dict.fromkeys(path for name in LIST_FOLDERS if (path := find(base, [name], places))))
 
 
-def _named_lists(folders: Iterable[Path], places: Places) -> Iterable[Lists]:
+def _named_lists(folders: Iterable[Path], places: Places) -> Iterable[FoldLists]:
     """Yield the lists in those folders that have some."""
     for folder in folders:
         for file in LIST_FILES:
             names = [file.format(split=s, fold=f) for f in range(1, 6) for s in LISTED_SPLITS]
             if find(folder, names, places):
-                yield Lists(folder, file)
+                yield FoldLists(folder, file, "dfew")
                 break
 
 
@@ -344,14 +313,10 @@ def _class(label: Label, base: int) -> int:
     return EMOTIONS.index(label) if isinstance(label, str) else label - base
 
 
-def _all_labels(lists: Lists, places: Places) -> dict[Path, set[Label]]:
+def _all_labels(lists: FoldLists, places: Places) -> dict[Path, set[Label]]:
     """Return the labels of every list of the tree, so that a fold is read alike whichever folds are requested."""
-    names = [
-        lists.file.format(split=split, fold=fold) for fold in range(_MOST_FOLDS) for split in LISTED_SPLITS
-    ]
-    paths = [path for name in names if (path := find(lists.folder, [name], places))]
     found = {}
-    for path in paths:
+    for path in lists.all(places):
         clips = listed_clips(path, RowFilter(places, skip=True), "")
         found[path] = {label for clip in clips if (label := _label(clip.label)) is not None}
     return found

@@ -19,13 +19,13 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 from study.config.registry import LocalPath, component
 from study.errors import InputError
 from study.tasks.clips.data.contract import Split
+from study.tasks.clips.data.files.fold_lists import FoldLists
 from study.tasks.clips.data.files.listing import (
     LISTED_SPLITS,
     Entry,
@@ -252,41 +252,7 @@ Row = tuple[str, str]
 """Class and position."""
 
 
-@dataclass(frozen=True)
-class Lists:
-    """The folder of the lists, and how they are named in it."""
-
-    folder: Path
-    file: str
-    """With ``{fold}`` and ``{split}``."""
-
-    def path(self, split: Split, fold: int, places: Places) -> Path:
-        """Return a list; raise InputError where the fold has none."""
-        name = self.file.format(fold=fold, split=split)
-        if path := find(self.folder, [name], places):
-            return path
-        others = [
-            other
-            for other in range(_MOST_FOLDS)
-            if other != fold and find(self.folder, [self.file.format(split=split, fold=other)], places)
-        ]
-        if not others:
-            raise InputError(f"mafw: root: no split list: looked for {name} in {str(self.folder)!r}.")
-        raise InputError(
-            f"mafw: folds: no fold {fold}: {self.folder / name} does not exist; that folder has "
-            f"{', '.join(map(str, others))}."
-        )
-
-    def all(self, places: Places) -> list[Path]:
-        """Return the lists of every fold."""
-        names = [self.file.format(fold=f, split=s) for f in range(_MOST_FOLDS) for s in LISTED_SPLITS]
-        return [path for name in names if (path := find(self.folder, [name], places))]
-
-
-_MOST_FOLDS = 21
-
-
-def _lists(places: Places, split_root: str, labels: Labels, captions: Captions) -> tuple[Lists, Places]:
+def _lists(places: Places, split_root: str, labels: Labels, captions: Captions) -> tuple[FoldLists, Places]:
     """Return the lists of the requested labels, and the places with their folder.
 
     Raises:
@@ -322,7 +288,7 @@ def _lists(places: Places, split_root: str, labels: Labels, captions: Captions) 
     raise InputError(f"mafw: split_root: no {wanted} in {' or '.join(map(str, bases))}.")
 
 
-def _lists_below(base: Path, labels: Labels, captions: Captions, places: Places) -> Lists | None:
+def _lists_below(base: Path, labels: Labels, captions: Captions, places: Places) -> FoldLists | None:
     """Return the lists in the folder of one kind of labels; lists of names that say no kind are single, uncaptioned."""
     kinds = [f"{captions}_caption", f"{captions}_caption_new"]
     names = [f"{labels}/{kind}" for kind in kinds] + (kinds if labels == "single" else [])
@@ -338,8 +304,8 @@ def _lists_below(base: Path, labels: Labels, captions: Captions, places: Places)
         for file in files:
             tried = [file.format(fold=fold, split=split) for fold in range(1, 6) for split in LISTED_SPLITS]
             if find(folder, tried, places):
-                return Lists(folder, file)
-    return Lists(folders[0], LIST_FILES[0]) if folders and files is LIST_FILES else None
+                return FoldLists(folder, file, "mafw")
+    return FoldLists(folders[0], LIST_FILES[0], "mafw") if folders and files is LIST_FILES else None
 
 
 def _listed(path: Path, kept: RowFilter) -> Iterable[ListedClip]:
@@ -364,7 +330,7 @@ ORDERS: Mapping[str, tuple[str, ...]] = {"the paper's": CLASSES, "alphabetical":
 
 
 def _classes_of_numbers(
-    read: Mapping[tuple[int, Split], Sequence[ListedClip]], lists: Lists, places: Places
+    read: Mapping[tuple[int, Split], Sequence[ListedClip]], lists: FoldLists, places: Places
 ) -> tuple[Mapping[str, str], str]:
     """Return the class of each number that labels clips, and the order for the facts; empty where classes are named.
 
@@ -418,7 +384,7 @@ def _label(text: str) -> str | None:
     return "_".join(sorted(emotions, key=CLASSES.index))
 
 
-def _compound_classes(lists: Lists, places: Places) -> tuple[str, ...]:
+def _compound_classes(lists: FoldLists, places: Places) -> tuple[str, ...]:
     """Return the 11 emotions and all combinations in any list of the tree, whichever folds are requested."""
     kept = RowFilter(places, skip=True)
     found = {
