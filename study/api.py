@@ -324,6 +324,7 @@ class Study:
         executor: Executor | None,
     ) -> Result:
         """Check the study, prepare its workers and mirrors, and return what `conduct` makes of it."""
+        from study.config.compile import try_variants
         from study.engine import jobs
         from study.engine.events import Preparing, Step
         from study.tracking import optuna
@@ -353,7 +354,7 @@ class Study:
             self.ledger.require_same_study(self.record)
             if self._has_work:
                 show(Preparing(Step.CHECK))
-            self.check()
+                try_variants(self.record)
             self._make_folders()
             # a study that another process runs stays as it is
             stack.enter_context(self.ledger.hold(self.name))

@@ -127,7 +127,7 @@ class Budget:
 
     seconds: float
     of: Literal["gpu", "cpu", "machine"]
-    """Of one GPU, of one processor core, or of this machine with all its workers."""
+    """The device whose time is spent: one GPU, one processor core, or this machine with all its workers."""
 
 
 def budget(text: str) -> Budget:
@@ -157,7 +157,7 @@ class Offer:
     pruner: str
     trainings: int
     seconds: float
-    """Of one worker."""
+    """The time of one worker."""
     power: tuple[float, ...] | None
     """At each of `TABULATED_EFFECTS` times the least difference of interest; None where no spread is known."""
 

@@ -34,15 +34,15 @@ class World:
     """The benchmark and its trainings; in points of the metric."""
 
     training_sd: float = 2.0
-    """Of the quality of trainings of one variant with one configuration."""
+    """Standard deviation of the quality of trainings of one variant with one configuration."""
     shared: float = 0.5
     """The share of that variance that runs of one repetition share across variants."""
     search_sd: float = 3.0
-    """Of the quality over the hyperparameter's range, before the search."""
+    """Standard deviation of the quality over the hyperparameter's range, before the search."""
     validation_sd: float = 2.0
-    """Of the luck of the validation examples in a trial's figure."""
+    """Standard deviation of a trial's validation figure around its quality."""
     interaction_sd: float = 4.0
-    """Of what a variant does to a source of test examples; 0 on average."""
+    """Standard deviation of a variant's effect on a source of test examples; the mean effect is 0."""
     sources: int = 60
     examples_of_a_source: int = 4
     difficulty: tuple[float, float] = (0.35, 0.85)
@@ -87,7 +87,7 @@ def simulate(world: World, design: Design, effects: tuple[float, ...], seed: int
         world: The benchmark and its trainings.
         design: The study.
         effects: The true difference of each variant from the reference, in points.
-        seed: Of all random numbers.
+        seed: The seed of all random numbers.
     """
     rng = np.random.default_rng(seed)
     arms, n = 1 + design.comparisons, design.looks[-1] if design.looks else design.repetitions

@@ -29,7 +29,7 @@ class GpuUse:
     used_bytes: int
     total_bytes: int
     utilization: float
-    """The share of the last moments, 0 to 1, in which it computed; 1 where the driver does not tell it."""
+    """The share of the last moments, 0 to 1, in which it computed; 1 where the driver does not report it."""
 
 
 Read = Callable[[Sequence[int]], Sequence[GpuUse]]

@@ -22,7 +22,7 @@ NO_LINKS = (errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
 GONE = ("Z", "X")
 """States of a Linux process that has ended and that its parent has not waited for."""
 UNKNOWN = "unknown"
-"""The start time of a running process where the system does not tell it."""
+"""The start time of a running process where the system does not report it."""
 
 
 @dataclass(frozen=True)

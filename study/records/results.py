@@ -32,7 +32,7 @@ class TimePart(StrEnum):
     OPTIMIZER = "optimizer"
     """Gradient clipping, the update of the weights, and their average."""
     STEP = "step"
-    """Forward, backward and optimizer, where they are recorded as one and cannot be told from one another."""
+    """Forward, backward and optimizer together, where one CUDA graph holds them."""
     VALIDATION = "validation"
     CHECKPOINT = "checkpoint"
     """Checkpoints and the copy of the best weights."""

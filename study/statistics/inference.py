@@ -33,7 +33,7 @@ class Estimate:
     n: int
     """Repetitions, or folds where the values are folds."""
     sd: float | None
-    """Of the values, with n - 1 in the denominator; None for one value, exactly 0 where all are equal."""
+    """Standard deviation of the values, with n - 1 in the denominator; None for one value, 0 where all are equal."""
     error: float | None
     """The deciding standard error of the mean; None below two values."""
     df: float | None

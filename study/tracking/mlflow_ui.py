@@ -38,7 +38,7 @@ def serve(uri: str, artifacts: Path, host: str = "127.0.0.1", port: int = 5000) 
             raise InputError(reason) from None
     if not _is_loopback(host):
         print(
-            f"Warning: MLflow has no login: whoever reaches port {port} of this machine can read, change and delete "
+            f"Warning: MLflow has no login: anyone who reaches port {port} of this machine can read, change and delete "
             "what is mirrored. Without --host, only this machine can.",
             file=sys.stderr,
         )

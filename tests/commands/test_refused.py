@@ -1,4 +1,4 @@
-"""What is refused changes nothing, and which ledger a command uses is said."""
+"""Refused commands change nothing; commands name the ledger that they use."""
 
 from __future__ import annotations
 

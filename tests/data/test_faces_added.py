@@ -261,8 +261,6 @@ def test_the_page_names_every_parameter_and_its_pictures_exist() -> None:
 def test_the_three_figures_of_honesty_are_those_of_the_committed_report() -> None:
     page, report = (DATA / "faces.md").read_text(), (EXAMPLES / "honesty" / "report.md").read_text()
     for variant in ("reference", "dataset.view=still", "train.labels=shuffled"):
-        found = re.search(
-            rf"^\| {re.escape(variant)} \|.*?\| (\d+\.\d \[[^]|]+\]) \|", report, re.MULTILINE
-        )
+        found = re.search(rf"^\| {re.escape(variant)} \|.*?\| (\d+\.\d \[[^]|]+\]) \|", report, re.MULTILINE)
         assert found
         assert f"| {found[1]} |" in page

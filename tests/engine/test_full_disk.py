@@ -1,4 +1,4 @@
-"""A disk that is full: whoever fills it, the message says so, no run counts as failed, and the study goes on later."""
+"""A full disk: the message says so whichever process fills it, no run counts as failed, and the study can go on."""
 
 from __future__ import annotations
 

@@ -489,7 +489,7 @@ def test_identity_names_the_commands(tmp_path: Path) -> None:
 
 
 def test_sigterm_ends_a_command_before_its_process(tmp_path: Path) -> None:
-    """As a batch system ends a worker: whoever sends the signal finds nothing left once the worker is gone."""
+    """A batch system ends a worker: once it is gone, nothing of it is left."""
     code = f"""
 import sys
 sys.path[:0] = [{str(Path(__file__).parents[1])!r}, {str(Path(__file__).parents[2])!r}]

@@ -17,7 +17,7 @@ from study.reporting.figures.style import ACCENT, PAGE_INCHES, REFERENCE, VARIAN
 from study.reporting.text import one_line, wrapped
 
 HEIGHT_INCHES = 3.2
-"""Of the panel of one benchmark."""
+"""Height of the panel of one benchmark."""
 
 
 def published(findings: Findings) -> Figure:

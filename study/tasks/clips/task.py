@@ -35,7 +35,7 @@ FINAL = {
 }
 """Training data and tested epoch of the repetitions, by ``train.fit``."""
 MOST_CLIPS = 20_000_000
-"""Of a synthetic data set: their labels and what is known of them are held in memory."""
+"""The largest synthetic data set: labels and facts of all its clips are in memory."""
 DEFAULT_K = 2
 """Default k of top-k accuracy."""
 RECORDED_BACKBONES = ("conv-tiny",)

@@ -52,7 +52,7 @@ class TrainingProfile:
     steps: int
     batch_size: int
     seconds: Mapping[TimePart, float]
-    """Of all measured steps; of the validation of as many batches, and of one checkpoint."""
+    """Time of all measured steps, of the validation of as many batches, and of one checkpoint."""
     validation_batches: int
     device: str
     loader_workers: int
