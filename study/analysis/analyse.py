@@ -57,7 +57,7 @@ from study.statistics.verdicts import holm, reaches, verdict
 
 
 class MissingCode(StrEnum):
-    """Why confirmation runs have no test result."""
+    """Why repetitions have no test result."""
 
     FAILED = "failed"
     DIVERGED = "diverged"
@@ -68,7 +68,7 @@ class MissingCode(StrEnum):
 
 @dataclass(frozen=True)
 class Missing:
-    """A confirmation run without a test result, or all those that were not started."""
+    """A repetition without a test result, or all those that were not started."""
 
     code: MissingCode
     sentence: str
@@ -321,7 +321,7 @@ def _validation_score(epoch: Epoch, metric: Metric) -> float | None:
 
 
 def missing_runs(variant: VariantEvidence) -> Iterator[Missing]:
-    """Yield each confirmation run without a test result, those that were not started together."""
+    """Yield each repetition without a test result, those that were not started together."""
     succeeded = {(run.fold, run.repetition) for run, _, _ in tested_runs(variant)}
     for run in variant.confirmations:
         if (run.fold, run.repetition) not in succeeded:
@@ -330,7 +330,7 @@ def missing_runs(variant: VariantEvidence) -> Iterator[Missing]:
             yield Missing(code, f"{fold}repetition {run.repetition}: {reason}", run.fold, run.repetition)
     not_started = variant.planned - len(variant.confirmations)
     if not_started > 0:
-        runs = quantity(not_started, "confirmation run")
+        runs = quantity(not_started, "repetition")
         yield Missing(
             MissingCode.NOT_STARTED,
             f"{runs} not started: a search has not ended, or one of its trials failed",

@@ -110,11 +110,11 @@ class VariantEvidence:
     """The name of the variant that this one is compared with: its own where it is a reference."""
     levels: Mapping[str, str]
     planned: int
-    """The number of confirmation runs of the study: repetitions times folds."""
+    """The number of tested runs that the study plans: repetitions times folds."""
     confirmations: tuple[Confirmation, ...]
     """The runs decided so far; none where the search has chosen nothing."""
     unreachable: int = 0
-    """Confirmation runs that can never start, as trials of their search failed."""
+    """Repetitions that can never start, as trials of their search failed."""
     chosen: tuple[Choice, ...] = ()
     trials: tuple[TrialEvidence, ...] = ()
     """Search by search, in the order in which they were suggested."""

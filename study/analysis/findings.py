@@ -188,15 +188,15 @@ class VariantFinding:
     """The other metrics of the study over repetitions, where they were reported."""
     repetitions: tuple[RepetitionScore, ...]
     planned: int
-    """The number of confirmation runs of the study: repetitions times folds."""
+    """The number of tested runs that the study plans: repetitions times folds."""
     failures: tuple[str, ...]
-    """One line for each confirmation run without a result."""
+    """One line for each repetition without a result."""
     difference: Difference | None
     """None for the reference, and where either arm lacks a run."""
     parameters: int | None
     macs: int | None
     train_seconds: float | None
-    """Median training time of a confirmation run."""
+    """Median training time of a repetition."""
     chosen: tuple[Choice, ...]
     """The hyperparameters that each search chose."""
     trials: tuple[TrialCurve, ...]
@@ -211,7 +211,7 @@ class VariantFinding:
     cost: Cost | None = None
     """None where the network was not profiled."""
     seconds_shares: Mapping[str, float] = field(default_factory=dict)
-    """Share of the confirmation runs' training time by `TimePart`, in %; empty where none measured it."""
+    """Share of the repetitions' training time by `TimePart`, in %; empty where none measured it."""
     breakdowns: Mapping[str, Mapping[str, Interval]] = field(default_factory=dict)
     """Means over repetitions for parts of the test split, 95 % t interval, by breakdown and row."""
     runs: Mapping[str, int] = field(default_factory=dict)

@@ -450,7 +450,7 @@ def _condition(dimension: Mapping[str, Any]) -> str:
 
 
 def _machine_facts(machines: Iterable[Machine]) -> dict[str, str]:
-    """Return the hardware and versions of the confirmation runs, all of them where they differ."""
+    """Return the hardware and versions of the repetitions, all of them where they differ."""
     each = list(machines)
     versions = [", ".join(f"{name} {number}" for name, number in m.versions.items()) for m in each]
     return {

@@ -81,7 +81,7 @@ def _skipped_examples(evidence: Evidence) -> Iterator[Limit]:
 
 def _missing_runs(evidence: Evidence) -> Iterator[Limit]:
     for variant in sorted(evidence.variants, key=lambda variant: not variant.is_reference):
-        planned = quantity(variant.planned, "confirmation run")
+        planned = quantity(variant.planned, "repetition")
         done = len(tested_runs(variant)) + diverged_runs(variant)
         name = f"The reference {variant.name}" if variant.is_reference else variant.name
         if not has_ended(variant):
@@ -114,7 +114,7 @@ def _diverged_runs(evidence: Evidence) -> Iterator[Limit]:
         )
         yield Limit(
             LimitCode.DIVERGED_RUNS,
-            f"{diverged} of {quantity(variant.planned, 'confirmation run')} of {variant.name} diverged: {consequence}.",
+            f"{diverged} of {quantity(variant.planned, 'repetition')} of {variant.name} diverged: {consequence}.",
         )
 
 

@@ -65,7 +65,7 @@ class Contrast:
 
 
 def tested_runs(variant: VariantEvidence) -> list[tuple[Confirmation, RunResult, TestResult]]:
-    """Return the confirmation runs that finished and were tested, with both results."""
+    """Return the repetitions that finished and were tested, with both results."""
     return [
         (run, run.result, run.test)
         for run in variant.confirmations
@@ -79,13 +79,13 @@ def has_diverged(run: Confirmation) -> bool:
 
 
 def has_ended(variant: VariantEvidence) -> bool:
-    """Whether every confirmation run of the study was tested, diverged or failed, or a trial of its search failed."""
+    """Whether every repetition of the study was tested, diverged or failed, or a trial of its search failed."""
     ended = [run for run in variant.confirmations if run.failure is not None or has_diverged(run)]
     return 0 < variant.planned <= len(tested_runs(variant)) + len(ended) + variant.unreachable
 
 
 def diverged_runs(variant: VariantEvidence) -> int:
-    """Return the number of a variant's confirmation runs that diverged."""
+    """Return the number of a variant's repetitions that diverged."""
     return sum(map(has_diverged, variant.confirmations))
 
 
@@ -403,7 +403,7 @@ def parameter_count(variant: VariantEvidence) -> int | None:
 
 
 def all_results(evidence: Evidence) -> list[RunResult]:
-    """Return the results of all search trials and confirmation runs."""
+    """Return the results of all search trials and repetitions."""
     trials = (trial.result for variant in evidence.variants for trial in variant.trials)
     confirmations = (run.result for variant in evidence.variants for run in variant.confirmations)
     return [result for result in (*trials, *confirmations) if isinstance(result, RunResult)]

@@ -189,7 +189,7 @@ def no_verdict_sentence(evidence: Evidence, variant: VariantEvidence) -> str:
     unfinished = next((arm for arm in (reference, variant) if not has_ended(arm)), None)
     if unfinished is not None:
         name = f"the reference {unfinished.name}" if unfinished.is_reference else unfinished.name
-        planned = quantity(unfinished.planned, "confirmation run")
+        planned = quantity(unfinished.planned, "repetition")
         done = len(tested_runs(unfinished))
         return f"No verdict on {variant.name}: {name} has results for {done or 'none'} of its {planned}."
     if evidence.lacks_predictions:

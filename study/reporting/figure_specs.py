@@ -79,7 +79,7 @@ def _specs(findings: Findings) -> Iterator[FigureSpec]:
         yield FigureSpec(
             "repetitions",
             f"{metric} on the test split in every repetition, by variant",
-            f"{heading(primary)} on the test split{better}. Every small mark is one confirmation run; thin lines "
+            f"{heading(primary)} on the test split{better}. Every small mark is one repetition; thin lines "
             "join the runs of one repetition across neighbouring variants. "
             f"Diamonds and bars: mean and 95 % interval. {reference}",
         )
@@ -104,16 +104,16 @@ def _specs(findings: Findings) -> Iterator[FigureSpec]:
         if has_loss and has_validation:
             alt_text = f"Train loss and {metric} on the validation split over epochs"
             subject = (
-                f"Learning curves of the confirmation runs: train loss (above) and {heading(primary)} on the "
+                f"Learning curves of the repetitions: train loss (above) and {heading(primary)} on the "
                 f"validation split (below){better}. "
             )
         elif has_validation:
             alt_text = f"{metric} on the validation split over epochs"
-            subject = f"Learning curves of the confirmation runs: {heading(primary)} on the validation split{better}. "
+            subject = f"Learning curves of the repetitions: {heading(primary)} on the validation split{better}. "
         else:
             alt_text = "Train loss over epochs"
             subject = (
-                "Train loss of the confirmation runs; there is no curve of a validation split, as it was part of "
+                "Train loss of the repetitions; there is no curve of a validation split, as it was part of "
                 "the training data. "
             )
         yield FigureSpec(

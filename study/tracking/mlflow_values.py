@@ -59,7 +59,7 @@ def summary_tags(variant: VariantFinding) -> dict[str, str]:
     sentence = difference.sentence if difference else "The reference." if variant.is_reference else ""
     runs = f"{len(variant.repetitions)} of {variant.planned}"
     if len(variant.repetitions) != variant.planned:
-        sentence = f"{sentence} Results of {runs} confirmation runs: a mean is of those alone.".strip()
+        sentence = f"{sentence} Results of {runs} repetitions: a mean is of those alone.".strip()
     names = entity_names(variant.levels)
     levels = {f"level.{names[factor]}": cut(level) for factor, level in variant.levels.items()}
     values: dict[str, list[Any]] = {}

@@ -162,7 +162,7 @@ def add_times(report: Blocks, findings: Findings) -> None:
         rows.append([name_with_runs(variant), *cells, text.value(rest)])
     report.heading("Where the time went", level=3)
     report.table(
-        "Share of the wall time of the confirmation trainings, in %. "
+        "Share of the wall time of the trainings of the repetitions, in %. "
         f"{legend} Elsewhere: mostly the start, in which data and network are built.",
         {
             "Variant": "left",

@@ -100,7 +100,7 @@ def add_measures(report: Blocks, findings: Findings) -> None:
             names_by_description.setdefault(sentence(figure.about), []).append(figure.name)
         legend = " ".join(f"{', '.join(names)}: {about}" for about, names in names_by_description.items())
         report.table(
-            f"{sentence(measure.about)} Means over confirmation runs [95 % t interval] on the test split. "
+            f"{sentence(measure.about)} Means over repetitions [95 % t interval] on the test split. "
             f"{legend} Chance: the value expected without any effect.",
             {"Variant": "left", **dict.fromkeys(heads, "right")},
             [

@@ -78,7 +78,7 @@ def add_results(report: Blocks, findings: Findings) -> None:
     if any(variant.parameters is not None for variant in findings.variants):
         costs = {"Parameters": lambda v: text.count(v.parameters), **costs}
     report.table(
-        f"{metric_caption(metric)}: mean over n confirmation runs "
+        f"{metric_caption(metric)}: mean over n repetitions "
         f"[95 % interval{', ' + text.scope(findings) if findings.scope == 'test-set' else ''}], without an interval "
         f"where n < 2. {against if compared else ''}"
         f"{macs}{training}".rstrip(),
@@ -105,7 +105,7 @@ def add_results(report: Blocks, findings: Findings) -> None:
     )
     failures = [f"{variant.name}: {failure}" for variant in findings.variants for failure in variant.failures]
     if failures:
-        report.text("Confirmation runs without a test result:")
+        report.text("Repetitions without a test result:")
         report.bullets(failures)
     report.figure("differences")
     report.figure("tradeoff")
