@@ -109,7 +109,9 @@ def _specs(findings: Findings) -> Iterator[FigureSpec]:
             )
         elif has_validation:
             alt_text = f"{metric} on the validation split over epochs"
-            subject = f"Learning curves of the repetitions: {heading(primary)} on the validation split{better}. "
+            subject = (
+                f"Learning curves of the repetitions: {heading(primary)} on the validation split{better}. "
+            )
         else:
             alt_text = "Train loss over epochs"
             subject = (
