@@ -180,7 +180,7 @@ def _add_comparisons(
         {
             "Variant": "left",
             label_with_unit(f"{level} interval", findings.primary.points): "right",
-            **({} if others is None else {others: "right"}),
+            **({} if others is None else {label_with_unit(others, findings.primary.points): "right"}),
             "Won": "right",
             "g": "right",
             "r": "right",
