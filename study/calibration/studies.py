@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from math import sqrt
 
@@ -105,11 +103,3 @@ def conclude(design: Design, trainings: Trainings) -> tuple[list[int], list[Judg
 def _interim(so_far: Evidence, look: int, closed: dict[str, Closing]) -> Interim:
     runs = {variant.name: tuple(run.run for run in variant.confirmations) for variant in so_far.variants}
     return Interim(look, closed, runs)
-
-
-def count_all(cells: Sequence[Cell], studies: int, processes: int = 1) -> list[Count]:
-    """Simulate every cell, several at a time."""
-    if processes == 1:
-        return [count(cell, studies) for cell in cells]
-    with ProcessPoolExecutor(processes) as pool:
-        return list(pool.map(count, cells, [studies] * len(cells)))

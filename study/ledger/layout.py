@@ -53,8 +53,6 @@ CLAIM = "claim"
 STUDY, SUGGESTIONS, SESSIONS, INTERIMS = "study.json", "suggestions", "sessions", "interims"
 LOCK, STOP = "lock", "stop"
 """In a study's folder: names the process that carries it out, and asks that process to end."""
-LOCKED = ((STUDIES, LOCK), (RUNS, CLAIM), (PROFILES, CLAIM))
-"""Where locks are, and how they are named."""
 
 
 def fields_in(names: Iterable[str], pattern: str) -> list[str]:
