@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from study.analysis.findings import Findings
     from study.analysis.outside.rows import Columns
     from study.analysis.planning import Offers, TrainingTime
-    from study.cli.planned import ValueOrigin
     from study.config.settings import Settings
     from study.config.study import StudySpec
     from study.engine.cache import TrainingList
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
     from study.metrics import Metric
     from study.statistics.spread import Spread
     from study.task import Progress
+    from study.terminal.planned import ValueOrigin
 
 Result = TypeVar("Result")
 DEFAULT_ROPE_POINTS = 0.5
@@ -141,15 +141,15 @@ class Plan:
     @property
     def values(self) -> list[ValueOrigin]:
         """Each value of the reference with the key that ``--set`` takes, and where it was set."""
-        from study.cli.planned import values_of_reference
         from study.config.registry import task_of
+        from study.terminal.planned import values_of_reference
 
         tables = task_of(self.study.variants[0].template).tables
         return list(values_of_reference(self.study, self.spec, tables))
 
     def __str__(self) -> str:
-        from study.cli.planned import format_costs, format_plan
-        from study.cli.power import format_power
+        from study.terminal.planned import format_costs, format_plan
+        from study.terminal.power import format_power
 
         plan = format_plan(self.study, self.listing)
         return f"{format_costs(self)}\n\n{plan}\n\n{format_power(self.study, self.spread)}"
@@ -335,8 +335,8 @@ class Study:
         task = self._task()
         with ExitStack() as stack:
             if listeners is None:
-                from study.cli.display import Display
-                from study.cli.output import PrintedConsole
+                from study.terminal.display import Display
+                from study.terminal.output import PrintedConsole
 
                 listeners = [stack.enter_context(Display(PrintedConsole()))]
             own_listeners = tuple(listeners)
@@ -384,7 +384,7 @@ class Study:
 
     def _generate_data(self, task: Any) -> None:
         """Generate the data of the study that do not exist yet, with a progress bar, unless all trainings are done."""
-        from study.cli.display import progress_from_first
+        from study.terminal.display import progress_from_first
 
         if not hasattr(task, "generate") or not self._has_work:
             return

@@ -44,12 +44,7 @@ LAYERS = (
     "tracking",
     "tasks",
     "testing",
-    "cli.output",  # any text on any terminal: progress and warnings of the interface too
-    "cli.program",
-    "cli.tables",
-    "cli.display",  # progress, plans and their power as text: notebooks and benchmarks print them too
-    "cli.power",
-    "cli.planned",
+    "terminal",  # text on any terminal: notebooks and benchmarks print progress and plans too
     "api",
     "bench",
     "cli",

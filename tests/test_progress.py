@@ -8,7 +8,6 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from study.cli.display import Display, format_duration, format_time_left
 from study.config.compile import compile_study
 from study.config.settings import settings
 from study.config.study import load
@@ -28,6 +27,7 @@ from study.ledger.locks import Holder
 from study.ledger.record import RunState, StudyRecord
 from study.metrics import Metric
 from study.records import Epoch, Machine, RunResult, Stopped
+from study.terminal.display import Display, format_duration, format_time_left
 
 STUDY = """
 title = "t"

@@ -13,12 +13,12 @@ from typing import Annotated
 import typer
 
 from study.bench.scale import Cost, measure_command
-from study.cli.display import progress_bar
 from study.hashing import digest
 from study.task import Progress
 from study.tasks.clips.data.files.frames import ClipVerdict, find
 from study.tasks.clips.data.files.verdicts import VerdictStore
 from study.tasks.clips.data.sets.folder import clips_listing
+from study.terminal.display import progress_bar
 
 CLASSES = 7
 CLIPS_PER_SOURCE = 10

@@ -23,7 +23,6 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from study.cli.display import progress_bar
 from study.config.compile import compile_study
 from study.config.settings import settings
 from study.config.study import load
@@ -32,6 +31,7 @@ from study.engine.events import Event, JobEnded
 from study.executors.base import Call
 from study.executors.inprocess import InProcess
 from study.ledger.store import Ledger
+from study.terminal.display import progress_bar
 
 VARIANTS = 10
 TRIALS = 5

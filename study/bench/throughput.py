@@ -36,7 +36,6 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from study.bench.result import Measured, in_turn, on_this_machine
-from study.cli.display import progress_bar
 from study.config.registry import Registry
 from study.machine import cpu_cores
 from study.tasks.clips.data.contract import Clips, ClipShape, Pixels, Split
@@ -48,6 +47,7 @@ from study.tasks.clips.data.sets.recorded import Reading, Recorded, Recording, r
 from study.tasks.clips.training.batches import training_batches
 from study.tasks.clips.training.loader import LoaderProcesses
 from study.tasks.clips.training.resident import reader_of
+from study.terminal.display import progress_bar
 
 FRAMES, STORED_PIXELS, PIXELS, BATCH = 16, 224, 112, 16
 WORKERS = (0, 1, 2)

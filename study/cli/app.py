@@ -18,14 +18,14 @@ from study.cli.data import data
 from study.cli.help import GroupedCommands, examples
 from study.cli.judge import judge
 from study.cli.ledger import gc, status, stop, sync, unlock
-from study.cli.output import printed_text
-from study.cli.program import as_typed, program
 from study.cli.records import error_record
 from study.cli.runs import check, reproduce
 from study.cli.study import plan, profile, report, run
 from study.cli.weights import weights
 from study.errors import InputError, StudyError, nearest, quoted
 from study.files import disk_full_error, is_disk_full
+from study.terminal.output import printed_text
+from study.terminal.program import as_typed, program
 
 if TYPE_CHECKING:
     from study.config.registry import Component

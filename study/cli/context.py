@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from typer.core import TyperCommand
 
-from study.cli.program import program
 from study.errors import InputError
+from study.terminal.program import program
 
 if TYPE_CHECKING:
     from study.analysis.findings import Findings
@@ -182,7 +182,7 @@ def open_registry(settings: Settings) -> Registry:
 def compiled(study: Path, preset: str | None, changes: list[str], *, accept_data: bool = False) -> Study:
     """Compile a study, with a progress bar while its data set is read; writes nothing."""
     from study.api import load
-    from study.cli.display import progress_from_first
+    from study.terminal.display import progress_from_first
 
     with progress_from_first("Reading the data set once", "clips") as progress:
         return load(study, preset, changes, progress=progress, accept_data=accept_data)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from study.cli.context import Changes, open_registry, read_settings, resumable
-from study.cli.program import as_typed
+from study.terminal.program import as_typed
 
 if TYPE_CHECKING:
     from study.tasks.clips.data.contract import Dataset
@@ -43,9 +43,9 @@ def make(
     set_: Changes = None,
 ) -> None:
     """Write a synthetic data set as files, in the layout of a real one."""
-    from study.cli.display import progress_bar
     from study.config.tables import parse_setting
     from study.tasks.clips.data.make import make as write_clips
+    from study.terminal.display import progress_bar
 
     parameters = dict(parse_setting(change) for change in set_ or [])
     with progress_bar(f"Writing {name}", "clips") as progress:
@@ -105,9 +105,9 @@ def check(
     """Read a whole data set once and list what is wrong with it; exit code 0 only if it can be trained on."""
     import json
 
-    from study.cli.display import progress_bar
     from study.tasks.clips.data.check.checks import check_dataset
     from study.tasks.clips.data.check.text import as_json, described
+    from study.terminal.display import progress_bar
 
     changes = set_ or []
     with (
@@ -140,10 +140,10 @@ def pack(
     ] = False,
 ) -> None:
     """Decode and resize all frames once, into memory-mapped files; an interrupted pack is continued."""
-    from study.cli.display import progress_bar
     from study.errors import InputError
     from study.tasks.clips.data.sets.packing import pack as write_pack
     from study.tasks.clips.data.sets.recorded import Recorded
+    from study.terminal.display import progress_bar
 
     with resumable():
         dataset = _dataset(name, root, [*(set_ or []), *([SKIP_BAD] if skip_bad else [])])

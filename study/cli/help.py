@@ -7,7 +7,7 @@ from typing import Any
 
 from typer.core import TyperGroup
 
-from study.cli.program import program
+from study.terminal.program import program
 
 GROUPS: Mapping[str, tuple[str, ...]] = {
     "Studies": ("plan", "run", "report"),

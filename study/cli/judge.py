@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from study.cli.context import RequireClaims, exit_unless_claims_hold, read_settings, require_claims_in
-from study.cli.output import PrintedConsole
 from study.errors import InputError
+from study.terminal.output import PrintedConsole
 
 if TYPE_CHECKING:
     pass
@@ -76,7 +76,7 @@ def judge(
     """
     from study.analysis.outside.rows import Columns
     from study.api import judge as judge_scores
-    from study.cli.results import print_results
+    from study.terminal.results import print_results
 
     if (scores is None) == (mlflow is None) or (mlflow is None) != (experiment is None):
         raise InputError("judge: give a file of scores, or --mlflow URI with --experiment NAME.")

@@ -26,9 +26,9 @@ from study.cli.context import (
     read_settings,
     study_name,
 )
-from study.cli.output import PrintedConsole
-from study.cli.program import as_typed
 from study.cli.records import json_output, status_record
+from study.terminal.output import PrintedConsole
+from study.terminal.program import as_typed
 
 if TYPE_CHECKING:
     from study.config.settings import Settings
@@ -145,8 +145,8 @@ def gc(
     ] = False,
 ) -> None:
     """List files that no report and no resumed study reads, in the ledger and beside it, and free them."""
-    from study.cli.display import format_bytes
     from study.engine.gc import free, reclaimable
+    from study.terminal.display import format_bytes
     from study.tracking.mlflow_store import database_of
 
     settings = read_settings()
@@ -171,7 +171,7 @@ def gc(
 
 def _sizes_by_reason(items: list[Reclaimable]) -> Iterator[str]:
     """Yield one line a reason, with the number and size of its files, and a line with the totals."""
-    from study.cli.display import GC_REASONS, format_bytes
+    from study.terminal.display import GC_REASONS, format_bytes
 
     groups: dict[str, list[Reclaimable]] = {}
     for item in items:
@@ -197,8 +197,8 @@ def sync(study: AnyStudy = None, preset: Preset = None, set_: Changes = None) ->
 
 def _sync(name: str, ledger: Ledger, settings: Settings) -> None:
     from study.api import metric_functions
-    from study.cli.display import progress_bar
     from study.engine import plan
+    from study.terminal.display import progress_bar
     from study.tracking.mlflow import sync as write
     from study.tracking.replay import replay
 
@@ -256,7 +256,7 @@ def _study_lines(statuses: list[StudyStatus]) -> Iterator[str]:
 
 
 def _variant_table(status: StudyStatus) -> Iterator[str]:
-    from study.cli.display import format_run_number
+    from study.terminal.display import format_run_number
 
     yield f"{status.study}: {status.question}"
     activity = _format_activity(status)
@@ -276,7 +276,7 @@ def _variant_table(status: StudyStatus) -> Iterator[str]:
 
 def _format_activity(status: StudyStatus) -> str:
     """Return which process runs the study, and the time or the number of trainings left."""
-    from study.cli.display import format_time_left
+    from study.terminal.display import format_time_left
 
     counts = status.counts
     unfinished = counts.running + counts.waiting

@@ -44,9 +44,9 @@ def reproduce(
     run: Annotated[str, typer.Argument(metavar="RUN", help="A run's id, a prefix of one, or its folder.")],
 ) -> None:
     """Train one run again from its folder alone and compare bit for bit; nothing in the ledger is changed."""
-    from study.cli.comparison import comparison_line
     from study.executors.devices import cuda_devices
     from study.ledger.compare import compare_trainings
+    from study.terminal.comparison import comparison_line
 
     settings = read_settings()
     ledger = open_ledger(settings)
@@ -299,9 +299,9 @@ def representative_variants(record: StudyRecord) -> Iterator[VariantRecord]:
 
 def _probe_variant(name: str, run: RunSpec, steps: int, folder: Path, executor: Executor) -> bool:
     """Probe one variant, print the verdict, and return whether all probes agree up to rounding."""
-    from study.cli.comparison import probe_line
     from study.executors.base import Call
     from study.tasks.clips.training.probes.determinism_probe import KILLED, OPERATORS, compare_probes
+    from study.terminal.comparison import probe_line
 
     def call(key: str, subfolder: str, end: str = "whole") -> Call:
         return Call(key, PROBE, run, folder / subfolder, (str(steps), end), alone=key)

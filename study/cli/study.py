@@ -31,9 +31,9 @@ from study.cli.context import (
     resumable,
     with_skipping,
 )
-from study.cli.output import PrintedConsole
 from study.cli.records import json_output, plan_record
 from study.errors import InputError
+from study.terminal.output import PrintedConsole
 
 if TYPE_CHECKING:
     from study.analysis.exploration import Ranking
@@ -168,7 +168,7 @@ def plan(
     if accept_code:
         loaded = _with_accepted_code(loaded)
     if budget is not None:
-        from study.cli.power import format_offers, format_power
+        from study.terminal.power import format_offers, format_power
 
         print(format_offers(loaded.record, loaded.offers(budget, sd, seconds)))
         print(f"\n{format_power(loaded.record, loaded.plan(sd).spread)}")
@@ -177,7 +177,7 @@ def plan(
     print(planned)
     print(format_ledger(loaded.settings, study))
     if verbose:
-        from study.cli.planned import format_values
+        from study.terminal.planned import format_values
 
         print(f"\n{format_values(planned.values)}")
         print("\nCode that counts, with its digest:")
@@ -256,8 +256,8 @@ def profile(
 
 def _print_conclusion(findings: Findings, folder: Path) -> None:
     """Print the results, and the paths of the report."""
-    from study.cli.output import PrintedConsole
-    from study.cli.results import print_results
+    from study.terminal.output import PrintedConsole
+    from study.terminal.results import print_results
 
     print_results(findings, PrintedConsole())
     files = (str(folder / name) for name in ("report.html", "report.pdf", "report.md"))
@@ -285,8 +285,8 @@ def _print_failures(record: StudyRecord, ledger: Ledger) -> None:
     Raises:
         typer.Exit: A job has failed.
     """
-    from study.cli.display import format_job
     from study.engine import jobs
+    from study.terminal.display import format_job
 
     failed = jobs.failures(record, ledger)
     if not failed:

@@ -1,6 +1,6 @@
 """Bit-for-bit comparison of two trainings of one run: whether they agree and, if not, where and by how much.
 
-The result is data; `study.cli.comparison` words it.
+The result is data; `study.terminal.comparison` words it.
 """
 
 from __future__ import annotations

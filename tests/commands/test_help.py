@@ -14,7 +14,7 @@ from typer.main import get_command
 import study
 from study.cli.app import app
 from study.cli.help import EXAMPLES, GROUPS
-from study.cli.program import as_typed, program
+from study.terminal.program import as_typed, program
 
 COMMANDS = get_command(app).commands  # type: ignore[attr-defined]
 

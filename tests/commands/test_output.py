@@ -14,8 +14,8 @@ from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
-from study.cli.output import PrintedConsole, PrintedText, printable, printed_text
 from study.executors.base import detail_of, reason_of
+from study.terminal.output import PrintedConsole, PrintedText, printable, printed_text
 
 ESCAPES = {
     "colour": "\x1b[31mred\x1b[0m",

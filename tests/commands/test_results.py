@@ -11,8 +11,8 @@ from rich.console import Console
 from support import example_findings
 
 from study.analysis.findings import EffectFinding, Findings, Interval
-from study.cli.results import print_results
-from study.cli.tables import Column, print_table, print_text
+from study.terminal.results import print_results
+from study.terminal.tables import Column, print_table, print_text
 
 SHAPES = {
     "two": example_findings.findings,

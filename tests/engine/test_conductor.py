@@ -276,7 +276,8 @@ def test_a_lock_of_a_dead_process_does_not_block(lab: Lab) -> None:
 
 def test_the_conductor_needs_no_torch() -> None:
     code = (
-        "import sys; import study; from study.engine import conductor; from study.cli import app, display;"
+        "import sys; import study; from study.engine import conductor; from study.cli import app;"
+        "from study.terminal import display;"
         "from study.executors import local; from study.testing import fake; study.load;"
         "sys.exit('torch' in sys.modules or 'mlflow' in sys.modules or 'matplotlib' in sys.modules)"
     )

@@ -18,7 +18,6 @@ from study.analysis.analyse import findings
 from study.analysis.findings import LimitCode
 from study.analysis.gather import gather
 from study.cli.app import app
-from study.cli.planned import format_plan, format_totals
 from study.engine import conductor
 from study.engine.accept import acceptable_code, accepted_code, describe_accepted, with_accepted_code
 from study.engine.cache import Difference, DifferenceKind, Status, list_trainings
@@ -28,6 +27,7 @@ from study.executors.inprocess import InProcess
 from study.hashing import code_digest
 from study.ledger.record import StudyRecord
 from study.records import Epoch, RunSpec
+from study.terminal.planned import format_plan, format_totals
 
 REASON = "out of luck"
 STUDY = STUDY.replace("trials = 3\n", 'trials = 3\nscope = "study"\n')

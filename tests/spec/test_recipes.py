@@ -423,7 +423,7 @@ def without(file: Path) -> Path:
 
 
 def test_the_plan_says_which_recipe_a_value_of_the_reference_is_from(varied: Path) -> None:
-    from study.cli.planned import values_of_reference
+    from study.terminal.planned import values_of_reference
 
     spec = load(varied)
     record = compile_study(spec, settings(varied.parent), "cpu")

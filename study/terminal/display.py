@@ -13,9 +13,6 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from study.analysis.units import heading, number, unit_suffix
-from study.cli.output import PrintedConsole
-from study.cli.program import as_typed
-from study.cli.tables import Column, fitted, print_text
 from study.engine.estimate import RunningTraining, TimeEstimate
 from study.engine.events import (
     EpochEnded,
@@ -37,6 +34,9 @@ from study.engine.plan import Job, Purpose
 from study.ledger.record import StudyRecord
 from study.metrics import Metric
 from study.records import Epoch
+from study.terminal.output import PrintedConsole
+from study.terminal.program import as_typed
+from study.terminal.tables import Column, fitted, print_text
 
 REFRESHES_A_SECOND = 4
 RUN_NOUNS: Mapping[Purpose, str] = {"search": "trial", "repetition": "repetition", "profile": "profile"}

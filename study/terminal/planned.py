@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from study.analysis.units import difference_with_unit
-from study.cli.display import RUN_NOUNS, format_bytes, format_duration
 from study.config.recipes import FACTOR, name_for, recipe
 from study.config.study import Layer, Origin, StudySpec
 from study.engine.accept import file_names
@@ -19,6 +18,7 @@ from study.engine.plan import most_trainings, rungs, total_trainings
 from study.ledger.grid import GRID
 from study.ledger.record import StudyRecord, VariantRecord
 from study.nested import flatten
+from study.terminal.display import RUN_NOUNS, format_bytes, format_duration
 
 if TYPE_CHECKING:
     from study.analysis.planning import TrainingTime  # slow: imports scipy
@@ -86,7 +86,7 @@ def _disk(plan: Planned) -> str:
 
 
 def _power(plan: Planned) -> str:
-    from study.cli.power import power_of_study
+    from study.terminal.power import power_of_study
 
     study = plan.study
     if plan.spread is None:
