@@ -12,6 +12,13 @@ hypothesis.settings.register_profile("study", deadline=None)
 hypothesis.settings.load_profile("study")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # pytest runs one process per core; read when torch is imported
 
+import torch  # noqa: E402
+
+if not torch.cuda.is_available():
+    os.environ.setdefault(
+        "TRITON_INTERPRET", "1"
+    )  # kernels for GPUs run on the CPU; read when triton is imported
+
 
 @pytest.fixture(scope="session", autouse=True)
 def no_downloads(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:

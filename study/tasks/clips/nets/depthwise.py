@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -21,9 +22,19 @@ def depthwise(maps: Tensor, weight: Tensor, stride: int) -> Tensor:
         stride: Stride in height and width; time has stride one.
     """
     if maps.device.type == "cuda":
-        return F.conv3d(maps, weight, stride=(1, stride, stride), padding=PADDING, groups=maps.shape[1])
+        return _on_a_gpu(maps, weight, stride)
     result: Tensor = _Depthwise.apply(maps, weight, stride)
     return result
+
+
+def _on_a_gpu(maps: Tensor, weight: Tensor, stride: int) -> Tensor:
+    """Return the convolution by a kernel of ours, or by torch's where torch has no Triton (Windows, ROCm)."""
+    if find_spec("triton") is None:
+        return F.conv3d(maps, weight, stride=(1, stride, stride), padding=PADDING, groups=maps.shape[1])
+    from study.tasks.clips.nets.depthwise_gpu import convolved
+
+    taps = weight.flatten(1).transpose(0, 1).contiguous()
+    return convolved(maps.permute(0, 2, 3, 4, 1).contiguous(), taps, stride).permute(0, 4, 1, 2, 3)
 
 
 class _Depthwise(torch.autograd.Function):
