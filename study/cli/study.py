@@ -244,8 +244,10 @@ def profile(
         )
     if train:
         from study.tasks.clips.profiling.training import profile_training
+        from study.terminal.display import progress_from_first
 
-        profile_training(loaded.record, PrintedConsole(), variant)
+        with progress_from_first("Generating", "clips") as progress:
+            profile_training(loaded.record, PrintedConsole(), variant, progress=progress)
         return
     if variant:
         raise InputError("--variant: chooses the variant of --train; without it, every variant is profiled.")

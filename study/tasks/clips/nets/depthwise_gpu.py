@@ -27,17 +27,17 @@ BLOCKS = 8
 
 
 @triton.jit  # type: ignore[untyped-decorator]
-def _convolve(
-    source: Any,
-    weight: Any,
-    result: Any,
-    positions: Any,
-    channels: Any,
-    frames: Any,
-    source_height: Any,
-    source_width: Any,
-    height: Any,
-    width: Any,
+def _convolve(  # type: ignore[no-untyped-def]
+    source,
+    weight,
+    result,
+    positions,
+    channels,
+    frames,
+    source_height,
+    source_width,
+    height,
+    width,
     STRIDE: tl.constexpr,
     IS_GRADIENT: tl.constexpr,
     POSITIONS: tl.constexpr,
@@ -94,17 +94,17 @@ def _convolve(
 
 
 @triton.jit  # type: ignore[untyped-decorator]
-def _correlate(
-    gradient: Any,
-    maps: Any,
-    sums: Any,
-    positions: Any,
-    channels: Any,
-    frames: Any,
-    source_height: Any,
-    source_width: Any,
-    height: Any,
-    width: Any,
+def _correlate(  # type: ignore[no-untyped-def]
+    gradient,
+    maps,
+    sums,
+    positions,
+    channels,
+    frames,
+    source_height,
+    source_width,
+    height,
+    width,
     STRIDE: tl.constexpr,
     POSITIONS: tl.constexpr,
     CHANNELS: tl.constexpr,

@@ -15,7 +15,9 @@ from study.ledger.layout import CLIPS_CHECKPOINT
 from study.ledger.record import StudyRecord
 from study.machine import machine
 from study.records import Machine, RunSpec, TimePart
+from study.task import Progress
 from study.tasks.clips.data.contract import Clips
+from study.tasks.clips.data.generate import generate
 from study.tasks.clips.data.seeded import build_dataset
 from study.tasks.clips.profiling.table import aligned
 from study.tasks.clips.training import checkpoint
@@ -72,7 +74,11 @@ class TrainingProfile:
 
 
 def profile_training(
-    study: StudyRecord, console: Console, variant: str = "", steps: int = STEPS
+    study: StudyRecord,
+    console: Console,
+    variant: str = "",
+    steps: int = STEPS,
+    progress: Progress = lambda done, total: None,
 ) -> TrainingProfile:
     """Train one variant for a few steps, print the time of each of their parts and return it; keep nothing else.
 
@@ -83,6 +89,7 @@ def profile_training(
         console: Where to print.
         variant: The variant's name; empty for the reference.
         steps: Measured steps, after as many for warm-up; fewer if the train split is smaller.
+        progress: Called while clips are generated that are not in their cache, as `Task.generate` does.
 
     Raises:
         InputError: There is no such variant, or its components do not fit together.
@@ -97,6 +104,7 @@ def profile_training(
             f"--variant: {variant!r} is no variant of {study.name}.{nearest(variant, names)} Allowed: {quoted(names)}."
         )
     run = chosen.run(study.first_point(chosen), study.seed, study.folds[0])
+    generate(Registry(run.modules), [run.table("dataset")], progress)
     profile = replace(_measured(run, steps), study=study.name, variant=chosen.name)
     console.print(render(profile), markup=False, highlight=False, soft_wrap=True)
     return profile

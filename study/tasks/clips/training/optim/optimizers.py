@@ -23,8 +23,7 @@ Parameters = list[nn.Parameter] | list[dict[str, Any]]
 @component("optimizer")
 def adamw(parameters: Parameters, lr: float, weight_decay: float) -> Optimizer:
     """AdamW with torch's defaults (Loshchilov and Hutter 2019)."""
-    trained = [p for part in parameters for p in (part["params"] if isinstance(part, dict) else [part])]
-    is_real = not any(parameter.is_complex() for parameter in trained)  # torch fuses real parameters only
+    is_real = not any(p.is_complex() for p in _trained(parameters))  # torch fuses real parameters only
     return torch.optim.AdamW(parameters, lr=lr, weight_decay=weight_decay, fused=is_real)
 
 
@@ -40,7 +39,11 @@ def sgd(
     """Stochastic gradient descent with momentum."""
     if nesterov and not momentum:
         raise InputError("optimizer 'sgd': nesterov = true needs a momentum above 0.")
-    return torch.optim.SGD(parameters, lr=lr, weight_decay=weight_decay, momentum=momentum, nesterov=nesterov)
+    # a recorded step has its learning rate in a tensor, which only the fused update reads on the device
+    is_fused = all(p.device.type == "cuda" and not p.is_complex() for p in _trained(parameters))
+    return torch.optim.SGD(
+        parameters, lr=lr, weight_decay=weight_decay, momentum=momentum, nesterov=nesterov, fused=is_fused
+    )
 
 
 @component("optimizer")
@@ -81,6 +84,10 @@ def torch_optim(
     except (TypeError, ValueError, RuntimeError) as error:
         raise InputError(f"optimizer.options: {cls} refuses them: {str(error).splitlines()[0]}.") from None
     return built
+
+
+def _trained(parameters: Parameters) -> list[nn.Parameter]:
+    return [p for part in parameters for p in (part["params"] if isinstance(part, dict) else [part])]
 
 
 def _optimizer_class(name: str) -> type[Optimizer]:
