@@ -18,6 +18,7 @@ from study.cli.data import data
 from study.cli.help import GroupedCommands, examples
 from study.cli.judge import judge
 from study.cli.ledger import gc, status, stop, sync, unlock
+from study.cli.new import new
 from study.cli.records import error_record
 from study.cli.runs import check, reproduce
 from study.cli.study import plan, profile, report, run
@@ -42,7 +43,7 @@ app.add_typer(weights, name="weights")
 app.add_typer(check, name="check")
 for judging in (run, report, judge):
     app.command(cls=RequiringClaims, epilog=examples(judging.__name__))(judging)
-for command in (bench, plan, profile, status, stop, unlock, gc, sync, reproduce):
+for command in (bench, new, plan, profile, status, stop, unlock, gc, sync, reproduce):
     app.command(epilog=examples(command.__name__))(command)
 
 

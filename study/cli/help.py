@@ -10,7 +10,7 @@ from typer.core import TyperGroup
 from study.terminal.program import program
 
 GROUPS: Mapping[str, tuple[str, ...]] = {
-    "Studies": ("plan", "run", "report"),
+    "Studies": ("new", "plan", "run", "report"),
     "Scores that exist already": ("judge",),
     "Progress": ("status", "stop", "ui"),
     "Parts and data": ("list", "profile", "check", "data", "weights"),
@@ -19,6 +19,10 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
 }
 """The commands by group, in the order in which the help lists them."""
 EXAMPLES: Mapping[str, tuple[str, ...]] = {
+    "new": (
+        "new attention --task function",
+        "new attention --task command --question 'Does attention help?' --folder ablations",
+    ),
     "plan": (
         "plan ablations/issm.toml",
         "plan ablations/issm.toml --verbose",
