@@ -26,8 +26,7 @@ if TYPE_CHECKING:
     from study.config.study import StudySpec
     from study.engine.cache import TrainingList
     from study.engine.events import Event, Listener
-    from study.executors.base import Executor
-    from study.executors.sharing import MeasuredShare
+    from study.executors.base import Engine, Executor, Work
     from study.ledger.record import StudyRecord
     from study.ledger.store import Ledger
     from study.metrics import Metric
@@ -48,6 +47,8 @@ def load(
     root: str | Path | None = None,
     progress: Progress | None = None,
     accept_data: bool = False,
+    engine: str = "local",
+    engine_options: Mapping[str, Any] = MappingProxyType({}),
 ) -> Study:
     """Load, validate and compile a study; write and train nothing.
 
@@ -58,6 +59,8 @@ def load(
         root: The folder from which study.toml is searched upwards; the working folder by default.
         progress: Called with the numbers of examples read and in total, where a data set is read for the first time.
         accept_data: Run on data that are not sound; the report says why they are not.
+        engine: Where the trainings run: ``local``, or another name that `study.engines` knows.
+        engine_options: Options of the engine, in place of those in study.toml.
 
     Raises:
         InputError: The file is invalid; the message has the key, what is allowed and the nearest name.
@@ -66,16 +69,26 @@ def load(
     from study.config.settings import settings as read_settings
     from study.config.study import load as load_spec
     from study.engine.accept import accepted_code, with_accepted_code
+    from study.engines import ON_THIS_MACHINE
+    from study.engines import engine as engine_of
     from study.executors.devices import choose_device, cuda_devices
     from study.ledger.store import Ledger
 
     settings = read_settings(Path(root) if root is not None else Path.cwd())
     put_on_path(Path(path).resolve().parent, settings.root)
     spec = load_spec(Path(path), preset, list(_as_settings(changes)))
-    device = choose_device(settings.device, () if settings.device == "cpu" else cuda_devices())
+    device: str = settings.device
+    if device == "auto" or engine in ON_THIS_MACHINE:
+        device = choose_device(device, () if device == "cpu" else cuda_devices())
     record = compile_study(spec, settings, device, progress)
     ledger = Ledger(settings.ledger)
-    return Study(spec, with_accepted_code(record, accepted_code(record, ledger)), settings, accept_data)
+    return Study(
+        spec,
+        with_accepted_code(record, accepted_code(record, ledger)),
+        settings,
+        accept_data,
+        engine_of(engine, settings, engine_options),
+    )
 
 
 def put_on_path(*folders: Path) -> None:
@@ -167,6 +180,8 @@ class Study:
     settings: Settings
     accept_data: bool = False
     """Whether `run` trains on data that are not sound."""
+    engine: Engine | None = None
+    """Where `run` trains; None for processes on this machine."""
 
     @property
     def name(self) -> str:
@@ -215,7 +230,7 @@ class Study:
             list_trainings(record, self.ledger),
             spread,
             self._training_time(record),
-            self._worker_slots()[0],
+            self._slots,
             free_bytes(self.ledger.root),
         )
 
@@ -256,7 +271,7 @@ class Study:
         from study.statistics.spread import Spread
 
         spread = self.spread if sd is None else Spread(sd)
-        slots = self._worker_slots()[0]
+        slots = self._slots
         return designs_that_fit(self.ledger, self.record, budget, slots, spread, seconds)
 
     def check(self) -> None:
@@ -290,7 +305,7 @@ class Study:
         Args:
             retry_failed: Run failed runs again.
             listeners: Called with every event; None shows a progress display.
-            executor: Runs the trainings; None uses processes on this machine.
+            executor: Runs the trainings; None uses one of the study's engine.
 
         Raises:
             InputError: A variant cannot be trained, or the data are not sound and not accepted; nothing is written.
@@ -412,30 +427,36 @@ class Study:
         return task_of(self.record.variants[0].template)
 
     def _workers(self, task: Any) -> Executor:
-        from study.executors.local import LocalWorkers
+        from study.executors.local import Local
 
-        workers, devices, share = self._worker_slots()
-        return LocalWorkers(workers, devices, task.preload, self.settings.silent_s, share)
+        return (self.engine or Local()).executor(self._work(task))
 
-    def _worker_slots(self) -> tuple[int, tuple[int, ...], MeasuredShare | None]:
-        """Return how many trainings run at a time on this machine, and the GPUs that they share (measured or not)."""
-        from study.executors.devices import VISIBLE, cuda_devices, gpu_slots, within
-        from study.executors.sharing import MeasuredShare
-        from study.machine import cpu_cores
+    def _work(self, task: Any) -> Work:
+        """Return what an engine needs to know of the study's calls."""
+        from study.executors.base import Work
 
         template, settings = self.record.variants[0].template, self.settings
-        given = getattr(self._task(), "environment", {}).get(VISIBLE)
-        devices = within(cuda_devices(), given) if template.device == "cuda" else ()
-        gpus_per_run = int(template.options.get("gpus") or 1)
-        cores = max(1, len(cpu_cores()) // max(1, template.threads))
-        automatic, share = cores, None
-        if devices and settings.workers == "auto":
-            runs_per_gpu = 1 if settings.runs_per_gpu == "auto" else settings.runs_per_gpu
-            if settings.runs_per_gpu == "auto" and gpus_per_run == 1:
-                runs_per_gpu = max(1, cores // len(devices))
-                share = MeasuredShare(devices, runs_per_gpu)
-            automatic = gpu_slots(devices, gpus_per_run, runs_per_gpu)
-        return automatic if settings.workers == "auto" else settings.workers, devices, share
+        return Work(
+            self.name,
+            settings.root,
+            settings.ledger,
+            "cuda" if template.device == "cuda" else "cpu",
+            int(template.options.get("gpus") or 1) if template.device == "cuda" else 0,
+            template.threads,
+            tuple(task.preload),
+            tuple(template.import_paths),
+            getattr(task, "environment", {}),
+            None if settings.workers == "auto" else settings.workers,
+            settings.runs_per_gpu,
+            settings.silent_s,
+        )
+
+    @property
+    def _slots(self) -> int:
+        """How many trainings run at a time on this machine."""
+        from study.executors.sharing import slots
+
+        return slots(self._work(self._task()))[0]
 
     def _make_folders(self) -> None:
         for key, folder in (("ledger", self.settings.ledger), ("reports", self.settings.reports)):

@@ -34,6 +34,7 @@ LAYERS = (
     "config",
     "engine",
     "executors",
+    "engines",
     "analysis",
     "calibration",
     "reporting",

@@ -165,7 +165,7 @@ def test_killed_workers_and_waiting_are_shown(
         display(Waiting(repetition, Holder("lab2", 17, "")))
     output = screen.getvalue()
     assert (
-        "DIED    even-odd, repetition 2: the worker process was killed by SIGKILL; it is started once more"
+        "DIED    even-odd, repetition 2: the worker process was killed by SIGKILL; it is started again"
         in output
     )
     assert "waiting for even-odd, repetition 2, which process 17 on lab2 runs for another study" in output

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -47,6 +48,10 @@ SkipBad = Annotated[
     typer.Option(
         "--skip-bad", help="Leave out clips that cannot be read; as --set base.dataset.skip_bad=true."
     ),
+]
+EngineName = Annotated[
+    str,
+    typer.Option("--engine", metavar="NAME", help="Where trainings run: local, in-process or a cluster's."),
 ]
 RequireClaims = Annotated[
     Literal["not-refuted", "strict"] | None,
@@ -179,13 +184,29 @@ def open_registry(settings: Settings) -> Registry:
     return Registry(settings.components)
 
 
-def compiled(study: Path, preset: str | None, changes: list[str], *, accept_data: bool = False) -> Study:
+def compiled(
+    study: Path,
+    preset: str | None,
+    changes: list[str],
+    *,
+    accept_data: bool = False,
+    engine: str = "local",
+    engine_options: Mapping[str, Any] = MappingProxyType({}),
+) -> Study:
     """Compile a study, with a progress bar while its data set is read; writes nothing."""
     from study.api import load
     from study.terminal.display import progress_from_first
 
     with progress_from_first("Reading the data set once", "clips") as progress:
-        return load(study, preset, changes, progress=progress, accept_data=accept_data)
+        return load(
+            study,
+            preset,
+            changes,
+            progress=progress,
+            accept_data=accept_data,
+            engine=engine,
+            engine_options=engine_options,
+        )
 
 
 @contextmanager

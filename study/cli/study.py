@@ -17,6 +17,7 @@ from study.cli.context import (
     AcceptData,
     AsJson,
     Changes,
+    EngineName,
     Preset,
     RequireClaims,
     SkipBad,
@@ -55,6 +56,7 @@ def run(
     skip_bad: SkipBad = False,
     accept_code: AcceptCode = False,
     accept_data: AcceptData = False,
+    engine: EngineName = "local",
     require_claims: RequireClaims = None,
     explore: Annotated[
         bool, typer.Option("--explore", help="Rank variants on validation; test nothing, give no verdict.")
@@ -69,7 +71,7 @@ def run(
     with resumable(), ExitStack() as stack:
         write = stack.enter_context(json_output()) if json_ else None
         changes = with_skipping(skip_bad, study, preset, set_ or [])
-        loaded = compiled(study, preset, changes, accept_data=accept_data)
+        loaded = compiled(study, preset, changes, accept_data=accept_data, engine=engine)
         if accept_code:
             loaded = _with_accepted_code(loaded)
         require_claims_in(loaded.record.claims, require_claims)
@@ -133,6 +135,7 @@ def plan(
     set_: Changes = None,
     skip_bad: SkipBad = False,
     accept_code: AcceptCode = False,
+    engine: EngineName = "local",
     verbose: Annotated[
         bool,
         typer.Option(
@@ -161,10 +164,10 @@ def plan(
         if budget is not None:
             raise InputError("--json: prints a plan, not the designs that fit a budget. Leave --budget out.")
         with json_output() as write:
-            loaded = compiled(study, preset, changes)
+            loaded = compiled(study, preset, changes, engine=engine)
             write(plan_record((loaded.accept_code() if accept_code else loaded).plan(sd)))
         return
-    loaded = compiled(study, preset, changes)
+    loaded = compiled(study, preset, changes, engine=engine)
     if accept_code:
         loaded = _with_accepted_code(loaded)
     if budget is not None:

@@ -35,6 +35,7 @@ class _Keys:
     keep: Keep = "tested"
     mlflow: Annotated[str, "MLflow store, or 'off'"] = ""
     components: list[str] = field(default_factory=list)
+    engine: Any = field(default_factory=dict)
     data: Any = field(default_factory=dict)
 
 
@@ -62,6 +63,8 @@ class Settings:
     """The folder of MLflow's artifacts."""
     components: tuple[str, ...]
     """The user's modules of components."""
+    engine: dict[str, dict[str, Any]]
+    """Options of engines by their name; `study.engines` checks them."""
     data: dict[str, dict[str, str]]
     """Paths by component and parameter, ``{"dfew": {"root": …}}``; several in one are joined as in ``PATH``."""
 
@@ -97,6 +100,10 @@ def settings(start: Path) -> Settings:
             "instead."
         )
     data = _paths_by_component(keys.data, f"{path}: data")
+    if not isinstance(keys.engine, dict) or not all(
+        isinstance(table, dict) for table in keys.engine.values()
+    ):
+        raise InputError(f"{path}: engine: must hold one table for each engine, such as [engine.ray].")
     store = root / ".study" / "mlflow"
     return Settings(
         root=root,
@@ -111,6 +118,7 @@ def settings(start: Path) -> Settings:
         mlflow=keys.mlflow or sqlite_uri(store / "mlflow.db"),
         artifacts=store / "artifacts",
         components=tuple(keys.components),
+        engine=keys.engine,
         data={
             name: {key: os.pathsep.join(str(root / path) for path in paths) for key, paths in table.items()}
             for name, table in data.items()

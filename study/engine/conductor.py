@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,7 @@ from study.engine.cache import with_next_trials
 from study.engine.events import (
     EpochEnded,
     JobEnded,
+    JobPending,
     JobRetried,
     JobSilent,
     JobStarted,
@@ -29,7 +31,7 @@ from study.engine.events import (
 )
 from study.engine.queue import ALL_KINDS, Queue, training_states
 from study.errors import StudyError
-from study.executors.base import Call, CallEnded, CallEpoch, CallSilent, Ending, Event, Executor
+from study.executors.base import Call, CallEnded, CallEpoch, CallPending, CallSilent, Ending, Event, Executor
 from study.files import as_disk_full_error, disk_full_error, has_full_disk
 from study.ledger import looks
 from study.ledger.locks import Holder
@@ -43,6 +45,9 @@ if TYPE_CHECKING:
 POLL_S = 0.5
 LONGEST_CLAIM_S = 10.0
 """Longer than any process that runs no study, such as `study gc`, has a run's folder."""
+MOST_RETRIES: Mapping[Ending, int] = {Ending.DIED: 1, Ending.DAMAGED: 1, Ending.LOST: 3, Ending.PREEMPTED: 10}
+"""How often a job is started again after each ending. A death may be the job's own doing, out of memory for one; that
+it loses its machine seldom is."""
 EXPLORED: tuple[plan.JobKind, ...] = ("train",)
 """The jobs of an exploration: none that reads the test split."""
 Writer = Callable[[Findings, Path], object]
@@ -160,8 +165,8 @@ class _Conductor:
     decide: Decide
     running: dict[str, plan.Job] = field(default_factory=dict)
     """Jobs that the executor runs, by key."""
-    retried: set[str] = field(default_factory=set)
-    """Keys of jobs whose worker died, or found damaged weights, once."""
+    retries: Counter[tuple[str, Ending]] = field(default_factory=Counter)
+    """How often each job was started again, by key and by how it had ended."""
     waited_for: set[Holder] = field(default_factory=set)
     waits_for_ended: int = 0
     """Waits in a row for processes elsewhere that run no study."""
@@ -187,6 +192,8 @@ class _Conductor:
                 self._wait_for_others(taken)
             elif not self.queue.ready_jobs():
                 return
+            elif self.executor.capacity < 1:
+                time.sleep(POLL_S)  # until a machine comes back
 
     def _take_look(self, look: plan.Look) -> None:
         """Decide which comparisons get no further repetitions; only their names lead back to the plan."""
@@ -227,7 +234,7 @@ class _Conductor:
 
     def _jobs_to_start(self) -> Iterator[plan.Job]:
         for job in self.queue.ready_jobs():
-            if len(self.running) == self.executor.capacity:
+            if len(self.running) >= self.executor.capacity:
                 return
             if job.key not in self.running:
                 yield job
@@ -253,28 +260,32 @@ class _Conductor:
             self.notify(EpochEnded(job, event.epoch))
         elif isinstance(event, CallSilent):
             self.notify(JobSilent(job, event.seconds))
+        elif isinstance(event, CallPending):
+            self.notify(JobPending(job, event.reason, event.seconds))
         elif event.ending == Ending.DISK_FULL or _has_full_disk(event):
             folder = event.call.folder
             raise disk_full_error(event.reason, folder if has_full_disk(folder) else None)
-        elif event.ending == Ending.DAMAGED and job.key not in self.retried:
-            self._train_again(job, event)
-        elif self._is_to_retry(job, event):
-            self._retry(job, event.call, event.reason)
-        else:
+        elif not self._is_to_retry(job, event):
             self._finish(job, event)
+        elif event.ending == Ending.DAMAGED:
+            self._train_again(job, event)
+        else:
+            self._retry(job, event.call, event.reason)
 
     def _is_to_retry(self, job: plan.Job, event: CallEnded) -> bool:
-        died_first = event.ending == Ending.DIED and job.key not in self.retried
-        return died_first and not jobs.is_done(job, self.ledger)
+        """Return whether a job is started again, and count it."""
+        ended = (job.key, event.ending)
+        if self.retries[ended] >= MOST_RETRIES.get(event.ending, 0) or jobs.is_done(job, self.ledger):
+            return False
+        self.retries[ended] += 1
+        return True
 
     def _retry(self, job: plan.Job, call: Call, reason: str) -> None:
-        self.retried.add(job.key)
         self.notify(JobRetried(job, reason))
         self.executor.submit(call)
 
     def _train_again(self, job: plan.Job, event: CallEnded) -> None:
         """Plan a run whose weights were damaged anew: as it has none now, it is trained again before its test."""
-        self.retried.add(job.key)
         del self.running[job.key]
         self.ledger.release(event.call.folder)
         self.queue.job_ended(job)
@@ -308,7 +319,9 @@ class _Conductor:
 
 def _has_full_disk(ended: CallEnded) -> bool:
     """Return whether a call ended badly where nothing can be written: a program, or a killed process, says less."""
-    return ended.ending in (Ending.DIED, Ending.RAISED) and has_full_disk(ended.call.folder)
+    return (
+        not ended.host and ended.ending in (Ending.DIED, Ending.RAISED) and has_full_disk(ended.call.folder)
+    )
 
 
 def report(

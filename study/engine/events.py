@@ -96,7 +96,7 @@ class StudyConcluded:
 
 @dataclass(frozen=True)
 class JobRetried:
-    """The worker of a job died, and another one started the job again, once."""
+    """The worker of a job died, or its machine was lost, and the job is started again."""
 
     job: Job
     reason: str
@@ -107,6 +107,15 @@ class JobSilent:
     """The worker of a job has reported nothing and printed nothing for `seconds`."""
 
     job: Job
+    seconds: float
+
+
+@dataclass(frozen=True)
+class JobPending:
+    """The cluster has not started a job that was submitted `seconds` ago, for the reason that it gives."""
+
+    job: Job
+    reason: str
     seconds: float
 
 
@@ -137,6 +146,7 @@ Event = (
     | StudyConcluded
     | JobRetried
     | JobSilent
+    | JobPending
     | WeightsDamaged
     | Waiting
 )

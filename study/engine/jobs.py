@@ -125,11 +125,10 @@ def _profile_failures(
 
 
 def _environment(job: plan.Job, event: CallEnded) -> dict[str, str]:
-    return {
-        "host": socket.gethostname(),
-        "device": event.device or job.run.device,
-        **_machine_facts(_this_machine()),
-    }
+    device = event.device or job.run.device
+    if event.host:
+        return {"host": event.host, "device": device}
+    return {"host": socket.gethostname(), "device": device, **_machine_facts(_this_machine())}
 
 
 def _machine_facts(facts: Machine) -> dict[str, str]:

@@ -1,4 +1,9 @@
-"""The protocol of executors, which run the conductor's jobs."""
+"""The protocol of executors, which run the conductor's jobs, and of the engines that make them.
+
+An executor is known by what it does with calls; `study.testing.executors` checks it. Retries are the conductor's: an
+executor starts a call once for each `submit`, and reports how it ended. What a call returns is in its folder, which the
+processes of the calls and the conductor share.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 from study.errors import DamagedWeightsError, StudyError
 from study.files import is_disk_full
@@ -25,6 +30,12 @@ class Ending(StrEnum):
     DISK_FULL = "disk-full"
     DAMAGED = "damaged"
     """The weights that it reads are damaged and were removed."""
+    LOST = "lost"
+    """Its machine is gone, or the cluster no longer knows the call."""
+    PREEMPTED = "preempted"
+    """The cluster took its machine for other work."""
+    CANCELLED = "cancelled"
+    """Somebody ended it in the cluster on purpose."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +80,8 @@ class CallEnded:
     """The traceback, or the last output."""
     device: str = ""
     """The devices that it got, such as ``cuda:1`` or ``cuda:0,1``; empty if it had all of them."""
+    host: str = ""
+    """The machine that ran it; empty for the conductor's."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +92,18 @@ class CallSilent:
     seconds: float
 
 
-Event = CallEpoch | CallSilent | CallEnded
+@dataclass(frozen=True)
+class CallPending:
+    """The cluster has not started a submitted call; reported again where the reason changes."""
+
+    call: Call
+    reason: str
+    """The state and the reason that the cluster gives, in one line."""
+    seconds: float
+    """The time since the call was submitted."""
+
+
+Event = CallEpoch | CallSilent | CallPending | CallEnded
 
 
 def ending_of(error: BaseException) -> Ending:
@@ -101,17 +125,72 @@ def detail_of(error: BaseException) -> str:
 
 
 class Executor(Protocol):
-    """Runs several calls at a time, independently of what they train."""
+    """Runs several calls at a time, independently of what they train.
+
+    All members are called by one thread. If the conductor's process ends without `close`, its calls end too, or the
+    executor of the next conductor attaches to them.
+    """
 
     @property
     def capacity(self) -> int:
-        """The number of calls that run at a time."""
+        """The number of calls that run at a time; it may change at any time, and be 0 for a while."""
 
     def submit(self, call: Call) -> None:
-        """Start a call; called only while fewer than `capacity` are running."""
+        """Start the call once, or attach to it where it still runs for an earlier conductor; do not wait for it.
+
+        Called while fewer than `capacity` calls are submitted and not ended, and for a call that has just ended badly
+        and is tried again.
+        """
 
     def wait(self, timeout_s: float) -> Sequence[Event]:
-        """Return the next events, after `timeout_s` at the latest; empty if there are none."""
+        """Return the next events, after `timeout_s` at the latest; empty if there are none.
+
+        A call's epochs come in their order, each once, and its `CallEnded` comes last and once for each `submit`; the
+        files that the call wrote are visible by then.
+        """
 
     def close(self) -> None:
-        """Stop all running calls and free all resources."""
+        """Stop all running calls and free all resources; do nothing the second time."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What an engine needs to know of the calls that a study will submit."""
+
+    study: str
+    """The study's name."""
+    root: Path
+    """The folder of study.toml."""
+    ledger: Path
+    """The folder of the ledger; every call's folder is below it."""
+    device: Literal["cpu", "cuda"] = "cpu"
+    gpus: int = 0
+    """GPUs of each call; 0 on the CPU."""
+    threads: int = 1
+    """Threads that each call computes with."""
+    preload: tuple[str, ...] = ()
+    """Modules that a process may import before it takes calls."""
+    import_paths: tuple[str, ...] = ()
+    """Folders of the user's code, which must exist wherever a call runs."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Environment variables of the calls."""
+    workers: int | None = None
+    """The most calls at a time; None for as many as there is room for."""
+    runs_per_gpu: int | Literal["auto"] = 1
+    """Calls that share a GPU of this machine."""
+    silent_s: float = 0.0
+    """Seconds without a sign of life after which a call is ended as if it had died; 0 for no limit."""
+
+
+class Engine(Protocol):
+    """Makes executors: a frozen dataclass whose fields are the keys of ``[engine.NAME]`` in study.toml.
+
+    Its module imports what the engine needs inside `executor`, so that the keys can be checked without it.
+    """
+
+    def executor(self, work: Work) -> Executor:
+        """Return an executor for the calls of a study.
+
+        Raises:
+            InputError: The calls cannot run: a package is missing, or the machines have not what each call needs.
+        """

@@ -15,9 +15,9 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from study.environment import environment
-from study.executors.base import Call, CallEnded, CallEpoch, CallSilent, Ending, Event
+from study.executors.base import Call, CallEnded, CallEpoch, CallSilent, Ending, Event, Work
 from study.executors.devices import VISIBLE, assigned, core_share, visible
-from study.executors.sharing import MeasuredShare
+from study.executors.sharing import MeasuredShare, slots
 from study.executors.worker import Ended, serve
 from study.ledger.layout import LOG, OWN_METRICS, OWN_OUTPUT
 
@@ -32,6 +32,16 @@ _HINTS: Mapping[int, str] = {
     signal.SIGBUS: ", which is what a full disk, or a full /dev/shm, under a mapped file looks like",
 }
 """What the signals that end a worker mostly mean."""
+
+
+@dataclass(frozen=True)
+class Local:
+    """Runs trainings in processes on this machine; its keys are those of study.toml itself."""
+
+    def executor(self, work: Work) -> LocalWorkers:
+        """Return an executor with as many processes as there are slots on this machine."""
+        capacity, devices, share = slots(work)
+        return LocalWorkers(capacity, devices, work.preload, work.silent_s, share)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""How many runs share a GPU, from the memory and the utilization that the runs so far show."""
+"""How many runs share this machine, and a GPU: from the memory and the utilization that the runs so far show."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from study.executors.devices import visible
+from study.executors.base import Work
+from study.executors.devices import VISIBLE, cuda_devices, gpu_slots, visible, within
+from study.machine import cpu_cores
 
 SAMPLES = 5
 """Measurements between two changes; the memory is their largest, the utilization their mean."""
@@ -113,3 +115,16 @@ def _has_room(before: GpuUse, uses: Sequence[GpuUse], runs: int) -> bool:
     of_one_run = max(0, used - before.used_bytes) / runs
     busy = sum(use.utilization for use in uses) / len(uses)
     return busy < BUSY and before.total_bytes - used > SPARE * of_one_run
+
+
+def slots(work: Work) -> tuple[int, tuple[int, ...], MeasuredShare | None]:
+    """Return how many calls run at a time on this machine, and the GPUs that they share (measured or not)."""
+    devices = within(cuda_devices(), work.environment.get(VISIBLE)) if work.device == "cuda" else ()
+    automatic, share = max(1, len(cpu_cores()) // max(1, work.threads)), None
+    if devices and work.workers is None:
+        runs_per_gpu = 1 if work.runs_per_gpu == "auto" else work.runs_per_gpu
+        if work.runs_per_gpu == "auto" and work.gpus == 1:
+            runs_per_gpu = max(1, automatic // len(devices))
+            share = MeasuredShare(devices, runs_per_gpu)
+        automatic = gpu_slots(devices, work.gpus, runs_per_gpu)
+    return work.workers or automatic, devices, share

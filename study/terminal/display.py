@@ -18,6 +18,7 @@ from study.engine.events import (
     EpochEnded,
     Event,
     JobEnded,
+    JobPending,
     JobRetried,
     JobSilent,
     JobStarted,
@@ -108,10 +109,13 @@ class Display:
         elif isinstance(event, TrainingFound):
             self._count(event)
         elif isinstance(event, JobRetried):
-            self._print(f"DIED    {format_job(event.job)}: {event.reason}; it is started once more")
+            self._print(f"DIED    {format_job(event.job)}: {event.reason}; it is started again")
         elif isinstance(event, JobSilent):
             spent = format_duration(event.seconds)
             self._print(f"SILENT  {format_job(event.job)}: nothing reported or printed for {spent}")
+        elif isinstance(event, JobPending):
+            spent = format_duration(event.seconds)
+            self._print(f"PENDING {format_job(event.job)}: not started for {spent}: {event.reason}")
         elif isinstance(event, LookTaken):
             self._take_look(event)
         elif isinstance(event, WeightsDamaged):
