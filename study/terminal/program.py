@@ -1,4 +1,4 @@
-"""The name under which the user started the program, for the commands that messages suggest."""
+"""Names in the commands that messages suggest: the program as the user started it, the package as pip knows it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,10 @@ from pathlib import Path
 
 PROGRAM = "study"
 """The name in messages, which quote commands."""
+DISTRIBUTION = "ablation-study"
+"""The name on the package index, where ``study`` is another package."""
+_EXTRA = re.compile(rf"(?<=pip install '){PROGRAM}(?=\[)")
+"""How modules that read data name it: their text counts in the identity of runs, and stays."""
 _COMMAND = re.compile(rf"(?<=[`']){PROGRAM}(?= [a-z])")
 
 
@@ -22,4 +26,4 @@ def program() -> str:
 
 def as_typed(message: str) -> str:
     """Return a message whose commands, in backticks or quotes, begin with the program as it was started."""
-    return _COMMAND.sub(lambda _: program(), message)
+    return _EXTRA.sub(DISTRIBUTION, _COMMAND.sub(lambda _: program(), message))

@@ -16,7 +16,7 @@ def pyproject() -> dict[str, Any]:
     return tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
 
 
-def lowest(lines: list[str], own: str = "study") -> dict[str, str]:
+def lowest(lines: list[str], own: str = "ablation-study") -> dict[str, str]:
     """Return the lowest allowed version by distribution, extras of the project itself left out.
 
     Raises:

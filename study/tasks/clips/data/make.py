@@ -328,7 +328,9 @@ def _check_video(layout: str, size: int) -> None:
     try:
         importlib.import_module("av")
     except ImportError:
-        raise InputError("videos need PyAV, which is not installed: pip install 'study[video]'.") from None
+        raise InputError(
+            "videos need PyAV, which is not installed: pip install 'ablation-study[video]'."
+        ) from None
 
 
 def _write_video(path: Path, frames: NDArray[np.uint8]) -> None:

@@ -143,7 +143,7 @@ _SUMMARIES: Mapping[RemarkKind, Callable[[Remark], str]] = {
         f"{_items(r, 'be')} in HDR (PQ or HLG), whose brightness is not mapped; browsers show other colours"
     ),
     RemarkKind.JPEGS_NOT_VERIFIED: lambda r: (
-        f"{_items(r)} could not be searched for damage inside JPEGs: pip install 'study[video]'"
+        f"{_items(r)} could not be searched for damage inside JPEGs: pip install 'ablation-study[video]'"
     ),
     RemarkKind.FILES_NOT_OF_MANIFEST: lambda r: (
         f"{len(r.items)} file{'s' * (len(r.items) != 1)} of {r.total} are not as in the manifest"
