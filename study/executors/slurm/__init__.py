@@ -1,0 +1,1 @@
+"""Run calls as jobs of a Slurm cluster."""

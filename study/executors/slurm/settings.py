@@ -1,0 +1,101 @@
+"""The table ``[engine.slurm]`` of study.toml."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Annotated, Any, Literal
+
+from study.config.registry import Range
+from study.errors import InputError, shown
+from study.executors.slurm.states import minutes_of
+
+WHERE = "study.toml: engine.slurm"
+
+
+@dataclass(frozen=True)
+class SlurmSettings:
+    """What each job requests, how many there are, and how often the scheduler is asked.
+
+    Raises:
+        InputError: A time is not in one of Slurm's forms, or an option is no string, number or true.
+    """
+
+    partition: Annotated[str, "partition of the jobs; the cluster's default if empty"] = ""
+    account: Annotated[str, "account that is charged"] = ""
+    gres: Annotated[str, "generic resources, such as 'gpu:1' or 'gpu:a100:1'"] = ""
+    cpus: Annotated[int, Range(1), "processor cores of a job"] = 4
+    memory: Annotated[str, "memory of a job, such as '16G'; the cluster's default if empty"] = ""
+    time: Annotated[str, "time limit of a job, in a form of sbatch; runs may take longer"] = "4:00:00"
+    setup: Annotated[list[str], "shell lines before a job's work, such as 'module load cuda'"] = field(
+        default_factory=list
+    )
+    options: Annotated[dict[str, Any], "further options of sbatch, without '--'"] = field(
+        default_factory=dict
+    )
+    max_jobs: Annotated[int, Range(1), "jobs in the queue at a time, running or waiting"] = 100
+    array_size: Annotated[int, Range(0), "most jobs of an array; 0 for the cluster's MaxArraySize"] = 0
+    runs_per_job: Annotated[int, Range(1), "runs that one job does, one after the other"] = 1
+    signal_s: Annotated[int, Range(10), "seconds before the time limit at which a job checkpoints"] = 120
+    pending_s: Annotated[
+        int, Range(0), "longest wait in the queue before it is a failure; 0 for no limit"
+    ] = 0
+    query_s: Annotated[float, Range(0.0), "seconds between two queries of the scheduler"] = 20.0
+    poll_s: Annotated[float, Range(0.0), "seconds between two looks at the files of jobs"] = 2.0
+    gather_s: Annotated[float, Range(0.0), "seconds in which runs are gathered into one submission"] = 3.0
+    visible_s: Annotated[float, Range(0.0), "longest time until a file of another host is visible"] = 90.0
+    scheduler: Annotated[
+        Literal["slurm", "local"], "'local' runs the jobs as processes of this machine, to try them"
+    ] = "slurm"
+    conductor_time: Annotated[str, "time limit of a job of --detach"] = "1-0"
+    conductor_memory: Annotated[str, "memory of the job of --detach"] = "8G"
+    conductor_options: Annotated[dict[str, Any], "options of sbatch for the job of --detach"] = field(
+        default_factory=dict
+    )
+
+    def __post_init__(self) -> None:
+        """Check times and options."""
+        for key in ("time", "conductor_time"):
+            try:
+                minutes_of(getattr(self, key))
+            except ValueError:
+                raise InputError(
+                    f"{WHERE}.{key}: must be a time limit such as '90', '4:00:00' or '1-12:00:00'. "
+                    f"Got {shown(getattr(self, key))} instead."
+                ) from None
+        for key in ("options", "conductor_options"):
+            for name, value in getattr(self, key).items():
+                if name.startswith("-") or not isinstance(value, str | int | float):
+                    raise InputError(
+                        f"{WHERE}.{key}.{name}: must be a string, a number or true, and its name has no '--'. "
+                        f"Got {shown(value)} instead."
+                    )
+
+    @cached_property
+    def minutes(self) -> int:
+        """The time limit of a job in minutes."""
+        return minutes_of(self.time)
+
+    @property
+    def sbatch_options(self) -> Mapping[str, Any]:
+        """The options of sbatch for a job that trains, by name."""
+        named = {
+            "partition": self.partition,
+            "account": self.account,
+            "gres": self.gres,
+            "mem": self.memory,
+            "cpus-per-task": self.cpus,
+        }
+        return {**{name: value for name, value in named.items() if value}, **self.options}
+
+    @property
+    def conductor_sbatch_options(self) -> Mapping[str, Any]:
+        """The options of sbatch for the job of ``--detach``, by name."""
+        named = {
+            "partition": self.partition,
+            "account": self.account,
+            "mem": self.conductor_memory,
+            "time": self.conductor_time,
+        }
+        return {**{name: value for name, value in named.items() if value}, **self.conductor_options}
