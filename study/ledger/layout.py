@@ -8,6 +8,7 @@
     studies/<name>/interims/<decision>.json                          which comparisons a look closed
     profiles/<id>/profile.json                                       what one network costs
     code/<digest>.json                                               what a digest of code is made of
+    jobs/<submission>/calls.json ids.json <call>.epochs <call>.end   what jobs of a cluster have to do, and report
     looks/<digest>.json                                              what a report showed, and what was declared then
     accepted.json                                                    earlier code accepted as equal to today's
 """
@@ -18,7 +19,7 @@ from collections.abc import Iterable, Mapping
 
 from study.hashing import digest
 
-RUNS, STUDIES, PROFILES, CODE, LOOKS = "runs", "studies", "profiles", "code", "looks"
+RUNS, STUDIES, PROFILES, CODE, LOOKS, JOBS = "runs", "studies", "profiles", "code", "looks", "jobs"
 """The folders of the ledger."""
 ACCEPTED = "accepted.json"
 

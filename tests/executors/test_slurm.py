@@ -12,11 +12,11 @@ import pytest
 from support.fake_slurm import VARIABLE, FakeSlurm
 
 from study.errors import InputError, StudyError
-from study.executors.base import Call, CallEnded, CallEpoch, Ending
+from study.executors.base import Call, CallEnded, CallEpoch, CallPending, Ending
 from study.executors.slurm import exchange
 from study.executors.slurm.engine import SlurmJobs
 from study.executors.slurm.scheduler import open_scheduler
-from study.executors.slurm.settings import SlurmSettings
+from study.executors.slurm.settings import Slurm
 from study.records import RunSpec
 
 pytest.importorskip("submitit", reason="the extra 'slurm' is not installed")
@@ -41,7 +41,7 @@ def start(slurm: FakeSlurm, tmp_path: Path) -> Start:
     """Return a function that starts an executor, as a conductor of the same ledger does."""
 
     def begin(**settings: object) -> SlurmJobs:
-        table = SlurmSettings(**{**QUICK, **settings})  # type: ignore[arg-type]
+        table = Slurm(**{**QUICK, **settings})  # type: ignore[arg-type]
         return SlurmJobs(open_scheduler(table), tmp_path / "jobs", table)
 
     return begin
@@ -153,7 +153,7 @@ def test_a_preempted_run_continues_where_slurm_requeues_it(
     assert submissions(slurm) == 1
 
 
-def test_a_preempted_run_continues_where_slurm_cancels_it(
+def test_a_run_that_slurm_preempts_for_good_can_be_submitted_again(
     slurm: FakeSlurm, start: Start, tmp_path: Path
 ) -> None:
     jobs, run = start(), call(tmp_path)
@@ -161,6 +161,8 @@ def test_a_preempted_run_continues_where_slurm_cancels_it(
     until_epoch(jobs, 2)
     (id_,) = slurm.wait_for("RUNNING")
     slurm.order(id_, "preempt-cancel")
+    assert until_ended(jobs)["t"].ending == Ending.PREEMPTED
+    jobs.submit(run)
     assert until_ended(jobs)["t"].ending == Ending.RETURNED
     assert attempts(run)[1] >= 2
     assert slurm.jobs()[id_]["state"] == "PREEMPTED"
@@ -168,10 +170,15 @@ def test_a_preempted_run_continues_where_slurm_cancels_it(
 
 
 @pytest.mark.parametrize(
-    ("order", "state"), [("cancel", "CANCELLED"), ("node-fail", "NODE_FAIL"), ("lose", "LOST")]
+    ("order", "state", "ending"),
+    [
+        ("cancel", "CANCELLED", Ending.CANCELLED),
+        ("node-fail", "NODE_FAIL", Ending.LOST),
+        ("lose", "LOST", Ending.LOST),
+    ],
 )
 def test_a_job_that_ends_without_its_run_names_its_state(
-    slurm: FakeSlurm, start: Start, tmp_path: Path, order: str, state: str
+    slurm: FakeSlurm, start: Start, tmp_path: Path, order: str, state: str, ending: Ending
 ) -> None:
     jobs, run = start(), call(tmp_path)
     jobs.submit(run)
@@ -179,8 +186,9 @@ def test_a_job_that_ends_without_its_run_names_its_state(
     (id_,) = slurm.wait_for("RUNNING")
     slurm.order(id_, order)
     ended = until_ended(jobs)["t"]
-    assert ended.ending == Ending.DIED
+    assert ended.ending == ending
     assert state in ended.reason
+    assert ended.host
     assert id_ in ended.reason
 
 
@@ -212,9 +220,12 @@ def test_a_job_that_waits_is_no_failure_unless_a_limit_is_set(
     slurm.configure(hold="Priority")
     patient = start()
     patient.submit(call(tmp_path, "a"))
-    deadline = time.monotonic() + 2.5
+    deadline, events = time.monotonic() + 2.5, []
     while time.monotonic() < deadline:
-        assert patient.wait(0.5) == []
+        events += patient.wait(0.5)
+    (pending,) = events
+    assert isinstance(pending, CallPending)
+    assert "PENDING (Priority)" in pending.reason
     impatient = start(pending_s=1)
     impatient.submit(call(tmp_path, "b"))
     ended = until_ended(impatient)["b"]

@@ -6,7 +6,7 @@ import pytest
 
 from study.errors import InputError
 from study.executors.slurm.scheduler import SubmitLimitError, refusal
-from study.executors.slurm.settings import SlurmSettings
+from study.executors.slurm.settings import Slurm
 from study.executors.slurm.states import JobState, expanded, minutes_of, read_accounts, read_job, read_queue
 
 
@@ -78,7 +78,7 @@ def test_times_are_read_as_sbatch_reads_them(time: str, minutes: int) -> None:
 @pytest.mark.parametrize("time", ["", "4h", "0", "1:2:3:4", "-5"])
 def test_a_wrong_time_names_its_key(time: str) -> None:
     with pytest.raises(InputError, match=r"engine\.slurm\.time"):
-        SlurmSettings(time=time)
+        Slurm(time=time)
 
 
 def test_a_submission_beyond_a_limit_is_tried_again_and_a_wrong_one_is_not() -> None:

@@ -2,7 +2,7 @@
 
 Slurm sends SIGUSR1 before the time limit, to which submitit answers with `Batch.checkpoint` and ``scontrol requeue``.
 SIGTERM comes with `scancel` and with preemption: the job ends at once, and its latest checkpoints stay. A preempted
-job is put back into the queue by Slurm, or by the conductor where Slurm cancels it.
+job is put back into the queue by Slurm; where Slurm cancels it, the conductor submits its runs again.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from study.executors.base import Call, CallEnded, Ending, reason_of
+from study.executors.base import Call, CallEnded, CallPending, Ending, reason_of
 from study.executors.devices import cuda_devices
 from study.executors.local import LocalWorkers
 from study.executors.slurm import exchange
@@ -89,7 +89,7 @@ class Batch:
         if call is not None and self._never_ends(call):
             limit = f"the job's time limit ({self.limit_s / 60:g} min, engine.slurm.time) came before"
             reason = f"{limit} the run wrote a checkpoint, so no further job would get it further"
-            exchange.write_end(self.folder, call, End(Ending.RAISED, reason))
+            exchange.write_end(self.folder, call, End(Ending.RAISED, reason, host=socket.gethostname()))
         is_over = all(exchange.read_end(self.folder, each) is not None for each in self.calls)
         return None if is_over else DelayedSubmission(self)
 
@@ -101,7 +101,9 @@ class Batch:
             self._workers = self._workers or self._new_workers()
             self._workers.submit(call)
         except Exception as error:
-            exchange.write_end(self.folder, call, End(Ending.RAISED, reason_of(error)))
+            exchange.write_end(
+                self.folder, call, End(Ending.RAISED, reason_of(error), host=socket.gethostname())
+            )
         else:
             while self._current is not None:
                 self._take_events(self._workers)
@@ -110,13 +112,15 @@ class Batch:
     def _take_events(self, workers: LocalWorkers) -> None:
         """Write the next events; the current call becomes None when it ends."""
         for event in workers.wait(1.0):
+            if isinstance(event, CallPending):
+                continue
             if not isinstance(event, CallEnded):
                 exchange.write_event(self.folder, event)
                 continue
             if event.ending is Ending.DIED:
                 time.sleep(TERMINATION_S)
             files = written_files(event.call.folder)
-            end = End(event.ending, event.reason, event.detail, event.device, files)
+            end = End(event.ending, event.reason, event.detail, event.device, socket.gethostname(), files)
             exchange.write_end(self.folder, event.call, end)
             self._current = None
 

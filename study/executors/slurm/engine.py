@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import TypeVar
 
 from study.errors import StudyError
-from study.executors.base import Call, CallEnded, Ending, Event
+from study.executors.base import Call, CallEnded, CallPending, Ending, Event
 from study.executors.slurm import exchange
 from study.executors.slurm.batch import Batch
 from study.executors.slurm.exchange import End, identity
 from study.executors.slurm.scheduler import Scheduler, SubmitLimitError
-from study.executors.slurm.settings import SlurmSettings
+from study.executors.slurm.settings import Slurm
 from study.executors.slurm.states import JobState, JobStatus
 from study.executors.written import all_visible
 from study.files import remove
@@ -73,20 +73,23 @@ class SlurmJobs:
         settings: The table ``[engine.slurm]``.
         preload: Modules that the workers of a job import once.
         silent_s: As for `LocalWorkers`.
+        workers: The most calls at a time; None for as many as `max_jobs` jobs take.
     """
 
     def __init__(
         self,
         scheduler: Scheduler,
         folder: Path,
-        settings: SlurmSettings,
+        settings: Slurm,
         preload: Sequence[str] = (),
         silent_s: float = 0.0,
+        workers: int | None = None,
     ) -> None:
         self.keeps_jobs = False
         """Whether `close` leaves the jobs running, for the next conductor."""
         self._scheduler, self._root, self._settings = scheduler, folder.resolve(), settings
         self._preload, self._silent_s = tuple(preload), silent_s
+        self._capacity = workers or settings.max_jobs * settings.runs_per_job
         self._gathered: list[Call] = []
         """Calls to submit."""
         self._gathered_at = 0.0
@@ -98,11 +101,13 @@ class SlurmJobs:
         self._refusals = 0
         self._most_jobs = settings.max_jobs
         """The most jobs of one submission, fewer after a refusal."""
+        self._reported: set[str] = set()
+        """Why jobs wait in the queue, as far as it was reported."""
 
     @property
     def capacity(self) -> int:
         """The number of calls that have a job or wait for one."""
-        return self._settings.max_jobs * self._settings.runs_per_job
+        return self._capacity
 
     def submit(self, call: Call) -> None:
         """Wait for the job that an earlier conductor submitted for this call, or submit one with the next `wait`."""
@@ -253,7 +258,7 @@ class SlurmJobs:
 
     def _finish(self, job: _Job, sent: _Sent, end: End) -> None:
         """Report the end of a call, and remove what only its job needed."""
-        self._events.append(CallEnded(sent.call, end.ending, end.reason, end.detail, end.device))
+        self._events.append(CallEnded(sent.call, end.ending, end.reason, end.detail, end.device, end.host))
         exchange.remove_end(job.folder, sent.call)
         job.calls.remove(sent)
         if not job.calls:
@@ -272,8 +277,10 @@ class SlurmJobs:
         if statuses is None:
             return
         now = time.monotonic()
-        for job in list(self._jobs):
+        for job in self._jobs:
             job.status = statuses[job.id]
+        self._report_pending(now)
+        for job in list(self._jobs):
             if job.status.is_live:
                 job.gone_since = None
                 if reason := self._reason_to_give_up(job, now):
@@ -284,7 +291,20 @@ class SlurmJobs:
             if now - job.gone_since >= self._settings.visible_s:
                 self._look()  # an end that is visible counts
                 if job in self._jobs:
-                    self._end_without_result(job)
+                    self._end_all(job, job.status.ending, f"job {job.id} ended as {job.status}")
+
+    def _report_pending(self, now: float) -> None:
+        """Report a reason for which jobs wait when it is new, with the first of these jobs."""
+        waiting: dict[str, list[_Job]] = {}
+        for job in self._jobs:
+            if job.status.state is JobState.PENDING and job.status.reason and job.calls:
+                waiting.setdefault(str(job.status), []).append(job)
+        for reason, jobs in waiting.items():
+            if reason not in self._reported:
+                others = f", as {len(jobs) - 1} other jobs" if len(jobs) > 1 else ""
+                text = f"job {jobs[0].id} is {reason}{others}"
+                self._events.append(CallPending(jobs[0].calls[0].call, text, now - jobs[0].submitted))
+        self._reported = set(waiting)
 
     def _reason_to_give_up(self, job: _Job, now: float) -> str:
         """Return why a pending job is cancelled; empty if it is not."""
@@ -295,23 +315,12 @@ class SlurmJobs:
             return f"job {job.id} did not start within engine.slurm.pending_s = {limit_s} s: {job.status}"
         return ""
 
-    def _end_without_result(self, job: _Job) -> None:
-        """End the calls of a job that the scheduler ended; those of a preempted one get another job."""
-        if job.status.state is JobState.PREEMPTED:
-            for sent in list(job.calls):
-                job.calls.remove(sent)
-                self._gathered.append(sent.call)
-            self._jobs.remove(job)
-            _log.info("job %s was preempted and not requeued; its runs are submitted again", job.id)
-            return
-        self._end_all(job, Ending.DIED, f"job {job.id} ended as {job.status}")
-
     def _end_all(self, job: _Job, ending: Ending, reason: str) -> None:
         detail = _last_output(job)
         for sent in list(job.calls):
             host = exchange.read_start(job.folder, sent.call)
-            where = f"on {host}" if host else "before the run was started"
-            self._finish(job, sent, sent.end or End(ending, f"{reason}, {where}", detail))
+            where = "" if host else ", before the run was started"
+            self._finish(job, sent, sent.end or End(ending, f"{reason}{where}", detail, host=host))
 
 
 def _chunks(items: Sequence[Item], size: int) -> list[Sequence[Item]]:

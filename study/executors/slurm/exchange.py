@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from study.executors.base import Call, CallEpoch, CallSilent, Ending, Event
+from study.executors.base import Call, CallEpoch, CallSilent, Ending
 from study.files import write
 from study.hashing import digest
 from study.records import Epoch
@@ -35,6 +35,7 @@ class End:
     reason: str = ""
     detail: str = ""
     device: str = ""
+    host: str = ""
     files: Mapping[str, int] = field(default_factory=dict)
     """The size in bytes of each file in the call's folder."""
 
@@ -87,7 +88,7 @@ def write_event(folder: Path, event: CallEpoch | CallSilent) -> None:
         file.write(f"{json.dumps(record)}\n")
 
 
-def read_events(folder: Path, call: Call, offset: int) -> tuple[list[Event], int]:
+def read_events(folder: Path, call: Call, offset: int) -> tuple[list[CallEpoch | CallSilent], int]:
     """Return the events from a byte of the call's file on, and the byte after the last whole line."""
     try:
         with (folder / f"{identity(call)}{_EPOCHS}").open("rb") as file:
@@ -99,7 +100,7 @@ def read_events(folder: Path, call: Call, offset: int) -> tuple[list[Event], int
     return [_event(call, json.loads(line)) for line in whole.splitlines()], offset + len(whole)
 
 
-def _event(call: Call, record: Mapping[str, Any]) -> Event:
+def _event(call: Call, record: Mapping[str, Any]) -> CallEpoch | CallSilent:
     if "epoch" in record:
         return CallEpoch(call, Epoch(**record["epoch"]))
     return CallSilent(call, record["silent_s"])

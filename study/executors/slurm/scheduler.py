@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from study.environment import environment
 from study.errors import InputError, StudyError
 from study.executors.slurm.batch import SIGNAL, SIGNAL_VARIABLE, Batch
-from study.executors.slurm.settings import WHERE, SlurmSettings
+from study.executors.slurm.settings import WHERE, Slurm
 from study.executors.slurm.states import (
     ACCOUNT_FORMAT,
     QUEUE_FORMAT,
@@ -72,7 +72,7 @@ class Scheduler(Protocol):
         """Cancel jobs; those that have ended are left out."""
 
 
-def open_scheduler(settings: SlurmSettings) -> Scheduler:
+def open_scheduler(settings: Slurm) -> Scheduler:
     """Return the scheduler that the settings name.
 
     Raises:
@@ -90,7 +90,7 @@ def open_scheduler(settings: SlurmSettings) -> Scheduler:
 class SlurmScheduler:
     """Submits by submitit, and asks squeue, sacct and scontrol."""
 
-    def __init__(self, settings: SlurmSettings) -> None:
+    def __init__(self, settings: Slurm) -> None:
         self._settings = settings
         require_slurm()
 
@@ -169,7 +169,7 @@ class LocalScheduler:
 
     array_size = DEFAULT_ARRAY_SIZE
 
-    def __init__(self, settings: SlurmSettings) -> None:
+    def __init__(self, settings: Slurm) -> None:
         self._settings = settings
         self._jobs: dict[str, Any] = {}
 

@@ -1,22 +1,28 @@
-"""The table ``[engine.slurm]`` of study.toml."""
+"""The engine ``slurm``: the table ``[engine.slurm]`` of study.toml, checked against what a study's calls need."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from study.config.registry import Range
 from study.errors import InputError, shown
+from study.executors.base import Work
 from study.executors.slurm.states import minutes_of
+from study.ledger.layout import JOBS
+
+if TYPE_CHECKING:
+    from study.executors.slurm.engine import SlurmJobs
 
 WHERE = "study.toml: engine.slurm"
 
 
 @dataclass(frozen=True)
-class SlurmSettings:
-    """What each job requests, how many there are, and how often the scheduler is asked.
+class Slurm:
+    """Runs trainings as jobs of a cluster: what each requests, how many there are, how often the scheduler is asked.
 
     Raises:
         InputError: A time is not in one of Slurm's forms, or an option is no string, number or true.
@@ -72,6 +78,40 @@ class SlurmSettings:
                         f"Got {shown(value)} instead."
                     )
 
+    def executor(self, work: Work) -> SlurmJobs:
+        """Return an executor.
+
+        Raises:
+            InputError: submitit or Slurm is missing, or a job requests less than a run needs.
+        """
+        from study.executors.slurm.engine import SlurmJobs
+        from study.executors.slurm.scheduler import open_scheduler
+
+        self._check(work)
+        scheduler = open_scheduler(self)
+        folder = work.ledger / JOBS
+        return SlurmJobs(scheduler, folder, self, work.preload, work.silent_s, work.workers)
+
+    def _check(self, work: Work) -> None:
+        """Raise InputError where a job would request less than a run needs."""
+        requests_gpu = "gpu" in self.gres or any(name.startswith("gpus") for name in self.options)
+        if work.device == "cuda" and not requests_gpu:
+            raise InputError(f"{WHERE}.gres: requests no GPU, but runs use one. Set it, such as to 'gpu:1'.")
+        if work.device == "cpu" and requests_gpu:
+            raise InputError(
+                f"{WHERE}.gres: requests a GPU, but runs use the CPU. Set device = 'cuda' in study.toml: 'auto' is "
+                "what this machine has."
+            )
+        gpus = _gpus_in(self.gres)
+        if gpus is not None and work.gpus > gpus:
+            raise InputError(
+                f"{WHERE}.gres: requests {gpus} GPUs, but each run needs task.gpus = {work.gpus}."
+            )
+        if work.threads > self.cpus:
+            raise InputError(
+                f"{WHERE}.cpus: is {self.cpus}, but each run computes with {work.threads} threads."
+            )
+
     @cached_property
     def minutes(self) -> int:
         """The time limit of a job in minutes."""
@@ -99,3 +139,9 @@ class SlurmSettings:
             "time": self.conductor_time,
         }
         return {**{name: value for name, value in named.items() if value}, **self.conductor_options}
+
+
+def _gpus_in(gres: str) -> int | None:
+    """Return the number of GPUs in a request of generic resources; None where it has none."""
+    found = re.findall(r"(?:^|,)(?:gres/)?gpu(?::[A-Za-z][\w.-]*)?(?::(\d+))?(?=,|\(|$)", gres)
+    return sum(int(number or 1) for number in found) if found else None

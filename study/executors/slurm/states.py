@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from study.executors.base import Ending
+
 QUEUE_FORMAT = "%i|%T|%r|%j"
 """The columns of squeue: id, state, reason, name."""
 ACCOUNT_FORMAT = "JobID,State,Reason,ExitCode,NodeList"
@@ -60,6 +62,15 @@ NEVER_STARTS = frozenset(
     }
 )
 """Reasons of pending jobs that no wait removes; https://slurm.schedmd.com/job_reason_codes.html."""
+_ENDINGS = {
+    JobState.CANCELLED: Ending.CANCELLED,
+    JobState.PREEMPTED: Ending.PREEMPTED,
+    JobState.NODE_FAIL: Ending.LOST,
+    JobState.BOOT_FAIL: Ending.LOST,
+    JobState.REVOKED: Ending.LOST,
+    JobState.LOST: Ending.LOST,
+}
+"""How the calls of a job end whose state is none of their own doing."""
 _NO_REASON = ("", "None", "(null)", "Unknown")
 
 
@@ -82,6 +93,11 @@ class JobStatus:
     def never_starts(self) -> bool:
         """Whether the job is pending for a reason that no wait removes."""
         return self.state is JobState.PENDING and self.reason in NEVER_STARTS
+
+    @property
+    def ending(self) -> Ending:
+        """How the calls end that an ended job has not ended itself."""
+        return _ENDINGS.get(self.state, Ending.DIED)
 
     def __str__(self) -> str:
         """Return the state with its reason and details."""
