@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import shlex
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,9 +14,26 @@ from pathlib import Path
 from study.errors import InputError, StudyError
 from study.files import write
 from study.ledger import layout
-from study.ledger.locks import Holder, holder_of, is_own, named_holder, release, take
+from study.ledger.locks import (
+    BEAT_S,
+    LEASE_S,
+    Holder,
+    holder_of,
+    is_own,
+    named_holder,
+    release,
+    renewing,
+    seconds_since_renewal,
+    take,
+)
 from study.names import is_folder_name
 from study.records import RunSpec
+
+WAIT_S = 10.0
+"""Between two looks at a lock that is about to expire."""
+MISSED_S = 3 * BEAT_S
+"""After so long without a renewal the process has probably ended."""
+_log = logging.getLogger(__name__)
 
 
 class Locks:
@@ -42,19 +61,28 @@ class Locks:
         if self._study_lock == lock:
             yield
             return
-        if holder := take(lock):
+        self.require_free(study)
+        if holder := take(lock, lease_s=LEASE_S):
             raise self._held_error(study, holder)
         try:
             (self._study(study) / layout.STOP).unlink(missing_ok=True)
             self._study_lock = lock
-            yield
+            with renewing(lock):
+                yield
         finally:
             self._study_lock = None
             release(lock)
 
     def require_free(self, study: str) -> None:
-        """Raise StudyError if a process holds the study."""
-        if holder := self.holder(study):
+        """Raise StudyError if a process holds the study; first wait for one elsewhere that seems to have ended."""
+        lock = self._study(study) / layout.LOCK
+        has_warned = False
+        while (holder := self.holder(study)) and _misses_renewals(lock, holder):
+            if not has_warned:
+                _log.warning("%s no longer renews its lock of the study; waiting until that expires", holder)
+            has_warned = True
+            time.sleep(WAIT_S)
+        if holder:
             raise self._held_error(study, holder)
 
     def _held_error(self, study: str, holder: Holder) -> StudyError:
@@ -141,3 +169,11 @@ class Locks:
         if not is_folder_name(name):
             raise InputError(f"the ledger {self.root} has no study {name!r}: that is no name of a study.")
         return self.root / layout.STUDIES / name
+
+
+def _misses_renewals(lock: Path, holder: Holder) -> bool:
+    """Return whether a process on another host has not renewed its lock as it promised."""
+    if not holder.lease_s or not holder.is_elsewhere:
+        return False
+    seconds = seconds_since_renewal(lock)
+    return seconds is not None and seconds > MISSED_S

@@ -1,4 +1,8 @@
-"""Lock a study or a run for one process, with hard links only, which work on shared disks too."""
+"""Lock a study or a run for one process, with hard links only, which work on shared disks too.
+
+A conductor renews the lock of its study by its modification time; its locks of runs are links to the same file. Where
+no process of another machine has renewed a lock for longer than it promised, the lock is free.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +10,13 @@ import errno
 import os
 import socket
 import subprocess
+import tempfile
+import threading
+import time
 import uuid
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
@@ -21,6 +30,10 @@ MACHINE_IDS = (Path("/etc/machine-id"), Path("/var/lib/dbus/machine-id"))
 NO_LINKS = (errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
 GONE = ("Z", "X")
 """States of a Linux process that has ended and that its parent has not waited for."""
+BEAT_S = 30.0
+"""Between two renewals of a lock."""
+LEASE_S = 300.0
+"""A lock that was not renewed for so long is free for other machines: longer than a network disk caches attributes."""
 UNKNOWN = "unknown"
 """The start time of a running process where the system does not report it."""
 
@@ -50,6 +63,8 @@ class Holder:
     """The id of its machine; empty where it has none, or if an older version wrote the lock."""
     namespace: str = ""
     """The inode of its PID namespace; empty as `machine`."""
+    lease_s: float = field(default=0.0, compare=False)
+    """How long other machines wait for a renewal of its lock; 0 if it does not renew it."""
 
     def __str__(self) -> str:
         """Return the process in words."""
@@ -90,19 +105,21 @@ class Holder:
         return bool(ticks) and BOOT.is_file() and boot != _boot()
 
 
-def take(lock: Path, own_lock: Path | None = None) -> Holder | None:
+def take(lock: Path, own_lock: Path | None = None, lease_s: float = 0.0) -> Holder | None:
     """Acquire `lock` for this process and return None, or return its holder.
 
-    The lock of a process of this host that has ended is taken over; if several try, one succeeds.
+    A lock is taken over if its process ran on this host and has ended, or if its lease has expired; if several try,
+    one succeeds.
 
     Args:
         lock: The path of the lock.
-        own_lock: A lock that this process holds already: a link to it saves a write.
+        own_lock: A lock that this process holds already: a link to it saves a write, and is renewed with it.
+        lease_s: How long other machines wait for a renewal of the lock; 0 if `renewing` does not renew it.
 
     Raises:
         StudyError: The disk does not support hard links.
     """
-    own_content = _own_content()
+    own_content = _own_content(lease_s)
     while True:
         content = _content_of(lock)
         if content is None:
@@ -110,14 +127,14 @@ def take(lock: Path, own_lock: Path | None = None) -> Holder | None:
                 return None
             continue
         holder = _parse(content)
-        if holder is not None and not holder.is_gone:
+        if holder is not None and not _is_free(lock, holder):
             return holder
         takeover = lock.with_name(f"{lock.name}-{digest(content, 8)}")
         if faster := take(takeover):
             return faster
         try:
-            if _content_of(lock) == content:
-                write(lock, own_content)
+            if _content_of(lock) == content and (holder is None or _is_free(lock, holder)):
+                _replace(lock, own_lock, own_content)
                 return None
         finally:
             release(takeover)
@@ -125,20 +142,63 @@ def take(lock: Path, own_lock: Path | None = None) -> Holder | None:
 
 def release(lock: Path) -> None:
     """Release a lock of this process; a lock that another process has by now stays."""
-    if _content_of(lock) == _own_content():
+    if is_own(lock):
         lock.unlink(missing_ok=True)
+
+
+@contextmanager
+def renewing(lock: Path) -> Iterator[None]:
+    """Renew a lock of this process, and the locks that are links to it, every `BEAT_S` seconds inside the block."""
+    ends = threading.Event()
+
+    def renew() -> None:
+        while not ends.wait(BEAT_S):
+            with suppress(OSError):
+                if is_own(lock):
+                    os.utime(lock)
+
+    thread = threading.Thread(target=renew, name="lock", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ends.set()
+        thread.join()
+
+
+def seconds_since_renewal(lock: Path) -> float | None:
+    """Return the age of a lock's last renewal, by the clock of its disk; None if the lock is gone."""
+    try:
+        renewed = lock.stat().st_mtime
+    except OSError:
+        return None
+    try:
+        with tempfile.TemporaryFile(dir=lock.parent) as file:
+            return os.fstat(file.fileno()).st_mtime - renewed
+    except OSError:  # a disk that this process may not write to
+        return time.time() - renewed
+
+
+def _is_free(lock: Path, holder: Holder) -> bool:
+    """Return whether the holder of a lock has ended, or has not renewed it in time."""
+    if holder.is_gone:
+        return True
+    if not holder.lease_s or not holder.is_elsewhere:
+        return False
+    seconds = seconds_since_renewal(lock)
+    return seconds is not None and seconds > holder.lease_s
 
 
 def holder_of(lock: Path) -> Holder | None:
     """Return the holder of a lock; None if the lock is free or its holder has ended."""
     content = _content_of(lock)
     holder = _parse(content) if content is not None else None
-    return holder if holder is not None and not holder.is_gone else None
+    return holder if holder is not None and not _is_free(lock, holder) else None
 
 
 def is_own(lock: Path) -> bool:
     """Return whether this process holds a lock."""
-    return _content_of(lock) == _own_content()
+    return named_holder(lock) == _parse(_own_content())
 
 
 def named_holder(lock: Path) -> Holder | None:
@@ -223,6 +283,16 @@ def _create(lock: Path, content: str) -> bool:
         aside.unlink(missing_ok=True)
 
 
+def _replace(lock: Path, own_lock: Path | None, content: str) -> None:
+    """Replace a lock by one of this process: a link to `own_lock` if there is one, which is renewed with it."""
+    if own_lock is None:
+        write(lock, content)
+        return
+    aside = lock.with_name(f".{lock.name}.{uuid.uuid4().hex[:12]}{PARTIAL_SUFFIX}")
+    os.link(own_lock, aside)
+    aside.replace(lock)
+
+
 def _link(lock: Path, content: Path) -> bool:
     """Create the lock as a hard link to a file; return False if it exists."""
     lock.parent.mkdir(parents=True, exist_ok=True)
@@ -244,13 +314,14 @@ def _is_same_file(lock: Path, content: Path) -> bool:
         return False
 
 
-def _own_content() -> str:
-    """Return what a lock of this process holds: host|machine|namespace, process and start time.
+def _own_content(lease_s: float = 0.0) -> str:
+    """Return what a lock of this process holds: host|machine|namespace|lease, process and start time.
 
     An older version reads the first word as the name of another host, and leaves the lock alone.
     """
     process, here = os.getpid(), own_place()
-    return f"{here.host}|{here.machine}|{here.namespace} {process} {start_time(process)}"
+    lease = f"|{lease_s:g}" if lease_s else ""
+    return f"{here.host}|{here.machine}|{here.namespace}{lease} {process} {start_time(process)}"
 
 
 def _content_of(lock: Path) -> str | None:
@@ -258,14 +329,21 @@ def _content_of(lock: Path) -> str | None:
         return lock.read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
         return None
+    except OSError as error:
+        if error.errno != errno.ESTALE:
+            raise
+        return _content_of(lock)  # another host has replaced the file since this one looked it up
 
 
 def _parse(content: str) -> Holder | None:
     """Return the holder that a lock names; None if the lock is torn, as after a crash of the disk."""
     place, _, rest = content.strip().partition(" ")
     process, _, started = rest.partition(" ")
-    host, machine, namespace = (*place.split("|"), "", "")[:3]
-    return Holder(host, int(process), started, machine, namespace) if process.isdecimal() else None
+    host, machine, namespace, lease = (*place.split("|"), "", "", "")[:4]
+    if not process.isdecimal():
+        return None
+    lease_s = float(lease) if lease.replace(".", "", 1).isdecimal() else 0.0
+    return Holder(host, int(process), started, machine, namespace, lease_s)
 
 
 @cache

@@ -71,6 +71,13 @@ def until_epoch(jobs: SlurmJobs, number: int) -> None:
     raise AssertionError(f"epoch {number} never came")
 
 
+def until(is_so: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
 def submissions(slurm: FakeSlurm) -> int:
     path = slurm.folder / "calls.txt"
     return len(path.read_text().splitlines()) if path.exists() else 0
@@ -92,6 +99,7 @@ def test_calls_of_one_wait_are_one_array_within_the_clusters_array_size(
     assert {event.ending for event in ended.values()} == {Ending.RETURNED}
     assert len(ended) == 5
     assert submissions(slurm) == 3
+    jobs.close()
     assert not list((tmp_path / "jobs").iterdir())
 
 
@@ -114,26 +122,33 @@ def test_short_runs_share_a_job_and_one_that_raises_stops_no_other(
 def test_a_run_outlasts_the_time_limit_by_checkpoints_and_requeues(
     slurm: FakeSlurm, start: Start, tmp_path: Path
 ) -> None:
-    slurm.configure(limit_s=6.0, signal_s=4.0)
     jobs, run = start(), call(tmp_path)
     jobs.submit(run)
+    until_epoch(jobs, 2)
+    for number in (1, 2):
+        until(lambda number=number: len(attempts(run)) == number)  # type: ignore[misc]
+        (id_,) = slurm.wait_for("RUNNING")
+        slurm.order(id_, "signal")
+        slurm.wait_for("PENDING", patience_s=PATIENCE_S)
     ended = until_ended(jobs)
     assert ended["t"].ending == Ending.RETURNED
-    resumed = attempts(run)
-    assert len(resumed) >= 2
-    assert resumed == sorted(resumed)
-    assert resumed[1] > 0
-    (job,) = slurm.jobs().values()
-    assert (job["state"], job["restarts"]) == ("COMPLETED", len(resumed) - 1)
+    first, second, third = attempts(run)
+    assert first == 0
+    assert second >= 2
+    assert third >= second
+    assert slurm.jobs()[id_]["restarts"] == 2
+    assert submissions(slurm) == 1
 
 
 def test_a_run_without_checkpoints_is_not_requeued_for_ever(
     slurm: FakeSlurm, start: Start, tmp_path: Path
 ) -> None:
-    slurm.configure(limit_s=36.0, signal_s=33.0)
-    jobs = start(time="00:00:05", signal_s=31)
-    jobs._settings.__dict__["minutes"] = 0.05  # 3 s: no job of Slurm is so short
+    jobs = start()
+    jobs._settings.__dict__["minutes"] = 0.001  # no job of Slurm is so short
     jobs.submit(call(tmp_path, target="slurm_jobs:forgetful"))
+    until_epoch(jobs, 1)
+    (id_,) = slurm.wait_for("RUNNING")
+    slurm.order(id_, "signal")
     ended = until_ended(jobs)
     assert ended["t"].ending == Ending.RAISED
     assert "engine.slurm.time" in ended["t"].reason
@@ -316,6 +331,7 @@ def test_a_restarted_conductor_waits_for_live_jobs(
     assert {event.ending for event in ended.values()} == {Ending.RETURNED}
     assert submissions(slurm) == 1
     assert [attempts(run) for run in runs] == [[0], [0]]
+    second.close()
     assert not list((tmp_path / "jobs").iterdir())
 
 
@@ -343,9 +359,7 @@ def test_what_a_lost_job_left_undone_is_submitted_again(
     until_epoch(first, 2)
     (id_,) = slurm.wait_for("RUNNING")
     slurm.order(id_, "lose")
-    deadline = time.monotonic() + PATIENCE_S
-    while slurm.jobs() and time.monotonic() < deadline:
-        time.sleep(0.05)
+    until(lambda: not slurm.jobs())
     second = start()
     second.submit(run)
     assert until_ended(second)["t"].ending == Ending.RETURNED

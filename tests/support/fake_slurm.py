@@ -24,6 +24,8 @@ LIVE = ("PENDING", "RUNNING")
 VARIABLE = "FAKE_SLURM"
 KILL_WAIT_S = 8.0
 STEP_S = 0.05
+REQUEUE_S = 0.5
+"""For which a requeued job is pending at least."""
 
 
 class FakeSlurm:
@@ -184,6 +186,7 @@ def run(root: Path, id_: str) -> None:
     while _attempt(root, id_):
         job = _jobs(root)[id_]
         _update(root, id_, state="PENDING", restarts=job["restarts"] + 1)
+        time.sleep(REQUEUE_S)
 
 
 def _attempt(root: Path, id_: str) -> bool:

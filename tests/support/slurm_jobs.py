@@ -10,7 +10,7 @@ from pathlib import Path
 from study.files import write
 from study.records import Epoch, RunSpec
 
-STEPS = 12
+STEPS = 20
 STEP_S = 0.25
 
 
@@ -29,4 +29,5 @@ def steady(spec: RunSpec, folder: Path, on_epoch: Callable[[Epoch], None]) -> No
 
 def forgetful(spec: RunSpec, folder: Path, on_epoch: Callable[[Epoch], None]) -> None:
     """Never write a checkpoint, and take longer than any job."""
+    on_epoch(Epoch(1, 0.5, 0.1, {"war": 0.5}, 0.0))
     time.sleep(120)

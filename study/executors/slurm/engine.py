@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import sys
 import time
 import uuid
@@ -20,7 +21,6 @@ from study.executors.slurm.scheduler import Scheduler, SubmitLimitError
 from study.executors.slurm.settings import Slurm
 from study.executors.slurm.states import JobState, JobStatus
 from study.executors.written import all_visible
-from study.files import remove
 
 _SUBMITTED = JobStatus(JobState.PENDING)
 JOB_NAME = "study-{}"
@@ -147,19 +147,17 @@ class SlurmJobs:
     def close(self) -> None:
         """Cancel all jobs and wait for their end, unless `keeps_jobs`."""
         self._gathered.clear()
-        live = [job.id for job in self._jobs if job.status.is_live]
-        if self.keeps_jobs or not live:
+        jobs, self._jobs = self._jobs, []
+        if self.keeps_jobs or not jobs:
             return
-        self._scheduler.cancel(live)
+        self._scheduler.cancel(job.id for job in jobs if job.calls)
         deadline = time.monotonic() + CANCEL_S
         while time.monotonic() < deadline:
-            statuses = self._scheduler.statuses(live)
+            statuses = self._scheduler.statuses(job.id for job in jobs)
             if statuses is not None and not any(status.is_live for status in statuses.values()):
                 break
             time.sleep(min(1.0, max(STEP_S, self._settings.query_s)))
-        folders = {job.folder for job in self._jobs}
-        self._jobs.clear()
-        for folder in folders:
+        for folder in {job.folder for job in jobs}:
             self._remove_unused(folder)
 
     # Submission
@@ -191,7 +189,7 @@ class SlurmJobs:
         try:
             ids = self._scheduler.submit(JOB_NAME.format(name), batches)
         except StudyError:
-            remove(folder)
+            self._remove_unused(folder)
             raise
         exchange.write_ids(folder, ids)
         for id_, calls in zip(ids, jobs, strict=True):
@@ -234,8 +232,8 @@ class SlurmJobs:
             job = _Job(id_, folder, status=statuses[id_])
             left = [each for each in of_job if job.status.is_live or exchange.has_end(folder, each)]
             found.update(dict.fromkeys(left, job))
-        if not found and calls:
-            remove(folder)
+        if calls and not found and not any(status.is_live for status in statuses.values()):
+            self._remove_unused(folder)
         return found
 
     # Events
@@ -257,19 +255,16 @@ class SlurmJobs:
         return is_late or all_visible(sent.call.folder, end.files)
 
     def _finish(self, job: _Job, sent: _Sent, end: End) -> None:
-        """Report the end of a call, and remove what only its job needed."""
+        """Report the end of a call."""
         self._events.append(CallEnded(sent.call, end.ending, end.reason, end.detail, end.device, end.host))
         exchange.remove_end(job.folder, sent.call)
         job.calls.remove(sent)
-        if not job.calls:
-            self._jobs.remove(job)
-            self._remove_unused(job.folder)
 
     def _remove_unused(self, folder: Path) -> None:
-        """Remove the folder of a submission unless one of its jobs still has calls."""
+        """Remove the folder of a submission unless one of its jobs may still need it."""
         jobs = (*self._jobs, *(self._earlier or {}).values())
         if not any(job.folder == folder for job in jobs):
-            remove(folder)
+            shutil.rmtree(folder, ignore_errors=True)  # the last process of a job may still write
 
     def _query(self) -> None:
         """Ask the scheduler for the state of all jobs, and end the calls of jobs that have ended without them."""
@@ -290,8 +285,10 @@ class SlurmJobs:
             job.gone_since = now if job.gone_since is None else job.gone_since
             if now - job.gone_since >= self._settings.visible_s:
                 self._look()  # an end that is visible counts
-                if job in self._jobs:
-                    self._end_all(job, job.status.ending, f"job {job.id} ended as {job.status}")
+                self._end_all(job, job.status.ending, f"job {job.id} ended as {job.status}")
+            if not job.calls:
+                self._jobs.remove(job)
+                self._remove_unused(job.folder)
 
     def _report_pending(self, now: float) -> None:
         """Report a reason for which jobs wait when it is new, with the first of these jobs."""
