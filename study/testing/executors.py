@@ -339,7 +339,7 @@ def _await(is_so: Callable[[], bool], executor: Executor | None = None) -> None:
 def _require_quiet(beat: Path) -> None:
     """Require that the call that writes a file ends soon, if it has not."""
     deadline = time.monotonic() + PATIENCE_S
-    while time.time() - beat.stat().st_mtime < QUIET_S:
+    while beat.exists() and time.time() - beat.stat().st_mtime < QUIET_S:
         assert time.monotonic() < deadline, "the call goes on"
         time.sleep(BEAT_S)
 

@@ -31,7 +31,11 @@ def executor() -> SlurmJobs:
     return SlurmJobs(open_scheduler(settings), Path(os.environ[FOLDER]), settings)
 
 
-@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+SLOW = ("a_killed_conductor_is_followed_by_another",)
+CASES = [pytest.param(check, marks=pytest.mark.slow if check.__name__ in SLOW else ()) for check in CHECKS]
+
+
+@pytest.mark.parametrize("check", CASES, ids=lambda check: check.__name__)
 def test_jobs_of_submitit(check: Check, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(FOLDER, str(tmp_path / "jobs"))
     check("executors.test_slurm_conformance:executor", tmp_path)

@@ -82,7 +82,7 @@ def open_scheduler(settings: Slurm) -> Scheduler:
         import submitit  # noqa: F401
     except ImportError:
         raise InputError(
-            "--engine slurm: needs the package submitit. Install it with `pip install 'study[slurm]'`."
+            "--engine slurm: needs the package submitit. Install it with `pip install 'ablation-study[slurm]'`."
         ) from None
     return SlurmScheduler(settings) if settings.scheduler == "slurm" else LocalScheduler(settings)
 
