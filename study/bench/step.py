@@ -26,6 +26,7 @@ from study.tasks.clips.nets.video.backbones import MViT, mfvit_xs_trunk
 from study.tasks.clips.training.building import as_trained
 from study.tasks.clips.training.precision import forward, set_precision
 from study.tasks.clips.training.settings import AttentionForm, Precision, TrainSettings
+from study.tasks.clips.training.stepping.graph import WARM_UPS, CudaRecorder, NoRecorder, Recorded
 
 Device = Literal["cpu", "cuda"]
 CLASSES = 7
@@ -44,6 +45,7 @@ class Variant:
     attention: AttentionForm = "fast"
     precision: Precision = "fp32"
     compile: bool = False
+    graph: bool = False
     is_deterministic: bool = False
 
 
@@ -53,9 +55,9 @@ VARIANTS: Mapping[Device, tuple[Variant, ...]] = {
         Variant("fp32"),
         Variant("fp32, deterministic", is_deterministic=True),
         Variant("bf16", precision="bf16"),
-        Variant("bf16, deterministic", precision="bf16", is_deterministic=True),
-        Variant("bf16, compiled", precision="bf16", compile=True),
-        Variant("bf16, compiled, deterministic", precision="bf16", compile=True, is_deterministic=True),
+        Variant("bf16, graph", precision="bf16", graph=True),
+        Variant("bf16, graph, deterministic", precision="bf16", graph=True, is_deterministic=True),
+        Variant("bf16, graph, compiled", precision="bf16", graph=True, compile=True),
     ),
 }
 
@@ -86,14 +88,20 @@ class Trainee:
         self.device = torch.device(device)
         before = self._allocated
         self.network = as_trained(network, settings).to(self.device)
-        self.optimizer = torch.optim.AdamW(self.network.parameters(), lr=1e-4)
+        self.optimizer = torch.optim.AdamW(
+            self.network.parameters(), lr=1e-4, fused=True, capturable=variant.graph
+        )
         self.clips = torch.rand(clips, *shape, generator=torch.Generator().manual_seed(0)).to(self.device)
         self.labels = (torch.arange(clips) % CLASSES).to(self.device)
         registry = Registry()
         self.loss = registry.build("loss", registry.resolve("loss", "cross-entropy-context", "loss"))
+        recorder = CudaRecorder() if variant.graph else NoRecorder()
+        self.update, self.compute = Recorded(self._update, recorder), Recorded(self._compute, recorder)
         self.logits = self._logits().clone()
         """Logits of the clips in evaluation, with the initial weights."""
-        self.step()
+        for _ in range(WARM_UPS + 1):
+            self._logits()
+            self.step()
         self.own = self._allocated - before
         """Bytes that stay allocated between two steps."""
 
@@ -106,10 +114,7 @@ class Trainee:
         self._set_up()
         began = self._now()
         self.network.train()
-        self.optimizer.zero_grad()
-        output = forward(self.network, self.clips, self.variant.precision)
-        self.loss(output, self.labels).backward()
-        self.optimizer.step()
+        self.update(self.clips, self.labels)
         return (self._now() - began) * 1e3
 
     def evaluation(self) -> float:
@@ -129,7 +134,17 @@ class Trainee:
         self._set_up()
         self.network.eval()
         with torch.inference_mode():
-            return forward(self.network, self.clips, self.variant.precision).logits
+            return self.compute(self.clips)
+
+    def _update(self, clips: Tensor, labels: Tensor) -> Tensor:
+        self.optimizer.zero_grad()
+        loss: Tensor = self.loss(forward(self.network, clips, self.variant.precision), labels)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+        return loss.detach()
+
+    def _compute(self, clips: Tensor) -> Tensor:
+        return forward(self.network, clips, self.variant.precision).logits
 
     def _set_up(self) -> None:
         torch.use_deterministic_algorithms(self.variant.is_deterministic)
@@ -177,7 +192,7 @@ def step(
             "step": (Trainee.step, "ms"),
             "evaluation": (Trainee.evaluation, "ms"),
         }
-        if device == "cuda":
+        if device == "cuda" and not variant.graph:  # a recording keeps its memory
             sides["memory of a step"] = (Trainee.peak_gib, "GiB")
         for name, (measure, unit) in sides.items():
             figures = in_turn(

@@ -61,7 +61,7 @@ def _parsed(line: str) -> GpuUse:
 
 @dataclass
 class MeasuredShare:
-    """Starts with one run on each GPU, and adds one to all of them while every GPU has memory and time left.
+    """Starts with one run on each GPU, and adds up to as many again while every GPU has memory and time left.
 
     Args:
         devices: Indexes of the CUDA devices.
@@ -99,12 +99,12 @@ class MeasuredShare:
         if any(len(sample) != len(self.devices) for sample in samples):
             return
         by_device = zip(self._before, zip(*samples, strict=True), strict=True)
-        if all(_has_room(before, uses, self.runs_per_gpu) for before, uses in by_device):
-            self.runs_per_gpu += 1
+        more = min(_room(before, uses, self.runs_per_gpu) for before, uses in by_device)
+        self.runs_per_gpu = min(self.most, self.runs_per_gpu + more)
 
 
-def _has_room(before: GpuUse, uses: Sequence[GpuUse], runs: int) -> bool:
-    """Return whether a GPU has memory and time for one more run.
+def _room(before: GpuUse, uses: Sequence[GpuUse], runs: int) -> int:
+    """Return for how many more runs a GPU has memory and time, at most for as many as there are.
 
     Args:
         before: Its use before the first run.
@@ -114,7 +114,11 @@ def _has_room(before: GpuUse, uses: Sequence[GpuUse], runs: int) -> bool:
     used = max(use.used_bytes for use in uses)
     of_one_run = max(0, used - before.used_bytes) / runs
     busy = sum(use.utilization for use in uses) / len(uses)
-    return busy < BUSY and before.total_bytes - used > SPARE * of_one_run
+    free = before.total_bytes - used
+    return sum(
+        busy * (runs + more - 1) / runs < BUSY and free > SPARE * more * of_one_run
+        for more in range(1, runs + 1)
+    )
 
 
 def slots(work: Work) -> tuple[int, tuple[int, ...], MeasuredShare | None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
@@ -21,7 +21,14 @@ def convolved() -> Convolution:
     return convolved
 
 
-@pytest.mark.parametrize("stride", [1, 2])
+@pytest.fixture(autouse=True)
+def exact() -> Iterator[None]:
+    """Torch's own convolutions and their gradients in float32."""
+    with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+        yield
+
+
+@pytest.mark.parametrize("stride", [1, 2, 4])
 @pytest.mark.parametrize("size", [(2, 1, 4, 5, 6), (1, 3, 5, 3, 40)], ids=str)
 def test_kernels_give_torch_s_convolution_and_gradients(
     size: tuple[int, ...], stride: int, convolved: Convolution
@@ -77,8 +84,7 @@ def inputs(size: tuple[int, ...], stride: int) -> tuple[Tensor, Tensor, Tensor]:
 
 def convolution(maps: Tensor, weight: Tensor, stride: int) -> Tensor:
     """Torch's own, on maps (B, T, H, W, C)."""
-    with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-        result = F.conv3d(
-            maps.permute(0, 4, 1, 2, 3), weight, stride=(1, stride, stride), padding=1, groups=len(weight)
-        )
+    result = F.conv3d(
+        maps.permute(0, 4, 1, 2, 3), weight, stride=(1, stride, stride), padding=1, groups=len(weight)
+    )
     return result.permute(0, 2, 3, 4, 1)

@@ -22,7 +22,6 @@ from study.tasks.clips.nets.attention import Attending
 from study.tasks.clips.nets.ifdd.network import configured
 from study.tasks.clips.training.building import new_network
 from study.tasks.clips.training.probes.try_one_batch import try_one_batch
-from study.tasks.clips.training.settings import TrainSettings, check_settings
 from study.tasks.clips.training.state import TrainState
 
 
@@ -89,8 +88,3 @@ def test_network_has_the_attention_that_is_set_and_fast_by_default(spec: MakeSpe
     network = new_network(registry, request, ClipShape(1, 16, 32, 32), 7)
     found = {module.attention for module in network.modules() if isinstance(module, Attending)}
     assert found == {form or "fast"}
-
-
-def test_compiled_network_is_not_recorded_as_well(spec: MakeSpec) -> None:
-    with pytest.raises(InputError, match=r"train\.graph: a compiled network"):
-        check_settings(TrainSettings.of(spec(compile=True, graph=True)), "cuda")

@@ -34,7 +34,8 @@ def _on_a_gpu(maps: Tensor, weight: Tensor, stride: int) -> Tensor:
     from study.tasks.clips.nets.depthwise_gpu import convolved
 
     taps = weight.flatten(1).transpose(0, 1).contiguous()
-    return convolved(maps.permute(0, 2, 3, 4, 1).contiguous(), taps, stride).permute(0, 4, 1, 2, 3)
+    result: Tensor = convolved(maps.permute(0, 2, 3, 4, 1).contiguous(), taps, stride)
+    return result.permute(0, 4, 1, 2, 3)
 
 
 class _Depthwise(torch.autograd.Function):

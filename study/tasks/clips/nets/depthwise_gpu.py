@@ -18,36 +18,31 @@ import triton.language as tl
 from torch import Tensor
 
 TAPS = 27
-POSITIONS = 64
+POSITIONS = 32
 """Positions of a block."""
 MOST_CHANNELS = 32
 """Channels of a block at most."""
-BLOCKS = 8
+BLOCKS = 16
 """Blocks of positions over which one program sums the gradient by the weight."""
 
 
 @triton.jit  # type: ignore[untyped-decorator]
 def _convolve(  # type: ignore[no-untyped-def]
-    source,
+    maps,
     weight,
     result,
     positions,
     channels,
     frames,
-    source_height,
-    source_width,
+    maps_height,
+    maps_width,
     height,
     width,
     STRIDE: tl.constexpr,
-    IS_GRADIENT: tl.constexpr,
     POSITIONS: tl.constexpr,
     CHANNELS: tl.constexpr,
 ) -> None:
-    """Write the convolution of `source` at every position of `result`, or the gradient by its maps.
-
-    For the gradient, `source` is the gradient by the convolution and `result` that by the maps: a position takes part
-    in the places of the convolution that lie a tap from it, where the stride divides their distance.
-    """
+    """Write the convolution of `maps` at every position of `result`."""
     position = tl.program_id(0) * POSITIONS + tl.arange(0, POSITIONS)
     channel = tl.program_id(1) * CHANNELS + tl.arange(0, CHANNELS)
     is_channel = channel < channels
@@ -60,37 +55,91 @@ def _convolve(  # type: ignore[no-untyped-def]
     for t in tl.static_range(3):
         for row in tl.static_range(3):
             for column in tl.static_range(3):
-                if IS_GRADIENT:
-                    from_frame = frame + 1 - t
-                    from_y = y + 1 - row
-                    from_x = x + 1 - column
-                    is_inside = is_position & (from_y >= 0) & (from_x >= 0)
-                    if STRIDE > 1:
-                        is_inside = is_inside & (from_y % STRIDE == 0) & (from_x % STRIDE == 0)
-                        from_y = from_y // STRIDE
-                        from_x = from_x // STRIDE
-                else:
-                    from_frame = frame + t - 1
-                    from_y = y * STRIDE + row - 1
-                    from_x = x * STRIDE + column - 1
-                    is_inside = is_position & (from_y >= 0) & (from_x >= 0)
-                is_inside = is_inside & (from_frame >= 0) & (from_frame < frames)
-                is_inside = is_inside & (from_y < source_height) & (from_x < source_width)
-                place = ((clip * frames + from_frame) * source_height + from_y) * source_width + from_x
-                values = tl.load(
-                    source + place[:, None] * channels + channel[None, :],
-                    mask=is_inside[:, None] & is_channel[None, :],
-                    other=0.0,
-                )
-                factor = tl.load(
-                    weight + ((t * 3 + row) * 3 + column) * channels + channel, mask=is_channel, other=0.0
-                )
+                from_frame = frame + t - 1
+                from_y = y * STRIDE + row - 1
+                from_x = x * STRIDE + column - 1
+                is_inside = is_position & (from_frame >= 0) & (from_y >= 0) & (from_x >= 0)
+                is_inside = is_inside & (from_frame < frames) & (from_y < maps_height) & (from_x < maps_width)
+                place = ((clip * frames + from_frame) * maps_height + from_y) * maps_width + from_x
+                mask = is_inside[:, None] & is_channel[None, :]
+                values = tl.load(maps + place[:, None] * channels + channel[None, :], mask=mask, other=0.0)
+                tap = (t * 3 + row) * 3 + column
+                factor = tl.load(weight + tap * channels + channel, mask=is_channel, other=0.0)
                 total += values.to(tl.float32) * factor.to(tl.float32)[None, :]
     tl.store(
         result + position.to(tl.int64)[:, None] * channels + channel[None, :],
         total.to(result.dtype.element_ty),
         mask=is_position[:, None] & is_channel[None, :],
     )
+
+
+@triton.jit  # type: ignore[untyped-decorator]
+def _spread(  # type: ignore[no-untyped-def]
+    gradient,
+    weight,
+    result,
+    positions,
+    channels,
+    frames,
+    gradient_height,
+    gradient_width,
+    height,
+    width,
+    STRIDE: tl.constexpr,
+    POSITIONS: tl.constexpr,
+    CHANNELS: tl.constexpr,
+) -> None:
+    """Write the gradient by the maps of a convolution with a stride above one.
+
+    A position of the maps took part by the taps whose distance the stride divides: in each axis the first of them is
+    its place plus one modulo the stride, and the others follow at that distance.
+    """
+    position = tl.program_id(0) * POSITIONS + tl.arange(0, POSITIONS)
+    channel = tl.program_id(1) * CHANNELS + tl.arange(0, CHANNELS)
+    is_channel = channel < channels
+    is_position = position < positions
+    x = position % width + 1
+    y = (position // width) % height + 1
+    frame = (position // (width * height)) % frames
+    clip = (position // (width * height * frames)).to(tl.int64)
+    total = tl.zeros((POSITIONS, CHANNELS), dtype=tl.float32)
+    for t in tl.static_range(3):
+        for down in tl.static_range((2 + STRIDE) // STRIDE):
+            for right in tl.static_range((2 + STRIDE) // STRIDE):
+                row = y % STRIDE + down * STRIDE
+                column = x % STRIDE + right * STRIDE
+                from_frame = frame + 1 - t
+                from_y = y // STRIDE - down
+                from_x = x // STRIDE - right
+                is_inside = is_position & (row < 3) & (column < 3)
+                is_inside = is_inside & (from_frame >= 0) & (from_y >= 0) & (from_x >= 0)
+                is_inside = is_inside & (from_frame < frames)
+                is_inside = is_inside & (from_y < gradient_height) & (from_x < gradient_width)
+                place = ((clip * frames + from_frame) * gradient_height + from_y) * gradient_width + from_x
+                mask = is_inside[:, None] & is_channel[None, :]
+                values = tl.load(
+                    gradient + place[:, None] * channels + channel[None, :], mask=mask, other=0.0
+                )
+                tap = (t * 3 + row) * 3 + column
+                factor = tl.load(weight + tap[:, None] * channels + channel[None, :], mask=mask, other=0.0)
+                total += values.to(tl.float32) * factor.to(tl.float32)
+    tl.store(
+        result + position.to(tl.int64)[:, None] * channels + channel[None, :],
+        total.to(result.dtype.element_ty),
+        mask=is_position[:, None] & is_channel[None, :],
+    )
+
+
+@triton.jit
+def _products(  # type: ignore[no-untyped-def]
+    outer, maps, row_place, y, x, is_row, maps_height, maps_width, channels, channel, is_channel
+):
+    """Return the products of the gradient with the maps at (y, x) of the frames that begin at `row_place`."""
+    is_inside = is_row & (y >= 0) & (x >= 0) & (y < maps_height) & (x < maps_width)
+    place = (row_place + y) * maps_width + x
+    mask = is_inside[:, None] & is_channel[None, :]
+    values = tl.load(maps + place[:, None] * channels + channel[None, :], mask=mask, other=0.0)
+    return outer * values.to(tl.float32)
 
 
 @triton.jit  # type: ignore[untyped-decorator]
@@ -101,8 +150,8 @@ def _correlate(  # type: ignore[no-untyped-def]
     positions,
     channels,
     frames,
-    source_height,
-    source_width,
+    maps_height,
+    maps_width,
     height,
     width,
     STRIDE: tl.constexpr,
@@ -115,30 +164,56 @@ def _correlate(  # type: ignore[no-untyped-def]
     t = tl.program_id(1)
     channel = tl.program_id(2) * CHANNELS + tl.arange(0, CHANNELS)
     is_channel = channel < channels
-    for row in tl.static_range(3):
-        for column in tl.static_range(3):
-            total = tl.zeros((POSITIONS, CHANNELS), dtype=tl.float32)
-            for block in range(BLOCKS):
-                position = (chunk * BLOCKS + block) * POSITIONS + tl.arange(0, POSITIONS)
-                is_position = position < positions
-                from_x = (position % width) * STRIDE + column - 1
-                from_y = ((position // width) % height) * STRIDE + row - 1
-                from_frame = (position // (width * height)) % frames + t - 1
-                clip = (position // (width * height * frames)).to(tl.int64)
-                is_inside = is_position & (from_y >= 0) & (from_x >= 0) & (from_frame >= 0)
-                is_inside = is_inside & (from_frame < frames)
-                is_inside = is_inside & (from_y < source_height) & (from_x < source_width)
-                place = ((clip * frames + from_frame) * source_height + from_y) * source_width + from_x
-                mask = is_inside[:, None] & is_channel[None, :]
-                values = tl.load(maps + place[:, None] * channels + channel[None, :], mask=mask, other=0.0)
-                outer = tl.load(
-                    gradient + position.to(tl.int64)[:, None] * channels + channel[None, :],
-                    mask=mask,
-                    other=0.0,
-                )
-                total += values.to(tl.float32) * outer.to(tl.float32)
-            tap = (t * 3 + row) * 3 + column
-            tl.store(sums + (chunk * 27 + tap) * channels + channel, tl.sum(total, axis=0), mask=is_channel)
+    zeros = tl.zeros((POSITIONS, CHANNELS), dtype=tl.float32)
+    a, b, c, d, e, f, g, h, i = zeros, zeros, zeros, zeros, zeros, zeros, zeros, zeros, zeros
+    for block in range(BLOCKS):
+        position = (chunk * BLOCKS + block) * POSITIONS + tl.arange(0, POSITIONS)
+        x = (position % width) * STRIDE
+        y = ((position // width) % height) * STRIDE
+        frame = (position // (width * height)) % frames + t - 1
+        clip = (position // (width * height * frames)).to(tl.int64)
+        is_row = (position < positions) & (frame >= 0) & (frame < frames)
+        outer = tl.load(
+            gradient + position.to(tl.int64)[:, None] * channels + channel[None, :],
+            mask=is_row[:, None] & is_channel[None, :],
+            other=0.0,
+        ).to(tl.float32)
+        at = (clip * frames + frame) * maps_height
+        a += _products(
+            outer, maps, at, y - 1, x - 1, is_row, maps_height, maps_width, channels, channel, is_channel
+        )
+        b += _products(
+            outer, maps, at, y - 1, x, is_row, maps_height, maps_width, channels, channel, is_channel
+        )
+        c += _products(
+            outer, maps, at, y - 1, x + 1, is_row, maps_height, maps_width, channels, channel, is_channel
+        )
+        d += _products(
+            outer, maps, at, y, x - 1, is_row, maps_height, maps_width, channels, channel, is_channel
+        )
+        e += _products(outer, maps, at, y, x, is_row, maps_height, maps_width, channels, channel, is_channel)
+        f += _products(
+            outer, maps, at, y, x + 1, is_row, maps_height, maps_width, channels, channel, is_channel
+        )
+        g += _products(
+            outer, maps, at, y + 1, x - 1, is_row, maps_height, maps_width, channels, channel, is_channel
+        )
+        h += _products(
+            outer, maps, at, y + 1, x, is_row, maps_height, maps_width, channels, channel, is_channel
+        )
+        i += _products(
+            outer, maps, at, y + 1, x + 1, is_row, maps_height, maps_width, channels, channel, is_channel
+        )
+    first = sums + (chunk * 27 + t * 9) * channels + channel
+    tl.store(first, tl.sum(a, axis=0), mask=is_channel)
+    tl.store(first + channels, tl.sum(b, axis=0), mask=is_channel)
+    tl.store(first + 2 * channels, tl.sum(c, axis=0), mask=is_channel)
+    tl.store(first + 3 * channels, tl.sum(d, axis=0), mask=is_channel)
+    tl.store(first + 4 * channels, tl.sum(e, axis=0), mask=is_channel)
+    tl.store(first + 5 * channels, tl.sum(f, axis=0), mask=is_channel)
+    tl.store(first + 6 * channels, tl.sum(g, axis=0), mask=is_channel)
+    tl.store(first + 7 * channels, tl.sum(h, axis=0), mask=is_channel)
+    tl.store(first + 8 * channels, tl.sum(i, axis=0), mask=is_channel)
 
 
 @torch.library.custom_op("study::depthwise", mutates_args=())
@@ -148,7 +223,7 @@ def convolved(maps: Tensor, weight: Tensor, stride: int) -> Tensor:
     `stride` is that of height and width; time has stride one. Both inputs are contiguous.
     """
     result: Tensor = _empty_result(maps, weight, stride)
-    _launch(maps, weight, result, stride, is_gradient=False)
+    _launch(_convolve, maps, weight, result, stride)
     return result
 
 
@@ -163,7 +238,10 @@ def _empty_result(maps: Tensor, weight: Tensor, stride: int) -> Tensor:
 def maps_gradient(grad: Tensor, weight: Tensor, stride: int, height: int, width: int) -> Tensor:
     """Return the gradient by the maps (B, T, H, W, C) from that by the convolution."""
     result: Tensor = _empty_maps(grad, weight, stride, height, width)
-    _launch(grad, weight, result, stride, is_gradient=True)
+    if stride == 1:  # the convolution with the reversed kernel
+        _launch(_convolve, grad, weight.flip(0), result, stride)
+    else:
+        _launch(_spread, grad, weight, result, stride)
     return result
 
 
@@ -203,10 +281,10 @@ def _empty_weight(grad: Tensor, maps: Tensor, stride: int) -> Tensor:
     return result
 
 
-def _launch(source: Tensor, weight: Tensor, result: Tensor, stride: int, is_gradient: bool) -> None:
+def _launch(kernel: Any, source: Tensor, weight: Tensor, result: Tensor, stride: int) -> None:
     channels, positions = result.shape[-1], result.numel() // result.shape[-1]
     block = _block(channels)
-    _convolve[(triton.cdiv(positions, POSITIONS), triton.cdiv(channels, block))](
+    kernel[(triton.cdiv(positions, POSITIONS), triton.cdiv(channels, block))](
         source,
         weight,
         result,
@@ -215,7 +293,6 @@ def _launch(source: Tensor, weight: Tensor, result: Tensor, stride: int, is_grad
         *source.shape[1:4],
         *result.shape[2:4],
         STRIDE=stride,
-        IS_GRADIENT=is_gradient,
         POSITIONS=POSITIONS,
         CHANNELS=block,
     )

@@ -104,10 +104,6 @@ def check_settings(train: TrainSettings, device: str) -> None:
         raise InputError(
             "train.graph: true records steps on a GPU, and the run's device is 'cpu'. Set 'auto' or false."
         )
-    if train.compile and train.graph is True:
-        raise InputError(
-            "train.graph: a compiled network is not recorded. Set train.graph = 'auto', or train.compile = false."
-        )
     if train.compile and (missing := _missing_compiler(device)):
         raise InputError(f"train.compile: torch.compile needs {missing}, or set train.compile = false.")
 
