@@ -87,6 +87,7 @@ def test_an_installed_wheel_writes_and_runs_a_study_outside_of_the_checkout(
     (site / "libraries.pth").write_text(sysconfig.get_path("purelib"))
     work = tmp_path / "work"
     work.mkdir()
+    (work / "study.toml").write_text('mlflow = "off"\n')
     environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
 
     def call(*words: str) -> str:
