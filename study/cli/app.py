@@ -15,6 +15,7 @@ from study import __version__ as version
 from study.cli.bench import bench
 from study.cli.context import RequiringClaims, read_settings
 from study.cli.data import data
+from study.cli.export import export
 from study.cli.help import GroupedCommands, examples
 from study.cli.judge import judge
 from study.cli.ledger import gc, status, stop, sync, unlock
@@ -43,7 +44,7 @@ app.add_typer(weights, name="weights")
 app.add_typer(check, name="check")
 for judging in (run, report, judge):
     app.command(cls=RequiringClaims, epilog=examples(judging.__name__))(judging)
-for command in (bench, new, plan, profile, status, stop, unlock, gc, sync, reproduce):
+for command in (bench, export, new, plan, profile, status, stop, unlock, gc, sync, reproduce):
     app.command(epilog=examples(command.__name__))(command)
 
 

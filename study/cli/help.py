@@ -10,7 +10,7 @@ from typer.core import TyperGroup
 from study.terminal.program import program
 
 GROUPS: Mapping[str, tuple[str, ...]] = {
-    "Studies": ("new", "plan", "run", "report"),
+    "Studies": ("new", "plan", "run", "report", "export"),
     "Scores that exist already": ("judge",),
     "Progress": ("status", "stop", "ui"),
     "Parts and data": ("list", "profile", "check", "data", "weights"),
@@ -34,6 +34,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
         "run ablations/issm.toml --require-claims=strict",
     ),
     "report": ("report ablations/issm.toml",),
+    "export": ("export ablations/issm.toml", "export issm --out review/issm.tar.gz"),
     "judge": (
         "judge scores.csv --claim ours",
         "judge --mlflow sqlite:///mlflow.db --experiment baselines --score test/acc",
