@@ -25,6 +25,7 @@ LOCAL = "local"
 BUILT_IN: Mapping[str, str] = {
     LOCAL: "study.executors.local:Local",
     "in-process": "study.executors.inprocess:InProcessEngine",
+    "ray": "study.executors.ray_cluster:Ray",
     "slurm": "study.executors.slurm.settings:Slurm",
 }
 """The classes of the built-in engines, imported when they are used."""

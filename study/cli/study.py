@@ -57,6 +57,10 @@ def run(
     accept_code: AcceptCode = False,
     accept_data: AcceptData = False,
     engine: EngineName = "local",
+    ray_address: Annotated[
+        str | None,
+        typer.Option(help="With --engine ray: auto or host:port; by default a cluster is started."),
+    ] = None,
     require_claims: RequireClaims = None,
     explore: Annotated[
         bool, typer.Option("--explore", help="Rank variants on validation; test nothing, give no verdict.")
@@ -67,11 +71,20 @@ def run(
     """Train what is not trained yet, then write the report."""
     if explore and require_claims:
         raise InputError("--explore: judges no claim. Leave --require-claims out.")
+    if ray_address is not None and engine != "ray":
+        raise InputError("--ray-address: is an option of --engine ray.")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # batch systems send it in place of Ctrl-C
     with resumable(), ExitStack() as stack:
         write = stack.enter_context(json_output()) if json_ else None
         changes = with_skipping(skip_bad, study, preset, set_ or [])
-        loaded = compiled(study, preset, changes, accept_data=accept_data, engine=engine)
+        loaded = compiled(
+            study,
+            preset,
+            changes,
+            accept_data=accept_data,
+            engine=engine,
+            engine_options={} if ray_address is None else {"address": ray_address},
+        )
         if accept_code:
             loaded = _with_accepted_code(loaded)
         require_claims_in(loaded.record.claims, require_claims)

@@ -132,13 +132,13 @@ def tables(ledger: Path) -> dict[str, Any]:
         "studies/*/interims/*.json",
     ):
         for file in sorted(ledger.glob(pattern)):
-            found[str(file.relative_to(ledger))] = _timeless(json.loads(file.read_bytes()))
+            found[str(file.relative_to(ledger))] = timeless(json.loads(file.read_bytes()))
     for pattern in ("runs/*/*.safetensors", "runs/*/*.npz"):
         for file in sorted(ledger.glob(pattern)):
             found[str(file.relative_to(ledger))] = hashlib.sha256(file.read_bytes()).hexdigest()
     for name in Ledger(ledger).studies():
         answer = findings(gather(Ledger(ledger), Ledger(ledger).study(name)))
-        table = _timeless(dataclasses.asdict(answer))
+        table = timeless(dataclasses.asdict(answer))
         table["facts"] = {
             key: fact for key, fact in table["facts"].items() if key not in ("trained", "commit")
         }
@@ -146,12 +146,12 @@ def tables(ledger: Path) -> dict[str, Any]:
     return found
 
 
-def _timeless(value: Any) -> Any:
+def timeless(value: Any) -> Any:
     """Return a nested value without the measured times, and without checksums, which depend on them."""
     if isinstance(value, dict):
         kept = {key: below for key, below in value.items() if "seconds" not in str(key) and key != "checksum"}
-        return {key: _timeless(below) for key, below in kept.items()}
-    return [_timeless(below) for below in value] if isinstance(value, list | tuple) else value
+        return {key: timeless(below) for key, below in kept.items()}
+    return [timeless(below) for below in value] if isinstance(value, list | tuple) else value
 
 
 def serve() -> None:
