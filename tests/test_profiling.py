@@ -4,6 +4,8 @@ import io
 import json
 import logging
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -32,6 +34,7 @@ from study.tasks.clips.profiling.counts import Subject, profile_network
 from study.tasks.clips.profiling.latency import Candidate, latencies
 from study.tasks.clips.profiling.table import render
 from study.tasks.clips.profiling.training import OUTSIDE_STEPS, profile_training
+from study.tasks.function import WITH_TORCH
 from study.tasks.work import profile
 
 SHAPE = ClipShape(channels=2, frames=4, height=6, width=8)
@@ -551,3 +554,10 @@ reference = { "network.width" = 8 }
 epochs = 2
 batch_size = 8
 """
+
+
+def test_workers_import_what_a_function_with_torch_needs_without_printing_warnings() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", f"import {', '.join(WITH_TORCH)}"], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")

@@ -21,6 +21,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from study.tasks.operators import HANDLES, is_negligible
 
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # fvcore uses a deprecated decorator of torch
+    from fvcore.nn import FlopCountAnalysis
+
 Result = TypeVar("Result")
 
 
@@ -29,8 +33,6 @@ def mac_counter(network: nn.Module, inputs: tuple[Any, ...]) -> Any:
 
     fvcore traces the network, so the network must return tensors only and its tensors must have memory.
     """
-    from fvcore.nn import FlopCountAnalysis  # warns when it is imported
-
     counter = FlopCountAnalysis(network, inputs)
     counter.set_op_handle(**HANDLES)
     return counter.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 PRELOADED = ("numpy", "scipy", "sklearn", "torch", "torchvision")
 """Libraries that survive a fork; those that the user's module imports are imported once for all workers."""
 WORKER = ("study.tasks.work", "study.tasks.function", "threadpoolctl")
-WITH_TORCH = ("torch._dynamo", "fvcore.nn", "study.tasks.own.profiling")
+WITH_TORCH = ("torch._dynamo", "study.tasks.own.profiling")
 """Slow imports of the first optimizer and of `FunctionRun.profile`."""
 NUMPY_SEEDS = 2**32
 MOST_UNREAD_KEYS = 5
