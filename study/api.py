@@ -360,9 +360,10 @@ class Study:
                 for listener in own_listeners:
                     listener(event)
 
-            if hasattr(task, "prepare") and jobs.ended_trainings(self.record, self.ledger) == 0:
+            prepare = getattr(task, "prepare", None)
+            if prepare is not None and jobs.ended_trainings(self.record, self.ledger) == 0:
                 show(Preparing(Step.PREPARE))
-                task.prepare()
+                prepare()
             if executor is None:  # before the check, as workers import their libraries meanwhile
                 executor = stack.enter_context(closing(self._workers(task)))
                 show(Preparing(Step.WORKERS, executor.capacity))

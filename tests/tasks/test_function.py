@@ -598,7 +598,7 @@ def test_what_prepares_a_study_runs_in_the_users_folder(
         function_task(project, prepare=["no-such-program"]).prepare()
     with pytest.raises(InputError, match=r"task\.prepare"):
         function_task(project, prepare=["a", 1]).prepare()
-    function_task(project).prepare()
+    assert function_task(project).prepare is None
 
 
 def test_runs_that_write_one_file_outside_are_warned_of(

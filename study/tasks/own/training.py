@@ -150,7 +150,12 @@ class OwnTask:
         if key not in keys:
             raise InputError(f"task.epochs: no key {key!r} in the configuration.{nearest(key, keys)}")
 
-    def prepare(self) -> None:
+    @property
+    def prepare(self) -> Callable[[], None] | None:
+        """The function that runs ``task.prepare``; None where it is not set."""
+        return None if self.options.prepare is None else self._run_preparation
+
+    def _run_preparation(self) -> None:
         """Run ``task.prepare`` in a separate process.
 
         Raises:
@@ -162,8 +167,7 @@ class OwnTask:
         if isinstance(self.options.prepare, str):
             (reference,) = [one for one in self.references() if one.key == "task.prepare"]
             reference.validate()
-        if self.options.prepare:
-            run_once(self.prepare_command(), "task.prepare", self.options.folder, self.environment)
+        run_once(self.prepare_command(), "task.prepare", self.options.folder, self.environment)
 
     def prepare_command(self) -> list[str]:
         """Return the command of ``task.prepare``; an empty list where it is not set."""
