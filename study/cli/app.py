@@ -13,6 +13,7 @@ import typer
 
 from study import __version__ as version
 from study.cli.bench import bench
+from study.cli.compare import compare
 from study.cli.context import RequiringClaims, read_settings
 from study.cli.data import data
 from study.cli.export import export
@@ -44,7 +45,7 @@ app.add_typer(weights, name="weights")
 app.add_typer(check, name="check")
 for judging in (run, report, judge):
     app.command(cls=RequiringClaims, epilog=examples(judging.__name__))(judging)
-for command in (bench, export, new, plan, profile, status, stop, unlock, gc, sync, reproduce):
+for command in (bench, compare, export, new, plan, profile, status, stop, unlock, gc, sync, reproduce):
     app.command(epilog=examples(command.__name__))(command)
 
 

@@ -10,7 +10,7 @@ from typer.core import TyperGroup
 from study.terminal.program import program
 
 GROUPS: Mapping[str, tuple[str, ...]] = {
-    "Studies": ("new", "plan", "run", "report", "export"),
+    "Studies": ("new", "plan", "run", "report", "compare", "export"),
     "Scores that exist already": ("judge",),
     "Progress": ("status", "stop", "ui"),
     "Parts and data": ("list", "profile", "check", "data", "weights"),
@@ -34,6 +34,11 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
         "run ablations/issm.toml --require-claims=strict",
     ),
     "report": ("report ablations/issm.toml",),
+    "compare": (
+        "compare issm lifting",
+        "compare issm ../other-lab",
+        "compare .study/ledger /backup/ledger --json",
+    ),
     "export": ("export ablations/issm.toml", "export issm --out review/issm.tar.gz"),
     "judge": (
         "judge scores.csv --claim ours",

@@ -25,7 +25,7 @@ def print_results(findings: Findings, console: Console) -> None:
     console.print(
         f"\n{findings.question}\n{findings.answer}\n", highlight=False, markup=False, soft_wrap=True
     )
-    print_table(console, _variant_columns(findings))
+    print_table(console, variant_columns(findings))
     if findings.effects:
         console.print()
         print_table(console, _effect_columns(findings))
@@ -41,7 +41,8 @@ def print_results(findings: Findings, console: Console) -> None:
         print_text(console, as_typed(f"Warning: {limit.sentence}"))
 
 
-def _variant_columns(findings: Findings) -> list[Column]:
+def variant_columns(findings: Findings) -> list[Column]:
+    """Return the columns of the table of results, a row for each variant."""
     unit, variants = findings.primary.unit, findings.variants
     gaps = [variant.difference for variant in variants]
     return [
