@@ -23,7 +23,7 @@ from study.cli.ledger import gc, status, stop, sync, unlock
 from study.cli.new import new
 from study.cli.records import error_record
 from study.cli.runs import check, reproduce
-from study.cli.study import plan, profile, report, run
+from study.cli.study import plan, profile, report, run, schema
 from study.cli.weights import weights
 from study.errors import InputError, StudyError, nearest, quoted
 from study.files import disk_full_error, is_disk_full
@@ -45,7 +45,21 @@ app.add_typer(weights, name="weights")
 app.add_typer(check, name="check")
 for judging in (run, report, judge):
     app.command(cls=RequiringClaims, epilog=examples(judging.__name__))(judging)
-for command in (bench, compare, export, new, plan, profile, status, stop, unlock, gc, sync, reproduce):
+for command in (
+    schema,
+    bench,
+    compare,
+    export,
+    new,
+    plan,
+    profile,
+    status,
+    stop,
+    unlock,
+    gc,
+    sync,
+    reproduce,
+):
     app.command(epilog=examples(command.__name__))(command)
 
 

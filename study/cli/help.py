@@ -13,7 +13,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     "Studies": ("new", "plan", "run", "report", "compare", "export"),
     "Scores that exist already": ("judge",),
     "Progress": ("status", "stop", "ui"),
-    "Parts and data": ("list", "profile", "check", "data", "weights"),
+    "Parts and data": ("list", "schema", "profile", "check", "data", "weights"),
     "Ledger": ("gc", "sync", "unlock", "reproduce"),
     "Development": ("bench",),
 }
@@ -48,6 +48,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     "stop": ("stop issm --wait",),
     "ui": ("ui", "ui --port 5001"),
     "list": ("list", "list splitter", "list 'issm*'"),
+    "schema": ("schema",),
     "profile": ("profile ablations/issm.toml", "profile ablations/issm.toml --train --variant ISSM"),
     "gc": ("gc", "gc --unreferenced --yes"),
     "sync": ("sync", "sync issm"),

@@ -319,3 +319,14 @@ def _print_failures(record: StudyRecord, ledger: Ledger) -> None:
             print(output, file=sys.stderr)
     print("Try them again with --retry-failed.", file=sys.stderr)
     raise typer.Exit(1)
+
+
+def schema() -> None:
+    """Print the JSON Schema of a study file, with this machine's components, for editors and scripts."""
+    from study.cli.context import open_registry
+    from study.config.schema import study_schema
+    from study.config.study import DEFAULT_TASK
+
+    registry = open_registry(read_settings())
+    tables = registry.task({"name": DEFAULT_TASK}).tables
+    print(json.dumps(study_schema(registry, tables), indent=1, ensure_ascii=False))
