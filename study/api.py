@@ -6,13 +6,13 @@ import math
 import re
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from study.errors import InputError
 
@@ -315,6 +315,27 @@ class Study:
 
         conduct = partial(conductor.run, computes=metric_functions(self.record))
         return self._conducted(conduct, retry_failed, listeners, executor)
+
+    def detach(self, arguments: Sequence[str]) -> str:
+        """Let the study's engine carry it out without this process; return for people where it runs.
+
+        Args:
+            arguments: Of the command `study` that carries it out.
+
+        Raises:
+            InputError: The engine has no machines that go on when this process ends, or a variant cannot be trained.
+            StudyError: Another process runs the study.
+        """
+        from study.executors.base import CanDetach
+
+        if not hasattr(self.engine, "detach"):
+            raise InputError("--detach: needs an engine whose cluster has a queue, such as `--engine slurm`.")
+        self._check_data()
+        self.ledger.require_free(self.name)
+        self.ledger.require_same_study(self.record)
+        self.check()
+        self._make_folders()
+        return cast(CanDetach, self.engine).detach(self._work(self._task()), arguments)
 
     def explore(
         self,

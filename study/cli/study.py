@@ -61,6 +61,10 @@ def run(
         str | None,
         typer.Option(help="With --engine ray: auto or host:port; by default a cluster is started."),
     ] = None,
+    detach: Annotated[
+        bool,
+        typer.Option("--detach", help="Let jobs of the cluster carry the study out, and return at once."),
+    ] = False,
     require_claims: RequireClaims = None,
     explore: Annotated[
         bool, typer.Option("--explore", help="Rank variants on validation; test nothing, give no verdict.")
@@ -88,6 +92,9 @@ def run(
         if accept_code:
             loaded = _with_accepted_code(loaded)
         require_claims_in(loaded.record.claims, require_claims)
+        if detach:
+            print(loaded.detach([argument for argument in sys.argv[1:] if argument != "--detach"]))
+            return
         print(format_ledger(loaded.settings, study), flush=True)
         listeners: list[Listener] | None = [] if quiet else None
         if write is not None:

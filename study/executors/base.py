@@ -182,6 +182,21 @@ class Work:
     """Seconds without a sign of life after which a call is ended as if it had died; 0 for no limit."""
 
 
+class CanDetach(Protocol):
+    """An engine that carries a study out without the command that started it."""
+
+    def detach(self, work: Work, arguments: Sequence[str]) -> str:
+        """Start the study elsewhere, and return for people where it runs.
+
+        Args:
+            work: What the study's calls need.
+            arguments: Of the command `study` that carries it out.
+
+        Raises:
+            StudyError: It cannot be started.
+        """
+
+
 class Engine(Protocol):
     """Makes executors: a frozen dataclass whose fields are the keys of ``[engine.NAME]`` in study.toml.
 

@@ -204,6 +204,8 @@ def _attempt(root: Path, id_: str) -> bool:
     for name, value in names.items():
         output = output.replace(name, value)
     env = {**os.environ, "SLURM_JOB_ID": str(job["base"]), "SLURM_NTASKS": "1", "SLURM_PROCID": "0"}
+    exported = job["options"].get("export", "").split(",")
+    env |= dict(pair.split("=", 1) for pair in exported if "=" in pair)
     env |= {
         "SLURM_LOCALID": "0",
         "SLURM_NODEID": "0",
@@ -246,7 +248,10 @@ def _watch(root: Path, id_: str, process: subprocess.Popen[bytes]) -> bool:
         passed = time.monotonic() - began
         if order == "signal" or (passed > limit_s - config.get("signal_s", 5.0) and not was_signalled):
             was_signalled = was_signalled or order != "signal"
-            _signal(process, signal.SIGUSR1)
+            if _jobs(root)[id_]["options"].get("signal", "").startswith("B:"):
+                os.kill(process.pid, signal.SIGUSR1)
+            else:
+                _signal(process, signal.SIGUSR1)
         elif order == "requeue":
             requeue = True
         elif order in ("cancel", "preempt-cancel", "preempt-requeue", "node-fail", "lose"):

@@ -8,7 +8,8 @@ import re
 import shlex
 import signal
 import subprocess
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -107,7 +108,7 @@ class SlurmScheduler:
         from submitit.core.utils import FailedJobError, FailedSubmissionError
         from submitit.slurm.slurm import SlurmExecutor
 
-        exports = [f"export {name}={shlex.quote(value)}" for name, value in _job_environment().items()]
+        exports = [f"export {name}={shlex.quote(value)}" for name, value in job_environment().items()]
         executor = SlurmExecutor(batches[0].folder, max_num_timeout=MOST_REQUEUES)
         executor.update_parameters(
             job_name=name,
@@ -123,7 +124,8 @@ class SlurmScheduler:
             },
         )
         try:
-            return [str(job.job_id) for job in executor.submit_array(list(batches))]
+            with outside_of_job():
+                return [str(job.job_id) for job in executor.submit_array(list(batches))]
         except (FailedJobError, FailedSubmissionError, OSError) as error:
             raise refusal(str(error)) from None
 
@@ -184,7 +186,7 @@ class LocalScheduler:
             stderr_to_stdout=True,
             setup=self._settings.setup,
         )
-        with environment(_job_environment()):
+        with environment(job_environment()):
             jobs = {_local_id(job.job_id): job for job in executor.submit_array(list(batches))}
         self._jobs |= jobs
         return list(jobs)
@@ -229,7 +231,17 @@ def refusal(message: str) -> StudyError:
     return InputError(f"{WHERE}: sbatch refuses the job: {said}.")
 
 
-def _job_environment() -> dict[str, str]:
+@contextmanager
+def outside_of_job() -> Iterator[None]:
+    """Hide what Slurm has set for the job that this process runs in: jobs that it submits would inherit it."""
+    from submitit.helpers import clean_env
+
+    kept = {name: os.environ[name] for name in ("SLURM_CONF",) if name in os.environ}
+    with clean_env(), environment(kept):
+        yield
+
+
+def job_environment() -> dict[str, str]:
     """Return the variables of every job: the signal that submitit expects, and where this package is."""
     paths = os.pathsep.join(filter(None, (str(PACKAGE_ROOT), os.environ.get("PYTHONPATH", ""))))
     return {SIGNAL_VARIABLE: SIGNAL, "PYTHONPATH": paths}

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+import signal
+import threading
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
+from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from study.config.registry import Range
@@ -90,7 +93,31 @@ class Slurm:
         self._check(work)
         scheduler = open_scheduler(self)
         folder = work.ledger / JOBS
-        return SlurmJobs(scheduler, folder, self, work.preload, work.silent_s, work.workers)
+        jobs = SlurmJobs(scheduler, folder, self, work.preload, work.silent_s, work.workers)
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGUSR1, partial(_leave, jobs))
+        return jobs
+
+    def detach(self, work: Work, arguments: Sequence[str]) -> str:
+        """Submit the conductor of a study as a job, and return what follows from it, for people.
+
+        Args:
+            work: As for `executor`.
+            arguments: Of the command `study`, without ``--detach``.
+
+        Raises:
+            StudyError: As `executor`, or sbatch refuses the job.
+        """
+        from study.executors.slurm.conductor import detach
+        from study.executors.slurm.scheduler import open_scheduler
+
+        self._check(work)
+        open_scheduler(self)
+        id_, output = detach(self, work.study, work.ledger / JOBS, arguments)
+        return (
+            f"Job {id_} carries {work.study} out, and jobs after it until the report is written. Its output is in "
+            f"{output}. `study status` shows the progress, `study stop` ends it."
+        )
 
     def _check(self, work: Work) -> None:
         """Raise InputError where a job would request less than a run needs."""
@@ -139,6 +166,12 @@ class Slurm:
             "time": self.conductor_time,
         }
         return {**{name: value for name, value in named.items() if value}, **self.conductor_options}
+
+
+def _leave(jobs: SlurmJobs, number: int, frame: FrameType | None) -> None:
+    """End the conductor as Ctrl-C does, but leave its jobs to the next one."""
+    jobs.keeps_jobs = True
+    raise KeyboardInterrupt
 
 
 def _gpus_in(gres: str) -> int | None:
