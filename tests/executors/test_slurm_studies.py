@@ -87,10 +87,7 @@ def findings(folder: Path) -> Any:
         return [timeless(below) for below in value] if isinstance(value, list) else value
 
     def is_time(key: str) -> bool:
-        return any(
-            part in key
-            for part in ("second", "time", "session", "energy", "when", "root", "workers", "trained")
-        )
+        return key == "trained" or any(part in key for part in ("second", "time", "session", "workers"))
 
     return timeless(found)
 

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import os
+import socket
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+from support.lab import Lab
 
+from study.engine import plan
+from study.engine.search import suggest
+from study.engine.status import status
 from study.errors import StudyError
 from study.ledger import holding, layout, locks
 from study.ledger.locks import holder_of, is_own, named_holder, take
+from study.ledger.reading import sealed_content
 from study.ledger.store import Ledger
-from study.records import RunSpec
+from study.records import Epoch, RunSpec
 
 RUN = RunSpec(config={}, seed=0, data_digest="", code_digest="")
 
@@ -95,3 +102,33 @@ def test_a_conductor_whose_lock_expired_while_it_was_suspended_stops(tmp_path: P
         with pytest.raises(StudyError, match="another process may run this study"):
             ledger.check_lock()
     assert named_holder(lock) is not None
+
+
+def test_another_host_sees_the_progress_of_a_study_until_its_conductor_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab = Lab(tmp_path)
+    record, ledger, here = lab.record(), lab.ledger, socket.gethostname()
+    with ledger.hold(record.name):
+        saved = ledger.save(record)
+        for decision in plan.ready(saved, ledger.state).decisions:
+            saved = ledger.save_suggestion(saved, decision.name, suggest(decision.ask))
+        run = next(job.run for job in plan.ready(saved, ledger.state).jobs if job.kind == "train")
+        ledger.begin(run)
+        assert ledger.acquire(ledger.run_folder(run)) is None
+        path = ledger.run_folder(run) / layout.HISTORY
+        path.write_text(sealed_content([asdict(Epoch(1, 0.5, 0.1, {"war": 0.5}, 7.0))], path))
+        monkeypatch.setattr(socket, "gethostname", lambda: "another-host")
+        other = Ledger(ledger.root)
+        seen = status(other.study(saved.name), other)
+        assert seen.holder is not None
+        assert seen.holder.host == here
+        (running,) = [training for each in seen.variants for training in each.running]
+        assert running.holder is not None
+        assert (running.job.run.id, running.epoch, running.holder.host) == (run.id, 1, here)
+        os.utime(ledger.root / "studies" / saved.name / "lock", (0, 0))
+        seen = status(other.study(saved.name), other)
+        assert seen.holder is None
+        assert not [training for each in seen.variants for training in each.running]
+        monkeypatch.undo()
+        ledger.release_all()
