@@ -51,17 +51,8 @@ card = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
 print(f"GPU: {card}; {os.cpu_count()} cores; torch {torch.__version__}; Python {platform.python_version()}")
 END
 
-repeats=5
+repeats=3
 [ $quick -eq 1 ] && repeats=1
-
-if [ "$has_gpu" = 1 ]; then
-    part "full-size step: baseline, fast attention, bf16, compiled, deterministic; memory; difference of logits" 180 \
-        "$python" -m study bench step --repeats $repeats
-    part "small network: step and evaluation" 60 "$python" -m study bench small --repeats $repeats
-else
-    needs_gpu "full-size step: baseline, fast attention, bf16, compiled, deterministic; memory; difference of logits"
-    needs_gpu "small network: step as it is and as a graph, seeds stacked"
-fi
 
 in_lab() { # in_lab DEVICE RUNS_PER_GPU COMMAND...: runs a command in a folder with a copy of the studies and its settings
     local lab=$folder/$1-$2
@@ -72,9 +63,9 @@ in_lab() { # in_lab DEVICE RUNS_PER_GPU COMMAND...: runs a command in a folder w
     (cd "$lab" && "$@")
 }
 
-main_job() { # main_job DEVICE RUNS_PER_GPU: the smoke preset of the main job, with the time that it takes
-    local output=$folder/output-$1-$2.txt
-    time in_lab "$1" "$2" "$python" -m study run ablations/issm.toml --preset smoke > "$output" 2>&1 || {
+main_job() { # main_job: the main job on the GPU, with the time that it takes
+    local output=$folder/output.txt
+    time in_lab cuda '"auto"' "$python" -m study run ablations/issm.toml > "$output" 2>&1 || {
         tail -n 5 "$output"
         return 1
     }
@@ -85,24 +76,26 @@ export folder python
 if [ "$has_gpu" = 1 ]; then
     # the functions below each mark that skips them without a GPU
     names=$(grep -rhA5 "cuda.is_available" tests --include='test_*.py' | grep -oE "def test_\w+" | sed 's/def //;s/$/ or/' | tr '\n' ' ')
-    part "tests that need a GPU" 150 "$python" -m pytest -n 0 -q -rs -p no:cacheprovider -k "${names% or }" \
-        $(grep -rlE "cuda.is_available" tests --include='test_*.py')
-    if [ $quick -eq 0 ]; then
-        part "main job, smoke preset, on the CPU" 90 bash -c 'main_job cpu 1'
-        part "main job, smoke preset, one run on the GPU at a time" 90 bash -c 'main_job cuda 1'
-        part "main job, smoke preset, runs_per_gpu = auto" 90 bash -c "main_job cuda '\"auto\"'"
-    fi
+    part "tests that need a GPU" 100 "$python" -m pytest -n 6 -q -rs -p no:cacheprovider \
+        -k "${names% or } or test_depthwise_gpu" \
+        tests/components/test_depthwise_gpu.py $(grep -rlE "cuda.is_available" tests --include='test_*.py')
     for graph in false true; do
         part "parts of a step of the main job, train.graph = $graph" 40 bash -c \
             "in_lab cuda 1 $python -m study profile ablations/issm.toml --train --set train.graph=$graph"
     done
+    if [ $quick -eq 0 ]; then
+        part "main job, runs_per_gpu = auto; two CPU cores take 8 to 9 minutes" 150 bash -c main_job
+    fi
+    part "full-size step: baseline, fast attention, bf16, graph, compiled, deterministic; memory; difference of logits" 400 \
+        "$python" -m study.bench.step --device cuda --repeats $repeats
 else
+    needs_gpu "full-size step: baseline, fast attention, bf16, graph, compiled, deterministic; memory; difference of logits"
     needs_gpu "parts of a step of the main job, eager and as a graph: data, copies, forward, backward, optimizer, waiting"
-    needs_gpu "main job on the CPU, on the GPU one run at a time, and with runs_per_gpu = auto"
+    needs_gpu "main job on the GPU"
     needs_gpu "tests that need a GPU: $(grep -rlE 'cuda.is_available' tests --include='test_*.py' | tr '\n' ' ')"
 fi
 
-if [ $quick -eq 0 ]; then
+if [ $quick -eq 0 ] && [ "$has_gpu" = 0 ]; then
     part "harness: conductor, start of a run, clips" 60 "$python" -m study bench scale --repeats 3
     part "data loader" 60 "$python" -m study bench loader --repeats 1
 fi
