@@ -21,6 +21,7 @@ from typer.main import get_command
 from study.cli.app import app
 from study.config.settings import settings
 from study.config.study import load
+from study.engines import engine
 from study.tasks.clips.task import KINDS
 
 BLOCKS = [block for document in documents() for block in blocks(document)]
@@ -55,7 +56,10 @@ def test_a_line_of_a_json_block_is_json(block: Block) -> None:
 def test_the_keys_of_a_toml_block_exist(block: Block, tmp_path: Path) -> None:
     if block.options.get("file") == "study.toml":
         (tmp_path / "study.toml").write_text(block.text)
-        assert settings(tmp_path).root == tmp_path
+        found = settings(tmp_path)
+        assert found.root == tmp_path
+        for name in found.engine:
+            assert engine(name, found)
         return
     given = tomllib.loads(block.text)
     needed = "" if "factors" in given or "cells" in given.get("design", {}) else "[factors]\nshown = [1, 2]\n"

@@ -7,7 +7,7 @@ import shutil
 import sys
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -137,7 +137,7 @@ class SlurmJobs:
                 self._query()
                 self._next_query = now + self._settings.query_s
             if now >= self._next_look:
-                self._look()
+                self._look(job for job in self._jobs if job.status.state is not JobState.PENDING)
                 self._next_look = now + self._settings.poll_s
             events, self._events = self._events, []
             if events or time.monotonic() >= deadline:
@@ -214,33 +214,30 @@ class SlurmJobs:
     def _jobs_of_earlier_conductors(self) -> dict[str, _Job]:
         """Return the jobs that may have, or had, each call; remove submissions of which nothing is left."""
         if self._earlier is None:
+            folders = sorted(self._root.glob("*/"))
+            ids = {folder: self._ids_of(folder) for folder in folders if exchange.read_calls(folder)}
+            statuses = self._scheduler.statuses(id_ for of_folder in ids.values() for id_ in of_folder)
+            if statuses is None:
+                raise StudyError("the scheduler does not answer: it may have jobs of an earlier `study run`.")
             self._earlier = {}
-            for folder in sorted(self._root.glob("*/")):
-                self._earlier |= self._jobs_of_submission(folder)
+            for folder, of_folder in ids.items():
+                self._earlier |= _unfinished(folder, of_folder, statuses)
+                if not any(statuses[id_].is_live for id_ in of_folder):
+                    self._remove_unused(folder)
         return self._earlier
 
-    def _jobs_of_submission(self, folder: Path) -> dict[str, _Job]:
-        calls = exchange.read_calls(folder)
+    def _ids_of(self, folder: Path) -> list[str]:
+        """Return the ids of the jobs of a submission."""
         ids = exchange.read_ids(folder)
         if not ids and (ids := self._scheduler.find(JOB_NAME.format(folder.name))):
             exchange.write_ids(folder, ids)  # the conductor was killed while it submitted
-        statuses = self._scheduler.statuses(ids)
-        if statuses is None:
-            raise StudyError("the scheduler does not answer: it may have jobs of an earlier `study run`.")
-        found: dict[str, _Job] = {}
-        for id_, of_job in zip(ids, calls, strict=False):
-            job = _Job(id_, folder, status=statuses[id_])
-            left = [each for each in of_job if job.status.is_live or exchange.has_end(folder, each)]
-            found.update(dict.fromkeys(left, job))
-        if calls and not found and not any(status.is_live for status in statuses.values()):
-            self._remove_unused(folder)
-        return found
+        return ids
 
     # Events
 
-    def _look(self) -> None:
-        """Read the files of all jobs."""
-        for job in list(self._jobs):
+    def _look(self, jobs: Iterable[_Job]) -> None:
+        """Read the files of jobs."""
+        for job in jobs:
             for sent in list(job.calls):
                 events, sent.offset = exchange.read_events(job.folder, sent.call, sent.offset)
                 self._events += events
@@ -275,6 +272,7 @@ class SlurmJobs:
         for job in self._jobs:
             job.status = statuses[job.id]
         self._report_pending(now)
+        self._look(self._jobs)
         for job in list(self._jobs):
             if job.status.is_live:
                 job.gone_since = None
@@ -284,7 +282,6 @@ class SlurmJobs:
                 continue
             job.gone_since = now if job.gone_since is None else job.gone_since
             if now - job.gone_since >= self._settings.visible_s:
-                self._look()  # an end that is visible counts
                 self._end_all(job, job.status.ending, f"job {job.id} ended as {job.status}")
             if not job.calls:
                 self._jobs.remove(job)
@@ -318,6 +315,16 @@ class SlurmJobs:
             host = exchange.read_start(job.folder, sent.call)
             where = "" if host else ", before the run was started"
             self._finish(job, sent, sent.end or End(ending, f"{reason}{where}", detail, host=host))
+
+
+def _unfinished(folder: Path, ids: Sequence[str], statuses: Mapping[str, JobStatus]) -> dict[str, _Job]:
+    """Return the job of each call of a submission that may still run, or whose end no conductor has taken."""
+    found: dict[str, _Job] = {}
+    for id_, calls in zip(ids, exchange.read_calls(folder), strict=False):
+        job = _Job(id_, folder, status=statuses[id_])
+        left = [call for call in calls if job.status.is_live or exchange.has_end(folder, call)]
+        found.update(dict.fromkeys(left, job))
+    return found
 
 
 def _chunks(items: Sequence[Item], size: int) -> list[Sequence[Item]]:
