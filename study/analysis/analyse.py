@@ -10,6 +10,7 @@ from statistics import median
 
 from study.analysis import breakdowns, contrasts, limits, measured, notes, searches, wording
 from study.analysis.breakdowns import Part
+from study.analysis.capacity import notes_on_capacity
 from study.analysis.evidence import Confirmation, Evidence, VariantEvidence
 from study.analysis.findings import (
     ClaimFinding,
@@ -19,6 +20,7 @@ from study.analysis.findings import (
     Findings,
     Interval,
     PowerFinding,
+    PowerRow,
     RepetitionScore,
     TrialCurve,
     VariantFinding,
@@ -43,7 +45,7 @@ from study.analysis.units import quantity
 from study.metrics import Metric
 from study.records import Epoch, Metrics, Profile, RunResult, Stopped, TimePart
 from study.statistics.inference import estimate
-from study.statistics.power import TABULATED_EFFECTS, TABULATED_REPETITIONS, power_table
+from study.statistics.power import TABULATED_EFFECTS, power_table, tabulated_designs
 from study.statistics.samples import (
     correlation,
     correlation_interval,
@@ -98,6 +100,7 @@ def findings(evidence: Evidence) -> Findings:
         design=evidence.design,
         limits=tuple(limits.limits(evidence)),
         notes=tuple(note.sentence for note in notes.notes(evidence)),
+        capacity=tuple(notes_on_capacity(evidence)),
         facts=evidence.facts,
         configuration=evidence.configuration,
         measures=measured.measures(evidence),
@@ -188,18 +191,23 @@ def _claims(
 
 def _power(evidence: Evidence) -> PowerFinding | None:
     """Return the power of the verdict by number of repetitions; under folds that of the study's own folds."""
-    spread, alpha = evidence.spread, evidence.alpha / evidence.comparisons
+    spread = evidence.spread
     if spread is None or evidence.is_optimistic:
         return None
-    k = len(evidence.folds)
     bounds = spread.interval()
+    table = power_table(
+        spread,
+        evidence.rope,
+        evidence.alpha,
+        evidence.comparisons,
+        tabulated_designs(len(evidence.folds), evidence.looks),
+        evidence.overlap,
+    )
     return PowerFinding(
         spread=spread,
         interval=None if bounds is None else Interval(spread.sd, *bounds),
         effects=tuple(times * evidence.rope for times in TABULATED_EFFECTS),
-        rows=power_table(
-            spread, evidence.rope, alpha, (k,) if k else TABULATED_REPETITIONS, evidence.overlap
-        ),
+        rows=tuple(PowerRow(design, found) for design, found in table.items()),
     )
 
 

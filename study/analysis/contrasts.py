@@ -30,8 +30,8 @@ from study.analysis.units import (
 )
 from study.ledger.record import ClaimRecord, EffectKind, EffectRecord, claimed
 from study.statistics.contrasts import omega_squared
-from study.statistics.inference import Estimate
-from study.statistics.verdicts import FEWEST, ClaimVerdict, Verdict, claim_verdict, reaches, verdict
+from study.statistics.inference import FEWEST, Estimate
+from study.statistics.verdicts import ClaimVerdict, Verdict, claim_verdict, reaches, verdict
 
 CONCLUSIONS: dict[EffectKind, dict[Verdict | None, str]] = {
     EffectKind.DIFFERENCE: {

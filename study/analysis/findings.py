@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from study.analysis.rows import Kind
     from study.statistics.verdicts import ClaimVerdict, Verdict  # slow: imports scipy
 
+TOO_FEW = "too few repetitions"
+"""Stands in the place of a verdict."""
 TrialStatus = Literal["finished", "diverged", "pruned", "failed"]
 
 
@@ -226,10 +228,10 @@ class VariantFinding:
 
     @property
     def verdict_text(self) -> str:
-        """The verdict, ``reference``, or ``none`` where there is no verdict."""
+        """The verdict, ``reference``, ``too few repetitions``, or ``none`` where the two cannot be compared."""
         if self.is_reference:
             return "reference"
-        return (self.difference.verdict if self.difference else None) or "none"
+        return "none" if self.difference is None else self.difference.verdict or TOO_FEW
 
 
 @dataclass(frozen=True)
@@ -291,7 +293,6 @@ class LimitCode(StrEnum):
     EQUAL_SCORES = "equal-scores"
     NEAR_CHANCE = "near-chance"
     UNDERTRAINED = "undertrained"
-    CAPACITY = "capacity"
     UNEQUAL_BUDGETS = "unequal-budgets"
     DIVERGED_TRIALS = "diverged-trials"
     FAILED_TRIALS = "failed-trials"
@@ -342,6 +343,15 @@ class EffectFinding:
 
 
 @dataclass(frozen=True)
+class PowerRow:
+    """The power of one design at each effect."""
+
+    design: tuple[int, ...]
+    """The number of repetitions, or of folds; several numbers are looks."""
+    power: tuple[float, ...]
+
+
+@dataclass(frozen=True)
 class PowerFinding:
     """The probability that a true difference is called *helps*, from a standard deviation known before the study."""
 
@@ -350,8 +360,7 @@ class PowerFinding:
     """The standard deviation with its own 95 % interval; None where it is assumed."""
     effects: tuple[float, ...]
     """True differences, in the primary metric's scaled unit."""
-    rows: Mapping[int, tuple[float, ...]]
-    """The power at each effect by number of repetitions, or folds."""
+    rows: tuple[PowerRow, ...]
 
 
 @dataclass(frozen=True)
@@ -419,6 +428,8 @@ class Findings:
     """The effects of the family; empty where it is every variant with its reference."""
     design: tuple[str, ...] = ()
     """What is to be known of the design: the order of a ladder, aliases, cells that were left out."""
+    capacity: tuple[str, ...] = ()
+    """Variants whose size differs from their reference's by more than 5 %, a sentence each."""
 
     @property
     def primary(self) -> Metric:

@@ -17,20 +17,17 @@ from study.analysis.scores import (
     judged,
     metric_interval,
     metric_values,
-    parameter_count,
     tested_runs,
 )
-from study.analysis.units import difference_with_unit, number, percent, quantity, unit_suffix
+from study.analysis.units import difference_with_unit, number, quantity, unit_suffix
 from study.analysis.wording import LACKS_PREDICTIONS, OPTIMISTIC, join_words, sample_size
 from study.records import RunResult
-from study.statistics.verdicts import FEWEST
+from study.statistics.inference import FEWEST
 
 SKIPPED_FILE = "skipped.txt"
 """Lists the skipped examples, in the report's folder."""
 MOST_NAMED = 3
 """How many skipped examples a warning names."""
-CAPACITY_SHARE = 0.05
-"""Variants that differ by more in parameters or multiply-accumulates get a warning."""
 
 
 def limits(evidence: Evidence) -> Iterator[Limit]:
@@ -144,7 +141,7 @@ def _no_spread(evidence: Evidence) -> Iterator[Limit]:
     for variant in evidence.variants:
         found = None if variant.is_reference else against_reference(evidence, variant)
         decided = None if found is None else found.estimate(evidence)
-        if decided is not None and decided.sd == 0:
+        if decided is not None and decided.sd == 0 and decided.n >= FEWEST:
             size = sample_size(evidence, variant, decided.n)
             yield Limit(
                 LimitCode.EQUAL_DIFFERENCES,
@@ -154,12 +151,21 @@ def _no_spread(evidence: Evidence) -> Iterator[Limit]:
                 f"{difference_with_unit(decided.mean, unit)} {size}: the spread over repetitions is not known.",
             )
         scores = metric_values(evidence, variant, evidence.metric)
-        if len(scores) > 1 and len(set(scores)) == 1:
+        if len(scores) > 1 and len(set(scores)) == 1 and not _learns_differently(variant):
             yield Limit(
                 LimitCode.EQUAL_SCORES,
                 f"{variant.name} scores the same {sample_size(evidence, variant, len(scores))}: does the seed reach "
                 "its training?",
             )
+
+
+def _learns_differently(variant: VariantEvidence) -> bool:
+    """Whether the learning curves of repetitions differ, so that equal scores are chance and not equal trainings."""
+    curves = [
+        [(epoch.train_loss, epoch.validation) for epoch in result.history]
+        for _, result, _ in tested_runs(variant)
+    ]
+    return any(curve != curves[0] for curve in curves)
 
 
 def _near_chance(evidence: Evidence) -> Iterator[Limit]:
@@ -188,35 +194,6 @@ def _test_seen(evidence: Evidence) -> Iterator[Limit]:
             "The training code itself reported the test figures, so it has seen the test split: nothing keeps it "
             "from having chosen on them.",
         )
-
-
-def _capacity(evidence: Evidence) -> Iterator[Limit]:
-    for variant in (v for v in evidence.variants if not v.is_reference):
-        ratios = [
-            f"{percent(abs(ratio - 1))} {'more' if ratio > 1 else 'fewer'} {noun}"
-            for noun, ratio in _cost_ratios(evidence.reference_of(variant), variant)
-            if abs(ratio - 1) > CAPACITY_SHARE
-        ]
-        if ratios:
-            yield Limit(
-                LimitCode.CAPACITY,
-                f"{variant.name} has {join_words(ratios)} than {variant.reference}: "
-                "part of their difference may be capacity.",
-            )
-
-
-def _cost_ratios(reference: VariantEvidence, variant: VariantEvidence) -> Iterator[tuple[str, float]]:
-    of_reference, of_variant = _size(reference), _size(variant)
-    if of_reference and of_variant is not None:
-        yield "parameters", of_variant / of_reference
-    if reference.profile is not None and reference.profile.macs and variant.profile is not None:
-        yield "multiply-accumulates", variant.profile.macs / reference.profile.macs
-
-
-def _size(variant: VariantEvidence) -> int | None:
-    """Return the number of parameters; those that are not trained add to what a network can express."""
-    trained = parameter_count(variant)
-    return trained if trained is None or variant.profile is None else trained + variant.profile.frozen
 
 
 def _mixed_machines(evidence: Evidence) -> Iterator[Limit]:
@@ -253,7 +230,6 @@ CHECKS = (
     _too_few_repetitions,
     _no_spread,
     _near_chance,
-    _capacity,
     *searches.CHECKS,
     _mixed_machines,
     _nondeterministic,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,10 +17,9 @@ from study.engine.plan import rungs, total_trainings, trainings
 from study.errors import InputError
 from study.ledger.record import StudyRecord
 from study.ledger.store import Ledger, Snapshot
-from study.statistics.inference import estimate
-from study.statistics.power import TABULATED_EFFECTS, power
+from study.statistics.inference import FEWEST, estimate
+from study.statistics.power import power_table
 from study.statistics.spread import Spread
-from study.statistics.verdicts import FEWEST
 
 MOST_STUDIES_READ = 20
 """The most earlier studies whose results are read for their spread."""
@@ -178,24 +177,28 @@ def offers(study: StudyRecord, seconds: float, of_training: float, spread: Sprea
                 if pruner == "halving" and _whole_trainings(base) == total_trainings(base):
                     continue
                 least = 1 if folds > 1 else FEWEST
-                best = None
-                for repetitions in range(least, MOST_REPETITIONS + 1):
-                    design = replace(base, repetitions=repetitions)
-                    cost = _whole_trainings(design) * of_training
-                    if cost > seconds:
-                        break
-                    best = Offer(
-                        repetitions,
-                        trials,
-                        folds,
-                        pruner,
-                        total_trainings(design),
-                        cost,
-                        None if spread is None else _power(design, spread),
-                    )
-                if best is not None:
-                    found.append(best)
+                fitting = [
+                    design
+                    for repetitions in range(least, MOST_REPETITIONS + 1)
+                    if _whole_trainings(design := replace(base, repetitions=repetitions)) * of_training
+                    <= seconds
+                ]
+                if fitting:
+                    found.append(_offer(fitting[-1], of_training, spread))
     return sorted(found, key=lambda offer: (offer.power or (0.0,), offer.trials), reverse=True)
+
+
+def _offer(design: StudyRecord, of_training: float, spread: Spread | None) -> Offer:
+    size = own_design(design)
+    return Offer(
+        design.repetitions,
+        design.trials,
+        len(design.folds),
+        design.pruner,
+        total_trainings(design),
+        _whole_trainings(design) * of_training,
+        None if spread is None else planned_power(design, spread, [size])[size],
+    )
 
 
 @dataclass(frozen=True)
@@ -243,14 +246,17 @@ def designs_that_fit(
     return Offers(allowed, time, workers, offers(study, allowed.seconds * workers, time.seconds, spread))
 
 
-def _power(study: StudyRecord, spread: Spread) -> tuple[float, ...]:
-    alpha = study.alpha / max(1, sum(not variant.is_reference for variant in study.variants))
-    k = len(study.folds)
-    n, overlap = (k, fold_overlap(study)) if k > 1 else (study.repetitions, 0.0)
-    return tuple(
-        power(times * study.rope, n, spread.sd, study.rope, alpha, overlap, spread.examples)
-        for times in TABULATED_EFFECTS
-    )
+def planned_power(
+    study: StudyRecord, spread: Spread, designs: Sequence[tuple[int, ...]]
+) -> dict[tuple[int, ...], tuple[float, ...]]:
+    """Return the power of the study's verdicts at the tabulated effects, by design."""
+    overlap = fold_overlap(study) if len(study.folds) > 1 else 0.0
+    return power_table(spread, study.rope, study.alpha, len(study.family), designs, overlap)
+
+
+def own_design(study: StudyRecord) -> tuple[int, ...]:
+    """Return the study's folds, looks or number of repetitions, by which its power is tabulated."""
+    return (len(study.folds),) if len(study.folds) > 1 else study.looks or (study.repetitions,)
 
 
 def _whole_trainings(study: StudyRecord) -> float:

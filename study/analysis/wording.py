@@ -30,8 +30,8 @@ from study.analysis.units import (
     unit_suffix,
     with_unit,
 )
-from study.statistics.inference import Estimate
-from study.statistics.verdicts import FEWEST, ClaimVerdict, Verdict
+from study.statistics.inference import FEWEST, Estimate
+from study.statistics.verdicts import ClaimVerdict, Verdict
 
 ANSWER_PREFIXES: dict[ClaimVerdict, str] = {
     "supported": "Yes, ",

@@ -67,8 +67,30 @@ def borrowed(
     mean = sum(s2 for s2, _ in lent.values()) / len(lent)
     total_df = sum(n - 1 for _, n in lent.values())
     for i, (s2, n) in lent.items():
-        others = (mean * len(lent) - s2) / (len(lent) - 1)
-        if special.fdtrc(n - 1, total_df - (n - 1), s2 / others) >= OUTLIER_LEVEL:
+        if not _is_outlier(s2, mean, n, total_df, len(lent)):
             shared = borrowed_variance(s2, mean, n, len(lent))
             variances[i] = Variance(lengths[i] ** 2 * shared, float(borrowed_df(n, len(lent))))
     return variances
+
+
+def simulated_variances(n: int, comparisons: int, families: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return variances that decide the comparisons of simulated families, (families, m), and their degrees of freedom.
+
+    The true variances are 1; comparisons with one reference correlate by one half. From three on they are borrowed.
+    """
+    rng = np.random.default_rng(seed)
+    arms = rng.standard_normal((families, n, comparisons)) - rng.standard_normal((families, n, 1))
+    s2 = arms.var(axis=1, ddof=1) / 2
+    if comparisons < BORROW_FROM:
+        return s2, np.full_like(s2, n - 1)
+    mean = s2.mean(axis=1, keepdims=True)
+    keeps = _is_outlier(s2, mean, n, comparisons * (n - 1), comparisons)
+    shared = borrowed_variance(s2, mean, n, comparisons)
+    return np.where(keeps, s2, shared), np.where(keeps, n - 1.0, borrowed_df(n, comparisons))
+
+
+def _is_outlier(s2: Values, mean_s2: Values, n: int, total_df: int, comparisons: int) -> Values:
+    """Return whether a variance is above those of the others, whose mean follows from that of all."""
+    others = (mean_s2 * comparisons - s2) / (comparisons - 1)
+    above: Values = special.fdtrc(n - 1, total_df - (n - 1), s2 / others) < OUTLIER_LEVEL
+    return above

@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
+FEWEST = 3
+"""Fewer repetitions, or folds, have no interval, p value, posterior or verdict: two show too little of the spread."""
 DECIMALS = 9
 """Values are rounded to this many decimals before they are compared, so that rounding errors are no spread."""
 
@@ -50,11 +52,11 @@ class Estimate:
     """Number of sources m; None without replicates."""
 
     def interval(self, level: float = 0.95) -> tuple[float, float] | None:
-        """Return ``mean ± t((1 + level)/2, df) error``; None below two values.
+        """Return ``mean ± t((1 + level)/2, df) error``; None below three values.
 
         Where all values are equal, and so are the replicates, it is the point that they share.
         """
-        if self.error is None or self.df is None:
+        if self.n < FEWEST or self.error is None or self.df is None:
             return None
         half = float(special.stdtrit(self.df, (1 + level) / 2)) * self.error
         return self.mean - half, self.mean + half

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import optimize, special, stats
 
-from study.statistics.inference import DECIMALS, Estimate
+from study.statistics.inference import DECIMALS, FEWEST, Estimate
 
 FEWEST_FOR_EFFECT_INTERVAL = 5
 FEWEST_FOR_CORRELATION_INTERVAL = 4
@@ -39,12 +39,12 @@ def correlation_interval(r: float, n: int, level: float = 0.95) -> tuple[float, 
 
 
 def p_value(found: Estimate) -> float | None:
-    """Return the two-sided p of a mean of 0, from t = mean / error; None for one value.
+    """Return the two-sided p of a mean of 0, from t = mean / error; None below three values.
 
     Values that are all equal leave t undefined: p is then 1 if they are 0, and otherwise that of the sign-flip
     test, which needs no spread.
     """
-    if found.error is None or found.df is None:
+    if found.n < FEWEST or found.error is None or found.df is None:
         return None
     if found.error == 0:
         return 1.0 if found.mean == 0 else least_sign_flip_p(found.n)
@@ -54,9 +54,9 @@ def p_value(found: Estimate) -> float | None:
 def hedges_g(found: Estimate) -> float | None:
     """Return ``mean / sd`` times Hedges' (1981) small-sample factor ``1 - 3 / (4 (n - 1) - 1)``.
 
-    None below three values (the factor is 0 at two) and where they do not vary.
+    None below three values and where they do not vary.
     """
-    if found.n < 3 or not found.sd:
+    if found.n < FEWEST or not found.sd:
         return None
     return found.mean / found.sd * _hedges_factor(found.n)
 
@@ -98,9 +98,9 @@ def posterior(found: Estimate, rope: float) -> tuple[float, float, float] | None
     The posterior is Student's t, centred at the mean, with the scale and the degrees of freedom of the estimate's
     error. Under folds that is the correlated t of Benavoli et al. 2017, whose scale is
     ``sqrt((1/n + rho/(1 - rho)) sd^2)`` with rho = tested / (tested + trained), so that rho/(1 - rho) is the overlap.
-    None for one value; an error of 0 puts the whole mass on the mean.
+    None below three values; an error of 0 puts the whole mass on the mean.
     """
-    if found.error is None or found.df is None:
+    if found.n < FEWEST or found.error is None or found.df is None:
         return None
     if found.error == 0:
         worse, better = float(found.mean < -rope), float(found.mean > rope)

@@ -7,6 +7,7 @@ critical value is then Student's at the look's nominal level and its own degrees
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from math import sqrt
@@ -132,7 +133,7 @@ class Operation:
 
 
 def operation(
-    effect: float,
+    effects: Sequence[float],
     rope: float,
     looks: tuple[int, ...],
     alpha: float,
@@ -140,29 +141,37 @@ def operation(
     v_c: float = 0.0,
     sources: int = 100,
     studies: int = 2000,
-) -> Operation:
+) -> list[Operation]:
     """Simulate one comparison of a family at its looks; everything in standard deviations of the differences.
 
+    The other m - 1 comparisons have equal variance and no true difference. Each is dropped where a look closes it; from
+    three comparisons on they lend their variances, a dropped one that of its repetitions.
+
     Args:
-        effect: The true mean difference.
+        effects: True mean differences of the comparison; each is tried on the same simulated families.
         rope: The least difference of interest.
         looks: Numbers of repetitions, ascending; a single one is a study of that size.
         alpha: The family's error rate.
-        comparisons: Its size m; from three on the variance is borrowed from m - 1 others of equal variance.
+        comparisons: Its size m.
         v_c: The variance of the mean difference over samples of test examples.
         sources: How many sources the test examples have, where `v_c` is above 0.
         studies: How many are simulated; the standard error of a probability p is ``sqrt(p (1 - p)/studies)``.
     """
     rng = np.random.default_rng(SEED)
     last = looks[-1]
-    ends = []
+    ends: list[list[Closed]] = []
     for _ in range(studies):
         family = rng.standard_normal((comparisons, last)) - rng.standard_normal(last)
         family /= sqrt(2)
-        moved = effect + sqrt(v_c) * rng.standard_normal()
-        found_v_c = v_c * rng.chisquare(sources - 1) / (sources - 1) if v_c else None
-        ends.append(_simulated_end(family, moved, rope, looks, alpha, found_v_c, sources))
-    counts = Counter(end.verdict for end in ends)
+        moved = sqrt(v_c) * float(rng.standard_normal())
+        found_v_c = v_c * float(rng.chisquare(sources - 1)) / (sources - 1) if v_c else 0.0
+        estimates = _Simulated(family, moved, found_v_c, sources)
+        ends.append(_ends(estimates, effects, rope, looks, alpha))
+    return [_operation(closed) for closed in zip(*ends, strict=True)]
+
+
+def _operation(ends: Sequence[Closed]) -> Operation:
+    counts, studies = Counter(end.verdict for end in ends), len(ends)
     return Operation(
         helps=counts["helps"] / studies,
         hurts=counts["hurts"] / studies,
@@ -171,34 +180,51 @@ def operation(
     )
 
 
-def _simulated_end(
-    family: np.ndarray,
-    effect: float,
-    rope: float,
-    looks: tuple[int, ...],
-    alpha: float,
-    v_c: float | None,
-    sources: int,
-) -> Closed:
-    """Return how the first comparison of a family of shape (m, repetitions) ends; `effect` is added to it."""
-    for look in looks:
-        values = family[:, :look]
-        sds = values.std(axis=1, ddof=1).tolist()
-        own = borrowed(sds, [look] * len(sds))[0] or Variance(sds[0] ** 2, look - 1.0)
+@dataclass(frozen=True)
+class _Simulated:
+    """A simulated family of comparisons without true differences."""
+
+    family: np.ndarray
+    """(m, repetitions)."""
+    moved: float
+    """What the choice of test examples adds to each."""
+    v_c: float
+    """The variance that is found for it."""
+    sources: int
+
+    def estimate(self, arm: int, look: int, sd: float, own: Variance | None, effect: float) -> Estimate:
+        own = own or Variance(sd**2, look - 1.0)
         of_values = own.s2 / look
         error2, df = of_values, own.df
-        if v_c:
-            error2, df = of_values + v_c, satterthwaite((of_values, own.df), (v_c, sources - 1.0))
-        estimate = Estimate(
-            float(values[0].mean()) + effect,
-            look,
-            sds[0],
-            sqrt(error2),
-            df,
-            sqrt(of_values),
-            own.df,
-            sources=sources,
-        )
-        if closed := look_decision(estimate, look, looks, rope, alpha, len(sds)):
-            return closed
-    raise AssertionError("The last look closes.")
+        if self.v_c:
+            error2 += self.v_c
+            df = satterthwaite((of_values, own.df), (self.v_c, self.sources - 1.0))
+        mean = float(self.family[arm, :look].mean()) + self.moved + effect
+        test_error = sqrt(of_values)
+        return Estimate(mean, look, sd, sqrt(error2), df, test_error, own.df, sources=self.sources)
+
+
+def _ends(
+    simulated: _Simulated, effects: Sequence[float], rope: float, looks: tuple[int, ...], alpha: float
+) -> list[Closed]:
+    """Return how the first comparison ends at each of its true differences."""
+    m = len(simulated.family)
+    open_arms = set(range(1, m))
+    sizes = [0] * m
+    ends: dict[int, Closed] = {}
+    for look in looks:
+        sizes = [look if arm == 0 or arm in open_arms else size for arm, size in enumerate(sizes)]
+        sds = [float(values[:size].std(ddof=1)) for values, size in zip(simulated.family, sizes, strict=True)]
+        variances = borrowed(sds, sizes)
+        for i, effect in enumerate(effects):
+            if i not in ends:
+                found = simulated.estimate(0, look, sds[0], variances[0], effect)
+                closed = look_decision(found, look, looks, rope, alpha, m)
+                ends.update({} if closed is None else {i: closed})
+        if len(ends) == len(effects):
+            break
+        for arm in sorted(open_arms):
+            found = simulated.estimate(arm, look, sds[arm], variances[arm], 0.0)
+            if look_decision(found, look, looks, rope, alpha, m):
+                open_arms.remove(arm)
+    return [ends[i] for i in range(len(effects))]

@@ -11,8 +11,6 @@ from study.statistics.samples import least_sign_flip_p
 
 Verdict = Literal["helps", "hurts", "equivalent", "slight", "inconclusive"]
 ClaimVerdict = Literal["supported", "refuted", "better-by-less", "undecided", "not judged"]
-FEWEST = 3
-"""Fewer repetitions, or folds, get no verdict."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +110,7 @@ def _bounds(
     """Return the deciding interval and the one that shows equivalence; None below three repetitions."""
     critical = level or Critical(alpha / comparisons, alpha / comparisons)
     interval, narrower = gain.interval(1 - critical.difference), gain.interval(1 - 2 * critical.equivalence)
-    if gain.n < FEWEST or interval is None or narrower is None:
+    if interval is None or narrower is None:
         return None
     return interval, narrower
 

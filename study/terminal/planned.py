@@ -92,7 +92,7 @@ def _power(plan: Planned) -> str:
     if plan.spread is None:
         return "not known: neither [analysis] sd nor an earlier study gives the spread; name one with --sd"
     effect = 2 * study.rope
-    share = power_of_study(study, plan.spread, effect)
+    share = power_of_study(study, plan.spread)
     return (
         f"{share:.2f}: the probability that a true difference of {difference_with_unit(effect, study.primary.unit)} "
         "is called helps; more below"

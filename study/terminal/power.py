@@ -28,28 +28,24 @@ def _power_lines(study: StudyRecord, spread: Spread | None) -> Iterator[str]:
             "deviation of paired differences; name one with --sd."
         )
         return
-    from study.analysis.gather import fold_overlap
-    from study.statistics.power import TABULATED_EFFECTS, TABULATED_REPETITIONS, power_table  # slow: scipy
+    from study.analysis.planning import own_design, planned_power  # slow: scipy
+    from study.statistics.power import TABULATED_EFFECTS, tabulated_designs
 
     yield f"Power: the probability that a true difference is called helps, for {describe_spread(spread, unit)}:"
     heads = [with_unit(f"{times * study.rope:g}", unit) for times in TABULATED_EFFECTS]
     yield f"  {'folds' if k > 1 else 'repetitions':<12}" + "".join(f"{head:>14}" for head in heads)
-    alpha = study.alpha / max(1, sum(not variant.is_reference for variant in study.variants))
-    sizes = (k,) if k > 1 else tuple(sorted({*TABULATED_REPETITIONS, study.repetitions}))
-    for n, row in power_table(spread, study.rope, alpha, sizes, fold_overlap(study)).items():
-        mark = "  this study" if k > 1 or n == study.repetitions else ""
-        yield f"  {n:<12}" + "".join(f"{share:>14.2f}" for share in row) + mark
+    designs = tabulated_designs(k, study.looks, study.repetitions)
+    for design, row in planned_power(study, spread, designs).items():
+        mark = "  this study" if design == own_design(study) else ""
+        yield f"  {', '.join(map(str, design)):<12}" + "".join(f"{share:>14.2f}" for share in row) + mark
 
 
-def power_of_study(study: StudyRecord, spread: Spread, effect: float) -> float:
-    """Return the probability that a true difference, in the primary metric's scaled unit, is called *helps*."""
-    from study.analysis.gather import fold_overlap
-    from study.statistics.power import power
+def power_of_study(study: StudyRecord, spread: Spread) -> float:
+    """Return the probability that a true difference of twice the least one of interest is called *helps*."""
+    from study.analysis.planning import own_design, planned_power
 
-    k = len(study.folds)
-    alpha = study.alpha / max(1, sum(not variant.is_reference for variant in study.variants))
-    n, overlap = (k, fold_overlap(study)) if k > 1 else (study.repetitions, 0.0)
-    return power(effect, n, spread.sd, study.rope, alpha, overlap, spread.examples)
+    design = own_design(study)
+    return planned_power(study, spread, [design])[design][-1]
 
 
 def describe_spread(spread: Spread, unit: str) -> str:

@@ -9,7 +9,10 @@ from typing import Any
 import pytest
 from scipy import stats
 from support.evidence import FOLDS, MACHINE, REFERENCE, evidence, shifted, two, variant
+from support.text_report import render
 
+from study.analysis.analyse import findings
+from study.analysis.capacity import notes_on_capacity
 from study.analysis.evidence import Evidence
 from study.analysis.findings import Limit, LimitCode
 from study.analysis.limits import limits
@@ -51,21 +54,38 @@ def test_a_study_without_defects_has_no_limits() -> None:
 
 def test_parameters_that_are_not_trained_are_capacity_too() -> None:
     study = pair(other={"parameters": 400})
-    assert sentences(study, LimitCode.CAPACITY) != []
+    assert list(notes_on_capacity(study)) != []
     reference, other = study.variants
     assert other.profile is not None
     frozen = replace(other, profile=replace(other.profile, frozen=600))
-    assert sentences(replace(study, variants=(reference, frozen)), LimitCode.CAPACITY) == []
+    assert list(notes_on_capacity(replace(study, variants=(reference, frozen)))) == []
+
+
+def test_a_larger_variant_is_noted_beside_the_results_with_its_figures() -> None:
+    study = pair(other={"parameters": 1100, "macs": 4000})
+    (sentence,) = findings(study).capacity
+    for phrase in ("issm", "10 % more parameters", "20 % fewer multiply-accumulates", "than even-odd"):
+        assert phrase in sentence
+    assert list(limits(study)) == []
+    assert sentence in render(findings(study))
+
+
+def test_equal_scores_of_trainings_with_different_curves_are_chance() -> None:
+    study = two([60.0] * 3)
+    reference, other = study.variants
+    runs = list(other.confirmations)
+    result = runs[0].result
+    assert result is not None
+    history = (replace(result.history[0], train_loss=0.125), *result.history[1:])
+    runs[0] = replace(runs[0], result=replace(result, history=history))
+    changed = replace(study, variants=(reference, replace(other, confirmations=tuple(runs))))
+    assert sentences(study, LimitCode.EQUAL_SCORES) != []
+    assert sentences(changed, LimitCode.EQUAL_SCORES) == []
 
 
 @pytest.mark.parametrize(
     ("study", "code", "phrases"),
     [
-        (
-            pair(other={"parameters": 1100, "macs": 4000}),
-            LimitCode.CAPACITY,
-            ["issm", "10 % more parameters", "20 % fewer multiply-accumulates", "than even-odd"],
-        ),
         (
             pair({"trials": [60, 70, 65]}, {"trials": [60, 50]}),
             LimitCode.UNEQUAL_BUDGETS,

@@ -9,8 +9,10 @@ import pytest
 from scipy import stats
 from statsmodels.stats.power import TTestPower
 
+from study.statistics.families import borrowed
 from study.statistics.inference import estimate
-from study.statistics.power import power, power_table
+from study.statistics.power import power, power_of_looks, power_table
+from study.statistics.sequential import look_decision
 from study.statistics.spread import Spread
 from study.statistics.verdicts import verdict
 
@@ -41,7 +43,7 @@ def test_it_is_the_share_of_simulated_studies_that_say_helps(n: int, rope: float
     shared = rng.normal(0, sqrt(overlap), (studies, 1))  # so that the mean has variance 1/n + overlap
     values = 1.4 * (shared + rng.normal(0, 1, (studies, n))) + 2 * rope
     found = [verdict(estimate(row, overlap=overlap), rope, 0.05) == "helps" for row in values]
-    assert power(2 * rope, n, 1.4, rope, 0.05, overlap) == pytest.approx(np.mean(found), abs=0.025)
+    assert power(2 * rope, n, 1.4, rope, 0.05, overlap=overlap) == pytest.approx(np.mean(found), abs=0.025)
 
 
 def test_the_choice_of_test_examples_lowers_it_as_in_simulated_studies() -> None:
@@ -64,7 +66,7 @@ def test_no_power_below_three_repetitions_and_none_without_spread() -> None:
 
 def test_the_table_grows_with_repetitions_and_effect() -> None:
     table = power_table(Spread(1.2), 1.0, 0.05)
-    assert list(table) == [3, 5, 8, 12, 20]
+    assert list(table) == [(3,), (5,), (8,), (12,), (20,)]
     rows = np.array(list(table.values()))
     assert np.all(np.diff(rows[:, 1:], axis=0) > 0)
     assert np.all(np.diff(rows, axis=1) > 0)
@@ -82,3 +84,46 @@ def test_the_interval_of_a_standard_deviation_covers_it() -> None:
     assert low == pytest.approx(2 * sqrt(9 / stats.chi2.ppf(0.975, 9)))
     assert high == pytest.approx(2 * sqrt(9 / stats.chi2.ppf(0.025, 9)))
     assert Spread(2.0).interval() is None
+
+
+def families(effect: float, comparisons: int, n: int, studies: int, seed: int) -> np.ndarray:
+    """Return paired differences, (studies, comparisons, n), of sd 1.4, from one reference; the first one is true."""
+    rng = np.random.default_rng(seed)
+    scores = 1.4 / sqrt(2) * rng.standard_normal((studies, comparisons + 1, n))
+    differences = scores[:, 1:] - scores[:, :1]
+    differences[:, 0] += effect
+    return differences
+
+
+@pytest.mark.parametrize(("comparisons", "n"), [(1, 5), (2, 5), (3, 3), (3, 8), (9, 3), (9, 5)])
+def test_it_is_that_of_simulated_families_with_their_borrowed_variances(comparisons: int, n: int) -> None:
+    rope, effect = 0.5, 2.4
+    helped = []
+    for family in families(effect, comparisons, n, 6000, seed=comparisons + 100 * n):
+        own = borrowed([float(arm.std(ddof=1)) for arm in family], [n] * comparisons)
+        helped.append(verdict(estimate(family[0], variance=own[0]), rope, 0.05, comparisons) == "helps")
+    assert power(effect, n, 1.4, rope, 0.05, comparisons) == pytest.approx(np.mean(helped), abs=0.02)
+
+
+@pytest.mark.parametrize("comparisons", [1, 3, 9])
+def test_with_looks_it_is_that_of_simulated_families_whose_arms_are_dropped_when_decided(
+    comparisons: int,
+) -> None:
+    rope, effect, looks = 0.5, 1.6, (5, 8, 12)
+    helped = []
+    for family in families(effect, comparisons, 12, 4000, seed=comparisons):
+        ends: dict[int, int] = {}  # the repetitions of the arms that a look has closed
+        found = None
+        for look in looks:
+            sizes = [ends.get(i, look) for i in range(comparisons)]
+            sds = [float(arm[:size].std(ddof=1)) for arm, size in zip(family, sizes, strict=True)]
+            variances = borrowed(sds, sizes)
+            for i in (i for i in range(comparisons) if i not in ends):
+                judged = estimate(family[i, :look], variance=variances[i])
+                closed = look_decision(judged, look, looks, rope, 0.05, comparisons)
+                if closed is not None:
+                    ends[i] = look
+                    found = closed.verdict if i == 0 else found
+        helped.append(found == "helps")
+    (known,) = power_of_looks((effect,), looks, 1.4, rope, 0.05, comparisons)
+    assert known == pytest.approx(np.mean(helped), abs=0.02)

@@ -134,27 +134,27 @@ def test_a_look_that_was_not_planned_is_refused() -> None:
 def test_looks_have_the_power_and_the_repetitions_that_were_simulated_elsewhere(
     looks: tuple[int, ...], effect: float, power: float, repetitions: float
 ) -> None:
-    found = operation(effect, 0.0, looks, ALPHA, studies=2000)
+    (found,) = operation([effect], 0.0, looks, ALPHA, studies=2000)
     assert found.helps == pytest.approx(power, abs=0.035)
     assert found.repetitions == pytest.approx(repetitions, abs=0.2)
 
 
 def test_without_an_effect_looks_err_no_more_often_than_alpha() -> None:
-    found = operation(0.0, 0.0, LOOKS, ALPHA, studies=4000)
+    (found,) = operation([0.0], 0.0, LOOKS, ALPHA, studies=4000)
     assert found.helps + found.hurts == pytest.approx(0.049, abs=3.3 * sqrt(0.05 * 0.95 / 4000))
     assert found.repetitions == pytest.approx(7.9, abs=0.2)
 
 
 def test_the_clause_of_futility_leaves_equivalence_within_reach() -> None:
     # effect 0 and sd = r: .80 without futility, .71 with its clause, .40 without the clause
-    assert operation(0.0, 1.0, LOOKS, ALPHA, studies=2000).equivalent == pytest.approx(0.71, abs=0.035)
+    assert operation([0.0], 1.0, LOOKS, ALPHA, studies=2000)[0].equivalent == pytest.approx(0.71, abs=0.035)
 
 
 @pytest.mark.parametrize("v_c", [0.2, 1.0, 3.0])
 def test_the_luck_of_examples_raises_no_false_alarms(v_c: float) -> None:
-    found = operation(0.0, 0.0, LOOKS, ALPHA, v_c=v_c, studies=3000)
+    (found,) = operation([0.0], 0.0, LOOKS, ALPHA, v_c=v_c, studies=3000)
     assert found.helps + found.hurts <= ALPHA + 3.3 * sqrt(0.05 * 0.95 / 3000)
 
 
 def test_the_power_of_a_family_is_that_of_its_borrowed_variance() -> None:
-    assert operation(1.5, 0.0, LOOKS, ALPHA, comparisons=9).helps == pytest.approx(0.94, abs=0.02)
+    assert operation([1.5], 0.0, LOOKS, ALPHA, comparisons=9)[0].helps == pytest.approx(0.94, abs=0.02)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from study.analysis.findings import ClaimFinding, Difference, Findings, VariantFinding
+from study.analysis.findings import TOO_FEW, ClaimFinding, Difference, Findings, VariantFinding
 from study.analysis.units import difference, heading, label_with_unit, quantity, with_unit
 from study.reporting import text
 from study.reporting.document import Line, join, strong
@@ -15,7 +15,6 @@ from study.reporting.sections.phrases import compared_variants, metric_caption, 
 from study.reporting.text import MISSING
 
 UNPAIRED = "none"
-TOO_FEW = "none, too few"
 OPTIMISTIC_VERDICT = "none, optimistic"
 
 
@@ -80,7 +79,7 @@ def add_results(report: Blocks, findings: Findings) -> None:
     report.table(
         f"{metric_caption(metric)}: mean over n repetitions "
         f"[95 % interval{', ' + text.scope(findings) if findings.scope == 'test-set' else ''}], without an interval "
-        f"where n < 2. {against if compared else ''}"
+        f"where repetitions are too few. {against if compared else ''}"
         f"{macs}{training}".rstrip(),
         {
             "Variant": "left",
@@ -103,6 +102,8 @@ def add_results(report: Blocks, findings: Findings) -> None:
             for row, variant in enumerate(findings.variants)
         ],
     )
+    if findings.capacity:
+        report.text(strong("Size."), " ", " ".join(map(sentence, findings.capacity)))
     failures = [f"{variant.name}: {failure}" for variant in findings.variants for failure in variant.failures]
     if failures:
         report.text("Repetitions without a test result:")
@@ -246,5 +247,5 @@ def _add_power(report: Blocks, findings: Findings) -> None:
             "Repetitions": "right",
             **{f"true {with_unit(f'{effect:g}', unit)}": "right" for effect in power.effects},
         },
-        [[str(n), *map(text.probability, row)] for n, row in power.rows.items()],
+        [[", ".join(map(str, row.design)), *map(text.probability, row.power)] for row in power.rows],
     )

@@ -29,7 +29,7 @@ GROUPS: Mapping[str, tuple[LimitCode, ...]] = {
         LimitCode.TEST_SEEN,
         LimitCode.NO_PREDICTIONS,
     ),
-    "Fairness.": (LimitCode.CAPACITY, LimitCode.UNEQUAL_BUDGETS, LimitCode.SHARED_FOLDS),
+    "Fairness.": (LimitCode.UNEQUAL_BUDGETS, LimitCode.SHARED_FOLDS),
     "Search.": (
         LimitCode.ONE_SEARCH,
         LimitCode.DIVERGED_TRIALS,
