@@ -1,7 +1,8 @@
 """What was known when: a record of every report that showed test figures, and of what its study declared then.
 
 Looks belong to comparisons, not to studies: a renamed file, another preset, seed or subset of variants finds the looks
-at the same comparisons again. A comparison is known by the configurations of its two variants, without the folds.
+at the same comparisons again. A comparison is known by the configurations of its two variants, without the folds, an
+effect by those of all its variants and their weights.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from study.files import write
 from study.hashing import digest
 from study.ledger import layout
 from study.ledger.reading import owner_of, read_bytes
-from study.ledger.record import ClaimRecord, StudyRecord, VariantRecord, claimed
+from study.ledger.record import ClaimRecord, EffectRecord, StudyRecord, VariantRecord, claimed
 from study.nested import value_at, with_value
 from study.records import SCHEMA, DamagedError, from_json, to_json
 
@@ -50,17 +51,17 @@ class Declared:
 
 @dataclass(frozen=True)
 class Shown:
-    """One comparison whose test figures a report shows."""
+    """One comparison, or effect of the family, whose test figures a report shows."""
 
     key: str
     reference: str
-    """The key of the reference's configuration."""
+    """The key of the reference's configuration; empty for an effect."""
     variant: str
-    """Its name in this report."""
+    """The name of the variant, or of the effect, in this report."""
     data: tuple[str, ...]
     """The digests of the data, of every fold; of the same data where one is equal."""
     runs: tuple[str, ...]
-    """The tested runs of both arms, sorted."""
+    """The tested runs of all its variants, sorted."""
     n: int = 0
     """Paired repetitions, or folds; 0 without a verdict."""
     verdict: str = ""
@@ -93,11 +94,21 @@ class Looks:
     damaged: tuple[Path, ...] = ()
     """Records that cannot be read: what they showed is not known."""
 
-    def first(self, shown: Shown) -> Look | None:
-        """Return the first look at a comparison; None if no report showed it."""
-        return next(
-            (look for look in self.looks if any(is_same(other, shown) for other in look.comparisons)), None
-        )
+    def first(self, shown: Shown, declared: Declared) -> Look | None:
+        """Return the first look at a comparison; None if no report showed it.
+
+        It is at some of the same runs, or at other runs by a study that declares the same family: the same question
+        asked again, as with another seed. Fresh runs of another family are a study of its own.
+        """
+        return next((look for look in self.looks if _is_look_at(look, shown, declared)), None)
+
+
+def _is_look_at(look: Look, shown: Shown, declared: Declared) -> bool:
+    asks_same = look.declared.family.keys() == declared.family.keys()
+    return any(
+        is_same(other, shown) and (asks_same or not set(other.runs).isdisjoint(shown.runs))
+        for other in look.comparisons
+    )
 
 
 def is_same(one: Shown, other: Shown) -> bool:
@@ -170,6 +181,19 @@ def shown(study: StudyRecord, variant: VariantRecord, runs: Iterable[str]) -> Sh
         reference=configuration(reference),
         variant=variant.name,
         data=tuple(sorted({*_data(reference), *_data(variant)})),
+        runs=tuple(sorted(runs)),
+    )
+
+
+def shown_effect(study: StudyRecord, effect: EffectRecord, runs: Iterable[str]) -> Shown:
+    """Return an effect of the study's family, by the tested runs of its variants; its sign does not count."""
+    variants = [variant for variant in study.variants if variant.name in effect.weights]
+    keys = {variant.name: configuration(variant) for variant in variants}
+    return Shown(
+        key=min(_contrast(keys, effect.weights, sign) for sign in (1, -1)),
+        reference="",
+        variant=effect.name,
+        data=tuple(sorted(set().union(*map(_data, variants)))),
         runs=tuple(sorted(runs)),
     )
 

@@ -90,6 +90,70 @@ def test_a_setting_that_changed_after_the_results_is_listed(
     assert change.look.verdicts["issm"]
 
 
+FACTORIAL = (
+    STUDY.replace('kind = "one-factor"', 'kind = "factorial"')
+    .replace(
+        'reference = { splitter = "even-odd" }', 'reference = { splitter = "even-odd", lifting = "none" }'
+    )
+    .replace('splitter = ["even-odd", "issm"]', 'splitter = ["even-odd", "issm"]\nlifting = ["none", "haar"]')
+)
+TURNED = 'reference = { splitter = "issm", lifting = "haar" }'
+"""Another reference: no variant is compared with the same one as before, and the effects are the same."""
+
+
+def turned(text: str = FACTORIAL) -> str:
+    return text.replace('reference = { splitter = "even-odd", lifting = "none" }', TURNED)
+
+
+@pytest.mark.parametrize(
+    ("settings", "text"),
+    [
+        ({Setting.ROPE}, f"{FACTORIAL}\n[analysis]\nrope = 3.0\n"),
+        ({Setting.ALPHA}, f"{FACTORIAL}\n[analysis]\nalpha = 0.2\n"),
+        ({Setting.METRIC}, f'{FACTORIAL}\n[analysis]\nmetric = "uar"\n'),
+        ({Setting.SEED}, f"seed = 7\n{FACTORIAL}"),
+        ({Setting.FAMILY}, f'{FACTORIAL}\n[analysis]\neffects = ["splitter"]\n'),
+        ({Setting.CLAIMS}, FACTORIAL.split("[[claims]]")[0]),
+        ({Setting.REPETITIONS}, FACTORIAL.replace("repetitions = 3", "repetitions = 2")),
+    ],
+)
+@pytest.mark.parametrize("file", ["s.toml", "renamed.toml"])
+def test_what_changed_after_an_effect_was_shown_is_listed(
+    shop: Shop, settings: set[Setting], text: str, file: str
+) -> None:
+    shop.ask(FACTORIAL)
+    assert set(changed(shop.ask(text, file=file))) == settings
+
+
+def test_effects_are_known_again_where_no_variant_has_the_same_reference(shop: Shop) -> None:
+    shop.ask(FACTORIAL)
+    found = shop.ask(f"{turned()}\n[analysis]\nrope = 3.0\n", file="turned.toml")
+    assert Setting.ROPE in changed(found)
+    (look,) = {change.look.time: change.look for change in found.known.changes}.values()
+    assert look.study == "s"
+    assert len(look.verdicts) == 3, "two main effects and their interaction"
+    assert all(look.verdicts.values())
+
+
+def test_repetitions_added_after_the_verdict_on_an_effect_leave_it_as_it_was(shop: Shop) -> None:
+    first = shop.ask(FACTORIAL)
+    more = shop.ask(FACTORIAL.replace("repetitions = 3", "repetitions = 5"))
+    assert more.known.first_repetitions == 3
+    assert more.effects == first.effects
+    assert more.claims == first.claims
+    assert [(figure.variant, figure.n) for figure in more.known.later] == [
+        (effect.name, 5) for effect in first.effects
+    ]
+
+
+def test_fresh_runs_of_another_family_are_a_study_of_their_own_that_a_campaign_counts(shop: Shop) -> None:
+    shop.ask()
+    fresh = shop.ask(f"seed = 7\n{THREE}", file="three.toml")
+    assert changed(fresh) == {}
+    assert fresh.known.campaigns[0].comparisons == 3
+    assert set(changed(shop.ask(f"seed = 8\n{STUDY}", file="again.toml"))) == {Setting.SEED}
+
+
 def test_a_value_given_by_set_is_seen_as_one_in_the_file(shop: Shop) -> None:
     shop.ask()
     found = shop.ask(STUDY, "analysis.rope=3.0")

@@ -48,9 +48,10 @@ class Change:
 
 @dataclass(frozen=True)
 class LaterFigure:
-    """A difference over all repetitions, including those added after the verdict: exploratory."""
+    """A difference or effect over all repetitions, including those added after the verdict: exploratory."""
 
     variant: str
+    """The name of the variant, or of the effect."""
     n: int
     mean: float
     low: float | None

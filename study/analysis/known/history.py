@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from math import prod
 
 from study.analysis.evidence import Evidence, VariantEvidence
-from study.analysis.findings import Findings, Limit, LimitCode
+from study.analysis.findings import Difference, EffectFinding, Findings, Interval, Limit, LimitCode
 from study.analysis.known.findings import Campaign, Change, EarlierLook, Known, LaterFigure, Setting
 from study.analysis.scores import outcomes
 from study.analysis.units import difference_with_unit
@@ -49,7 +49,7 @@ def conclude(study: StudyRecord, evidence: Evidence, earlier: Looks, analyse: An
     """
     declared = looks.declared(study, evidence.scope)
     comparisons = tuple(_shown(study, evidence))
-    firsts = [(shown, look) for shown in comparisons if (look := earlier.first(shown)) is not None]
+    firsts = [(shown, look) for shown in comparisons if (look := earlier.first(shown, declared)) is not None]
     first_repetitions = _first_repetitions(declared, firsts)
     findings = analyse(evidence if first_repetitions is None else _restricted(evidence, first_repetitions))
     now = Look(
@@ -71,7 +71,7 @@ def conclude(study: StudyRecord, evidence: Evidence, earlier: Looks, analyse: An
 
 
 def _shown(study: StudyRecord, evidence: Evidence) -> Iterator[Shown]:
-    """Yield the comparisons of which the report shows test figures of both arms."""
+    """Yield the comparisons and effects of which the report shows test figures of all variants."""
     runs = {
         variant.name: [outcome.run.run for outcome in outcomes(evidence, variant).values()]
         for variant in evidence.variants
@@ -80,13 +80,19 @@ def _shown(study: StudyRecord, evidence: Evidence) -> Iterator[Shown]:
         own, others = runs[variant.name], runs[variant.reference]
         if not variant.is_reference and own and others:
             yield looks.shown(study, variant, [*own, *others])
+    compared = [{variant.name, variant.reference} for variant in study.variants if not variant.is_reference]
+    for effect in study.family:
+        if set(effect.weights) not in compared and all(runs[name] for name in effect.weights):
+            yield looks.shown_effect(study, effect, {run for name in effect.weights for run in runs[name]})
 
 
 def _with_verdict(shown: Shown, findings: Findings) -> Shown:
-    variant = next(v for v in findings.variants if shown.variant == v.name)
-    if variant.difference is None:
-        return shown
-    return replace(shown, n=variant.difference.n, verdict=variant.difference.verdict or "")
+    found: Difference | EffectFinding | None
+    if shown.reference:
+        found = next(v for v in findings.variants if shown.variant == v.name).difference
+    else:
+        found = next((effect for effect in findings.effects if shown.variant == effect.name), None)
+    return shown if found is None else replace(shown, n=found.n, verdict=found.verdict or "")
 
 
 def _first_repetitions(declared: Declared, firsts: list[tuple[Shown, Look]]) -> int | None:
@@ -123,10 +129,14 @@ def _first_of(variant: VariantEvidence, repetitions: int) -> VariantEvidence:
 
 
 def _later(findings: Findings) -> Iterator[LaterFigure]:
-    for variant in findings.variants:
-        if variant.difference is not None:
-            interval = variant.difference.interval
-            yield LaterFigure(variant.name, variant.difference.n, interval.mean, interval.low, interval.high)
+    figures: list[tuple[str, int, Interval | None]] = (
+        [(effect.name, effect.n, effect.interval) for effect in findings.effects]
+        if findings.effects
+        else [(v.name, v.difference.n, v.difference.interval) for v in findings.variants if v.difference]
+    )
+    for name, n, interval in figures:
+        if interval is not None:
+            yield LaterFigure(name, n, interval.mean, interval.low, interval.high)
 
 
 def _changes(evidence: Evidence, now: Declared, firsts: list[tuple[Shown, Look]]) -> Iterator[Change]:

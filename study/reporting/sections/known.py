@@ -24,7 +24,7 @@ def add_known(report: Blocks, findings: Findings) -> None:
             "Exploratory: differences over all repetitions, including those added after the verdict was shown "
             "[95 % t interval, not corrected].",
             {
-                "Variant": "left",
+                "Comparison": "left",
                 "n": "right",
                 label_with_unit("Difference", metric.points): "right",
             },
