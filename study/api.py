@@ -313,7 +313,11 @@ class Study:
         """
         from study.engine import conductor
 
-        conduct = partial(conductor.run, computes=metric_functions(self.record))
+        conduct = partial(
+            conductor.run,
+            computes=metric_functions(self.record),
+            write=report_writer(self.record, self.settings),
+        )
         return self._conducted(conduct, retry_failed, listeners, executor)
 
     def detach(self, arguments: Sequence[str]) -> str:
@@ -510,7 +514,27 @@ def write_report(name: str, settings: Settings) -> Findings:
 
     ledger = Ledger(settings.ledger)
     record = ledger.study(name)
-    return conductor.report(name, ledger, settings.reports, lambda event: None, metric_functions(record))
+    return conductor.report(
+        name,
+        ledger,
+        settings.reports,
+        lambda event: None,
+        metric_functions(record),
+        report_writer(record, settings),
+    )
+
+
+def report_writer(record: StudyRecord, settings: Settings) -> Callable[[Findings, Path], object]:
+    """Return a writer of a study's report, with its authors and, where its task shows examples, with pictures."""
+
+    def write(findings: Findings, folder: Path) -> tuple[Path, ...]:
+        from study.reporting.write import write as write_all
+        from study.tasks.pictures import read_pictures
+
+        signed = replace(findings, authors=settings.authors, affiliation=settings.affiliation)
+        return write_all(signed, folder, read_pictures(findings, record))
+
+    return write
 
 
 def judge(

@@ -6,13 +6,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from study.errors import StudyError
 from study.ledger.layout import OWN_CHECKPOINT, OWN_WEIGHTS
 from study.metrics import Metric
 from study.records import DataInfo, Measurement, Profile, RunSpec
 from study.run import Run, Select
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 Config = Mapping[str, Any]
 Progress = Callable[[int, int], None]
@@ -160,3 +164,18 @@ class CanDescribe(Protocol):
 
     def facts(self, configs: Sequence[Config]) -> Mapping[str, str]:
         """Return, by name, facts on how the study's repetitions were trained."""
+
+
+class CanShow(Protocol):
+    """A task that can show examples of its test split as pictures."""
+
+    def pictures(self, run: RunSpec, ids: Sequence[str]) -> Mapping[str, NDArray[np.uint8]]:
+        """Return test examples by name as frames, (T, H, W, 3); names that the split does not have are left out.
+
+        Args:
+            run: A run that was tested on them; its fold counts.
+            ids: The names of the examples, as in the predictions.
+
+        Raises:
+            InputError: The data cannot be read on this machine.
+        """

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from statistics import median
 
-from study.analysis import breakdowns, contrasts, limits, measured, notes, searches, wording
+from study.analysis import breakdowns, contrasts, limits, measured, notes, predicted, searches, wording
 from study.analysis.breakdowns import Part
 from study.analysis.capacity import notes_on_capacity
 from study.analysis.evidence import Confirmation, Evidence, VariantEvidence
@@ -247,6 +247,9 @@ def _variant(
         cost=None if variant.profile is None else _cost(variant.profile),
         seconds_shares=_seconds_shares([result for _, result, _ in runs]),
         breakdowns=breakdowns.intervals(evidence, variant, parts),
+        breakdown_differences=breakdowns.differences(evidence, variant, parts),
+        confusion=predicted.confusion(variant),
+        disagreement=predicted.disagreement(evidence, variant),
         runs={
             **{name: sum(name in test.metrics for _, _, test in runs) for name in secondary},
             **measured.runs(variant),

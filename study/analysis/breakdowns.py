@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from study.analysis.evidence import Confirmation, Evidence, VariantEvidence
 from study.analysis.findings import BreakdownFinding, Interval
-from study.analysis.scores import breakdowns_named, row_interval
+from study.analysis.scores import breakdowns_named, row_difference, row_interval
 from study.records import Breakdown
 
 
@@ -96,6 +96,24 @@ def intervals(
         }
         for part, _ in _of_variant(variant, parts)
     }
+
+
+def differences(
+    evidence: Evidence, variant: VariantEvidence, parts: Sequence[Part]
+) -> dict[str, dict[str, Interval]]:
+    """Return a variant's mean difference from its reference in each row, by breakdown and row."""
+    if variant.is_reference:
+        return {}
+    reference = evidence.reference_of(variant)
+    found = {
+        part.finding.name: {
+            row: mean
+            for row in part.finding.rows
+            if (mean := row_difference(evidence, variant, reference, part.source, row)) is not None
+        }
+        for part, _ in _of_variant(variant, parts)
+    }
+    return {name: rows for name, rows in found.items() if rows}
 
 
 def runs(variant: VariantEvidence, parts: Sequence[Part]) -> Mapping[str, int]:

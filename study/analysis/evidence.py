@@ -15,6 +15,9 @@ from study.records import Failure, Measurement, Profile, PublishedTable, RunResu
 from study.statistics.spread import Spread
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from study.statistics.inference import Variance  # slow: imports scipy
 
 Scope = Literal["population", "test-set"]
@@ -56,6 +59,20 @@ class SearchSettings:
 
 
 @dataclass(frozen=True)
+class Predicted:
+    """The classes that a run predicts for its test examples, ordered by the examples' names."""
+
+    ids: NDArray[np.str_]
+    """(n,)"""
+    labels: NDArray[np.int64]
+    """(n,) true classes, from 0."""
+    classes: NDArray[np.int64]
+    """(n,) predicted classes."""
+    size: int
+    """The number of classes that can be predicted."""
+
+
+@dataclass(frozen=True)
 class Confirmation:
     """One repetition's run (of one fold), with the results that it has so far."""
 
@@ -79,6 +96,8 @@ class Confirmation:
     """The digest of the names of the sources: replicates of two runs are paired where it is equal."""
     seed: int | None = None
     """None where it is not known."""
+    predicted: Predicted | None = field(default=None, compare=False)
+    """None where the run keeps no predictions of classes, or they were not read."""
 
 
 @dataclass(frozen=True)

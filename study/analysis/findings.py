@@ -177,6 +177,66 @@ class Cost:
 
 
 @dataclass(frozen=True)
+class Confusion:
+    """How often examples of one class are predicted as another."""
+
+    classes: tuple[str, ...]
+    counts: tuple[tuple[int, ...], ...]
+    """Test examples by true class (row) and predicted class (column), all tested runs together."""
+    runs: int
+    """The number of runs."""
+
+    @property
+    def shares(self) -> tuple[tuple[float | None, ...], ...]:
+        """The counts in % of the examples of the true class; None where it has no example."""
+        totals = [sum(row) for row in self.counts]
+        return tuple(
+            tuple(100 * count / total if total else None for count in row)
+            for row, total in zip(self.counts, totals, strict=True)
+        )
+
+    def minus(self, other: Confusion) -> tuple[tuple[float | None, ...], ...]:
+        """Return the shares minus those of another confusion of the same classes, in points."""
+        return tuple(
+            tuple(None if a is None or b is None else a - b for a, b in zip(own, others, strict=True))
+            for own, others in zip(self.shares, other.shares, strict=True)
+        )
+
+
+@dataclass(frozen=True)
+class ExampleFinding:
+    """A test example that a variant classifies correctly in most repetitions, and its reference in few."""
+
+    id: str
+    fold: int | None
+    label: str
+    predicted: str
+    """The class that the variant predicts in the most repetitions."""
+    reference_predicted: str
+    """The class that the reference predicts in the most repetitions."""
+    right: int
+    """Repetitions in which the variant is right."""
+    reference_right: int
+    """Repetitions in which the reference is right."""
+    repetitions: int
+    """Repetitions that both have."""
+
+
+@dataclass(frozen=True)
+class Disagreement:
+    """The test examples on which a variant and its reference differ in most repetitions."""
+
+    gained: int
+    """Examples on which the variant is right, and the reference wrong, in most repetitions."""
+    lost: int
+    """Examples on which the reference is right, and the variant wrong, in most repetitions."""
+    total: int
+    """Test examples, all folds together."""
+    examples: tuple[ExampleFinding, ...]
+    """Some of the gained ones: the classes in turn, in each class the clearest first."""
+
+
+@dataclass(frozen=True)
 class VariantFinding:
     """The results of one variant."""
 
@@ -216,6 +276,12 @@ class VariantFinding:
     """Share of the repetitions' training time by `TimePart`, in %; empty where none measured it."""
     breakdowns: Mapping[str, Mapping[str, Interval]] = field(default_factory=dict)
     """Means over repetitions for parts of the test split, 95 % t interval, by breakdown and row."""
+    breakdown_differences: Mapping[str, Mapping[str, Interval]] = field(default_factory=dict)
+    """The same for paired differences from the reference, not corrected; empty for a reference."""
+    confusion: Confusion | None = None
+    """None where no run keeps predictions of classes."""
+    disagreement: Disagreement | None = None
+    """None for a reference, and where either arm keeps no predictions of classes."""
     runs: Mapping[str, int] = field(default_factory=dict)
     """How many runs a mean of `secondary`, `measures` or, as ``<breakdown>/<row>``, `breakdowns` is over."""
     expected_best: tuple[float, ...] = ()
@@ -431,13 +497,17 @@ class Findings:
     capacity: tuple[str, ...] = ()
     """Variants whose size differs from their reference's by more than 5 %, a sentence each."""
 
+    authors: tuple[str, ...] = ()
+    """Who writes the report, as study.toml says."""
+    affiliation: str = ""
+
     @property
     def primary(self) -> Metric:
         """The metric that the verdicts are about."""
         return next(metric for metric in self.metrics if metric.name == self.metric)
 
     def to_dataframe(self, rows: Kind = "runs") -> pd.DataFrame:
-        """Return a row for each run, trial or comparison, with the columns of `study.analysis.rows`."""
+        """Return a row for each run, trial, comparison and so on, with the columns of `study.analysis.rows`."""
         import pandas as pd
 
         from study.analysis.rows import TABLES

@@ -1,4 +1,4 @@
-"""Findings as flat tables: a row for each run, trial of a search, comparison and effect.
+"""Findings as flat tables: a row for each run, trial of a search, comparison, effect, part of the test split and so on.
 
 Values of metrics are scaled, times in seconds; what is not known is None. Columns of levels, hyperparameters and
 metrics are prefixed, so that a factor and a metric of one name stay two columns.
@@ -6,13 +6,14 @@ metrics are prefixed, so that a factor and a metric of one name stay two columns
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict
 from typing import Any, Literal, TypeAlias
 
-from study.analysis.findings import Difference, Findings, Interval, VariantFinding
+from study.analysis.findings import Confusion, Difference, Findings, Interval, VariantFinding
 
 Row: TypeAlias = dict[str, Any]
-Kind = Literal["runs", "trials", "comparisons", "effects"]
+Kind = Literal["runs", "trials", "comparisons", "effects", "parts", "confusions", "examples"]
 
 
 def runs(findings: Findings) -> list[Row]:
@@ -87,11 +88,72 @@ def effects(findings: Findings) -> list[Row]:
     ]
 
 
+def parts(findings: Findings) -> list[Row]:
+    """Return a row for each variant and row of a breakdown, with the paired difference from the reference."""
+    return [
+        {
+            **_variant_cells(variant),
+            "breakdown": part.name,
+            "row": row,
+            "unit": part.unit,
+            **_bounds("value", variant.breakdowns.get(part.name, {}).get(row)),
+            **_bounds("difference", variant.breakdown_differences.get(part.name, {}).get(row)),
+            "runs": variant.runs.get(f"{part.name}/{row}"),
+            "examples": part.counts.get(row),
+        }
+        for variant in findings.variants
+        for part in findings.breakdowns
+        if part.name in variant.breakdowns
+        for row in part.rows
+    ]
+
+
+def confusions(findings: Findings) -> list[Row]:
+    """Return a row for each variant, true class and predicted class that occur together in it or in its reference."""
+    references = {variant.name: variant.confusion for variant in findings.variants}
+    return [
+        row
+        for variant in findings.variants
+        if variant.confusion is not None
+        for row in _confusion_rows(variant, variant.confusion, references.get(variant.reference))
+    ]
+
+
+def _confusion_rows(variant: VariantFinding, own: Confusion, reference: Confusion | None) -> Iterator[Row]:
+    comparable = reference is not None and reference.classes == own.classes and not variant.is_reference
+    differences = own.minus(reference) if reference is not None and comparable else None
+    for true, (counts, shares) in enumerate(zip(own.counts, own.shares, strict=True)):
+        for predicted, (count, share) in enumerate(zip(counts, shares, strict=True)):
+            difference = None if differences is None else differences[true][predicted]
+            if count or difference:
+                yield {
+                    **_variant_cells(variant),
+                    "true": own.classes[true],
+                    "predicted": own.classes[predicted],
+                    "count": count,
+                    "share": share,
+                    "difference": difference,
+                }
+
+
+def examples(findings: Findings) -> list[Row]:
+    """Return a row for each named example that a variant classifies correctly, and its reference does not."""
+    return [
+        {**_variant_cells(variant), "reference": variant.reference, **asdict(example)}
+        for variant in findings.variants
+        if variant.disagreement is not None
+        for example in variant.disagreement.examples
+    ]
+
+
 TABLES: Mapping[str, Callable[[Findings], list[Row]]] = {
     "runs": runs,
     "trials": trials,
     "comparisons": comparisons,
     "effects": effects,
+    "parts": parts,
+    "confusions": confusions,
+    "examples": examples,
 }
 
 

@@ -342,6 +342,24 @@ def row_interval(evidence: Evidence, variant: VariantEvidence, name: str, row: s
     return interval_of(estimate(values, overlap=evidence.overlap_of(variant))) if values else None
 
 
+def row_difference(
+    evidence: Evidence, variant: VariantEvidence, reference: VariantEvidence, name: str, row: str
+) -> Interval | None:
+    """Return one row's mean paired difference from the reference, scaled, with its interval; None without a pair."""
+    others = {
+        (run.fold, run.repetition): part.values[row]
+        for run, part in breakdowns_named(reference, name)
+        if row in part.values
+    }
+    pairs = (
+        (run, part.scale * (part.values[row] - others[run.fold, run.repetition]))
+        for run, part in breakdowns_named(variant, name)
+        if row in part.values and (run.fold, run.repetition) in others
+    )
+    values = sample_means(evidence, variant, pairs)
+    return interval_of(estimate(values, overlap=evidence.overlap_of(variant))) if values else None
+
+
 def interval_of(found: Estimate, level: float = LEVEL) -> Interval:
     """Return the mean and t interval of an estimate."""
     low, high = found.interval(level) or (None, None)

@@ -196,7 +196,7 @@ def sync(study: AnyStudy = None, preset: Preset = None, set_: Changes = None) ->
 
 
 def _sync(name: str, ledger: Ledger, settings: Settings) -> None:
-    from study.api import metric_functions
+    from study.api import metric_functions, report_writer
     from study.engine import plan
     from study.terminal.display import progress_bar
     from study.tracking.mlflow import sync as write
@@ -208,7 +208,7 @@ def _sync(name: str, ledger: Ledger, settings: Settings) -> None:
         progress_bar(f"Mirroring {name}", "trainings") as progress,
     ):
         study = ledger.study(name)
-        events = replay(study, ledger, Path(report), metric_functions(study))
+        events = replay(study, ledger, Path(report), metric_functions(study), report_writer(study, settings))
         write(
             settings.mlflow, settings.artifacts, name, _counted(events, plan.total_trainings(study), progress)
         )

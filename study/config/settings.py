@@ -36,6 +36,8 @@ class _Keys:
     mlflow: Annotated[str, "MLflow store, or 'off'"] = ""
     components: list[str] = field(default_factory=list)
     engine: Any = field(default_factory=dict)
+    authors: Annotated[list[str], "names below the title of reports"] = field(default_factory=list)
+    affiliation: Annotated[str, "the authors' institution, below their names"] = ""
     data: Any = field(default_factory=dict)
 
 
@@ -65,6 +67,10 @@ class Settings:
     """The user's modules of components."""
     engine: dict[str, dict[str, Any]]
     """Options of engines by their name; `study.engines` checks them."""
+    authors: tuple[str, ...]
+    """Names below the title of reports."""
+    affiliation: str
+    """The authors' institution, below their names."""
     data: dict[str, dict[str, str]]
     """Paths by component and parameter, ``{"dfew": {"root": …}}``; several in one are joined as in ``PATH``."""
 
@@ -119,6 +125,8 @@ def settings(start: Path) -> Settings:
         artifacts=store / "artifacts",
         components=tuple(keys.components),
         engine=keys.engine,
+        authors=tuple(keys.authors),
+        affiliation=keys.affiliation,
         data={
             name: {key: os.pathsep.join(str(root / path) for path in paths) for key, paths in table.items()}
             for name, table in data.items()

@@ -45,6 +45,14 @@ class Heading:
 
 
 @dataclass(frozen=True)
+class Byline:
+    """Who wrote the document, below its title."""
+
+    authors: tuple[str, ...]
+    affiliation: str = ""
+
+
+@dataclass(frozen=True)
 class Text:
     """A paragraph."""
 
@@ -106,7 +114,7 @@ class Figure:
     """From 1 in the order of the document."""
 
 
-Block: TypeAlias = Heading | Text | Bullets | Note | Listing | Table | Figure
+Block: TypeAlias = Heading | Byline | Text | Bullets | Note | Listing | Table | Figure
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from study.analysis.findings import BreakdownFinding, Findings
+from study.analysis.findings import BreakdownFinding, Disagreement, Findings, VariantFinding
 from study.analysis.published import measured
 from study.analysis.units import (
     difference_axis,
@@ -17,11 +17,36 @@ from study.analysis.units import (
     quantity,
 )
 from study.records import PublishedTable
+from study.reporting.pictures import NO_PICTURES, Pictures, pictured
 from study.reporting.text import OPTIMISTIC
 
-NAMES = ("differences", "tradeoff", "repetitions", "breakdown", "published", "learning", "search")
-MOST_ROWS_PLOTTED = 12
-"""A breakdown with more rows has a table only."""
+NAMES = (
+    "differences",
+    "tradeoff",
+    "repetitions",
+    "breakdown",
+    "confusion",
+    "examples",
+    "published",
+    "learning",
+    "search",
+)
+MOST_ROWS_PLOTTED = 56
+"""A breakdown with more rows has a table only, and so has one with more variants."""
+MOST_ARMS_PLOTTED = 4
+"""More variants have their differences in coloured cells."""
+MOST_CELLS_ACROSS = 16
+"""Coloured cells with more columns have a table only."""
+MOST_CLASSES_PLOTTED = 10
+"""Confusions of more classes have a table of the most frequent ones only."""
+MOST_CONFUSIONS = 6
+"""The most confusions that are plotted: the reference's, and those of the variants that differ most."""
+MOST_ARMS_NAMED = 14
+"""With more variants, the figure of scores against cost names the reference and the front alone."""
+MOST_PANELS = 15
+"""The most variants with a panel of their own."""
+MOST_ARMS_IN_ROWS = 60
+"""The most variants with a row of their own in a figure."""
 FOLDER = "figures"
 FORMATS = ("svg", "pdf", "png")
 
@@ -42,10 +67,12 @@ class FigureSpec:
         return f"{FOLDER}/{self.name}.svg"
 
 
-def figure_specs(findings: Findings) -> dict[str, FigureSpec]:
+def figure_specs(findings: Findings, pictures: Pictures = NO_PICTURES) -> dict[str, FigureSpec]:
     """Return the specifications of the figures that have data, in the order of `NAMES`."""
     prefix = f"{OPTIMISTIC} " if findings.is_optimistic else ""
-    return {spec.name: replace(spec, caption=prefix + spec.caption) for spec in _specs(findings)}
+    specs = (*_specs(findings), *_specs_of_classes(findings, pictures))
+    by_name = {spec.name: replace(spec, caption=prefix + spec.caption) for spec in specs}
+    return {name: by_name[name] for name in NAMES if name in by_name}
 
 
 def corrected_level(findings: Findings, tails: int = 1) -> str:
@@ -66,14 +93,16 @@ def _specs(findings: Findings) -> Iterator[FigureSpec]:
             "marks: single repetitions. Diamonds and thick bars: "
             f"mean and 95 % interval. Thin bars: the {corrected_level(findings)} interval, "
             f"corrected for {quantity(findings.comparisons, 'comparison')}, which decides the verdict at the right. "
-            f"Shaded: differences smaller than ±{rope}, which the study declares to be of no practical interest.",
+            f"Shaded: differences smaller than ±{rope}, which the study declares to be of no practical interest."
+            + left_out([variant for variant in variants if variant.difference], MOST_ARMS_IN_ROWS),
         )
     if axis := cost_axis(findings):
         yield FigureSpec(
             "tradeoff",
             f"{metric} of each variant against its {axis.label}",
             f"{heading(primary)} on the test split{better} against {axis.label}: mean and 95 % interval. Line: the "
-            "Pareto front, the variants that no other beats in both mean and cost. Square: the reference.",
+            "Pareto front, the variants that no other beats in both mean and cost. Square: the reference."
+            + (" Names: the reference and the front." if len(axis.values) > MOST_ARMS_NAMED else ""),
         )
     if any(variant.repetitions for variant in variants):
         yield FigureSpec(
@@ -81,14 +110,7 @@ def _specs(findings: Findings) -> Iterator[FigureSpec]:
             f"{metric} on the test split in every repetition, by variant",
             f"{heading(primary)} on the test split{better}. Every small mark is one repetition; thin lines "
             "join the runs of one repetition across neighbouring variants. "
-            f"Diamonds and bars: mean and 95 % interval. {reference}",
-        )
-    if part := plotted_breakdown(findings):
-        yield FigureSpec(
-            "breakdown",
-            f"{part.title}, by variant",
-            f"{label_with_unit(part.title, part.unit)} on the test split: mean and 95 % t interval over repetitions. "
-            + ("Grey: the reference, repeated in every panel." if len(variants) > 1 else ""),
+            f"Diamonds and bars: mean and 95 % interval. {reference}{left_out(variants, MOST_ARMS_IN_ROWS)}",
         )
     if tables := plotted_benchmarks(findings):
         names = ", ".join(table.title for table in tables)
@@ -124,7 +146,8 @@ def _specs(findings: Findings) -> Iterator[FigureSpec]:
             subject
             + "Thin lines: single repetitions. Bold: their mean over the epochs that all of them reached. "
             + ("Dots: the epoch whose weights were tested. " if has_validation else "")
-            + ("Grey: the reference's mean, repeated in every panel." if len(variants) > 1 else ""),
+            + ("Grey and dashed: the reference's mean, repeated in every panel." if len(variants) > 1 else "")
+            + left_out([variant for variant in variants if variant.curves], MOST_PANELS),
         )
     trials = [trial for variant in variants for trial in variant.trials]
     if any(trial.score is not None for trial in trials):
@@ -138,8 +161,66 @@ def _specs(findings: Findings) -> Iterator[FigureSpec]:
             "mark trials that diverged or failed. "
             f"{pruned}Curves that still improve or cross near the end indicate a small budget. These scores "
             "chose the hyperparameters and are therefore optimistic: they are not results. "
-            + ("Grey: the reference's best so far, repeated in every panel." if len(variants) > 1 else ""),
+            + ("Grey and dashed: the reference's best so far, in every panel." if len(variants) > 1 else "")
+            + left_out(searched(findings), MOST_PANELS),
         )
+
+
+def _specs_of_classes(findings: Findings, pictures: Pictures) -> Iterator[FigureSpec]:
+    """Yield the figures of parts of the test split, of classes and of single examples."""
+    if part := plotted_breakdown(findings):
+        title, compared = label_with_unit(part.title, part.unit), compared_in(findings, part)
+        unit = "points" if part.unit == "%" else part.unit
+        if len(compared) > MOST_ARMS_PLOTTED:
+            where = f", in {unit}" if unit else ""
+            caption = f"{title} on the test split: mean paired differences from the reference{where}."
+        else:
+            right = "at the right paired differences from the reference; both with " if compared else "with "
+            caption = (
+                f"{title} on the test split: mean over repetitions, {right}95 % t interval, not corrected for the "
+                "number of rows."
+            )
+        yield FigureSpec("breakdown", f"{part.title}, by variant", caption)
+    if plotted := confused(findings):
+        compared = [variant for variant in plotted if not variant.is_reference]
+        others = sum(v.confusion is not None and not v.is_reference for v in findings.variants)
+        reduced = (
+            f" Of {others} variants these {len(compared)} have the largest differences in "
+            f"{findings.primary.title}; tables/confusions.csv has all."
+            if len(compared) < others
+            else ""
+        )
+        yield FigureSpec(
+            "confusion",
+            "Confusions of classes, by variant",
+            f"Confusions on the test split, all tested runs together: {findings.noun}s of each true class (row) by "
+            "predicted class, in % of the row"
+            + (
+                f"; for other variants the difference from the reference in points.{reduced}"
+                if compared
+                else "."
+            ),
+        )
+    variant = pictured(findings)
+    if variant is not None and variant.disagreement is not None and pictures:
+        yield FigureSpec(
+            "examples",
+            f"{findings.noun.capitalize()}s that {variant.name} classifies correctly and {variant.reference} does not",
+            examples_caption(findings, variant, variant.disagreement),
+        )
+
+
+def examples_caption(findings: Findings, variant: VariantFinding, found: Disagreement) -> str:
+    """Return what the named examples of a variant are, how they were chosen, and how many there are."""
+    noun = findings.noun
+    several = sum(other.disagreement is not None for other in findings.variants) > 1
+    which = f" {variant.name} is the variant with the largest gain." if several else ""
+    return (
+        f"Test {noun}s that {variant.name} classifies correctly in most repetitions, and {variant.reference} does not: "
+        f"{len(found.examples)} of {found.gained}, the classes in turn, those with the clearest difference first. "
+        f"The reverse holds for {found.lost} of all {found.total} {noun}s. Chosen because they differ, they show in "
+        f"what and not how often.{which}"
+    )
 
 
 @dataclass(frozen=True)
@@ -167,9 +248,71 @@ def cost_axis(findings: Findings) -> CostAxis | None:
     return next((axis for axis in costs if len(set(axis.values.values())) > 1), None)
 
 
+def compared_in(findings: Findings, part: BreakdownFinding) -> list[VariantFinding]:
+    """Return the variants that have differences from their reference in a breakdown."""
+    return [variant for variant in findings.variants if variant.breakdown_differences.get(part.name)]
+
+
+def without_difference_in(findings: Findings, part: BreakdownFinding) -> list[VariantFinding]:
+    """Return the variants that have values of a breakdown alone, such as references."""
+    compared = compared_in(findings, part)
+    return [v for v in findings.variants if v.breakdowns.get(part.name) and v not in compared]
+
+
 def plotted_breakdown(findings: Findings) -> BreakdownFinding | None:
-    """Return the first breakdown with few enough rows for a figure."""
-    return next((part for part in findings.breakdowns if len(part.rows) <= MOST_ROWS_PLOTTED), None)
+    """Return the first breakdown that a figure has room for."""
+    return next((part for part in findings.breakdowns if _fits(findings, part)), None)
+
+
+def _fits(findings: Findings, part: BreakdownFinding) -> bool:
+    rows, arms = len(part.rows), len(compared_in(findings, part))
+    if max(rows, arms) > MOST_ROWS_PLOTTED:
+        return False
+    if arms > MOST_ARMS_PLOTTED:
+        return min(rows, arms) <= MOST_CELLS_ACROSS
+    return len(without_difference_in(findings, part)) <= MOST_ARMS_PLOTTED
+
+
+def confused(findings: Findings) -> list[VariantFinding]:
+    """Return the variants whose confusions are plotted; none where there are too many classes."""
+    known = [v for v in findings.variants if v.confusion is not None]
+    if any(v.confusion is not None and len(v.confusion.classes) > MOST_CLASSES_PLOTTED for v in known):
+        return []
+    references = {v.name: v for v in known if v.is_reference}
+    others = [
+        v
+        for v in known
+        if v.reference in references
+        and not v.is_reference
+        and v.confusion is not None
+        and (reference := references[v.reference].confusion) is not None
+        and reference.classes == v.confusion.classes
+    ]
+    return most_different([*references.values(), *others], MOST_CONFUSIONS)
+
+
+def most_different(variants: Sequence[VariantFinding], most: int) -> list[VariantFinding]:
+    """Return at most so many variants in their order: references, then those with the largest differences."""
+
+    def place(variant: VariantFinding) -> float:
+        if variant.is_reference:
+            return float("-inf")
+        return -abs(variant.difference.interval.mean) if variant.difference else 0.0
+
+    kept = {variant.name for variant in sorted(variants, key=place)[:most]}
+    return [variant for variant in variants if variant.name in kept]
+
+
+def searched(findings: Findings) -> list[VariantFinding]:
+    """Return the variants with a trial that has a score."""
+    return [v for v in findings.variants if any(trial.score is not None for trial in v.trials)]
+
+
+def left_out(variants: Sequence[VariantFinding], most: int) -> str:
+    """Return which of many variants a figure shows; empty where it shows all."""
+    if len(variants) <= most:
+        return ""
+    return f" Of {len(variants)} variants the references and those with the largest differences."
 
 
 def plotted_benchmarks(findings: Findings) -> list[PublishedTable]:

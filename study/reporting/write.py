@@ -15,6 +15,7 @@ from study.fonts import fallback
 from study.metrics import record_of
 from study.reporting.figure_specs import FOLDER, FORMATS, NAMES, figure_specs
 from study.reporting.figures.draw import draw
+from study.reporting.pictures import NO_PICTURES, Pictures
 from study.reporting.sections.paper import Spread, paper_table
 from study.reporting.sections.report import document
 from study.reporting.shown import shown
@@ -29,18 +30,23 @@ _log = logging.getLogger(__name__)
 SCHEMA = 1
 
 
-def write(findings: Findings, folder: Path) -> tuple[Path, ...]:
+def write(findings: Findings, folder: Path, pictures: Pictures = NO_PICTURES) -> tuple[Path, ...]:
     """Write the report into `folder` and return its files, ``report.md`` first.
 
-    Equal findings give equal bytes. Files of an earlier report that this one has no data for are removed.
+    Equal findings and pictures give equal bytes. Files of an earlier report that this one has no data for are removed.
+
+    Args:
+        findings: The findings.
+        folder: The folder; it is made.
+        pictures: Frames of the examples that the report shows.
     """
     fonts = fallback(str(findings))
     if fonts.sentence:
         _log.warning("%s", fonts.sentence)
     findings = shown(findings, fonts)
-    specs = figure_specs(findings)
-    figures = draw(findings)
-    report = document(findings)
+    specs = figure_specs(findings, pictures)
+    figures = draw(findings, pictures)
+    report = document(findings, pictures)
     documents: dict[str, str | bytes] = {
         "report.md": markdown(report),
         "report.pdf": pdf(report, figures),

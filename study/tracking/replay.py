@@ -12,7 +12,11 @@ from study.ledger.store import Ledger
 
 
 def replay(
-    study: StudyRecord, ledger: Ledger, report: Path, computes: Mapping[str, Callable[..., float]]
+    study: StudyRecord,
+    ledger: Ledger,
+    report: Path,
+    computes: Mapping[str, Callable[..., float]],
+    write: conductor.Writer | None = None,
 ) -> Iterator[Event]:
     """Yield every training that was begun, each once, and the conclusion from their present results.
 
@@ -21,6 +25,7 @@ def replay(
         ledger: The ledger with its runs.
         report: An empty folder for its report.
         computes: Functions of metrics by name, as for the study's own report.
+        write: Writes the report into a folder; all formats, without authors and pictures, if None.
     """
     seen: set[str] = set()
     for job in plan.trainings(study, ledger.state):
@@ -35,15 +40,19 @@ def replay(
             if repetition.is_trial:  # the best trial of a search, which is a repetition from here on
                 job = plan.Job("evaluate", repetition.run, variant.name, "repetition", repetition.number)
                 yield TrainingFound(job, ledger.state(repetition.run.id))
-    yield _conclusion(study, ledger, report, computes)
+    yield _conclusion(study, ledger, report, computes, write)
 
 
 def _conclusion(
-    study: StudyRecord, ledger: Ledger, report: Path, computes: Mapping[str, Callable[..., float]]
+    study: StudyRecord,
+    ledger: Ledger,
+    report: Path,
+    computes: Mapping[str, Callable[..., float]],
+    write: conductor.Writer | None,
 ) -> StudyConcluded:
-    from study.reporting.write import write
+    from study.reporting.write import write as write_all
 
     findings = conductor.conclude(study, ledger, computes).findings
-    write(findings, report)
+    (write or write_all)(findings, report)
     step = plan.ready(study, ledger.state, frozenset(variant.name for variant in study.variants))
     return StudyConcluded(findings, report, over=not step.decisions and not step.jobs)

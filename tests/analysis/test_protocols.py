@@ -192,7 +192,9 @@ def test_breakdowns_are_averaged_over_repetitions_and_folds(lab: Lab) -> None:
         means = {row: mean.mean for row, mean in variant.breakdowns["scene"].items()}
         assert means == pytest.approx({"Action": 75.0, "War": 100 / 3})
     assert re.search(
-        r"^\| War \| 6 \| 33\.3 \[0, 100\] \| 33\.3 \[0, 100\] \|$", lab.report(found.name), re.MULTILINE
+        r"^\| War \| 6 \| 33\.3 \[0, 100\] \| 33\.3 \[0, 100\] \| 0\.0 \[0\.0, 0\.0\] \|$",
+        lab.report(found.name),
+        re.MULTILINE,
     )
 
 

@@ -179,7 +179,7 @@ def test_accuracy_against_cost_is_drawn_where_both_sides_are_known() -> None:
 
 def test_published_points_are_hollow_and_measured_ones_filled() -> None:
     axes = plot_published(on_dfew({"even-odd": OWN, "issm": OWN})).axes[0]
-    points = [line for line in axes.lines if line.get_marker() in ("o", "D")]
+    points = [line for line in axes.lines if line.get_marker() in ("o", "s")]
     hollow = [line for line in points if line.get_markerfacecolor() == "none"]
     known = [row for row in table_of("dfew").results if row.gmacs and LABELS["war"] in row.figures]
     assert sorted(float(np.asarray(line.get_ydata())[0]) for line in hollow) == sorted(

@@ -15,7 +15,16 @@ from typing import Any, get_args
 
 import pytest
 from markdown_it import MarkdownIt
-from support.example_findings import HOSTILE, damaged, findings, hostile, minimized, twelve
+from support.example_findings import (
+    HOSTILE,
+    clip_pictures,
+    damaged,
+    findings,
+    hostile,
+    minimized,
+    twelve,
+    with_predictions,
+)
 from support.text_report import render
 
 from study.analysis.findings import (
@@ -34,7 +43,7 @@ from study.reporting.document import Bullets, Figure, Note, Table, Text, plain_t
 from study.reporting.figure_specs import FORMATS, NAMES, cost_axis, figure_specs
 from study.reporting.figures.draw import draw
 from study.reporting.figures.panels import joined_lines, looks
-from study.reporting.figures.style import PALETTE
+from study.reporting.figures.style import MARKERS
 from study.reporting.figures.tradeoff import pareto
 from study.reporting.sections.report import document
 from study.reporting.sections.warnings import GROUPS
@@ -280,7 +289,7 @@ def nine(**changes: Any) -> Findings:
 
 def test_no_sentence_is_printed_twice() -> None:
     lines: list[str] = []
-    for block in document(nine()).blocks:
+    for block in document(with_predictions(nine())).blocks:
         if isinstance(block, Text):
             lines.append(plain_text(block.line))
         elif isinstance(block, Bullets | Note):
@@ -332,9 +341,10 @@ def test_every_kind_of_warning_belongs_to_one_group() -> None:
 
 @pytest.mark.skipif(shutil.which("pdfinfo") is None, reason="needs pdfinfo of poppler")
 def test_nine_variants_take_at_most_eight_pages(tmp_path: Path) -> None:
-    report = nine(facts={"study file": "ablations/issm.toml", **findings().facts})
+    report = with_predictions(nine(facts={"study file": "ablations/issm.toml", **findings().facts}))
+    pictures = clip_pictures(report)
     path = tmp_path / "report.pdf"
-    path.write_bytes(pdf(document(report), draw(report)))
+    path.write_bytes(pdf(document(report, pictures), draw(report, pictures)))
     shown = subprocess.run(["pdfinfo", str(path)], capture_output=True, text=True, check=True).stdout
     (pages,) = re.findall(r"^Pages: +(\d+)$", shown, flags=re.MULTILINE)
     assert int(pages) <= 8
@@ -490,7 +500,13 @@ def test_equal_findings_give_equal_bytes(shape: str, written: Callable[[str], Pa
 
 
 def test_a_figure_without_data_is_not_drawn() -> None:
-    assert list(figure_specs(findings())) == [name for name in NAMES if name != "published"]
+    without = ("confusion", "examples", "published")
+    assert list(figure_specs(findings())) == [name for name in NAMES if name not in without]
+    predicted = with_predictions(findings())
+    assert list(figure_specs(predicted, clip_pictures(predicted))) == [
+        name for name in NAMES if name != "published"
+    ]
+    assert "examples" not in figure_specs(predicted)
     assert "search" not in figure_specs(findings(trials=0))
     assert "differences" not in figure_specs(findings(["only"]))
     nothing = findings(
@@ -514,7 +530,8 @@ def test_a_figure_without_data_is_removed(tmp_path: Path) -> None:
 
 
 def test_twelve_long_names_fit_their_figures(recwarn: pytest.WarningsRecorder) -> None:
-    rendered = draw(twelve(repetitions=4, trials=3, epochs=5))
+    report = with_predictions(twelve(repetitions=4, trials=3, epochs=5))
+    rendered = draw(report, clip_pictures(report))
     assert list(rendered) == [
         f"figures/{name}.{form}" for name in NAMES if name != "published" for form in FORMATS
     ]
@@ -596,7 +613,12 @@ def test_no_two_variants_look_the_same_and_none_looks_like_the_reference() -> No
     shown = looks(twelve(repetitions=1, trials=0, epochs=1).variants)
     assert len(set(shown.values())) == len(shown) == 12
     assert [look.marker for look in shown.values()].count("s") == 1
-    assert ", ".join(f'"{colour}"' for colour in PALETTE) in SCRIPT.read_text(encoding="utf-8")
+    references = [look for look in shown.values() if look.line == "--"]
+    assert [look.marker for look in references] == ["s"]
+    marks = re.findall(
+        r'"?([^\s":{,]+)"?: \[', re.findall(r"^const MARKS = .*$", SCRIPT.read_text(), re.M)[0]
+    )
+    assert {*MARKERS, "s"} <= {*marks, "o"}
 
 
 def test_many_curves_are_one_line_with_a_gap_after_each() -> None:

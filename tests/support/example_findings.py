@@ -7,14 +7,18 @@ import random
 import statistics
 from dataclasses import replace
 
+import numpy as np
 from scipy import stats
 
 from study.analysis.findings import (
     BreakdownFinding,
     Choice,
     ClaimFinding,
+    Confusion,
     Difference,
+    Disagreement,
     EpochCurve,
+    ExampleFinding,
     Findings,
     Interval,
     Limit,
@@ -300,3 +304,50 @@ def hostile() -> Findings:
             "configuration": {HOSTILE: {HOSTILE: HOSTILE}, "fence": "```", "path": "/very/long" * 30},
         }
     )
+
+
+def with_predictions(base: Findings, names: tuple[str, ...] = CLASSES, clips: int = 30) -> Findings:
+    """Return findings whose runs keep predictions: differences in every class, confusions, examples."""
+    rng = random.Random(len(base.variants))
+    clear = tuple(
+        ExampleFinding(
+            f"clip-{at:03d}", None, names[at % len(names)], names[at % len(names)], names[0], 5, 1, 5
+        )
+        for at in range(1, 9)
+    )
+    variants = []
+    for each in base.variants:
+        if not each.repetitions:
+            variants.append(each)
+            continue
+        counts = tuple(
+            tuple(clips - 5 if true == other else rng.randint(0, 3) for other in range(len(names)))
+            for true in range(len(names))
+        )
+        others = {
+            row: Interval(mean, mean - 2, mean + 2)
+            for row in names
+            for mean in [rng.gauss(1, 2)]
+            if not each.is_reference
+        }
+        variants.append(
+            replace(
+                each,
+                breakdown_differences={"class": others} if others else {},
+                confusion=Confusion(names, counts, 5),
+                disagreement=None if each.is_reference else Disagreement(31, 12, 210, clear),
+            )
+        )
+    return replace(base, variants=tuple(variants))
+
+
+def clip_pictures(base: Findings) -> dict[tuple[int | None, str], np.ndarray]:
+    """Return grey ramps of 16 frames for the examples of findings."""
+    ids = {
+        (example.fold, example.id)
+        for each in base.variants
+        if each.disagreement is not None
+        for example in each.disagreement.examples
+    }
+    ramp = np.linspace(0, 255, 16 * 32 * 32 * 3).astype(np.uint8).reshape(16, 32, 32, 3)
+    return dict.fromkeys(sorted(ids), ramp)

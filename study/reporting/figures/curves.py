@@ -12,41 +12,47 @@ from matplotlib.lines import Line2D
 
 from study.analysis.findings import Findings, VariantFinding
 from study.analysis.units import heading
-from study.reporting.figure_specs import has_learning_curves
+from study.reporting.figure_specs import MOST_PANELS, has_learning_curves, most_different, searched
 from study.reporting.figures.panels import (
+    Look,
     add_legend,
-    colour_of,
+    bounds,
+    clipped,
     integer_ticks,
     joined_lines,
     label_bottom,
+    looks,
     name_with_runs,
     panel_columns,
     variant_panels,
 )
-from study.reporting.figures.style import ACCENT, REFERENCE
+from study.reporting.figures.style import ACCENT
 
 PANEL_INCHES = 1.35
+THIN = 0.5
+"""Width of the line of one repetition, or one search."""
 
 
 def learning(findings: Findings) -> Figure:
     """Plot train loss above the validation metric over epochs, where reported, one pair of panels for each variant."""
-    variants = [variant for variant in findings.variants if variant.curves]
+    variants = most_different([each for each in findings.variants if each.curves], MOST_PANELS)
     columns = panel_columns(len(variants))
     has_loss, has_validation = has_learning_curves(findings)
     stacked = has_loss + has_validation
     figure, panels = variant_panels(variants, columns, stacked, PANEL_INCHES, name_with_runs)
-    reference = next((variant for variant in variants if variant.is_reference), None)
+    shown = looks(findings.variants)
     for index, variant in enumerate(variants):
+        arms = _with_reference(variant, variants)
         row, column = divmod(index, columns)
         if has_loss:
             above = panels[stacked * row, column]
-            _plot_learning_curves(above, variant, reference, "train_loss")
+            _plot_learning_curves(above, arms, shown, "train_loss")
             if column == 0:
                 above.set_ylabel("train loss")
             above.tick_params(labelbottom=not has_validation)
         if has_validation:
             below = panels[stacked * (row + 1) - 1, column]
-            _plot_learning_curves(below, variant, reference, "validation")
+            _plot_learning_curves(below, arms, shown, "validation")
             scored = [(curve.best_epoch, curve.points("validation")) for curve in variant.curves]
             tested = [[epoch] for epoch, points in scored if epoch in points]
             scores = [[points[epoch]] for epoch, points in scored if epoch in points]
@@ -57,8 +63,10 @@ def learning(findings: Findings) -> Figure:
         lowest = panels[stacked * (row + 1) - 1, column]
         integer_ticks(lowest)
         label_bottom(lowest, index, len(variants), columns, "epoch")
+    if has_validation:
+        _clip(panels[stacked - 1, 0], findings)
     figure.align_ylabels(list(panels[:, 0]))
-    colour = colour_of(variants[-1])
+    colour = shown[variants[-1].name].colour
     handles = [
         Line2D([], [], color=colour, linewidth=0.6, label="one repetition"),
         Line2D([], [], color=colour, linewidth=1.6, label="mean over repetitions"),
@@ -73,28 +81,29 @@ def learning(findings: Findings) -> Figure:
 
 def search(findings: Findings) -> Figure:
     """Plot every trial and the best so far, one panel for each variant."""
-    variants = [variant for variant in findings.variants if any(t.score is not None for t in variant.trials)]
+    variants = most_different(searched(findings), MOST_PANELS)
     columns = panel_columns(len(variants))
-    figure, panels = variant_panels(variants, columns, 1, PANEL_INCHES + 0.3)
-    reference = next((variant for variant in variants if variant.is_reference), None)
+    figure, panels = variant_panels(variants, columns, 1, PANEL_INCHES)
+    shown = looks(findings.variants)
     for index, variant in enumerate(variants):
-        axes = panels[index // columns, index % columns]
-        if reference is not None and reference is not variant:
-            _plot_best_so_far(axes, reference, REFERENCE)
-        _plot_best_so_far(axes, variant, colour_of(variant))
+        axes, look = panels[index // columns, index % columns], shown[variant.name]
+        for behind in _with_reference(variant, variants)[1:]:
+            _plot_mean_best(axes, behind, shown[behind.name])
+        _plot_searches(axes, variant, look)
+        _plot_mean_best(axes, variant, look)
         finished = [
             trial for trial in variant.trials if trial.status == "finished" and trial.score is not None
         ]
         axes.plot(
             [trial.number for trial in finished],
             [trial.score for trial in finished],
-            "o",
-            color=colour_of(variant),
+            look.marker,
+            color=look.colour,
             markersize=3,
             alpha=0.7,
             markeredgewidth=0,
         )
-        _plot_stopped_trials(axes, variant)
+        _plot_stopped_trials(axes, variant, look)
         without_score = [trial.number for trial in variant.trials if trial.score is None]
         axes.plot(
             without_score,
@@ -109,9 +118,11 @@ def search(findings: Findings) -> Figure:
             axes.set_ylabel(f"validation\n{heading(findings.primary)}")
         integer_ticks(axes)
         label_bottom(axes, index, len(variants), columns, "trial")
-    colour = colour_of(variants[-1])
+    _clip(panels[0, 0], findings)
+    last = shown[variants[-1].name]
+    colour = last.colour
     handles = [
-        Line2D([], [], color=colour, marker="o", markersize=3, linestyle="", label="one trial"),
+        Line2D([], [], color=colour, marker=last.marker, markersize=3, linestyle="", label="one trial"),
         Line2D([], [], color=colour, linewidth=1.4, label="best so far (mean over searches)"),
     ]
     trials = [trial for variant in variants for trial in variant.trials]
@@ -136,28 +147,43 @@ def search(findings: Findings) -> Figure:
     return figure
 
 
+def _with_reference(variant: VariantFinding, variants: Sequence[VariantFinding]) -> list[VariantFinding]:
+    """Return a variant and, if it is among `variants` and another one, its reference."""
+    return [
+        variant,
+        *(other for other in variants if other.name == variant.reference and other is not variant),
+    ]
+
+
+def _clip(axes: Axes, findings: Findings) -> None:
+    """Keep the vertical axis of validation scores inside the values that are possible."""
+    axes.set_ylim(clipped(axes.get_ylim(), *bounds(findings.primary)))
+
+
 def _plot_lines(
-    axes: Axes, curves: Sequence[Mapping[int, float]], colour: str, width: float, alpha: float = 1.0
+    axes: Axes, curves: Sequence[Mapping[int, float]], look: Look, width: float, alpha: float = 1.0
 ) -> None:
     marker = "." if max(map(len, curves), default=0) == 1 else "none"
+    line = look.line if width > THIN else "-"
     for epochs, values in joined_lines(
         [list(curve) for curve in curves], [list(curve.values()) for curve in curves]
     ):
-        axes.plot(epochs, values, marker=marker, color=colour, linewidth=width, alpha=alpha)
+        axes.plot(epochs, values, line, marker=marker, color=look.colour, linewidth=width, alpha=alpha)
 
 
 def _plot_learning_curves(
     axes: Axes,
-    variant: VariantFinding,
-    reference: VariantFinding | None,
+    arms: Sequence[VariantFinding],
+    shown: Mapping[str, Look],
     name: Literal["train_loss", "validation"],
 ) -> None:
-    """Plot one kind of learning curve: every repetition's, their mean, and the reference's mean behind them."""
-    if reference is not None and reference is not variant:
-        _plot_lines(axes, [_mean_curve([curve.points(name) for curve in reference.curves])], REFERENCE, 1.2)
-    curves = [curve.points(name) for curve in variant.curves]
-    _plot_lines(axes, curves, colour_of(variant), 0.5, alpha=0.5)
-    _plot_lines(axes, [_mean_curve(curves)], colour_of(variant), 1.6)
+    """Plot the curves of the first arm's repetitions, their mean, and the other arms' means behind them."""
+    for behind in arms[1:]:
+        mean = _mean_curve([curve.points(name) for curve in behind.curves])
+        _plot_lines(axes, [mean], shown[behind.name], 1.2)
+    curves = [curve.points(name) for curve in arms[0].curves]
+    _plot_lines(axes, curves, shown[arms[0].name], THIN, alpha=0.5)
+    _plot_lines(axes, [_mean_curve(curves)], shown[arms[0].name], 1.6)
 
 
 def _mean_curve(curves: Sequence[Mapping[int, float]]) -> dict[int, float]:
@@ -166,7 +192,7 @@ def _mean_curve(curves: Sequence[Mapping[int, float]]) -> dict[int, float]:
     return {epoch: sum(curve[epoch] for curve in curves) / len(curves) for epoch in shared}
 
 
-def _plot_stopped_trials(axes: Axes, variant: VariantFinding) -> None:
+def _plot_stopped_trials(axes: Axes, variant: VariantFinding, look: Look) -> None:
     """Plot the best scores of trials that were stopped early."""
     stopped = [
         (trial.number, trial.score)
@@ -178,23 +204,32 @@ def _plot_stopped_trials(axes: Axes, variant: VariantFinding) -> None:
             [number for number, _ in stopped],
             [score for _, score in stopped],
             "v",
-            color=colour_of(variant),
+            color=look.colour,
             markersize=3.2,
             fillstyle="none",
             markeredgewidth=0.7,
         )
 
 
-def _plot_best_so_far(axes: Axes, variant: VariantFinding, colour: str) -> None:
-    """Plot the mean over searches of the best score so far, and each search's where there are several."""
+def _searches(variant: VariantFinding) -> list[list[float]]:
+    """Return the best score so far after each trial of each search; NaN where there is none yet."""
     searches: dict[tuple[int | None, int | None], list[float]] = {}
     for trial in variant.trials:
         best = math.nan if trial.best_so_far is None else trial.best_so_far
         searches.setdefault((trial.fold, trial.repetition), []).append(best)
-    curves = list(searches.values())
-    if colour != REFERENCE and len(curves) > 1:
-        for curve in curves:
-            axes.step(range(1, len(curve) + 1), curve, where="post", color=colour, linewidth=0.5, alpha=0.5)
+    return list(searches.values())
+
+
+def _plot_searches(axes: Axes, variant: VariantFinding, look: Look) -> None:
+    """Plot the best score so far of each search, where there are several."""
+    curves = _searches(variant)
+    for curve in curves if len(curves) > 1 else ():
+        axes.step(range(1, len(curve) + 1), curve, where="post", color=look.colour, linewidth=THIN, alpha=0.5)
+
+
+def _plot_mean_best(axes: Axes, variant: VariantFinding, look: Look) -> None:
+    """Plot the mean over searches of the best score so far."""
+    curves = _searches(variant)
     shortest = min(map(len, curves), default=0)
     means = [sum(curve[index] for curve in curves) / len(curves) for index in range(shortest)]
-    axes.step(range(1, shortest + 1), means, where="post", color=colour, linewidth=1.4)
+    axes.step(range(1, shortest + 1), means, look.line, where="post", color=look.colour, linewidth=1.4)

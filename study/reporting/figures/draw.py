@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import warnings
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from matplotlib import style
@@ -13,19 +14,24 @@ from matplotlib.figure import Figure
 from study.analysis.findings import Findings
 from study.fonts import fallback, families
 from study.reporting.figure_specs import FOLDER, FORMATS, figure_specs
+from study.reporting.figures.classes import breakdown, confusion
 from study.reporting.figures.curves import learning, search
+from study.reporting.figures.examples import examples
 from study.reporting.figures.published import published
-from study.reporting.figures.scores import breakdown, differences, repetitions
+from study.reporting.figures.scores import differences, repetitions
 from study.reporting.figures.style import ACCENT, STYLE
 from study.reporting.figures.tradeoff import tradeoff
+from study.reporting.pictures import NO_PICTURES, Pictures
 
 
-def draw(findings: Findings) -> dict[str, bytes]:
-    """Return the figures of `figure_specs(findings)` in every format, by path from the report's folder."""
+def draw(findings: Findings, pictures: Pictures = NO_PICTURES) -> dict[str, bytes]:
+    """Return the figures of `figure_specs` in every format, by path from the report's folder."""
     plotters: dict[str, Callable[[Findings], Figure]] = {
         "repetitions": repetitions,
         "differences": differences,
         "breakdown": breakdown,
+        "confusion": confusion,
+        "examples": partial(examples, pictures=pictures),
         "published": published,
         "learning": learning,
         "search": search,
@@ -34,7 +40,7 @@ def draw(findings: Findings) -> dict[str, bytes]:
     fonts = [*STYLE["font.family"], *families(fallback(str(findings)).files)]
     with style.context(["default", {**STYLE, "font.family": fonts}]), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)  # a note of the report names them
-        figures = {name: plotters[name](findings) for name in figure_specs(findings)}
+        figures = {name: plotters[name](findings) for name in figure_specs(findings, pictures)}
         if findings.is_optimistic:
             for figure in figures.values():
                 figure.suptitle("optimistic, chosen on the test split", fontsize=7.5, color=ACCENT)

@@ -10,19 +10,29 @@ from typing import Any
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from study.analysis.findings import VariantFinding
-from study.reporting.figures.style import COLUMN_INCHES, MARKERS, PAGE_INCHES, PALETTE, REFERENCE, VARIANT
+from study.metrics import Metric
+from study.reporting.figures.style import (
+    COLUMN_INCHES,
+    MARKERS,
+    PAGE_INCHES,
+    PALETTE,
+    REFERENCE,
+    REFERENCE_LINE,
+)
 from study.reporting.text import runs_note, wrapped
 
 ROW_INCHES, NARROW_ROW_INCHES, MANY_ROWS = 0.42, 0.3, 6
 """Height of a variant's row, where there are more than so many."""
 MOST_LINES = 60
 """More lines of a kind are plotted as one line with gaps, as a few hundred separate ones take a second."""
-TALLEST_INCHES = 6.2
-"""Height of a figure that leaves room for its caption and some text on a page."""
+TALLEST_INCHES = 4.3
+"""Height of panels of which two sets, with their captions, fit on a page."""
+PAGE_HEIGHT_INCHES = 8.6
+"""Height of a figure that fills a page with its caption."""
 CHARACTERS_PER_INCH = 14
 LABEL_CHARACTERS = 26
 """Width of a variant's name beside its row, before the name takes another line."""
@@ -31,10 +41,19 @@ LABEL_CHARACTERS = 26
 def variant_rows(variants: Sequence[VariantFinding]) -> tuple[Figure, Axes]:
     """Return a figure with one row for each variant, from the top."""
     crowded = max(len(variant.name) for variant in variants) > 2 * LABEL_CHARACTERS
-    names = [wrapped(variant.name, LABEL_CHARACTERS * (2 if crowded else 1)) for variant in variants]
+    width = LABEL_CHARACTERS * (2 if crowded else 1)
+    names = [wrapped(variant.name, width) for variant in variants]
     lines = max(name.count("\n") + 1 for name in names)
     least = ROW_INCHES if len(variants) <= MANY_ROWS else NARROW_ROW_INCHES
     row = max(least, 0.05 + 0.125 * lines)
+    room = (PAGE_HEIGHT_INCHES - 0.55) / len(variants)
+    if row > room:  # names on as many lines as there is room for
+        row, crowded = room, crowded or lines > 1
+        most = max(1, int((room - 0.02) / 0.11))
+        names = [
+            _first_lines(wrapped(variant.name, LABEL_CHARACTERS * (2 if crowded else 1)), most)
+            for variant in variants
+        ]
     figure = Figure(
         figsize=(PAGE_INCHES if crowded else COLUMN_INCHES, 0.55 + row * len(variants)), layout="constrained"
     )
@@ -47,9 +66,17 @@ def variant_rows(variants: Sequence[VariantFinding]) -> tuple[Figure, Axes]:
     return figure, axes
 
 
+def _first_lines(text: str, most: int) -> str:
+    """Return the first lines of a text, with an ellipsis where some are left out."""
+    lines = text.split("\n")
+    return "\n".join(lines if len(lines) <= most else [*lines[: most - 1], f"{lines[most - 1][:-1]}…"])
+
+
 def panel_columns(variants: int) -> int:
     """Return the number of panels in a row."""
-    return 3 if variants in (5, 6, 9) else min(variants, 4)
+    if variants > 8:
+        return 5
+    return 3 if variants in (5, 6) else min(variants, 4)
 
 
 def _name(variant: VariantFinding) -> str:
@@ -115,32 +142,28 @@ def add_legend(figure: Figure, handles: Iterable[Artist], variants: Sequence[Var
     """Add a legend below the panels, with the reference where other variants are shown too."""
     entries = [*handles]
     if len(variants) > 1 and any(variant.is_reference for variant in variants):
-        entries.append(Patch(color=REFERENCE, label="reference"))
+        entries.append(Line2D([], [], color=REFERENCE, linestyle=REFERENCE_LINE, label="reference"))
     figure.legend(
-        handles=entries, loc="outside lower center", ncols=len(entries), columnspacing=1.4, handlelength=1.4
+        handles=entries, loc="outside lower center", ncols=len(entries), columnspacing=1.4, handlelength=2.2
     )
-
-
-def colour_of(variant: VariantFinding) -> str:
-    """Return the colour of a variant: grey for a reference."""
-    return REFERENCE if variant.is_reference else VARIANT
 
 
 @dataclass(frozen=True)
 class Look:
-    """Colour and marker of a variant: the same in every figure that shows several variants in one panel."""
+    """Colour, marker and line style of a variant: the same in every figure, and in the page in HTML."""
 
     colour: str
     marker: str
+    line: str = "-"
 
 
 def looks(variants: Iterable[VariantFinding]) -> dict[str, Look]:
-    """Return the look of each variant; a reference is a grey square, which no other variant is."""
+    """Return the look of each variant by name; a reference alone is grey, with squares and dashed lines."""
     found: dict[str, Look] = {}
     others = 0
     for variant in variants:
         if variant.is_reference:
-            found[variant.name] = Look(REFERENCE, "s")
+            found[variant.name] = Look(REFERENCE, "s", REFERENCE_LINE)
         else:
             found[variant.name] = Look(PALETTE[others % len(PALETTE)], MARKERS[others % len(MARKERS)])
             others += 1
@@ -158,3 +181,19 @@ def joined_lines(
             [x for line in across for x in (*line, math.nan)],
             [y for line in values for y in (*line, math.nan)],
         )
+
+
+def bounds(metric: Metric) -> tuple[float | None, float | None]:
+    """Return the least and the greatest scaled value of a metric; None where there is no bound."""
+    low = None if metric.low is None else metric.scale * metric.low
+    return low, None if metric.high is None else metric.scale * metric.high
+
+
+def clipped(limits: tuple[float, float], least: float | None, most: float | None) -> tuple[float, float]:
+    """Return the limits of an axis inside the values that are possible, with room for a dot at a bound."""
+    low, high = limits
+    margin = 0.02 * (high - low)
+    return (
+        low if least is None else max(low, least - margin),
+        high if most is None else min(high, most + margin),
+    )

@@ -12,8 +12,8 @@ from study.analysis.published import measured
 from study.analysis.units import heading
 from study.records import PublishedTable
 from study.reporting.figure_specs import plotted_benchmarks
-from study.reporting.figures.panels import colour_of
-from study.reporting.figures.style import ACCENT, PAGE_INCHES, REFERENCE, VARIANT
+from study.reporting.figures.panels import looks
+from study.reporting.figures.style import ACCENT, PAGE_INCHES, REFERENCE
 from study.reporting.text import one_line, wrapped
 
 HEIGHT_INCHES = 3.2
@@ -29,7 +29,7 @@ def published(findings: Findings) -> Figure:
         _plot_benchmark(axes, findings, table)
     figure.legend(
         handles=[
-            Line2D([], [], color=VARIANT, marker="D", linestyle="", markersize=4, label="measured here"),
+            Line2D([], [], color=REFERENCE, marker="o", linestyle="", markersize=4, label="measured here"),
             Line2D(
                 [],
                 [],
@@ -57,15 +57,16 @@ def _plot_benchmark(axes: Axes, findings: Findings, table: PublishedTable) -> No
     for number, (gmacs, value, name) in enumerate(plotted):
         axes.plot(gmacs, value, "o", color=ACCENT, markersize=4, markerfacecolor="none", zorder=2)
         _name(axes, name, gmacs, value, REFERENCE, height=2 if number % 2 else -7)
+    shown = looks(findings.variants)
     for variant in measured(findings, table):
         score = variant.score
         if score is None or not variant.macs:
             continue
-        gmacs, colour = variant.macs / 1e9, colour_of(variant)
+        gmacs, look = variant.macs / 1e9, shown[variant.name]
         if score.low is not None and score.high is not None:
-            axes.plot([gmacs, gmacs], [score.low, score.high], color=colour, linewidth=1.4, zorder=3)
-        axes.plot(gmacs, score.mean, "D", color=colour, markersize=4, zorder=4)
-        _name(axes, variant.name, gmacs, score.mean, colour, height=2)
+            axes.plot([gmacs, gmacs], [score.low, score.high], color=look.colour, linewidth=1.4, zorder=3)
+        axes.plot(gmacs, score.mean, look.marker, color=look.colour, markersize=4, zorder=4)
+        _name(axes, variant.name, gmacs, score.mean, look.colour, height=2)
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.grid(visible=True)

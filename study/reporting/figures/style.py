@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 COLUMN_INCHES = 4.5
 """Width at which letters are still 6 points high in a column of a two-column paper."""
 PAGE_INCHES = 6.5
-REFERENCE = "#6b6b6b"
-VARIANT = "#0072b2"
+REFERENCE = "#5a5a5a"
 ACCENT = "#d55e00"
 BAND = "#f0e442"
 FAINT = "#b4b4b4"
 """Okabe and Ito's colours, which colour-blind readers can distinguish."""
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#7b4fa3", "#8c6d31")
-"""One colour for each variant, in this order; the page in HTML takes them too."""
+"""One colour for each variant, in this order."""
+REFERENCE_LINE: Literal["--"] = "--"
+"""The line style of references alone."""
 MARKERS = ("o", "^", "v", "P", "X", "<", ">", "p", "*", "h")
 """Without the diamond of the means and the square of a reference."""
 STYLE: Mapping[str, Any] = {

@@ -10,9 +10,9 @@ from matplotlib.ticker import EngFormatter
 
 from study.analysis.findings import Findings, VariantFinding
 from study.analysis.units import heading
-from study.reporting.figure_specs import cost_axis
+from study.reporting.figure_specs import MOST_ARMS_NAMED, cost_axis
 from study.reporting.figures.panels import looks
-from study.reporting.figures.style import PAGE_INCHES, REFERENCE
+from study.reporting.figures.style import FAINT, PAGE_INCHES
 from study.reporting.text import wrapped
 
 LEGEND_CHARACTERS = 34
@@ -23,10 +23,15 @@ def tradeoff(findings: Findings) -> Figure:
     axis = cost_axis(findings)
     assert axis is not None
     variants = [variant for variant in findings.variants if variant.name in axis.values]
-    figure = Figure(figsize=(PAGE_INCHES, max(2.4, 0.4 + 0.2 * len(variants))), layout="constrained")
+    figure = Figure(
+        figsize=(PAGE_INCHES, max(2.4, 0.4 + 0.2 * min(len(variants), MOST_ARMS_NAMED))), layout="constrained"
+    )
     axes = figure.subplots()
     shown = looks(findings.variants)
+    front = pareto(variants, axis.values, findings)
+    is_crowded = len(variants) > MOST_ARMS_NAMED
     for variant in variants:
+        is_named = variant.is_reference or variant in front
         assert variant.score is not None
         look = shown[variant.name]
         cost, score = axis.values[variant.name], variant.score
@@ -40,15 +45,14 @@ def tradeoff(findings: Findings) -> Figure:
             markersize=6,
             markeredgecolor="white",
             markeredgewidth=0.5,
-            label=wrapped(variant.name, LEGEND_CHARACTERS),
+            label="" if is_crowded and not is_named else wrapped(variant.name, LEGEND_CHARACTERS),
             zorder=3,
         )
-    front = pareto(variants, axis.values, findings)
     axes.plot(
         [axis.values[variant.name] for variant in front],
         [variant.score.mean for variant in front if variant.score is not None],
-        color=REFERENCE,
-        linestyle="--",
+        color=FAINT,
+        linestyle=":",
         linewidth=0.9,
         zorder=1,
         label="Pareto front",

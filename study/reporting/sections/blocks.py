@@ -8,6 +8,7 @@ from itertools import count
 from study.reporting.document import (
     Block,
     Bullets,
+    Byline,
     Column,
     Document,
     Figure,
@@ -44,6 +45,11 @@ class Blocks:
     def heading(self, text: str, level: int = 2) -> None:
         """Add a heading."""
         self._blocks.append(Heading(text, level))
+
+    def byline(self, authors: tuple[str, ...], affiliation: str) -> None:
+        """Add the authors, where there are any."""
+        if authors or affiliation:
+            self._blocks.append(Byline(authors, affiliation))
 
     def text(self, *parts: Line) -> None:
         """Add a paragraph."""
@@ -88,6 +94,10 @@ class Blocks:
             body = [[head, *cells[start : start + size]] for head, *cells in rows]
             suffix = f" (Part {part} of {parts}.)" if parts > 1 else ""
             self.table(join(caption, suffix), own, body)
+
+    def has_figure(self, name: str) -> bool:
+        """Return whether there is data for a figure."""
+        return name in self._specs
 
     def figure(self, name: str) -> None:
         """Add a numbered figure where there is data for it."""

@@ -1,19 +1,16 @@
-"""The sections without verdicts: secondary metrics, breakdowns and measures of the networks' parts."""
+"""The sections without verdicts: secondary metrics and measures of the networks' parts."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from study.analysis.findings import BreakdownFinding, Findings, Interval, MeasureFinding, VariantFinding
+from study.analysis.findings import Findings, Interval, MeasureFinding, VariantFinding
 from study.analysis.units import heading
 from study.reporting import text
-from study.reporting.document import Line, Side, emphasis
+from study.reporting.document import emphasis
 from study.reporting.sections.blocks import Blocks, sentence
 from study.reporting.sections.phrases import figure_runs_note, metric_caption, name_with_runs
 from study.reporting.text import MISSING
-
-MOST_COLUMNS, LONGEST_COLUMN = 7, 14
-"""With more or longer rows than this, the table of a breakdown has a column for each variant."""
 
 
 def add_secondary_metrics(report: Blocks, findings: Findings) -> None:
@@ -36,55 +33,6 @@ def add_secondary_metrics(report: Blocks, findings: Findings) -> None:
                     for variant in scored
                 ],
             )
-
-
-def add_breakdowns(report: Blocks, findings: Findings) -> None:
-    """Add a table for each breakdown of the test split, and the figure of the first short one."""
-    if not findings.breakdowns:
-        return
-    report.heading("Breakdown", level=3)
-    for part in findings.breakdowns:
-        variants = [variant for variant in findings.variants if variant.breakdowns.get(part.name)]
-        _add_breakdown(report, findings, part, variants)
-    report.figure("breakdown")
-
-
-def _add_breakdown(
-    report: Blocks, findings: Findings, part: BreakdownFinding, variants: Sequence[VariantFinding]
-) -> None:
-    unit = f" in {part.unit}" if part.unit else ""
-    caption = f"{part.title} on the test split{unit}: mean over repetitions ± half of the 95 % t interval."
-    cells = {
-        row: [
-            text.mean_with_half_width(variant.breakdowns[part.name].get(row), part.unit)
-            + figure_runs_note(variant, f"{part.name}/{row}")
-            for variant in variants
-        ]
-        for row in part.rows
-    }
-    names = [name_with_runs(variant) for variant in variants]
-    is_short = len(part.rows) <= MOST_COLUMNS and all(len(row) <= LONGEST_COLUMN for row in part.rows)
-    if is_short and not part.counts:
-        by_variant = [[name, *(cells[row][index] for row in part.rows)] for index, name in enumerate(names)]
-        report.wide_table(caption, "Variant", dict.fromkeys(part.rows, "right"), by_variant)
-        return
-    noun = findings.noun.capitalize()
-    count_column: dict[Line, Side] = {f"{noun}s": "right"} if part.counts else {}
-    first = next((each for each in findings.breakdowns if each.counts), None)
-    note = (
-        f" {noun}s: number in the test split; a figure over few of them is uncertain."
-        if part is first
-        else ""
-    )
-    report.wide_table(
-        caption + note,
-        part.name.capitalize(),
-        {**count_column, **dict.fromkeys(names, "right")},
-        [
-            [row, *([text.count(part.counts.get(row))] if part.counts else []), *cells[row]]
-            for row in part.rows
-        ],
-    )
 
 
 def add_measures(report: Blocks, findings: Findings) -> None:

@@ -6,10 +6,13 @@ from study.analysis.findings import Findings
 from study.analysis.units import direction_note
 from study.reporting.document import Document, Line, code, emphasis, join, strong
 from study.reporting.figure_specs import corrected_level, figure_specs
+from study.reporting.pictures import NO_PICTURES, Pictures
 from study.reporting.sections.appendix import add_appendix
 from study.reporting.sections.blocks import Blocks
+from study.reporting.sections.citation import CITED, add_citation
+from study.reporting.sections.classes import add_breakdowns, add_confusions, add_examples
 from study.reporting.sections.costs import add_costs, add_times
-from study.reporting.sections.described import add_breakdowns, add_measures, add_secondary_metrics
+from study.reporting.sections.described import add_measures, add_secondary_metrics
 from study.reporting.sections.effects import add_effects
 from study.reporting.sections.known import add_known
 from study.reporting.sections.phrases import compared_variants, rope_with_unit
@@ -22,10 +25,10 @@ REPRODUCTION = ("commit", "versions", "hardware", "data digest")
 """The facts that stand beside the command; the others are in a table."""
 
 
-def document(findings: Findings) -> Document:
+def document(findings: Findings, pictures: Pictures = NO_PICTURES) -> Document:
     """Return the report: question and answer first, then the limits of the conclusion, then details."""
     prefix = join(emphasis(OPTIMISTIC), " ") if findings.is_optimistic else ""
-    report = Blocks(figure_specs(findings), prefix)
+    report = Blocks(figure_specs(findings, pictures), prefix)
     _add_answer(report, findings)
     add_claims(report, findings)
     add_results(report, findings)
@@ -36,19 +39,23 @@ def document(findings: Findings) -> Document:
     report.text("Everything from here on is described, not tested: no verdict rests on it.")
     add_secondary_metrics(report, findings)
     add_breakdowns(report, findings)
+    add_confusions(report, findings)
+    add_examples(report, findings)
     add_measures(report, findings)
     add_costs(report, findings)
     add_times(report, findings)
     add_published(report, findings)
     add_known(report, findings)
     _add_reading(report, findings)
-    _add_training(report, findings)
+    _add_training(report)
     add_appendix(report, findings)
+    add_citation(report, findings)
     return report.document(findings.name, findings.title)
 
 
 def _add_answer(report: Blocks, findings: Findings) -> None:
     report.heading(findings.title, level=1)
+    report.byline(findings.authors, findings.affiliation)
     report.text(strong("Question."), " ", findings.question)
     report.text(strong("Answer."), " ", findings.answer)
     add_warnings(report, findings)
@@ -74,9 +81,8 @@ def _add_reproduction(report: Blocks, findings: Findings) -> None:
     report.bullets(items)
 
 
-def _add_training(report: Blocks, findings: Findings) -> None:
-    specs = figure_specs(findings)
-    if "learning" in specs or "search" in specs:
+def _add_training(report: Blocks) -> None:
+    if report.has_figure("learning") or report.has_figure("search"):
         report.heading("Training and search", level=3)
         report.figure("learning")
         report.figure("search")
@@ -91,7 +97,7 @@ def _add_reading(report: Blocks, findings: Findings) -> None:
         report.bullets(notes)
     if findings.facts:
         report.heading("What was run", level=3)
-        shown = () if "study file" not in findings.facts else REPRODUCTION
+        shown = (CITED,) if "study file" not in findings.facts else (*REPRODUCTION, CITED)
         facts = [(name, fact) for name, fact in findings.facts.items() if name not in shown]
         report.plain_table({"Item": "left", "Value": "left"}, facts)
 

@@ -14,6 +14,8 @@ from study.reporting.sections.paper import factor_columns
 from study.reporting.sections.phrases import compared_variants, metric_caption, rope_with_unit
 from study.reporting.text import MISSING
 
+MOST_SENTENCES = 12
+"""More comparisons are in the table alone."""
 UNPAIRED = "none"
 OPTIMISTIC_VERDICT = "none, optimistic"
 
@@ -117,7 +119,7 @@ def add_comparisons(report: Blocks, findings: Findings) -> None:
     compared = compared_variants(findings)
     if compared:
         report.heading("The comparisons in detail", level=3)
-        if sentences := _unsaid_sentences(findings, compared):
+        if len(compared) <= MOST_SENTENCES and (sentences := _unsaid_sentences(findings, compared)):
             report.bullets(sentences)
         _add_comparisons(report, findings, compared, corrected_level(findings))
     _add_power(report, findings)

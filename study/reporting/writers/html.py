@@ -20,6 +20,7 @@ from study.reporting import text
 from study.reporting.document import (
     Block,
     Bullets,
+    Byline,
     Document,
     Figure,
     Heading,
@@ -30,17 +31,22 @@ from study.reporting.document import (
     Style,
     Table,
     Text,
+    emphasis,
     join,
     plain_text,
     spans,
     strong,
 )
+from study.reporting.figures.panels import Look, looks
+from study.reporting.figures.style import REFERENCE_LINE
 from study.reporting.writers.rows import finite
 
 TEMPLATE = Path(__file__).with_name("report.html")
 SCRIPT = Path(__file__).with_name("report.js")
 CHARTS = ("repetitions", "differences", "learning")
 """The figures that the page draws itself, from the runs."""
+DASHES = {"-": "", REFERENCE_LINE: "6 3"}
+"""Line styles as SVG has them."""
 MOST_POINTS = 120_000
 """The most points of all learning curves together; longer curves are thinned evenly."""
 MOST_SVG_BYTES = 300_000
@@ -86,6 +92,11 @@ def _block(shown: Block, figures: Mapping[str, bytes], names: Mapping[str, int])
     if isinstance(shown, Figure):
         return _figure(shown, figures)
     return _WRITERS[type(shown)](shown)
+
+
+def _byline(shown: Byline) -> str:
+    lines = (inline(", ".join(shown.authors)), inline(emphasis(shown.affiliation)))
+    return f'<p class="byline">{"<br>".join(line for line in lines if line)}</p>'
 
 
 def _bullets(items: tuple[Line, ...]) -> str:
@@ -146,12 +157,16 @@ def _data(findings: Findings) -> dict[str, Any]:
         (v.name, run.repetition, run.fold): run.score for v in findings.variants for run in v.repetitions
     }
     metric = findings.primary
+    shown = looks(findings.variants)
     return {
         "score_label": f"test {heading(metric)}",
         "validation_label": f"validation {heading(metric)}",
         "difference_label": f"difference from the reference, in {difference_axis(metric)}",
         "rope": findings.rope,
-        "variants": [_variant_data(findings, variant, scores, step) for variant in findings.variants],
+        "variants": [
+            {**_variant_data(findings, variant, scores, step), **_look(shown[variant.name])}
+            for variant in findings.variants
+        ],
     }
 
 
@@ -197,6 +212,10 @@ def _variant_data(
     }
 
 
+def _look(look: Look) -> dict[str, str]:
+    return {"colour": look.colour, "mark": look.marker, "dash": DASHES[look.line]}
+
+
 def _run(run: RepetitionScore) -> dict[str, Any]:
     return {"repetition": run.repetition, "fold": run.fold, "run": run.run, "seed": run.seed}
 
@@ -227,6 +246,7 @@ def _curves(curve: EpochCurve | None, step: int) -> dict[str, Any]:
 
 _WRITERS: Mapping[type[Block], Callable[[Any], str]] = {
     Heading: lambda shown: f"<h{shown.level}>{inline(shown.text)}</h{shown.level}>",
+    Byline: _byline,
     Text: lambda shown: f"<p>{inline(shown.line)}</p>",
     Bullets: lambda shown: _bullets(shown.items),
     Note: lambda shown: f"<aside>\n<strong>{inline(shown.title)}</strong>\n{_bullets(shown.items)}\n</aside>",

@@ -13,6 +13,7 @@ from typing import Any
 from study.reporting.document import (
     Block,
     Bullets,
+    Byline,
     Document,
     Figure,
     Heading,
@@ -23,6 +24,7 @@ from study.reporting.document import (
     Style,
     Table,
     Text,
+    emphasis,
     plain_text,
     spans,
 )
@@ -117,6 +119,11 @@ def _address(target: str) -> str:
     return "".join(f"\\{c}" if c in "%#&_{}" else c for c in target if c not in "\\^~")
 
 
+def _byline(shown: Byline) -> str:
+    lines = (inline(", ".join(shown.authors)), inline(emphasis(shown.affiliation)))
+    return "\\noindent " + "\\\\\n".join(line for line in lines if line)
+
+
 def _bullets(items: Iterable[Line]) -> str:
     body = "\n".join(rf"\item {_opening(item)}" for item in items)
     return f"\\begin{{itemize}}\n{body}\n\\end{{itemize}}"
@@ -172,6 +179,7 @@ def _figure(shown: Figure, label: str) -> str:
 
 _WRITERS: Mapping[type[Block], Callable[[Any, str], str]] = {
     Heading: lambda shown, _: rf"\{SECTIONS[min(shown.level, 3) - 1]}{{{inline(shown.text)}}}",
+    Byline: lambda shown, _: _byline(shown),
     Text: lambda shown, _: inline(shown.line),
     Bullets: lambda shown, _: _bullets(shown.items),
     Note: lambda shown, _: _note(shown),

@@ -9,6 +9,7 @@ from typing import Any
 from study.reporting.document import (
     Block,
     Bullets,
+    Byline,
     Document,
     Figure,
     Heading,
@@ -19,6 +20,7 @@ from study.reporting.document import (
     Style,
     Table,
     Text,
+    emphasis,
     join,
     spans,
     strong,
@@ -80,6 +82,11 @@ def _code(text: str) -> str:
     return f"{ticks}{pad}{line}{pad}{ticks}".replace("|", r"\|")
 
 
+def _byline(byline: Byline) -> str:
+    lines = [_opening(", ".join(byline.authors)), inline(emphasis(byline.affiliation))]
+    return "\\\n".join(line for line in lines if line)
+
+
 def _bullets(items: Iterable[Line]) -> str:
     return "\n".join(f"- {_opening(item)}" for item in items)
 
@@ -112,6 +119,7 @@ def _listing(shown: Listing) -> str:
 
 _WRITERS: Mapping[type[Block], Callable[[Any], str]] = {
     Heading: lambda shown: f"{'#' * shown.level} {inline(shown.text)}",
+    Byline: _byline,
     Text: lambda shown: _opening(shown.line),
     Bullets: lambda shown: _bullets(shown.items),
     Note: _note,

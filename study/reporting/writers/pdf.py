@@ -17,6 +17,7 @@ from study.fonts import fallback, own_font
 from study.reporting.document import (
     Block,
     Bullets,
+    Byline,
     Document,
     Figure,
     Heading,
@@ -27,6 +28,7 @@ from study.reporting.document import (
     Style,
     Table,
     Text,
+    emphasis,
     join,
     plain_text,
     spans,
@@ -37,9 +39,17 @@ from study.reporting.text import breakable, one_line
 TEMPLATE = Path(__file__).with_name("template.typ")
 PAGE_CHARACTERS = 124
 """Characters of a table row that fit between the margins."""
+SMALL_CHARACTERS = 148
+"""The same in small type, which long tables and those in two halves have."""
+MOST_ROWS_IN_FULL = 30
+"""A longer table is set in small type."""
 GAP_CHARACTERS = 2
 """Width of the gap between two columns."""
 LISTING_CHARACTERS = 100
+LEAST_HALVED = 20
+"""So many rows of a narrow table, or lines, are set in two halves side by side."""
+MOST_HALVED = 90
+"""The most rows of a halved table that fit a page."""
 WORD_CHARACTERS = 18
 """A longer word in a table may be broken anywhere."""
 RUNNING_CHARACTERS = 80
@@ -99,6 +109,11 @@ def _heading(shown: Heading) -> str:
     return f"#heading(level: {shown.level})[{_inline(shown.text)}]"
 
 
+def _byline(shown: Byline) -> str:
+    lines = (_inline(", ".join(shown.authors)), _inline(emphasis(shown.affiliation)))
+    return f"#byline[{'#linebreak()'.join(line for line in lines if line)}]"
+
+
 def _bullets(items: Iterable[Line]) -> str:
     return f"#list({', '.join(f'[{_inline(item)}]' for item in items)})"
 
@@ -113,7 +128,12 @@ def _listing(shown: Listing) -> str:
         for line in shown.text.splitlines()
         for part in textwrap.wrap(line, LISTING_CHARACTERS, subsequent_indent="    ") or [""]
     ]
-    return f"#listing(raw({literal(chr(10).join(lines))}, block: true))"
+    halves = [lines]
+    if len(lines) >= LEAST_HALVED and max(map(len, lines)) <= LISTING_CHARACTERS // 2:
+        middle = -(-len(lines) // 2)
+        halves = [lines[:middle], lines[middle:]]
+    blocks = (f"raw({literal(chr(10).join(half))}, block: true)" for half in halves)
+    return f"#listing({', '.join(blocks)})"
 
 
 def _figure(shown: Figure) -> str:
@@ -141,31 +161,53 @@ def _table(shown: Table) -> str:
         for column, numeric, width in zip(shown.columns, right, widths, strict=True)
     ]
     rows = [
-        "  ("
-        + ", ".join(
+        ", ".join(
             f"[{_inline(cell, _without_breaks if numeric else _with_break_points)}]"
             for cell, numeric in zip(row, right, strict=True)
         )
-        + ",),"
         for row in shown.rows
     ]
+    align = ["right" if numeric else "left" for numeric in right]
+    parts = [rows]
+    is_halved = (
+        len(rows) >= LEAST_HALVED and 2 * (sum(widths) + GAP_CHARACTERS * len(widths)) <= SMALL_CHARACTERS
+    )
+    if is_halved:
+        parts = [
+            _halved(rows[at : at + MOST_HALVED], len(columns)) for at in range(0, len(rows), MOST_HALVED)
+        ]
+        columns, align, header = (
+            [*each, between, *each] for each, between in ((columns, "1.5em"), (align, "left"), (header, "[]"))
+        )
     caption = (
         []
         if shown.number is None
         else [f"#table-caption[{_inline(_numbered('Table', shown.number, shown.caption))}]\n"]
     )
-    return "\n".join(
-        [
-            *caption,
-            "#booktabs(",
-            f"  columns: ({', '.join(columns)},),",
-            f"  align: ({', '.join('right' if numeric else 'left' for numeric in right)},),",
-            f"  header: ({', '.join(header)},),",
-            "  rows: (",
-            *rows,
-            "))",
-        ]
+    grids = (
+        "\n".join(
+            [
+                "#booktabs(",
+                f"  small: {str(is_halved or len(rows) > MOST_ROWS_IN_FULL).lower()},",
+                f"  columns: ({', '.join(columns)},),",
+                f"  align: ({', '.join(align)},),",
+                f"  header: ({', '.join(header)},),",
+                "  rows: (",
+                *(f"  ({row},)," for row in part),
+                "))",
+            ]
+        )
+        for part in parts
     )
+    return "\n".join([*caption, *grids])
+
+
+def _halved(rows: Sequence[str], columns: int) -> list[str]:
+    """Return rows of which each has one of the first half beside one of the second."""
+    middle = -(-len(rows) // 2)
+    empty = ", ".join(["[]"] * columns)
+    others = [*rows[middle:], *[empty] * (2 * middle - len(rows))]
+    return [f"{row}, [], {other}" for row, other in zip(rows[:middle], others, strict=True)]
 
 
 def _widths(heads: Sequence[str], body: Sequence[Sequence[str]], right: Sequence[bool]) -> list[int]:
@@ -219,6 +261,7 @@ def _span(span: Span, write_text: Callable[[str], str]) -> str:
 
 _WRITERS: Mapping[type[Block], Callable[[Any], str]] = {
     Heading: _heading,
+    Byline: _byline,
     Text: lambda shown: _inline(shown.line),
     Bullets: lambda shown: _bullets(shown.items),
     Note: _note,

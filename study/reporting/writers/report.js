@@ -2,8 +2,8 @@
 "use strict";
 const data = JSON.parse(document.getElementById("data").textContent);
 const SVG = "http://www.w3.org/2000/svg";
-const MARKS = ["circle", "square", "triangle", "diamond"];
-const DASHES = ["", "6 3", "2 3", "8 3 2 3"];
+// matplotlib's names of marks: corners, first angle in degrees, and how far inner corners are
+const MARKS = { s: [4, 45], D: [4, 0], "^": [3, -90], v: [3, 90], "<": [3, 180], ">": [3, 0], p: [5, -90], h: [6, -90], "*": [5, -90, 0.45], P: [4, 0, 0.45], X: [4, 45, 0.45] };
 const hidden = new Set(); // verdicts that the reader switched off
 const off = new Set(); // variants whose learning curves the reader switched off
 
@@ -83,9 +83,14 @@ function range(values, least) {
   return [low - margin, high + margin];
 }
 function mark(parent, kind, x, y, size, attributes) {
-  if (kind === "circle") return element(parent, "circle", { cx: x, cy: y, r: size, ...attributes });
-  const shape = { square: [[-1, -1], [1, -1], [1, 1], [-1, 1]], triangle: [[0, -1.2], [1.1, 0.9], [-1.1, 0.9]], diamond: [[0, -1.4], [1.2, 0], [0, 1.4], [-1.2, 0]] }[kind];
-  return element(parent, "polygon", { points: shape.map(([a, b]) => `${x + a * size},${y + b * size}`).join(" "), ...attributes });
+  if (kind === "o") return element(parent, "circle", { cx: x, cy: y, r: size, ...attributes });
+  const [corners, first, inner] = MARKS[kind];
+  const places = inner ? 2 * corners : corners;
+  const points = [...Array(places).keys()].map((at) => {
+    const angle = ((first + (360 * at) / places) * Math.PI) / 180, far = 1.35 * size * (inner && at % 2 ? inner : 1);
+    return `${x + far * Math.cos(angle)},${y + far * Math.sin(angle)}`;
+  });
+  return element(parent, "polygon", { points: points.join(" "), ...attributes });
 }
 const shown = () => data.variants.filter((variant) => !hidden.has(variant.verdict));
 
@@ -111,7 +116,7 @@ function rows(figure, variants, values, label, draw, band) {
 }
 function interval(svg, across, y, [mean, low, high], colour, text, width) {
   if (low !== null) element(svg, "line", { x1: across(low), x2: across(high), y1: y, y2: y, stroke: colour, "stroke-width": width });
-  if (text) describe(mark(svg, "diamond", across(mean), y, 4.5, { fill: colour, stroke: "#fff" }), text);
+  if (text) describe(mark(svg, "D", across(mean), y, 4.5, { fill: colour, stroke: "#fff" }), text);
 }
 const pairKey = (run) => `${run.repetition}/${run.fold}`;
 function scores(figure) {
@@ -190,14 +195,6 @@ function draw() {
 }
 
 // ---- start ----
-const palette = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#7b4fa3", "#8c6d31"];
-let next = 0;
-data.variants.forEach((variant) => {
-  variant.colour = variant.is_reference ? "#4d4d4d" : palette[next % palette.length];
-  variant.mark = variant.is_reference ? "square" : MARKS[[0, 2][next % 2]];
-  variant.dash = variant.is_reference ? "" : DASHES[1 + (next % 3)];
-  if (!variant.is_reference) next += 1;
-});
 const verdicts = [...new Set(data.variants.map((variant) => variant.verdict))];
 if (verdicts.length > 1) {
   const bar = document.getElementById("filters");

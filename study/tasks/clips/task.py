@@ -19,6 +19,9 @@ from study.task import Config, Kind, Progress, Sources, Task
 from study.tasks.clips.training.settings import TrainSettings
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from study.tasks.clips.data.contract import Dataset
 
 ENGINE = 1
@@ -34,6 +37,11 @@ FINAL = {
     "train+val": "trained on the train and validation splits for all epochs, the last one is tested (train+val)",
 }
 """Training data and tested epoch of the repetitions, by ``train.fit``."""
+IFDD_PAPER = (
+    "Wang and Chai: Lifting Scheme-Based Implicit Disentanglement of Emotion-Related Facial Dynamics in the Wild, "
+    "AAAI 2025, arXiv:2412.13168"
+)
+"""The paper of the network IFDD, as in CITATION.cff."""
 MOST_CLIPS = 20_000_000
 """The largest synthetic data set: labels and facts of all its clips are in memory."""
 DEFAULT_K = 2
@@ -329,13 +337,25 @@ class ClipsTask:
 
         return measure(run, name)
 
+    def pictures(self, run: RunSpec, ids: Sequence[str]) -> Mapping[str, NDArray[np.uint8]]:
+        """Return test clips by name as frames, (T, H, W, 3).
+
+        Raises:
+            InputError: The data set cannot be read on this machine.
+        """
+        from study.tasks.clips.pictures import pictures
+
+        return pictures(self._dataset(run.table("dataset")), run.fold, ids)
+
     def facts(self, configs: Sequence[Config]) -> Mapping[str, str]:
         """Return the training data of the repetitions, and their determinism settings."""
         fits = sorted({config["train"].get("fit", "train") for config in configs})
         determinism = sorted({config["train"].get("determinism", "warn") for config in configs})
+        networks = {config.get("network", {}).get("name") for config in configs}
         return {
             "repetition": "; or ".join(FINAL[fit] for fit in fits),
             "determinism": ", ".join(determinism),
+            **({"cite": IFDD_PAPER} if "ifdd" in networks else {}),
         }
 
     def _dataset(self, table: Mapping[str, Any]) -> Dataset:
