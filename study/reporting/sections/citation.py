@@ -21,6 +21,6 @@ def add_citation(report: Blocks, findings: Findings) -> None:
         f" The study trains networks of others; cite {sentence(cited)}" if cited else "",
     )
     report.listing(
-        f"@software{{study,\n  title   = {{{TITLE}}},\n  author  = {{{{{AUTHORS}}}}},\n"
-        f"  version = {{{study.__version__}}},\n  license = {{{LICENSE}}}\n}}"
+        f"@software{{study, title = {{{TITLE}}}, author = {{{{{AUTHORS}}}}}, version = {{{study.__version__}}}, "
+        f"license = {{{LICENSE}}}}}"
     )

@@ -46,7 +46,7 @@ MOST_ROWS_IN_FULL = 30
 GAP_CHARACTERS = 2
 """Width of the gap between two columns."""
 LISTING_CHARACTERS = 100
-LEAST_HALVED = 20
+LEAST_HALVED = 12
 """So many rows of a narrow table, or lines, are set in two halves side by side."""
 MOST_HALVED = 90
 """The most rows of a halved table that fit a page."""
