@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 from study.errors import InputError
+from study.executors.base import Work
 from study.executors.slurm.scheduler import SubmitLimitError, refusal
 from study.executors.slurm.settings import Slurm
 from study.executors.slurm.states import JobState, expanded, minutes_of, read_accounts, read_job, read_queue
@@ -94,3 +98,31 @@ def test_a_submission_beyond_a_limit_is_tried_again_and_a_wrong_one_is_not() -> 
     assert isinstance(wrong, InputError)
     too_long = refusal("sbatch: error: Requested time limit is invalid (missing or exceeds some limit)")
     assert isinstance(too_long, InputError)
+
+
+@pytest.mark.parametrize(
+    ("gres", "gpus"),
+    [
+        ("", 0),
+        ("gpu", 1),
+        ("gpu:2", 2),
+        ("gpu:a100:4", 4),
+        ("gpu:a100", 1),
+        ("nvme:2,gpu:1,gpu:h100:2", 3),
+        ("lic:3", 0),
+    ],
+)
+def test_the_gpus_of_a_job_are_counted_as_slurm_counts_them(gres: str, gpus: int) -> None:
+    assert Slurm(gres=gres).gpus == gpus
+
+
+def test_a_run_that_needs_more_than_a_job_requests_is_refused(tmp_path: Path) -> None:
+    def work(**needs: Any) -> Work:
+        return Work("s", tmp_path, tmp_path, **needs)
+
+    for engine, needs, key in (
+        (Slurm(gres="gpu:2"), work(device="cuda", gpus=4), "gres"),
+        (Slurm(cpus=2), work(threads=8), "cpus"),
+    ):
+        with pytest.raises(InputError, match=rf"engine\.slurm\.{key}"):
+            engine.executor(needs)

@@ -182,6 +182,7 @@ class LocalScheduler:
         executor = LocalExecutor(batches[0].folder, max_num_timeout=MOST_REQUEUES)
         executor.update_parameters(
             timeout_min=self._settings.minutes,
+            gpus_per_node=self._settings.gpus,
             signal_delay_s=self._settings.signal_s,
             stderr_to_stdout=True,
             setup=self._settings.setup,

@@ -129,10 +129,9 @@ class Slurm:
                 f"{WHERE}.gres: requests a GPU, but runs use the CPU. Set device = 'cuda' in study.toml: 'auto' is "
                 "what this machine has."
             )
-        gpus = _gpus_in(self.gres)
-        if gpus is not None and work.gpus > gpus:
+        if self.gpus and work.gpus > self.gpus:
             raise InputError(
-                f"{WHERE}.gres: requests {gpus} GPUs, but each run needs task.gpus = {work.gpus}."
+                f"{WHERE}.gres: requests {self.gpus} GPUs, but each run needs task.gpus = {work.gpus}."
             )
         if work.threads > self.cpus:
             raise InputError(
@@ -143,6 +142,12 @@ class Slurm:
     def minutes(self) -> int:
         """The time limit of a job in minutes."""
         return minutes_of(self.time)
+
+    @property
+    def gpus(self) -> int:
+        """The number of GPUs that `gres` requests."""
+        kinds = re.findall(r"(?:^|,)(?:gres/)?gpu(?::[A-Za-z][\w.-]*)?(?::(\d+))?(?=,|\(|$)", self.gres)
+        return sum(int(number or 1) for number in kinds)
 
     @property
     def sbatch_options(self) -> Mapping[str, Any]:
@@ -172,9 +177,3 @@ def _leave(jobs: SlurmJobs, number: int, frame: FrameType | None) -> None:
     """End the conductor as Ctrl-C does, but leave its jobs to the next one."""
     jobs.keeps_jobs = True
     raise KeyboardInterrupt
-
-
-def _gpus_in(gres: str) -> int | None:
-    """Return the number of GPUs in a request of generic resources; None where it has none."""
-    found = re.findall(r"(?:^|,)(?:gres/)?gpu(?::[A-Za-z][\w.-]*)?(?::(\d+))?(?=,|\(|$)", gres)
-    return sum(int(number or 1) for number in found) if found else None
