@@ -405,3 +405,16 @@ def test_a_line_that_is_half_visible_is_read_when_it_is_whole(tmp_path: Path) ->
     events, offset = exchange.read_events(tmp_path, run, offset)
     assert [getattr(event, "seconds", None) for event in events] == [7.0]
     assert exchange.read_events(tmp_path, run, offset) == ([], offset)
+
+
+def test_a_job_whose_set_up_fails_is_reported_with_what_it_printed(
+    slurm: FakeSlurm, start: Start, tmp_path: Path
+) -> None:
+    jobs = start(setup=["echo module cuda is unknown >&2", "exit 3"])
+    for key in "ab":
+        jobs.submit(call(tmp_path, key))
+    for ended in until_ended(jobs, 2).values():
+        assert ended.ending == Ending.DIED
+        assert "FAILED (exit code 3" in ended.reason
+        assert "module cuda is unknown" in ended.detail
+        assert ended.host == ""
