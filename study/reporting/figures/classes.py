@@ -20,7 +20,14 @@ from study.reporting.figure_specs import (
     plotted_breakdown,
     without_difference_in,
 )
-from study.reporting.figures.panels import Look, looks, name_with_runs, panel_columns
+from study.reporting.figures.panels import (
+    PAGE_HEIGHT_INCHES,
+    Look,
+    first_lines,
+    looks,
+    name_with_runs,
+    panel_columns,
+)
 from study.reporting.figures.style import PAGE_INCHES, REFERENCE
 from study.reporting.text import wrapped
 
@@ -40,6 +47,10 @@ def breakdown(findings: Findings) -> Figure:
     names = [wrapped(row, LABEL_CHARACTERS) for row in part.rows]
     crowd = min(max(len(alone), len(compared)), MOST_ARMS_PLOTTED)
     row = max(ROW_INCHES, 0.06 + 0.07 * crowd, 0.02 + 0.115 * max(name.count("\n") + 1 for name in names))
+    room = (PAGE_HEIGHT_INCHES - 0.75) / len(part.rows)
+    if row > room:
+        row = room
+        names = [first_lines(wrapped(name, 2 * LABEL_CHARACTERS), 1) for name in part.rows]
     if len(compared) > MOST_ARMS_PLOTTED:
         return _differences_map(part, compared)
     figure = Figure(figsize=(PAGE_INCHES, 0.75 + row * len(part.rows)), layout="constrained")
@@ -106,6 +117,9 @@ def _differences_map(part: BreakdownFinding, variants: Sequence[VariantFinding])
         found, down, across = found.T, across, down
     names = [wrapped(name, LABEL_CHARACTERS + 12) for name in down]
     row = max(ROW_INCHES, 0.02 + 0.11 * max(name.count("\n") + 1 for name in names))
+    room = (PAGE_HEIGHT_INCHES - 1.0) / len(down)
+    if row > room:
+        row, names = room, [first_lines(name, 1) for name in names]
     figure = Figure(figsize=(PAGE_INCHES, 1.0 + row * len(down)), layout="constrained")
     axes = figure.subplots()
     _plot_map(axes, found, [wrapped(name, 16) for name in across], names, signed=True)

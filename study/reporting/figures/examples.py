@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from study.analysis.findings import ExampleFinding, Findings, VariantFinding
-from study.reporting.figures.panels import Look, looks
+from study.reporting.figures.panels import Look, first_lines, looks
 from study.reporting.figures.style import PAGE_INCHES
 from study.reporting.pictures import Pictures, pictured
 from study.reporting.text import wrapped
@@ -19,7 +19,7 @@ from study.reporting.text import wrapped
 COLUMNS = 8
 """The most frames of an example, evenly spaced from its first to its last."""
 TILE_PIXELS, GAP_PIXELS = 96, 4
-TEXT_INCHES, CHARACTERS = 1.75, 33
+TEXT_INCHES, CHARACTERS, BOLD_CHARACTERS = 1.75, 33, 24
 
 
 def examples(findings: Findings, pictures: Pictures) -> Figure:
@@ -82,7 +82,9 @@ def _write(
     split = [
         (part, colour, size, weight)
         for text, colour, size, weight in lines
-        for part in wrapped(text, CHARACTERS).split("\n")[:2]
+        for part in first_lines(
+            wrapped(text, BOLD_CHARACTERS if weight == "bold" else CHARACTERS), 2 if weight == "bold" else 1
+        ).split("\n")
     ]
     step = 0.115 / height
     for at, (text, colour, size, weight) in enumerate(split):

@@ -51,7 +51,7 @@ def variant_rows(variants: Sequence[VariantFinding]) -> tuple[Figure, Axes]:
         row, crowded = room, crowded or lines > 1
         most = max(1, int((room - 0.02) / 0.11))
         names = [
-            _first_lines(wrapped(variant.name, LABEL_CHARACTERS * (2 if crowded else 1)), most)
+            first_lines(wrapped(variant.name, LABEL_CHARACTERS * (2 if crowded else 1)), most)
             for variant in variants
         ]
     figure = Figure(
@@ -66,7 +66,7 @@ def variant_rows(variants: Sequence[VariantFinding]) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _first_lines(text: str, most: int) -> str:
+def first_lines(text: str, most: int) -> str:
     """Return the first lines of a text, with an ellipsis where some are left out."""
     lines = text.split("\n")
     return "\n".join(lines if len(lines) <= most else [*lines[: most - 1], f"{lines[most - 1][:-1]}…"])
