@@ -66,6 +66,7 @@ def load(
         InputError: The file is invalid; the message has the key, what is allowed and the nearest name.
     """
     from study.config.compile import compile_study
+    from study.config.located import locating
     from study.config.settings import settings as read_settings
     from study.config.study import load as load_spec
     from study.engine.accept import accepted_code, with_accepted_code
@@ -76,11 +77,14 @@ def load(
 
     settings = read_settings(Path(root) if root is not None else Path.cwd())
     put_on_path(Path(path).resolve().parent, settings.root)
-    spec = load_spec(Path(path), preset, list(_as_settings(changes)))
+    changed = list(_as_settings(changes))
+    in_file = locating(Path(path), preset, [change.partition("=")[0].strip() for change in changed])
     device: str = settings.device
-    if device == "auto" or engine in ON_THIS_MACHINE:
-        device = choose_device(device, () if device == "cpu" else cuda_devices())
-    record = compile_study(spec, settings, device, progress)
+    with in_file:
+        spec = load_spec(Path(path), preset, changed)
+        if device == "auto" or engine in ON_THIS_MACHINE:
+            device = choose_device(device, () if device == "cpu" else cuda_devices())
+        record = compile_study(spec, settings, device, progress)
     ledger = Ledger(settings.ledger)
     return Study(
         spec,

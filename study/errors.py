@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
 
 _PASSWORD = re.compile(r"(://[^\s/@:]*):[^\s'\"\\]*@")
 """The password of a URL, up to the last @: people write one in it without encoding it."""
@@ -13,6 +15,38 @@ _TOKEN = re.compile(r"(://)[^\s/@:'\"\\]+@")
 _SECRET_ARGUMENT = re.compile(
     r"([?&;](?:\w*(?:passw(?:or)?d|pwd|secret|token|key))=)[^&;\s'\"\\]+", re.IGNORECASE
 )
+
+
+class ErrorCode(StrEnum):
+    """The kind of an error, for scripts."""
+
+    FAILED = "failed"
+    """No mistake of the input."""
+    INVALID = "invalid"
+    UNKNOWN_KEY = "unknown-key"
+    UNKNOWN_NAME = "unknown-name"
+    """No component, preset or study has the name."""
+    WRONG_VALUE = "wrong-value"
+    """A wrong type, or a value out of range."""
+    MISSING_KEY = "missing-key"
+    MISSING_FILE = "missing-file"
+    SYNTAX = "syntax"
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """What is wrong with an input, and where; fields that are not known are None or empty."""
+
+    code: ErrorCode = ErrorCode.INVALID
+    key: str = ""
+    """The dotted key, after the file where `file` is not known yet."""
+    got: object = None
+    allowed: tuple[str, ...] | str = ()
+    """The allowed names, or a description of the allowed values."""
+    nearest: str | None = None
+    file: str | None = None
+    line: int | None = None
+    """From 1."""
 
 
 class StudyError(Exception):
@@ -30,6 +64,10 @@ class InputError(StudyError):
 
     exit_code = 2
 
+    def __init__(self, message: str, mistake: Mistake | None = None) -> None:
+        super().__init__(message)
+        self.mistake = mistake or Mistake()
+
 
 class DiskFullError(StudyError):
     """Raised where a disk or a quota is full; finished work is kept."""
@@ -41,10 +79,21 @@ class DamagedWeightsError(StudyError):
 
 def nearest(name: str, allowed: Iterable[str]) -> str:
     """Return `` Did you mean 'x'?`` where one allowed name is close to `name`, else an empty string."""
+    close = nearest_name(name, allowed)
+    return "" if close is None else f" Did you mean {shown(close)}?"
+
+
+def nearest_name(name: str, allowed: Iterable[str]) -> str | None:
+    """Return the allowed name that is closest to `name`; None where none is close."""
     if len(name) > LONGEST_VALUE:
-        return ""
-    close = difflib.get_close_matches(name, list(allowed), n=1, cutoff=0.5)
-    return f" Did you mean {shown(close[0])}?" if close else ""
+        return None
+    return next(iter(difflib.get_close_matches(name, list(allowed), n=1, cutoff=0.5)), None)
+
+
+def unknown(code: ErrorCode, key: str, name: str, allowed: Iterable[str]) -> Mistake:
+    """Return the mistake of a name that is not allowed."""
+    names = tuple(allowed)
+    return Mistake(code, key, name, names, nearest_name(name, names))
 
 
 LONGEST_VALUE = 200

@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -20,18 +20,16 @@ from study.cli.export import export
 from study.cli.help import GroupedCommands, examples
 from study.cli.judge import judge
 from study.cli.ledger import gc, status, stop, sync, unlock
+from study.cli.listing import list_
 from study.cli.new import new
 from study.cli.records import error_record
 from study.cli.runs import check, reproduce
 from study.cli.study import plan, profile, report, run, schema
 from study.cli.weights import weights
-from study.errors import InputError, StudyError, nearest, quoted
+from study.errors import StudyError
 from study.files import disk_full_error, is_disk_full
 from study.terminal.output import printed_text
 from study.terminal.program import as_typed, program
-
-if TYPE_CHECKING:
-    from study.config.registry import Component
 
 app = typer.Typer(
     help="Ablations and benchmarks of trainings, from a TOML file to a report.",
@@ -45,6 +43,7 @@ app.add_typer(weights, name="weights")
 app.add_typer(check, name="check")
 for judging in (run, report, judge):
     app.command(cls=RequiringClaims, epilog=examples(judging.__name__))(judging)
+app.command(name="list", epilog=examples("list"))(list_)
 for command in (
     schema,
     bench,
@@ -91,48 +90,6 @@ def _main(
     log.propagate = False
 
 
-@app.command(name="list", epilog=examples("list"))
-def list_(
-    pattern: Annotated[str, typer.Argument(help="A name or kind; * and ? match anything.")] = "*",
-    task: Annotated[str, typer.Option("--task", help="The task whose components are listed.")] = "clips",
-) -> None:
-    """List the components that a study may name, with their parameters, ranges and defaults; recipes; tasks."""
-    from fnmatch import fnmatch
-
-    from study.api import put_on_path
-    from study.config.recipes import RECIPES
-    from study.config.registry import Registry
-
-    settings = read_settings()
-    put_on_path(settings.root)
-    registry = Registry(settings.components, task)
-    kinds = list(registry.kinds)
-    names = [*kinds, "recipe", *(component.name for component in registry), *RECIPES]
-    if not any(fnmatch(name, pattern) for name in names):
-        raise InputError(f"nothing is called {pattern!r}.{nearest(pattern, names)} Kinds: {quoted(kinds)}.")
-    for kind in kinds:
-        components = [
-            c for c in registry if c.kind == kind and (fnmatch(c.name, pattern) or fnmatch(kind, pattern))
-        ]
-        if components:
-            print(f"\n{kind}")
-        for component in components:
-            _print_component(component)
-    recipes = [name for name in RECIPES if fnmatch(name, pattern) or fnmatch("recipe", pattern)]
-    if recipes:
-        print("\nrecipe")
-    for name in recipes:
-        print(f"  {name:<22} {RECIPES[name].help}.")
-
-
-def _print_component(component: Component) -> None:
-    print(f"  {component.name:<22} {component.help}")
-    for parameter in component.parameters.values():
-        if not parameter.is_internal:
-            default = "required" if parameter.required else f"default {parameter.default!r}"
-            print(f"      {parameter.name:<18} {parameter.allowed()}; {default}: {parameter.help}")
-
-
 @app.command(epilog=examples("ui"))
 def ui(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 5000,
@@ -156,7 +113,7 @@ def _run() -> None:
         app(prog_name=program())
     except StudyError as error:
         if "--json" in sys.argv:
-            print(json.dumps(error_record(error), ensure_ascii=False))
+            print(json.dumps(error_record(error), ensure_ascii=False, default=str))
         print(f"Error: {as_typed(str(error))}", file=sys.stderr)
         sys.exit(error.exit_code)
     except BrokenPipeError:  # the reader of the output has exited, as `head` does

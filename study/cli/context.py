@@ -118,14 +118,15 @@ def study_name(study: str, preset: str | None, changes: list[str], ledger: Ledge
         InputError: The ledger has no such study.
     """
     from study.config.study import name_of
-    from study.errors import nearest
+    from study.errors import ErrorCode, nearest, unknown
 
     name = name_of(Path(study if study.endswith(".toml") else f"{study}.toml"), preset, changes)
     known = ledger.studies()
     if name not in known:
         raise InputError(
             f"the ledger {ledger.root} has no study {name!r}.{nearest(name, known)} "
-            "A study is added when `study run` starts it; `study status` lists them."
+            "A study is added when `study run` starts it; `study status` lists them.",
+            unknown(ErrorCode.UNKNOWN_NAME, "", name, known),
         )
     require_own_record(Path(study), name, ledger)
     return name

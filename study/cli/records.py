@@ -107,7 +107,23 @@ def event_record(event: Event) -> Record:
 
 def error_record(error: StudyError) -> Record:
     """Return an error as scripts read it."""
-    return {"schema": SCHEMA, "error": {"exit_code": error.exit_code, "message": str(error)}}
+    from study.errors import ErrorCode, InputError, Mistake
+
+    mistake = error.mistake if isinstance(error, InputError) else Mistake(ErrorCode.FAILED)
+    return {
+        "schema": SCHEMA,
+        "error": {
+            "code": mistake.code,
+            "exit_code": error.exit_code,
+            "message": str(error),
+            "key": mistake.key or None,
+            "got": mistake.got,
+            "allowed": mistake.allowed or None,
+            "nearest": mistake.nearest,
+            "file": mistake.file,
+            "line": mistake.line,
+        },
+    }
 
 
 def _job_record(job: Job) -> Record:

@@ -257,6 +257,7 @@ def profile(
     variant: Annotated[
         str, typer.Option(help="With --train: the variant's name; default: the reference.")
     ] = "",
+    json_: AsJson = False,
 ) -> None:
     """Count parameters and operations of every variant's network and time it; keeps no training."""
     loaded = compiled(study, preset, set_ or [])
@@ -265,6 +266,8 @@ def profile(
             f"{study}: the task {loaded.record.task!r} knows its networks only while they train: "
             "call run.profile(model, example_input) in the training."
         )
+    if train and json_:
+        raise InputError("--json: prints the profile of every variant, not the time of training steps.")
     if train:
         from study.tasks.clips.profiling.training import profile_training
         from study.terminal.display import progress_from_first
@@ -276,7 +279,14 @@ def profile(
         raise InputError("--variant: chooses the variant of --train; without it, every variant is profiled.")
     from study.tasks.clips.profiling.command import profile_study
 
-    profile_study(loaded.record, loaded.settings.reports, PrintedConsole())
+    if not json_:
+        profile_study(loaded.record, loaded.settings.reports, PrintedConsole())
+        return
+    from study.records import to_json
+
+    with json_output() as write:
+        profiled = profile_study(loaded.record, loaded.settings.reports, PrintedConsole())
+        write(json.loads(to_json(profiled)))
 
 
 def _print_conclusion(findings: Findings, folder: Path) -> None:

@@ -49,7 +49,7 @@ from study.config.components.parameters import (
     legacy_default,
     validated,
 )
-from study.errors import InputError, nearest, quoted, shown
+from study.errors import ErrorCode, InputError, Mistake, nearest, quoted, shown, unknown
 from study.generators import seeded
 from study.hashing import HARNESS, module_path, seed_of
 from study.metrics import Metric
@@ -250,7 +250,8 @@ class Registry:
                 f" The plug-in of that name is broken: {self._broken[name]}." if name in self._broken else ""
             )
             raise InputError(
-                f"{prefix}unknown {kind} {shown(name)}.{nearest(name, names)}{broken} Allowed: {quoted(names)}."
+                f"{prefix}unknown {kind} {shown(name)}.{nearest(name, names)}{broken} Allowed: {quoted(names)}.",
+                unknown(ErrorCode.UNKNOWN_NAME, where, name, names),
             ) from None
 
     def resolve(self, kind: str, value: Any, where: str) -> Config:
@@ -268,7 +269,8 @@ class Registry:
         if given is None or not isinstance(given.get("name"), str):
             raise InputError(
                 f"{where}: must be the name of a {kind} or a table with 'name'. Got {shown(value)} instead. "
-                f"Allowed names: {quoted(self.names(kind))}."
+                f"Allowed names: {quoted(self.names(kind))}.",
+                Mistake(ErrorCode.WRONG_VALUE, where, value, tuple(self.names(kind))),
             )
         component = self.get(kind, given.pop("name"), where)
         parameters = {key: p for key, p in component.parameters.items() if not p.is_part}
@@ -278,7 +280,8 @@ class Registry:
                 allowed = f"allowed: {quoted(public)}" if public else "it takes none"
                 raise InputError(
                     f"{where}.{key}: the {kind} {component.name!r} has no parameter {key!r}; {allowed}."
-                    f"{nearest(key, public)}"
+                    f"{nearest(key, public)}",
+                    unknown(ErrorCode.UNKNOWN_KEY, f"{where}.{key}", key, public),
                 )
         resolved: Config = {"name": component.name}
         for key, parameter in parameters.items():
@@ -291,7 +294,8 @@ class Registry:
                     else ""
                 )
                 raise InputError(
-                    f"{where}: the {kind} {component.name!r} needs {key!r}: {parameter.help}.{hint}"
+                    f"{where}: the {kind} {component.name!r} needs {key!r}: {parameter.help}.{hint}",
+                    Mistake(ErrorCode.MISSING_KEY, f"{where}.{key}", allowed=parameter.allowed()),
                 )
             else:
                 resolved[key] = parameter.default

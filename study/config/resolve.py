@@ -14,7 +14,7 @@ from study.config.registry import Config, Registry, component_table, in_trials, 
 from study.config.settings import Settings
 from study.config.study import Layer, StudyKeys, StudySpec
 from study.config.tables import Table, assign, fill
-from study.errors import InputError, nearest, quoted
+from study.errors import ErrorCode, InputError, nearest, quoted, unknown
 from study.hashing import file_digest
 from study.nested import flatten, value_at
 from study.task import Task
@@ -71,7 +71,8 @@ class Resolver:
             if key not in self.task.tables:
                 raise InputError(
                     f"{self.spec.file}: {key}: unknown key.{nearest(key, known)} Allowed: {quoted(known)}; what "
-                    "every variant shares belongs in [base]."
+                    "every variant shares belongs in [base].",
+                    unknown(ErrorCode.UNKNOWN_KEY, f"{self.spec.file}: {key}", key, known),
                 )
 
     def _resolve_components(self, values: Mapping[str, Any], section: str) -> Resolved:
@@ -192,7 +193,10 @@ class Resolver:
         configured = [name for name, of in self.registry.kinds.items() if of.is_configured and name != "task"]
         allowed = [*configured, *self.task.tables]
         if kind not in allowed:
-            raise InputError(f"{where}: unknown key.{nearest(kind, allowed)} Allowed: {quoted(allowed)}.")
+            raise InputError(
+                f"{where}: unknown key.{nearest(kind, allowed)} Allowed: {quoted(allowed)}.",
+                unknown(ErrorCode.UNKNOWN_KEY, where, kind, allowed),
+            )
 
     def _with_local_paths(self, kind: str, value: Any) -> Any:
         """Return a component with the paths that study.toml has for it; the study's own take precedence."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
+from study.config.located import locating
 from study.config.registry import Range
 from study.config.tables import fill, read_toml
 from study.errors import InputError, shown
@@ -99,7 +100,8 @@ def settings(start: Path) -> Settings:
     require_utf8(str(root), "the working folder")
     path = root / FILE
     given = read_toml(path) if path.is_file() else {}
-    keys = fill(_Keys, given, f"{path}:")
+    with locating(path):
+        keys = fill(_Keys, given, f"{path}:")
     if keys.mlflow and keys.mlflow != "off" and "://" not in keys.mlflow:
         raise InputError(
             f"{path}: mlflow: must be 'off' or a URI such as 'sqlite:////folder/x.db'. Got {shown(keys.mlflow)} "

@@ -13,7 +13,7 @@ from study.config.registry import Range
 from study.config.repetitions import repetitions_and_looks
 from study.config.space import dimensions
 from study.config.tables import Table, assign, check_values, fill, parse_setting, read_toml
-from study.errors import InputError, nearest, quoted, shown
+from study.errors import ErrorCode, InputError, nearest, quoted, shown, unknown
 from study.hashing import canonical_json, digest
 from study.names import (
     SEPARATOR,
@@ -222,7 +222,10 @@ def load(path: Path, preset: str | None = None, changes: Sequence[str] = ()) -> 
     if preset is not None:
         if preset not in presets:
             allowed = f"Allowed: {quoted(presets)}." if presets else "The study has no presets."
-            raise InputError(f"{path}: no preset {preset!r}.{nearest(preset, presets)} {allowed}")
+            raise InputError(
+                f"{path}: no preset {preset!r}.{nearest(preset, presets)} {allowed}",
+                unknown(ErrorCode.UNKNOWN_NAME, "preset", preset, presets),
+            )
         replacements.append((Origin(Layer.PRESET, preset), presets[preset]))
     if changes:
         replacements.append((Origin(Layer.SET), dict(parse_setting(change) for change in changes)))

@@ -7,11 +7,13 @@ import json
 import math
 import tomllib
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
+from study.config.located import syntax_line
 from study.config.registry import describe, validated
-from study.errors import InputError, nearest, quoted, shown
+from study.errors import ErrorCode, InputError, Mistake, nearest, quoted, shown, unknown
 from study.files import read_regular
 from study.names import has_invisible, require_utf8
 
@@ -38,11 +40,12 @@ def read_toml(path: Path) -> Table:
         table = _parsed(content.decode("utf-8-sig"), str(path))
     except FileNotFoundError:
         near = nearest(path.name, [other.name for other in path.parent.glob("*.toml")])
-        raise InputError(f"{path}: no such file.{near}") from None
+        raise InputError(f"{path}: no such file.{near}", _missing(path)) from None
     except IsADirectoryError:
         raise InputError(f"{path}: is a folder, not a TOML file.") from None
     except tomllib.TOMLDecodeError as error:
-        raise InputError(f"{path}: not valid TOML: {error}.") from None
+        mistake = Mistake(ErrorCode.SYNTAX, file=str(path), line=syntax_line(error))
+        raise InputError(f"{path}: not valid TOML: {error}.", mistake) from None
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not valid TOML, which is UTF-8: {error}.") from None
     except (OSError, ValueError) as error:
@@ -50,6 +53,11 @@ def read_toml(path: Path) -> Table:
         raise InputError(f"{shown(str(path))}: cannot be read: {reason}.") from None
     check_values(table, f"{path}")
     return table
+
+
+def _missing(path: Path) -> Mistake:
+    names = sorted(other.name for other in path.parent.glob("*.toml"))
+    return replace(unknown(ErrorCode.MISSING_FILE, "", path.name, names), file=str(path))
 
 
 def _parsed(text: str, where: str) -> Table:
@@ -183,14 +191,23 @@ def fill(schema: type[Schema], given: Any, where: str) -> Schema:
         InputError: An unknown key, a missing one, a wrong type or a value out of range.
     """
     if not isinstance(given, Mapping):
-        raise InputError(f"{where}: must be a table. Got {shown(given)} instead.")
+        raise InputError(
+            f"{where}: must be a table. Got {shown(given)} instead.",
+            Mistake(ErrorCode.WRONG_VALUE, where, given, "a table"),
+        )
     before = f"{where} " if where.endswith(":") else f"{where}."
     fields = {field.name: field for field in dataclasses.fields(schema)}  # type: ignore[arg-type]
     hints = get_type_hints(schema, include_extras=True)
     for key in given:
         if key not in fields:
-            raise InputError(f"{before}{key}: unknown key.{nearest(key, fields)} Allowed: {quoted(fields)}.")
+            raise InputError(
+                f"{before}{key}: unknown key.{nearest(key, fields)} Allowed: {quoted(fields)}.",
+                unknown(ErrorCode.UNKNOWN_KEY, f"{before}{key}", key, fields),
+            )
     for name, field in fields.items():
         if name not in given and field.default is field.default_factory is dataclasses.MISSING:
-            raise InputError(f"{before}{name}: is missing. It must be {describe(hints[name])}.")
+            raise InputError(
+                f"{before}{name}: is missing. It must be {describe(hints[name])}.",
+                Mistake(ErrorCode.MISSING_KEY, f"{before}{name}", allowed=describe(hints[name])),
+            )
     return schema(**{key: validated(hints[key], value, f"{before}{key}") for key, value in given.items()})

@@ -44,7 +44,14 @@ def print_text(console: Console, text: str) -> None:
     """Print text; a terminal gets lines that end between words, a file or pipe the lines as they are."""
     if console.is_terminal:
         lines = (
-            wrap(line, console.width, break_long_words=False, break_on_hyphens=False) or [""]
+            wrap(
+                line,
+                console.width,
+                subsequent_indent=line[: len(line) - len(line.lstrip())],
+                break_long_words=False,
+                break_on_hyphens=False,
+            )
+            or [""]
             for line in text.splitlines()
         )
         text = "\n".join(part for parts in lines for part in parts)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 from annotated_types import Ge, GroupedMetadata, Le
 from pydantic import TypeAdapter
 
-from study.errors import InputError, nearest, quoted, shown
+from study.errors import ErrorCode, InputError, Mistake, nearest, nearest_name, quoted, shown
 
 
 @dataclass(frozen=True)
@@ -170,8 +170,10 @@ def validated(annotation: Any, value: Any, where: str) -> Any:
     except ValueError:  # the base class of pydantic's errors
         choices = [str(choice) for choice in _choices(annotation)]
         near = nearest(value, choices) if isinstance(value, str) else ""
+        allowed = tuple(choices) or describe(annotation)
         raise InputError(
-            f"{where}: must be {describe(annotation)}. Got {shown(value)} instead.{near}"
+            f"{where}: must be {describe(annotation)}. Got {shown(value)} instead.{near}",
+            Mistake(ErrorCode.WRONG_VALUE, where, value, allowed, nearest_name(str(value), choices)),
         ) from None
 
 
