@@ -12,6 +12,12 @@ from support.example_findings import HOSTILE, damaged, findings, hostile
 
 from study.analysis.findings import Findings
 from study.analysis.rows import TABLES
+from study.reporting.document import Byline
+from study.reporting.figures.draw import draw
+from study.reporting.sections.report import document
+from study.reporting.writers.html import html
+from study.reporting.writers.latex import latex
+from study.reporting.writers.markdown import markdown
 from study.reporting.writers.rows import csv_files, json_rows
 
 
@@ -81,3 +87,13 @@ def test_names_survive_and_json_agrees_with_csv(report: Findings) -> None:
     names = {row["variant"] for row in record["runs"]}
     assert names == {variant.name for variant in report.variants if variant.repetitions}
     assert HOSTILE in names or report.variants[1].name == "issm"
+
+
+def test_authors_stand_below_the_title_in_every_document() -> None:
+    report = replace(findings(), authors=("Ada & Co", "Émilie"), affiliation="Institute #1")
+    shown = document(report)
+    assert shown.blocks[1] == Byline(("Ada & Co", "Émilie"), "Institute #1")
+    assert "Ada \\& Co, Émilie\\\n*Institute #1*" in markdown(shown)
+    assert r"\noindent Ada \& Co, Émilie\\" in latex(shown)
+    assert "Ada &amp; Co, Émilie<br><em>Institute #1</em>" in html(shown, report, draw(report))
+    assert not any(isinstance(block, Byline) for block in document(findings()).blocks)
