@@ -408,7 +408,7 @@ class Study:
                 jobs.remove_failures(self.record, self.ledger)
             self._generate_data(task)
             mirrors = (
-                stack.enter_context(mirror(self.settings.mlflow, self.settings.artifacts, self.name)),
+                stack.enter_context(mirror(self.settings.mlflow, self.settings.artifacts, self.record)),
                 stack.enter_context(optuna.mirror(self.spec.search.storage)),
             )
 
@@ -508,17 +508,20 @@ def free_bytes(folder: Path) -> int | None:
 
 
 def write_report(name: str, settings: Settings) -> Findings:
-    """Write the report of a study from the ledger, and return the findings.
+    """Write the report of a study from the ledger, mirror its conclusion, and return the findings.
 
     Raises:
         InputError: The ledger has no such study.
     """
     from study.engine import conductor
     from study.ledger.store import Ledger
+    from study.tracking.mlflow import mirror
+    from study.tracking.mlflow_database import is_there
+    from study.tracking.replay import conclusion
 
     ledger = Ledger(settings.ledger)
     record = ledger.study(name)
-    return conductor.report(
+    findings = conductor.report(
         name,
         ledger,
         settings.reports,
@@ -526,6 +529,11 @@ def write_report(name: str, settings: Settings) -> Findings:
         metric_functions(record),
         report_writer(record, settings),
     )
+    # a study that runs is mirrored by the process that runs it
+    if is_there(settings.mlflow) and ledger.holder(name) is None:
+        with mirror(settings.mlflow, settings.artifacts, record) as notify:
+            notify(conclusion(record, ledger, findings, settings.reports / name))
+    return findings
 
 
 def report_writer(record: StudyRecord, settings: Settings) -> Callable[[Findings, Path], object]:

@@ -13,7 +13,7 @@ _PASSWORD = re.compile(r"(://[^\s/@:]*):[^\s'\"\\]*@")
 _TOKEN = re.compile(r"(://)[^\s/@:'\"\\]+@")
 """What a URL has in place of a user and a password."""
 _SECRET_ARGUMENT = re.compile(
-    r"([?&;](?:\w*(?:passw(?:or)?d|pwd|secret|token|key))=)[^&;\s'\"\\]+", re.IGNORECASE
+    r"([?&;](?!viewStateShareKey=)(?:\w*(?:passw(?:or)?d|pwd|secret|token|key))=)[^&;\s'\"\\]+", re.IGNORECASE
 )
 
 

@@ -18,6 +18,11 @@ _ONE_ATTEMPT = {
 """MLflow's own settings make it wait for minutes."""
 
 
+def is_server(uri: str) -> bool:
+    """Return whether an MLflow store is a tracking server, which speaks HTTP."""
+    return urlsplit(uri).scheme in ("http", "https")
+
+
 def require_answer(uri: str, limit_s: float = ANSWER_S) -> None:
     """Raise StudyError unless the server of an MLflow store answers within some seconds; other stores always do.
 
@@ -26,7 +31,7 @@ def require_answer(uri: str, limit_s: float = ANSWER_S) -> None:
     parts = urlsplit(uri)
     if not parts.hostname:  # a file
         return
-    is_http = parts.scheme in ("http", "https")
+    is_http = is_server(uri)
     if is_http:
         import mlflow  # noqa: F401  # its import is no waiting for the server
     problem: list[BaseException] = []

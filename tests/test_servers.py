@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.mirror_store import study_record
 
 from study.errors import InputError, StudyError
 from study.servers import require_answer
@@ -50,7 +51,7 @@ def test_syncing_to_a_dead_server_ends_before_any_event_is_read(closed: int, tmp
         yield from [pytest.fail("read")]
 
     with pytest.raises(StudyError, match=f"127.0.0.1:{closed}"):
-        sync(f"http://127.0.0.1:{closed}", tmp_path, "s", events())  # type: ignore[arg-type]
+        sync(f"http://127.0.0.1:{closed}", tmp_path, study_record("s"), events())  # type: ignore[arg-type]
 
 
 def test_judging_an_experiment_of_a_dead_server_is_an_error_of_the_input(closed: int) -> None:

@@ -92,14 +92,39 @@ def _main(
 
 @app.command(epilog=examples("ui"))
 def ui(
+    study: Annotated[
+        str,
+        typer.Argument(
+            metavar="STUDY", help="The study to open: its TOML file or name; default: the last one."
+        ),
+    ] = "",
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 5000,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    browser: Annotated[
+        bool | None,
+        typer.Option("--browser/--no-browser", help="Open a browser; default: on a desktop's terminal."),
+    ] = None,
 ) -> None:
-    """Start the MLflow UI on this machine's studies."""
-    from study.tracking.mlflow_ui import serve
+    """Print the address of every study's page in MLflow, and open one; serves the pages of this machine's store."""
+    import webbrowser
+
+    from study.cli.context import open_ledger, study_name
+    from study.tracking.mlflow_ui import open_pages
 
     settings = read_settings()
-    raise typer.Exit(serve(settings.mlflow, settings.artifacts, host, port))
+    name = study_name(study, None, [], open_ledger(settings)) if study else ""
+    opens = sys.stdout.isatty() and _has_desktop() if browser is None else browser
+    browse = webbrowser.open if opens else lambda address: None
+    raise typer.Exit(
+        open_pages(settings.mlflow, settings.artifacts, name, host=host, port=port, browse=browse)
+    )
+
+
+def _has_desktop() -> bool:
+    """Return whether a browser would open a window: without one, some fill the terminal."""
+    return sys.platform in ("darwin", "win32") or any(
+        os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")
+    )
 
 
 def main() -> None:

@@ -46,7 +46,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     ),
     "status": ("status", "status issm --once"),
     "stop": ("stop issm --wait",),
-    "ui": ("ui", "ui --port 5001"),
+    "ui": ("ui", "ui issm --port 5001"),
     "list": ("list", "list splitter", "list 'issm*'"),
     "schema": ("schema",),
     "profile": ("profile ablations/issm.toml", "profile ablations/issm.toml --train --variant ISSM"),

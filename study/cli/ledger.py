@@ -147,7 +147,7 @@ def gc(
     """List files that no report and no resumed study reads, in the ledger and beside it, and free them."""
     from study.engine.gc import free, reclaimable
     from study.terminal.display import format_bytes
-    from study.tracking.mlflow_store import database_of
+    from study.tracking.mlflow_database import database_of
 
     settings = read_settings()
     ledger = open_ledger(settings)
@@ -210,7 +210,10 @@ def _sync(name: str, ledger: Ledger, settings: Settings) -> None:
         study = ledger.study(name)
         events = replay(study, ledger, Path(report), metric_functions(study), report_writer(study, settings))
         write(
-            settings.mlflow, settings.artifacts, name, _counted(events, plan.total_trainings(study), progress)
+            settings.mlflow,
+            settings.artifacts,
+            study,
+            _counted(events, plan.total_trainings(study), progress),
         )
     print(f"{name}: MLflow has everything that the ledger {ledger.root} holds.")
 

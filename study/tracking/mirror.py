@@ -18,6 +18,8 @@ _log = logging.getLogger(__name__)
 Item = TypeVar("Item")
 
 DRAIN_SECONDS = 30.0
+PROBE_AFTER_SECONDS = 1.0
+"""How long leaving the context waits before it asks whether the store answers."""
 UNLIMITED = 0
 
 
@@ -54,6 +56,10 @@ class QueuedMirror(ABC, Generic[Item]):
     def _close(self) -> None:
         """Finish the store after the last item; called by the writing thread."""
 
+    def _answers(self) -> bool:
+        """Return whether waiting for the store is worth while; called on leaving the context with items queued."""
+        return True
+
     @abstractmethod
     def _error_message(self, reason: str) -> str:
         """Return the one warning that errors cause."""
@@ -72,7 +78,9 @@ class QueuedMirror(ABC, Generic[Item]):
         deadline = time.monotonic() + self._drain_seconds
         with contextlib.suppress(queue.Full):
             self._queue.put(None, timeout=self._drain_seconds)
-        self._thread.join(max(0.0, deadline - time.monotonic()))
+        self._thread.join(min(self._drain_seconds, PROBE_AFTER_SECONDS))
+        if self._thread.is_alive() and self._answers():
+            self._thread.join(max(0.0, deadline - time.monotonic()))
         self._is_abandoned = True
         if lost := self._queued - self._written:
             self._report_lost(lost, self._queued)

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from study.engine.events import Event, Listener
 from study.errors import InputError, StudyError, without_passwords
+from study.ledger.record import StudyRecord
+from study.servers import require_answer
 from study.tracking.mirror import DRAIN_SECONDS, QueuedMirror, first_line, no_mirror
 from study.tracking.mlflow_store import ExperimentStore, now_ms
 
@@ -17,7 +19,7 @@ OFF = "off"
 """Replaces a store's URI: no mirror."""
 
 
-def mirror(uri: str, artifacts: Path, study: str) -> contextlib.AbstractContextManager[Listener]:
+def mirror(uri: str, artifacts: Path, study: StudyRecord) -> contextlib.AbstractContextManager[Listener]:
     """Return the mirror of `study` in the store at `uri`, or a listener that does nothing if it is ``off``."""
     return no_mirror() if uri == OFF else MlflowMirror(uri, artifacts, study)
 
@@ -31,7 +33,7 @@ class MlflowMirror(QueuedMirror[tuple[int, Event]]):
     Args:
         uri: An MLflow store, ``sqlite:///path``; created if it is missing.
         artifacts: The folder for configurations and reports.
-        study: The name of the experiment.
+        study: The study's record; its name is the experiment's.
         capacity: The most events that may wait; further ones are dropped and counted.
         drain_seconds: The longest time that leaving the context waits for the events still queued.
     """
@@ -40,7 +42,7 @@ class MlflowMirror(QueuedMirror[tuple[int, Event]]):
         self,
         uri: str,
         artifacts: Path,
-        study: str,
+        study: StudyRecord,
         *,
         capacity: int = 10_000,
         drain_seconds: float = DRAIN_SECONDS,
@@ -63,6 +65,13 @@ class MlflowMirror(QueuedMirror[tuple[int, Event]]):
         if self._store is not None:
             self._store.end_running(now_ms())
 
+    def _answers(self) -> bool:
+        try:
+            require_answer(self._uri)
+        except StudyError:
+            return False
+        return True
+
     def _error_message(self, reason: str) -> str:
         return without_passwords(
             f"MLflow at {self._uri}: {reason}. Training continues; the mirror may lack events."
@@ -75,11 +84,11 @@ class MlflowMirror(QueuedMirror[tuple[int, Event]]):
             lost,
             queued,
             without_passwords(self._uri),
-            self._study,
+            self._study.name,
         )
 
 
-def sync(uri: str, artifacts: Path, study: str, events: Iterable[Event]) -> None:
+def sync(uri: str, artifacts: Path, study: StudyRecord, events: Iterable[Event]) -> None:
     """Write the events of `study` into the store at `uri`: what is missing is added, nothing repeated.
 
     Runs are matched by their tags. No other process may mirror the study meanwhile.

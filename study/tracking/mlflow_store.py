@@ -1,27 +1,25 @@
 """One experiment in an MLflow store, with a summary run a variant, its trainings as children, and the report.
 
-Children hold values in the metrics' own units, summaries scaled ones, as the findings do.
+Values of declared metrics are scaled, as in reports.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 import math
 import os
 import re
-import sqlite3
-import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from types import MappingProxyType
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from study.analysis.findings import Findings, VariantFinding
-from study.analysis.units import heading
+from study.analysis.units import difference_axis, heading
 from study.engine.events import (
     EpochEnded,
     Event,
@@ -32,27 +30,37 @@ from study.engine.events import (
     TrainingFound,
 )
 from study.engine.plan import Job
-from study.errors import StudyError
-from study.files import write
 from study.hashing import digest
-from study.ledger.record import RunState
-from study.records import Epoch, RunSpec
-from study.servers import require_answer
+from study.ledger.record import RunState, StudyRecord, VariantRecord
+from study.records import Epoch
+from study.servers import is_server, require_answer
+from study.tracking.mlflow_database import database_of, prepare_database, require_same_file
 from study.tracking.mlflow_values import (
     EPOCH_SECONDS,
     NOTE,
     curves,
     cut,
+    data_input,
     entity_names,
     flat,
+    repetition_name,
+    run_name,
+    scaled,
     summary_metrics,
     summary_tags,
+    training_parameters,
 )
+from study.tracking.mlflow_view import VIEW, with_view
+
+if TYPE_CHECKING:
+    from mlflow.entities import Experiment
 
 Entity = TypeVar("Entity")
 PARAMETERS_A_REQUEST, METRICS_A_REQUEST = 100, 1000
-UNLOGGED = ("config", "local_paths", "modules", "import_paths", "legacy", "options")
-"""Fields of a run's request that are not logged as parameters; the configuration is logged key by key instead."""
+DIGITS = 6
+"""Digits of a project's digest."""
+PROJECT = "study.project"
+"""The tag that tells the projects on one server apart."""
 
 
 @dataclass
@@ -66,27 +74,31 @@ class _StoredRun:
     """The latest value under each name."""
     epochs: set[int] | None
     """The epochs with points; None if they have not been read yet."""
-    is_configured: bool
-    """Whether its parameters are logged."""
+    parameters: dict[str, str] = field(default_factory=dict)
+    has_data: bool = False
+    """Whether its data set is logged."""
 
 
 class ExperimentStore:
     """One experiment of an MLflow store, created with the store if missing; used by one thread only."""
 
-    def __init__(self, uri: str, artifacts: Path, study: str) -> None:
+    def __init__(self, uri: str, artifacts: Path, study: StudyRecord) -> None:
         os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"  # read when mlflow is imported
         from mlflow import MlflowClient
 
         # MLflow's own errors appear as the mirror's one warning.
         logging.getLogger("mlflow").setLevel(logging.CRITICAL)
         if file := database_of(uri):
-            _require_same_file(uri, file)
-            _prepare_database(file)
+            require_same_file(uri, file)
+            prepare_database(file)
         require_answer(uri)
         self._client = MlflowClient(tracking_uri=uri)
-        self._study = study
+        self._study = study.name
+        self._variants = {variant.name: variant for variant in study.variants}
+        self._scales = {metric.name: metric.scale for metric in study.metrics}
+        self._data = study.data
         self._uri = uri
-        self._experiment = self._open_experiment(artifacts)
+        self._experiment = self._open_experiment(artifacts, study)
         self._runs = {_identity(run.tags): run for run in self._stored_runs()}
         self.end_running(now_ms())  # runs left open by a killed conductor
 
@@ -109,37 +121,41 @@ class ExperimentStore:
 
     def _training_run(self, now: int, job: Job) -> _StoredRun:
         """Return the MLflow run of a repetition or trial, with its configuration logged."""
-        name = f"{'repetition' if job.purpose == 'repetition' else 'trial'} {job.number + 1}"
-        if job.repetition is not None:
-            name += f", repetition {job.repetition + 1}"
-        if job.run.fold is not None:
-            name += f", fold {job.run.fold}"
+        spec = job.run
         tags = {
             "study.purpose": job.purpose,
             "study.variant": job.variant,
-            "study.run": job.run.id,
+            "study.run": spec.id,
             "mlflow.parentRunId": self._summary_run(now, job.variant).id,
         }
-        run = self._run(now, name, tags)
-        if not run.is_configured:
-            self._log_configuration(run, job.run)
+        variant = self._variants.get(job.variant)
+        levels = flat(variant.levels) if variant else {}
+        run = self._run(now, run_name(job), tags, levels)
+        if not run.parameters:
+            self._client.log_text(
+                run.id,
+                json.dumps(asdict(spec) | {"run": spec.id}, indent=1, ensure_ascii=False, default=str),
+                "configuration.json",
+            )
+        self._log_parameters(run, training_parameters(spec) | levels)
+        self._log_data(run, variant, spec.data_digest)
         return run
 
-    def _log_configuration(self, run: _StoredRun, spec: RunSpec) -> None:
+    def _log_parameters(self, run: _StoredRun, parameters: Mapping[str, str]) -> None:
+        """Log the parameters that a run lacks; MLflow changes none that it has."""
         from mlflow.entities import Param
 
-        request = asdict(spec) | {"run": spec.id}
-        logged = {key: value for key, value in request.items() if key not in UNLOGGED}
-        values = flat(
-            {**{f"run.{k}" if k in spec.config else k: v for k, v in logged.items()}, **spec.config}
-        )
-        self._client.log_text(
-            run.id, json.dumps(request, indent=1, ensure_ascii=False, default=str), "configuration.json"
-        )
-        parameters = [Param(key, value) for key, value in values.items()]
-        for batch in _batches(parameters, PARAMETERS_A_REQUEST):
+        new = [Param(key, value) for key, value in parameters.items() if key not in run.parameters]
+        for batch in _batches(new, PARAMETERS_A_REQUEST):
             self._client.log_batch(run.id, params=batch)
-        run.is_configured = True
+        run.parameters = {**parameters, **run.parameters}
+
+    def _log_data(self, run: _StoredRun, variant: VariantRecord | None, data_digest: str) -> None:
+        """Log the data set of a run as its input, unless it is not tracked."""
+        if data_digest and not run.has_data:
+            data = (variant.data if variant else None) or self._data
+            self._client.log_inputs(run.id, [data_input(data, data_digest)])
+            run.has_data = True
 
     def _write_state(self, now: int, run: _StoredRun, state: RunState, history: Iterable[Epoch] = ()) -> None:
         """Write the state of a run; the result of a run that the store has as finished is not repeated."""
@@ -147,8 +163,10 @@ class ExperimentStore:
         self._log_epochs(now, run, pruned.history if pruned else history)
         if result and not (run.status == "FINISHED" and "best_epoch" in run.metrics):
             self._log_epochs(now, run, result.history)
-            figures = {f"validation_best/{name}": value for name, value in result.validation.items()}
+            figures = scaled("validation_best", result.validation, self._scales)
             figures |= {"seconds": result.seconds, "best_epoch": result.best_epoch}
+            # the prefix puts them on the page of system metrics
+            figures |= {f"system/{part}_seconds": seconds for part, seconds in result.seconds_in.items()}
             if result.parameters is not None:
                 figures["parameters"] = result.parameters
             self._log(now, run, figures)
@@ -168,25 +186,28 @@ class ExperimentStore:
         findings = event.findings
         text = (
             f"**{findings.question}**\n\n{findings.answer}\n\n"
-            f"Summary runs are in the report's unit, {heading(findings.primary)}, seeds and trials in the metrics' own."
+            f"Scores: {heading(findings.primary)}. Differences: {difference_axis(findings.primary)}, with the interval "
+            "that decides. A run is a variant; its repetitions and trials are below it."
         )
         self._client.set_experiment_tag(self._experiment, NOTE, text)
+        images = sorted(Path(event.report, "figures").glob("*.png"))
         for variant in findings.variants:
-            self._write_summary(now, findings, variant, event.over)
+            run = self._write_summary(now, findings, variant, event.over)
+            for image in images:
+                self._client.log_artifact(run.id, str(image), "figures")
         run = self._run(now, "report", {"study.purpose": "report", NOTE: text})
         self._client.log_artifacts(run.id, str(event.report))
         self._set_status(run, "FINISHED", now)
 
-    def _write_summary(self, now: int, findings: Findings, variant: VariantFinding, over: bool) -> None:
-        scales = {metric.name: metric.scale for metric in findings.metrics}
+    def _write_summary(self, now: int, findings: Findings, variant: VariantFinding, over: bool) -> _StoredRun:
         for repetition in variant.repetitions:
-            if repetition.run in self._runs:
-                values = {
-                    f"test/{name}": value / scales.get(name, 1) for name, value in repetition.metrics.items()
-                }
-                self._log(now, self._runs[repetition.run], values)
+            if (tested := self._runs.get(repetition.run)) is not None:
+                # the best trial of a search is a repetition from here on
+                name = repetition_name(variant.name, repetition.repetition, repetition.fold)
+                self._tag(tested, {"mlflow.runName": name, "study.purpose": "repetition"})
+                self._log(now, tested, scaled("test", repetition.metrics, {}))
         run = self._summary_run(now, variant.name)
-        self._log(now, run, summary_metrics(variant))
+        self._log(now, run, summary_metrics(variant, findings.metric))
         tags = summary_tags(variant)
         self._tag(run, tags)
         for stale in [key for key in run.tags if key.startswith("chosen.") and key not in tags]:
@@ -197,6 +218,7 @@ class ExperimentStore:
         else:
             without_result = variant.score is None and bool(variant.failures)
             self._set_status(run, "FAILED" if without_result else "FINISHED", now)
+        return run
 
     def end_running(self, now: int) -> None:
         """Mark every run that is still open as killed."""
@@ -204,30 +226,39 @@ class ExperimentStore:
             if run.status == "RUNNING":
                 self._set_status(run, "KILLED", now)
 
-    def _open_experiment(self, artifacts: Path) -> str:
+    def _open_experiment(self, artifacts: Path, study: StudyRecord) -> str:
+        """Return the id of the study's experiment, created or restored if necessary, with its table of results."""
         location = (artifacts.absolute() / re.sub(r"[^\w.-]", "_", self._study)).as_uri()
-        name = self._study
+        name, project = self._study, digest(location, DIGITS)
         experiment = self._client.get_experiment_by_name(name)
-        if experiment is not None and self._is_other_project(str(experiment.artifact_location), location):
-            name = f"{self._study} {digest(location, 6)}"
+        if experiment is not None and self._is_other_project(experiment, location, project):
+            name = f"{self._study} {project}"
             experiment = self._client.get_experiment_by_name(name)
         if experiment is None:
-            return self._client.create_experiment(
-                name, artifact_location=location, tags={"mlflow.experimentKind": "custom_model_development"}
-            )
-        if experiment.lifecycle_stage == "deleted":
+            tags = {"mlflow.experimentKind": "custom_model_development", PROJECT: project}
+            # a server keeps the artifacts of its clients, which cannot read this machine's folders
+            folder = None if is_server(self._uri) else location
+            created = self._client.create_experiment(name, artifact_location=folder, tags=tags)
+            experiment = self._client.get_experiment(created)
+        elif experiment.lifecycle_stage == "deleted":
             self._client.restore_experiment(experiment.experiment_id)
+        found = experiment.tags.get(VIEW, "")
+        if (view := with_view(found, study, now_ms())) != found:
+            self._client.set_experiment_tag(experiment.experiment_id, VIEW, view)
         return str(experiment.experiment_id)
 
-    def _is_other_project(self, found: str, own: str) -> bool:
+    def _is_other_project(self, found: Experiment, own: str, project: str) -> bool:
         """Return whether an experiment of the study's name is another project's, by its folder of artifacts.
 
         One in a SQLite file whose folder is gone belongs to this project, which was moved; so does one that was
         created by hand, with artifacts elsewhere than in a folder.
         """
-        if found.rstrip("/") == own or not found.startswith("file:"):
+        location = str(found.artifact_location)
+        if not location.startswith("file:"):
+            return bool(found.tags.get(PROJECT, project) != project)
+        if location.rstrip("/") == own:
             return False
-        return database_of(self._uri) is None or Path(unquote(urlsplit(found).path)).exists()
+        return database_of(self._uri) is None or Path(unquote(urlsplit(location).path)).exists()
 
     def _stored_runs(self) -> list[_StoredRun]:
         stored = []
@@ -241,26 +272,38 @@ class ExperimentStore:
                     tags=dict(run.data.tags),
                     metrics=dict(run.data.metrics),
                     epochs=None,
-                    is_configured=bool(run.data.params),
+                    parameters=dict(run.data.params),
+                    has_data=bool(run.inputs and run.inputs.dataset_inputs),
                 )
                 for run in page
             ]
             token = page.token or None
         return stored
 
-    def _summary_run(self, now: int, variant: str) -> _StoredRun:
-        return self._run(now, variant, {"study.purpose": "summary", "study.variant": variant})
+    def _summary_run(self, now: int, name: str) -> _StoredRun:
+        variant = self._variants.get(name)
+        levels = flat(variant.levels) if variant else {}
+        run = self._run(now, name, {"study.purpose": "summary", "study.variant": name}, levels)
+        self._log_parameters(run, levels)
+        self._log_data(run, variant, variant.template.data_digest if variant else "")
+        return run
 
-    def _run(self, now: int, name: str, tags: Mapping[str, str]) -> _StoredRun:
-        """Return the run that these tags identify, created if missing, with these tags set."""
+    def _run(
+        self, now: int, name: str, tags: Mapping[str, str], levels: Mapping[str, str] = MappingProxyType({})
+    ) -> _StoredRun:
+        """Return the run that these tags identify, created if missing, with these tags set.
+
+        One with other levels is replaced, since MLflow changes no parameter.
+        """
         run_tags = {**tags, "study.study": self._study, "mlflow.runName": name}
         run = self._runs.get(_identity(run_tags))
+        if run is not None and any(run.parameters.get(key, value) != value for key, value in levels.items()):
+            self._client.delete_run(run.id)
+            run = None
         if run is None:
             run_tags["study.status"] = "running"
             created = self._client.create_run(self._experiment, now, run_tags, name)
-            run = _StoredRun(
-                created.info.run_id, "RUNNING", run_tags, metrics={}, epochs=set(), is_configured=False
-            )
+            run = _StoredRun(created.info.run_id, "RUNNING", run_tags, metrics={}, epochs=set())
             self._runs[_identity(run_tags)] = run
         self._tag(run, run_tags)
         return run
@@ -273,7 +316,7 @@ class ExperimentStore:
         if run.epochs is None:
             run.epochs = {point.step for point in self._client.get_metric_history(run.id, EPOCH_SECONDS)}
             new = [epoch for epoch in new if epoch.epoch not in run.epochs]
-        self._write_points(now, run, {epoch.epoch: curves(epoch) for epoch in new})
+        self._write_points(now, run, {epoch.epoch: curves(epoch, self._scales) for epoch in new})
         run.epochs |= {epoch.epoch for epoch in new}
 
     def _log(self, now: int, run: _StoredRun, values: Mapping[str, float]) -> None:
@@ -332,40 +375,3 @@ def _batches(entities: Sequence[Entity], size: int) -> Iterator[Sequence[Entity]
 def now_ms() -> int:
     """Return the time since 1970 in milliseconds, as MLflow counts it."""
     return time.time_ns() // 1_000_000
-
-
-def database_of(uri: str) -> Path | None:
-    """Return the file of a SQLite store; None for other stores."""
-    path = uri.removeprefix("sqlite:///").partition("?")[0]
-    return None if path in ("", uri, ":memory:") else Path(unquote(path))
-
-
-def _require_same_file(uri: str, file: Path) -> None:
-    """Raise StudyError where the installed SQLAlchemy takes the URI for another file: before 2.1 it decodes none."""
-    from sqlalchemy.engine import make_url
-
-    if make_url(uri).database != str(file):
-        raise StudyError(
-            f"{file}: the installed SQLAlchemy cannot open a path with '?', '#' or '%'. Install SQLAlchemy 2.1, rename "
-            "the folder, or name another store in study.toml (mlflow)"
-        )
-
-
-def _prepare_database(file: Path) -> None:
-    """Create a SQLite store if it is missing, and let readers work while a process writes (WAL).
-
-    MLflow's migrations are no transaction: a store whose creation was killed can never be opened again. They
-    therefore run on a temporary file, and the store appears whole.
-    """
-    if not file.exists():
-        file.parent.mkdir(parents=True, exist_ok=True)
-        from mlflow import MlflowClient
-
-        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-            new = Path(folder, "new.db")
-            MlflowClient(tracking_uri=f"sqlite:///{new}").search_experiments(max_results=1)
-            content = new.read_bytes()
-        if not file.exists():  # another study may have created it meanwhile
-            write(file, content)
-    with contextlib.closing(sqlite3.connect(file)) as connection:
-        connection.execute("PRAGMA journal_mode=WAL")

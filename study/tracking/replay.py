@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+from study.analysis.findings import Findings
 from study.engine import conductor, plan
 from study.engine.events import Event, StudyConcluded, TrainingFound
 from study.ledger.record import StudyRecord
@@ -54,5 +55,10 @@ def _conclusion(
 
     findings = conductor.conclude(study, ledger, computes).findings
     (write or write_all)(findings, report)
+    return conclusion(study, ledger, findings, report)
+
+
+def conclusion(study: StudyRecord, ledger: Ledger, findings: Findings, report: Path) -> StudyConcluded:
+    """Return the event of a report that was written from the ledger."""
     step = plan.ready(study, ledger.state, frozenset(variant.name for variant in study.variants))
     return StudyConcluded(findings, report, over=not step.decisions and not step.jobs)

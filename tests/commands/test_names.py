@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from support.command_lab import STUDY, CommandLab
+from support.mirror_store import study_record
 
 from study.config.study import load, name_of
 from study.engine import gc
@@ -164,7 +165,7 @@ def test_two_projects_have_two_experiments(tmp_path: Path) -> None:
     uri = f"sqlite:///{tmp_path / 'shared.db'}"
     for project in ("alice", "bob", "alice"):
         (tmp_path / project / "issm").mkdir(parents=True, exist_ok=True)
-        ExperimentStore(uri, tmp_path / project, "issm")
+        ExperimentStore(uri, tmp_path / project, study_record("issm"))
     from mlflow import MlflowClient
 
     experiments = MlflowClient(tracking_uri=uri).search_experiments()
@@ -172,7 +173,7 @@ def test_two_projects_have_two_experiments(tmp_path: Path) -> None:
     assert sorted(Path(location).parent.name for location in found) == ["alice", "bob"]
     assert found[(tmp_path / "alice" / "issm").as_uri()] == "issm"
     shutil.rmtree(tmp_path / "alice")  # moved: the experiment is the same
-    ExperimentStore(uri, tmp_path / "moved", "issm")
+    ExperimentStore(uri, tmp_path / "moved", study_record("issm"))
     assert len(MlflowClient(tracking_uri=uri).search_experiments()) == len(experiments)
 
 

@@ -128,6 +128,8 @@ def test_pages_that_others_reach_come_with_a_warning(
         def wait(self, timeout: float | None = None) -> int:
             return 0
 
+        poll = wait
+
         def terminate(self) -> None: ...
 
         kill = terminate
@@ -147,7 +149,7 @@ def test_pages_that_others_reach_come_with_a_warning(
     monkeypatch.setattr("subprocess.Popen", Server)
     monkeypatch.setattr("socket.socket", Probe)
     monkeypatch.setattr("signal.signal", lambda *_: None)
-    mlflow_ui.serve("postgresql://me:secret@host/db", tmp_path, host, 5000)
+    mlflow_ui.open_pages("postgresql://me:secret@host/db", tmp_path, host=host, port=5000)
     assert ("no login" in capsys.readouterr().err) == is_open
     ((command, env),) = started
     assert "secret" not in " ".join(command), "every user of the machine can list command lines"

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from support.lab import FAKE, STUDY, Lab
+from support.mirror_store import study_record
 
 from study.engine import conductor, jobs
 from study.engine.events import JobEnded, JobRetried, StudyStarted, WeightsDamaged
@@ -192,7 +193,7 @@ def test_a_study_ends_though_the_server_of_its_mirror_is_gone(
 
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     monkeypatch.setattr("study.reporting.write.write", lambda *_: None)
-    with MlflowMirror("http://127.0.0.1:9", lab.folder, "s", drain_seconds=20.0) as tracker:
+    with MlflowMirror("http://127.0.0.1:9", lab.folder, study_record("s"), drain_seconds=20.0) as tracker:
         found = conductor.run(lab.record(), lab.ledger, InProcess(), lab.folder / "reports", tracker, FAKE)
     assert all(len(variant.repetitions) == 3 for variant in found.variants)
     assert "Training continues" in caplog.text

@@ -2,11 +2,45 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from study.ledger.record import StudyRecord, VariantRecord
+from study.metrics import Metric
+from study.records import DataInfo, RunSpec
 from study.tracking.mlflow import MlflowMirror
+
+
+def study_record(name: str = "issm@smoke", **changes: Any) -> StudyRecord:
+    """The record of a study of two splitters, whose metric WAR is in per cent."""
+
+    def variant(level: str) -> VariantRecord:
+        template = RunSpec({"splitter": {"name": level}}, 0, data_digest="d0", code_digest="c0")
+        return VariantRecord(level, {"splitter": level}, "even-odd", template)
+
+    record = StudyRecord(
+        name=name,
+        file=f"{name}.toml",
+        title="ISSM on and off",
+        question="Does ISSM help?",
+        seed=0,
+        metric="war",
+        rope=1.0,
+        alpha=0.05,
+        variants=(variant("even-odd"), variant("issm")),
+        claims=(),
+        space={},
+        trials=0,
+        generation=1,
+        sampler="random",
+        repetitions=3,
+        folds=(None,),
+        data=DataInfo("faces", "d0"),
+        claims_digest="",
+        metrics=(Metric("war", "WAR"), Metric("uar", "UAR")),
+    )
+    return replace(record, **changes)
 
 
 @dataclass
@@ -20,8 +54,9 @@ class MirrorStore:
     def uri(self) -> str:
         return f"sqlite:///{self.folder / 'mlflow.db'}"
 
-    def mirror(self, **options: Any) -> MlflowMirror:
-        return MlflowMirror(self.uri, self.folder / "art @ 1#", self.study, **options)
+    def mirror(self, record: StudyRecord | None = None, **options: Any) -> MlflowMirror:
+        options = {"drain_seconds": 300.0, **options}  # a machine that is busy writes slowly
+        return MlflowMirror(self.uri, self.folder / "art @ 1#", record or study_record(self.study), **options)
 
     @property
     def client(self) -> Any:

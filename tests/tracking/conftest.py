@@ -24,11 +24,16 @@ def first_mirror(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subpro
         "where = Path(sys.argv[1])\n"
         "assert 'mlflow' not in sys.modules\n"
         "from study.engine.events import StudyStarted\n"
-        "with MlflowMirror(f'sqlite:///{where}/deep/mlflow.db', where / 'artifacts', 'first') as tracker:\n"
+        "from support.mirror_store import study_record\n"
+        "uri, record = f'sqlite:///{where}/deep/mlflow.db', study_record('first')\n"
+        "with MlflowMirror(uri, where / 'artifacts', record, drain_seconds=300) as tracker:\n"
         "    tracker(StudyStarted(None, 0, 0))\n"
         "assert os.environ['MLFLOW_DISABLE_TELEMETRY'] == 'true'\n"
     )
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(map(str, (Path(__file__).parents[2], Path(__file__).parents[1]))),
+    }
     command = [sys.executable, "-c", code, str(folder)]
     return folder, subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from support.mirror_store import MirrorStore
+from support.mirror_store import MirrorStore, study_record
 
 from study.analysis.findings import Choice, Difference, Findings, Interval, RepetitionScore, VariantFinding
 from study.engine.events import (
@@ -34,7 +34,7 @@ from study.metrics import Metric
 from study.records import Epoch, Failure, Machine, RunResult, RunSpec, Stopped
 from study.tracking.mlflow import MlflowMirror, mirror, sync
 from study.tracking.mlflow_store import ExperimentStore
-from study.tracking.mlflow_ui import serve
+from study.tracking.mlflow_ui import open_pages
 from study.tracking.mlflow_values import NOTE
 
 FAKE = {kind: f"study.testing.fake:{kind}" for kind in TARGETS}
@@ -87,14 +87,14 @@ def variant(name: str, difference: Difference | None, mean: float = 55.0, **chos
     runs = (SEED.run.id if name == "issm" else "r1-0", "r1-1", "r1-2")
     metrics = {"war": mean, "loss": float("inf")}
     repetitions = tuple(
-        RepetitionScore(n, None, run, mean, metrics, mean, 2, 6.5) for n, run in enumerate(runs)
+        RepetitionScore(n, None, run, mean, metrics, mean, 2, 6.5) for n, run in enumerate(runs, 1)
     )
     return VariantFinding(
         name=name,
         reference=name if difference is None else "even-odd",
         levels={"splitter": name},
         score=Interval(mean, mean - 2.5, mean + 2.5),
-        secondary={},
+        secondary={"uar": Interval(mean - 1, mean - 3.5, mean + 1.5)},
         repetitions=repetitions,
         planned=3,
         failures=(),
@@ -110,8 +110,9 @@ def variant(name: str, difference: Difference | None, mean: float = 55.0, **chos
 
 def findings(mean: float = 58.0, **chosen: Any) -> Findings:
     gap = Interval(3.0, 1.0, 5.0)
+    deciding = Interval(3.0, 0.5, 5.5)
     difference = Difference(
-        gap, gap, 3, 3.0, 0.01, 0.01, 1.2, 0.5, 0.0, 0.1, 0.9, "helps", "issm helps.", None
+        gap, deciding, 3, 3.0, 0.01, 0.01, 1.2, 0.5, 0.0, 0.1, 0.9, "helps", "issm helps.", None
     )
     return Findings(
         name="issm@smoke",
@@ -144,10 +145,10 @@ def test_seeds_and_trials_are_children_of_their_variant(store: MirrorStore) -> N
     with store.mirror() as tracker:
         mirror_a_repetition_and_a_trial(tracker)
     runs = store.runs()
-    assert set(runs) == {"issm", "repetition 1", "trial 1"}
+    assert set(runs) == {"issm", "issm · repetition 1", "issm · trial 1"}
     for name, purpose, run_id in (
-        ("repetition 1", "repetition", SEED.run.id),
-        ("trial 1", "search", TRIAL.run.id),
+        ("issm · repetition 1", "repetition", SEED.run.id),
+        ("issm · trial 1", "search", TRIAL.run.id),
     ):
         tags = runs[name].data.tags
         assert tags["mlflow.parentRunId"] == runs["issm"].info.run_id
@@ -171,20 +172,20 @@ def test_folds_have_runs_of_their_own(store: MirrorStore) -> None:
     with store.mirror() as tracker:
         for fold in (1, 2):
             tracker(JobStarted(replace(SEED, run=spec(11, fold=fold))))
-    assert set(store.runs()) == {"issm", "repetition 1, fold 1", "repetition 1, fold 2"}
+    assert set(store.runs()) == {"issm", "issm · repetition 1 · fold 1", "issm · repetition 1 · fold 2"}
 
 
 def test_the_configuration_is_readable(store: MirrorStore) -> None:
     with store.mirror() as tracker:
         mirror_a_repetition_and_a_trial(tracker)
-    parameters = store.runs()["repetition 1"].data.params
+    parameters = store.runs()["issm · repetition 1"].data.params
     assert parameters["splitter.name"] == "issm"
     assert parameters["splitter.positions"] == "[1, 2]"
     assert parameters["train.lr"] == "0.001"
     assert parameters["dataset.classes ___"] == "7"
     assert parameters["seed"] == "11"
     assert len(parameters["train.note"]) == 6000
-    whole = json.loads(store.artifact("repetition 1", "configuration.json"))
+    whole = json.loads(store.artifact("issm · repetition 1", "configuration.json"))
     assert whole["config"] == SEED.run.config
     assert whole["run"] == SEED.run.id
 
@@ -192,12 +193,16 @@ def test_the_configuration_is_readable(store: MirrorStore) -> None:
 def test_curves_and_figures_arrive(store: MirrorStore) -> None:
     with store.mirror() as tracker:
         mirror_a_repetition_and_a_trial(tracker)
-    assert store.history("repetition 1", "validation/war") == [(1, 0.4), (2, 0.6), (3, 0.55)]
-    assert store.history("repetition 1", "validation/recall/joy __100__") == [(1, 0.75), (2, 0.75), (3, 0.75)]
-    assert store.history("trial 1", "train/loss") == [(1, 1.25), (2, 1.25), (3, 1.25)]
-    metrics = store.runs()["repetition 1"].data.metrics
+    assert store.history("issm · repetition 1", "validation/war") == [(1, 40.0), (2, 60.0), (3, 55.0)]
+    assert store.history("issm · repetition 1", "validation/recall/joy __100__") == [
+        (1, 0.75),
+        (2, 0.75),
+        (3, 0.75),
+    ]
+    assert store.history("issm · trial 1", "train/loss") == [(1, 1.25), (2, 1.25), (3, 1.25)]
+    metrics = store.runs()["issm · repetition 1"].data.metrics
     assert metrics["best_epoch"] == 2
-    assert metrics["validation_best/war"] == 0.6
+    assert metrics["validation_best/war"] == 60.0
     assert metrics["parameters"] == 1234
 
 
@@ -209,9 +214,9 @@ def test_infinities_are_no_points(store: MirrorStore) -> None:
             tracker(EpochEnded(TRIAL, each))
         ended = replace(result(TRIAL.run.id, *history), status="diverged", validation={"loss": float("inf")})
         tracker(JobEnded(TRIAL, RunState(ended)))
-    run = store.runs()["trial 1"]
-    assert store.history("trial 1", "train/loss") == [(1, 1.25)]
-    assert len(store.history("trial 1", "learning_rate")) == 3
+    run = store.runs()["issm · trial 1"]
+    assert store.history("issm · trial 1", "train/loss") == [(1, 1.25)]
+    assert len(store.history("issm · trial 1", "learning_rate")) == 3
     assert "validation_best/loss" not in run.data.metrics
     assert run.data.tags["study.status"] == "diverged"
 
@@ -222,7 +227,7 @@ def test_odd_names_are_taken(store: MirrorStore, name: str) -> None:
     job = replace(SEED, run=replace(SEED.run, config={"splitter": {name: 17}}), variant=name or "v")
     with store.mirror() as tracker:
         tracker(EpochEnded(job, odd))
-    run = store.runs()["repetition 1"]
+    run = next(run for run in store.runs().values() if run.data.tags["study.purpose"] == "repetition")
     assert 0.5 in run.data.metrics.values()
     assert "17" in run.data.params.values()
 
@@ -254,29 +259,29 @@ def test_a_study_mirrored_twice_has_every_run_and_point_once(store: MirrorStore,
     with sqlite3.connect(store.folder / "mlflow.db") as connection:
         several = "SELECT key FROM metrics GROUP BY run_uuid, key, step HAVING count(*) > 1"
         assert connection.execute(several).fetchall() == []
-    assert store.history("repetition 1", "validation/war") == [(1, 0.4), (2, 0.6), (3, 0.55)]
+    assert store.history("issm · repetition 1", "validation/war") == [(1, 40.0), (2, 60.0), (3, 55.0)]
 
 
 def test_a_cached_run_brings_its_whole_history(store: MirrorStore) -> None:
     with store.mirror() as tracker:
         tracker(TrainingFound(SEED, replace(DONE, tested=True)))
-    assert store.history("repetition 1", "validation/war") == [(1, 0.4), (2, 0.6), (3, 0.55)]
+    assert store.history("issm · repetition 1", "validation/war") == [(1, 40.0), (2, 60.0), (3, 55.0)]
 
 
 def test_a_run_left_open_by_a_killed_conductor_is_taken_up(store: MirrorStore) -> None:
     with store.mirror() as tracker:
         tracker(JobStarted(SEED))
         tracker(EpochEnded(SEED, HISTORY[0]))
-    killed = store.runs()["repetition 1"]
+    killed = store.runs()["issm · repetition 1"]
     assert killed.info.status == "KILLED"
     assert killed.data.tags["study.status"] == "killed"
     store.client.update_run(killed.info.run_id, status="RUNNING")  # as a kill -9 leaves it
     with store.mirror() as tracker:
         mirror_a_repetition_and_a_trial(tracker)
-    resumed = store.runs()["repetition 1"]
+    resumed = store.runs()["issm · repetition 1"]
     assert resumed.info.run_id == killed.info.run_id
     assert resumed.info.status == "FINISHED"
-    assert store.history("repetition 1", "validation/war") == [(1, 0.4), (2, 0.6), (3, 0.55)]
+    assert store.history("issm · repetition 1", "validation/war") == [(1, 40.0), (2, 60.0), (3, 55.0)]
 
 
 def test_a_run_left_open_is_not_running_for_ever(store: MirrorStore) -> None:
@@ -299,13 +304,13 @@ def test_a_failure_is_shown_and_a_retry_clears_it(store: MirrorStore) -> None:
         tracker(JobStarted(SEED))
         tracker(EpochEnded(SEED, HISTORY[0]))
         tracker(JobEnded(SEED, FAILED))
-    run = store.runs()["repetition 1"]
+    run = store.runs()["issm · repetition 1"]
     assert run.info.status == "FAILED"
     assert run.data.tags["study.failure"] == "worker died"
-    assert store.artifact("repetition 1", "failure.txt").decode() == "Traceback …"
+    assert store.artifact("issm · repetition 1", "failure.txt").decode() == "Traceback …"
     with store.mirror() as tracker:
         mirror_a_repetition_and_a_trial(tracker)
-    run = store.runs()["repetition 1"]
+    run = store.runs()["issm · repetition 1"]
     assert run.info.status == "FINISHED"
     assert "study.failure" not in run.data.tags
 
@@ -314,11 +319,11 @@ def test_a_failed_evaluation_stays_failed_until_it_is_repeated(store: MirrorStor
     for event in (JobEnded(TEST, UNTESTED), TrainingFound(SEED, UNTESTED)):
         with store.mirror() as tracker:
             tracker(event)
-        assert store.runs()["repetition 1"].info.status == "FAILED"
-        assert store.history("repetition 1", "validation_best/war") == [(0, 0.6)]
+        assert store.runs()["issm · repetition 1"].info.status == "FAILED"
+        assert store.history("issm · repetition 1", "validation_best/war") == [(0, 60.0)]
     with store.mirror() as tracker:
         tracker(JobEnded(TEST, replace(DONE, tested=True)))
-    assert store.runs()["repetition 1"].info.status == "FINISHED"
+    assert store.runs()["issm · repetition 1"].info.status == "FINISHED"
 
 
 def test_a_network_being_counted_is_no_run(store: MirrorStore) -> None:
@@ -336,20 +341,30 @@ def test_conclusions_stand_at_the_summaries_and_the_report_beside_them(
         mirror_a_repetition_and_a_trial(tracker)
         tracker(StudyConcluded(findings(**{"train.lr": 0.003}), report))
     runs = store.runs()
-    assert set(runs) == {"even-odd", "issm", "repetition 1", "trial 1", "report"}
+    assert set(runs) == {"even-odd", "issm", "issm · repetition 1", "issm · trial 1", "report"}
     metrics = runs["issm"].data.metrics
-    assert (metrics["mean"], metrics["interval_low"], metrics["interval_high"]) == (58.0, 55.5, 60.5)
-    assert metrics["n"] == 3
-    assert (metrics["difference"], metrics["difference_low"], metrics["difference_high"]) == (3.0, 1.0, 5.0)
-    assert "difference" not in runs["even-odd"].data.metrics
-    assert runs["repetition 1"].data.metrics["test/war"] == 0.58
-    assert "test/loss" not in runs["repetition 1"].data.metrics
-    assert runs["issm"].data.tags["study.verdict"] == "helps"
-    assert runs["even-odd"].data.tags["study.verdict"] == "reference"
+    scores = {key: value for key, value in metrics.items() if "/war" in key}
+    assert scores == {
+        "test/war": 58.0,
+        "difference/war": 3.0,
+        "difference/war_low": 0.5,
+        "difference/war_high": 5.5,
+    }, "the interval that decides, and no other"
+    assert metrics["test/uar"] == 57.0
+    assert metrics["repetitions"] == 3
+    assert (metrics["cost/parameters"], metrics["cost/macs"]) == (1234, 10**6)
+    assert not any(key.startswith("difference") for key in runs["even-odd"].data.metrics)
+    assert runs["issm · repetition 1"].data.metrics["test/war"] == 58.0
+    assert "test/loss" not in runs["issm · repetition 1"].data.metrics
+    assert runs["issm"].data.tags["verdict"] == "helps"
+    assert runs["even-odd"].data.tags["verdict"] == "reference"
+    assert runs["issm"].data.params == {"splitter": "issm"}
+    assert runs["issm · repetition 1"].data.params["splitter"] == "issm"
     assert runs["issm"].data.tags["chosen.train.lr"] == "0.003"
     assert {run.info.status for run in runs.values()} == {"FINISHED"}
     assert store.artifact("report", "report.md") == b"# ISSM\n"
-    assert store.artifact("report", "figures/repetitions.png") == b"png"
+    for name in ("report", "issm", "even-odd"):
+        assert store.artifact(name, "figures/repetitions.png") == b"png"
 
 
 def test_a_mean_of_fewer_seeds_than_planned_says_so_in_the_mirror(store: MirrorStore, report: Path) -> None:
@@ -360,9 +375,9 @@ def test_a_mean_of_fewer_seeds_than_planned_says_so_in_the_mirror(store: MirrorS
         mirror_a_repetition_and_a_trial(tracker)
         tracker(StudyConcluded(replace(base, variants=(reference, lacking)), report))
     run = store.runs()["issm"]
-    assert (run.data.metrics["n"], run.data.metrics["planned"]) == (3, 5)
+    assert run.data.metrics["repetitions"] == 3
     assert run.data.tags["study.runs"] == "3 of 5"
-    assert run.data.tags["study.verdict"] == "none"
+    assert run.data.tags["verdict"] == "none"
     assert " 3 of 5 " in run.data.tags["mlflow.note.content"]
 
 
@@ -372,7 +387,7 @@ def test_a_later_conclusion_replaces_the_earlier_one(store: MirrorStore, report:
     with store.mirror() as tracker:
         tracker(StudyConcluded(findings(54.0, **{"train.decay": 0.1}), report))
     run = store.runs()["issm"]
-    assert run.data.metrics["mean"] == 54.0
+    assert run.data.metrics["test/war"] == 54.0
     assert run.data.tags["chosen.train.decay"] == "0.1"
     assert "chosen.train.lr" not in run.data.tags
 
@@ -383,7 +398,7 @@ def test_an_experiment_deleted_in_the_ui_comes_back(store: MirrorStore) -> None:
     store.client.delete_experiment(store.client.get_experiment_by_name(store.study).experiment_id)
     with store.mirror() as tracker:
         mirror_a_repetition_and_a_trial(tracker)
-    assert set(store.runs()) == {"issm", "repetition 1", "trial 1"}
+    assert set(store.runs()) == {"issm", "issm · repetition 1", "issm · trial 1"}
 
 
 def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -394,7 +409,9 @@ def test_a_store_that_cannot_be_written_costs_two_lines(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "file").write_text("in the way")
-    with MlflowMirror(f"sqlite:///{tmp_path}/file/mlflow.db", tmp_path / "artifacts", "issm") as tracker:
+    with MlflowMirror(
+        f"sqlite:///{tmp_path}/file/mlflow.db", tmp_path / "artifacts", study_record()
+    ) as tracker:
         mirror_a_repetition_and_a_trial(tracker)
     first, last = warnings_of(caplog)
     assert f"{tmp_path}/file" in first
@@ -416,9 +433,9 @@ def test_one_bad_event_loses_only_itself(store: MirrorStore, caplog: pytest.LogC
         tracker(EpochEnded(SEED, bad))
         mirror_a_repetition_and_a_trial(tracker)
     first, last = warnings_of(caplog)
-    assert "real number" in first
+    assert str(store.folder) in first
     assert last.startswith("2 of 14 events")
-    assert store.history("repetition 1", "validation/war") == [(1, 0.4), (2, 0.6), (3, 0.55)]
+    assert store.history("issm · repetition 1", "validation/war") == [(1, 40.0), (2, 60.0), (3, 55.0)]
 
 
 def test_a_slow_store_blocks_neither_training_nor_the_exit(
@@ -448,10 +465,10 @@ def test_a_slow_store_blocks_neither_training_nor_the_exit(
 
 
 def test_switched_off_means_nothing_is_written(tmp_path: Path) -> None:
-    with mirror("off", tmp_path, "issm") as tracker:
+    with mirror("off", tmp_path, study_record()) as tracker:
         tracker(JobStarted(SEED))
     with pytest.raises(InputError, match="mlflow is 'off'"):
-        serve("off", tmp_path)
+        open_pages("off", tmp_path)
     assert not list(tmp_path.iterdir())
 
 
@@ -471,12 +488,12 @@ def test_a_busy_port_is_named(store: MirrorStore) -> None:
         taken.listen()
         port = taken.getsockname()[1]
         with pytest.raises(InputError, match=rf"\b{port} on 127\.0\.0\.1 "):
-            serve(store.uri, store.folder, port=port)
+            open_pages(store.uri, store.folder, port=port)
 
 
 def test_the_ui_of_a_mirror_that_is_not_there_makes_none(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"mlflow\.db: nothing"):
-        serve(f"sqlite:///{tmp_path}/mlflow.db", tmp_path)
+        open_pages(f"sqlite:///{tmp_path}/mlflow.db", tmp_path)
     assert not list(tmp_path.iterdir())
 
 
@@ -486,7 +503,7 @@ def test_an_error_in_reading_the_events_is_not_blamed_on_the_store(store: Mirror
         raise ValueError("of our own")
 
     with pytest.raises(ValueError, match="of our own"):
-        sync(store.uri, store.folder, "s", broken())
+        sync(store.uri, store.folder, study_record("s"), broken())
 
 
 def test_a_pruned_trial_is_shown_as_pruned_and_a_later_full_run_replaces_it(store: MirrorStore) -> None:
@@ -494,26 +511,26 @@ def test_a_pruned_trial_is_shown_as_pruned_and_a_later_full_run_replaces_it(stor
     with store.mirror() as tracker:
         tracker(JobStarted(TRIAL))
         tracker(JobEnded(TRIAL, RunState(pruned=stopped)))
-    run = store.runs()["trial 1"]
+    run = store.runs()["issm · trial 1"]
     assert (run.info.status, run.data.tags["study.status"]) == ("FINISHED", "pruned")
     assert run.data.metrics["pruned_after_epoch"] == 2
-    assert store.history("trial 1", "validation/war") == [(1, 0.4), (2, 0.6)]
+    assert store.history("issm · trial 1", "validation/war") == [(1, 40.0), (2, 60.0)]
     with store.mirror() as tracker:
         tracker(TrainingFound(TRIAL, RunState(result(TRIAL.run.id, *HISTORY))))
-    run = store.runs()["trial 1"]
+    run = store.runs()["issm · trial 1"]
     assert run.data.tags["study.status"] == "finished"
-    assert store.history("trial 1", "validation/war") == [(1, 0.4), (2, 0.6), (3, 0.55)]
+    assert store.history("issm · trial 1", "validation/war") == [(1, 40.0), (2, 60.0), (3, 55.0)]
 
 
 def test_a_worker_that_died_is_shown_until_its_second_attempt_ends(store: MirrorStore) -> None:
 
-    experiment = ExperimentStore(store.uri, store.folder, store.study)
+    experiment = ExperimentStore(store.uri, store.folder, study_record())
     experiment.write(1, JobStarted(SEED))
     reason = "killed by SIGKILL"
     experiment.write(2, JobRetried(SEED, reason))
-    assert store.runs()["repetition 1"].data.tags["study.status"] == f"running again: {reason}"
+    assert store.runs()["issm · repetition 1"].data.tags["study.status"] == f"running again: {reason}"
     experiment.write(3, JobEnded(SEED, DONE))
-    assert store.runs()["repetition 1"].data.tags["study.status"] == "finished"
+    assert store.runs()["issm · repetition 1"].data.tags["study.status"] == "finished"
 
 
 def test_many_parameters_and_long_histories_fit_into_what_a_store_takes_at_once(store: MirrorStore) -> None:
@@ -521,8 +538,8 @@ def test_many_parameters_and_long_histories_fit_into_what_a_store_takes_at_once(
     history = tuple(epoch(number) for number in range(1, 301))
     with store.mirror() as tracker:
         tracker(TrainingFound(many, RunState(result(many.run.id, *history))))
-    assert len(store.history("repetition 1", "validation/war")) == 300
-    assert sum(key.startswith("splitter.p") for key in store.runs()["repetition 1"].data.params) == 250
+    assert len(store.history("issm · repetition 1", "validation/war")) == 300
+    assert sum(key.startswith("splitter.p") for key in store.runs()["issm · repetition 1"].data.params) == 250
 
 
 def test_a_training_of_the_users_own_is_mirrored_with_what_it_reports(
@@ -543,13 +560,13 @@ def test_a_training_of_the_users_own_is_mirrored_with_what_it_reports(
     variants = (base.variants[0], replace(base.variants[1], repetitions=repetitions))
     concluded = StudyConcluded(replace(base, metric="rmse", metrics=metrics, variants=variants), report)
     for _ in range(2):
-        with store.mirror() as tracker:
+        with store.mirror(study_record(metric="rmse", metrics=metrics)) as tracker:
             tracker(TrainingFound(job, ended))
             tracker(concluded)
-    run = store.runs()["repetition 1"].data
-    assert store.history("repetition 1", "validation/rmse") == [(1, 2.0), (2, 1.0)]
-    assert store.history("repetition 1", "diagnostics/lag") == [(1, 0.5), (2, 0.5)]
-    assert (run.metrics["test/rmse"], run.metrics["test/other"]) == (1.5, 3.0)
+    run = store.runs()["issm · repetition 1"].data
+    assert store.history("issm · repetition 1", "validation/rmse") == [(1, 2000.0), (2, 1000.0)]
+    assert store.history("issm · repetition 1", "diagnostics/lag") == [(1, 0.5), (2, 0.5)]
+    assert (run.metrics["test/rmse"], run.metrics["test/other"]) == (1500.0, 3.0)
     assert not {"train/loss", "learning_rate", "parameters"} & set(run.metrics)
     assert (run.params["seed"], run.params["run.seed"], run.params["model.depth"]) == ("7", "11", "2")
     assert "RMSE (mK)" in store.client.get_experiment_by_name(store.study).tags[NOTE]

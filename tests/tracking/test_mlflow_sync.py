@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.mirror_store import MirrorStore
+from support.mirror_store import MirrorStore, study_record
 from typer.testing import CliRunner
 
 from study.cli.app import app
@@ -59,7 +59,7 @@ class Lab:
     def run(self, tasks: int = 1000, mirrored: bool = True) -> None:
         """Carry the study out, mirrored, as `study run` does; Ctrl-C after so many tasks."""
         record = compile_study(load(self.folder / "s.toml"), settings(self.folder), "cpu")
-        tracking = self.store.mirror() if mirrored else mirror("off", self.folder, "s")
+        tracking = self.store.mirror(record) if mirrored else mirror("off", self.folder, record)
         with tracking as tracker, contextlib.suppress(KeyboardInterrupt):
             conductor.run(
                 record, self.ledger, InterruptedExecutor(tasks), self.folder / "reports", tracker, FAKE
@@ -67,8 +67,9 @@ class Lab:
 
     def sync(self) -> None:
         with tempfile.TemporaryDirectory() as report:
-            events = replay(self.ledger.study("s"), self.ledger, Path(report), {})
-            sync(self.store.uri, self.store.folder / "art @ 1#", "s", events)
+            record = self.ledger.study("s")
+            events = replay(record, self.ledger, Path(report), {})
+            sync(self.store.uri, self.store.folder / "art @ 1#", record, events)
 
     def pages(self) -> dict[str, Any]:
         """All that the store shows, but for when it was written and how long it took."""
@@ -92,7 +93,7 @@ class Lab:
                 if "seconds" not in key
             }
             files = sorted(f.path for f in self.store.client.list_artifacts(run.info.run_id))
-            key = f"{tags.get('study.variant')} {run.info.run_name}"
+            key = run.info.run_name
             assert key not in pages, "a run has two pages"
             pages[key] = run.info.status, tags, metrics, run.data.params, files
         return pages
@@ -165,7 +166,7 @@ def test_whatever_became_of_the_store_the_pages_are_the_same(lab: Lab, template:
     )
     (lab.ledger.run_folder(last.run) / "result.json").unlink()  # killed after its last epoch
     assert last.repetition is not None
-    cut = f"{last.variant} trial {last.number + 1}, repetition {last.repetition + 1}"
+    cut = f"{last.variant} · repetition {last.repetition + 1} · trial {last.number + 1}"
     lab.ledger = Ledger(lab.ledger.root)
     lab.sync()
     half = lab.pages()
@@ -199,7 +200,7 @@ def test_a_training_that_failed_half_way_keeps_its_curves(lab: Lab, template: sq
     lab.ledger = Ledger(lab.ledger.root)
     lab.wipe(template)
     lab.sync()
-    status, tags, metrics, *_ = lab.pages()[f"{trial.variant} trial 1, repetition 1"]
+    status, tags, metrics, *_ = lab.pages()[f"{trial.variant} · repetition 1 · trial 1"]
     assert (status, tags["study.failure"], len(metrics["learning_rate"])) == ("FAILED", "out of luck", 4)
 
 
@@ -224,6 +225,6 @@ def test_a_store_that_cannot_be_reached_is_one_line(lab: Lab) -> None:
     lab.run(tasks=1)
     (lab.folder / "file").write_text("in the way")
     with pytest.raises(StudyError, match="ledger is unchanged"):
-        sync(f"sqlite:///{lab.folder}/file/x.db", lab.folder, "s", [])
+        sync(f"sqlite:///{lab.folder}/file/x.db", lab.folder, study_record("s"), [])
     with pytest.raises(InputError, match="mlflow is 'off'"):
-        sync("off", lab.folder, "s", [])
+        sync("off", lab.folder, study_record("s"), [])

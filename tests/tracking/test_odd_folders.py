@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from support.mirror_store import study_record
 
 from study.config.settings import settings, sqlite_uri
-from study.tracking.mlflow_store import ExperimentStore, database_of, now_ms
+from study.tracking.mlflow_database import database_of
+from study.tracking.mlflow_store import ExperimentStore, now_ms
 
 ODD = ["лаб #1 50% what?", "a%20b", "100%", "#", "what?x=1", "a;b&c=d", 'it\'s "q"', "a+b c", "~a", "[x]"]
 
@@ -30,7 +32,7 @@ def test_the_store_of_a_project_in_an_odd_folder_lies_inside_it(
     monkeypatch.chdir(folder)
     here = settings(folder)
     for _ in range(2):
-        store = ExperimentStore(here.mlflow, here.artifacts, "s @ 100 %?#")
+        store = ExperimentStore(here.mlflow, here.artifacts, study_record("s @ 100 %?#"))
         run = store._summary_run(now_ms(), "a")
         store._client.log_text(run.id, "text", "note.txt")
     assert [path.name for path in tmp_path.iterdir()] == [folder.name]
