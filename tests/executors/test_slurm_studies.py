@@ -102,7 +102,7 @@ def run(folder: Path, engine: str) -> list[Event]:
 def test_the_findings_are_those_of_local_workers(
     tmp_path: Path, task: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("study.reporting.write.write", write_text)
+    monkeypatch.setattr("study.api.report_writer", lambda record, settings: write_text)
     tables = []
     for engine in ("local", "slurm"):
         project(tmp_path / engine, task)
@@ -187,7 +187,7 @@ def test_a_cancelled_and_a_waiting_job_are_reported_with_state_and_reason(
     monkeypatch.setenv("EPOCH_S", "1")
     folder = tmp_path / "project"
     project(folder, scheduler="slurm")
-    monkeypatch.setattr("study.reporting.write.write", write_text)
+    monkeypatch.setattr("study.api.report_writer", lambda record, settings: write_text)
     slurm.configure(hold="Priority")
     seen: list[Event] = []
 
