@@ -15,9 +15,13 @@ BENCHMARKS: Mapping[str, str] = {
     "small": "study.bench.small:small",
     "loader": "study.bench.throughput:loader",
     "scale": "study.bench.workers:scale",
+    "growth": "study.bench.growth:growth",
 }
 """Functions that measure and return results, by the benchmark's name. All take ``repeats``, and ``device`` if they
 measure on a GPU too."""
+
+LONG = ("growth",)
+"""Benchmarks of many minutes: ``all`` leaves them out."""
 
 
 def measured(name: str, repeats: int | None = None) -> Iterator[Measured]:

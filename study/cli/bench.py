@@ -14,7 +14,7 @@ ALL = "all"
 
 
 def bench(
-    name: Annotated[str, typer.Argument(help="step, small, loader, scale or all.")],
+    name: Annotated[str, typer.Argument(help="step, small, loader, scale, growth or all.")],
     repeats: Annotated[
         int | None, typer.Option(min=1, help="Measurements of each side; by default the benchmark's own.")
     ] = None,
@@ -24,14 +24,14 @@ def bench(
     from rich.console import Console
 
     from study.bench.result import Measured, as_json, as_table
-    from study.bench.run import BENCHMARKS, measured
+    from study.bench.run import BENCHMARKS, LONG, measured
 
     if name not in (*BENCHMARKS, ALL):
         raise InputError(
             f"no benchmark is called {name!r}.{nearest(name, BENCHMARKS)} Allowed: {quoted([*BENCHMARKS, ALL])}."
         )
     results: list[Measured] = []
-    for one in BENCHMARKS if name == ALL else (name,):
+    for one in (one for one in BENCHMARKS if one not in LONG) if name == ALL else (name,):
         with redirect_stdout(sys.stderr if json_ else sys.stdout):  # the progress of the measurements
             found = list(measured(one, repeats))
         results += found

@@ -190,7 +190,7 @@ class _Conductor:
                     self._handle(event)
             elif taken:
                 self._wait_for_others(taken)
-            elif not self.queue.ready_jobs():
+            elif self.queue.is_empty:
                 return
             elif self.executor.capacity < 1:
                 time.sleep(POLL_S)  # until a machine comes back

@@ -22,6 +22,7 @@ from study.records import Epoch, RunSpec, best_gain
 
 JobKind = Literal["train", "evaluate", "measure", "profile"]
 Purpose = Literal["search", "repetition", "profile"]
+_RANK: Mapping[JobKind, int] = {"evaluate": 0, "train": 1, "measure": 2, "profile": 3}
 States = Callable[[str], RunState]
 """Returns the state of a run by its id; an empty state for a new one."""
 
@@ -123,11 +124,11 @@ def variant_step(
     decisions: list[Decision] = []
     jobs: list[Job] = []
     for search in study.searches(variant):
-        new_decisions, new_jobs = _search_step(study, search, states)
+        new_decisions, new_jobs = search_step(study, search, states)
         decisions += new_decisions
         jobs += new_jobs
     for repetition in repetitions(study, variant, states):
-        jobs += _repetition_jobs(study, repetition, states)
+        jobs += repetition_jobs(study, repetition, states)
     is_profiled = not study.has_profile or variant.name in profiled
     if not is_profiled and (network := profiled_run(study, variant, states)) is not None:
         jobs.append(Job("profile", network, variant.name, "profile", 0))
@@ -288,13 +289,27 @@ def repetitions(study: StudyRecord, variant: VariantRecord, states: States) -> I
             search = study.search_of(variant, fold, number)
             if search.key not in choices:
                 choices[search.key] = chosen_trial(study, search, states)
-            choice = choices[search.key]
-            if choice is None:
-                continue
-            run = variant.run(choice.parameters, study.repetition_seed(number), fold)
-            if not choice.state.is_usable:
-                run = choice.run
-            yield Repetition(number, fold, run, variant.name, choice)
+            if (choice := choices[search.key]) is not None:
+                yield _as_chosen(study, variant, fold, number, choice)
+
+
+def repetition(
+    study: StudyRecord, variant: VariantRecord, fold: int | None, number: int, states: States
+) -> Repetition | None:
+    """Return one repetition (from 0) of a variant in a fold, as `repetitions`; None while it is not decided."""
+    if not study.trials:
+        return Repetition(
+            number, fold, variant.run({}, study.repetition_seed(number), fold), variant.name, None
+        )
+    choice = chosen_trial(study, study.search_of(variant, fold, number), states)
+    return None if choice is None else _as_chosen(study, variant, fold, number, choice)
+
+
+def _as_chosen(
+    study: StudyRecord, variant: VariantRecord, fold: int | None, number: int, choice: Trial
+) -> Repetition:
+    run = variant.run(choice.parameters, study.repetition_seed(number), fold)
+    return Repetition(number, fold, run if choice.state.is_usable else choice.run, variant.name, choice)
 
 
 def runs_with_outcome(study: StudyRecord, variant: VariantRecord, states: States) -> Iterator[str]:
@@ -319,11 +334,21 @@ def trainings(study: StudyRecord, states: States) -> Iterator[Job]:
 def variant_trainings(study: StudyRecord, variant: VariantRecord, states: States) -> Iterator[Job]:
     """Yield the trainings of one variant, as `trainings`."""
     for search in study.searches(variant):
-        for trial in search_trials(study, search, states):
-            yield _training(search, trial)
+        yield from search_trainings(study, search, states)
     for repetition in repetitions(study, variant, states):
-        if not repetition.is_trial:
-            yield Job("train", repetition.run, variant.name, "repetition", repetition.number)
+        yield from repetition_training(repetition)
+
+
+def search_trainings(study: StudyRecord, search: Search, states: States) -> Iterator[Job]:
+    """Yield the trainings of a search that are decided so far."""
+    for trial in search_trials(study, search, states):
+        yield _training(search, trial)
+
+
+def repetition_training(repetition: Repetition) -> Iterator[Job]:
+    """Yield the training of a repetition; nothing where a trial is the repetition."""
+    if not repetition.is_trial:
+        yield Job("train", repetition.run, repetition.variant, "repetition", repetition.number)
 
 
 def training_count(study: StudyRecord, variant: VariantRecord) -> int:
@@ -351,7 +376,8 @@ def _training(search: Search, trial: Trial) -> Job:
     )
 
 
-def _search_step(study: StudyRecord, search: Search, states: States) -> tuple[list[Decision], list[Job]]:
+def search_step(study: StudyRecord, search: Search, states: States) -> tuple[list[Decision], list[Job]]:
+    """Return what is ready of one search: the decisions that follow from its ended trials, and its trainings."""
     known = list(search_trials(study, search, states))
     jobs = [_training(search, trial) for trial in known if not trial.state.final]
     first = len(known) // study.generation * study.generation
@@ -370,7 +396,8 @@ def _search_step(study: StudyRecord, search: Search, states: States) -> tuple[li
     return decisions, jobs
 
 
-def _repetition_jobs(study: StudyRecord, repetition: Repetition, states: States) -> Iterator[Job]:
+def repetition_jobs(study: StudyRecord, repetition: Repetition, states: States) -> Iterator[Job]:
+    """Yield the jobs of one repetition that are ready."""
     state = states(repetition.run.id)
 
     def job(kind: JobKind, measure: str = "") -> Job:
@@ -396,18 +423,18 @@ def _needs_weights(study: StudyRecord, state: RunState) -> bool:
 
 def prioritized(jobs: Iterable[Job]) -> Iterator[Job]:
     """Yield jobs without duplicates: variants alternate, tests come early, measures and profiles late."""
-    rank = {"evaluate": 0, "train": 1, "measure": 2, "profile": 3}
     seen: set[str] = set()
-    for job in sorted(jobs, key=lambda job: (rank[job.kind], *_turn(job))):
+    for job in sorted(jobs, key=turn):
         if job.key not in seen:
             seen.add(job.key)
             yield job
 
 
-def _turn(job: Job) -> tuple[int, bool, int]:
-    """Return where a job stands among those of its kind: repetition by repetition, its trials first."""
+def turn(job: Job) -> tuple[int, int, bool, int]:
+    """Return where a job stands among the ready ones: by kind, then repetition by repetition, its trials first."""
     is_trial = job.purpose == "search"
-    return (job.repetition or 0) if is_trial else job.number, not is_trial, job.number
+    repetition = (job.repetition or 0) if is_trial else job.number
+    return _RANK[job.kind], repetition, not is_trial, job.number
 
 
 def search_gain(study: StudyRecord, state: RunState) -> float | None:

@@ -251,13 +251,10 @@ class Ledger(Locks):
         """Return the names of all studies, sorted."""
         return sorted(record.parent.name for record in (self.root / layout.STUDIES).glob(f"*/{layout.STUDY}"))
 
-    def save_suggestion(
-        self, study: StudyRecord, decision: str, parameters: Mapping[str, Any]
-    ) -> StudyRecord:
-        """Write a suggestion before it is used, and return the record with it."""
-        path = self._study(study.name) / layout.SUGGESTIONS / f"{decision}.json"
+    def write_suggestion(self, study: str, decision: str, parameters: Mapping[str, Any]) -> None:
+        """Write a suggestion of a study, before it is used."""
+        path = self._study(study) / layout.SUGGESTIONS / f"{decision}.json"
         self._write(path, sealed_content(dict(parameters), path))
-        return replace(study, suggestions={**study.suggestions, decision: parameters})
 
     def with_decisions(self, study: StudyRecord) -> StudyRecord:
         """Return the record with every suggestion that was made for its searches, and every look that was taken."""
