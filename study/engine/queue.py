@@ -45,7 +45,7 @@ class Queue:
         self._variants = {variant.name: variant for variant in study.variants}
         self._places = {variant.name: place for place, variant in enumerate(study.variants)}
         self._numbers: dict[Part, int] = {}
-        """The parts, each with its place among those of its variant."""
+        """The parts, each with its place, which it keeps; a search stands before the repetitions that use it."""
         self._searches: dict[Part, Search] = {}
         self._users: dict[Part, list[Part]] = {}
         """The repetitions that use what a search finds, by the part of the search."""
@@ -81,7 +81,8 @@ class Queue:
                         used = self.study.search_of(variant, fold, number)
                         self._users[variant.name, "search", used.fold, used.repetition].append(parts[-1])
             parts += [(variant.name, "profile", None, None)] if self.study.has_profile else []
-            self._numbers |= {part: number for number, part in enumerate(parts)}
+            for part in parts:
+                self._numbers.setdefault(part, len(self._numbers))
             self._changed |= set(parts)
             self._decided |= set(parts)
 
