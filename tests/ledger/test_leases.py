@@ -112,7 +112,8 @@ def test_another_host_sees_the_progress_of_a_study_until_its_conductor_is_gone(
     with ledger.hold(record.name):
         saved = ledger.save(record)
         for decision in plan.ready(saved, ledger.state).decisions:
-            saved = ledger.save_suggestion(saved, decision.name, suggest(decision.ask))
+            ledger.write_suggestion(saved.name, decision.name, suggest(decision.ask))
+        saved = ledger.with_decisions(saved)
         run = next(job.run for job in plan.ready(saved, ledger.state).jobs if job.kind == "train")
         ledger.begin(run)
         assert ledger.acquire(ledger.run_folder(run)) is None
