@@ -26,10 +26,10 @@ from study.analysis.findings import (
     VariantFinding,
 )
 from study.analysis.scores import (
-    LEVEL,
     Contrast,
     against_reference,
     best_validation,
+    described_level,
     difference_interval,
     final_validation,
     has_diverged,
@@ -137,9 +137,10 @@ def _difference(
     correlated = correlation(*paired_scores(evidence, variant))
     bounds = None if correlated is None else correlation_interval(correlated, decided.n)
     effect, effect_bounds = hedges_g(decided), hedges_interval(decided)
-    other = _other_interval(evidence, found)
+    described = described_level(evidence, evidence.effect_of({variant.name: 1.0, variant.reference: -1.0}))
+    other = _other_interval(evidence, found, described)
     return Difference(
-        interval=difference_interval(decided, metric, LEVEL),
+        interval=difference_interval(decided, metric, described),
         corrected=difference_interval(decided, metric, 1 - level.difference),
         n=decided.n,
         wins=wins([metric.gain(value) for value in found.values]),
@@ -163,13 +164,13 @@ def _difference(
     )
 
 
-def _other_interval(evidence: Evidence, found: Contrast) -> Interval | None:
-    """Return the 95 % interval for the scope that does not decide; None where it is not known."""
+def _other_interval(evidence: Evidence, found: Contrast, level: float) -> Interval | None:
+    """Return the interval for the scope that does not decide; None where it is not known."""
     if found.replicates is None:
         return None
     whole = estimate(found.values, found.replicates, found.overlap, found.variance)
     other = whole.on_test_set() if evidence.scope == "population" else whole
-    return difference_interval(other, evidence.metric, LEVEL)
+    return difference_interval(other, evidence.metric, level)
 
 
 def _claims(

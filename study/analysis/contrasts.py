@@ -9,8 +9,8 @@ from study.analysis import wording
 from study.analysis.evidence import Evidence
 from study.analysis.findings import ClaimFinding, EffectFinding, Interval
 from study.analysis.scores import (
-    LEVEL,
     Contrast,
+    described_level,
     difference_interval,
     diverged_runs,
     has_ended,
@@ -123,7 +123,9 @@ def effects(evidence: Evidence, judgements: Sequence[Judged]) -> Iterator[Effect
             name=effect.name,
             kind=effect.kind.value,
             factors=effect.factors,
-            interval=None if decided is None else difference_interval(decided, metric, LEVEL),
+            interval=None
+            if decided is None
+            else difference_interval(decided, metric, described_level(evidence, effect)),
             corrected=None
             if decided is None
             else difference_interval(decided, metric, 1 - levels(evidence, effect).difference),

@@ -248,6 +248,18 @@ def levels(evidence: Evidence, effect: EffectRecord) -> Critical:
     return Critical(share, share)
 
 
+def described_level(evidence: Evidence, effect: EffectRecord | None) -> float:
+    """Return the nominal confidence of the interval that describes an effect at `LEVEL`, alone and not in its family.
+
+    Where repetitions are adaptive it is that of its look, so that intervals hold the truth at `LEVEL` over all looks
+    together: at the nominal level of one look they would cover .93.
+    """
+    look = None if effect is None else evidence.look_at(effect.name)
+    if look is None:
+        return LEVEL
+    return 1 - critical(look, evidence.looks, 1 - LEVEL).difference
+
+
 def _borrowed(evidence: Evidence) -> dict[str, Variance | None]:
     """Return the borrowed variance of each effect of the family; with folds none is borrowed."""
     family = evidence.family

@@ -59,19 +59,32 @@ def rivals() -> Iterator[tuple[str, Cell, Rival | None]]:
                 yield name, Cell(name, replace(design, comparisons=comparisons), effects), rival
 
 
-def make(studies: int, of_rivals: int, processes: int) -> Table:
-    """Simulate every cell and every rival, with a line of progress for each."""
+def make(studies: int, of_rivals: int, processes: int, only: str = "", known: Table | None = None) -> Table:
+    """Simulate every cell and every rival whose name contains `only`, with a line of progress for each.
+
+    The counts of the others are those of the table `known`.
+    """
+    kept = known or Table((), (), ())
     with ProcessPoolExecutor(processes) as pool:
-        first = [pool.submit(count, cell, FIRST) for cell in cells()]
-        own = [pool.submit(count, cell, studies) for cell in cells()]
-        others = [
-            pool.submit(count, cell, of_rivals)
-            if rival is None
-            else pool.submit(count_rival, cell, rival, of_rivals)
-            for _, cell, rival in rivals()
-        ]
-        _show([*first, *own, *others])
-        return Table(*(tuple(future.result() for future in group) for group in (own, first, others)))
+
+        def counted(cell: Cell, of: int, rival: Rival | None, before: tuple[Count, ...]) -> Future[Count]:
+            if only not in cell.name:
+                return pool.submit(_kept, cell.name, before)
+            return (
+                pool.submit(count, cell, of) if rival is None else pool.submit(count_rival, cell, rival, of)
+            )
+
+        groups = (
+            [counted(cell, studies, None, kept.cells) for cell in cells()],
+            [counted(cell, FIRST, None, kept.first) for cell in cells()],
+            [counted(cell, of_rivals, rival, kept.rivals) for _, cell, rival in rivals()],
+        )
+        _show([future for group in groups for future in group])
+        return Table(*(tuple(future.result() for future in group) for group in groups))
+
+
+def _kept(name: str, counts: tuple[Count, ...]) -> Count:
+    return next(row for row in counts if row.cell == name)
 
 
 def _show(futures: Sequence[Future[Count]]) -> None:
@@ -113,5 +126,16 @@ if __name__ == "__main__":
     parser.add_argument("--studies", type=int, default=STUDIES)
     parser.add_argument("--rivals", type=int, default=STUDIES_OF_RIVALS)
     parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument(
+        "--only", default="", help="cells whose names contain this text; others stay as they are"
+    )
     options = parser.parse_args()
-    save(make(options.studies, options.rivals, options.processes))
+    save(
+        make(
+            options.studies,
+            options.rivals,
+            options.processes,
+            options.only,
+            stored() if options.only else None,
+        )
+    )

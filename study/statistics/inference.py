@@ -15,6 +15,8 @@ from scipy import special
 
 FEWEST = 3
 """Fewer repetitions, or folds, have no interval, p value, posterior or verdict: two show too little of the spread."""
+FEWEST_FOR_SATTERTHWAITE = 5
+"""With fewer repetitions the interval for new test examples is at least as wide as that for exactly these."""
 DECIMALS = 9
 """Values are rounded to this many decimals before they are compared, so that rounding errors are no spread."""
 
@@ -54,12 +56,25 @@ class Estimate:
     def interval(self, level: float = 0.95) -> tuple[float, float] | None:
         """Return ``mean ± t((1 + level)/2, df) error``; None below three values.
 
-        Where all values are equal, and so are the replicates, it is the point that they share.
+        Where all values are equal, and so are the replicates, it is the point that they share. Below
+        `FEWEST_FOR_SATTERTHWAITE` values it is no narrower than the interval for exactly these test examples:
+        Satterthwaite's degrees of freedom grow with the second variance from 2 or 3, and the interval alone would cover
+        .92 to .95.
         """
-        if self.n < FEWEST or self.error is None or self.df is None:
+        if self.n < FEWEST or not self.errors:
             return None
-        half = float(special.stdtrit(self.df, (1 + level) / 2)) * self.error
+        half = max(float(special.stdtrit(df, (1 + level) / 2)) * error for error, df in self.errors)
         return self.mean - half, self.mean + half
+
+    @property
+    def errors(self) -> tuple[tuple[float, float], ...]:
+        """The standard errors that an interval must hold, each with its degrees of freedom; empty below two values."""
+        if self.error is None or self.df is None or self.test_error is None or self.test_df is None:
+            return ()
+        deciding = (self.error, self.df)
+        if self.n >= FEWEST_FOR_SATTERTHWAITE:
+            return (deciding,)
+        return deciding, (self.test_error, self.test_df)
 
     def __neg__(self) -> Estimate:
         """Return the estimate of the contrast with the opposite sign."""

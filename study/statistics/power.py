@@ -10,7 +10,7 @@ import numpy as np
 from scipy import special
 
 from study.statistics.families import BORROW_FROM, simulated_variances
-from study.statistics.inference import FEWEST
+from study.statistics.inference import FEWEST, FEWEST_FOR_SATTERTHWAITE
 from study.statistics.sequential import operation
 from study.statistics.spread import Spread
 
@@ -64,9 +64,12 @@ def power(
         s2, df = simulated_variances(n, comparisons, FAMILIES, SEED)
     of_values = sd**2 * s2 * (1 / n + overlap)
     total = of_values + examples
-    df = np.where(of_values > 0, df * (total / np.where(of_values > 0, of_values, 1.0)) ** 2, np.inf)
-    critical = special.stdtrit(np.minimum(df, 1e6), 1 - alpha / comparisons / 2)
-    least = np.maximum(rope, critical * np.sqrt(total))
+    total_df = np.where(of_values > 0, df * (total / np.where(of_values > 0, of_values, 1.0)) ** 2, np.inf)
+    level = 1 - alpha / comparisons / 2
+    half = special.stdtrit(np.minimum(total_df, 1e6), level) * np.sqrt(total)
+    if n < FEWEST_FOR_SATTERTHWAITE:
+        half = np.maximum(half, special.stdtrit(df, level) * np.sqrt(of_values))
+    least = np.maximum(rope, half)
     scale = sqrt(sd**2 * (1 / n + overlap) + examples)
     if scale == 0:
         return float(effect >= rope and effect > 0)

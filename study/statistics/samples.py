@@ -39,16 +39,18 @@ def correlation_interval(r: float, n: int, level: float = 0.95) -> tuple[float, 
 
 
 def p_value(found: Estimate) -> float | None:
-    """Return the two-sided p of a mean of 0, from t = mean / error; None below three values.
+    """Return the two-sided p of a mean of 0, from t = mean / error, as that of the interval; None below three values.
 
     Values that are all equal leave t undefined: p is then 1 if they are 0, and otherwise that of the sign-flip
     test, which needs no spread.
     """
-    if found.n < FEWEST or found.error is None or found.df is None:
+    if found.n < FEWEST or not found.errors:
         return None
     if found.error == 0:
         return 1.0 if found.mean == 0 else least_sign_flip_p(found.n)
-    return float(2 * special.stdtr(found.df, -abs(found.mean) / found.error))
+    return max(
+        float(2 * special.stdtr(df, -abs(found.mean) / error)) for error, df in found.errors if error > 0
+    )
 
 
 def hedges_g(found: Estimate) -> float | None:
