@@ -11,7 +11,7 @@ from statistics import median
 from study.analysis import breakdowns, contrasts, limits, measured, notes, predicted, searches, wording
 from study.analysis.breakdowns import Part
 from study.analysis.capacity import notes_on_capacity
-from study.analysis.evidence import Confirmation, Evidence, VariantEvidence
+from study.analysis.evidence import Evidence, RepetitionEvidence, VariantEvidence
 from study.analysis.findings import (
     ClaimFinding,
     Cost,
@@ -312,7 +312,7 @@ def _scaled_metrics(values: Metrics, metrics: tuple[Metric, ...]) -> dict[str, f
     return {name: scales[name] * value if name in scales else value for name, value in values.items()}
 
 
-def _epoch_curve(run: Confirmation, result: RunResult, metric: Metric) -> EpochCurve:
+def _epoch_curve(run: RepetitionEvidence, result: RunResult, metric: Metric) -> EpochCurve:
     history = result.history
     losses = tuple(epoch.train_loss for epoch in history)
     scores = tuple(_validation_score(epoch, metric) for epoch in history)
@@ -335,12 +335,12 @@ def _validation_score(epoch: Epoch, metric: Metric) -> float | None:
 def missing_runs(variant: VariantEvidence) -> Iterator[Missing]:
     """Yield each repetition without a test result, those that were not started together."""
     succeeded = {(run.fold, run.repetition) for run, _, _ in tested_runs(variant)}
-    for run in variant.confirmations:
+    for run in variant.repetitions:
         if (run.fold, run.repetition) not in succeeded:
             fold = "" if run.fold is None else f"fold {run.fold}, "
             code, reason = _reason(run)
             yield Missing(code, f"{fold}repetition {run.repetition}: {reason}", run.fold, run.repetition)
-    not_started = variant.planned - len(variant.confirmations)
+    not_started = variant.planned - len(variant.repetitions)
     if not_started > 0:
         runs = quantity(not_started, "repetition")
         yield Missing(
@@ -349,7 +349,7 @@ def missing_runs(variant: VariantEvidence) -> Iterator[Missing]:
         )
 
 
-def _reason(run: Confirmation) -> tuple[MissingCode, str]:
+def _reason(run: RepetitionEvidence) -> tuple[MissingCode, str]:
     if run.failure is not None:
         return MissingCode.FAILED, run.failure.reason
     if run.result is None:

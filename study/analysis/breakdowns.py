@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from study.analysis.evidence import Confirmation, Evidence, VariantEvidence
+from study.analysis.evidence import Evidence, RepetitionEvidence, VariantEvidence
 from study.analysis.findings import BreakdownFinding, Interval
 from study.analysis.scores import breakdowns_named, row_difference, row_interval
 from study.records import Breakdown
@@ -29,7 +29,7 @@ def breakdowns(evidence: Evidence) -> list[Part]:
     names = dict.fromkeys(
         part.name
         for variant in evidence.variants
-        for run in variant.confirmations
+        for run in variant.repetitions
         if run.test is not None
         for part in run.test.breakdowns
     )
@@ -127,7 +127,7 @@ def runs(variant: VariantEvidence, parts: Sequence[Part]) -> Mapping[str, int]:
 
 def _of_variant(
     variant: VariantEvidence, parts: Sequence[Part]
-) -> Iterator[tuple[Part, list[tuple[Confirmation, Breakdown]]]]:
+) -> Iterator[tuple[Part, list[tuple[RepetitionEvidence, Breakdown]]]]:
     for part in parts:
         tested = breakdowns_named(variant, part.source)
         if variant.name in part.variants and tested:

@@ -73,7 +73,7 @@ class Predicted:
 
 
 @dataclass(frozen=True)
-class Confirmation:
+class RepetitionEvidence:
     """One repetition's run (of one fold), with the results that it has so far."""
 
     repetition: int
@@ -130,7 +130,7 @@ class VariantEvidence:
     levels: Mapping[str, str]
     planned: int
     """The number of tested runs that the study plans: repetitions times folds."""
-    confirmations: tuple[Confirmation, ...]
+    repetitions: tuple[RepetitionEvidence, ...]
     """The runs decided so far; none where the search has chosen nothing."""
     unreachable: int = 0
     """Repetitions that can never start, as trials of their search failed."""

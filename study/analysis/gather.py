@@ -8,9 +8,9 @@ from types import MappingProxyType
 from typing import Any
 
 from study.analysis.evidence import (
-    Confirmation,
     Evidence,
     FoldSize,
+    RepetitionEvidence,
     Scope,
     SearchSettings,
     TrialEvidence,
@@ -111,14 +111,14 @@ def _with_replicates(
     """Return a variant whose tested runs have replicates of the primary metric, where they keep predictions."""
     runs = (
         with_replicates(run, ledger.root / RUNS / run.run, study.primary, computes.get(study.metric))
-        for run in variant.confirmations
+        for run in variant.repetitions
     )
-    return replace(variant, confirmations=tuple(runs))
+    return replace(variant, repetitions=tuple(runs))
 
 
 def _has_replicates(variant: VariantEvidence) -> bool:
     """Whether every tested run has replicates; True too where none is tested yet."""
-    return all(run.replicates is not None for run in variant.confirmations if run.test is not None)
+    return all(run.replicates is not None for run in variant.repetitions if run.test is not None)
 
 
 def _scope(study: StudyRecord, has_replicates: bool) -> Scope:
@@ -156,7 +156,7 @@ def _fold_sizes(data: DataInfo, folds: int) -> tuple[FoldSize, ...]:
 
 def _examples_tested(variants: Iterable[VariantEvidence]) -> int:
     """Return the number of test examples, all folds together, as the tests count them."""
-    runs = [run for variant in variants for run in variant.confirmations if run.test is not None]
+    runs = [run for variant in variants for run in variant.repetitions if run.test is not None]
     return sum({run.fold: run.test.examples for run in runs if run.test is not None}.values())
 
 
@@ -166,7 +166,7 @@ def _variant(
     state_of = Snapshot(ledger)
     folds = study.folds_of(variant)
     trials: list[TrialEvidence] = []
-    confirmations: list[Confirmation] = []
+    repetitions: list[RepetitionEvidence] = []
     chosen: list[Choice] = []
     incomplete: set[object] = set()
     for search in study.searches(variant):
@@ -191,8 +191,8 @@ def _variant(
             for key in study.measures
             if key in state.unmeasured
         }
-        confirmations.append(
-            Confirmation(
+        repetitions.append(
+            RepetitionEvidence(
                 repetition_run.number + 1,
                 repetition_run.fold,
                 run.id,
@@ -210,7 +210,7 @@ def _variant(
         reference=variant.reference,
         levels=variant.levels,
         planned=study.repetitions_of(variant) * len(folds),
-        confirmations=tuple(confirmations),
+        repetitions=tuple(repetitions),
         unreachable=sum(
             study.search_of(variant, fold, number).key in incomplete
             for fold in folds
@@ -294,7 +294,7 @@ def _facts(ledger: Ledger, study: StudyRecord, variants: Iterable[VariantEvidenc
     """Return the facts of what was run, in printing order."""
     sessions = [session for session in ledger.sessions(study.name) if SESSION.keys() <= session.keys()]
     machines = [
-        run.result.machine for variant in variants for run in variant.confirmations if run.result is not None
+        run.result.machine for variant in variants for run in variant.repetitions if run.result is not None
     ]
     template = study.variants[0].template
     data_sets = dict.fromkeys(_described(study, data) for data in _data_sets(study))

@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from statistics import fmean
 
-from study.analysis.evidence import Confirmation, Evidence, VariantEvidence
+from study.analysis.evidence import Evidence, RepetitionEvidence, VariantEvidence
 from study.analysis.findings import FigureFinding, Interval, MeasureFinding
 from study.analysis.scores import interval_of, sample_means
 from study.analysis.units import quantity
@@ -19,7 +19,7 @@ def measures(evidence: Evidence) -> tuple[MeasureFinding, ...]:
     """Return the description of every measure with a result."""
     described: dict[str, MeasureFinding] = {}
     for variant in evidence.variants:
-        for run in variant.confirmations:
+        for run in variant.repetitions:
             for measurement in run.measurements:
                 figures = (FigureFinding(name, f.unit, f.about) for name, f in measurement.figures.items())
                 described.setdefault(
@@ -31,7 +31,7 @@ def measures(evidence: Evidence) -> tuple[MeasureFinding, ...]:
 
 def intervals(evidence: Evidence, variant: VariantEvidence) -> dict[str, Interval]:
     """Return every figure's mean with its 95 % interval, by ``<measure>/<figure>``, where it is defined."""
-    values: dict[str, list[tuple[Confirmation, float]]] = defaultdict(list)
+    values: dict[str, list[tuple[RepetitionEvidence, float]]] = defaultdict(list)
     for run, name, figure in _figures(variant):
         if figure.value is not None:
             values[name].append((run, figure.value))
@@ -62,15 +62,15 @@ def unmeasured(variant: VariantEvidence) -> Iterator[str]:
     for _, name, figure in _figures(variant):
         if figure.value is None:
             missing[figure.undefined][name] += 1
-    for run in variant.confirmations:
+    for run in variant.repetitions:
         for name, reason in run.unmeasured.items():
             missing[reason][name] += 1
     for reason, names in missing.items():
         yield f"{join_words(list(names))} in {quantity(max(names.values()), 'run')}: {reason}"
 
 
-def _figures(variant: VariantEvidence) -> Iterator[tuple[Confirmation, str, Figure]]:
-    for run in variant.confirmations:
+def _figures(variant: VariantEvidence) -> Iterator[tuple[RepetitionEvidence, str, Figure]]:
+    for run in variant.repetitions:
         for measurement in run.measurements:
             for name, figure in measurement.figures.items():
                 yield run, f"{measurement.measure}/{name}", figure

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from study.analysis.evidence import Confirmation, Evidence, Predicted, VariantEvidence
+from study.analysis.evidence import RepetitionEvidence, Evidence, Predicted, VariantEvidence
 from study.analysis.findings import Confusion, Disagreement, ExampleFinding
 from study.analysis.scores import tested_runs
 from study.errors import InputError
@@ -37,9 +37,9 @@ def with_predicted(evidence: Evidence, root: Path) -> Evidence:
     variants = (
         replace(
             variant,
-            confirmations=tuple(
+            repetitions=tuple(
                 run if run.test is None else replace(run, predicted=_read(root / RUNS / run.run, shared))
-                for run in variant.confirmations
+                for run in variant.repetitions
             ),
         )
         for variant in evidence.variants
@@ -103,7 +103,7 @@ def disagreement(evidence: Evidence, variant: VariantEvidence) -> Disagreement |
     )
 
 
-def _predicting(variant: VariantEvidence) -> list[tuple[Confirmation, Predicted]]:
+def _predicting(variant: VariantEvidence) -> list[tuple[RepetitionEvidence, Predicted]]:
     """Return the tested runs whose predicted classes are known, with these."""
     return [(run, run.predicted) for run, _, _ in tested_runs(variant) if run.predicted is not None]
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from study import seeds
-from study.analysis.evidence import Confirmation
+from study.analysis.evidence import RepetitionEvidence
 from study.errors import InputError
 from study.hashing import digest, seed_of
 from study.ledger.layout import EXAMPLES, TEST_PREDICTIONS
@@ -39,7 +39,9 @@ class Replicates:
     """The metric on all examples."""
 
 
-def with_replicates(run: Confirmation, folder: Path, metric: Metric, compute: Compute | None) -> Confirmation:
+def with_replicates(
+    run: RepetitionEvidence, folder: Path, metric: Metric, compute: Compute | None
+) -> RepetitionEvidence:
     """Return a tested run with the replicates of its primary metric, where its folder has what they need."""
     if run.test is None or metric.name not in run.test.metrics:
         return run

@@ -11,7 +11,7 @@ from statistics import fmean
 import numpy as np
 from numpy.typing import NDArray
 
-from study.analysis.evidence import Confirmation, Evidence, TrialEvidence, VariantEvidence
+from study.analysis.evidence import Evidence, RepetitionEvidence, TrialEvidence, VariantEvidence
 from study.analysis.findings import Interval, TrialStatus
 from study.ledger.record import EffectRecord
 from study.metrics import Metric
@@ -32,7 +32,7 @@ Key = tuple[int, int]
 class Outcome:
     """What one run of a variant counts for: its test score, or the worst score where it diverged; scaled."""
 
-    run: Confirmation
+    run: RepetitionEvidence
     score: float
     replicates: NDArray[np.float64] | None
     """(m,) the score with each source of test examples left out."""
@@ -64,29 +64,29 @@ class Contrast:
         return found if evidence.scope == "population" else found.on_test_set()
 
 
-def tested_runs(variant: VariantEvidence) -> list[tuple[Confirmation, RunResult, TestResult]]:
+def tested_runs(variant: VariantEvidence) -> list[tuple[RepetitionEvidence, RunResult, TestResult]]:
     """Return the repetitions that finished and were tested, with both results."""
     return [
         (run, run.result, run.test)
-        for run in variant.confirmations
+        for run in variant.repetitions
         if run.result is not None and run.result.status == "finished" and run.test is not None
     ]
 
 
-def has_diverged(run: Confirmation) -> bool:
+def has_diverged(run: RepetitionEvidence) -> bool:
     """Whether a run's training diverged, which is an outcome and not a failure."""
     return run.result is not None and run.result.status == "diverged"
 
 
 def has_ended(variant: VariantEvidence) -> bool:
     """Whether every repetition of the study was tested, diverged or failed, or a trial of its search failed."""
-    ended = [run for run in variant.confirmations if run.failure is not None or has_diverged(run)]
+    ended = [run for run in variant.repetitions if run.failure is not None or has_diverged(run)]
     return 0 < variant.planned <= len(tested_runs(variant)) + len(ended) + variant.unreachable
 
 
 def diverged_runs(variant: VariantEvidence) -> int:
     """Return the number of a variant's repetitions that diverged."""
-    return sum(map(has_diverged, variant.confirmations))
+    return sum(map(has_diverged, variant.repetitions))
 
 
 def outcomes(evidence: Evidence, variant: VariantEvidence) -> dict[Key, Outcome]:
@@ -105,7 +105,7 @@ def outcomes(evidence: Evidence, variant: VariantEvidence) -> dict[Key, Outcome]
             )
     worst = metric.scale * metric.worst
     if math.isfinite(worst):
-        for run in filter(has_diverged, variant.confirmations):
+        for run in filter(has_diverged, variant.repetitions):
             found[run.fold or 0, run.repetition] = Outcome(run, worst, None, diverged=True)
     return dict(sorted(found.items()))
 
@@ -322,7 +322,7 @@ def metric_values(evidence: Evidence, variant: VariantEvidence, metric: Metric) 
 
 
 def sample_means(
-    evidence: Evidence, variant: VariantEvidence, values: Iterable[tuple[Confirmation, float]]
+    evidence: Evidence, variant: VariantEvidence, values: Iterable[tuple[RepetitionEvidence, float]]
 ) -> list[float]:
     """Return the mean value of each repetition or, where its data have folds, of each fold, in their order."""
     by_run = {(run.fold or 0, run.repetition): value for run, value in values}
@@ -339,7 +339,7 @@ def metric_interval(evidence: Evidence, variant: VariantEvidence, metric: Metric
     return None if found is None else score_interval(found, metric)
 
 
-def breakdowns_named(variant: VariantEvidence, name: str) -> list[tuple[Confirmation, Breakdown]]:
+def breakdowns_named(variant: VariantEvidence, name: str) -> list[tuple[RepetitionEvidence, Breakdown]]:
     """Return the runs that have a breakdown of this name, with it."""
     return [
         (run, part) for run, _, test in tested_runs(variant) for part in test.breakdowns if part.name == name
@@ -435,5 +435,5 @@ def parameter_count(variant: VariantEvidence) -> int | None:
 def all_results(evidence: Evidence) -> list[RunResult]:
     """Return the results of all search trials and repetitions."""
     trials = (trial.result for variant in evidence.variants for trial in variant.trials)
-    confirmations = (run.result for variant in evidence.variants for run in variant.confirmations)
-    return [result for result in (*trials, *confirmations) if isinstance(result, RunResult)]
+    repetitions = (run.result for variant in evidence.variants for run in variant.repetitions)
+    return [result for result in (*trials, *repetitions) if isinstance(result, RunResult)]

@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from study.analysis.evidence import Confirmation, Evidence, FoldSize, Scope, VariantEvidence
+from study.analysis.evidence import Evidence, FoldSize, RepetitionEvidence, Scope, VariantEvidence
 from study.ledger.record import Interim
 from study.metrics import Metric
 from study.records import Machine, RunResult, TestResult
@@ -241,14 +241,14 @@ def arm_names(design: Design) -> list[str]:
     return ["reference", *(f"variant {number}" for number in range(1, 1 + design.comparisons))]
 
 
-def _repetitions(trainings: Trainings, arm: int, repetitions: int) -> Iterator[Confirmation]:
+def _repetitions(trainings: Trainings, arm: int, repetitions: int) -> Iterator[RepetitionEvidence]:
     _, folds, _ = trainings.scores.shape
     for fold in range(folds):
         for number in range(repetitions):
             run = f"{arm}-{fold}-{number}"
             score = POINT * float(trainings.scores[arm, fold, number])
             replicates = trainings.replicates
-            yield Confirmation(
+            yield RepetitionEvidence(
                 number + 1,
                 fold + 1 if folds > 1 else None,
                 run,

@@ -106,5 +106,5 @@ def conclude(design: Design, trainings: Trainings) -> tuple[list[int], Evidence,
 
 
 def _interim(so_far: Evidence, look: int, closed: dict[str, Closing]) -> Interim:
-    runs = {variant.name: tuple(run.run for run in variant.confirmations) for variant in so_far.variants}
+    runs = {variant.name: tuple(run.run for run in variant.repetitions) for variant in so_far.variants}
     return Interim(look, closed, runs)

@@ -14,7 +14,7 @@ from statsmodels.stats.multitest import multipletests
 from support.evidence import FOLDS, REFERENCE, UAR, WAR, evidence, run_result, shifted, two, variant
 
 from study.analysis.analyse import MissingCode, findings, missing_runs
-from study.analysis.evidence import Confirmation, Evidence, Scope, SearchSettings
+from study.analysis.evidence import Evidence, RepetitionEvidence, Scope, SearchSettings
 from study.analysis.findings import Cost, Difference, Findings, LimitCode
 from study.analysis.notes import NoteCode, notes
 from study.ledger.record import ClaimRecord as Claim
@@ -173,7 +173,7 @@ def test_a_failed_repetition_of_the_reference_is_missing_in_every_comparison() -
 
 def test_a_repetition_whose_search_failed_is_missing_with_its_pair() -> None:
     study = two(CLEAR)
-    issm = replace(study.variants[1], confirmations=study.variants[1].confirmations[1:])
+    issm = replace(study.variants[1], repetitions=study.variants[1].repetitions[1:])
     arms = (study.variants[0], issm)
     assert findings(replace(study, variants=arms)).variants[1].difference is None, "it may still start"
     failed = (study.variants[0], replace(issm, unreachable=1))
@@ -183,8 +183,8 @@ def test_a_repetition_whose_search_failed_is_missing_with_its_pair() -> None:
 
 def test_a_study_that_has_not_ended_gets_no_verdict() -> None:
     study = two(CLEAR)
-    waiting = replace(study.variants[1].confirmations[4], result=None, test=None)
-    issm = replace(study.variants[1], confirmations=(*study.variants[1].confirmations[:4], waiting))
+    waiting = replace(study.variants[1].repetitions[4], result=None, test=None)
+    issm = replace(study.variants[1], repetitions=(*study.variants[1].repetitions[:4], waiting))
     found = findings(replace(study, variants=(study.variants[0], issm)))
     assert found.variants[1].difference is None
     assert found.claims[0].verdict == "undecided"
@@ -195,9 +195,9 @@ def test_a_study_that_has_not_ended_gets_no_verdict() -> None:
 def with_diverged(study: Evidence) -> Evidence:
     """Return the study with its variant's last repetition diverged."""
     issm = study.variants[1]
-    broken = Confirmation(4, None, "r1-x", run_result("r1-x", status="diverged"))
+    broken = RepetitionEvidence(4, None, "r1-x", run_result("r1-x", status="diverged"))
     return replace(
-        study, variants=(study.variants[0], replace(issm, confirmations=(*issm.confirmations[:4], broken)))
+        study, variants=(study.variants[0], replace(issm, repetitions=(*issm.repetitions[:4], broken)))
     )
 
 
@@ -237,7 +237,7 @@ def test_a_diverged_repetition_excludes_a_verdict_where_the_metric_has_no_worst_
 
 def test_a_search_without_any_result_leaves_runs_not_started() -> None:
     study = two(CLEAR)
-    issm = replace(study.variants[1], confirmations=(), chosen=())
+    issm = replace(study.variants[1], repetitions=(), chosen=())
     found = findings(replace(study, variants=(study.variants[0], issm)))
     assert found.variants[1].score is None
     assert found.variants[1].train_seconds is None
@@ -251,9 +251,9 @@ def test_a_search_without_any_result_leaves_runs_not_started() -> None:
 
 def test_unfinished_studies_say_what_is_missing() -> None:
     study = two(CLEAR)
-    trained = replace(study.variants[1].confirmations[0], test=None)
-    new = Confirmation(1, None, "r1-new")
-    issm = replace(study.variants[1], confirmations=(trained, new, *study.variants[1].confirmations[2:]))
+    trained = replace(study.variants[1].repetitions[0], test=None)
+    new = RepetitionEvidence(1, None, "r1-new")
+    issm = replace(study.variants[1], repetitions=(trained, new, *study.variants[1].repetitions[2:]))
     assert [(run.code, run.repetition) for run in missing_runs(issm)] == [
         (MissingCode.NOT_TESTED, 0),
         (MissingCode.NOT_TRAINED, 1),
@@ -316,9 +316,9 @@ def with_replicates(study: Evidence, effects: np.ndarray, scope: Scope) -> Evide
                 replicates=tuple(run.test.metrics["war"] + factor * left_out / 100) if run.test else None,
                 sources="same",
             )
-            for run in arm.confirmations
+            for run in arm.repetitions
         )
-        arms.append(replace(arm, confirmations=runs))
+        arms.append(replace(arm, repetitions=runs))
     return replace(study, variants=tuple(arms), scope=scope)
 
 
@@ -347,7 +347,7 @@ def test_other_sources_cannot_be_paired() -> None:
     study = with_replicates(two(CLEAR), np.arange(10.0), "population")
     other = replace(
         study.variants[1],
-        confirmations=tuple(replace(run, sources="other") for run in study.variants[1].confirmations),
+        repetitions=tuple(replace(run, sources="other") for run in study.variants[1].repetitions),
     )
     assert only(findings(replace(study, variants=(study.variants[0], other)))).other is None
 
@@ -567,10 +567,10 @@ def test_shares_of_the_training_time_are_over_the_runs_that_measured_it() -> Non
     seconds = [100.0, 50.0, 1000.0]
     timed = tuple(
         replace(run, result=replace(run.result, seconds_in=times[min(n, 2)], seconds=seconds[min(n, 2)]))
-        for n, run in enumerate(made.variants[0].confirmations)
+        for n, run in enumerate(made.variants[0].repetitions)
         if run.result is not None
     )
-    variants = (replace(made.variants[0], confirmations=timed), *made.variants[1:])
+    variants = (replace(made.variants[0], repetitions=timed), *made.variants[1:])
     found = findings(replace(made, variants=variants))
     expected = {"data": 100 * 40 / 150, "forward": 100 * 50 / 150}
     assert found.variants[0].seconds_shares == pytest.approx(expected)

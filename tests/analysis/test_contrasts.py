@@ -66,7 +66,7 @@ def effect(found: Findings, name: str) -> EffectFinding:
 
 def scores_of(study: Evidence) -> dict[str, np.ndarray]:
     return {
-        arm.name: np.array([100 * run.test.metrics["war"] for run in arm.confirmations])
+        arm.name: np.array([100 * run.test.metrics["war"] for run in arm.repetitions])
         for arm in study.variants
     }
 
@@ -135,7 +135,7 @@ def test_an_effect_without_all_its_runs_has_no_verdict_and_the_others_keep_their
     difference = EffectRecord(
         "a against bare", EffectKind.DIFFERENCE, {"a": 1.0, "bare": -1.0}, (), ("a",), ("bare",)
     )
-    arms = tuple(replace(arm, confirmations=()) if arm.name == "a, b" else arm for arm in study.variants)
+    arms = tuple(replace(arm, repetitions=()) if arm.name == "a, b" else arm for arm in study.variants)
     found = findings(replace(study, variants=arms, effects=(difference, BOTH), claims=CLAIMS[2:]))
     assert [one.verdict for one in found.effects] == ["helps", None]
     assert found.claims[0].verdict == "undecided"
@@ -245,9 +245,9 @@ def test_strata_with_other_examples_add_their_variances() -> None:
                 replicates=tuple(run.test.metrics["war"] + rng.normal(0, 0.001, m)),
                 sources=share,
             )
-            for run in arm.confirmations
+            for run in arm.repetitions
         )
-        arms.append(replace(arm, confirmations=runs))
+        arms.append(replace(arm, repetitions=runs))
     study = replace(study, variants=tuple(arms), scope="population")
     parts = [contrast(study, {f"ISSM {share}": 1.0, f"even-odd {share}": -1.0}) for share in ("0.2", "0.8")]
     variances = [estimate(part.values, part.replicates).v_c for part in parts]

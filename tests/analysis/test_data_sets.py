@@ -76,11 +76,11 @@ def test_each_data_set_has_its_own_sizes_and_chance(tmp_path: Path) -> None:
         variants=tuple(
             replace(
                 variant,
-                confirmations=tuple(
+                repetitions=tuple(
                     replace(
                         run, test=run.test and replace(run.test, metrics={**run.test.metrics, "war": 0.2})
                     )
-                    for run in variant.confirmations
+                    for run in variant.repetitions
                 ),
             )
             for variant in evidence.variants
@@ -224,14 +224,14 @@ def test_each_stratum_has_a_breakdown_of_its_own_classes() -> None:
                     run,
                     test=run.test and replace(run.test, breakdowns=(Breakdown("class", "Recall", recalls),)),
                 )
-                for run in arm.confirmations
+                for run in arm.repetitions
             )
             arms.append(
                 replace(
                     arm,
                     reference=f"even-odd, {stratum}",
                     levels={"splitter": name, "d": stratum},
-                    confirmations=runs,
+                    repetitions=runs,
                 )
             )
     found = findings(replace(two(REFERENCE), variants=tuple(arms), claims=()))

@@ -37,7 +37,7 @@ def name_of(found: Evidence) -> str:
 
 def closed(found: Evidence, look: int = 5) -> Evidence:
     """Return a study whose only comparison was closed by a look at its runs so far."""
-    runs = {arm.name: tuple(run.run for run in arm.confirmations) for arm in found.variants}
+    runs = {arm.name: tuple(run.run for run in arm.repetitions) for arm in found.variants}
     interim = Interim(look, {name_of(found): Closing("decided", "helps")}, runs)
     return replace(found, interims={look: interim})
 

@@ -73,12 +73,12 @@ def test_a_larger_variant_is_noted_beside_the_results_with_its_figures() -> None
 def test_equal_scores_of_trainings_with_different_curves_are_chance() -> None:
     study = two([60.0] * 3)
     reference, other = study.variants
-    runs = list(other.confirmations)
+    runs = list(other.repetitions)
     result = runs[0].result
     assert result is not None
     history = (replace(result.history[0], train_loss=0.125), *result.history[1:])
     runs[0] = replace(runs[0], result=replace(result, history=history))
-    changed = replace(study, variants=(reference, replace(other, confirmations=tuple(runs))))
+    changed = replace(study, variants=(reference, replace(other, repetitions=tuple(runs))))
     assert sentences(study, LimitCode.EQUAL_SCORES) != []
     assert sentences(changed, LimitCode.EQUAL_SCORES) == []
 
@@ -148,20 +148,20 @@ def test_a_score_is_compared_with_guessing_where_that_is_known() -> None:
 def test_a_training_that_knows_its_test_figures_limits_the_conclusion() -> None:
     study = two(CLEAR)
     issm = study.variants[1]
-    run = issm.confirmations[0]
+    run = issm.repetitions[0]
     assert run.test is not None
     seen = replace(run, test=replace(run.test, seen_in_training=True))
-    arms = (study.variants[0], replace(issm, confirmations=(seen, *issm.confirmations[1:])))
+    arms = (study.variants[0], replace(issm, repetitions=(seen, *issm.repetitions[1:])))
     assert [limit.code for limit in limits(replace(study, variants=arms))] == [LimitCode.TEST_SEEN]
 
 
 def test_a_warning_of_some_trainings_says_of_how_many() -> None:
     study = two(CLEAR)
     issm = study.variants[1]
-    run = issm.confirmations[0]
+    run = issm.repetitions[0]
     assert run.result is not None
     warned = replace(run, result=replace(run.result, warnings=("The loss has spikes.",)))
-    arms = (study.variants[0], replace(issm, confirmations=(warned, *issm.confirmations[1:])))
+    arms = (study.variants[0], replace(issm, repetitions=(warned, *issm.repetitions[1:])))
     (sentence,) = sentences(replace(study, variants=arms), LimitCode.TRAINING_WARNING)
     assert "1 of 10" in sentence
     assert sentence.endswith(warned.result.warnings[0])

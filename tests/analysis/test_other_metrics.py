@@ -199,12 +199,12 @@ def test_other_metrics_of_the_study_are_secondary_and_have_their_own_units() -> 
     arms = []
     for arm in study.variants:
         runs = []
-        for run in arm.confirmations:
+        for run in arm.repetitions:
             assert run.test is not None
             runs.append(
                 replace(run, test=replace(run.test, metrics={**run.test.metrics, "mae": 4.5, "seen": 7.0}))
             )
-        arms.append(replace(arm, confirmations=tuple(runs)))
+        arms.append(replace(arm, repetitions=tuple(runs)))
     found = findings(replace(study, variants=tuple(arms)))
     assert found.variants[1].secondary["mae"].mean == 4.5
     assert list(found.variants[1].secondary) == ["mae"], "what the study does not declare is no metric"
@@ -220,7 +220,7 @@ def test_training_without_losses_still_shows_its_validation_curve() -> None:
     arms = []
     for arm in study.variants:
         runs = []
-        for run in arm.confirmations:
+        for run in arm.repetitions:
             assert run.result is not None
             first, second, third = run.result.history
             history = (
@@ -231,7 +231,7 @@ def test_training_without_losses_still_shows_its_validation_curve() -> None:
             runs.append(
                 replace(run, result=replace(run.result, history=history, best_epoch=5, parameters=None))
             )
-        arms.append(replace(arm, confirmations=tuple(runs), profile=None))
+        arms.append(replace(arm, repetitions=tuple(runs), profile=None))
     found = findings(replace(study, variants=tuple(arms)))
     curve = found.variants[1].curves[0]
     assert curve.train_loss == ()
@@ -251,14 +251,14 @@ def test_rows_that_only_some_folds_have_are_kept_and_counted_once_a_fold() -> No
     changed = []
     for arm in arms:
         runs = []
-        for run in arm.confirmations:
+        for run in arm.repetitions:
             assert run.test is not None
             names = ("day",) if run.fold == 1 else ("night", "day")
             part = Breakdown(
                 "scene", "WAR in each scene", dict.fromkeys(names, 0.5), counts=dict.fromkeys(names, 10)
             )
             runs.append(replace(run, test=replace(run.test, breakdowns=(part,))))
-        changed.append(replace(arm, confirmations=tuple(runs)))
+        changed.append(replace(arm, repetitions=tuple(runs)))
     found = findings(evidence(*changed, folds=FOLDS))
     (breakdown,) = found.breakdowns
     assert breakdown.rows == ("night", "day")

@@ -46,7 +46,7 @@ def studied(tmp_path: Path, repetitions: int = 5) -> tuple[Evidence, np.ndarray,
     named = []
     for arm, share in zip(arms, (0.6, 0.75), strict=True):
         runs = []
-        for number, run in enumerate(arm.confirmations):
+        for number, run in enumerate(arm.repetitions):
             wrong = (labels + rng.integers(1, len(NAMES), CLIPS)) % len(NAMES)
             classes = np.where(rng.random(CLIPS) < share, labels, wrong)
             keep(tmp_path, run.run, labels, classes, reverse=number % 2 == 1)
@@ -55,7 +55,7 @@ def studied(tmp_path: Path, repetitions: int = 5) -> tuple[Evidence, np.ndarray,
             assert run.test is not None
             part = Breakdown("class", "Recall of every class", recalls)
             runs.append(replace(run, test=replace(run.test, breakdowns=(part,))))
-        named.append(replace(arm, confirmations=tuple(runs)))
+        named.append(replace(arm, repetitions=tuple(runs)))
     return with_predicted(evidence(*named), tmp_path), labels, predicted
 
 
@@ -113,13 +113,13 @@ def test_a_tie_of_two_repetitions_is_no_gain(tmp_path: Path) -> None:
 )
 def test_other_predictions_have_no_confusion(tmp_path: Path, kept: Predictions) -> None:
     arm = variant("even-odd", [60.0], reference=True)
-    save(tmp_path / RUNS / arm.confirmations[0].run / TEST_PREDICTIONS, kept)
+    save(tmp_path / RUNS / arm.repetitions[0].run / TEST_PREDICTIONS, kept)
     assert findings(with_predicted(evidence(arm), tmp_path)).variants[0].confusion is None
 
 
 def test_damaged_or_missing_predictions_leave_the_report_as_it_is(tmp_path: Path) -> None:
     found, _, _ = studied(tmp_path)
-    run = found.variants[1].confirmations[0].run
+    run = found.variants[1].repetitions[0].run
     (tmp_path / RUNS / run / TEST_PREDICTIONS).write_bytes(b"damaged")
     other = findings(with_predicted(found, tmp_path)).variants[1]
     assert other.confusion is not None

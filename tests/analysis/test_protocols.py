@@ -174,7 +174,7 @@ def test_a_metric_that_tests_lack_is_computed_from_the_predictions(lab: Lab) -> 
     right = Metric("right", "right", unit="", scale=1.0)
     extended = replace(record, metrics=(*record.metrics, right))
     for variant in gather(lab.ledger, record).variants:
-        for run in variant.confirmations[:2]:
+        for run in variant.repetitions[:2]:
             names = np.array(["a", "b", "c"])
             logits = np.array([[0.0, 1.0], [1.0, 0.0], [0.0, 1.0]])
             path = lab.ledger.root / "runs" / run.run / "test.npz"

@@ -10,7 +10,7 @@ import pytest
 from sklearn.metrics import recall_score
 from support.evidence import UAR, WAR, test_result
 
-from study.analysis.evidence import Confirmation
+from study.analysis.evidence import RepetitionEvidence
 from study.analysis.replicates import MOST_GROUPS, of_predictions, of_values, with_replicates
 from study.ledger.layout import EXAMPLES, TEST_PREDICTIONS
 from study.ledger.predictions import Predictions, save, save_examples
@@ -27,9 +27,9 @@ def predictions(clips: int, sources: int, classes: int = 4) -> Predictions:
     return Predictions(np.arange(clips).astype(str), names, labels, scores)
 
 
-def scored(score: float, metric: str = "war") -> Confirmation:
+def scored(score: float, metric: str = "war") -> RepetitionEvidence:
     result = test_result("r1", 60.0, WAR)
-    return Confirmation(1, None, "r1", test=replace(result, metrics={**result.metrics, metric: score}))
+    return RepetitionEvidence(1, None, "r1", test=replace(result, metrics={**result.metrics, metric: score}))
 
 
 @pytest.mark.parametrize("metric", [WAR, UAR], ids=["war", "uar"])

@@ -35,10 +35,10 @@ def trained(name: str, curve: Sequence[float], **fields: Any) -> VariantEvidence
         Epoch(number, 1.0, 1e-3, {"war": value / 100}, 1.0) for number, value in enumerate(curve, start=1)
     )
     runs = []
-    for run in arm.confirmations:
+    for run in arm.repetitions:
         assert run.result is not None
         runs.append(replace(run, result=replace(run.result, history=history, best_epoch=len(curve))))
-    return replace(arm, confirmations=tuple(runs))
+    return replace(arm, repetitions=tuple(runs))
 
 
 def searched(

@@ -176,12 +176,12 @@ def test_all_weights_are_kept_where_asked(lab: Lab) -> None:
 def test_a_confirmed_run_whose_weights_are_gone_is_trained_again_and_does_not_fail(lab: Lab) -> None:
     lab.run()
     before = {file: file.read_bytes() for file in lab.ledger.root.glob("runs/*/*.json")}
-    confirmed = lab.started("evaluate")[0].run
-    (lab.ledger.run_folder(confirmed) / "test.json").unlink()
-    lab.ledger.drop_weights(confirmed)
+    tested = lab.started("evaluate")[0].run
+    (lab.ledger.run_folder(tested) / "test.json").unlink()
+    lab.ledger.drop_weights(tested)
     lab.run()
-    assert [job.run.id for job in lab.started()] == [confirmed.id]
-    assert [job.run.id for job in lab.started("evaluate")] == [confirmed.id]
+    assert [job.run.id for job in lab.started()] == [tested.id]
+    assert [job.run.id for job in lab.started("evaluate")] == [tested.id]
     assert {file: file.read_bytes() for file in before} == before
     assert not jobs.failures(lab.record(), lab.ledger)
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from study.analysis.evidence import Confirmation, Evidence, FoldSize, TrialEvidence, VariantEvidence
+from study.analysis.evidence import Evidence, FoldSize, RepetitionEvidence, TrialEvidence, VariantEvidence
 from study.analysis.findings import Choice
 from study.ledger.record import ClaimRecord as Claim
 from study.metrics import Metric
@@ -68,14 +68,14 @@ def variant(
 ) -> VariantEvidence:
     """Return a variant with test scores in points, None for a failed run; with folds, one fold after the other."""
     repetitions = len(scores) // folds if folds else len(scores)
-    confirmations = []
+    runs = []
     for index, score in enumerate(scores):
         fold, repetition = (index // repetitions + 1, index % repetitions) if folds else (None, index)
         label = f"r1-{name}-{index}"
-        confirmations.append(
-            Confirmation(repetition, fold, label, failure=Failure(label, "train", "out of memory", ""))
+        runs.append(
+            RepetitionEvidence(repetition, fold, label, failure=Failure(label, "train", "out of memory", ""))
             if score is None
-            else Confirmation(
+            else RepetitionEvidence(
                 repetition,
                 fold,
                 label,
@@ -88,7 +88,7 @@ def variant(
         reference=name if reference else "even-odd",
         levels={"splitter": name},
         planned=len(scores),
-        confirmations=tuple(confirmations),
+        repetitions=tuple(runs),
         chosen=(Choice({"train.lr": 0.001}),),
         trials=tuple(TrialEvidence({"train.lr": 0.001}, _outcome(trial, metric)) for trial in trials),
         profile=Profile(parameters, macs, uncounted, (1, 1, 16, 32, 32)),

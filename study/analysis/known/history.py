@@ -118,11 +118,11 @@ def _restricted(evidence: Evidence, repetitions: int) -> Evidence:
 
 
 def _first_of(variant: VariantEvidence, repetitions: int) -> VariantEvidence:
-    folds = len({run.fold for run in variant.confirmations}) or 1
+    folds = len({run.fold for run in variant.repetitions}) or 1
     return replace(
         variant,
         planned=min(variant.planned, repetitions * folds),
-        confirmations=tuple(run for run in variant.confirmations if run.repetition <= repetitions),
+        repetitions=tuple(run for run in variant.repetitions if run.repetition <= repetitions),
         chosen=tuple(choice for choice in variant.chosen if (choice.repetition or 1) <= repetitions),
         trials=tuple(trial for trial in variant.trials if (trial.repetition or 1) <= repetitions),
     )

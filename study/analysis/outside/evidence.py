@@ -9,7 +9,7 @@ from statistics import fmean
 
 import numpy as np
 
-from study.analysis.evidence import Confirmation, Evidence, FoldSize, Scope, VariantEvidence
+from study.analysis.evidence import Evidence, FoldSize, RepetitionEvidence, Scope, VariantEvidence
 from study.analysis.findings import Limit, LimitCode
 from study.analysis.outside.rows import ACCURACY, Row, Scores
 from study.analysis.replicates import of_values
@@ -95,8 +95,8 @@ def evidence_of(scores: Scores, question: Question) -> Evidence:
                 reference=reference,
                 levels={},
                 planned=len(cells),
-                confirmations=tuple(
-                    _confirmation(
+                repetitions=tuple(
+                    _repetition(
                         runs[name][cell],
                         repetitions[cell[1]],
                         folds[cell[0]] if has_folds else None,
@@ -229,20 +229,22 @@ def _check_examples(runs: Mapping[str, Mapping[Cell, Sequence[Row]]]) -> dict[st
     return {fold: len(sources) for fold, (_, sources) in known.items()}
 
 
-def _confirmation(rows: Sequence[Row], repetition: int, fold: int | None, metric: Metric) -> Confirmation:
+def _repetition(rows: Sequence[Row], repetition: int, fold: int | None, metric: Metric) -> RepetitionEvidence:
     """Return one run with its score, the mean over its examples where it has a row for each."""
     run = rows[0].run
     scores = [row.score for row in rows if row.score is not None]
     if len(scores) < len(rows):
-        return Confirmation(
+        return RepetitionEvidence(
             repetition, fold, run, failure=Failure(run, "train", "the input has no score", "")
         )
     score = fmean(scores)
     if math.isnan(score):
-        return Confirmation(repetition, fold, run, RunResult(run, "diverged", 0, {}, (), None, 0.0, NOWHERE))
+        return RepetitionEvidence(
+            repetition, fold, run, RunResult(run, "diverged", 0, {}, (), None, 0.0, NOWHERE)
+        )
     examples = sum(bool(row.example) for row in rows)
     found = of_values(np.array(scores), np.array([row.source for row in rows])) if examples else None
-    return Confirmation(
+    return RepetitionEvidence(
         repetition,
         fold,
         run,
