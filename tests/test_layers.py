@@ -131,3 +131,35 @@ def test_only_analysis_reads_test_results() -> None:
             assert own in READERS_OF_TEST_RESULTS, path
         if names & {"test_result", "measurement"} and path != ROOT / "ledger" / "store.py":
             assert own == "analysis", path
+
+
+COMPUTING = {"numpy", "scipy", "statistics", "pandas", "random"}
+COMPARING = {"ceil", "inf", "isfinite", "isnan", "nan"}
+"""What reports may use of `math`: to place panels and to leave values out."""
+
+
+def test_reports_compute_no_figure() -> None:
+    """Reports format what `statistics` computed: they import nothing that computes, and divide no sum."""
+    for path in (ROOT / "reporting").rglob("*.py"):
+        tree = ast.parse(path.read_text())
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                module = getattr(node, "module", None)
+                names = {alias.name for alias in node.names}
+                tops = {(module or name).partition(".")[0] for name in names}
+                assert not tops & COMPUTING, f"{path}:{node.lineno}: imports {tops & COMPUTING}"
+                if module == "math":
+                    assert names <= COMPARING, f"{path}:{node.lineno}: {names - COMPARING}"
+            if (
+                isinstance(node, ast.Attribute)
+                and isinstance(node.value, ast.Name)
+                and node.value.id == "math"
+            ):
+                assert node.attr in COMPARING, f"{path}:{node.lineno}: math.{node.attr}"
+            if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div | ast.Pow):
+                called = {
+                    call.func.id
+                    for call in ast.walk(node)
+                    if isinstance(call, ast.Call) and isinstance(call.func, ast.Name)
+                }
+                assert not called & {"sum", "fmean", "sqrt"}, f"{path}:{node.lineno}: computes a mean"

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from statistics import fmean, stdev
 
 from study.engine import plan
 from study.ledger.record import RunState, StudyRecord, VariantRecord
 from study.ledger.store import Ledger, Snapshot
 from study.metrics import Metric
+from study.statistics.description import mean_and_sd
 
 
 @dataclass(frozen=True)
@@ -28,12 +28,17 @@ class RankedVariant:
     @property
     def mean(self) -> float | None:
         """The mean score; None without a score, or where one has no finite worst value."""
-        return fmean(self.scores) if self.scores and all(map(math.isfinite, self.scores)) else None
+        return self._described[0] if self._described else None
 
     @property
     def sd(self) -> float | None:
         """The standard deviation of the scores; None below two."""
-        return stdev(self.scores) if self.mean is not None and len(self.scores) > 1 else None
+        return self._described[1] if self._described else None
+
+    @property
+    def _described(self) -> tuple[float, float | None] | None:
+        has_mean = self.scores and all(map(math.isfinite, self.scores))
+        return mean_and_sd(self.scores) if has_mean else None
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ Values of metrics are scaled (percentage points, 0 to 100, for a share), times i
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -14,6 +15,7 @@ from study.analysis.known.findings import Known
 from study.analysis.units import heading, number, signed_difference
 from study.metrics import Metric
 from study.records import PartCost, PublishedTable
+from study.statistics.description import mean_and_sd, mean_curve
 from study.statistics.spread import Spread
 
 if TYPE_CHECKING:
@@ -286,6 +288,34 @@ class VariantFinding:
     """How many runs a mean of `secondary`, `measures` or, as ``<breakdown>/<row>``, `breakdowns` is over."""
     expected_best: tuple[float, ...] = ()
     """The expected best validation score, scaled, of a search with 1, 2, … random trials; empty for other searches."""
+
+    def mean_and_sd(self, metric: str) -> tuple[float, float | None] | None:
+        """Return a test metric's mean and standard deviation over the runs that have it; None without any."""
+        values = [run.metrics[metric] for run in self.repetitions if metric in run.metrics]
+        return mean_and_sd(values) if values else None
+
+    def mean_curve(self, name: Literal["train_loss", "validation"]) -> dict[int, float]:
+        """Return the mean of a learning curve over the epochs that every repetition has."""
+        return mean_curve([curve.points(name) for curve in self.curves])
+
+    @property
+    def best_so_far(self) -> list[dict[int, float]]:
+        """The best validation score after 1, 2, … trials of each search; nan where no trial has a score yet."""
+        searches: dict[tuple[int | None, int | None], dict[int, float]] = {}
+        for trial in self.trials:
+            curve = searches.setdefault((trial.fold, trial.repetition), {})
+            curve[len(curve) + 1] = math.nan if trial.best_so_far is None else trial.best_so_far
+        return list(searches.values())
+
+    @property
+    def mean_best_so_far(self) -> dict[int, float]:
+        """The mean of `best_so_far` over searches."""
+        return mean_curve(self.best_so_far)
+
+    @property
+    def seconds_elsewhere(self) -> float:
+        """The share of the trainings' time that no `TimePart` has, in %."""
+        return max(0.0, 100 - sum(self.seconds_shares.values()))
 
     @property
     def is_reference(self) -> bool:

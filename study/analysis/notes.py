@@ -5,18 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from math import sqrt
 from statistics import fmean
 
 from study.analysis.evidence import Evidence
 from study.analysis.scores import against_reference, metric_values, paired_scores, trial_status
 from study.analysis.units import difference_with_unit, fixed, number, percent, quantity, unit_suffix
 from study.analysis.wording import join_words, rope_with_unit, sample_size
+from study.statistics.description import binomial_half_width
 from study.statistics.families import BORROW_FROM
 from study.statistics.samples import correlation, correlation_interval, least_sign_flip_p
-
-Z_95 = 1.959964
-"""Half-width of a 95 % normal interval, in standard errors."""
 
 
 class NoteCode(StrEnum):
@@ -135,7 +132,7 @@ def _test_size(evidence: Evidence) -> Iterator[Note]:
         if metric is None or not scores or not examples:
             continue
         share = fmean(scores) / metric.scale
-        half = metric.scale * Z_95 * sqrt(max(0.0, share * (1 - share)) / examples)
+        half = metric.scale * binomial_half_width(share, examples)
         article = "an" if metric.title[:1].lower() in "aeio" else "a"
         moved = difference_with_unit(half, metric.unit)
         noun = f"{evidence.noun}s"

@@ -19,7 +19,7 @@ from study.ledger.record import StudyRecord
 from study.ledger.store import Ledger, Snapshot
 from study.statistics.inference import FEWEST, estimate
 from study.statistics.power import power_table
-from study.statistics.spread import Spread
+from study.statistics.spread import Spread, pooled_sd
 
 MOST_STUDIES_READ = 20
 """The most earlier studies whose results are read for their spread."""
@@ -48,11 +48,11 @@ def earlier_spread(ledger: Ledger, study: StudyRecord, computes: Computes) -> Sp
             for contrast in contrasts
             if contrast is not None and len(contrast.values) >= FEWEST and not contrast.diverged
         ]
-        variances = [each.sd**2 for each in found if each.sd]
-        if variances:
+        sds = [each.sd for each in found if each.sd]
+        if sds:
             added = [max(0.0, (each.v_c or 0.0) - (each.v_sc or 0.0)) for each in found]
             df = float(sum(each.n - 1 for each in found))
-            return Spread(fmean(variances) ** 0.5, df, fmean(added), record.name)
+            return Spread(pooled_sd(sds), df, fmean(added), record.name)
     return None
 
 

@@ -17,7 +17,7 @@ from study.ledger.record import EffectRecord
 from study.metrics import Metric
 from study.records import Breakdown, RunResult, Stopped, TestResult
 from study.statistics.families import borrowed
-from study.statistics.inference import Estimate, Variance, estimate
+from study.statistics.inference import Estimate, Variance, estimate, joined_replicates
 from study.statistics.sequential import critical
 from study.statistics.verdicts import Critical
 
@@ -151,9 +151,7 @@ def _replicates(
 ) -> NDArray[np.float64] | None:
     """Return the replicates of a contrast, (n, m); None where a run has none, or runs of a stratum other sources.
 
-    Strata with other sources are independent samples of examples: leaving out a source of one of them changes nothing
-    in the others. Their deviations are scaled such that the jackknife variance over all columns is the sum of those
-    over the columns of each.
+    Strata with other sources are independent samples of examples.
     """
     whole = _of_one_sample(arms, weights, common)
     strata: dict[str, dict[str, float]] = {}
@@ -166,13 +164,7 @@ def _replicates(
     samples = [part for part in parts if part is not None]
     if len(samples) < len(parts):
         return None
-    m = sum(part.shape[1] for part in samples)
-    means = [part.mean(axis=1, keepdims=True) for part in samples]
-    deviations = [
-        (part - mean) * math.sqrt((1 - 1 / part.shape[1]) / (1 - 1 / m))
-        for part, mean in zip(samples, means, strict=True)
-    ]
-    return np.asarray(np.concatenate(deviations, axis=1) + sum(means))
+    return joined_replicates(samples)
 
 
 def _of_one_sample(

@@ -6,11 +6,12 @@ all judged by `Estimate`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import sqrt
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 FEWEST = 3
@@ -156,3 +157,21 @@ def jackknife_variance(replicates: ArrayLike) -> float:
     """
     left_out = np.round(np.asarray(replicates, dtype=float), DECIMALS + 3)
     return float((left_out.size - 1) * left_out.var())
+
+
+def joined_replicates(samples: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Return the replicates of a sum of statistics on independent samples of sources, (n, m_1 + m_2 + …).
+
+    Leaving out a source of one sample changes nothing in the others. Deviations are scaled by ``sqrt((1 - 1/m_k)/(1 -
+    1/m))`` such that the jackknife variance over all columns is the sum of those over the columns of each.
+
+    Args:
+        samples: (n, m_k) the replicates of each statistic.
+    """
+    m = sum(sample.shape[1] for sample in samples)
+    means = [sample.mean(axis=1, keepdims=True) for sample in samples]
+    deviations = [
+        (sample - mean) * sqrt((1 - 1 / sample.shape[1]) / (1 - 1 / m))
+        for sample, mean in zip(samples, means, strict=True)
+    ]
+    return np.asarray(np.concatenate(deviations, axis=1) + sum(means))

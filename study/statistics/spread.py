@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import sqrt
+from statistics import fmean
+
+
+def pooled_sd(sds: Sequence[float]) -> float:
+    """Return the root of the mean of variances."""
+    return sqrt(fmean(sd**2 for sd in sds))
 
 
 @dataclass(frozen=True)

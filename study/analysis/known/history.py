@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from math import prod
 
 from study.analysis.evidence import Evidence, VariantEvidence
 from study.analysis.findings import Difference, EffectFinding, Findings, Interval, Limit, LimitCode
@@ -15,6 +14,7 @@ from study.analysis.units import difference_with_unit
 from study.ledger import looks
 from study.ledger.looks import Declared, Look, Looks, Shown
 from study.ledger.record import StudyRecord
+from study.statistics.description import false_verdict_chance
 
 Analyse = Callable[[Evidence], Findings]
 
@@ -233,7 +233,7 @@ def _campaigns(study: StudyRecord, now: Look, earlier: Looks) -> Iterator[Campai
                 comparisons=len(levels),
                 here=len(levels) - before,
                 levels=tuple(levels.values()),
-                chance=1 - prod(1 - level for level in levels.values()),
+                chance=false_verdict_chance(levels.values()),
             )
 
 

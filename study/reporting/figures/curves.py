@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
@@ -179,17 +178,10 @@ def _plot_learning_curves(
 ) -> None:
     """Plot the curves of the first arm's repetitions, their mean, and the other arms' means behind them."""
     for behind in arms[1:]:
-        mean = _mean_curve([curve.points(name) for curve in behind.curves])
-        _plot_lines(axes, [mean], shown[behind.name], 1.2)
+        _plot_lines(axes, [behind.mean_curve(name)], shown[behind.name], 1.2)
     curves = [curve.points(name) for curve in arms[0].curves]
     _plot_lines(axes, curves, shown[arms[0].name], THIN, alpha=0.5)
-    _plot_lines(axes, [_mean_curve(curves)], shown[arms[0].name], 1.6)
-
-
-def _mean_curve(curves: Sequence[Mapping[int, float]]) -> dict[int, float]:
-    """Return the mean over the epochs that every curve has."""
-    shared = [epoch for epoch in curves[0] if all(epoch in curve for curve in curves)] if curves else []
-    return {epoch: sum(curve[epoch] for curve in curves) / len(curves) for epoch in shared}
+    _plot_lines(axes, [arms[0].mean_curve(name)], shown[arms[0].name], 1.6)
 
 
 def _plot_stopped_trials(axes: Axes, variant: VariantFinding, look: Look) -> None:
@@ -211,25 +203,15 @@ def _plot_stopped_trials(axes: Axes, variant: VariantFinding, look: Look) -> Non
         )
 
 
-def _searches(variant: VariantFinding) -> list[list[float]]:
-    """Return the best score so far after each trial of each search; NaN where there is none yet."""
-    searches: dict[tuple[int | None, int | None], list[float]] = {}
-    for trial in variant.trials:
-        best = math.nan if trial.best_so_far is None else trial.best_so_far
-        searches.setdefault((trial.fold, trial.repetition), []).append(best)
-    return list(searches.values())
-
-
 def _plot_searches(axes: Axes, variant: VariantFinding, look: Look) -> None:
     """Plot the best score so far of each search, where there are several."""
-    curves = _searches(variant)
+    curves = variant.best_so_far
     for curve in curves if len(curves) > 1 else ():
-        axes.step(range(1, len(curve) + 1), curve, where="post", color=look.colour, linewidth=THIN, alpha=0.5)
+        points = list(curve), list(curve.values())
+        axes.step(*points, where="post", color=look.colour, linewidth=THIN, alpha=0.5)
 
 
 def _plot_mean_best(axes: Axes, variant: VariantFinding, look: Look) -> None:
     """Plot the mean over searches of the best score so far."""
-    curves = _searches(variant)
-    shortest = min(map(len, curves), default=0)
-    means = [sum(curve[index] for curve in curves) / len(curves) for index in range(shortest)]
-    axes.step(range(1, shortest + 1), means, look.line, where="post", color=look.colour, linewidth=1.4)
+    means = variant.mean_best_so_far
+    axes.step(list(means), list(means.values()), look.line, where="post", color=look.colour, linewidth=1.4)

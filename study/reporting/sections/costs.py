@@ -156,10 +156,8 @@ def add_times(report: Blocks, findings: Findings) -> None:
     )
     rows = []
     for variant in variants:
-        shares = variant.seconds_shares
-        rest = max(0.0, 100 - sum(shares.values()))
-        cells = [text.value(shares.get(part)) for part in parts]
-        rows.append([name_with_runs(variant), *cells, text.value(rest)])
+        cells = [text.value(variant.seconds_shares.get(part)) for part in parts]
+        rows.append([name_with_runs(variant), *cells, text.value(variant.seconds_elsewhere)])
     report.heading("Where the time went", level=3)
     report.table(
         "Share of the wall time of the trainings of the repetitions, in %. "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import statistics
+import math
 from collections.abc import Callable, Sequence
 from enum import StrEnum
 
@@ -46,7 +46,7 @@ def paper_table(findings: Findings, spread: Spread) -> Document:
     ) < len(findings.variants):
         columns.insert(0, (Column("Variant"), [variant.name for variant in findings.variants]))
     for metric in findings.metrics:
-        if any(_values(variant, metric) for variant in findings.variants):
+        if any(variant.mean_and_sd(metric.name) for variant in findings.variants):
             columns.append((Column(heading(metric), "right"), _scores(findings, metric, spread)))
     compared = any(variant.difference is not None for variant in findings.variants)
     if compared:
@@ -88,17 +88,12 @@ def _factor_column(
     return f"{name} = {other}", [YES if level == other else NO for level in levels]
 
 
-def _values(variant: VariantFinding, metric: Metric) -> list[float]:
-    return [run.metrics[metric.name] for run in variant.repetitions if metric.name in run.metrics]
-
-
 def _scores(findings: Findings, metric: Metric, spread: Spread) -> list[Line]:
     means: dict[str, float] = {}
     cells: list[Line] = []
     for variant in findings.variants:
-        values = _values(variant, metric)
-        if values:
-            means[variant.name] = statistics.fmean(values)
+        if (found := variant.mean_and_sd(metric.name)) is not None:
+            means[variant.name] = found[0]
     printed = {name: number(mean, metric.unit) for name, mean in means.items()}
     best = max(means, key=lambda name: metric.gain(means[name]))
     for variant in findings.variants:
@@ -115,9 +110,9 @@ def _mean_with_spread(findings: Findings, variant: VariantFinding, metric: Metri
     if spread is Spread.INTERVAL:
         interval = variant.score if metric.name == findings.metric else variant.secondary.get(metric.name)
         return text.mean_with_interval(interval, metric.unit)
-    values = _values(variant, metric)
-    mean = number(statistics.fmean(values), metric.unit)
-    return mean if len(values) < 2 else f"{mean} ± {difference(statistics.stdev(values), metric.unit)}"
+    mean, sd = variant.mean_and_sd(metric.name) or (math.nan, None)
+    cell = number(mean, metric.unit)
+    return cell if sd is None else f"{cell} ± {difference(sd, metric.unit)}"
 
 
 def _difference(findings: Findings, variant: VariantFinding) -> Line:
