@@ -68,6 +68,16 @@ def test_the_interval_of_a_look_has_its_critical_value() -> None:
     assert (low, high) == pytest.approx((mean - critical * error, mean + critical * error), abs=0.01)
 
 
+def test_the_described_interval_is_at_the_level_of_the_look_for_one_comparison_also_in_a_family() -> None:
+    arms = variant("even-odd", REFERENCE, reference=True), variant("issm", shifted(*CLEAR))
+    one, two = closed(study(CLEAR)), evidence(*arms, variant("offsets", shifted(*UNCLEAR)), looks=LOOKS)
+    mean, error = sum(CLEAR) / 5, stats.sem(CLEAR)
+    half = boundary(LOOKS, 0.05).two_sided[0] * error
+    for found in (one, two):
+        interval = next(v.difference.interval for v in findings(found).variants if v.difference is not None)
+        assert (interval.low, interval.high) == pytest.approx((mean - half, mean + half), abs=0.01)
+
+
 def test_a_closed_comparison_rests_on_the_runs_of_its_look_whatever_is_added_later() -> None:
     before = closed(study(CLEAR))
     more = [*REFERENCE, 61.0, 62.0, 63.0]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from support.estimates import of
 
-from study.statistics.inference import Estimate
+from study.statistics.inference import Estimate, estimate
 from study.statistics.verdicts import verdict
 
 ALPHA = 0.05
@@ -62,3 +62,23 @@ def test_true_differences_at_the_margin_are_called_equivalent_no_more_often_than
     simulated = samples(np.random.default_rng(8).normal(0.5, 0.3, (simulations, 6)))
     wrong = np.mean([verdict(found, 0.5, ALPHA) == "equivalent" for found in simulated])
     assert wrong <= ALPHA + margin(ALPHA, simulations)
+
+
+@pytest.mark.parametrize("n", [3, 4])
+@pytest.mark.parametrize("sds", [(1.0, 4.0, 4.0), (2.0, 4.0, 4.0), (0.3, 8.0, 8.0)])
+def test_with_few_repetitions_the_interval_for_new_examples_covers_and_is_never_the_narrower_one(
+    n: int, sds: tuple[float, float, float]
+) -> None:
+    """Score of repetition s on source c: training + source + noise; the truth is 0."""
+    studies, m, rng = 3000, 60, np.random.default_rng(n)
+    training, source, noise = sds
+    covered = 0
+    for _ in range(studies):
+        scores = rng.normal(0, training, (n, 1)) + rng.normal(0, source, m) + rng.normal(0, noise, (n, m))
+        left_out = (scores.sum(axis=1, keepdims=True) - scores) / (m - 1)
+        found = estimate(scores.mean(axis=1), left_out)
+        low, high = found.interval() or (0.0, 0.0)
+        bounds = found.on_test_set().interval() or (0.0, 0.0)
+        assert high - low >= bounds[1] - bounds[0] - 1e-9
+        covered += low <= 0 <= high
+    assert covered / studies >= 0.94 - 3.3 * sqrt(0.94 * 0.06 / studies)
