@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from study.analysis.evidence import RepetitionEvidence, Evidence, Predicted, VariantEvidence
+from study.analysis.evidence import Evidence, Predicted, RepetitionEvidence, VariantEvidence
 from study.analysis.findings import Confusion, Disagreement, ExampleFinding
 from study.analysis.scores import tested_runs
 from study.errors import InputError
