@@ -9,7 +9,7 @@ from math import sqrt
 from study.analysis.contrasts import Judged, family
 from study.analysis.evidence import Evidence
 from study.analysis.interim import decide
-from study.analysis.scores import LEVEL
+from study.analysis.scores import described_level
 from study.calibration.cells import Cell
 from study.calibration.model import Design, Trainings, arm_names, evidence, simulate
 from study.ledger.record import Closing, Interim
@@ -31,7 +31,10 @@ class Count:
     planted: int
     """Comparisons with a planted difference."""
     covered: int
-    """Comparisons whose 95 % interval, not widened for looks or the family, holds the true difference."""
+    """Comparisons whose 95 % interval, as reports print it beside a difference, holds the true difference.
+
+    It is not widened for the family; where there are looks it is at the level of the one that closed the comparison.
+    """
     intervals: int
     trainings: int
 
@@ -61,14 +64,14 @@ def count(cell: Cell, studies: int, first_seed: int = 0) -> Count:
     counts: Counter[str] = Counter()
     for seed in range(first_seed, first_seed + studies):
         trainings = simulate(cell.world, cell.design, cell.effects, seed)
-        granted, found = conclude(cell.design, trainings)
+        granted, judged, found = conclude(cell.design, trainings)
         counts["trainings"] += sum(granted) * max(1, cell.design.folds) * cell.design.trials
         is_false = False
         for one, true in zip(found, cell.effects, strict=True):
             is_false |= true == 0 and one.verdict in ("helps", "hurts")
             counts["planted"] += true != 0
             counts["true"] += true > 0 and one.verdict == "helps"
-            interval = None if one.gain is None else one.gain.interval(LEVEL)
+            interval = None if one.gain is None else one.gain.interval(described_level(judged, one.effect))
             if interval is not None:
                 counts["intervals"] += 1
                 counts["covered"] += interval[0] <= true <= interval[1]
@@ -79,12 +82,13 @@ def count(cell: Cell, studies: int, first_seed: int = 0) -> Count:
 COUNTED = ("false", "true", "planted", "covered", "intervals", "trainings")
 
 
-def conclude(design: Design, trainings: Trainings) -> tuple[list[int], list[Judged]]:
-    """Return the repetitions that each arm was granted, the reference first, and the verdict on each comparison."""
+def conclude(design: Design, trainings: Trainings) -> tuple[list[int], Evidence, list[Judged]]:
+    """Return the repetitions that each arm was granted, the reference first, what is judged, and each verdict."""
     arms = 1 + design.comparisons
     if not design.looks:
         granted = [design.repetitions] * arms
-        return granted, family(evidence(design, trainings, granted))
+        judged = evidence(design, trainings, granted)
+        return granted, judged, family(judged)
     names, interims = arm_names(design), dict[int, Interim]()
     granted = [design.looks[0]] * arms
     still_open = list(evidence(design, trainings, granted).family)
@@ -97,7 +101,8 @@ def conclude(design: Design, trainings: Trainings) -> tuple[list[int], list[Judg
         still_open = [effect for effect in still_open if effect.name not in closed]
         if not still_open:
             break
-    return granted, family(evidence(design, trainings, granted, interims))
+    judged = evidence(design, trainings, granted, interims)
+    return granted, judged, family(judged)
 
 
 def _interim(so_far: Evidence, look: int, closed: dict[str, Closing]) -> Interim:
