@@ -17,7 +17,7 @@ from support.command_lab import DEAD_PROCESS, STUDY, CommandLab
 from support.edits import edit
 
 from study.cli import ledger as commands
-from study.engine import gc, plan, status
+from study.engine import plan, status
 from study.engine.events import JobStarted
 from study.engine.status import StudyStatus
 from study.files import write
@@ -170,7 +170,7 @@ def test_status_needs_neither_torch_nor_mlflow_nor_matplotlib(finished: CommandL
         "import sys; from study.cli.app import app; app(['status', 's'], standalone_mode=False);"
         "sys.exit(bool({'torch', 'mlflow', 'matplotlib', 'scipy'} & set(sys.modules)))"
     )
-    environment = {**os.environ, "PYTHONPATH": str(Path(gc.__file__).parents[1])}
+    environment = {**os.environ, "PYTHONPATH": str(Path(commands.__file__).parents[2])}
     assert subprocess.run([sys.executable, "-c", code], check=False, env=environment).returncode == 0
 
 

@@ -29,7 +29,7 @@ def test_a_batch_system_ends_a_study_as_ctrl_c_does(tmp_path: Path, ending: sign
         if line.startswith("epoch"):
             break
     process.send_signal(ending)
-    _, output = process.communicate(timeout=60)
+    _, output = process.communicate(timeout=180)
     assert process.returncode == 130
     assert "Interrupted" in output
     assert "Traceback" not in output

@@ -28,7 +28,7 @@ from study.tasks.clips.training.loader import LoaderProcesses
 from study.tasks.clips.training.resident import reader_of
 
 CLIPS, BATCH = 22, 4
-RUNNING_S = 20.0
+RUNNING_S = 60.0
 CPU = torch.device("cpu")
 
 

@@ -16,7 +16,7 @@ def local() -> LocalWorkers:
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 def test_processes_on_this_machine(check: Check, tmp_path: Path) -> None:
-    check("executors.test_conformance:local", tmp_path)
+    check("executors.test_executor_conformance:local", tmp_path)
 
 
 @pytest.mark.parametrize("check", SHARED_CHECKS, ids=lambda check: check.__name__)
