@@ -536,6 +536,18 @@ class Findings:
         """The metric that the verdicts are about."""
         return next(metric for metric in self.metrics if metric.name == self.metric)
 
+    def lead_of(self, variant: VariantFinding) -> float | None:
+        """Return by how much a variant is better than its reference in the primary metric; None without both scores.
+
+        It is the mean of paired differences or, where effects are judged in place of variants, the difference of means.
+        """
+        if variant.difference is not None:
+            return self.primary.sign * variant.difference.interval.mean
+        reference = next((each for each in self.variants if each.name == variant.reference), variant)
+        if variant.is_reference or variant.score is None or reference.score is None:
+            return None
+        return self.primary.sign * (variant.score.mean - reference.score.mean)
+
     def to_dataframe(self, rows: Kind = "runs") -> pd.DataFrame:
         """Return a row for each run, trial, comparison and so on, with the columns of `study.analysis.rows`."""
         import pandas as pd

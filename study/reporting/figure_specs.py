@@ -288,16 +288,16 @@ def confused(findings: Findings) -> list[VariantFinding]:
         and (reference := references[v.reference].confusion) is not None
         and reference.classes == v.confusion.classes
     ]
-    return most_different([*references.values(), *others], MOST_CONFUSIONS)
+    return most_different(findings, [*references.values(), *others], MOST_CONFUSIONS)
 
 
-def most_different(variants: Sequence[VariantFinding], most: int) -> list[VariantFinding]:
+def most_different(findings: Findings, variants: Sequence[VariantFinding], most: int) -> list[VariantFinding]:
     """Return at most so many variants in their order: references, then those with the largest differences."""
 
     def place(variant: VariantFinding) -> float:
         if variant.is_reference:
             return float("-inf")
-        return -abs(variant.difference.interval.mean) if variant.difference else 0.0
+        return -abs(findings.lead_of(variant) or 0.0)
 
     kept = {variant.name for variant in sorted(variants, key=place)[:most]}
     return [variant for variant in variants if variant.name in kept]

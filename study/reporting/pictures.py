@@ -24,10 +24,4 @@ def pictured(findings: Findings) -> VariantFinding | None:
         for variant in findings.variants
         if variant.disagreement is not None and variant.disagreement.examples
     ]
-    return max(candidates, key=lambda variant: _gain(findings, variant), default=None)
-
-
-def _gain(findings: Findings, variant: VariantFinding) -> float:
-    if variant.difference is None:
-        return float("-inf")
-    return variant.difference.interval.mean * findings.primary.sign
+    return max(candidates, key=lambda variant: findings.lead_of(variant) or 0.0, default=None)

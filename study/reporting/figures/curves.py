@@ -34,7 +34,7 @@ THIN = 0.5
 
 def learning(findings: Findings) -> Figure:
     """Plot train loss above the validation metric over epochs, where reported, one pair of panels for each variant."""
-    variants = most_different([each for each in findings.variants if each.curves], MOST_PANELS)
+    variants = most_different(findings, [each for each in findings.variants if each.curves], MOST_PANELS)
     columns = panel_columns(len(variants))
     has_loss, has_validation = has_learning_curves(findings)
     stacked = has_loss + has_validation
@@ -80,7 +80,7 @@ def learning(findings: Findings) -> Figure:
 
 def search(findings: Findings) -> Figure:
     """Plot every trial and the best so far, one panel for each variant."""
-    variants = most_different(searched(findings), MOST_PANELS)
+    variants = most_different(findings, searched(findings), MOST_PANELS)
     columns = panel_columns(len(variants))
     figure, panels = variant_panels(variants, columns, 1, PANEL_INCHES)
     shown = looks(findings.variants)

@@ -25,7 +25,7 @@ from study.reporting.text import runs_of_planned
 
 def repetitions(findings: Findings) -> Figure:
     """Plot every repetition's score as a dot, with mean and interval, one row for each variant."""
-    variants = most_different(findings.variants, MOST_ARMS_IN_ROWS)
+    variants = most_different(findings, findings.variants, MOST_ARMS_IN_ROWS)
     figure, axes = variant_rows(variants)
     by_repetition = [
         {(run.repetition, run.fold): run.score for run in variant.repetitions} for variant in variants
@@ -53,7 +53,7 @@ def differences(findings: Findings) -> Figure:
         (v.name, run.repetition, run.fold): run.score for v in findings.variants for run in v.repetitions
     }
     compared = [variant for variant in findings.variants if variant.difference is not None]
-    variants = most_different(compared, MOST_ARMS_IN_ROWS)
+    variants = most_different(findings, compared, MOST_ARMS_IN_ROWS)
     shown = looks(findings.variants)
     figure, axes = variant_rows(variants)
     axes.axvspan(-findings.rope, findings.rope, color=BAND, alpha=0.35, linewidth=0, zorder=0)

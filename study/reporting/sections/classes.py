@@ -102,7 +102,7 @@ def _add_oriented(
     shown = variants
     most = MOST_PARTS * COLUMNS_PER_TABLE - bool(part.counts)
     if len(variants) > most:
-        shown = most_different(variants, most)
+        shown = most_different(findings, variants, most)
         caption += (
             f" Of {len(variants)} variants the reference and those with the largest differences in "
             f"{findings.primary.title}; tables/parts.csv has all."
@@ -149,7 +149,7 @@ def add_confusions(report: Blocks, findings: Findings) -> None:
     others = [
         v for v in known if v is not reference and v.confusion is not None and v.confusion.classes == classes
     ]
-    shown = most_different([reference, *others], MOST_PARTS)
+    shown = most_different(findings, [reference, *others], MOST_PARTS)
     shares = {variant.name: variant.confusion.shares for variant in shown if variant.confusion is not None}
     pairs = [(true, other) for true in range(len(classes)) for other in range(len(classes)) if true != other]
     pairs.sort(key=lambda pair: -max(of[pair[0]][pair[1]] or 0.0 for of in shares.values()))
