@@ -1,7 +1,7 @@
 """Benchmark of growth: the conductor with up to 1000 simulated workers, 10 000 runs and 1000 studies.
 
-Nothing is trained and nobody waits: the simulated executor has a clock of its own, which jumps to the next end of a run
-and goes on with the time that the conductor itself takes.
+Nothing is trained. The simulated executor has a clock of its own, which jumps to the next end of a run and advances by
+the time that the conductor takes.
 """
 
 from __future__ import annotations
@@ -20,10 +20,8 @@ from itertools import count
 from pathlib import Path
 
 from study.bench.result import Measured, on_this_machine
+from study.bench.scale import large_study
 from study.bench.workers import MEMORY
-from study.config.compile import compile_study
-from study.config.settings import settings
-from study.config.study import load
 from study.engine import conductor, jobs
 from study.executors.base import Call, CallEnded, Ending, Event
 from study.ledger.record import StudyRecord
@@ -39,29 +37,6 @@ LOST_EACH_S = 600.0
 SLOTS = 64
 TRIALS = 4
 RUNS_OF_EACH = 4000
-STUDY = """
-title = "Growth"
-question = "What does size cost?"
-repetitions = {repetitions}
-[base.dataset]
-name = "faces"
-train_clips = 70
-validation_clips = 14
-test_clips = 14
-[design]
-kind = "one-factor"
-reference = {{ "train.weight_decay" = 0.0 }}
-[factors]
-"train.weight_decay" = [{levels}]
-[train]
-epochs = 2
-[search]
-trials = {trials}
-generation = 1
-sampler = "random"
-[search.space]
-"train.lr" = {{ low = 3e-4, high = 1e-2, log = true }}
-"""
 
 
 @dataclass
@@ -82,7 +57,6 @@ class Simulated:
     lost: int = 0
     job_cpu_s: float = 0.0
     """What the work of the calls took of this process, which is not the conductor's."""
-    job_s: float = 0.0
     last_start_s: float = 0.0
     busy_at_last_start_s: float = 0.0
     _queue: list[tuple[float, int, Call, float]] = field(default_factory=list)
@@ -124,13 +98,12 @@ class Simulated:
         if self.lost_each_s and self._draw.random() < seconds / self.lost_each_s:
             self.lost += 1
             return CallEnded(call, Ending.LOST, "the simulated machine is gone", host="simulated")
-        cpu, began = time.process_time(), time.perf_counter()
+        cpu = time.process_time()
         module, _, function = call.target.partition(":")
         getattr(importlib.import_module(module), function)(
             call.run, call.folder, lambda epoch: None, *call.arguments
         )
         self.job_cpu_s += time.process_time() - cpu
-        self.job_s += time.perf_counter() - began
         self.ended += 1
         return CallEnded(call)
 
@@ -248,18 +221,13 @@ def _starts(folder: Path, studies: Sequence[int]) -> Iterator[float]:
 
 
 def _study(folder: Path, runs: int, variants: int) -> tuple[StudyRecord, Ledger]:
-    folder.mkdir(parents=True)
     variants = max(2, min(variants, runs // TRIALS))
-    levels = ", ".join(str(number / 1000) for number in range(variants))
     repetitions = max(1, runs // variants // TRIALS)
-    (folder / "s.toml").write_text(STUDY.format(levels=levels, trials=TRIALS, repetitions=repetitions))
-    (folder / "study.toml").write_text('mlflow = "off"\n')
-    lab = settings(folder)
-    return compile_study(load(folder / "s.toml"), lab, "cpu"), Ledger(lab.ledger)
+    return large_study(folder, variants, repetitions, TRIALS, epochs=2, generation=1)
 
 
 def _resident_bytes() -> int:
-    """Return the memory of this process that is in use; 0 where the system does not tell it."""
+    """Return the memory of this process that is in use; 0 where the system does not report it."""
     try:
         return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except OSError:

@@ -30,6 +30,7 @@ from study.engine import conductor, jobs
 from study.engine.events import Event, JobEnded
 from study.executors.base import Call
 from study.executors.inprocess import InProcess
+from study.ledger.record import StudyRecord
 from study.ledger.store import Ledger
 from study.terminal.display import progress_bar
 
@@ -53,7 +54,7 @@ print(os.waitstatus_to_exitcode(status), time.perf_counter() - began, used.ru_ma
 memory reported for a process is at least that of the process that started it."""
 STUDY = """
 title = "A large study"
-question = "What does a large ledger cost?"
+question = "What does size cost?"
 repetitions = {repetitions}
 [base.dataset]
 name = "faces"
@@ -66,9 +67,10 @@ reference = {{ "train.weight_decay" = 0.0 }}
 [factors]
 "train.weight_decay" = [{levels}]
 [train]
-epochs = 6
+epochs = {epochs}
 [search]
 trials = {trials}
+generation = {generation}
 sampler = "random"
 [search.space]
 "train.lr" = {{ low = 3e-4, high = 1e-2, log = true }}
@@ -97,18 +99,27 @@ class Cost:
     peak_mb: float
 
 
-def build_ledger(folder: Path, runs: int) -> float:
-    """Run a study with a number of runs in a new folder; return the conductor's time for one run in milliseconds."""
-    runs_per_variant = runs // VARIANTS
-    levels = ", ".join(str(number / 1000) for number in range(VARIANTS))
-    folder.mkdir()
+def large_study(
+    folder: Path, variants: int, repetitions: int, trials: int, epochs: int = 6, generation: int = 4
+) -> tuple[StudyRecord, Ledger]:
+    """Return a study, compiled in a new folder, and its empty ledger; `generation` trials start together."""
+    levels = ", ".join(str(number / 1000) for number in range(variants))
+    folder.mkdir(parents=True)
     (folder / "s.toml").write_text(
-        STUDY.format(levels=levels, trials=TRIALS, repetitions=runs_per_variant // TRIALS)
+        STUDY.format(
+            levels=levels, repetitions=repetitions, trials=trials, epochs=epochs, generation=generation
+        )
     )
     (folder / "study.toml").write_text('mlflow = "off"\n')
     lab = settings(folder)
-    record = compile_study(load(folder / "s.toml"), lab, "cpu")
-    ledger, executor = Ledger(lab.ledger), TimedExecutor()
+    return compile_study(load(folder / "s.toml"), lab, "cpu"), Ledger(lab.ledger)
+
+
+def build_ledger(folder: Path, runs: int) -> float:
+    """Run a study with a number of runs in a new folder; return the conductor's time for one run in milliseconds."""
+    runs_per_variant = runs // VARIANTS
+    record, ledger = large_study(folder, VARIANTS, runs_per_variant // TRIALS, TRIALS)
+    executor = TimedExecutor()
     fake = {kind: f"study.testing.fake:{kind}" for kind in jobs.TARGETS}
     trained = 0
     began = time.perf_counter()
