@@ -99,7 +99,7 @@ class Trainee:
         self.update, self.compute = Recorded(self._update, recorder), Recorded(self._compute, recorder)
         self.logits = self._logits().clone()
         """Logits of the clips in evaluation, with the initial weights."""
-        for _ in range(WARM_UPS + 1):
+        for _ in range(WARM_UPS + 1 if variant.graph else 1):  # until both are recorded
             self._logits()
             self.step()
         self.own = self._allocated - before
