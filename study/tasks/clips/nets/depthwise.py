@@ -11,6 +11,8 @@ from torch import Tensor
 
 PADDING = 1
 """Padding in time, height and width: that of a kernel of 3 x 3 x 3."""
+HAS_TRITON = find_spec("triton") is not None
+"""Whether torch's package came with Triton, as those for CUDA on Linux do."""
 
 
 def depthwise(maps: Tensor, weight: Tensor, stride: int) -> Tensor:
@@ -29,7 +31,7 @@ def depthwise(maps: Tensor, weight: Tensor, stride: int) -> Tensor:
 
 def _on_a_gpu(maps: Tensor, weight: Tensor, stride: int) -> Tensor:
     """Return the convolution by a kernel of ours, or by torch's where torch has no Triton (Windows, ROCm)."""
-    if find_spec("triton") is None:
+    if not HAS_TRITON:
         return F.conv3d(maps, weight, stride=(1, stride, stride), padding=PADDING, groups=maps.shape[1])
     from study.tasks.clips.nets.depthwise_gpu import convolved
 
