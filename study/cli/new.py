@@ -98,7 +98,7 @@ def _is_asking() -> bool:
 
 
 def _asked(prompt: str, option: str, default: str) -> str:
-    """Return what the user types, the default for nothing; raise InputError where nobody can be asked."""
+    """Return the answer to a prompt, the default if it is empty; raise InputError without a terminal."""
     if not _is_asking():
         raise InputError(f"{option}: is missing, and there is no terminal to ask on.")
     return str(typer.prompt(prompt, default=default)).strip()
