@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import importlib
-import os
 from dataclasses import dataclass
 
+from study.environment import environment
 from study.executors.base import Call, CallEnded, CallEpoch, Event, Work, detail_of, ending_of, reason_of
 
 
@@ -27,17 +27,17 @@ class InProcess:
         self._events: list[Event] = []
 
     def submit(self, call: Call) -> None:
-        """Run the call to its end; its environment variables stay set."""
-        os.environ.update(call.env)
+        """Run the call to its end; its environment variables are set only while it runs."""
         module, _, function = call.target.partition(":")
         try:
-            job = getattr(importlib.import_module(module), function)
-            job(
-                call.run,
-                call.folder,
-                lambda epoch: self._events.append(CallEpoch(call, epoch)),
-                *call.arguments,
-            )
+            with environment(call.env):
+                job = getattr(importlib.import_module(module), function)
+                job(
+                    call.run,
+                    call.folder,
+                    lambda epoch: self._events.append(CallEpoch(call, epoch)),
+                    *call.arguments,
+                )
         except Exception as error:
             self._events.append(CallEnded(call, ending_of(error), reason_of(error), detail_of(error)))
         else:

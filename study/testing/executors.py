@@ -129,17 +129,23 @@ def _epoch(number: int) -> Epoch:
 
 
 def a_call_gets_its_run_and_leaves_its_files(make: str, folder: Path) -> None:
-    """Arguments and environment arrive, epochs are reported in order, and files are there at the end."""
+    """Arguments and environment arrive, epochs are reported in order, and files are there at the end.
+
+    The next call does not see the environment of this one.
+    """
     call = _call("reporting", folder / "a", arguments=("x", "y"), env={"OF_THE_CALL": "yes"})
+    other = _call("reporting", folder / "b")
     with _executor(make) as executor:
         executor.submit(call)
         events = list(_until_ended(executor, 1))
+        _run(executor, other)
     assert [event.epoch for event in events if isinstance(event, CallEpoch)] == [_epoch(1), _epoch(2)]
     ended = events[-1]
     assert isinstance(ended, CallEnded)
     assert ended.call == call
     assert ended.ending == Ending.RETURNED
     assert json.loads((call.folder / "written.json").read_text()) == [0, "yes", "x", "y"]
+    assert json.loads((other.folder / "written.json").read_text()) == [0, ""]
 
 
 def a_failure_ends_its_call_alone(make: str, folder: Path) -> None:
