@@ -112,6 +112,8 @@ class Figure:
     caption: Line
     number: int
     """From 1 in the order of the document."""
+    floats: bool = False
+    """On pages it stands where it fits, and the text goes on before it."""
 
 
 Block: TypeAlias = Heading | Byline | Text | Bullets | Note | Listing | Table | Figure

@@ -70,12 +70,20 @@ def test_captions_go_with_their_tables_and_figures() -> None:
     assert (
         len(
             re.findall(
-                r"#report-figure\(.*?\), \[#strong\[#\"Figure|#report-figure\([^\n]*#strong\[#\"Figure",
+                r"#(?:report|floating)-figure\([^\n]*#strong\[#\"Figure",
                 source,
             )
         )
         == 6
     )
+
+
+def test_figures_of_the_appendix_float_and_those_of_the_body_stay() -> None:
+    source = markup(document(findings()))
+    body, appendix = source.split('[#"Appendix"]')
+    assert "#report-figure(" in body
+    assert "#floating-figure(" not in body
+    assert "#floating-figure(" in appendix
 
 
 def test_numbers_are_aligned_to_the_right_and_not_broken() -> None:

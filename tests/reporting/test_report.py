@@ -220,6 +220,27 @@ def test_chosen_hyperparameters_keep_the_digits_that_were_used() -> None:
     assert row(markdown, table, "even-odd")["train.epochs"] == "–"
 
 
+def test_few_hyperparameters_of_a_search_in_each_repetition_stand_beside_its_score() -> None:
+    base = findings()
+    variants = tuple(
+        dataclasses.replace(
+            variant,
+            chosen=tuple(
+                Choice({"train.lr": run.repetition / 1024}, run.repetition, run.fold)
+                for run in variant.repetitions
+            ),
+        )
+        for variant in base.variants
+    )
+    markdown = render(dataclasses.replace(base, variants=variants))
+    (repetitions,) = captions(markdown, "Every repetition")
+    head, *body = rows(markdown, repetitions)
+    assert [float(cells[head.index("train.lr")]) * 1024 for cells in body] == pytest.approx(
+        [int(cells[head.index("Repetition")]) for cells in body], rel=1e-3
+    )
+    assert captions(markdown, "The hyperparameters that each search chose") == []
+
+
 def test_every_repetition_and_every_trial_is_listed_in_one_table_each() -> None:
     report = with_round_figures()
     markdown = render(report)

@@ -27,7 +27,7 @@ from study.reporting.figures.panels import (
 )
 from study.reporting.figures.style import ACCENT
 
-PANEL_INCHES = 1.35
+PANEL_INCHES = 1.1
 THIN = 0.5
 """Width of the line of one repetition, or one search."""
 

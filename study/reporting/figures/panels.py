@@ -29,7 +29,7 @@ ROW_INCHES, NARROW_ROW_INCHES, MANY_ROWS = 0.42, 0.3, 6
 """Height of a variant's row, where there are more than so many."""
 MOST_LINES = 60
 """More lines of a kind are plotted as one line with gaps, as a few hundred separate ones take a second."""
-TALLEST_INCHES = 4.3
+TALLEST_INCHES = 3.7
 """Height of panels of which two sets, with their captions, fit on a page."""
 PAGE_HEIGHT_INCHES = 8.6
 """Height of a figure that fills a page with its caption."""

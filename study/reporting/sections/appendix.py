@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from study.analysis.findings import Findings, TrialCurve
+from study.analysis.findings import Findings, TrialCurve, VariantFinding
 from study.analysis.units import heading, label_with_unit
 from study.reporting import text
 from study.reporting.document import Line, Side, code, link
@@ -20,6 +20,8 @@ MOST_ROWS = 120
 """The most repetitions or trials in one table; the files of rows have the others too."""
 MOST_PARAMETERS = 4
 """More hyperparameters share a column."""
+MOST_BESIDE = 2
+"""The most chosen hyperparameters in the table of every repetition; more have a table."""
 
 
 def add_appendix(report: Blocks, findings: Findings) -> None:
@@ -56,6 +58,8 @@ def _add_repetitions(report: Blocks, findings: Findings) -> None:
         columns["Tested epoch" if has_validation else "Last epoch"] = "right"
     if has_times := any(run.seconds for run in runs):
         columns["Training"] = "right"
+    beside = _chosen_beside_repetitions(findings)
+    columns |= {code(name): "right" for name in beside}
     columns["Run"] = "left"
     rows: list[list[Line]] = [
         [
@@ -67,9 +71,11 @@ def _add_repetitions(report: Blocks, findings: Findings) -> None:
             *([text.value(run.validation, findings.primary.unit)] if has_validation else []),
             *([str(run.best_epoch)] if has_epochs else []),
             *([text.duration(run.seconds)] if has_times else []),
+            *(text.setting(chosen[run.repetition, run.fold].get(name)) for name in beside),
             code(run.run),
         ]
         for variant in findings.variants
+        for chosen in [_chosen(variant)]
         for run in variant.repetitions
     ]
     report.table(f"Every repetition{_truncation_note(len(rows), 'runs')}.", columns, rows[:MOST_ROWS])
@@ -78,6 +84,28 @@ def _add_repetitions(report: Blocks, findings: Findings) -> None:
 def _truncation_note(rows: int, kind: str) -> str:
     """Return where to find the rows beyond the printed ones; nothing where all are printed."""
     return f": the first {MOST_ROWS} of {rows}, all are in tables/{kind}.csv" if rows > MOST_ROWS else ""
+
+
+def _chosen_names(findings: Findings) -> list[str]:
+    """Return the names of the hyperparameters that searches chose."""
+    choices = (choice for variant in findings.variants for choice in variant.chosen)
+    return list(dict.fromkeys(name for choice in choices for name in choice.parameters))
+
+
+def _chosen(variant: VariantFinding) -> Mapping[tuple[int | None, int | None], Mapping[str, Any]]:
+    """Return the chosen hyperparameters by repetition and fold."""
+    return {(choice.repetition, choice.fold): choice.parameters for choice in variant.chosen}
+
+
+def _chosen_beside_repetitions(findings: Findings) -> list[str]:
+    """Return the hyperparameters that the table of repetitions shows: few of them, chosen anew in each repetition."""
+    names = _chosen_names(findings)
+    has_own = all(
+        (run.repetition, run.fold) in _chosen(variant)
+        for variant in findings.variants
+        for run in variant.repetitions
+    )
+    return names if has_own and len(names) <= MOST_BESIDE else []
 
 
 def _add_hyperparameters(report: Blocks, findings: Findings) -> None:
@@ -89,7 +117,7 @@ def _add_hyperparameters(report: Blocks, findings: Findings) -> None:
         else list(dict.fromkeys(name for variant in findings.variants for name in variant.levels))
     )
     choices = [choice for variant in findings.variants for choice in variant.chosen]
-    chosen = list(dict.fromkeys(name for choice in choices for name in choice.parameters))
+    chosen = [] if _chosen_beside_repetitions(findings) else _chosen_names(findings)
     if not factors and not chosen:
         return
     report.heading("Levels and hyperparameters", level=3)

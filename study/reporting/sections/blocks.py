@@ -99,11 +99,11 @@ class Blocks:
         """Return whether there is data for a figure."""
         return name in self._specs
 
-    def figure(self, name: str) -> None:
+    def figure(self, name: str, *, floats: bool = False) -> None:
         """Add a numbered figure where there is data for it."""
         if name in self._specs:
-            spec = self._specs[name]
-            self._blocks.append(Figure(name, spec.path, spec.alt_text, spec.caption, next(self._figures)))
+            spec, number = self._specs[name], next(self._figures)
+            self._blocks.append(Figure(name, spec.path, spec.alt_text, spec.caption, number, floats))
 
 
 def sentence(text: str) -> str:

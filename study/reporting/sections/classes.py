@@ -24,11 +24,18 @@ MOST_CONFUSIONS = 12
 Cell = Callable[[VariantFinding, str], str]
 
 
-def add_breakdowns(report: Blocks, findings: Findings) -> None:
+def add_parts(report: Blocks, findings: Findings) -> None:
+    """Add the section on parts of the test split, where predictions say anything about them."""
+    has_confusions = any(variant.confusion is not None for variant in findings.variants)
+    if findings.breakdowns or has_confusions or pictured(findings) is not None:
+        report.heading("Parts of the test split", level=3)
+        _add_breakdowns(report, findings)
+        _add_confusions(report, findings)
+        _add_examples(report, findings)
+
+
+def _add_breakdowns(report: Blocks, findings: Findings) -> None:
     """Add a table for each breakdown of the test split with the differences, and the figure of the first short one."""
-    if not findings.breakdowns:
-        return
-    report.heading("Breakdown", level=3)
     for part in findings.breakdowns:
         _add_breakdown(report, findings, part)
     report.figure("breakdown")
@@ -134,14 +141,13 @@ def _add_rows(
     )
 
 
-def add_confusions(report: Blocks, findings: Findings) -> None:
+def _add_confusions(report: Blocks, findings: Findings) -> None:
     """Add the confusions of classes: as a figure or, of many classes, the most frequent ones as a table."""
     known = [variant for variant in findings.variants if variant.confusion is not None]
     if not known:
         return
-    report.heading("Confusions", level=3)
     if report.has_figure("confusion"):
-        report.figure("confusion")
+        report.figure("confusion", floats=True)
         return
     reference = next((variant for variant in known if variant.is_reference), known[0])
     assert reference.confusion is not None
@@ -189,14 +195,13 @@ def _share_difference(shown: Sequence[VariantFinding], true: int, other: int) ->
         yield MISSING if value is None else signed_difference(value, "%")
 
 
-def add_examples(report: Blocks, findings: Findings) -> None:
+def _add_examples(report: Blocks, findings: Findings) -> None:
     """Add examples that a variant classifies correctly and its reference does not: as pictures, or their names."""
     variant = pictured(findings)
     if variant is None or variant.disagreement is None:
         return
-    report.heading("Examples", level=3)
     if report.has_figure("examples"):
-        report.figure("examples")
+        report.figure("examples", floats=True)
         return
     found = variant.disagreement
     has_folds = any(example.fold is not None for example in found.examples)

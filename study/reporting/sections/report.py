@@ -10,7 +10,7 @@ from study.reporting.pictures import NO_PICTURES, Pictures
 from study.reporting.sections.appendix import add_appendix
 from study.reporting.sections.blocks import Blocks
 from study.reporting.sections.citation import CITED, add_citation
-from study.reporting.sections.classes import add_breakdowns, add_confusions, add_examples
+from study.reporting.sections.classes import add_parts
 from study.reporting.sections.costs import add_costs, add_times
 from study.reporting.sections.described import add_measures, add_secondary_metrics
 from study.reporting.sections.effects import add_effects
@@ -38,9 +38,7 @@ def document(findings: Findings, pictures: Pictures = NO_PICTURES) -> Document:
     add_comparisons(report, findings)
     report.text("Everything from here on is described, not tested: no verdict rests on it.")
     add_secondary_metrics(report, findings)
-    add_breakdowns(report, findings)
-    add_confusions(report, findings)
-    add_examples(report, findings)
+    add_parts(report, findings)
     add_measures(report, findings)
     add_costs(report, findings)
     add_times(report, findings)
@@ -85,7 +83,7 @@ def _add_training(report: Blocks) -> None:
     if report.has_figure("learning") or report.has_figure("search"):
         report.heading("Training and search", level=3)
         report.figure("learning")
-        report.figure("search")
+        report.figure("search", floats=True)
 
 
 def _add_reading(report: Blocks, findings: Findings) -> None:

@@ -139,7 +139,8 @@ def _listing(shown: Listing) -> str:
 def _figure(shown: Figure) -> str:
     caption = _inline(_numbered("Figure", shown.number, shown.caption))
     path = str(PurePosixPath(shown.path).with_suffix(".pdf"))
-    return f"#report-figure({literal(path)}, {literal(plain_text(shown.alt_text))}, [{caption}])"
+    function = "floating-figure" if shown.floats else "report-figure"
+    return f"#{function}({literal(path)}, {literal(plain_text(shown.alt_text))}, [{caption}])"
 
 
 def _numbered(kind: str, number: int, caption: Line) -> Line:
