@@ -2,12 +2,13 @@
 
 Looks belong to comparisons, not to studies: a renamed file, another preset, seed or subset of variants finds the looks
 at the same comparisons again. A comparison is known by the configurations of its two variants, without the folds, an
-effect by those of all its variants and their weights.
+effect by those of all its variants and their weights. Runs whose test figures were shown are known whatever they are
+compared by: another reference, other effects or strata make no fresh results of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,6 +86,11 @@ class Look:
         """The identity of what was shown and declared: a report that is written again is the same look."""
         return digest([self.declared.identity, [[shown.key, shown.runs] for shown in self.comparisons]])
 
+    @property
+    def runs(self) -> frozenset[str]:
+        """The runs whose test figures it showed."""
+        return frozenset(run for shown in self.comparisons for run in shown.runs)
+
 
 @dataclass(frozen=True)
 class Looks:
@@ -94,17 +100,25 @@ class Looks:
     damaged: tuple[Path, ...] = ()
     """Records that cannot be read: what they showed is not known."""
 
-    def first(self, shown: Shown, declared: Declared) -> Look | None:
+    def first(self, shown: Shown, arms: Collection[Collection[str]], declared: Declared) -> Look | None:
         """Return the first look at a comparison; None if no report showed it.
 
-        It is at some of the same runs, or at other runs by a study that declares the same family: the same question
-        asked again, as with another seed. Fresh runs of another family are a study of its own.
+        It is at runs of every variant of the comparison, whatever that report compared them by, or at other runs by a
+        study that declares the same family: the same question asked again, as with another seed. Fresh runs of another
+        family are a study of its own.
+
+        Args:
+            shown: The comparison.
+            arms: The tested runs of each of its variants.
+            declared: What the study declares.
         """
-        return next((look for look in self.looks if _is_look_at(look, shown, declared)), None)
+        return next((look for look in self.looks if _is_look_at(look, shown, arms, declared)), None)
 
 
-def _is_look_at(look: Look, shown: Shown, declared: Declared) -> bool:
+def _is_look_at(look: Look, shown: Shown, arms: Collection[Collection[str]], declared: Declared) -> bool:
     asks_same = look.declared.family.keys() == declared.family.keys()
+    if not any(look.runs.isdisjoint(arm) for arm in arms):
+        return True
     return any(
         is_same(other, shown) and (asks_same or not set(other.runs).isdisjoint(shown.runs))
         for other in look.comparisons

@@ -146,6 +146,49 @@ def test_repetitions_added_after_the_verdict_on_an_effect_leave_it_as_it_was(sho
     ]
 
 
+OTHER_REFERENCE = THREE.replace('reference = { splitter = "even-odd" }', 'reference = { splitter = "issm" }')
+DIFFERENCES = f'{FACTORIAL}\n[analysis]\neffects = ["differences"]\n'
+WITHIN = (
+    FACTORIAL.split("[[claims]]")[0]
+    .replace('kind = "factorial"', 'kind = "factorial"\nwithin = ["lifting"]')
+    .replace(', lifting = "none" }', " }")
+)
+ONE_FACTOR = STUDY.replace("[design]", '[base]\nlifting = "haar"\n\n[design]')
+"""The two cells of the factorial that have the lifting; neither is its reference."""
+
+
+@pytest.mark.parametrize(
+    ("first", "then"),
+    [
+        pytest.param(THREE, OTHER_REFERENCE, id="another reference"),
+        pytest.param(FACTORIAL, DIFFERENCES, id="effects, then variants"),
+        pytest.param(FACTORIAL, WITHIN, id="effects, then strata"),
+        pytest.param(WITHIN, turned(), id="strata, then effects"),
+    ],
+)
+def test_results_that_were_judged_by_other_contrasts_before_are_no_fresh_ones(
+    shop: Shop, first: str, then: str
+) -> None:
+    shop.ask(first)
+    found = shop.ask(then, file="then.toml")
+    assert Setting.FAMILY in changed(found)
+    assert all(found.known.changes[0].look.verdicts.values())
+    more = shop.ask(then.replace("repetitions = 3", "repetitions = 5"), file="more.toml")
+    assert {Setting.FAMILY, Setting.REPETITIONS} <= set(changed(more))
+    assert more.known.first_repetitions == 3, "a verdict was shown after three, whatever it was on"
+    assert (more.answer, more.effects) == (found.answer, found.effects)
+
+
+def test_two_cells_of_a_design_that_was_reported_whole_are_no_fresh_results(shop: Shop) -> None:
+    shop.ask(FACTORIAL)
+    assert Setting.FAMILY in changed(shop.ask(ONE_FACTOR, file="two.toml"))
+
+
+def test_runs_of_two_reports_that_were_never_shown_together_are_a_study_of_their_own(shop: Shop) -> None:
+    shop.ask()
+    assert changed(shop.ask(STUDY.replace('"issm"', '"offsets"'), file="offsets.toml")) == {}
+
+
 def test_fresh_runs_of_another_family_are_a_study_of_their_own_that_a_campaign_counts(shop: Shop) -> None:
     shop.ask()
     fresh = shop.ask(f"seed = 7\n{THREE}", file="three.toml")

@@ -32,7 +32,10 @@ class EarlierLook:
     repetitions: tuple[int, ...]
     """The declared number of repetitions; the least and the most where they are added as needed."""
     verdicts: Mapping[str, str]
-    """Its verdict on each comparison that this report shows too, by the variant's name here; empty for no verdict."""
+    """Its verdict on each comparison that this report shows too, by the variant's name here; empty for no verdict.
+
+    Where it has none on one of those, all its verdicts, by their names there.
+    """
 
 
 @dataclass(frozen=True)

@@ -48,8 +48,12 @@ def conclude(study: StudyRecord, evidence: Evidence, earlier: Looks, analyse: An
     and claims are those of the first repetitions, and the figures over all of them stand beside.
     """
     declared = looks.declared(study, evidence.scope)
-    comparisons = tuple(_shown(study, evidence))
-    firsts = [(shown, look) for shown in comparisons if (look := earlier.first(shown, declared)) is not None]
+    compared = tuple(_shown(study, evidence))
+    firsts = [
+        (shown, look)
+        for shown, arms in compared
+        if (look := earlier.first(shown, arms, declared)) is not None
+    ]
     first_repetitions = _first_repetitions(declared, firsts)
     findings = analyse(evidence if first_repetitions is None else _restricted(evidence, first_repetitions))
     now = Look(
@@ -57,7 +61,7 @@ def conclude(study: StudyRecord, evidence: Evidence, earlier: Looks, analyse: An
         study=study.name,
         file=study.file,
         declared=declared,
-        comparisons=tuple(_with_verdict(shown, findings) for shown in comparisons),
+        comparisons=tuple(_with_verdict(shown, findings) for shown, _ in compared),
     )
     known = Known(
         changes=tuple(_changes(evidence, declared, firsts)),
@@ -67,11 +71,11 @@ def conclude(study: StudyRecord, evidence: Evidence, earlier: Looks, analyse: An
         campaigns=tuple(_campaigns(study, now, earlier)),
     )
     limits = (*findings.limits, *_limits(known, earlier))
-    return Conclusion(replace(findings, known=known, limits=limits), now if comparisons else None)
+    return Conclusion(replace(findings, known=known, limits=limits), now if compared else None)
 
 
-def _shown(study: StudyRecord, evidence: Evidence) -> Iterator[Shown]:
-    """Yield the comparisons and effects of which the report shows test figures of all variants."""
+def _shown(study: StudyRecord, evidence: Evidence) -> Iterator[tuple[Shown, list[list[str]]]]:
+    """Yield the comparisons and effects of which the report shows test figures of all variants, with these runs."""
     runs = {
         variant.name: [outcome.run.run for outcome in outcomes(evidence, variant).values()]
         for variant in evidence.variants
@@ -79,11 +83,12 @@ def _shown(study: StudyRecord, evidence: Evidence) -> Iterator[Shown]:
     for variant in study.variants:
         own, others = runs[variant.name], runs[variant.reference]
         if not variant.is_reference and own and others:
-            yield looks.shown(study, variant, [*own, *others])
+            yield looks.shown(study, variant, [*own, *others]), [own, others]
     compared = [{variant.name, variant.reference} for variant in study.variants if not variant.is_reference]
     for effect in study.family:
-        if set(effect.weights) not in compared and all(runs[name] for name in effect.weights):
-            yield looks.shown_effect(study, effect, {run for name in effect.weights for run in runs[name]})
+        arms = [runs[name] for name in effect.weights]
+        if set(effect.weights) not in compared and all(arms):
+            yield looks.shown_effect(study, effect, {run for arm in arms for run in arm}), arms
 
 
 def _with_verdict(shown: Shown, findings: Findings) -> Shown:
@@ -98,16 +103,15 @@ def _with_verdict(shown: Shown, findings: Findings) -> Shown:
 def _first_repetitions(declared: Declared, firsts: list[tuple[Shown, Look]]) -> int | None:
     """Return the repetitions of the first verdict on runs that this report shows with others; None if it had as many.
 
-    A study that was interrupted and goes on has the number of repetitions that it declared.
+    The verdict may be on another comparison or effect of the same runs. A study that was interrupted and goes on has
+    the number of repetitions that it declared.
     """
     numbers = [
         look.declared.repetitions[0] if len(look.declared.repetitions) == 1 else first.n
         for shown, look in firsts
+        if not look.runs.issuperset(shown.runs) and look.declared.repetitions[-1] < declared.repetitions[-1]
         for first in look.comparisons
-        if looks.is_same(first, shown)
-        and first.verdict
-        and set(first.runs) < set(shown.runs)
-        and look.declared.repetitions[-1] < declared.repetitions[-1]
+        if first.verdict and not set(first.runs).isdisjoint(shown.runs)
     ]
     return min(numbers, default=None)
 
@@ -143,18 +147,18 @@ def _changes(evidence: Evidence, now: Declared, firsts: list[tuple[Shown, Look]]
     """Yield each setting that differs from the one under which a comparison was first shown, the earliest alone."""
     yielded: set[Setting] = set()
     for look in sorted({look.id: look for _, look in firsts}.values(), key=lambda look: look.time):
-        earlier = EarlierLook(
-            look.time,
-            look.study,
-            look.declared.repetitions,
-            {
-                shown.variant: first.verdict
-                for shown, of_shown in firsts
-                if of_shown is look
-                for first in look.comparisons
-                if looks.is_same(first, shown)
-            },
-        )
+        verdicts = {
+            shown.variant: first.verdict
+            for shown, of_shown in firsts
+            if of_shown is look
+            for first in look.comparisons
+            if looks.is_same(first, shown)
+        }
+        if not all(verdicts.values()):
+            verdicts = {
+                first.variant: first.verdict for first in look.comparisons if first.verdict
+            } or verdicts
+        earlier = EarlierLook(look.time, look.study, look.declared.repetitions, verdicts)
         for setting, before, after in _differences(evidence, look.declared, now):
             if setting not in yielded:
                 yielded.add(setting)
