@@ -100,13 +100,20 @@ def posterior(found: Estimate, rope: float) -> tuple[float, float, float] | None
     The posterior is Student's t, centred at the mean, with the scale and the degrees of freedom of the estimate's
     error. Under folds that is the correlated t of Benavoli et al. 2017, whose scale is
     ``sqrt((1/n + rho/(1 - rho)) sd^2)`` with rho = tested / (tested + trained), so that rho/(1 - rho) is the overlap.
+    Where an interval must hold two errors, below five repetitions, a tail beyond any point has the larger of their two
+    masses: its central intervals are those of `Estimate.interval`.
     None below three values; an error of 0 puts the whole mass on the mean.
     """
-    if found.n < FEWEST or found.error is None or found.df is None:
+    if found.n < FEWEST or not found.errors:
         return None
-    if found.error == 0:
-        worse, better = float(found.mean < -rope), float(found.mean > rope)
-    else:
-        worse = float(special.stdtr(found.df, (-rope - found.mean) / found.error))
-        better = float(special.stdtr(found.df, (found.mean - rope) / found.error))
+    worse, better = _above(-found, rope), _above(found, rope)
     return worse, max(0.0, 1 - worse - better), better
+
+
+def _above(found: Estimate, rope: float) -> float:
+    """Return the posterior mass above `rope`."""
+    errors = [(error, df) for error, df in found.errors if error > 0]
+    if not errors:
+        return float(found.mean > rope)
+    tail = max(float(special.stdtr(df, -abs(found.mean - rope) / error)) for error, df in errors)
+    return tail if found.mean <= rope else 1 - tail

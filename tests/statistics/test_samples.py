@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import isclose, sqrt
 
 import numpy as np
@@ -110,6 +111,32 @@ def test_posterior_is_the_correlated_t_of_benavoli() -> None:
     assert better == pytest.approx(expected.sf(0.5), rel=1e-6)
     assert equivalent == pytest.approx(expected.cdf(0.5) - expected.cdf(-0.5), rel=1e-6)
     assert p_value(found) == pytest.approx(2 * expected.cdf(0), rel=1e-6)
+
+
+@pytest.mark.parametrize("n", [3, 4, 5])
+@pytest.mark.parametrize("luck", [0.0, 0.05, 1.0])
+@pytest.mark.parametrize("level", [0.5, 0.8, 0.95, 0.98])
+def test_the_posterior_puts_into_an_interval_the_probability_that_it_states(
+    n: int, luck: float, level: float
+) -> None:
+    values = np.array([0.4, 1.3, 0.9, -0.2, 1.1])[:n]
+    offsets = luck * np.array([-1.0, 0.4, 0.1, -0.7, 1.2]) * sqrt(1 / 5)
+    found = estimate(values - values.mean(), values[:, None] - values.mean() + offsets)
+    low, high = found.interval(level) or (None, None)
+    assert low == pytest.approx(-high)
+    outside = (1 - level) / 2
+    assert posterior(found, high) == pytest.approx((outside, level, outside), rel=1e-7)
+    shifted = replace(found, mean=high)
+    assert posterior(shifted, 0.0) == pytest.approx((outside, 0.0, 1 - outside), rel=1e-7)
+
+
+def test_below_five_repetitions_either_error_can_be_the_one_that_the_posterior_holds() -> None:
+    small = replace(estimate([0.0, 1.0, 2.0]), mean=0.0, error=0.6, df=40.0, test_error=0.5, test_df=2.0)
+    near, far = (posterior(small, at) or (None, None, None) for at in (0.3, 3.0))
+    assert near[2] == pytest.approx(stats.t(40, 0, 0.6).sf(0.3))
+    assert far[2] == pytest.approx(stats.t(2, 0, 0.5).sf(3.0))
+    many = replace(small, n=5)
+    assert posterior(many, 3.0)[2] == pytest.approx(stats.t(40, 0, 0.6).sf(3.0))
 
 
 @given(st.lists(st.tuples(SCORES, SCORES), min_size=1, max_size=8))
