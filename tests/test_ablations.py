@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -58,7 +59,7 @@ def test_every_study_and_each_of_its_presets_can_be_planned(path: Path, lab: Set
 
 def first_runs(record: StudyRecord) -> Iterator[RunSpec]:
     for variant in record.variants:
-        yield variant.run(record.first_point(variant), 0, record.folds[0])
+        yield variant.run(record.first_point(variant), 0, record.folds_of(variant)[0])
 
 
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
@@ -93,8 +94,14 @@ def test_every_variant_of_a_full_study_trains_two_steps(
 
     monkeypatch.setattr(train, "training_batches", lambda *args: islice(training_batches(*args), 2))
     monkeypatch.setattr(train, "steps_per_epoch", lambda *_: 2)
-    record = compile_preset(path, lab, "full", ("train.batch_size=4", "train.accumulate=2"))
-    for run in first_runs(record):
+    record = compile_preset(path, lab, "full")
+    for each in first_runs(record):
+        small = {
+            **each.table("train"),
+            "batch_size": 2,
+            "accumulate": 1,
+        }  # a recipe may set both for its variant
+        run = replace(each, config={**each.config, "train": small})
         registry = Registry(run.modules)
         state = TrainState.of(
             run, registry, build_dataset(registry, run.table("dataset")), torch.device("cpu")

@@ -642,6 +642,14 @@ def test_no_two_variants_look_the_same_and_none_looks_like_the_reference() -> No
     assert {*MARKERS, "s"} <= {*marks, "o"}
 
 
+def test_references_of_strata_do_not_look_the_same() -> None:
+    names = [f"stratum {number}" for number in range(3)]
+    reference = next(variant for variant in findings().variants if variant.is_reference)
+    shown = looks([dataclasses.replace(reference, name=name, reference=name) for name in names])
+    assert {look.marker for look in shown.values()} == {"s"}
+    assert len({look.colour for look in shown.values()}) == 3
+
+
 def test_many_curves_are_one_line_with_a_gap_after_each() -> None:
     few = [[1.0, 2.0]] * 60
     assert len(list(joined_lines(few, few))) == 60

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from typing import Any
 
 from matplotlib.artist import Artist
@@ -22,6 +23,7 @@ from study.reporting.figures.style import (
     PALETTE,
     REFERENCE,
     REFERENCE_LINE,
+    REFERENCES,
 )
 from study.reporting.text import runs_note, wrapped
 
@@ -158,16 +160,10 @@ class Look:
 
 
 def looks(variants: Iterable[VariantFinding]) -> dict[str, Look]:
-    """Return the look of each variant by name; a reference alone is grey, with squares and dashed lines."""
-    found: dict[str, Look] = {}
-    others = 0
-    for variant in variants:
-        if variant.is_reference:
-            found[variant.name] = Look(REFERENCE, "s", REFERENCE_LINE)
-        else:
-            found[variant.name] = Look(PALETTE[others % len(PALETTE)], MARKERS[others % len(MARKERS)])
-            others += 1
-    return found
+    """Return the look of each variant by name; references alone are grey, with squares and dashed lines."""
+    references = (Look(grey, "s", REFERENCE_LINE) for grey in cycle(REFERENCES))
+    others = (Look(colour, marker) for colour, marker in zip(cycle(PALETTE), cycle(MARKERS), strict=False))
+    return {variant.name: next(references if variant.is_reference else others) for variant in variants}
 
 
 def joined_lines(

@@ -9,6 +9,8 @@ COLUMN_INCHES = 4.5
 """Width at which letters are still 6 points high in a column of a two-column paper."""
 PAGE_INCHES = 6.5
 REFERENCE = "#5a5a5a"
+REFERENCES = (REFERENCE, "#a8a8a8", "#1c1c1c", "#808080")
+"""Greys of references: strata have one reference each."""
 ACCENT = "#d55e00"
 BAND = "#f0e442"
 FAINT = "#b4b4b4"
