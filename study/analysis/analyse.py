@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from statistics import median
 
 from study.analysis import breakdowns, contrasts, limits, measured, notes, predicted, searches, wording
 from study.analysis.breakdowns import Part
@@ -44,6 +43,7 @@ from study.analysis.scores import (
 from study.analysis.units import quantity
 from study.metrics import Metric
 from study.records import Epoch, Metrics, Profile, RunResult, Stopped, TimePart
+from study.statistics.description import median, percentages
 from study.statistics.inference import estimate
 from study.statistics.power import TABULATED_EFFECTS, power_table, tabulated_designs
 from study.statistics.samples import (
@@ -288,10 +288,9 @@ def _seconds_shares(results: Sequence[RunResult]) -> dict[str, float]:
     measured = [result for result in results if result.seconds_in and result.seconds]
     total = sum(result.seconds for result in measured)
     parts = [part for part in TimePart if any(part in result.seconds_in for result in measured)]
-    return {
-        str(part): 100 * sum(result.seconds_in.get(part, 0.0) for result in measured) / total
-        for part in parts
-    }
+    seconds = [sum(result.seconds_in.get(part, 0.0) for result in measured) for part in parts]
+    shares = zip(parts, percentages(seconds, total), strict=True)
+    return {str(part): share for part, share in shares if share is not None}
 
 
 def _cost(profile: Profile) -> Cost:

@@ -12,6 +12,7 @@ from study.engine.search import is_quasi_random
 from study.ledger.record import ClaimRecord, EffectRecord, Interim, differences
 from study.metrics import Metric
 from study.records import Failure, Measurement, Profile, PublishedTable, RunResult, Stopped, TestResult
+from study.statistics.description import fold_overlap
 from study.statistics.spread import Spread
 
 if TYPE_CHECKING:
@@ -276,4 +277,4 @@ class Evidence:
 
 
 def _overlap(folds: tuple[FoldSize, ...]) -> float:
-    return sum(fold.test for fold in folds) / sum(fold.train for fold in folds) if folds else 0.0
+    return fold_overlap([fold.test for fold in folds], [fold.train for fold in folds])

@@ -15,7 +15,7 @@ from study.analysis.known.findings import Known
 from study.analysis.units import heading, number, signed_difference
 from study.metrics import Metric
 from study.records import PartCost, PublishedTable
-from study.statistics.description import mean_and_sd, mean_curve
+from study.statistics.description import mean_and_sd, mean_curve, pareto_front, percentages
 from study.statistics.spread import Spread
 
 if TYPE_CHECKING:
@@ -191,11 +191,7 @@ class Confusion:
     @property
     def shares(self) -> tuple[tuple[float | None, ...], ...]:
         """The counts in % of the examples of the true class; None where it has no example."""
-        totals = [sum(row) for row in self.counts]
-        return tuple(
-            tuple(100 * count / total if total else None for count in row)
-            for row, total in zip(self.counts, totals, strict=True)
-        )
+        return tuple(map(percentages, self.counts))
 
     def minus(self, other: Confusion) -> tuple[tuple[float | None, ...], ...]:
         """Return the shares minus those of another confusion of the same classes, in points."""
@@ -535,6 +531,16 @@ class Findings:
     def primary(self) -> Metric:
         """The metric that the verdicts are about."""
         return next(metric for metric in self.metrics if metric.name == self.metric)
+
+    def pareto_front(self, costs: Mapping[str, float]) -> list[VariantFinding]:
+        """Return the variants of known score and cost that no other beats in both, by cost."""
+        variants = {variant.name: variant for variant in self.variants if variant.name in costs}
+        gains = {
+            name: self.primary.gain(variant.score.mean)
+            for name, variant in variants.items()
+            if variant.score is not None
+        }
+        return [variants[name] for name in pareto_front(costs, gains)]
 
     def lead_of(self, variant: VariantFinding) -> float | None:
         """Return by how much a variant is better than its reference in the primary metric; None without both scores.

@@ -30,6 +30,7 @@ from study.ledger.layout import RUNS, TEST_PREDICTIONS
 from study.ledger.record import Search, StudyRecord, VariantRecord
 from study.ledger.store import SESSION, Ledger, Snapshot
 from study.records import DataInfo, Machine, PublishedTable, RunSpec, TestResult
+from study.statistics.description import fold_overlap
 
 MOST_CALLS = 3
 """Maximum of calls that a limit lists."""
@@ -137,10 +138,10 @@ def _data(study: StudyRecord, data: DataInfo, folds: Sequence[int | None]) -> Va
     )
 
 
-def fold_overlap(study: StudyRecord) -> float:
+def overlap_of_folds(study: StudyRecord) -> float:
     """Return test examples / training examples of the study's folds; 0 where there is one split."""
     sizes = _fold_sizes(study.data, len(study.folds)) if len(study.folds) > 1 else ()
-    return sum(size.test for size in sizes) / sum(size.train for size in sizes) if sizes else 0.0
+    return fold_overlap([size.test for size in sizes], [size.train for size in sizes])
 
 
 def _fold_sizes(data: DataInfo, folds: int) -> tuple[FoldSize, ...]:

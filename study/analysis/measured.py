@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from statistics import fmean
 
 from study.analysis.evidence import Evidence, RepetitionEvidence, VariantEvidence
 from study.analysis.findings import FigureFinding, Interval, MeasureFinding
@@ -12,6 +11,7 @@ from study.analysis.scores import interval_of, sample_means
 from study.analysis.units import quantity
 from study.analysis.wording import join_words
 from study.records import Figure
+from study.statistics.description import mean
 from study.statistics.inference import estimate
 
 
@@ -53,7 +53,7 @@ def chance(variant: VariantEvidence) -> dict[str, float]:
     for _, name, figure in _figures(variant):
         if figure.chance is not None:
             levels[name].append(figure.chance)
-    return {name: fmean(values) for name, values in levels.items()}
+    return {name: mean(values) for name, values in levels.items()}
 
 
 def unmeasured(variant: VariantEvidence) -> Iterator[str]:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from statistics import fmean
 
 from study.analysis.evidence import Evidence
 from study.analysis.scores import against_reference, metric_values, paired_scores, trial_status
 from study.analysis.units import difference_with_unit, fixed, number, percent, quantity, unit_suffix
 from study.analysis.wording import join_words, rope_with_unit, sample_size
-from study.statistics.description import binomial_half_width
+from study.statistics.description import binomial_half_width, mean
 from study.statistics.families import BORROW_FROM
 from study.statistics.samples import correlation, correlation_interval, least_sign_flip_p
 
@@ -131,7 +130,7 @@ def _test_size(evidence: Evidence) -> Iterator[Note]:
         scores = metric_values(evidence, reference, metric) if metric else []
         if metric is None or not scores or not examples:
             continue
-        share = fmean(scores) / metric.scale
+        share = mean(scores) / metric.scale
         half = metric.scale * binomial_half_width(share, examples)
         article = "an" if metric.title[:1].lower() in "aeio" else "a"
         moved = difference_with_unit(half, metric.unit)

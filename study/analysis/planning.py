@@ -7,16 +7,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from statistics import fmean
 from typing import Literal
 
-from study.analysis.gather import fold_overlap, gather
+from study.analysis.gather import gather, overlap_of_folds
 from study.analysis.scores import against_reference
 from study.engine.estimate import duration
 from study.engine.plan import rungs, total_trainings, trainings
 from study.errors import InputError
 from study.ledger.record import StudyRecord
 from study.ledger.store import Ledger, Snapshot
+from study.statistics.description import mean
 from study.statistics.inference import FEWEST, estimate
 from study.statistics.power import power_table
 from study.statistics.spread import Spread, pooled_sd
@@ -52,7 +52,7 @@ def earlier_spread(ledger: Ledger, study: StudyRecord, computes: Computes) -> Sp
         if sds:
             added = [max(0.0, (each.v_c or 0.0) - (each.v_sc or 0.0)) for each in found]
             df = float(sum(each.n - 1 for each in found))
-            return Spread(pooled_sd(sds), df, fmean(added), record.name)
+            return Spread(pooled_sd(sds), df, mean(added), record.name)
     return None
 
 
@@ -102,7 +102,7 @@ def training_time(ledger: Ledger, study: StudyRecord) -> TrainingTime | None:
                 if len(sizes) < MOST_FOLDERS_MEASURED:
                     sizes.append(_bytes_below(ledger.run_folder(job.run)))
         if timed:
-            return TrainingTime(fmean(timed), record.name, fmean(sizes))
+            return TrainingTime(mean(timed), record.name, mean(sizes))
     return None
 
 
@@ -250,7 +250,7 @@ def planned_power(
     study: StudyRecord, spread: Spread, designs: Sequence[tuple[int, ...]]
 ) -> dict[tuple[int, ...], tuple[float, ...]]:
     """Return the power of the study's verdicts at the tabulated effects, by design."""
-    overlap = fold_overlap(study) if len(study.folds) > 1 else 0.0
+    overlap = overlap_of_folds(study)
     return power_table(spread, study.rope, study.alpha, len(study.family), designs, overlap)
 
 

@@ -17,6 +17,7 @@ from study.analysis.scores import tested_runs
 from study.errors import InputError
 from study.ledger.layout import RUNS, TEST_PREDICTIONS
 from study.ledger.predictions import load
+from study.statistics.classes import confusion_counts, differs_in_most, most_frequent, times_right
 
 MOST_CLASSES = 100
 """More classes have no confusion: it grows with their square."""
@@ -79,10 +80,11 @@ def confusion(variant: VariantEvidence) -> Confusion | None:
     size = max((each.size for each in found), default=0)
     if not 0 < size <= MOST_CLASSES:
         return None
-    counts = np.zeros((size, size), np.int64)
-    for each in found:
-        cells = each.labels * size + each.classes
-        counts += np.bincount(cells, minlength=size * size).reshape(size, size)
+    counts = confusion_counts(
+        np.concatenate([each.labels for each in found]),
+        np.concatenate([each.classes for each in found]),
+        size,
+    )
     return Confusion(_class_names(variant, size), tuple(map(tuple, counts.tolist())), len(found))
 
 
@@ -96,8 +98,8 @@ def disagreement(evidence: Evidence, variant: VariantEvidence) -> Disagreement |
     size = max(int(max(fold.own.max(), fold.other.max(), fold.labels.max())) for fold in folds) + 1
     names = _class_names(variant, size)
     return Disagreement(
-        gained=sum(int(fold.gained.sum()) for fold in folds),
-        lost=sum(int(fold.lost.sum()) for fold in folds),
+        gained=sum(int(np.count_nonzero(fold.gained)) for fold in folds),
+        lost=sum(int(np.count_nonzero(fold.lost)) for fold in folds),
         total=sum(len(fold.labels) for fold in folds),
         examples=tuple(_chosen(folds, names)),
     )
@@ -135,28 +137,22 @@ class _Fold:
     @property
     def right(self) -> NDArray[np.int64]:
         """(n,) repetitions in which the variant is right."""
-        return np.asarray((self.own == self.labels).sum(axis=0))
+        return times_right(self.own, self.labels)
 
     @property
     def reference_right(self) -> NDArray[np.int64]:
         """(n,) repetitions in which the reference is right."""
-        return np.asarray((self.other == self.labels).sum(axis=0))
+        return times_right(self.other, self.labels)
 
     @property
     def gained(self) -> NDArray[np.bool_]:
         """(n,) whether the variant is right, and the reference wrong, in more than half of the repetitions."""
-        return _more_than_half(self.right, self.reference_right, len(self.own))
+        return differs_in_most(self.right, self.reference_right, len(self.own))
 
     @property
     def lost(self) -> NDArray[np.bool_]:
         """(n,) the reverse."""
-        return _more_than_half(self.reference_right, self.right, len(self.own))
-
-
-def _more_than_half(
-    right: NDArray[np.int64], others_right: NDArray[np.int64], repetitions: int
-) -> NDArray[np.bool_]:
-    return (2 * right > repetitions) & (2 * others_right < repetitions)
+        return differs_in_most(self.reference_right, self.right, len(self.own))
 
 
 def _folds(variant: VariantEvidence, reference: VariantEvidence) -> Iterator[_Fold]:
@@ -203,13 +199,9 @@ def _chosen(folds: Sequence[_Fold], names: Sequence[str]) -> Iterator[ExampleFin
             id=str(fold.ids[at]),
             fold=fold.fold,
             label=names[label],
-            predicted=names[_most_frequent(fold.own[:, at])],
-            reference_predicted=names[_most_frequent(fold.other[:, at])],
+            predicted=names[most_frequent(fold.own[:, at])],
+            reference_predicted=names[most_frequent(fold.other[:, at])],
             right=int(fold.right[at]),
             reference_right=int(fold.reference_right[at]),
             repetitions=len(fold.own),
         )
-
-
-def _most_frequent(classes: NDArray[np.int64]) -> int:
-    return int(np.bincount(classes).argmax())

@@ -18,6 +18,8 @@ from study.hashing import digest, seed_of
 from study.ledger.layout import EXAMPLES, TEST_PREDICTIONS
 from study.ledger.predictions import Predictions, load, load_examples
 from study.metrics import Metric
+from study.statistics.description import mean
+from study.statistics.replicates import dealt_groups, means_without, values_without
 
 MOST_GROUPS = 200
 """Above so many sources, a metric that is no mean is computed with groups of sources left out: it bounds the cost."""
@@ -79,30 +81,22 @@ def of_values(values: NDArray[Any], sources: NDArray[Any]) -> Replicates | None:
     names, of_source = np.unique(np.asarray(sources, str), return_inverse=True)
     if len(names) < 2:
         return None
-    sums, counts = np.bincount(of_source, values), np.bincount(of_source)
-    left_out = (sums.sum() - sums) / (counts.sum() - counts)
-    return Replicates(tuple(map(float, left_out)), digest(names.tolist()), float(np.mean(values)))
+    left_out = means_without(values, of_source)
+    return Replicates(tuple(left_out.tolist()), digest(names.tolist()), mean(values.tolist()))
 
 
 def of_predictions(predictions: Predictions, compute: Compute) -> Replicates | None:
     """Return the replicates of any metric; None below two sources.
 
-    Above `MOST_GROUPS` sources these are dealt into so many groups at random, the same in every run with the same
-    sources, and a group is left out at a time: the delete-a-group jackknife (Kott 2001).
+    Above `MOST_GROUPS` sources these are dealt into so many groups, the same in every run with the same sources.
     """
     names, of_source = np.unique(np.asarray(predictions.sources, str), return_inverse=True)
     if len(names) < 2:
         return None
-    dealt = np.arange(len(names))
-    if len(names) > MOST_GROUPS:
-        order = np.random.default_rng(seed_of(seeds.SOURCES, len(names))).permutation(len(names))
-        dealt = order % MOST_GROUPS
-    groups = dealt[of_source]
+    groups = dealt_groups(of_source, MOST_GROUPS, seed_of(seeds.SOURCES, len(names)))
     labels, scores = predictions.labels, predictions.logits
-    left_out = [
-        float(compute(labels[groups != group], scores[groups != group])) for group in range(dealt.max() + 1)
-    ]
-    return Replicates(tuple(left_out), digest(names.tolist()), float(compute(labels, scores)))
+    left_out = values_without(lambda kept: float(compute(labels[kept], scores[kept])), groups)
+    return Replicates(tuple(left_out.tolist()), digest(names.tolist()), float(compute(labels, scores)))
 
 
 def _of_single_examples(predictions: Predictions, compute: Compute) -> Floats:

@@ -6,7 +6,6 @@ import math
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from statistics import fmean
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +15,8 @@ from study.analysis.findings import Interval, TrialStatus
 from study.ledger.record import EffectRecord
 from study.metrics import Metric
 from study.records import Breakdown, RunResult, Stopped, TestResult
+from study.statistics.contrasts import length, weighted_sum
+from study.statistics.description import mean
 from study.statistics.families import borrowed
 from study.statistics.inference import Estimate, Variance, estimate, joined_replicates
 from study.statistics.sequential import critical
@@ -132,7 +133,10 @@ def contrast(
     common = sorted(set.intersection(*(set(arm) for arm in arms.values())))
     if not common:
         return None
-    values = {key: sum(weight * arms[name][key].score for name, weight in weights.items()) for key in common}
+    values = {
+        key: weighted_sum([(weight, arms[name][key].score) for name, weight in weights.items()])
+        for key in common
+    }
     return Contrast(
         values=tuple(_mean_by_sample(evidence, variants[0], values)),
         replicates=None if evidence.folds_of(variants[0]) else _replicates(evidence, arms, weights, common),
@@ -183,10 +187,9 @@ def _of_one_sample(
     def row(outcome: Outcome) -> NDArray[np.float64]:
         return np.full(m, outcome.score) if outcome.replicates is None else outcome.replicates
 
-    rows = [
-        np.sum([weight * row(arms[name][key]) for name, weight in weights.items()], axis=0) for key in common
-    ]
-    return np.array(rows)
+    return np.array(
+        [weighted_sum([(weight, row(arms[name][key])) for name, weight in weights.items()]) for key in common]
+    )
 
 
 def _mean_by_sample(
@@ -198,7 +201,7 @@ def _mean_by_sample(
     for (fold, repetition), value in values.items():
         groups[fold if has_folds else repetition].append(value)
     for group in sorted(groups):
-        yield fmean(groups[group])
+        yield mean(groups[group])
 
 
 def is_comparable(evidence: Evidence, weights: Mapping[str, float]) -> bool:
@@ -236,8 +239,7 @@ def levels(evidence: Evidence, effect: EffectRecord) -> Critical:
     look = evidence.look_at(effect.name)
     if look is not None:
         return critical(look, evidence.looks, evidence.alpha, evidence.comparisons)
-    share = evidence.alpha / evidence.comparisons
-    return Critical(share, share)
+    return Critical.of_family(evidence.alpha, evidence.comparisons)
 
 
 def described_level(evidence: Evidence, effect: EffectRecord | None) -> float:
@@ -258,7 +260,7 @@ def _borrowed(evidence: Evidence) -> dict[str, Variance | None]:
     contrasts = [_contrast_of(evidence, effect) for effect in family]
     sds = [None if found is None or found.overlap else estimate(found.values).sd for found in contrasts]
     ns = [0 if found is None else len(found.values) for found in contrasts]
-    norms = [math.hypot(*effect.weights.values()) for effect in family]
+    norms = [length(effect.weights.values()) for effect in family]
     names = [effect.name for effect in family]
     return dict(zip(names, borrowed(sds, ns, norms), strict=True))
 
@@ -266,8 +268,9 @@ def _borrowed(evidence: Evidence) -> dict[str, Variance | None]:
 def level_of(evidence: Evidence, variant: VariantEvidence) -> Critical:
     """Return the nominal levels that decide the difference of a variant from its reference."""
     effect = evidence.effect_of({variant.name: 1.0, variant.reference: -1.0})
-    share = evidence.alpha / evidence.comparisons
-    return Critical(share, share) if effect is None else levels(evidence, effect)
+    if effect is None:
+        return Critical.of_family(evidence.alpha, evidence.comparisons)
+    return levels(evidence, effect)
 
 
 def against_reference(evidence: Evidence, variant: VariantEvidence) -> Contrast | None:

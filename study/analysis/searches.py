@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from statistics import fmean
 from typing import Any
 
 from study.analysis.evidence import Evidence, TrialEvidence, VariantEvidence
@@ -15,6 +14,7 @@ from study.analysis.units import difference_with_unit, percent, quantity
 from study.analysis.wording import join_words
 from study.metrics import Metric
 from study.statistics.curves import expected_best, late_slope
+from study.statistics.description import mean
 
 EDGE = 0.1
 """The share of a range, at either end, that counts as its edge; on the logarithm where the range is logarithmic."""
@@ -41,7 +41,7 @@ def _undertrained(evidence: Evidence) -> Iterator[Limit]:
                 slopes.append(late)
         if not slopes:
             continue
-        slope, gained = fmean(s for s, _ in slopes), fmean(s * span for s, span in slopes)
+        slope, gained = mean(s for s, _ in slopes), mean(s * span for s, span in slopes)
         if slope > evidence.rope or (metric.unit == "%" and gained > MOST_POINTS):
             rising.append(
                 f"{difference_with_unit(metric.sign * slope, metric.unit)} an epoch for {variant.name}"
@@ -147,8 +147,8 @@ def _search_rises(evidence: Evidence) -> Iterator[Limit]:
         rises = [
             curve[-1] - curve[-1 - max(1, len(curve) // 4)] for curve in curves if len(curve) >= FEWEST_TRIALS
         ]
-        if rises and fmean(rises) > evidence.rope:
-            rise = difference_with_unit(evidence.metric.sign * fmean(rises), evidence.metric.unit)
+        if rises and mean(rises) > evidence.rope:
+            rise = difference_with_unit(evidence.metric.sign * mean(rises), evidence.metric.unit)
             rising.append(f"{rise} for {variant.name}")
     if rising:
         yield Limit(
@@ -180,7 +180,7 @@ def expected_best_scores(evidence: Evidence, variant: VariantEvidence) -> tuple[
         gains = [gain for trial in trials if (gain := _gain(trial, metric)) is not None]
         if len(gains) == evidence.search.trials:
             curves.append(expected_best(gains))
-    return tuple(metric.sign * fmean(values) for values in zip(*curves, strict=True))
+    return tuple(metric.sign * mean(values) for values in zip(*curves, strict=True))
 
 
 def _gain(trial: TrialEvidence, metric: Metric) -> float | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from math import isfinite
-from statistics import fmean
 
 from study.analysis.evidence import Evidence, VariantEvidence
 from study.analysis.findings import ClaimFinding, Difference, Interval
@@ -30,6 +29,7 @@ from study.analysis.units import (
     unit_suffix,
     with_unit,
 )
+from study.statistics import description
 from study.statistics.inference import FEWEST, Estimate
 from study.statistics.verdicts import ClaimVerdict, Verdict
 
@@ -93,7 +93,7 @@ def comparison_sentence(
         low, high = difference(interval.low, unit), difference(interval.high, unit)
         ends = f", {level} interval {low} to {high}"
     inside = f", all within ±{difference(evidence.rope, unit)}" if verdict == "equivalent" else ""
-    mean, reference_mean = map(fmean, paired_scores(evidence, variant))
+    mean, reference_mean = map(description.mean, paired_scores(evidence, variant))
     scores = (
         f"{number(mean, unit)} against {number(reference_mean, unit)}{unit_suffix(metric)} {metric.title} "
         f"({direction_note(metric, after='; ')}{with_unit(signed_difference(decided.mean, unit), unit)}"
@@ -234,7 +234,9 @@ def _optimistic_answer(evidence: Evidence) -> str:
         variant.name: metric_values(evidence, variant, evidence.metric) for variant in evidence.variants
     }
     unit = evidence.metric.unit
-    means = [f"{number(fmean(values), unit)} for {name}" for name, values in scores.items() if values]
+    means = [
+        f"{number(description.mean(values), unit)} for {name}" for name, values in scores.items() if values
+    ]
     text = f" As a description, mean {evidence.metric.title} on it: {join_words(means)}." if means else ""
     return f"No verdict, every figure is optimistic: {OPTIMISTIC}.{text}"
 

@@ -6,15 +6,28 @@ tuple with the index of its level for each factor.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
-from math import prod
+from math import hypot, prod
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+Term = TypeVar("Term", float, NDArray[np.float64])
 Cell = tuple[int, ...]
 Weights = dict[Cell, float]
+
+
+def weighted_sum(terms: Sequence[tuple[float, Term]]) -> Term:
+    """Return the value of a contrast from pairs of a weight and a score, or an array of scores."""
+    total: Term = sum(weight * score for weight, score in terms)  # type: ignore[assignment]  # from 0
+    return total
+
+
+def length(weights: Iterable[float]) -> float:
+    """Return ``sqrt(sum w^2)``: with equal noise in every cell, the standard deviation of a contrast grows with it."""
+    return hypot(*weights)
 
 
 def difference(level: int, reference: int) -> dict[int, float]:

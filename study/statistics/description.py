@@ -1,13 +1,44 @@
-"""What describes scores without judging them: mean, standard deviation, mean curves, chances; without NumPy."""
+"""What describes values without judging them: means, shares, curves, fronts, chances; without NumPy."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from math import prod, sqrt
 from statistics import fmean, stdev
+from statistics import median as _median
 
 Z_95 = 1.959964
 """Half-width of a 95 % normal interval, in standard errors."""
+
+
+def mean(values: Iterable[float]) -> float:
+    """Return the arithmetic mean of at least one value."""
+    return fmean(values)
+
+
+def median(values: Iterable[float]) -> float:
+    """Return the median of at least one value."""
+    return _median(values)
+
+
+def percentages(parts: Sequence[float], total: float | None = None) -> tuple[float | None, ...]:
+    """Return each part in % of the total, by default that of the parts; None where it is 0."""
+    whole = sum(parts) if total is None else total
+    return tuple(100 * part / whole if whole else None for part in parts)
+
+
+def fold_overlap(test: Sequence[int], train: Sequence[int]) -> float:
+    """Return test examples / training examples of folds, rho/(1 - rho) of Nadeau & Bengio 2003; 0 without folds."""
+    return sum(test) / sum(train) if train else 0.0
+
+
+def pareto_front(costs: Mapping[str, float], gains: Mapping[str, float]) -> list[str]:
+    """Return the names that no other one beats in both cost and gain, by cost."""
+    front: list[str] = []
+    for name in sorted(gains, key=lambda name: (costs[name], -gains[name])):
+        if not front or gains[name] > gains[front[-1]]:
+            front.append(name)
+    return front
 
 
 def mean_and_sd(values: Sequence[float]) -> tuple[float, float | None]:

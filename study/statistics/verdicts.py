@@ -22,6 +22,11 @@ class Critical:
     equivalence: float
     """One-sided, of the interval that must lie within ±rope."""
 
+    @classmethod
+    def of_family(cls, alpha: float, comparisons: int) -> Critical:
+        """Return the level of each of m comparisons, alpha/m (Bonferroni)."""
+        return cls(alpha / comparisons, alpha / comparisons)
+
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
     """Return Holm's (1979) adjusted p values in the given order.
@@ -108,7 +113,7 @@ def _bounds(
     gain: Estimate, alpha: float, comparisons: int, level: Critical | None
 ) -> tuple[tuple[float, float], tuple[float, float]] | None:
     """Return the deciding interval and the one that shows equivalence; None below three repetitions."""
-    critical = level or Critical(alpha / comparisons, alpha / comparisons)
+    critical = level or Critical.of_family(alpha, comparisons)
     interval, narrower = gain.interval(1 - critical.difference), gain.interval(1 - 2 * critical.equivalence)
     if interval is None or narrower is None:
         return None

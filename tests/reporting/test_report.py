@@ -44,7 +44,6 @@ from study.reporting.figure_specs import FORMATS, NAMES, cost_axis, figure_specs
 from study.reporting.figures.draw import draw
 from study.reporting.figures.panels import joined_lines, looks
 from study.reporting.figures.style import MARKERS
-from study.reporting.figures.tradeoff import pareto
 from study.reporting.sections.report import document
 from study.reporting.sections.warnings import GROUPS
 from study.reporting.write import machine_readable, write
@@ -382,9 +381,9 @@ def test_the_pareto_front_has_the_variants_that_none_beats_in_score_and_cost() -
     axis = cost_axis(report)
     assert axis is not None
     assert axis.values == {"a": 10, "b": 20, "c": 30, "d": 40}
-    assert [v.name for v in pareto(variants, axis.values, report)] == ["a", "b", "d"]
+    assert [v.name for v in report.pareto_front(axis.values)] == ["a", "b", "d"]
     lower = dataclasses.replace(report, metrics=minimized().metrics, metric="rmse")
-    assert [v.name for v in pareto(variants, axis.values, lower)] == ["a"]
+    assert [v.name for v in lower.pareto_front(axis.values)] == ["a"]
     same = tuple(dataclasses.replace(v, macs=7, parameters=7, train_seconds=7.0) for v in base.variants)
     assert cost_axis(dataclasses.replace(base, variants=same)) is None
 

@@ -10,8 +10,13 @@ from statsmodels.stats.proportion import proportion_confint
 from study.statistics.description import (
     binomial_half_width,
     false_verdict_chance,
+    fold_overlap,
+    mean,
     mean_and_sd,
     mean_curve,
+    median,
+    pareto_front,
+    percentages,
 )
 from study.statistics.inference import jackknife_variance, joined_replicates
 from study.statistics.spread import pooled_sd
@@ -22,6 +27,39 @@ VALUES = (61.2, 63.4, 59.8, 60.5)
 def test_mean_and_standard_deviation_are_those_of_numpy() -> None:
     assert mean_and_sd(VALUES) == pytest.approx((np.mean(VALUES), np.std(VALUES, ddof=1)))
     assert mean_and_sd([61.2]) == (61.2, None)
+
+
+def test_mean_and_median_are_those_of_numpy() -> None:
+    assert (mean(VALUES), median(VALUES)) == pytest.approx((np.mean(VALUES), np.median(VALUES)))
+
+
+def test_parts_of_nothing_have_no_percentage() -> None:
+    assert percentages([3, 1]) == (75.0, 25.0)
+    assert percentages([3, 1], 10) == (30.0, 10.0)
+    assert percentages([0, 0]) == (None, None)
+
+
+def test_the_overlap_of_five_equal_folds_is_a_quarter() -> None:
+    assert fold_overlap([20] * 5, [80] * 5) == 0.25
+    assert fold_overlap([], []) == 0
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_variant_on_the_front_is_dominated_by_none(seed: int) -> None:
+    points = np.random.default_rng(seed).integers(0, 6, (12, 2))
+    costs, gains = ({str(i): float(value) for i, value in enumerate(column)} for column in points.T)
+    front = pareto_front(costs, gains)
+    better = {
+        name
+        for name in costs
+        if not any(
+            (costs[o] < costs[name] and gains[o] >= gains[name])
+            or (costs[o] <= costs[name] and gains[o] > gains[name])
+            for o in costs
+        )
+    }
+    corners = {(costs[name], gains[name]) for name in better}
+    assert [(costs[name], gains[name]) for name in front] == sorted(corners)
 
 
 def test_a_mean_curve_has_the_positions_that_all_curves_have() -> None:

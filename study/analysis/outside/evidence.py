@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from statistics import fmean
 
 import numpy as np
 
@@ -18,6 +17,7 @@ from study.errors import InputError, nearest, quoted
 from study.ledger.record import ClaimRecord
 from study.metrics import Metric
 from study.records import Failure, Machine, RunResult, TestResult
+from study.statistics.description import mean
 
 UNVERIFIED = Limit(
     LimitCode.UNVERIFIED,
@@ -237,7 +237,7 @@ def _repetition(rows: Sequence[Row], repetition: int, fold: int | None, metric: 
         return RepetitionEvidence(
             repetition, fold, run, failure=Failure(run, "train", "the input has no score", "")
         )
-    score = fmean(scores)
+    score = mean(scores)
     if math.isnan(score):
         return RepetitionEvidence(
             repetition, fold, run, RunResult(run, "diverged", 0, {}, (), None, 0.0, NOWHERE)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-
 import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
-from study.analysis.findings import Findings, VariantFinding
+from study.analysis.findings import Findings
 from study.analysis.units import heading
 from study.reporting.figure_specs import MOST_ARMS_NAMED, cost_axis
 from study.reporting.figures.panels import looks
@@ -28,7 +26,7 @@ def tradeoff(findings: Findings) -> Figure:
     )
     axes = figure.subplots()
     shown = looks(findings.variants)
-    front = pareto(variants, axis.values, findings)
+    front = findings.pareto_front(axis.values)
     is_crowded = len(variants) > MOST_ARMS_NAMED
     for variant in variants:
         is_named = variant.is_reference or variant in front
@@ -65,21 +63,3 @@ def tradeoff(findings: Findings) -> Figure:
     axes.margins(0.08)
     figure.legend(loc="outside right center")
     return figure
-
-
-def pareto(
-    variants: Sequence[VariantFinding], cost: Mapping[str, float], findings: Findings
-) -> list[VariantFinding]:
-    """Return the variants that no other beats in both mean and cost, by cost."""
-    front: list[VariantFinding] = []
-    best = float("-inf")
-    gain = {
-        variant.name: findings.primary.gain(variant.score.mean)
-        for variant in variants
-        if variant.score is not None
-    }
-    for variant in sorted(variants, key=lambda variant: (cost[variant.name], -gain[variant.name])):
-        if gain[variant.name] > best:
-            front.append(variant)
-            best = gain[variant.name]
-    return front
