@@ -16,6 +16,7 @@ from study.engine.plan import rungs, total_trainings, trainings
 from study.errors import InputError
 from study.ledger.record import StudyRecord
 from study.ledger.store import Ledger, Snapshot
+from study.statistics.curves import halving_share
 from study.statistics.description import mean
 from study.statistics.inference import FEWEST, estimate
 from study.statistics.power import power_table
@@ -262,15 +263,12 @@ def own_design(study: StudyRecord) -> tuple[int, ...]:
 def _whole_trainings(study: StudyRecord) -> float:
     """Return the cost of a study in whole trainings.
 
-    A trial after the first generation that halving checks at epochs r_1 < r_2 < … of E costs on average
-    ``(r_1 + (r_2 - r_1)/eta + (r_3 - r_2)/eta^2 + …)/E``, as 1 of eta continues at each.
+    Trials of the first generation are never stopped by halving, later ones cost the share `halving_share`.
     """
     count = float(total_trainings(study))
     epochs = study.variants[0].template.epochs
     if study.pruner != "halving" or not epochs:
         return count
-    checked = [*rungs(study, epochs - 1), epochs]
-    steps = [epoch - before for before, epoch in zip([0, *checked], checked, strict=False)]
-    share = sum(step * float(study.reduction) ** -passed for passed, step in enumerate(steps)) / epochs
+    share = halving_share([*rungs(study, epochs - 1), epochs], study.reduction)
     one_less = total_trainings(replace(study, trials=min(study.trials, study.generation)))
     return one_less + (count - one_less) * share

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from math import ceil, comb
 from statistics import fmean
 
@@ -21,6 +22,19 @@ def expected_best(gains: Sequence[float]) -> list[float]:
         sum(comb(i - 1, n - 1) * ordered[i - 1] for i in range(n, total + 1)) / comb(total, n)
         for n in range(1, total + 1)
     ]
+
+
+def halving_share(checked: Sequence[int], reduction: int) -> float:
+    """Return the mean cost of a trial under successive halving, as a share of a whole training.
+
+    ``(r_1 + (r_2 - r_1)/eta + (r_3 - r_2)/eta^2 + …)/E``, as 1 of eta continues at each check.
+
+    Args:
+        checked: The epochs r_1 < r_2 < … at which trials are checked, and E, the last epoch.
+        reduction: eta.
+    """
+    steps = [epoch - before for before, epoch in pairwise((0, *checked))]
+    return sum(step * float(reduction) ** -passed for passed, step in enumerate(steps)) / checked[-1]
 
 
 def late_slope(epochs: Sequence[int], gains: Sequence[float]) -> tuple[float, int] | None:

@@ -9,7 +9,7 @@ from statistics import fmean
 import pytest
 from scipy import stats
 
-from study.statistics.curves import expected_best, late_slope
+from study.statistics.curves import expected_best, halving_share, late_slope
 
 
 @pytest.mark.parametrize("total", [1, 2, 5, 8])
@@ -33,3 +33,9 @@ def test_the_slope_is_that_of_a_regression_over_the_last_third(length: int, poin
 
 def test_two_epochs_have_no_last_third() -> None:
     assert late_slope([1, 2], [0.0, 9.0]) is None
+
+
+def test_halving_costs_what_the_trials_of_a_full_bracket_train() -> None:
+    trained = [1] * 18 + [3] * 6 + [9] * 3
+    assert halving_share([1, 3, 9], 3) == pytest.approx(sum(trained) / (9 * len(trained)))
+    assert halving_share([12], 3) == 1

@@ -15,6 +15,7 @@ from study.ledger import looks
 from study.ledger.looks import Declared, Look, Looks, Shown
 from study.ledger.record import StudyRecord
 from study.statistics.description import false_verdict_chance
+from study.statistics.verdicts import Critical
 
 Analyse = Callable[[Evidence], Findings]
 
@@ -226,7 +227,8 @@ def _campaigns(study: StudyRecord, now: Look, earlier: Looks) -> Iterator[Campai
                 if shown.reference == reference and not data.isdisjoint(shown.data):
                     declared = look.declared
                     draw = (shown.key, declared.seed, declared.search, declared.metric, declared.folds)
-                    levels.setdefault(draw, declared.alpha / max(1, len(declared.family)))
+                    level = Critical.of_family(declared.alpha, max(1, len(declared.family)))
+                    levels.setdefault(draw, level.difference)
         own = {
             (shown.key, now.declared.seed, now.declared.search, now.declared.metric, now.declared.folds)
             for shown in here
