@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 import shutil
 import sys
@@ -76,7 +77,7 @@ def load(
     from study.ledger.store import Ledger
 
     settings = read_settings(Path(root) if root is not None else Path.cwd())
-    put_on_path(Path(path).resolve().parent, settings.root)
+    put_on_path(Path(os.path.realpath(path)).parent, settings.root)  # of a loop of links too
     changed = list(_as_settings(changes))
     in_file = locating(Path(path), preset, [change.partition("=")[0].strip() for change in changed])
     device: str = settings.device

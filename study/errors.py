@@ -96,6 +96,8 @@ def unknown(code: ErrorCode, key: str, name: str, allowed: Iterable[str]) -> Mis
     return Mistake(code, key, name, names, nearest_name(name, names))
 
 
+_MOST_QUOTED = 100
+"""The most names that a message lists."""
 LONGEST_VALUE = 200
 """The most characters of a value in a message."""
 
@@ -111,8 +113,11 @@ def shortened(text: str) -> str:
 
 
 def quoted(names: Iterable[object]) -> str:
-    """Return the names quoted and joined, as in ``'a', 'b' or 'c'``."""
-    quoted = [shown(name) for name in names]
+    """Return the names quoted and joined, as in ``'a', 'b' or 'c'``; of very many the first ones."""
+    listed = list(names)
+    quoted = [shown(name) for name in listed[:_MOST_QUOTED]]
+    if more := len(listed) - len(quoted):
+        return f"{', '.join(quoted)}, … ({more} more)"
     if len(quoted) < 2:
         return "".join(quoted) or "nothing"
     return ", ".join(quoted[:-1]) + " or " + quoted[-1]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from study.errors import InputError, without_passwords
+from study.errors import InputError, quoted, without_passwords
 
 
 @pytest.mark.parametrize(
@@ -26,3 +26,10 @@ from study.errors import InputError, without_passwords
 def test_passwords_and_tokens_of_urls_are_hidden_and_nothing_else(text: str, shown: str) -> None:
     assert without_passwords(text) == shown
     assert str(InputError(text)) == shown
+
+
+def test_a_message_lists_the_first_of_very_many_names() -> None:
+    assert quoted(["a", "b", "c"]) == "'a', 'b' or 'c'"
+    text = quoted(range(3000))
+    assert text.startswith("0, 1, 2, ")
+    assert text.endswith("… (2900 more)")

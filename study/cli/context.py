@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from collections.abc import Collection, Iterator, Mapping
@@ -95,7 +96,7 @@ def format_ledger(settings: Settings, study: Path | None = None) -> str:
     line = f"Ledger: {settings.ledger} ({why})"
     if (
         study is None
-        or (own := root_of(study.resolve().parent)) == settings.root
+        or (own := root_of(Path(os.path.realpath(study)).parent)) == settings.root
         or not (own / FILE).is_file()
     ):
         return line
@@ -139,7 +140,7 @@ def require_own_record(study: Path, name: str, ledger: Ledger, question: str | N
     """
     if not study.is_file() or name not in ledger.studies():
         return
-    root, file, record = read_settings().root, study.resolve(), ledger.study(name)
+    root, file, record = read_settings().root, Path(os.path.realpath(study)), ledger.study(name)
     named = str(file.relative_to(root) if file.is_relative_to(root) else file)
     asked = record.question if question is None else question
     ledger.require_same_study(replace(record, file=named, root=str(root), question=asked))

@@ -115,8 +115,8 @@ def settings(start: Path) -> Settings:
     store = root / ".study" / "mlflow"
     return Settings(
         root=root,
-        ledger=root / keys.ledger,
-        reports=root / keys.reports,
+        ledger=_folder(root, keys.ledger, f"{path}: ledger"),
+        reports=_folder(root, keys.reports, f"{path}: reports"),
         workers=keys.workers,
         runs_per_gpu=keys.runs_per_gpu,
         silent_s=keys.silent_s,
@@ -134,6 +134,26 @@ def settings(start: Path) -> Settings:
             for name, table in data.items()
         },
     )
+
+
+def _folder(root: Path, written: str, where: str) -> Path:
+    """Return the absolute path of a folder that is written to; ``~`` is the home folder.
+
+    Raises:
+        InputError: The path names an environment variable, or is there and no folder.
+    """
+    if "$" in written:
+        raise InputError(
+            f"{where}: variables such as $HOME are not replaced; write the path, or ~ for the home folder. "
+            f"Got {shown(written)} instead."
+        )
+    try:
+        folder = root / Path(written).expanduser()
+    except RuntimeError:  # ~ of an unknown user
+        raise InputError(f"{where}: the home folder of {shown(written)} is not known.") from None
+    if os.path.lexists(folder) and not os.path.isdir(folder):  # noqa: PTH112  # a loop of links is no folder
+        raise InputError(f"{where}: must be a folder. {shown(str(folder))} is none.")
+    return folder
 
 
 def sqlite_uri(file: Path) -> str:

@@ -412,12 +412,16 @@ def _factors(given: Any, listed: Mapping[str, Any], where: str) -> dict[str, tup
                 f"{where}.{key}: must be a list of levels that is not empty. Got {shown(levels)} instead."
             )
         parsed = tuple(_level(level, f"{where}.{key}") for level in levels)
-        for what, values in (
-            ("a level", [canonical_json(level.value) for level in parsed]),
-            ("a label", [as_printed(level.text) for level in parsed]),
-        ):
-            if len(set(values)) < len(values):
-                raise InputError(f"{where}.{key}: names {what} twice: {shown(levels)}.")
+        values = [canonical_json(level.value) for level in parsed]
+        if len(set(values)) < len(values):
+            raise InputError(f"{where}.{key}: names a level twice: {shown(levels)}.")
+        labels = [as_printed(level.text) for level in parsed]
+        if twice := next((label for label in labels if labels.count(label) > 1), None):
+            same = [level.value for level, label in zip(parsed, labels, strict=True) if label == twice]
+            raise InputError(
+                f"{where}.{key}: names a label twice: the levels {shown(same[0])} and {shown(same[1])} are both shown "
+                f"as {twice!r}. Give one a label of its own: {{ value = …, label = '…' }}."
+            )
         factors[key] = parsed
     return factors
 

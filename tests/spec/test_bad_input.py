@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from study import api
 from study.config.compile import compile_study
 from study.config.settings import settings
 from study.config.study import Layer, Origin, load
@@ -204,3 +205,39 @@ def test_a_mistake_in_study_toml(tmp_path: Path, text: str, says: str) -> None:
     with pytest.raises(InputError) as error:
         settings(tmp_path)
     assert says in str(error.value)
+
+
+def test_the_home_folder_may_begin_the_ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "study.toml").write_text('ledger = "~/runs"\nreports = "here/reports"\n')
+    read = settings(tmp_path)
+    assert read.ledger == tmp_path / "home" / "runs"
+    assert read.reports == tmp_path / "here" / "reports"
+
+
+@pytest.mark.parametrize("key", ["ledger", "reports"])
+@pytest.mark.parametrize(
+    "folder", ["$HOME/runs", "${HOME}/runs", "~nobody-of-this-name/runs", "file", "loop"]
+)
+def test_a_folder_to_write_to_that_cannot_be_one_is_refused(tmp_path: Path, key: str, folder: str) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "study.toml").write_text(f'{key} = "{folder}"\n')
+    with pytest.raises(InputError, match=key):
+        settings(tmp_path)
+
+
+def test_a_study_file_that_is_a_loop_of_links_is_named(tmp_path: Path) -> None:
+    (tmp_path / "s.toml").symlink_to("s.toml")
+    with pytest.raises(InputError, match=r"s\.toml"):
+        api.load(tmp_path / "s.toml")
+
+
+def test_levels_that_are_shown_alike_are_named_with_what_tells_them_apart(tmp_path: Path) -> None:
+    (tmp_path / "s.toml").write_text(
+        'title = "t"\nquestion = "q"\n[base]\ndataset = "faces"\n[design]\nkind = "one-factor"\n'
+        '[factors]\n"train.ema" = [0.0, 0.9999991, 0.9999992]\n'
+    )
+    with pytest.raises(InputError, match=r"0\.9999991 and 0\.9999992 .* label") as caught:
+        load(tmp_path / "s.toml")
+    assert "\n" not in str(caught.value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated, Any, Literal
 
 import torch
@@ -56,6 +57,45 @@ def odd(
 ) -> Any:
     """A network that returns something else than logits."""
     return Odd(shape, classes, returns)
+
+
+class Unfit(Bare):
+    """Passes what one forward pass shows, but cannot be trained."""
+
+    def __init__(self, shape: Any, classes: Any, how: Any) -> None:
+        super().__init__(shape, classes)
+        self.how = how
+        self.kept: Any = None
+        if how == "exit":
+            sys.exit(3)
+        if how == "meta":
+            self.missing = nn.Parameter(torch.empty(3, device="meta"))
+
+    def forward(self, clips: Any) -> Any:
+        logits = super().forward(clips)  # type: ignore[no-untyped-call]
+        if self.how == "no gradients":
+            return logits.detach()
+        if self.how in ("memory", "unread"):
+            seen = logits.mean(0)
+            if self.how == "memory" and self.kept is not None:
+                seen = seen + self.kept * 0.9
+            self.kept = seen
+            return logits + seen
+        return logits
+
+
+@component("network")
+def unfit(
+    shape: Any,
+    classes: Any,
+    build: Any,
+    *,
+    how: Annotated[
+        Literal["meta", "exit", "no gradients", "memory", "unread"], "why it cannot be trained"
+    ] = "meta",
+) -> Any:
+    """A network that fails after the first forward pass, or before it."""
+    return Unfit(shape, classes, how)
 
 
 class Broken(nn.Module):

@@ -56,7 +56,7 @@ def test_a_network_that_fits_passes_quickly_and_draws_nothing_from_the_global_ge
         ("building", "building the network", "KeyError"),
         ("forward", "the forward pass failed in head (Linear)", "RuntimeError"),
         ("evaluation", "the forward pass in evaluation", "ZeroDivisionError: no clips"),
-        ("backward", "the backward pass", "RuntimeError"),
+        ("backward", "the loss depends on no parameter", ".detach()"),
     ],
 )
 def test_what_fails_is_named_with_its_stage_and_reason(
@@ -113,3 +113,36 @@ def test_an_optimizer_that_torch_does_not_have_is_named(
     request_of: Any, optimizer: Any, message: Any
 ) -> None:
     assert message in refusal(request_of(optimizer={"name": "torch-optim", "options": {}, **optimizer}))
+
+
+@pytest.mark.parametrize(
+    ("returns", "picked"), [("tuple", "self.network(clips)[0]"), ("dict", "self.network(clips)['logits']")]
+)
+def test_the_refusal_of_a_tuple_or_a_dictionary_names_the_line_that_picks_the_logits(
+    request_of: Any, returns: Any, picked: Any
+) -> None:
+    assert picked in refusal(request_of({"name": "odd", "returns": returns}))
+
+
+@pytest.mark.parametrize("returns", ["integers", "one vector", "nothing"])
+def test_no_line_is_proposed_where_nothing_looks_like_logits(request_of: Any, returns: Any) -> None:
+    assert "self.network" not in refusal(request_of({"name": "odd", "returns": returns}))
+
+
+@pytest.mark.parametrize(
+    ("how", "says"),
+    [
+        ("meta", "'missing' is on the device 'meta'"),
+        ("exit", "building the network failed: SystemExit: 3"),
+        ("no gradients", "depends on no parameter that is trained"),
+        ("memory", "the first step passes and the second fails"),
+    ],
+)
+def test_networks_that_only_a_training_would_find_out_are_refused_before_it(
+    request_of: Any, how: Any, says: Any
+) -> None:
+    assert says in refusal(request_of({"name": "unfit", "how": how}))
+
+
+def test_a_network_that_keeps_a_result_which_no_later_step_reads_is_accepted(request_of: Any) -> None:
+    try_one_batch(request_of({"name": "unfit", "how": "unread"}))

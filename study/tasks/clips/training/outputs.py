@@ -11,6 +11,8 @@ from study.errors import InputError
 from study.tasks.clips.nets.contract import Output
 
 _MOST_NAMED = 4
+_LOGITS = ("logits", "out", "output", "prediction", "predictions", "pred", "preds", "scores")
+"""What networks call their logits."""
 
 
 def as_output(result: Any, batch: int | None = None, classes: int | None = None) -> Output:
@@ -34,8 +36,32 @@ def as_output(result: Any, batch: int | None = None, classes: int | None = None)
             return output
     raise InputError(
         f"the network must return float logits of shape ({batch or 'clips'}, {classes or 'classes'}), alone or as "
-        f"Output(logits, …). Got {_description(result)} instead."
+        f"Output(logits, …). Got {_description(result)} instead.{_remedy(result)}"
     )
+
+
+def _remedy(result: Any) -> str:
+    """Return how to pick the logits from a result that seems to hold them; empty if none does."""
+    if isinstance(result, Mapping):
+        names = [name for name, value in result.items() if _may_be_logits(value)]
+        preferred = [name for name in names if name in _LOGITS]
+        picked = f"[{(preferred or names)[0]!r}]" if names else ""
+    elif isinstance(result, tuple | list) and not isinstance(result, Output):
+        first = next((number for number, value in enumerate(result) if _may_be_logits(value)), None)
+        picked = "" if first is None else f"[{first}]"
+    else:
+        names = [name for name in _LOGITS if _may_be_logits(getattr(result, name, None))]
+        picked = f".{names[0]}" if names and not isinstance(result, Output) else ""
+    if not picked:
+        return ""
+    return (
+        " If these are among them, return them alone, or wrap the network in a module with "
+        f"'def forward(self, clips): return self.network(clips){picked}'."
+    )
+
+
+def _may_be_logits(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.is_floating_point() and value.ndim == 2
 
 
 def _description(value: Any) -> str:

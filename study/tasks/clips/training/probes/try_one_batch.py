@@ -42,6 +42,7 @@ UNSEEDED = (
     "It draws from a generator that cannot be seeded, such as numpy.random.default_rng() or random.Random() without an "
     "argument, or uses memory that is never initialised. Use torch, numpy.random or random, or pass a seed."
 )
+RESULTS_KEPT = ". A module keeps a tensor of the first step: keep it by .detach() if the next step reads it."
 LONGEST_REASON = 300
 """Maximum characters of an exception's message."""
 CPU = torch.device("cpu")
@@ -105,6 +106,11 @@ def _step(run: RunSpec, registry: Registry, settings: TrainSettings, dataset: Da
             raise InputError("the loss must return a tensor without dimensions.")
     if not math.isfinite(value.item()):
         raise InputError(f"the loss of the first batch is {value.item()}, so no training can follow.")
+    if not value.requires_grad:
+        raise InputError(
+            "the loss depends on no parameter that is trained: the network's forward or the loss stops gradients "
+            "(torch.no_grad, .detach(), .item(), .numpy(), argmax), or uses frozen parameters only."
+        )
     if shapes := _untrained(value, trained_parameters(network, loss)):
         raise InputError(
             f"{len(shapes)} tensors need gradients but are no parameters, so they would never be trained or kept "
@@ -117,6 +123,12 @@ def _step(run: RunSpec, registry: Registry, settings: TrainSettings, dataset: Da
         for group in optimizer.param_groups:
             group["lr"] = rate
         optimizer.step()
+    if _keeps_results(network):
+        try:
+            with _stage("the backward pass", network):
+                loss(forward(network, clips.clone(), precision, classes), targets).backward()  # type: ignore[no-untyped-call]
+        except InputError as error:
+            raise InputError(f"the first step passes and the second fails: {error}{RESULTS_KEPT}") from error
     network.eval()
     with _stage("the forward pass in evaluation", network), torch.no_grad():
         logits = forward(network, clips, precision, classes).logits
@@ -128,6 +140,12 @@ def _step(run: RunSpec, registry: Registry, settings: TrainSettings, dataset: Da
                 forward(network, clips[:1], precision, classes)
         except InputError as error:
             raise InputError(f"a batch of one clip cannot be evaluated, and {one} is one: {error}") from error
+
+
+def _keeps_results(network: nn.Module) -> bool:
+    """Return whether a module has an attribute that a forward pass computed with gradients."""
+    kept = (value for module in network.modules() for value in vars(module).values())
+    return any(isinstance(value, Tensor) and value.grad_fn is not None for value in kept)
 
 
 def _check_trainable(parameters: Sequence[nn.Parameter]) -> None:
@@ -175,6 +193,10 @@ def _check_initial_values(network: nn.Module, build: Callable[[], nn.Module]) ->
     """Raise InputError if a network has other initial weights when it is built again from the same seed."""
     again = dict(build().named_parameters())
     for name, parameter in network.named_parameters():
+        if parameter.is_meta:
+            raise InputError(
+                f"the parameter {name!r} is on the device 'meta', so it has no values: create it without device='meta'."
+            )
         if name not in again or not torch.equal(parameter, again[name]):
             raise InputError(
                 f"the network starts from other weights each time it is built: {name!r} differs. {UNSEEDED}"
@@ -204,7 +226,10 @@ def _build_without_memory(run: RunSpec, registry: Registry, shape: ClipShape, cl
             plain_network(registry, run, shape, classes)
     except InputError:
         raise
-    except Exception:  # such as a constructor that reads tensor values: building with memory decides
+    except (
+        Exception,
+        SystemExit,
+    ):  # such as a constructor that reads tensor values: building with memory decides
         return
 
 
@@ -219,7 +244,7 @@ def _stage(doing: str, network: nn.Module | None = None) -> Iterator[None]:
         yield
     except StudyError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a builder may call sys.exit
         reason = next(iter(str(error).strip().splitlines()), "")
         reason = reason if len(reason) <= LONGEST_REASON else reason[:LONGEST_REASON] + "…"
         module = "" if network is None else _failing_module(network, error.__traceback__)
