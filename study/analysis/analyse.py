@@ -7,9 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from study.analysis import breakdowns, contrasts, limits, measured, notes, predicted, searches, wording
-from study.analysis.breakdowns import Part
-from study.analysis.capacity import notes_on_capacity
+from study.analysis import contrasts
 from study.analysis.evidence import Evidence, RepetitionEvidence, VariantEvidence
 from study.analysis.findings import (
     ClaimFinding,
@@ -24,7 +22,12 @@ from study.analysis.findings import (
     TrialCurve,
     VariantFinding,
 )
-from study.analysis.scores import (
+from study.analysis.sentences import limits, notes, searches, wording
+from study.analysis.sentences.capacity import notes_on_capacity
+from study.analysis.sentences.units import quantity
+from study.analysis.values import breakdowns, measured, predicted
+from study.analysis.values.breakdowns import Part
+from study.analysis.values.scores import (
     Contrast,
     against_reference,
     best_validation,
@@ -40,7 +43,6 @@ from study.analysis.scores import (
     tested_runs,
     trial_status,
 )
-from study.analysis.units import quantity
 from study.metrics import Metric
 from study.records import Epoch, Metrics, Profile, RunResult, Stopped, TimePart
 from study.statistics.description import median, percentages

@@ -5,20 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from study.analysis import wording
 from study.analysis.evidence import Evidence
 from study.analysis.findings import ClaimFinding, EffectFinding, Interval
-from study.analysis.scores import (
-    Contrast,
-    described_level,
-    difference_interval,
-    diverged_runs,
-    has_ended,
-    judged,
-    levels,
-    outcomes,
-)
-from study.analysis.units import (
+from study.analysis.sentences import wording
+from study.analysis.sentences.units import (
     difference,
     difference_axis,
     difference_with_unit,
@@ -27,6 +17,16 @@ from study.analysis.units import (
     quantity,
     signed_difference,
     with_unit,
+)
+from study.analysis.values.scores import (
+    Contrast,
+    described_level,
+    difference_interval,
+    diverged_runs,
+    has_ended,
+    judged,
+    levels,
+    outcomes,
 )
 from study.ledger.record import ClaimRecord, EffectKind, EffectRecord, claimed
 from study.statistics.contrasts import omega_squared

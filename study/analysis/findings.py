@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Literal
 
 from study.analysis.known.findings import Known
-from study.analysis.units import heading, number, signed_difference
+from study.analysis.sentences.units import heading, number, signed_difference
 from study.metrics import Metric
 from study.records import PartCost, PublishedTable
 from study.statistics.description import mean_and_sd, mean_curve, pareto_front, percentages

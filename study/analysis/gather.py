@@ -18,9 +18,9 @@ from study.analysis.evidence import (
     VariantEvidence,
 )
 from study.analysis.findings import Choice, Limit, LimitCode
-from study.analysis.published import protocols
-from study.analysis.replicates import with_replicates
-from study.analysis.units import quantity
+from study.analysis.sentences.published import protocols
+from study.analysis.sentences.units import quantity
+from study.analysis.values.replicates import with_replicates
 from study.engine import plan
 from study.engine.accept import describe_accepted
 from study.engine.search import STARTUP_TRIALS

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from study.analysis.gather import gather, overlap_of_folds
-from study.analysis.scores import against_reference
+from study.analysis.values.scores import against_reference
 from study.engine.estimate import duration
 from study.engine.plan import rungs, total_trainings, trainings
 from study.errors import InputError

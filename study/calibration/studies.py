@@ -9,7 +9,7 @@ from math import sqrt
 from study.analysis.contrasts import Judged, family
 from study.analysis.evidence import Evidence
 from study.analysis.interim import decide
-from study.analysis.scores import described_level
+from study.analysis.values.scores import described_level
 from study.calibration.cells import Cell
 from study.calibration.model import Design, Trainings, arm_names, evidence, simulate
 from study.ledger.record import Closing, Interim

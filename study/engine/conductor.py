@@ -357,7 +357,7 @@ def conclude(study: StudyRecord, ledger: Ledger, computes: Mapping[str, Callable
     """Return the findings of a study's results with what was known when; write nothing."""
     from study.analysis.analyse import findings as analyse
     from study.analysis.known.history import conclude as with_history
-    from study.analysis.predicted import with_predicted
+    from study.analysis.values.predicted import with_predicted
 
     evidence = with_predicted(gather(ledger, study, computes), ledger.root)
     return with_history(study, evidence, looks.read(ledger.root), analyse)

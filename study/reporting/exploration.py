@@ -8,7 +8,7 @@ from pathlib import Path
 
 from study import files
 from study.analysis.exploration import RankedVariant, Ranking
-from study.analysis.units import difference, heading
+from study.analysis.sentences.units import difference, heading
 from study.metrics import record_of
 from study.reporting import text
 from study.reporting.document import Column, Document, Heading, Table, Text, join, strong

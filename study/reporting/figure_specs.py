@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from study.analysis.findings import BreakdownFinding, Disagreement, Findings, VariantFinding
-from study.analysis.published import measured
-from study.analysis.units import (
+from study.analysis.sentences.published import measured
+from study.analysis.sentences.units import (
     difference_axis,
     difference_with_unit,
     direction_note,

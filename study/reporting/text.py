@@ -1,4 +1,4 @@
-"""How reports write intervals, counts and names; `study.analysis.units` writes their numbers."""
+"""How reports write intervals, counts and names; `study.analysis.sentences.units` writes their numbers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from study.analysis.findings import Findings, Interval
-from study.analysis.units import (
+from study.analysis.sentences.units import (
     difference,
     difference_with_unit,
     fixed,

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from study import files
 from study.analysis.findings import Findings
-from study.analysis.limits import SKIPPED_FILE
 from study.analysis.rows import TABLES
+from study.analysis.sentences.limits import SKIPPED_FILE
 from study.fonts import fallback
 from study.metrics import record_of
 from study.reporting.figure_specs import FOLDER, FORMATS, NAMES, figure_specs

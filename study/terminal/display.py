@@ -12,7 +12,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from study.analysis.units import heading, number, unit_suffix
+from study.analysis.sentences.units import heading, number, unit_suffix
 from study.engine.estimate import RunningTraining, TimeEstimate
 from study.engine.events import (
     EpochEnded,

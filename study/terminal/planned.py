@@ -9,7 +9,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from study.analysis.units import difference_with_unit
+from study.analysis.sentences.units import difference_with_unit
 from study.config.recipes import FACTOR, name_for, recipe
 from study.config.study import Layer, Origin, StudySpec
 from study.engine.accept import file_names

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from study.analysis.units import difference_with_unit, with_unit
+from study.analysis.sentences.units import difference_with_unit, with_unit
 
 if TYPE_CHECKING:
     from study.analysis.planning import Offers

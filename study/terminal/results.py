@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 from study.analysis.findings import EffectFinding, Findings, VariantFinding
-from study.analysis.units import difference, heading, number, signed_difference, with_unit
+from study.analysis.sentences.units import difference, heading, number, signed_difference, with_unit
 from study.reporting.figure_specs import corrected_level
 from study.terminal.program import as_typed
 from study.terminal.tables import Column, print_table, print_text

@@ -9,7 +9,7 @@ from itertools import combinations
 from rich.console import Console
 
 from study.analysis.findings import Findings
-from study.analysis.units import number
+from study.analysis.sentences.units import number
 from study.terminal.results import NONE, variant_columns
 from study.terminal.tables import Column, print_table, print_text
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from study.analysis.findings import Findings, VariantFinding
-from study.analysis.units import difference_axis, heading
+from study.analysis.sentences.units import difference_axis, heading
 from study.engine.events import (
     EpochEnded,
     Event,

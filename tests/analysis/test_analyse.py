@@ -16,7 +16,7 @@ from support.evidence import FOLDS, REFERENCE, UAR, WAR, evidence, run_result, s
 from study.analysis.analyse import MissingCode, findings, missing_runs
 from study.analysis.evidence import Evidence, RepetitionEvidence, Scope, SearchSettings
 from study.analysis.findings import Cost, Difference, Findings, LimitCode
-from study.analysis.notes import NoteCode, notes
+from study.analysis.sentences.notes import NoteCode, notes
 from study.ledger.record import ClaimRecord as Claim
 from study.records import PartCost
 from study.statistics.spread import Spread

@@ -231,7 +231,7 @@ def test_the_answer_says_whether_a_part_helps_more_along_a_number(
 
 
 def test_strata_with_other_examples_add_their_variances() -> None:
-    from study.analysis.scores import contrast
+    from study.analysis.values.scores import contrast
     from study.statistics.inference import estimate
 
     rng = np.random.default_rng(3)

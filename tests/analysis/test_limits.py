@@ -12,11 +12,11 @@ from support.evidence import FOLDS, MACHINE, REFERENCE, evidence, shifted, two, 
 from support.text_report import render
 
 from study.analysis.analyse import findings
-from study.analysis.capacity import notes_on_capacity
 from study.analysis.evidence import Evidence
 from study.analysis.findings import Limit, LimitCode
-from study.analysis.limits import limits
-from study.analysis.notes import NoteCode, notes
+from study.analysis.sentences.capacity import notes_on_capacity
+from study.analysis.sentences.limits import limits
+from study.analysis.sentences.notes import NoteCode, notes
 from study.records import Machine
 
 CLEAR = shifted(3.0, 2.5, 3.5, 2.8, 3.2)

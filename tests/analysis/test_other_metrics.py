@@ -15,8 +15,8 @@ from support.text_report import render
 from study.analysis.analyse import findings
 from study.analysis.evidence import Evidence
 from study.analysis.findings import Difference, Findings, LimitCode
-from study.analysis.limits import limits
-from study.analysis.notes import NoteCode, notes
+from study.analysis.sentences.limits import limits
+from study.analysis.sentences.notes import NoteCode, notes
 from study.ledger.record import ClaimRecord as Claim
 from study.metrics import Metric
 from study.records import Breakdown

@@ -11,11 +11,11 @@ from scipy import stats
 from sklearn.metrics import confusion_matrix
 from support.evidence import FOLDS, evidence, variant
 
-from study.analysis import breakdowns
 from study.analysis.analyse import findings
 from study.analysis.evidence import Evidence
-from study.analysis.predicted import MOST_CLASSES, MOST_EXAMPLES, with_predicted
 from study.analysis.rows import TABLES
+from study.analysis.values import breakdowns
+from study.analysis.values.predicted import MOST_CLASSES, MOST_EXAMPLES, with_predicted
 from study.ledger.layout import RUNS, TEST_PREDICTIONS
 from study.ledger.predictions import Predictions, save
 from study.records import Breakdown

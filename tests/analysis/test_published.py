@@ -14,7 +14,7 @@ from support.world import study as small_record
 
 from study.analysis.analyse import findings
 from study.analysis.findings import Findings, MeasuredProtocol
-from study.analysis.published import measured, protocols, what_differs
+from study.analysis.sentences.published import measured, protocols, what_differs
 from study.config.comparable import with_own_data
 from study.records import DataInfo, PublishedTable, SplitSizes
 from study.reporting.figure_specs import figure_specs

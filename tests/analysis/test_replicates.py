@@ -11,7 +11,7 @@ from sklearn.metrics import recall_score
 from support.evidence import UAR, WAR, test_result
 
 from study.analysis.evidence import RepetitionEvidence
-from study.analysis.replicates import MOST_GROUPS, of_predictions, of_values, with_replicates
+from study.analysis.values.replicates import MOST_GROUPS, of_predictions, of_values, with_replicates
 from study.ledger.layout import EXAMPLES, TEST_PREDICTIONS
 from study.ledger.predictions import Predictions, save, save_examples
 from study.statistics.inference import jackknife_variance

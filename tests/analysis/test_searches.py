@@ -12,7 +12,7 @@ from support.evidence import FOLDS, REFERENCE, evidence, run_result, shifted, va
 from study.analysis.analyse import findings
 from study.analysis.evidence import Evidence, SearchSettings, TrialEvidence, VariantEvidence
 from study.analysis.findings import Choice, LimitCode
-from study.analysis.limits import limits
+from study.analysis.sentences.limits import limits
 from study.records import Epoch
 
 CLEAR = shifted(3.0, 2.5, 3.5, 2.8, 3.2)

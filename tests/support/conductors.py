@@ -225,7 +225,7 @@ def _carry_out(record: Any, request: dict[str, Any]) -> None:
 def _close(ledger: Any, study: Any, look: Any) -> dict[str, Any]:
     """Close about half of the comparisons at each look, by their test scores."""
     from study.analysis.gather import gather
-    from study.analysis.scores import against_reference
+    from study.analysis.values.scores import against_reference
     from study.ledger.record import Closing
 
     evidence = gather(ledger, study)

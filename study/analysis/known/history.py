@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from study.analysis.evidence import Evidence, VariantEvidence
 from study.analysis.findings import Difference, EffectFinding, Findings, Interval, Limit, LimitCode
 from study.analysis.known.findings import Campaign, Change, EarlierLook, Known, LaterFigure, Setting
-from study.analysis.scores import outcomes
-from study.analysis.units import difference_with_unit
+from study.analysis.sentences.units import difference_with_unit
+from study.analysis.values.scores import outcomes
 from study.ledger import looks
 from study.ledger.looks import Declared, Look, Looks, Shown
 from study.ledger.record import StudyRecord

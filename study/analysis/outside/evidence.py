@@ -11,8 +11,8 @@ import numpy as np
 from study.analysis.evidence import Evidence, FoldSize, RepetitionEvidence, Scope, VariantEvidence
 from study.analysis.findings import Limit, LimitCode
 from study.analysis.outside.rows import ACCURACY, Row, Scores
-from study.analysis.replicates import of_values
-from study.analysis.units import quantity
+from study.analysis.sentences.units import quantity
+from study.analysis.values.replicates import of_values
 from study.errors import InputError, nearest, quoted
 from study.ledger.record import ClaimRecord
 from study.metrics import Metric

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from study.analysis.findings import BreakdownFinding, Confusion, Findings, Interval, VariantFinding
-from study.analysis.units import label_with_unit
+from study.analysis.sentences.units import label_with_unit
 from study.reporting.figure_specs import (
     MOST_ARMS_PLOTTED,
     compared_in,

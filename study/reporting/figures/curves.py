@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from study.analysis.findings import Findings, VariantFinding
-from study.analysis.units import heading
+from study.analysis.sentences.units import heading
 from study.reporting.figure_specs import MOST_PANELS, has_learning_curves, most_different, searched
 from study.reporting.figures.panels import (
     Look,

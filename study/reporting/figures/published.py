@@ -8,8 +8,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter
 
 from study.analysis.findings import Findings
-from study.analysis.published import measured
-from study.analysis.units import heading
+from study.analysis.sentences.published import measured
+from study.analysis.sentences.units import heading
 from study.records import PublishedTable
 from study.reporting.figure_specs import plotted_benchmarks
 from study.reporting.figures.panels import looks

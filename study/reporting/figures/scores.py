@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from study.analysis.findings import Findings, Interval
-from study.analysis.units import heading, label_with_unit
+from study.analysis.sentences.units import heading, label_with_unit
 from study.reporting.figure_specs import MOST_ARMS_IN_ROWS, most_different
 from study.reporting.figures.panels import (
     Look,

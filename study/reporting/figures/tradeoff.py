@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
 from study.analysis.findings import Findings
-from study.analysis.units import heading
+from study.analysis.sentences.units import heading
 from study.reporting.figure_specs import MOST_ARMS_NAMED, cost_axis
 from study.reporting.figures.panels import looks
 from study.reporting.figures.style import FAINT, PAGE_INCHES

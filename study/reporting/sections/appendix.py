@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from study.analysis.findings import Findings, TrialCurve, VariantFinding
-from study.analysis.units import heading, label_with_unit
+from study.analysis.sentences.units import heading, label_with_unit
 from study.reporting import text
 from study.reporting.document import Line, Side, code, link
 from study.reporting.sections.blocks import Blocks

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from study.analysis.findings import BreakdownFinding, Confusion, Findings, VariantFinding
-from study.analysis.units import label_with_unit, signed_difference
+from study.analysis.sentences.units import label_with_unit, signed_difference
 from study.reporting import text
 from study.reporting.document import Line, Side, emphasis
 from study.reporting.figure_specs import compared_in, examples_caption, most_different

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from study.analysis.findings import Findings, Interval, MeasureFinding, VariantFinding
-from study.analysis.units import heading
+from study.analysis.sentences.units import heading
 from study.reporting import text
 from study.reporting.document import emphasis
 from study.reporting.sections.blocks import Blocks, sentence

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from study.analysis.findings import EffectFinding, Findings
-from study.analysis.units import label_with_unit
+from study.analysis.sentences.units import label_with_unit
 from study.reporting import text
 from study.reporting.document import Line, strong
 from study.reporting.figure_specs import corrected_level

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from study.analysis.findings import Findings, Interval
 from study.analysis.known.findings import Campaign
-from study.analysis.units import label_with_unit, percent, quantity
+from study.analysis.sentences.units import label_with_unit, percent, quantity
 from study.reporting import text
 from study.reporting.sections.blocks import Blocks
 

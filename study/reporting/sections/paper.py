@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from enum import StrEnum
 
 from study.analysis.findings import Difference, Findings, Interval, VariantFinding
-from study.analysis.units import difference, heading, label_with_unit, number, signed_difference
+from study.analysis.sentences.units import difference, heading, label_with_unit, number, signed_difference
 from study.metrics import Metric
 from study.reporting import text
 from study.reporting.document import Column, Document, Line, Table, strong

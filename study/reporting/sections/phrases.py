@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from study.analysis.findings import Difference, Findings, VariantFinding
-from study.analysis.units import difference_with_unit, direction_note
+from study.analysis.sentences.units import difference_with_unit, direction_note
 from study.metrics import Metric
 from study.reporting import text
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from study.analysis.findings import Findings, VariantFinding
-from study.analysis.published import measured, what_differs
-from study.analysis.units import heading
+from study.analysis.sentences.published import measured, what_differs
+from study.analysis.sentences.units import heading
 from study.records import PublishedResult, PublishedTable
 from study.reporting import text
 from study.reporting.sections.blocks import Blocks, sentence

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from study.analysis.findings import Findings
-from study.analysis.units import direction_note
+from study.analysis.sentences.units import direction_note
 from study.reporting.document import Document, Line, code, emphasis, join, strong
 from study.reporting.figure_specs import corrected_level, figure_specs
 from study.reporting.pictures import NO_PICTURES, Pictures

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from study.analysis.findings import TOO_FEW, ClaimFinding, Difference, Findings, VariantFinding
-from study.analysis.units import difference, heading, label_with_unit, quantity, with_unit
+from study.analysis.sentences.units import difference, heading, label_with_unit, quantity, with_unit
 from study.reporting import text
 from study.reporting.document import Line, join, strong
 from study.reporting.figure_specs import corrected_level

@@ -15,7 +15,7 @@ from string import Template
 from typing import Any
 
 from study.analysis.findings import EpochCurve, Findings, Interval, RepetitionScore, VariantFinding
-from study.analysis.units import difference_axis, heading
+from study.analysis.sentences.units import difference_axis, heading
 from study.reporting import text
 from study.reporting.document import (
     Block,

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from study.analysis.evidence import Evidence
-from study.analysis.scores import against_reference, metric_values, paired_scores, trial_status
-from study.analysis.units import difference_with_unit, fixed, number, percent, quantity, unit_suffix
-from study.analysis.wording import join_words, rope_with_unit, sample_size
+from study.analysis.sentences.units import difference_with_unit, fixed, number, percent, quantity, unit_suffix
+from study.analysis.sentences.wording import join_words, rope_with_unit, sample_size
+from study.analysis.values.scores import against_reference, metric_values, paired_scores, trial_status
 from study.statistics.description import binomial_half_width, mean
 from study.statistics.families import BORROW_FROM
 from study.statistics.samples import correlation, correlation_interval, least_sign_flip_p

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from study.analysis.evidence import Evidence, Predicted, RepetitionEvidence, VariantEvidence
 from study.analysis.findings import Confusion, Disagreement, ExampleFinding
-from study.analysis.scores import tested_runs
+from study.analysis.values.scores import tested_runs
 from study.errors import InputError
 from study.ledger.layout import RUNS, TEST_PREDICTIONS
 from study.ledger.predictions import load

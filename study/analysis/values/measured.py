@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 from study.analysis.evidence import Evidence, RepetitionEvidence, VariantEvidence
 from study.analysis.findings import FigureFinding, Interval, MeasureFinding
-from study.analysis.scores import interval_of, sample_means
-from study.analysis.units import quantity
-from study.analysis.wording import join_words
+from study.analysis.sentences.units import quantity
+from study.analysis.sentences.wording import join_words
+from study.analysis.values.scores import interval_of, sample_means
 from study.records import Figure
 from study.statistics.description import mean
 from study.statistics.inference import estimate

@@ -7,17 +7,7 @@ from math import isfinite
 
 from study.analysis.evidence import Evidence, VariantEvidence
 from study.analysis.findings import ClaimFinding, Difference, Interval
-from study.analysis.scores import (
-    Contrast,
-    difference_interval,
-    diverged_runs,
-    has_ended,
-    level_of,
-    metric_values,
-    paired_scores,
-    tested_runs,
-)
-from study.analysis.units import (
+from study.analysis.sentences.units import (
     difference,
     difference_axis,
     difference_with_unit,
@@ -28,6 +18,16 @@ from study.analysis.units import (
     signed_difference,
     unit_suffix,
     with_unit,
+)
+from study.analysis.values.scores import (
+    Contrast,
+    difference_interval,
+    diverged_runs,
+    has_ended,
+    level_of,
+    metric_values,
+    paired_scores,
+    tested_runs,
 )
 from study.statistics import description
 from study.statistics.inference import FEWEST, Estimate

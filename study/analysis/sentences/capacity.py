@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from study.analysis.evidence import Evidence, VariantEvidence
-from study.analysis.scores import parameter_count
-from study.analysis.units import percent
-from study.analysis.wording import join_words
+from study.analysis.sentences.units import percent
+from study.analysis.sentences.wording import join_words
+from study.analysis.values.scores import parameter_count
 
 CAPACITY_SHARE = 0.05
 """Variants that differ by more in parameters or multiply-accumulates get a note."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from study.analysis.findings import Findings, MeasuredProtocol, VariantFinding
-from study.analysis.units import quantity
+from study.analysis.sentences.units import quantity
 from study.ledger.record import StudyRecord, VariantRecord
 from study.records import DataInfo, PublishedTable
 

@@ -6,10 +6,12 @@ from collections import Counter
 from collections.abc import Iterator
 from math import isfinite
 
-from study.analysis import searches
 from study.analysis.evidence import Evidence, VariantEvidence
 from study.analysis.findings import Limit, LimitCode
-from study.analysis.scores import (
+from study.analysis.sentences import searches
+from study.analysis.sentences.units import difference_with_unit, number, quantity, unit_suffix
+from study.analysis.sentences.wording import LACKS_PREDICTIONS, OPTIMISTIC, join_words, sample_size
+from study.analysis.values.scores import (
     against_reference,
     all_results,
     diverged_runs,
@@ -19,8 +21,6 @@ from study.analysis.scores import (
     metric_values,
     tested_runs,
 )
-from study.analysis.units import difference_with_unit, number, quantity, unit_suffix
-from study.analysis.wording import LACKS_PREDICTIONS, OPTIMISTIC, join_words, sample_size
 from study.records import RunResult
 from study.statistics.inference import FEWEST
 

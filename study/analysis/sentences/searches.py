@@ -9,9 +9,9 @@ from typing import Any
 
 from study.analysis.evidence import Evidence, TrialEvidence, VariantEvidence
 from study.analysis.findings import Limit, LimitCode
-from study.analysis.scores import final_validation, tested_runs, trial_status
-from study.analysis.units import difference_with_unit, percent, quantity
-from study.analysis.wording import join_words
+from study.analysis.sentences.units import difference_with_unit, percent, quantity
+from study.analysis.sentences.wording import join_words
+from study.analysis.values.scores import final_validation, tested_runs, trial_status
 from study.metrics import Metric
 from study.statistics.curves import expected_best, late_slope
 from study.statistics.description import mean

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from study.analysis.evidence import Evidence, RepetitionEvidence, VariantEvidence
 from study.analysis.findings import BreakdownFinding, Interval
-from study.analysis.scores import breakdowns_named, row_difference, row_interval
+from study.analysis.values.scores import breakdowns_named, row_difference, row_interval
 from study.records import Breakdown
 
 

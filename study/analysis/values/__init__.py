@@ -1,0 +1,1 @@
+"""What runs measure, as values of variants and contrasts: scores, parts of the test split, measures, predictions."""
