@@ -15,7 +15,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from study.errors import InputError
+from study.errors import InputError, conflict, data_error, missing_value, unavailable
 
 if TYPE_CHECKING:
     from study.analysis.evidence import Scope
@@ -338,7 +338,7 @@ class Study:
         from study.executors.base import CanDetach
 
         if not hasattr(self.engine, "detach"):
-            raise InputError("--detach: needs an engine whose cluster has a queue, such as `--engine slurm`.")
+            raise conflict("--detach", "needs an engine whose cluster has a queue, such as `--engine slurm`.")
         self._check_data()
         self.ledger.require_free(self.name)
         self.ledger.require_same_study(self.record)
@@ -441,10 +441,11 @@ class Study:
         """Raise InputError where the data are not sound and not accepted."""
         if self.record.data.unsound and not self.accept_data:
             reasons = "\n".join(f"  {reason}" for reason in self.record.data.unsound)
-            raise InputError(
-                f"{self.record.file}: the data set {self.record.data.name!r} is not sound:\n{reasons}\n"
+            raise data_error(
+                self.record.file,
+                f"the data set {self.record.data.name!r} is not sound:\n{reasons}\n"
                 "Correct it (`study data check` lists everything), or train on it with --accept-data; the report "
-                "says so then."
+                "says so then.",
             )
 
     def report(self) -> Findings:
@@ -494,8 +495,8 @@ class Study:
             try:
                 folder.mkdir(parents=True, exist_ok=True)
             except OSError as error:
-                raise InputError(
-                    f"study.toml: {key}: {folder} cannot be created: {error.strerror}."
+                raise unavailable(
+                    f"study.toml: {key}", f"{folder} cannot be created: {error.strerror}."
                 ) from None
 
 
@@ -590,9 +591,9 @@ def judge(
     )
     described = _judged_metric(scores.metric, metric)
     if rope is None and described.unit != "%":
-        raise InputError(
-            f"--rope: is missing: the least difference in {described.title} that matters"
-            + (f", in {described.unit}." if described.unit else ".")
+        unit = f", in {described.unit}" if described.unit else ""
+        raise missing_value(
+            "--rope", f"is missing: the least difference in {described.title} that matters{unit}."
         )
     question = Question(
         described, DEFAULT_ROPE_POINTS if rope is None else rope, alpha, reference, tuple(claims), scope
@@ -609,7 +610,8 @@ def _judged_metric(name: str, given: Mapping[str, Any]) -> Metric:
     try:
         return metric_of({"name": key, "label": name, **given}, "metric", Path.cwd())
     except InputError as error:
-        raise InputError(str(error).replace("metric.", "--", 1)) from None
+        mistake = replace(error.mistake, key=error.mistake.key.replace("metric.", "--", 1))
+        raise InputError(str(error).replace("metric.", "--", 1), mistake) from None
 
 
 def metric_functions(record: StudyRecord) -> dict[str, Callable[..., float]]:

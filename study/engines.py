@@ -18,7 +18,7 @@ from typing import Any
 
 from study.config.settings import FILE, Settings
 from study.config.tables import fill
-from study.errors import InputError, nearest, quoted, shown
+from study.errors import shown, unavailable, unknown_name
 from study.executors.base import Engine
 
 LOCAL = "local"
@@ -49,15 +49,14 @@ def engine(name: str, settings: Settings, options: Mapping[str, Any] = MappingPr
     known = _targets()
     for given, where in ((name, "--engine"), *((table, f"{FILE}: engine") for table in settings.engine)):
         if given not in known:
-            raise InputError(
-                f"{where}: unknown engine {shown(given)}.{nearest(given, known)} Allowed: {quoted(known)}."
-            )
+            raise unknown_name(where, f"unknown engine {shown(given)}", given, known)
     module, _, attribute = known[name].partition(":")
     try:
         kind: type[Engine] = getattr(importlib.import_module(module), attribute)
     except Exception as error:
-        raise InputError(
-            f"--engine: the engine {name!r} cannot be imported from {known[name]!r}: {type(error).__name__}: {error}."
+        raise unavailable(
+            "--engine",
+            f"the engine {name!r} cannot be imported from {known[name]!r}: {type(error).__name__}: {error}.",
         ) from error
     return fill(kind, {**settings.engine.get(name, {}), **options}, f"{FILE}: engine.{name}")
 

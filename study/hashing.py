@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from study.errors import InputError, shortened
+from study.errors import ErrorCode, code_error, file_error, shortened
 from study.followed import Named, Unfollowed, named
 
 HARNESS = "study"
@@ -38,11 +38,11 @@ def file_digest(path: Path) -> str:
     """Return the first 16 hexadecimal digits of a file's SHA-256; raise InputError where there is no such file."""
     try:
         if not path.is_file():
-            raise InputError(f"{path}: there is no such file.")
+            raise file_error(path, "there is no such file.", ErrorCode.MISSING_FILE)
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()[:16]
     except OSError as error:  # such as a name that is too long
-        raise InputError(f"{shortened(str(path))}: cannot be read: {error.strerror}.") from None
+        raise file_error(shortened(str(path)), f"cannot be read: {error.strerror}.") from None
 
 
 def seed_of(*parts: str | int) -> int:
@@ -101,7 +101,7 @@ def code_of(
     while pending:
         name, path = pending.pop()
         if path is None:
-            raise InputError(f"no source file for the module {name!r}.")
+            raise code_error("", f"no source file for the module {name!r}.")
         if name in digests or path.resolve() in seen:
             continue
         seen.add(path.resolve())
@@ -172,7 +172,7 @@ def _digest_and_imports(path: Path, module: str, modified_ns: int) -> tuple[str,
     try:
         tree = ast.parse(path.read_text(encoding="utf-8"))
     except SyntaxError as error:
-        raise InputError(f"{path}:{error.lineno}: not valid Python: {error.msg}.") from None
+        raise code_error(f"{path}:{error.lineno}", f"not valid Python: {error.msg}.") from None
     imported = tuple(_imports(tree, module, is_package=path.name == "__init__.py"))
     _remove_irrelevant_nodes(tree)
     return hashlib.sha256(canonical_json(_syntax_as_json(tree)).encode()).hexdigest(), imported

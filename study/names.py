@@ -6,7 +6,7 @@ import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
-from study.errors import InputError
+from study.errors import wrong_value
 
 LONGEST = 100
 LONGEST_BYTES = 200
@@ -46,9 +46,10 @@ def checked_name(name: str, what: str, *, allowed: str = "") -> str:
     """
     problem = _problem(composed(name), allowed)
     if problem:
-        raise InputError(
-            f"{what}: the name {name!r} {problem}. A name is that of a folder: letters, digits, spaces and "
-            f"signs such as - _ . +, at most {LONGEST} characters."
+        raise wrong_value(
+            what,
+            f"the name {name!r} {problem}. A name is that of a folder: letters, digits, spaces and "
+            f"signs such as - _ . +, at most {LONGEST} characters.",
         )
     return composed(name)
 
@@ -77,8 +78,8 @@ def require_utf8(text: str, what: str) -> None:
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise InputError(
-            f"{what}: {without_halves(text)!r} has bytes that are not UTF-8. Rename it."
+        raise wrong_value(
+            what, f"{without_halves(text)!r} has bytes that are not UTF-8. Rename it."
         ) from None
 
 

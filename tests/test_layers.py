@@ -27,6 +27,7 @@ LAYERS = (
     "metrics",
     "records",
     "machine",
+    "usage",
     "statistics",
     "ledger",
     "reported",

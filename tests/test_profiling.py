@@ -451,7 +451,6 @@ def test_a_study_is_profiled_without_reading_a_clip(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "s" / "profile.json").read_text())["assumed"] == {"train.lr": 1e-4}
     text = (tmp_path / "s" / "profile.md").read_text()
     assert text == render(found)
-    assert text in out.getvalue()  # not wrapped to the console's width
     assert "train.lr = 0.0001" in text
 
 

@@ -13,7 +13,7 @@ from study.analysis.gather import gather, overlap_of_folds
 from study.analysis.values.scores import against_reference
 from study.engine.estimate import duration
 from study.engine.plan import rungs, total_trainings, trainings
-from study.errors import InputError
+from study.errors import InputError, conflict, missing_value, wrong_value
 from study.ledger.record import StudyRecord
 from study.ledger.store import Ledger, Snapshot
 from study.statistics.curves import halving_share
@@ -138,8 +138,9 @@ def budget(text: str) -> Budget:
     """
     match = BUDGET.fullmatch(text.strip())
     if match is None or not float(match["amount"]) > 0:
-        raise InputError(
-            f"--budget: must be an amount of time such as 24gpu-h, 8cpu-h, 30cpu-min, 2h or 90min. Got {text!r}."
+        raise wrong_value(
+            "--budget",
+            f"must be an amount of time such as 24gpu-h, 8cpu-h, 30cpu-min, 2h or 90min. Got {text!r}.",
         )
     of: Literal["gpu", "cpu", "machine"] = (
         "gpu" if match["of"] == "gpu-" else "cpu" if match["of"] == "cpu-" else "machine"
@@ -233,14 +234,16 @@ def designs_that_fit(
     device = "gpu" if template.device == "cuda" else "cpu"
     time = training_time(ledger, study) if seconds is None else TrainingTime(seconds, origin="")
     if time is None:
-        raise InputError(
-            f"--budget: no training of {study.file} or of a similar study has been timed yet; name the time of one "
-            "with --seconds."
+        raise missing_value(
+            "--budget",
+            f"no training of {study.file} or of a similar study has been timed yet; name the time of one "
+            "with --seconds.",
         )
     if allowed.of not in (device, "machine") and seconds is None:
-        raise InputError(
-            f"--budget: the timed trainings ran on the {device}, so it must be in {device}-h. With --seconds it may be "
-            "of another device."
+        raise conflict(
+            "--budget",
+            f"the timed trainings ran on the {device}, so it must be in {device}-h. With --seconds it may be "
+            "of another device.",
         )
     each = template.options.get("gpus") or 1 if allowed.of == "gpu" else template.threads
     workers = float(slots) if allowed.of == "machine" else 1 / max(1.0, float(each))

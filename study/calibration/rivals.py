@@ -11,7 +11,7 @@ from scipy import stats
 from study.calibration.cells import Cell
 from study.calibration.model import Trainings, simulate
 from study.calibration.studies import COUNTED, Count
-from study.errors import InputError
+from study.errors import unavailable
 
 ADASTOP_GROUP, ADASTOP_GROUPS = 5, 3
 """Repetitions between two looks of AdaStop, and the most looks."""
@@ -40,7 +40,7 @@ def adastop(cell: Cell, trainings: Trainings) -> tuple[list[int], list[int]]:
     try:
         from adastop import MultipleAgentsComparator
     except ImportError:
-        raise InputError("AdaStop is not installed: pip install adastop.") from None
+        raise unavailable("", "AdaStop is not installed: pip install adastop.") from None
     scores = trainings.scores[:, 0]
     pairs = np.array([(0, arm) for arm in range(1, len(scores))])
     comparator = MultipleAgentsComparator(

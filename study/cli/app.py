@@ -25,8 +25,9 @@ from study.cli.new import new
 from study.cli.records import error_record
 from study.cli.runs import check, reproduce
 from study.cli.study import plan, profile, report, run, schema
+from study.cli.usage import UsageError, input_error
 from study.cli.weights import weights
-from study.errors import StudyError
+from study.errors import InputError, StudyError
 from study.files import disk_full_error, is_disk_full
 from study.terminal.output import printed_text
 from study.terminal.program import as_typed, program
@@ -135,12 +136,20 @@ def main() -> None:
 
 def _run() -> None:
     try:
-        app(prog_name=program())
+        code = app(prog_name=program(), standalone_mode=False)
+        if isinstance(code, int):  # of typer.Exit
+            sys.exit(code)
     except StudyError as error:
-        if "--json" in sys.argv:
-            print(json.dumps(error_record(error), ensure_ascii=False, default=str))
+        _print_json(error)
         print(f"Error: {as_typed(str(error))}", file=sys.stderr)
         sys.exit(error.exit_code)
+    except UsageError as error:
+        _print_json(input_error(error))
+        error.show()  # type: ignore[attr-defined]  # with the command's usage
+        sys.exit(InputError.exit_code)
+    except typer.Abort:  # the end of the input in place of an answer
+        print("Aborted.", file=sys.stderr)
+        sys.exit(1)
     except BrokenPipeError:  # the reader of the output has exited, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
@@ -149,6 +158,11 @@ def _run() -> None:
         reason = f"{place or 'input or output'}: {error.strerror or error}."
         print(f"Error: {disk_full_error(reason, place) if is_disk_full(error) else reason}", file=sys.stderr)
         sys.exit(1)
+
+
+def _print_json(error: StudyError) -> None:
+    if "--json" in sys.argv:
+        print(json.dumps(error_record(error), ensure_ascii=False, default=str))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from study.errors import InputError, nearest, quoted
+from study.errors import unknown_name
 
 ALL = "all"
 
@@ -27,9 +27,7 @@ def bench(
     from study.bench.run import BENCHMARKS, LONG, measured
 
     if name not in (*BENCHMARKS, ALL):
-        raise InputError(
-            f"no benchmark is called {name!r}.{nearest(name, BENCHMARKS)} Allowed: {quoted([*BENCHMARKS, ALL])}."
-        )
+        raise unknown_name("NAME", f"no benchmark is called {name!r}", name, [*BENCHMARKS, ALL])
     results: list[Measured] = []
     for one in (one for one in BENCHMARKS if one not in LONG) if name == ALL else (name,):
         with redirect_stdout(sys.stderr if json_ else sys.stdout):  # the progress of the measurements

@@ -10,7 +10,7 @@ import typer
 
 from study.cli.context import AsJson, open_ledger, read_settings, study_name
 from study.cli.records import SCHEMA, Record, json_output
-from study.errors import InputError, quoted
+from study.errors import file_error, missing_value, not_comparable, quoted
 from study.terminal.output import PrintedConsole
 
 if TYPE_CHECKING:
@@ -35,13 +35,13 @@ def compare(
     from study.terminal.side_by_side import print_side_by_side
 
     if len(sides) < 2:
-        raise InputError("compare: give at least two studies, or folders with ledgers.")
+        raise missing_value("", "compare: give at least two studies, or folders with ledgers.")
     sides = list(dict.fromkeys(sides))
     compared = [_side(*each) for each in _studies(sides)]
     places = {str(number): side for number, side in enumerate(sides, start=1) if Path(side).is_dir()}
     metrics = {side.findings.primary.title: side.findings.primary.unit for side in compared}
     if len(metrics) > 1 or len({side.findings.metric for side in compared}) > 1:
-        raise InputError(f"compare: the studies have different primary metrics, {quoted(metrics)}.")
+        raise not_comparable("", f"compare: the studies have different primary metrics, {quoted(metrics)}.")
     if json_:
         with json_output() as write:
             write({**_record(compared), "places": places})
@@ -66,14 +66,15 @@ def _studies(sides: list[str]) -> list[tuple[str, str, Ledger]]:
         others = [name for other in found if other[0] != place or not place for name in other[2]]
         shown = [name for name in names if name in others] if place else names
         if not shown:
-            raise InputError(
+            raise not_comparable(
+                "",
                 f"compare: {place} has no study that the others have too. It has {quoted(names)}, they have "
-                f"{quoted(others)}."
+                f"{quoted(others)}.",
             )
         number = f" ({sides.index(place) + 1})" if place else ""
         studies += [(f"{name}{number}", name, ledger) for name in shown]
     if len(studies) < 2:
-        raise InputError("compare: both arguments are one study.")
+        raise not_comparable("", "compare: both arguments are one study.")
     return studies
 
 
@@ -87,7 +88,7 @@ def _ledger_in(folder: Path) -> Ledger:
         return Ledger(folder.resolve())
     ledger = settings(folder).ledger
     if root_of(folder) != folder.resolve() or not (ledger / STUDIES).is_dir():
-        raise InputError(f"{folder}: is neither a ledger nor a project with one.")
+        raise file_error(folder, "is neither a ledger nor a project with one.")
     return Ledger(ledger)
 
 

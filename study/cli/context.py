@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from typer.core import TyperCommand
 
-from study.errors import InputError
+from study.errors import conflict, missing_value
 from study.terminal.program import program
+from study.terminal.quiet import IS_QUIET
 
 if TYPE_CHECKING:
     from study.analysis.findings import Findings
@@ -62,6 +63,18 @@ RequireClaims = Annotated[
         help="Exit with code 3 if a claim is refuted; =strict: with code 4 if one is not supported.",
     ),
 ]
+
+
+def _set_quiet(quiet: bool) -> bool:
+    IS_QUIET.set(quiet)
+    return quiet
+
+
+Quiet = Annotated[
+    bool,
+    typer.Option("--quiet", "-q", callback=_set_quiet, help="Print results, no progress."),
+]
+"""Progress is shown by `study.terminal.display`, which reads what the option sets; a command takes it alone."""
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts; errors too.")]
 REFUTED, UNDECIDED = 3, 4
 """Exit codes of a command that requires the claims."""
@@ -119,15 +132,17 @@ def study_name(study: str, preset: str | None, changes: list[str], ledger: Ledge
         InputError: The ledger has no such study.
     """
     from study.config.study import name_of
-    from study.errors import ErrorCode, nearest, unknown
+    from study.errors import unknown_name
 
     name = name_of(Path(study if study.endswith(".toml") else f"{study}.toml"), preset, changes)
     known = ledger.studies()
     if name not in known:
-        raise InputError(
-            f"the ledger {ledger.root} has no study {name!r}.{nearest(name, known)} "
+        raise unknown_name(
+            "STUDY",
+            f"the ledger {ledger.root} has no study {name!r}",
+            name,
+            known,
             "A study is added when `study run` starts it; `study status` lists them.",
-            unknown(ErrorCode.UNKNOWN_NAME, "", name, known),
         )
     require_own_record(Path(study), name, ledger)
     return name
@@ -162,17 +177,18 @@ def with_skipping(skip_bad: bool, study: Path, preset: str | None, changes: list
         spec = load(study, preset, changes)
         registry = Registry(settings.components, str(spec.task["name"]))
         if "dataset" not in registry.kinds:
-            raise InputError("--skip-bad: the study's task has no data sets.")
+            raise conflict("--skip-bad", "the study's task has no data sets.")
         dataset = spec.base.get("dataset", registry.kinds["dataset"].default)
         name = (component_table(dataset) or {}).get("name", "")
         if "dataset" in spec.factors:
-            raise InputError(
-                "--skip-bad: the study varies its data set; write skip_bad = true at its levels."
+            raise conflict(
+                "--skip-bad", "the study varies its data set; write skip_bad = true at its levels."
             )
         if name in registry.names("dataset") and "skip_bad" not in registry.get("dataset", name).parameters:
-            raise InputError(
-                f"--skip-bad: the clips of the data set {name!r} are not read from recorded files, so none can be "
-                "skipped. Leave the option out."
+            raise conflict(
+                "--skip-bad",
+                f"the clips of the data set {name!r} are not read from recorded files, so none can be "
+                "skipped. Leave the option out.",
             )
     return [*changes, SKIPPING]
 
@@ -237,7 +253,7 @@ class RequiringClaims(TyperCommand):
 def require_claims_in(claims: Collection[object], required: str | None) -> None:
     """Raise InputError if claims are required and there are none."""
     if required and not claims:
-        raise InputError("--require-claims: there is no claim. A study states them as [[claims]].")
+        raise missing_value("--require-claims", "there is no claim. A study states them as [[claims]].")
 
 
 def exit_unless_claims_hold(findings: Findings, required: str | None) -> None:

@@ -6,17 +6,31 @@ import contextlib
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from study.cli.context import Changes, open_registry, read_settings, resumable
+from study.cli.context import Changes, Quiet, open_registry, read_settings, resumable
+from study.cli.usage import Commands
+from study.errors import ErrorCode, classified, conflict
 from study.terminal.program import as_typed
 
 if TYPE_CHECKING:
     from study.tasks.clips.data.contract import Dataset
 
-data = typer.Typer(help="Data sets: make, check, pack and show them.", no_args_is_help=True)
+
+class _DataCommands(Commands):
+    """Commands whose errors without a code are of the data set that they name."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a command."""
+        with classified(ErrorCode.DATA, "NAME"):
+            return super().invoke(ctx)
+
+
+data = typer.Typer(
+    help="Data sets: make, check, pack and show them.", cls=_DataCommands, no_args_is_help=True
+)
 
 DataName = Annotated[str, typer.Argument(metavar="NAME", help="The data set.")]
 Root = Annotated[
@@ -41,6 +55,7 @@ def make(
     ] = 5,
     video: Annotated[bool, typer.Option("--video", help="Videos in place of frames; needs PyAV.")] = False,
     set_: Changes = None,
+    quiet: Quiet = False,
 ) -> None:
     """Write a synthetic data set as files, in the layout of a real one."""
     from study.config.tables import parse_setting
@@ -100,6 +115,7 @@ def check(
         Path | None,
         typer.Option(help="SHA-256 of every file: written if it does not exist, else compared."),
     ] = None,
+    quiet: Quiet = False,
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Read a whole data set once and list what is wrong with it; exit code 0 only if it can be trained on."""
@@ -138,9 +154,9 @@ def pack(
     skip_bad: Annotated[
         bool, typer.Option("--skip-bad", help="Skip clips and rows that cannot be used.")
     ] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Decode and resize all frames once, into memory-mapped files; an interrupted pack is continued."""
-    from study.errors import InputError
     from study.tasks.clips.data.sets.packing import pack as write_pack
     from study.tasks.clips.data.sets.recorded import Recorded
     from study.terminal.display import progress_bar
@@ -148,7 +164,9 @@ def pack(
     with resumable():
         dataset = _dataset(name, root, [*(set_ or []), *([SKIP_BAD] if skip_bad else [])])
         if not isinstance(dataset, Recorded):
-            raise InputError(f"{name}: its clips are rendered; there are no frames to pack.")
+            raise conflict(
+                "NAME", f"the data set {name!r}: its clips are rendered; there are no frames to pack."
+            )
         with progress_bar("Reading", "clips") as progress:
             dataset.inspect(progress)
         with progress_bar("Packing", "clips") as progress:

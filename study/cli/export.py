@@ -15,7 +15,7 @@ import typer
 
 from study import __version__
 from study.cli.context import Changes, Preset, StudyName, open_ledger, read_settings, study_name
-from study.errors import InputError
+from study.errors import ErrorCode, file_error
 
 if TYPE_CHECKING:
     from study.analysis.findings import Findings
@@ -48,7 +48,9 @@ def export(
     name = study_name(study, preset, set_ or [], ledger)
     target = out or Path(f"{name}.tar.gz")
     if target.exists():
-        raise InputError(f"--out: {target} exists, and is not overwritten.")
+        raise file_error(
+            target, "exists, and is not overwritten; --out names another file.", ErrorCode.FILE_EXISTS
+        )
     findings = write_report(name, settings)
     record = ledger.study(name)
     contents: dict[str, bytes] = {

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from typer.core import TyperGroup
-
+from study.cli.usage import Commands
 from study.terminal.program import program
 
 GROUPS: Mapping[str, tuple[str, ...]] = {
@@ -65,7 +64,7 @@ def examples(command: str) -> str | None:
     return "\n".join(["\b", "Examples:", *lines]) if lines else None
 
 
-class GroupedCommands(TyperGroup):
+class GroupedCommands(Commands):
     """Lists the commands in their groups, each with the first sentence of its help."""
 
     def list_commands(self, ctx: Any) -> list[str]:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from study.cli.context import RequireClaims, exit_unless_claims_hold, read_settings, require_claims_in
-from study.errors import InputError
+from study.cli.context import Quiet, RequireClaims, exit_unless_claims_hold, read_settings, require_claims_in
+from study.errors import missing_value
 from study.terminal.output import PrintedConsole
 
 if TYPE_CHECKING:
@@ -68,6 +68,7 @@ def judge(
     out: Annotated[
         Path | None, typer.Option(help="Folder of the report; by default reports/NAME-judged.")
     ] = None,
+    quiet: Quiet = False,
 ) -> None:
     """Judge scores that were measured elsewhere: print the verdict, then write the full report.
 
@@ -79,7 +80,7 @@ def judge(
     from study.terminal.results import print_results
 
     if (scores is None) == (mlflow is None) or (mlflow is None) != (experiment is None):
-        raise InputError("judge: give a file of scores, or --mlflow URI with --experiment NAME.")
+        raise missing_value("", "judge: give a file of scores, or --mlflow URI with --experiment NAME.")
     require_claims_in(claim or (), require_claims)
     described = {
         "label": metric or None,

@@ -20,6 +20,7 @@ from study.cli.context import (
     AsJson,
     Changes,
     Preset,
+    Quiet,
     StudyName,
     format_ledger,
     open_ledger,
@@ -29,6 +30,7 @@ from study.cli.context import (
 from study.cli.records import json_output, status_record
 from study.terminal.output import PrintedConsole
 from study.terminal.program import as_typed
+from study.terminal.tables import print_text
 
 if TYPE_CHECKING:
     from study.config.settings import Settings
@@ -69,7 +71,7 @@ def status(
         return
     console = PrintedConsole()
     if once or not console.is_terminal:
-        print(_format_statuses(_read_statuses(ledger, name), name))
+        print_text(console, _format_statuses(_read_statuses(ledger, name), name))
         return
     try:
         _watch(ledger, name, console)
@@ -110,15 +112,15 @@ def unlock(
     ],
 ) -> None:
     """Remove the locks that processes on another host left when they were killed; list them first."""
-    from study.errors import InputError, nearest, quoted
+    from study.errors import quoted, unknown_name
 
     ledger = open_ledger(read_settings())
     locks = list(ledger.locks())
     if not (found := [(path, holder) for path, holder in locks if holder.host == host]):
         hosts = sorted({holder.host for _, holder in locks})
         has = f"; it has locks of {quoted(hosts)}" if hosts else ""
-        raise InputError(
-            f"--host: the ledger {ledger.root} has no lock of {host!r}{has}.{nearest(host, hosts)}"
+        raise unknown_name(
+            "--host", f"the ledger {ledger.root} has no lock of {host!r}{has}", host, hosts, ""
         )
     removed = 0
     for holder in dict.fromkeys(holder for _, holder in found):
@@ -181,7 +183,7 @@ def _sizes_by_reason(items: list[Reclaimable]) -> Iterator[str]:
         yield f"{words:<{width}} {len(group):7} {format_bytes(sum(item.bytes for item in group)):>10}"
 
 
-def sync(study: AnyStudy = None, preset: Preset = None, set_: Changes = None) -> None:
+def sync(study: AnyStudy = None, preset: Preset = None, set_: Changes = None, quiet: Quiet = False) -> None:
     """Rebuild the MLflow pages of studies from the ledger: add what is missing, nothing twice."""
     settings = read_settings()
     ledger = open_ledger(settings)

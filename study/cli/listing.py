@@ -10,7 +10,7 @@ import typer
 
 from study.cli.context import AsJson, read_settings
 from study.cli.records import SCHEMA, Record, json_output
-from study.errors import ErrorCode, InputError, nearest, quoted, unknown
+from study.errors import quoted, unknown_name
 from study.terminal.output import PrintedConsole
 from study.terminal.tables import print_text
 
@@ -34,9 +34,8 @@ def list_(
     kinds = list(registry.kinds)
     names = [*kinds, "recipe", *(component.name for component in registry), *RECIPES]
     if not any(fnmatch(name, pattern) for name in names):
-        raise InputError(
-            f"nothing is called {pattern!r}.{nearest(pattern, names)} Kinds: {quoted(kinds)}.",
-            unknown(ErrorCode.UNKNOWN_NAME, "", pattern, names),
+        raise unknown_name(
+            "PATTERN", f"nothing is called {pattern!r}", pattern, names, f"Kinds: {quoted(kinds)}."
         )
     found = {
         kind: [c for c in registry if c.kind == kind and (fnmatch(c.name, pattern) or fnmatch(kind, pattern))]

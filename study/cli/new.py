@@ -13,7 +13,7 @@ from typing import Annotated, Literal, get_args
 import typer
 
 from study.cli.context import read_settings
-from study.errors import InputError, quoted
+from study.errors import ErrorCode, file_error, missing_value, quoted, wrong_value
 from study.terminal.program import program
 
 Task = Literal["function", "command", "clips"]
@@ -54,8 +54,10 @@ def new(
     if task != "clips":
         contents[script] = _template(f"{task}.py.in")
     if existing := [path for path in contents if path.exists() or path.is_symlink()]:
-        raise InputError(
-            f"{quoted(map(str, existing))}: exists, and is not overwritten. Choose another NAME."
+        raise file_error(
+            quoted(map(str, existing)),
+            "exists, and is not overwritten. Choose another NAME.",
+            ErrorCode.FILE_EXISTS,
         )
     values = {
         "name": name,
@@ -72,7 +74,7 @@ def new(
             with path.open("x", encoding="utf-8") as file:
                 file.write(template.substitute(values))
     except OSError as error:
-        raise InputError(f"{error.filename or folder}: cannot be written: {error.strerror}.") from None
+        raise file_error(error.filename or folder, f"cannot be written: {error.strerror}.") from None
     print(f"Written: {' and '.join(map(str, contents))}. Every step in seconds, then the whole study:")
     print(f"  {program()} run {study} --preset smoke\n  {program()} run {study}")
 
@@ -90,7 +92,7 @@ def _task(answer: str) -> Task:
     for task in get_args(Task):
         if answer == task:
             return task  # type: ignore[no-any-return]
-    raise InputError(f"--task: must be {quoted(get_args(Task))}. Got {answer!r} instead.")
+    raise wrong_value("--task", f"must be {quoted(get_args(Task))}.", answer)
 
 
 def _is_asking() -> bool:
@@ -100,7 +102,7 @@ def _is_asking() -> bool:
 def _asked(prompt: str, option: str, default: str) -> str:
     """Return the answer to a prompt, the default if it is empty; raise InputError without a terminal."""
     if not _is_asking():
-        raise InputError(f"{option}: is missing, and there is no terminal to ask on.")
+        raise missing_value(option, "is missing, and there is no terminal to ask on.")
     return str(typer.prompt(prompt, default=default)).strip()
 
 

@@ -109,7 +109,7 @@ def error_record(error: StudyError) -> Record:
     """Return an error as scripts read it."""
     from study.errors import ErrorCode, InputError, Mistake
 
-    mistake = error.mistake if isinstance(error, InputError) else Mistake(ErrorCode.FAILED)
+    mistake = error.mistake.placed() if isinstance(error, InputError) else Mistake(ErrorCode.FAILED)
     return {
         "schema": SCHEMA,
         "error": {

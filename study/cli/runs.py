@@ -15,13 +15,25 @@ import typer
 from study.cli.context import (
     Changes,
     Preset,
+    Quiet,
     StudyFile,
     compiled,
     open_ledger,
     open_registry,
     read_settings,
 )
-from study.errors import InputError, StudyError, nearest, quoted
+from study.cli.usage import Commands
+from study.errors import (
+    ErrorCode,
+    InputError,
+    StudyError,
+    file_error,
+    not_comparable,
+    quoted,
+    unavailable,
+    unknown_name,
+    wrong_value,
+)
 from study.ledger.layout import REQUEST, RESULT, RUNS
 
 if TYPE_CHECKING:
@@ -37,7 +49,7 @@ PROBE = "study.tasks.clips.training.probes.determinism_probe:probe"
 CPU_WORKERS = 2
 """Probes that run at the same time on the CPU; on a GPU it is one."""
 
-check = typer.Typer(help="Check a study before much is spent on it.", no_args_is_help=True)
+check = typer.Typer(cls=Commands, help="Check a study before much is spent on it.", no_args_is_help=True)
 
 
 def reproduce(
@@ -54,7 +66,7 @@ def reproduce(
     folder = _run_folder(run, ledger)
     spec, recorded = _read_run(folder)
     if spec.device == "cuda" and not cuda_devices():
-        raise InputError(f"{spec.id} was trained on a GPU, and torch finds none on this machine.")
+        raise unavailable("", f"{spec.id} was trained on a GPU, and torch finds none on this machine.")
     print(f"{spec.id}: {_summary(spec)}, trained with torch {recorded.machine.versions.get('torch', '?')}")
     for change in _changes(spec, recorded, ledger):
         print(f"  {change}")
@@ -86,14 +98,19 @@ def _run_folder(run: str, ledger: Ledger) -> Path:
     known = sorted(path.name for path in runs.iterdir() if path.is_dir()) if runs.is_dir() else []
     matches = [name for name in known if name.startswith((run, f"r2-{run}"))] if run else []
     if not matches:
-        raise InputError(
-            f"there is no run {run!r} in {runs}, which has {len(known)}, and no folder of that name with a "
-            f"run.json.{nearest(run, known)}"
+        raise unknown_name(
+            "RUN",
+            f"there is no run {run!r} in {runs}, which has {len(known)}, and no folder of that "
+            "name with a run.json",
+            run,
+            known,
+            "",
         )
     if len(matches) > 1:
         more = " …" if len(matches) > MOST_NAMED else ""
-        raise InputError(
-            f"{len(matches)} runs begin with {run!r}: {quoted(matches[:MOST_NAMED])}{more}. Use a longer prefix."
+        raise wrong_value(
+            "",
+            f"{len(matches)} runs begin with {run!r}: {quoted(matches[:MOST_NAMED])}{more}. Use a longer prefix.",
         )
     return runs / matches[0]
 
@@ -104,10 +121,10 @@ def _read_run(folder: Path) -> tuple[RunSpec, RunResult]:
 
     spec = from_json(RunSpec, (folder / REQUEST).read_bytes(), str(folder / REQUEST))
     if not (folder / RESULT).is_file():
-        raise InputError(f"{folder}: the run has no result to compare with.")
+        raise file_error(folder, "the run has no result to compare with.", ErrorCode.MISSING_FILE)
     result = from_json(RunResult, (folder / RESULT).read_bytes(), str(folder / RESULT))
     if result.run != spec.id:
-        raise InputError(f"{folder}: result.json is of {result.run}, but run.json describes {spec.id}.")
+        raise file_error(folder, f"result.json is of {result.run}, but run.json describes {spec.id}.")
     return spec, result
 
 
@@ -178,7 +195,7 @@ def _train_again(spec: RunSpec, recorded: RunResult, folder: Path) -> None:
     except InputError:
         raise
     except StudyError as error:
-        raise InputError(f"the run cannot be trained on this machine: {error}") from error
+        raise unavailable("", f"the run cannot be trained on this machine: {error}") from error
 
 
 def _verify(spec: RunSpec, folder: Path) -> str:
@@ -213,6 +230,7 @@ def statistics(
     studies: Annotated[int, typer.Option(min=10, help="Simulated studies of each design.")] = 200,
     only: Annotated[str, typer.Option(help="Designs whose name contains this text.")] = "",
     shipped: Annotated[bool, typer.Option("--shipped", help="Print the shipped table instead.")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Simulate studies whose truth is known; exit code 1 if verdicts are wrong more often than they promise."""
     from study.calibration.cells import cells
@@ -226,12 +244,13 @@ def statistics(
         return
     chosen = [cell for cell in cells() if only in cell.name]
     if not chosen:
-        raise InputError(
-            f"--only: no design's name contains {only!r}. Names: {quoted(c.name for c in cells())}."
+        raise wrong_value(
+            "--only", f"no design's name contains {only!r}. Names: {quoted(c.name for c in cells())}."
         )
     rows = []
     for number, cell in enumerate(chosen, start=1):
-        print(f"{number} of {len(chosen)}: {cell.name}", file=sys.stderr, flush=True)
+        if not quiet:
+            print(f"{number} of {len(chosen)}: {cell.name}", file=sys.stderr, flush=True)
         rows.append(count(cell, studies))
     print(as_text(rows, bounded_names()))
     beyond = [
@@ -258,8 +277,8 @@ def determinism(
 
     record = compiled(study, preset, set_ or []).record
     if record.task != "clips":
-        raise InputError(
-            f"{study}: training steps of the task {record.task!r} cannot be compared. Use `study reproduce`."
+        raise not_comparable(
+            "STUDY", f"training steps of the task {record.task!r} cannot be compared. Use `study reproduce`."
         )
     try_variants(record)
     variants = list(representative_variants(record))

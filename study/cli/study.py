@@ -19,6 +19,7 @@ from study.cli.context import (
     Changes,
     EngineName,
     Preset,
+    Quiet,
     RequireClaims,
     SkipBad,
     StudyFile,
@@ -33,8 +34,9 @@ from study.cli.context import (
     with_skipping,
 )
 from study.cli.records import json_output, plan_record
-from study.errors import InputError
+from study.errors import InputError, conflict
 from study.terminal.output import PrintedConsole
+from study.terminal.tables import print_text
 
 if TYPE_CHECKING:
     from study.analysis.exploration import Ranking
@@ -69,14 +71,14 @@ def run(
     explore: Annotated[
         bool, typer.Option("--explore", help="Rank variants on validation; test nothing, give no verdict.")
     ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print results, no progress.")] = False,
+    quiet: Quiet = False,
     json_: AsJson = False,
 ) -> None:
     """Train what is not trained yet, then write the report."""
     if explore and require_claims:
-        raise InputError("--explore: judges no claim. Leave --require-claims out.")
+        raise conflict("--explore", "judges no claim. Leave --require-claims out.")
     if ray_address is not None and engine != "ray":
-        raise InputError("--ray-address: is an option of --engine ray.")
+        raise conflict("--ray-address", "is an option of --engine ray.")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # batch systems send it in place of Ctrl-C
     with resumable(), ExitStack() as stack:
         write = stack.enter_context(json_output()) if json_ else None
@@ -176,13 +178,14 @@ def plan(
     seconds: Annotated[
         float | None, typer.Option(min=0.001, help="With --budget: the time that one training takes.")
     ] = None,
+    quiet: Quiet = False,
     json_: AsJson = False,
 ) -> None:
     """Show what `run` would do: trainings, time, disk, power; trains nothing."""
     changes = with_skipping(skip_bad, study, preset, set_ or [])
     if json_:
         if budget is not None:
-            raise InputError("--json: prints a plan, not the designs that fit a budget. Leave --budget out.")
+            raise conflict("--json", "prints a plan, not the designs that fit a budget. Leave --budget out.")
         with json_output() as write:
             loaded = compiled(study, preset, changes, engine=engine)
             write(plan_record((loaded.accept_code() if accept_code else loaded).plan(sd)))
@@ -196,9 +199,9 @@ def plan(
         print(format_offers(loaded.record, loaded.offers(budget, sd, seconds)))
         print(f"\n{format_power(loaded.record, loaded.plan(sd).spread)}")
         return
-    planned = loaded.plan(sd)
-    print(planned)
-    print(format_ledger(loaded.settings, study))
+    planned, console = loaded.plan(sd), PrintedConsole()
+    print_text(console, f"{planned}")
+    print_text(console, format_ledger(loaded.settings, study))
     if verbose:
         from study.terminal.planned import format_values
 
@@ -220,6 +223,7 @@ def report(
     set_: Changes = None,
     skip_bad: SkipBad = False,
     require_claims: RequireClaims = None,
+    quiet: Quiet = False,
     json_: AsJson = False,
 ) -> None:
     """Write the report of a study again from the ledger; trains and measures nothing."""
@@ -257,17 +261,19 @@ def profile(
     variant: Annotated[
         str, typer.Option(help="With --train: the variant's name; default: the reference.")
     ] = "",
+    quiet: Quiet = False,
     json_: AsJson = False,
 ) -> None:
     """Count parameters and operations of every variant's network and time it; keeps no training."""
     loaded = compiled(study, preset, set_ or [])
     if not loaded.record.has_profile:
-        raise InputError(
-            f"{study}: the task {loaded.record.task!r} knows its networks only while they train: "
-            "call run.profile(model, example_input) in the training."
+        raise conflict(
+            f"{study}",
+            f"the task {loaded.record.task!r} knows its networks only while they train: "
+            "call run.profile(model, example_input) in the training.",
         )
     if train and json_:
-        raise InputError("--json: prints the profile of every variant, not the time of training steps.")
+        raise conflict("--json", "prints the profile of every variant, not the time of training steps.")
     if train:
         from study.tasks.clips.profiling.training import profile_training
         from study.terminal.display import progress_from_first
@@ -276,16 +282,20 @@ def profile(
             profile_training(loaded.record, PrintedConsole(), variant, progress=progress)
         return
     if variant:
-        raise InputError("--variant: chooses the variant of --train; without it, every variant is profiled.")
+        raise conflict("--variant", "chooses the variant of --train; without it, every variant is profiled.")
     from study.tasks.clips.profiling.command import profile_study
 
+    progress_console = PrintedConsole(quiet=quiet)
     if not json_:
-        profile_study(loaded.record, loaded.settings.reports, PrintedConsole())
+        from study.tasks.clips.profiling.table import render
+
+        profiled = profile_study(loaded.record, loaded.settings.reports, progress_console)
+        print_text(PrintedConsole(), render(profiled))
         return
     from study.records import to_json
 
     with json_output() as write:
-        profiled = profile_study(loaded.record, loaded.settings.reports, PrintedConsole())
+        profiled = profile_study(loaded.record, loaded.settings.reports, progress_console)
         write(json.loads(to_json(profiled)))
 
 

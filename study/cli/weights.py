@@ -3,11 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
-weights = typer.Typer(help="Weights: import published ones, export trained ones.", no_args_is_help=True)
+from study.cli.usage import Commands
+from study.errors import ErrorCode, classified
+
+
+class _WeightsCommands(Commands):
+    """Commands whose errors without a code are of the file that they read."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a command."""
+        with classified(ErrorCode.UNREADABLE_FILE, "PATH"):
+            return super().invoke(ctx)
+
+
+weights = typer.Typer(
+    help="Weights: import published ones, export trained ones.", cls=_WeightsCommands, no_args_is_help=True
+)
 
 Source = Annotated[Path, typer.Argument(help="The file to read.")]
 Target = Annotated[Path, typer.Argument(metavar="OUT", help="The file to write; it must not exist.")]

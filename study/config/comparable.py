@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from study.config.study import StudySpec
-from study.errors import InputError
+from study.errors import not_comparable, wrong_value
 from study.ledger.record import StudyRecord, VariantRecord
 from study.metrics import Metric
 from study.records import DataInfo
@@ -21,18 +21,21 @@ def check_rope(spec: StudySpec, metric: Metric) -> None:
     if metric.low is not None and metric.high is not None:
         widest = metric.scale * (metric.high - metric.low)
     if spec.analysis.rope >= widest:
-        raise InputError(
-            f"{spec.file}: analysis.rope: must be below {widest:g} {metric.points}".rstrip()
-            + f", as no difference in {metric.title} is larger. Got {spec.analysis.rope:g} instead."
+        limit = f"{widest:g} {metric.points}".rstrip()
+        raise wrong_value(
+            f"{spec.file}: analysis.rope",
+            f"must be below {limit}, as no difference in {metric.title} is larger.",
+            spec.analysis.rope,
         )
 
 
 def check_scope(spec: StudySpec, infos: Sequence[DataInfo]) -> None:
     """Raise InputError where intervals are to speak for exactly these test examples, and there are several folds."""
     if spec.analysis.scope == "test-set" and any(len(info.folds) > 1 for info in infos):
-        raise InputError(
-            f"{spec.file}: analysis.scope: must be 'population' where there are several folds, whose intervals speak "
-            "for new data. Got 'test-set' instead; name one fold for it."
+        raise not_comparable(
+            f"{spec.file}: analysis.scope",
+            "must be 'population' where there are several folds, whose intervals speak "
+            "for new data. Got 'test-set' instead; name one fold for it.",
         )
 
 
@@ -43,19 +46,21 @@ def check_distinct_runs(study: StudyRecord) -> None:
         run = variant.run(study.first_point(variant), study.seed, study.folds_of(variant)[0])
         first = variants.setdefault(run.id, variant)
         if first is not variant:
-            raise InputError(
-                f"{study.file}: factors: the variants {first.name!r} and {variant.name!r} have the same runs, so "
+            raise not_comparable(
+                f"{study.file}: factors",
+                f"the variants {first.name!r} and {variant.name!r} have the same runs, so "
                 "they cannot be compared: what differs between them is set again by the search or a default, or "
-                "changes no code. Remove one of the two levels."
+                "changes no code. Remove one of the two levels.",
             )
 
 
 def check_looks(study: StudyRecord) -> None:
     """Raise InputError where repetitions are added while comparisons are open, and results vary over folds."""
     if study.looks and any(len(study.folds_of(variant)) > 1 for variant in study.variants):
-        raise InputError(
-            f"{study.file}: repetitions: must be a number where there are folds: verdicts rest on the folds, so "
-            "further repetitions decide nothing."
+        raise not_comparable(
+            f"{study.file}: repetitions",
+            "must be a number where there are folds: verdicts rest on the folds, so "
+            "further repetitions decide nothing.",
         )
 
 
@@ -71,10 +76,11 @@ def check_data(spec: StudySpec, variants: Sequence[VariantRecord], infos: Sequen
     for variant, info in zip(variants, infos, strict=True):
         reference = by_name[variant.reference]
         if info.folds != reference.folds:
-            raise InputError(
-                f"{spec.file}: factors: the variants {variant.reference!r} and {variant.name!r} have the folds "
+            raise not_comparable(
+                f"{spec.file}: factors",
+                f"the variants {variant.reference!r} and {variant.name!r} have the folds "
                 f"{_listed(reference.folds)} and {_listed(info.folds)}. What is compared must have the same; "
-                "write 'folds' at each level, or name the factor in design.within to compare inside each data set."
+                "write 'folds' at each level, or name the factor in design.within to compare inside each data set.",
             )
         for what, own, other in (
             ("the data set", info.name, reference.name),
@@ -82,10 +88,11 @@ def check_data(spec: StudySpec, variants: Sequence[VariantRecord], infos: Sequen
             ("test examples", _tested(info), _tested(reference)),
         ):
             if own != other:
-                raise InputError(
-                    f"{spec.file}: factors: the variants {variant.reference!r} and {variant.name!r} cannot be "
+                raise not_comparable(
+                    f"{spec.file}: factors",
+                    f"the variants {variant.reference!r} and {variant.name!r} cannot be "
                     f"compared: {what} {other} and {own}. Name the factor in design.within to compare inside each data "
-                    "set."
+                    "set.",
                 )
 
 

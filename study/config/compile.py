@@ -28,7 +28,7 @@ from study.config.revisions import CODE, export
 from study.config.settings import Settings
 from study.config.space import Dimension, typed_space
 from study.config.study import Claim, StudySpec
-from study.errors import InputError, nearest, quoted, shown
+from study.errors import ErrorCode, InputError, conflict, shown, unknown_name, wrong_value
 from study.followed import Unfollowed
 from study.hashing import HARNESS, Code, code_digest, code_of, digest
 from study.ledger.grid import GRID, active, grid_of
@@ -94,7 +94,7 @@ class _Compiler:
         try:
             return self.registry.task(options)
         except InputError as error:
-            raise InputError(f"{self.spec.file}: {error}") from None
+            raise error.within(self.spec.file) from None
 
     @property
     def file(self) -> str:
@@ -235,12 +235,9 @@ class _Compiler:
             resolved = self.registry.resolve("metric", given, where)
             return self.registry.metric(resolved), self.registry.reduced("metric", resolved)
         if not isinstance(given, str):
-            raise InputError(f"{where}: must be the name of a metric. Got {shown(given)} instead.")
+            raise wrong_value(where, "must be the name of a metric.", given)
         if given not in self.task.metrics:
-            raise InputError(
-                f"{where}: unknown metric {shown(given)}.{nearest(given, self.task.metrics)} "
-                f"Allowed: {quoted(self.task.metrics)}."
-            )
+            raise unknown_name(where, f"unknown metric {shown(given)}", given, self.task.metrics)
         return self.task.metrics[given], {"name": given}
 
     def metrics(self, primary: Metric) -> list[Metric]:
@@ -279,8 +276,10 @@ class _Compiler:
             try:
                 self._infos[key] = self.task_and_options(variant)[0].data(config, self.progress)
             except InputError as error:
-                where = "base.dataset: " if "dataset" in config else ""
-                raise InputError(f"{self.spec.file}: {where}{error}") from None
+                where = self.spec.file + (": base.dataset" if "dataset" in config else "")
+                raise InputError(
+                    f"{where}: {error}", replace(error.mistake.or_else(ErrorCode.DATA), key=where)
+                ) from None
         info = self._infos[key]
         return replace(info, folds=self.task.folds) if self.task.folds else info
 
@@ -304,7 +303,7 @@ class _Compiler:
                 ):
                     task.validate(configs)
             except InputError as error:
-                raise InputError(f"{self.spec.file}: {error}") from None
+                raise error.within(self.spec.file) from None
 
     def task_and_options(self, variant: Variant) -> tuple[Task, dict[str, Any]]:
         """Return the task and its options, with the revision of the code that a variant names."""
@@ -318,7 +317,7 @@ class _Compiler:
                 options = {**self.options, EXPORT: str(code)}
                 self._revisions[revision] = self.registry.task(options), options
             except InputError as error:
-                raise InputError(f"{self.spec.file}: {error}") from None
+                raise error.within(self.spec.file) from None
         return self._revisions[revision]
 
     @cached_property
@@ -349,9 +348,9 @@ class _Compiler:
             fitted = [cast(CanFitDevice, task).for_device(one, self.device) for one in configs]
             settled = [{name: one for name, one in each.items() if name not in components} for each in fitted]
             if any(each != settled[0] for each in settled):
-                raise InputError(
-                    f"{self.spec.file}: train.graph: only some of the searched components can be recorded as a CUDA "
-                    "graph; set it to false."
+                raise conflict(
+                    f"{self.spec.file}: train.graph",
+                    "only some of the searched components can be recorded as a CUDA graph; set it to false.",
                 )
             config = settled[0]
         for key in self.space_of(variant):
@@ -419,9 +418,9 @@ class _Compiler:
         """Return the digest of each measure's code by name; its parts are added to `code`."""
         names, where = self.spec.analysis.measures, f"{self.spec.file}: analysis.measures"
         if twice := [name for name in names if names.count(name) > 1]:
-            raise InputError(f"{where}: names {twice[0]!r} twice.")
+            raise conflict(where, f"names {twice[0]!r} twice.")
         if not hasattr(self.task, "measures"):
-            raise InputError(f"{where}: the task {self.spec.task['name']!r} has no measures.")
+            raise conflict(where, f"the task {self.spec.task['name']!r} has no measures.")
         digests = {}
         configs = [self.repetition_config(variant) for variant in variants]
         for name, sources in cast(CanMeasure, self.task).measures(names, configs, where).items():
@@ -452,7 +451,8 @@ def try_variants(study: StudyRecord) -> None:
                 cast(CanCheck, task).check(run)
             except InputError as error:
                 at = "".join(f", {key} = {value!r}" for key, value in searched.items())
-                raise InputError(f"{study.file}: variant {variant.name!r}{at}: {error}") from None
+                mistake = replace(error.mistake.or_else(ErrorCode.UNTRAINABLE), file=study.file)
+                raise InputError(f"{study.file}: variant {variant.name!r}{at}: {error}", mistake) from None
 
 
 def _points_to_try(space: Mapping[str, Mapping[str, Any]], tables: Iterable[str]) -> Iterator[dict[str, Any]]:

@@ -21,7 +21,7 @@ from study.config.levels import (
 from study.config.resolve import Resolver
 from study.config.space import check_overlaps
 from study.config.study import StudySpec
-from study.errors import InputError, quoted, shown
+from study.errors import InputError, conflict, not_comparable, quoted, wrong_value
 from study.hashing import canonical_json
 from study.names import as_printed
 from study.nested import value_at
@@ -66,19 +66,19 @@ def layout_of(spec: StudySpec, resolver: Resolver) -> Layout:
     try:
         layout = resolver.registry.build("design", config, reference, varied)
     except InputError as error:
-        raise InputError(f"{where}: {error}") from None
+        raise error.within(where) from None
     if not isinstance(layout, Layout) or layout.cells[:1] != [reference]:
-        raise InputError(
-            f"{where}.kind: {design.kind!r} must return a Layout whose first cell is the reference."
+        raise conflict(
+            f"{where}.kind", f"{design.kind!r} must return a Layout whose first cell is the reference."
         )
     for number, given in enumerate(design.exclude):
         layout = _without(layout, given, spec, f"{where}.exclude[{number}]")
     try:
         check_count(len(layout.cells) * prod(len(spec.factors[factor]) for factor in spec.design.within))
     except InputError as error:
-        raise InputError(f"{where}: {error}") from None
+        raise error.within(where) from None
     if len(layout.cells) < 2:
-        raise InputError(f"{spec.file}: factors: there is only one variant, so no comparison. Add a level.")
+        raise conflict(f"{spec.file}: factors", "there is only one variant, so no comparison. Add a level.")
     return layout
 
 
@@ -86,11 +86,9 @@ def _without(layout: Layout, given: Mapping[str, Any], spec: StudySpec, where: s
     """Return a layout without the cells that have the given levels."""
     reason = given.get("reason")
     if not isinstance(reason, str) or not reason.strip():
-        raise InputError(
-            f"{where}.reason: must say why these cells are not trained. Got {shown(reason)} instead."
-        )
+        raise wrong_value(f"{where}.reason", "must say why these cells are not trained.", reason)
     if layout.words:
-        raise InputError(f"{where}: a fraction has no cell to spare; use kind = 'factorial'.")
+        raise conflict(where, "a fraction has no cell to spare; use kind = 'factorial'.")
     named = {key: value for key, value in given.items() if key != "reason"}
     levels = require_levels(named, {f: ls for f, ls in spec.factors.items() if f in layout.cells[0]}, where)
 
@@ -100,9 +98,9 @@ def _without(layout: Layout, given: Mapping[str, Any], spec: StudySpec, where: s
     kept = [cell for cell in layout.cells if is_kept(cell)]
     texts = ", ".join(f"{factor} = {level.text}" for factor, level in levels.items())
     if not levels or len(kept) == len(layout.cells):
-        raise InputError(f"{where}: no cell of the design has {texts or 'these levels'}; remove it.")
+        raise wrong_value(where, f"no cell of the design has {texts or 'these levels'}; remove it.")
     if kept[:1] != layout.cells[:1]:
-        raise InputError(f"{where}: {texts} is in the reference, which every comparison needs.")
+        raise conflict(where, f"{texts} is in the reference, which every comparison needs.")
     dropped = len(layout.cells) - len(kept)
     compared = layout.compared
     return replace(
@@ -144,15 +142,17 @@ def variants_of(spec: StudySpec, resolver: Resolver, layout: Layout | None = Non
             )
             first = by_config.setdefault(canonical_json(resolved.config), variant)
             if first is not variant:
-                raise InputError(
-                    f"{spec.file}: factors: the variants {first.name!r} and {variant.name!r} resolve to the same "
-                    "configuration and cannot be compared. Remove one of the two levels."
+                raise not_comparable(
+                    f"{spec.file}: factors",
+                    f"the variants {first.name!r} and {variant.name!r} resolve to the same "
+                    "configuration and cannot be compared. Remove one of the two levels.",
                 )
     variants = tuple(by_config.values())
     names = [as_printed(variant.name) for variant in variants]
     if twice := [name for name in names if names.count(name) > 1]:
-        raise InputError(
-            f"{spec.file}: factors: two variants have the name {twice[0]!r}; give their levels different labels."
+        raise conflict(
+            f"{spec.file}: factors",
+            f"two variants have the name {twice[0]!r}; give their levels different labels.",
         )
     return variants
 
@@ -171,13 +171,13 @@ def _reference(spec: StudySpec) -> Cell:
     for factor, levels in spec.factors.items():
         if factor in spec.design.within:
             if factor in given:
-                raise InputError(
-                    f"{where}.{factor}: the levels of a factor in 'within' are not compared; remove it."
+                raise conflict(
+                    f"{where}.{factor}", "the levels of a factor in 'within' are not compared; remove it."
                 )
             continue
         if factor not in given:
             names = [level.text for level in levels]
-            raise InputError(f"{where}: must name a level of {factor!r}: {quoted(names)}.")
+            raise wrong_value(where, f"must name a level of {factor!r}: {quoted(names)}.")
         reference[factor] = require_level(given[factor], levels, f"{where}.{factor}")
     return reference
 

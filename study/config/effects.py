@@ -11,7 +11,7 @@ from study.config.designs import Variant
 from study.config.layouts import Layout
 from study.config.levels import Cell, check_factor, level_name, require_level, require_levels
 from study.config.study import Claim, Level, StudySpec
-from study.errors import InputError, quoted, shown
+from study.errors import conflict, quoted, shown, wrong_value
 from study.ledger.record import ClaimRecord, EffectKind, EffectRecord
 from study.statistics.attribution import MOST_PARTS, shapley
 from study.statistics.contrasts import crossed, difference, signed, trend
@@ -92,8 +92,8 @@ class _Family:
             claims.append(replace(record, effect=(same or effect).name, sign=record.sign * sign))
         names = [effect.name for effect in effects]
         if twice := [name for name in names if names.count(name) > 1]:
-            raise InputError(
-                f"{where}: two effects have the name {twice[0]!r}; give their levels different labels."
+            raise conflict(
+                where, f"two effects have the name {twice[0]!r}; give their levels different labels."
             )
         return tuple(effects), tuple(claims)
 
@@ -122,21 +122,22 @@ class _Family:
         self.check_factors(chosen, where)
         effects = self.crossed(chosen)
         if not effects:
-            raise InputError(
-                f"{where}: the design has no cells that differ in {quoted(chosen)} alone, in all combinations of "
-                "levels; use kind = 'factorial', or exclude fewer cells."
+            raise conflict(
+                where,
+                f"the design has no cells that differ in {quoted(chosen)} alone, in all combinations of "
+                "levels; use kind = 'factorial', or exclude fewer cells.",
             )
         return effects
 
     def check_factors(self, chosen: tuple[str, ...], where: str) -> None:
         """Raise InputError where an effect names no factor, one twice, or only factors that are not compared."""
         if not chosen or len(set(chosen)) < len(chosen):
-            raise InputError(f"{where}: must name factors, each once. Got {shown(list(chosen))}.")
+            raise wrong_value(where, f"must name factors, each once. Got {shown(list(chosen))}.")
         for factor in chosen:
             check_factor(factor, [*self.spec.factors, DIFFERENCES, SHAPLEY], where)
         if all(factor in self.spec.design.within for factor in chosen):
-            raise InputError(
-                f"{where}: the levels of a factor in 'within' are not compared; name a factor beside it."
+            raise conflict(
+                where, "the levels of a factor in 'within' are not compared; name a factor beside it."
             )
 
     def differences(self) -> Iterator[EffectRecord]:
@@ -227,9 +228,9 @@ class _Family:
         factors = list(self.reference)
         sides = [side for factor in factors for side in self.sides(factor)]
         if len(factors) > MOST_PARTS or any(len(self.spec.factors[factor]) != 2 for factor in factors):
-            raise InputError(f"{where}: Shapley values need up to {MOST_PARTS} factors of two levels each.")
+            raise conflict(where, f"Shapley values need up to {MOST_PARTS} factors of two levels each.")
         if len(self.layout.cells) < 2 ** len(factors):
-            raise InputError(f"{where}: Shapley values need every combination of levels: kind = 'factorial'.")
+            raise conflict(where, "Shapley values need every combination of levels: kind = 'factorial'.")
         for stratum, variants in self.strata.items():
             names = {
                 tuple(int(self.level(v, factor) != self.reference[factor]) for factor in factors): v.name
@@ -245,7 +246,7 @@ class _Family:
         """Return a claim and the effect that it is about, positive where `that` is above `beats`."""
         has_sides = bool(claim.that or claim.beats)
         if has_sides == bool(claim.effect) or (has_sides and not (claim.that and claim.beats)):
-            raise InputError(f"{where}: must have 'that' and 'beats', or 'effect' with 'sign'.")
+            raise wrong_value(where, "must have 'that' and 'beats', or 'effect' with 'sign'.")
         if claim.effect:
             effect = self.claimed_effect(claim, where)
             return ClaimRecord(effect.name, sign=1 if claim.sign == "positive" else -1), effect
@@ -265,8 +266,8 @@ class _Family:
             effects = [e for e in effects if level_name(factor, level, is_only_factor=True) in e.that]
         if len(effects) != 1:
             names = quoted(effect.name for effect in effects) if effects else "none"
-            raise InputError(
-                f"{where}: must mean one effect; name a level of each factor in 'levels'. Got {names}."
+            raise wrong_value(
+                where, f"must mean one effect; name a level of each factor in 'levels'. Got {names}."
             )
         return effects[0]
 
@@ -275,9 +276,9 @@ class _Family:
         first = self.only_variant(that, f"{where}.that")
         second = self.only_variant(beats, f"{where}.beats")
         if first.reference != second.reference:
-            raise InputError(f"{where}: {first.name!r} and {second.name!r} are in different strata.")
+            raise conflict(where, f"{first.name!r} and {second.name!r} are in different strata.")
         if first == second:
-            raise InputError(f"{where}: 'that' and 'beats' are the same variant, {first.name!r}.")
+            raise conflict(where, f"'that' and 'beats' are the same variant, {first.name!r}.")
         return self.difference(first, second)
 
     def only_variant(self, levels: Cell, where: str) -> Variant:
@@ -291,18 +292,18 @@ class _Family:
             if matching
             else f"no variant has {texts}"
         )
-        raise InputError(f"{where}: {problem}. Variants: {quoted(v.name for v in self.variants)}.")
+        raise wrong_value(where, f"{problem}. Variants: {quoted(v.name for v in self.variants)}.")
 
     def marginal(self, that: Cell, beats: Cell, where: str) -> EffectRecord:
         """Return the difference of two levels of some factors over the levels of the others, or of two cells."""
         if that.keys() != beats.keys():
             lacking = sorted(that.keys() ^ beats.keys())
-            raise InputError(
-                f"{where}: 'that' and 'beats' must name the same factors; one lacks {quoted(lacking)}."
+            raise conflict(
+                where, f"'that' and 'beats' must name the same factors; one lacks {quoted(lacking)}."
             )
         differing = [factor for factor in that if that[factor] != beats[factor]]
         if not differing:
-            raise InputError(f"{where}: 'that' and 'beats' are the same.")
+            raise conflict(where, "'that' and 'beats' are the same.")
         if that.keys() == self.spec.factors.keys():
             return self.pair(that, beats, where)
         strata = {
@@ -313,7 +314,7 @@ class _Family:
         }
         strata = {stratum: variants for stratum, variants in strata.items() if variants}
         if len(strata) > 1:
-            raise InputError(f"{where}.that: matches several variants; add the factors in 'within'.")
+            raise conflict(f"{where}.that", "matches several variants; add the factors in 'within'.")
         others = [f for f in self.spec.factors if f not in differing]
         contexts: dict[tuple[str, ...], dict[str, str]] = {}
         for variants in strata.values():
@@ -323,9 +324,7 @@ class _Family:
                         contexts.setdefault(tuple(v.levels[f] for f in others), {})[side] = v.name
         paired = [sides for sides in contexts.values() if len(sides) == 2]
         if not paired:
-            raise InputError(
-                f"{where}: the design has no two cells that differ in {quoted(differing)} alone."
-            )
+            raise conflict(where, f"the design has no two cells that differ in {quoted(differing)} alone.")
         weights = {
             sides[side]: sign / len(paired)
             for sides in paired

@@ -15,7 +15,7 @@ from typing import Annotated, TypeVar
 from study.config.levels import Cell, Factors, check_factor, require_levels
 from study.config.registry import Range, component
 from study.config.study import Level
-from study.errors import InputError, quoted, shortened
+from study.errors import conflict, quoted, shortened, wrong_value
 
 T = TypeVar("T")
 
@@ -84,7 +84,7 @@ def ladder(
         for factor in names:
             check_factor(factor, factors, key)
         if sorted(names) != sorted(factors):
-            raise InputError(f"{key}: must name every factor once: {quoted(factors)}. Got {quoted(names)}.")
+            raise wrong_value(key, f"must name every factor once: {quoted(factors)}. Got {quoted(names)}.")
         last = reference
         for factor in names:
             for level in factors[factor]:
@@ -116,12 +116,15 @@ def fractional(
     _check_two_levels("fractional", factors, "for its signs - and +")
     names = list(factors)
     if len(names) > MOST_FRACTION_FACTORS:
-        raise InputError(f"a fraction is found for up to {MOST_FRACTION_FACTORS} factors. Got {len(names)}.")
+        raise wrong_value(
+            "", f"a fraction is found for up to {MOST_FRACTION_FACTORS} factors. Got {len(names)}."
+        )
     generators = _generators(len(names), resolution)
     if not generators:
-        raise InputError(
+        raise wrong_value(
+            "",
             f"no fraction of {len(names)} factors has resolution {ROMAN[resolution]}; use kind = 'factorial', more "
-            "factors or a lower resolution."
+            "factors or a lower resolution.",
         )
     basic = len(names) - len(generators)
     cells = []
@@ -159,26 +162,27 @@ def list_(
     listed = [{**reference, **require_levels(cell, factors, f"cells[{i}]")} for i, cell in enumerate(cells)]
     for i, cell in enumerate(listed):
         if cell in listed[:i]:
-            raise InputError(f"cells[{i}]: is the same as cells[{listed.index(cell)}].")
+            raise conflict(f"cells[{i}]", f"is the same as cells[{listed.index(cell)}].")
     if reference not in listed:
-        raise InputError("cells: must hold the reference.")
+        raise wrong_value("cells", "must hold the reference.")
     return Layout([reference, *(cell for cell in listed if cell != reference)])
 
 
 def check_count(cells: int) -> None:
     """Raise InputError where a design has more cells than a study may have variants."""
     if cells > MOST_CELLS:
-        raise InputError(
+        raise wrong_value(
+            "",
             f"the design has {shortened(f'{cells:,}')} cells, each a variant of its own; at most {MOST_CELLS:,} are "
-            "planned. Use fewer factors or levels, or kind = 'one-factor'."
+            "planned. Use fewer factors or levels, or kind = 'one-factor'.",
         )
 
 
 def _check_two_levels(kind: str, factors: Factors, why: str) -> None:
     for factor, levels in factors.items():
         if len(levels) != 2:
-            raise InputError(
-                f"{kind} needs two levels of every factor, {why}. Got {len(levels)} of {factor!r}."
+            raise wrong_value(
+                "", f"{kind} needs two levels of every factor, {why}. Got {len(levels)} of {factor!r}."
             )
 
 

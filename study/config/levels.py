@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from study.config.study import Level
-from study.errors import InputError, nearest, quoted, shown
+from study.errors import quoted, shown, unknown_name
 from study.hashing import canonical_json
 from study.nested import flatten
 
@@ -37,10 +37,8 @@ def require_level(value: Any, levels: tuple[Level, ...], where: str) -> Level:
     level = level_of(value, levels)
     if level is None:
         names = [level.text for level in levels]
-        raise InputError(
-            f"{where}: must be one of the factor's levels, {quoted(names)}. "
-            f"Got {shown(value)} instead.{nearest(Level(value).text, names)}"
-        )
+        text = f"must be one of the factor's levels, {quoted(names)}. Got {shown(value)} instead"
+        raise unknown_name(where, text, Level(value).text, names, "")
     return level
 
 
@@ -56,9 +54,7 @@ def require_levels(given: Mapping[str, Any], factors: Factors, where: str) -> Ce
 def check_factor(factor: str, factors: Iterable[str], where: str) -> None:
     """Raise InputError where a name is no factor."""
     if factor not in factors:
-        raise InputError(
-            f"{where}: {factor!r} is no factor of this study.{nearest(factor, factors)} Allowed: {quoted(factors)}."
-        )
+        raise unknown_name(where, f"{factor!r} is no factor of this study", factor, factors)
 
 
 def level_name(factor: str, level: Level, is_only_factor: bool = False) -> str:

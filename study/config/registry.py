@@ -49,7 +49,19 @@ from study.config.components.parameters import (
     legacy_default,
     validated,
 )
-from study.errors import ErrorCode, InputError, Mistake, nearest, quoted, shown, unknown
+from study.errors import (
+    ErrorCode,
+    InputError,
+    Mistake,
+    classified,
+    code_error,
+    nearest,
+    quoted,
+    shown,
+    unknown,
+    unknown_name,
+    wrong_value,
+)
 from study.generators import seeded
 from study.hashing import HARNESS, module_path, seed_of
 from study.metrics import Metric
@@ -130,17 +142,20 @@ class Registry:
         own: list[Component] = []
         for module in modules:
             if module_path(module) is None:
-                raise InputError(
-                    f"study.toml: components: no module {module!r} can be found on the Python path."
+                raise wrong_value(
+                    "study.toml: components", f"no module {module!r} can be found on the Python path."
                 )
             own += declarations(module)
         plugins = self._plugins()
         installed = [new for components in plugins.values() for new in components]
         self._tasks = {new.name: new for new in (*installed, *own, *tasks) if new.kind == TASK.name}
         if task not in self._tasks:
-            raise InputError(
-                f"{where}: unknown task {shown(task)}.{nearest(task, self._tasks)} "
-                f"Allowed: {quoted(sorted(self._tasks))}."
+            raise unknown_name(
+                where,
+                f"unknown task {shown(task)}",
+                task,
+                self._tasks,
+                f"Allowed: {quoted(sorted(self._tasks))}.",
             )
         self._own_kinds: Mapping[str, Kind] = self._task_constant(task, "KINDS", {})
         modules = self._task_constant(task, "COMPONENTS", ())
@@ -158,8 +173,9 @@ class Registry:
         try:
             return getattr(importlib.import_module(module), name, default)
         except Exception as error:
-            raise InputError(
-                f"the task {task!r}: its module {module!r} cannot be imported: {type(error).__name__}: {error}."
+            raise code_error(
+                "",
+                f"the task {task!r}: its module {module!r} cannot be imported: {type(error).__name__}: {error}.",
             ) from error
 
     def _plugins(self) -> dict[str, tuple[Component, ...]]:
@@ -190,23 +206,28 @@ class Registry:
             if kind not in kinds:
                 if any(kind in self._task_constant(task, "KINDS", {}) for task in self._tasks):
                     continue
-                raise InputError(
-                    f"{component.where}: unknown kind {shown(kind)}.{nearest(kind, kinds)} Allowed: "
-                    f"{quoted(kinds)}, and kinds that a component declares as a Part."
+                raise unknown_name(
+                    component.where,
+                    f"unknown kind {shown(kind)}",
+                    kind,
+                    kinds,
+                    f"Allowed: {quoted(kinds)}, and kinds that a component declares as a Part.",
                 )
             is_declared = kind in (*self._own_kinds, TASK.name, DESIGN.name)
             context = kinds[kind].context
             if is_declared and len(component.context) != len(context):
-                raise InputError(
-                    f"{component.where}: the {kind} {name!r} must take ({', '.join(context)}) before the "
-                    f"'*'. Got ({', '.join(component.context)}) instead."
+                raise code_error(
+                    component.where,
+                    f"the {kind} {name!r} must take ({', '.join(context)}) before the "
+                    f"'*'. Got ({', '.join(component.context)}) instead.",
                 )
             key = (kind, name)
             registered = self._components.get(key) or added.setdefault(key, component)
             if registered != component:
-                raise InputError(
-                    f"{component.where}: the {kind} {name!r} is already registered by {registered.module}; "
-                    "rename one of the two builders."
+                raise code_error(
+                    component.where,
+                    f"the {kind} {name!r} is already registered by {registered.module}; "
+                    "rename one of the two builders.",
                 )
         self._components |= added
         self.__dict__.pop("kinds", None)
@@ -241,17 +262,13 @@ class Registry:
             return self._components[kind, name]
         except KeyError:
             names = self.names(kind)
-            prefix = f"{where}: " if where else ""
             if kind not in self.kinds:
-                raise InputError(
-                    f"{prefix}unknown kind {shown(kind)}.{nearest(kind, self.kinds)} Allowed: {quoted(self.kinds)}."
-                ) from None
+                raise unknown_name(where, f"unknown kind {shown(kind)}", kind, self.kinds) from None
             broken = (
-                f" The plug-in of that name is broken: {self._broken[name]}." if name in self._broken else ""
+                f"The plug-in of that name is broken: {self._broken[name]}. " if name in self._broken else ""
             )
-            raise InputError(
-                f"{prefix}unknown {kind} {shown(name)}.{nearest(name, names)}{broken} Allowed: {quoted(names)}.",
-                unknown(ErrorCode.UNKNOWN_NAME, where, name, names),
+            raise unknown_name(
+                where, f"unknown {kind} {shown(name)}", name, names, f"{broken}Allowed: {quoted(names)}."
             ) from None
 
     def resolve(self, kind: str, value: Any, where: str) -> Config:
@@ -319,11 +336,13 @@ class Registry:
     def build(self, kind: str, config: Config, *context: Any) -> Any:
         """Build the component that `config` describes; `context` holds the positional arguments of the kind."""
         component = self.get(kind, config["name"])
-        built = _call_builder(component, config, *context)
+        with classified(ErrorCode.WRONG_VALUE, kind):
+            built = _call_builder(component, config, *context)
         if built is None:
-            raise InputError(
+            raise code_error(
+                "",
                 f"the {kind} {component.name!r}: its builder, {component.function} in {component.module}, "
-                "returned nothing."
+                "returned nothing.",
             )
         return built
 
@@ -383,9 +402,9 @@ class _Compute:
         try:
             return float(value)
         except (TypeError, ValueError):
-            raise InputError(
-                f"{self.component.where}: the metric {self.component.name!r} must return a number. "
-                f"Got {shown(value)} instead."
+            raise code_error(
+                self.component.where,
+                f"the metric {self.component.name!r} must return a number. Got {shown(value)} instead.",
             ) from None
 
 
@@ -396,9 +415,10 @@ def _import_builder(component: Component) -> Callable[..., Any]:
                 importlib.import_module(component.module)
         module = importlib.import_module(component.module)
     except Exception as error:
-        raise InputError(
+        raise code_error(
+            "",
             f"the {component.kind} {component.name!r}: its module {component.module!r} cannot be imported: "
-            f"{type(error).__name__}: {error}."
+            f"{type(error).__name__}: {error}.",
         ) from error
     builder: Callable[..., Any] = getattr(module, component.function)
     return builder

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from study.config.components.parameters import Range, validated
 from study.config.tables import fill
-from study.errors import InputError, shown
+from study.errors import conflict, wrong_value
 
 MOST = 10_000
 USUAL_LOOKS = (5, 8, 12)
@@ -39,18 +39,17 @@ def repetitions_and_looks(given: Any, where: str) -> tuple[int, tuple[int, ...]]
     keys = fill(Adaptive, given, where)
     if keys.looks:
         if keys.min is not None or keys.max is not None:
-            raise InputError(f"{where}.looks: are the least and the most too; remove 'min' and 'max'.")
+            raise conflict(f"{where}.looks", "are the least and the most too; remove 'min' and 'max'.")
         looks = tuple(keys.looks)
     elif keys.min is None or keys.max is None:
-        raise InputError(
-            f"{where}: must be a number, or have 'min' and 'max', or 'looks'. Got {shown(given)} instead."
-        )
+        raise wrong_value(where, "must be a number, or have 'min' and 'max', or 'looks'.", given)
     else:
         usual = (look for look in USUAL_LOOKS if keys.min < look < keys.max)
         looks = (keys.min, *usual, keys.max)
     if len(looks) < 2 or list(looks) != sorted(set(looks)) or looks[0] < 2 or looks[-1] > MOST:
-        raise InputError(
-            f"{where}: must be at least two numbers of repetitions, ascending, from 2 to {MOST}. Got "
-            f"{', '.join(map(str, looks))} instead."
+        raise wrong_value(
+            where,
+            f"must be at least two numbers of repetitions, ascending, from 2 to {MOST}. Got "
+            f"{', '.join(map(str, looks))} instead.",
         )
     return looks[-1], looks

@@ -14,7 +14,7 @@ from study.config.registry import Config, Registry, component_table, in_trials, 
 from study.config.settings import Settings
 from study.config.study import Layer, StudyKeys, StudySpec
 from study.config.tables import Table, assign, fill
-from study.errors import ErrorCode, InputError, nearest, quoted, unknown
+from study.errors import ErrorCode, conflict, quoted, unknown_name
 from study.hashing import file_digest
 from study.nested import flatten, value_at
 from study.task import Task
@@ -69,10 +69,13 @@ class Resolver:
         known = [*StudyKeys.__dataclass_fields__, "preset", *self.task.tables]
         for key in self.spec.tables:
             if key not in self.task.tables:
-                raise InputError(
-                    f"{self.spec.file}: {key}: unknown key.{nearest(key, known)} Allowed: {quoted(known)}; what "
-                    "every variant shares belongs in [base].",
-                    unknown(ErrorCode.UNKNOWN_KEY, f"{self.spec.file}: {key}", key, known),
+                raise unknown_name(
+                    f"{self.spec.file}: {key}",
+                    "unknown key",
+                    key,
+                    known,
+                    f"Allowed: {quoted(known)}; what every variant shares belongs in [base].",
+                    ErrorCode.UNKNOWN_KEY,
                 )
 
     def _resolve_components(self, values: Mapping[str, Any], section: str) -> Resolved:
@@ -110,7 +113,7 @@ class Resolver:
         for kind in tables:
             known = (*roots, *parts, *self.task.tables, *inherited)
             if kind not in known and not self._is_from_recipe(kind):
-                raise InputError(self._unused_kind(kind, config, parts, where))
+                raise conflict("", self._unused_kind(kind, config, parts, where))
         for kind, default in parts.items():
             value = default if kind in nested else tables.get(kind, default)
             config[kind] = registry.resolve(
@@ -153,9 +156,10 @@ class Resolver:
             return dict(spec.base), set()
         name, inherited = found
         if unknown := [key for key in inherited.values if key not in ("base", *self.task.tables)]:
-            raise InputError(
-                f"{spec.file}: factors.{FACTOR}: the recipe {name!r} sets {quoted(unknown)}; a recipe that is a level "
-                f"may set {quoted(['base', *self.task.tables])}."
+            raise conflict(
+                f"{spec.file}: factors.{FACTOR}",
+                f"the recipe {name!r} sets {quoted(unknown)}; a recipe that is a level "
+                f"may set {quoted(['base', *self.task.tables])}.",
             )
         own = {key: value for key, value in spec.base.items() if key not in spec.tables}
         tree, _ = compose({"base": own, **{key: spec.base[key] for key in spec.tables}}, inherited)
@@ -193,10 +197,7 @@ class Resolver:
         configured = [name for name, of in self.registry.kinds.items() if of.is_configured and name != "task"]
         allowed = [*configured, *self.task.tables]
         if kind not in allowed:
-            raise InputError(
-                f"{where}: unknown key.{nearest(kind, allowed)} Allowed: {quoted(allowed)}.",
-                unknown(ErrorCode.UNKNOWN_KEY, where, kind, allowed),
-            )
+            raise unknown_name(where, "unknown key", kind, allowed, code=ErrorCode.UNKNOWN_KEY)
 
     def _with_local_paths(self, kind: str, value: Any) -> Any:
         """Return a component with the paths that study.toml has for it; the study's own take precedence."""

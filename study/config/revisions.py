@@ -18,7 +18,7 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from study.errors import InputError, nearest, shown
+from study.errors import unavailable, unknown_name, wrong_value
 from study.files import PARTIAL_SUFFIX
 
 CODE = "code"
@@ -43,9 +43,7 @@ def export(revision: str, root: Path, store: Path, outputs: Iterable[Path] = ())
         return _export_files(root, store, [path.resolve() for path in outputs])
     if revision.startswith(GIT) and len(revision) > len(GIT):
         return _export_commit(revision.removeprefix(GIT), root, store)
-    raise InputError(
-        f"{CODE}: must be '.' or 'git:REVISION', such as 'git:main'. Got {shown(revision)} instead."
-    )
+    raise wrong_value(CODE, "must be '.' or 'git:REVISION', such as 'git:main'.", revision)
 
 
 def is_junk(path: Path) -> bool:
@@ -55,29 +53,29 @@ def is_junk(path: Path) -> bool:
 
 def _export_commit(name: str, root: Path, store: Path) -> Path:
     if not _is_in_git(root):
-        raise InputError(f"{CODE}: 'git:{name}' needs a git repository, and {root} is in none.")
+        raise unavailable(CODE, f"'git:{name}' needs a git repository, and {root} is in none.")
     parsed = _git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
     if parsed.returncode and parsed.stderr.strip():  # such as a repository of another user
-        raise InputError(f"{CODE}: {parsed.stderr.decode(errors='replace').strip().splitlines()[0]}")
+        raise wrong_value(CODE, f"{parsed.stderr.decode(errors='replace').strip().splitlines()[0]}")
     if parsed.returncode:
         refs = _git(
             root, "for-each-ref", "--format=%(refname:short)", "refs/heads", "refs/tags", "refs/remotes"
         )
         names = refs.stdout.decode().split()
-        raise InputError(f"{CODE}: git has no revision {name!r}.{nearest(name, names)}")
+        raise unknown_name(CODE, f"git has no revision {name!r}", name, names, "")
     commit = parsed.stdout.decode().strip()
     prefix = _git(root, "rev-parse", "--show-prefix").stdout.decode().strip()
     tree = _git(root, "rev-parse", "--verify", "--quiet", f"{commit}:{prefix}")
     if tree.returncode:
-        raise InputError(f"{CODE}: the revision {name!r} has no folder {prefix!r}.")
+        raise wrong_value(CODE, f"the revision {name!r} has no folder {prefix!r}.")
     target = store / tree.stdout.decode().strip()[:16]
     if target.is_dir():
         return target
     top = Path(_git(root, "rev-parse", "--show-toplevel").stdout.decode().strip())
     archive = _git(top, "archive", "--format=tar", tree.stdout.decode().strip())
     if archive.returncode:
-        raise InputError(
-            f"{CODE}: git cannot export {name!r}: {archive.stderr.decode(errors='replace').strip()}"
+        raise unavailable(
+            CODE, f"git cannot export {name!r}: {archive.stderr.decode(errors='replace').strip()}"
         )
     store.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=store, prefix=".export-", suffix=PARTIAL_SUFFIX) as temporary:
@@ -152,6 +150,6 @@ def _git(folder: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:
             ["git", "--no-optional-locks", *arguments], cwd=folder, capture_output=True, check=False
         )
     except FileNotFoundError:
-        raise InputError(
-            f"{CODE}: git is not installed, or not on PATH; it is needed to export the code."
+        raise unavailable(
+            CODE, "git is not installed, or not on PATH; it is needed to export the code."
         ) from None

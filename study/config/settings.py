@@ -11,7 +11,7 @@ from urllib.parse import quote
 from study.config.located import locating
 from study.config.registry import Range
 from study.config.tables import fill, read_toml
-from study.errors import InputError, shown
+from study.errors import shown, wrong_value
 from study.names import require_utf8
 
 FILE = "study.toml"
@@ -103,15 +103,15 @@ def settings(start: Path) -> Settings:
     with locating(path):
         keys = fill(_Keys, given, f"{path}:")
     if keys.mlflow and keys.mlflow != "off" and "://" not in keys.mlflow:
-        raise InputError(
-            f"{path}: mlflow: must be 'off' or a URI such as 'sqlite:////folder/x.db'. Got {shown(keys.mlflow)} "
-            "instead."
+        raise wrong_value(
+            f"{path}: mlflow",
+            f"must be 'off' or a URI such as 'sqlite:////folder/x.db'. Got {shown(keys.mlflow)} instead.",
         )
     data = _paths_by_component(keys.data, f"{path}: data")
     if not isinstance(keys.engine, dict) or not all(
         isinstance(table, dict) for table in keys.engine.values()
     ):
-        raise InputError(f"{path}: engine: must hold one table for each engine, such as [engine.ray].")
+        raise wrong_value(f"{path}: engine", "must hold one table for each engine, such as [engine.ray].")
     store = root / ".study" / "mlflow"
     return Settings(
         root=root,
@@ -143,16 +143,17 @@ def _folder(root: Path, written: str, where: str) -> Path:
         InputError: The path names an environment variable, or is there and no folder.
     """
     if "$" in written:
-        raise InputError(
-            f"{where}: variables such as $HOME are not replaced; write the path, or ~ for the home folder. "
-            f"Got {shown(written)} instead."
+        raise wrong_value(
+            where,
+            "variables such as $HOME are not replaced; write the path, or ~ for the home folder.",
+            written,
         )
     try:
         folder = root / Path(written).expanduser()
     except RuntimeError:  # ~ of an unknown user
-        raise InputError(f"{where}: the home folder of {shown(written)} is not known.") from None
+        raise wrong_value(where, f"the home folder of {shown(written)} is not known.") from None
     if os.path.lexists(folder) and not os.path.isdir(folder):  # noqa: PTH112  # a loop of links is no folder
-        raise InputError(f"{where}: must be a folder. {shown(str(folder))} is none.")
+        raise wrong_value(where, f"must be a folder. {shown(str(folder))} is none.")
     return folder
 
 
@@ -175,16 +176,14 @@ def root_of(start: Path) -> Path:
 def _paths_by_component(given: Any, where: str) -> dict[str, dict[str, list[str]]]:
     """Return the tables of ``[data]``, each value as a list of paths; raise InputError where one is malformed."""
     if not isinstance(given, dict) or not all(isinstance(table, dict) for table in given.values()):
-        raise InputError(
-            f"{where}: must hold one table for each data set, such as [data.dfew] with root = '…'."
+        raise wrong_value(
+            where, "must hold one table for each data set, such as [data.dfew] with root = '…'."
         )
     found: dict[str, dict[str, list[str]]] = {}
     for name, table in given.items():
         for key, value in table.items():
             paths = value if isinstance(value, list) and key == "allow" else [value]
             if not all(isinstance(path, str) for path in paths):
-                raise InputError(
-                    f"{where}.{name}.{key}: must be a path in quotes. Got {shown(value)} instead."
-                )
+                raise wrong_value(f"{where}.{name}.{key}", "must be a path in quotes.", value)
             found.setdefault(name, {})[key] = paths
     return found

@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin, g
 
 from study.config.components.parameters import Unsearchable
 from study.config.tables import fill
-from study.errors import InputError, nearest, quoted, shown
+from study.errors import (
+    ErrorCode,
+    InputError,
+    Mistake,
+    conflict,
+    missing_value,
+    quoted,
+    shown,
+    unknown_name,
+    wrong_value,
+)
 from study.hashing import canonical_json
 from study.nested import flatten, value_at
 
@@ -73,29 +83,30 @@ def dimensions(spec: StudySpec) -> dict[str, Dimension]:
     for key, value in written.items():
         where = f"{spec.file}: search.space.{key}"
         if not isinstance(value, list | Mapping):
-            raise InputError(
-                f"{where}: must be a list of choices, or a table with 'low' and 'high'. Got {shown(value)}."
+            raise wrong_value(
+                where, f"must be a list of choices, or a table with 'low' and 'high'. Got {shown(value)}."
             )
         if key in space:
-            raise InputError(f"{where}: is written twice.")
+            raise conflict(where, "is written twice.")
         dimension = fill(Dimension, {"choices": value} if isinstance(value, list) else value, where)
         if dimension.choices is not None:
             if not dimension.choices or dimension.low is not None or dimension.high is not None:
-                raise InputError(f"{where}: must be choices (at least one) or a range, not both.")
+                raise wrong_value(where, "must be choices (at least one) or a range, not both.")
             if dimension.log:
-                raise InputError(f"{where}.log: is of ranges; remove it, or write 'low' and 'high'.")
+                raise conflict(f"{where}.log", "is of ranges; remove it, or write 'low' and 'high'.")
         elif dimension.low is None or dimension.high is None:
-            raise InputError(
-                f"{where}: must have 'low' and 'high', or 'choices'. Got {shown(value)} instead."
-            )
+            raise wrong_value(where, "must have 'low' and 'high', or 'choices'.", value)
         elif not dimension.low < dimension.high or (dimension.log and dimension.low <= 0):
-            raise InputError(f"{where}: 'low' must be below 'high', and above 0 where log = true.")
+            raise wrong_value(where, "'low' must be below 'high', and above 0 where log = true.")
         elif max(abs(dimension.low), abs(dimension.high)) > LARGEST:
-            raise InputError(
-                f"{where}: bounds must be between -{LARGEST:g} and {LARGEST:g}. Got {shown(value)}."
+            raise wrong_value(
+                where, f"bounds must be between -{LARGEST:g} and {LARGEST:g}. Got {shown(value)}."
             )
         if dimension.given:
-            raise InputError(f"{where}.given: unknown key. Did you mean 'when'?")
+            raise InputError(
+                f"{where}.given: unknown key. Did you mean 'when'?",
+                Mistake(ErrorCode.UNKNOWN_KEY, f"{where}.given", "given", ("when",), "when"),
+            )
         conditions = flatten(dimension.when, lambda name, _: name in spec.factors)
         given = {
             kind: _named(names, f"{where}.when.{kind}")
@@ -109,10 +120,13 @@ def dimensions(spec: StudySpec) -> dict[str, Dimension]:
         }
         space[key] = replace(dimension, when=when, given=given)
     if space and not spec.search.trials:
-        raise InputError(f"{spec.file}: search.trials: must be at least 1 where there is a search space.")
+        raise missing_value(
+            f"{spec.file}: search.trials", "must be at least 1 where there is a search space."
+        )
     if spec.search.trials and not space:
-        raise InputError(
-            f"{spec.file}: search.space: must have a dimension for the {spec.search.trials} trials to search."
+        raise missing_value(
+            f"{spec.file}: search.space",
+            f"must have a dimension for the {spec.search.trials} trials to search.",
         )
 
     def place(item: tuple[str, Dimension]) -> tuple[bool, bool, str]:
@@ -127,9 +141,7 @@ def _named(given: Any, where: str) -> list[str]:
     """Return the names of components in a condition; raise InputError where it holds something else."""
     names = given if isinstance(given, list) else [given]
     if not names or not all(isinstance(name, str) for name in names):
-        raise InputError(
-            f"{where}: must be the name of a searched component, or a list. Got {shown(given)} instead."
-        )
+        raise wrong_value(where, "must be the name of a searched component, or a list.", given)
     return names
 
 
@@ -140,20 +152,15 @@ def _levels_meant(given: Any, factor: str, spec: StudySpec, where: str) -> list[
         InputError: An unknown factor or level.
     """
     if factor not in spec.factors:
-        raise InputError(
-            f"{where}: {factor!r} is no factor of this study.{nearest(factor, spec.factors)} "
-            f"Allowed: {quoted(spec.factors)}."
-        )
+        raise unknown_name(where, f"{factor!r} is no factor of this study", factor, spec.factors)
     levels = spec.factors[factor]
     found: list[str] = []
     for value in given if isinstance(given, list) else [given]:
         meant = [level.text for level in levels if _is_meant(value, level)]
         if not meant:
             names = [level.text for level in levels]
-            raise InputError(
-                f"{where}.{factor}: must be one of the factor's levels, {quoted(names)}, or a list of them. "
-                f"Got {shown(value)} instead.{nearest(str(value), names)}"
-            )
+            text = f"must be one of the factor's levels, {quoted(names)}, or a list of them. Got {shown(value)} instead"
+            raise unknown_name(f"{where}.{factor}", text, str(value), names, "")
         found += meant
     return list(dict.fromkeys(found))
 
@@ -182,13 +189,13 @@ def typed_space(spec: StudySpec, resolver: Resolver, variants: Iterable[Variant]
         where = f"{spec.file}: search.space.{key}"
         having = [variant for variant in variants if dimension.is_of(variant.levels)]
         if not having:
-            raise InputError(f"{where}.when: no variant has these levels together.")
+            raise conflict(f"{where}.when", "no variant has these levels together.")
         built = [one for each in having for one in _with_components(each, dimension, key, space, where)]
         for variant in built:
             typed = _typed(key, dimension, variant, resolver, where)
             if (other := space.setdefault(key, typed)) != typed or _types(other) != _types(typed):
-                raise InputError(
-                    f"{where}: is an integer in one variant and a number in another: {variant.name!r}."
+                raise conflict(
+                    where, f"is an integer in one variant and a number in another: {variant.name!r}."
                 )
     return space
 
@@ -204,14 +211,12 @@ def _with_components(
     for kind, names in dimension.given.items():
         searched = space.get(kind)
         if searched is None or not searched.is_component or not searched.is_of(variant.levels):
-            raise InputError(
-                f"{where}.when: {kind!r} is neither a factor nor a searched component of these variants."
+            raise conflict(
+                f"{where}.when", f"{kind!r} is neither a factor nor a searched component of these variants."
             )
         if missing := [name for name in names if name not in searched.names]:
-            raise InputError(
-                f"{where}.when.{kind}: must name choices of {kind}, {quoted(searched.names)}. Got {missing[0]!r} "
-                f"instead.{nearest(missing[0], searched.names)}"
-            )
+            text = f"must name choices of {kind}, {quoted(searched.names)}. Got {missing[0]!r} instead"
+            raise unknown_name(f"{where}.when.{kind}", text, missing[0], searched.names, "")
     kind = key.partition(".")[0]
     of_kind = space.get(kind)
     if kind == key or of_kind is None or not of_kind.is_component or not of_kind.is_of(variant.levels):
@@ -234,22 +239,23 @@ def _typed_component(
     """
     kind = resolver.task.kinds.get(key)
     if kind is not None and not kind.is_searchable:
-        raise InputError(
-            f"{where}: the {key} cannot be searched: its runs would be compared on other data. Make it a factor."
+        raise wrong_value(
+            where,
+            f"the {key} cannot be searched: its runs would be compared on other data. Make it a factor.",
         )
     if dimension.choices is None:
-        raise InputError(f"{where}: a component has no range; write a list of names.")
+        raise conflict(where, "a component has no range; write a list of names.")
     choices: list[Any] = []
     for given in dimension.choices:
         resolved = resolver.resolve({**variant.values, key: given}, section="search.space")
         choice = resolved.config[key]
         declared = resolver.registry.get(key, choice["name"]).parameters
         if any(parameter.is_part for parameter in declared.values()):
-            raise InputError(
-                f"{where}: the {key} {choice['name']!r} has parts of its own; make {key!r} a factor."
+            raise conflict(
+                where, f"the {key} {choice['name']!r} has parts of its own; make {key!r} a factor."
             )
         if any(f"{key}.{name}" in resolved.local_paths for name in declared):
-            raise InputError(f"{where}: the {key} {choice['name']!r} reads a file; make {key!r} a factor.")
+            raise conflict(where, f"the {key} {choice['name']!r} reads a file; make {key!r} a factor.")
         choices.append(choice)
     _check_choices(choices, where)
     return replace(dimension, choices=choices)
@@ -264,9 +270,7 @@ def _typed(key: str, dimension: Dimension, variant: Variant, resolver: Resolver,
     if "." not in key and key in variant.config and key in resolver.registry.kinds:
         return _typed_component(key, dimension, variant, resolver, where)
     if key == resolver.task.epochs_key and resolver.spec.search.pruner != "none":
-        raise InputError(
-            f"{where}: pruning compares trials epoch by epoch, so their number cannot be searched."
-        )
+        raise conflict(where, "pruning compares trials epoch by epoch, so their number cannot be searched.")
     annotation = check_searchable(key, variant.config, resolver, where)
     values = dimension.values
     if annotation is not None:
@@ -286,19 +290,20 @@ def _typed(key: str, dimension: Dimension, variant: Variant, resolver: Resolver,
     assert low is not None
     assert high is not None
     if number is None:
-        raise InputError(f"{where}: a range must be of a number; write a list of choices.")
+        raise conflict(where, "a range must be of a number; write a list of choices.")
     if number is float:
         typed = replace(dimension, low=float(low), high=float(high))
         if float(high) - float(low) < FEWEST_VALUES * math.ulp(max(abs(low), abs(high))):
-            raise InputError(f"{where}: 'low' and 'high' are too close to differ as numbers; write choices.")
+            raise wrong_value(where, "'low' and 'high' are too close to differ as numbers; write choices.")
         return typed
     if not (isinstance(low, int) and isinstance(high, int)):
-        raise InputError(
-            f"{where}: is an integer, so 'low' and 'high' must be integers. Got {low!r} and {high!r} instead; for a "
-            "training of your own, the value in [base] or of the level says the type."
+        raise wrong_value(
+            where,
+            f"is an integer, so 'low' and 'high' must be integers. Got {low!r} and {high!r} instead; for a "
+            "training of your own, the value in [base] or of the level says the type.",
         )
     if max(abs(low), abs(high)) > LARGEST_INTEGER:
-        raise InputError(f"{where}: bounds must be between -2**53 and 2**53. Got {low} and {high} instead.")
+        raise wrong_value(where, f"bounds must be between -2**53 and 2**53. Got {low} and {high} instead.")
     return dimension
 
 
@@ -307,9 +312,10 @@ def _undeclared_type(base: Any, dimension: Dimension, where: str) -> type | None
     if base is not None:
         return None
     if isinstance(dimension.low, int) and isinstance(dimension.high, int):
-        raise InputError(
-            f"{where}: may be an integer or a number: write low = {dimension.low}.0 for a number, or set an integer at "
-            "this key in [base]."
+        raise conflict(
+            where,
+            f"may be an integer or a number: write low = {dimension.low}.0 for a number, or set an integer at "
+            "this key in [base].",
         )
     return float
 
@@ -320,13 +326,11 @@ def _check_choices(values: list[Any], where: str) -> None:
         try:
             canonical_json(value)
         except (ValueError, TypeError):
-            raise InputError(
-                f"{where}: a choice must hold finite numbers and text. Got {shown(value)}."
+            raise wrong_value(
+                where, f"a choice must hold finite numbers and text. Got {shown(value)}."
             ) from None
         if twice := [other for other in values[:position] if other == value]:
-            raise InputError(
-                f"{where}: the choices {twice[0]!r} and {value!r} are equal; remove one of them."
-            )
+            raise conflict(where, f"the choices {twice[0]!r} and {value!r} are equal; remove one of them.")
 
 
 def _number_type(annotation: Any) -> type | None:
@@ -351,27 +355,28 @@ def check_searchable(key: str, config: Mapping[str, Any], resolver: Resolver, wh
     kind, _, name = key.partition(".")
     if not task.kinds and not task.tables:
         if kind in UNSEARCHABLE:
-            raise InputError(f"{where}: {kind!r} cannot be searched; make it a factor.")
+            raise wrong_value(where, f"{kind!r} cannot be searched; make it a factor.")
         return None
     if kind in task.tables:
         hints = get_type_hints(task.tables[kind], include_extras=True)
         if name not in hints:
-            raise InputError(f"{where}: unknown key.{nearest(name, hints)} Allowed: {quoted(hints)}.")
+            raise unknown_name(where, "unknown key", name, hints, code=ErrorCode.UNKNOWN_KEY)
         allowed = [f"{kind}.{field}" for field, hint in hints.items() if not _is_fixed(hint)]
         if _is_fixed(hints[name]):
-            raise InputError(
-                f"{where}: cannot be searched. Allowed: {quoted(allowed)}, and components' parameters."
+            raise wrong_value(
+                where, f"cannot be searched. Allowed: {quoted(allowed)}, and components' parameters."
             )
         return hints[name]
     if kind not in config:
         resolver.resolve({key: {}}, section="search.space")
-        raise InputError(f"{where}: unknown key.")
+        raise unknown_name(where, "unknown key", key, (), "", ErrorCode.UNKNOWN_KEY)
     if kind in task.kinds and not task.kinds[kind].is_searchable:
-        raise InputError(
-            f"{where}: the {kind} cannot be searched: its runs would be compared on other data. Make it a factor."
+        raise wrong_value(
+            where,
+            f"the {kind} cannot be searched: its runs would be compared on other data. Make it a factor.",
         )
     if name in ("", "name"):
-        raise InputError(f"{where}: a component is searched by its kind: write {kind!r}.")
+        raise conflict(where, f"a component is searched by its kind: write {kind!r}.")
     component = registry.get(kind, config[kind]["name"])
     declared = {
         parameter: of
@@ -381,13 +386,15 @@ def check_searchable(key: str, config: Mapping[str, Any], resolver: Resolver, wh
     first, _, rest = name.partition(".")
     if first in component.parameters and component.parameters[first].is_part:
         instead = f"write {name!r}" if rest else f"make {first!r} a factor"
-        raise InputError(f"{where}: {first!r} is a component of its own; {instead}.")
+        raise conflict(where, f"{first!r} is a component of its own; {instead}.")
     if first not in declared or _is_fixed(declared[first].annotation):
         allowed = [f"{kind}.{parameter}" for parameter in declared]
-        raise InputError(
-            f"{where}: the {kind} {component.name!r} has no parameter {name!r} that can be searched."
-            f"{nearest(name, declared)} Allowed: {quoted(allowed)}; a parameter that only some variants have needs "
-            "'when'."
+        raise unknown_name(
+            where,
+            f"the {kind} {component.name!r} has no parameter {name!r} that can be searched",
+            name,
+            declared,
+            f"Allowed: {quoted(allowed)}; a parameter that only some variants have needs 'when'.",
         )
     return declared[first].annotation
 
@@ -410,9 +417,10 @@ def check_overlaps(spec: StudySpec, kinds: Iterable[str]) -> None:
             allowed = dimension.when.get(factor)
             varied = [level for level in levels if allowed is None or level.text in allowed]
             if any(_overlap(path, other) for other in _keys_set(factor, varied, kinds)):
-                raise InputError(
-                    f"{spec.file}: search.space.{key}: is searched and set by the levels of the factor {factor!r}, so "
-                    "variants would be trained with the same value. Remove it here, or from the factor."
+                raise conflict(
+                    f"{spec.file}: search.space.{key}",
+                    f"is searched and set by the levels of the factor {factor!r}, so "
+                    "variants would be trained with the same value. Remove it here, or from the factor.",
                 )
     set_by = {
         factor: set(_keys_set(factor, levels, kinds | {factor})) for factor, levels in spec.factors.items()
@@ -420,9 +428,9 @@ def check_overlaps(spec: StudySpec, kinds: Iterable[str]) -> None:
     for factor, of_levels in set_by.items():
         for other, others in set_by.items():
             if factor < other and (both := sorted(of_levels & others) or _inside(of_levels, others)):
-                raise InputError(
-                    f"{spec.file}: factors.{other}: sets {both[0]!r}, as does the factor {factor!r}. Remove it from "
-                    "one of them."
+                raise conflict(
+                    f"{spec.file}: factors.{other}",
+                    f"sets {both[0]!r}, as does the factor {factor!r}. Remove it from one of them.",
                 )
 
 

@@ -13,7 +13,18 @@ from study.config.registry import Range
 from study.config.repetitions import repetitions_and_looks
 from study.config.space import dimensions
 from study.config.tables import Table, assign, check_values, fill, parse_setting, read_toml
-from study.errors import ErrorCode, InputError, nearest, quoted, shown, unknown
+from study.errors import (
+    ErrorCode,
+    InputError,
+    conflict,
+    missing_value,
+    nearest,
+    quoted,
+    shown,
+    unknown,
+    unknown_name,
+    wrong_value,
+)
 from study.hashing import canonical_json, digest
 from study.names import (
     SEPARATOR,
@@ -212,10 +223,17 @@ def load(path: Path, preset: str | None = None, changes: Sequence[str] = ()) -> 
     require_utf8(str(path), "the study file")
     tree = read_toml(path)
     if "profile" in tree and "preset" not in tree:
-        raise InputError(f"{path}: profile: is called 'preset' now; write [preset.smoke].")
+        raise unknown_name(
+            f"{path}: profile",
+            "is called 'preset' now; write [preset.smoke]",
+            "profile",
+            ["preset"],
+            "",
+            ErrorCode.UNKNOWN_KEY,
+        )
     presets = tree.pop("preset", {})
     if not isinstance(presets, Mapping) or not all(isinstance(table, Mapping) for table in presets.values()):
-        raise InputError(f"{path}: preset: must hold one table for each preset, such as [preset.smoke].")
+        raise wrong_value(f"{path}: preset", "must hold one table for each preset, such as [preset.smoke].")
     for name in presets:
         checked_name(name, f"{path}: preset")
     replacements: list[tuple[Origin, Mapping[str, Any]]] = []
@@ -239,7 +257,7 @@ def load(path: Path, preset: str | None = None, changes: Sequence[str] = ()) -> 
     check_values(tree, str(path))
     if "recipe" in tree:
         if isinstance(tree.get("factors"), Mapping) and FACTOR in tree["factors"]:
-            raise InputError(f"{path}: recipe: is a factor too, whose levels replace it. Remove it.")
+            raise conflict(f"{path}: recipe", "is a factor too, whose levels replace it. Remove it.")
         tree, inherited = compose(tree, recipe(tree["recipe"], f"{path}: recipe", path.parent))
         origins |= dict.fromkeys(inherited, Origin(Layer.RECIPE, str(tree["recipe"])))
     return _spec_from(tree, path, name_of(path, preset, changes), origins)
@@ -270,24 +288,25 @@ def name_of(path: Path, preset: str | None = None, changes: Sequence[str] = ()) 
 def _spec_from(tree: Table, path: Path, name: str, origins: Mapping[str, Origin]) -> StudySpec:
     where = f"{path}:"
     if "confirm" in tree:
-        raise InputError(
-            f"{path}: confirm: does not exist any more: the best trial of a search is tested as it is. Write "
+        raise conflict(
+            f"{path}: confirm",
+            "does not exist any more: the best trial of a search is tested as it is. Write "
             "'repetitions' at the top of the file, and fit = 'train+val' in [train]: trials are trained on train, and "
-            "one more training with what each search chose follows."
+            "one more training with what each search chose follows.",
         )
     known = StudyKeys.__dataclass_fields__
     tables = {key: value for key, value in tree.items() if key not in known and isinstance(value, Mapping)}
     keys = fill(StudyKeys, {key: value for key, value in tree.items() if key not in tables}, where)
     if keys.seed > LARGEST_INTEGER:
-        raise InputError(f"{where} seed: must be at most {LARGEST_INTEGER}. Got {keys.seed} instead.")
+        raise wrong_value(f"{where} seed", f"must be at most {LARGEST_INTEGER}.", keys.seed)
     if not isinstance(keys.claims, list):
-        raise InputError(f"{where} claims: must be written as [[claims]]. Got {shown(keys.claims)} instead.")
+        raise wrong_value(f"{where} claims", "must be written as [[claims]].", keys.claims)
     base = _require_table(keys.base, f"{where} base")
     _check_integers(base | tables, f"{where} base")
     factors = _factors(keys.factors, _listed(keys.design), f"{where} factors")
     for key in tables:
         if key in base:
-            raise InputError(f"{where} {key}: is written twice, as [{key}] and in [base].")
+            raise conflict(f"{where} {key}", f"is written twice, as [{key}] and in [base].")
     repetitions, looks = repetitions_and_looks(keys.repetitions, f"{where} repetitions")
     spec = StudySpec(
         name=name,
@@ -313,9 +332,10 @@ def _spec_from(tree: Table, path: Path, name: str, origins: Mapping[str, Origin]
     dimensions(spec)
     _check_search(spec.search, f"{where} search")
     if looks and spec.search.trials and spec.search.scope == "study":
-        raise InputError(
-            f"{where} repetitions: must be a number where search.scope = 'study': repetitions added for one search "
-            "make wrong verdicts more frequent. Write search.scope = 'repetition'."
+        raise wrong_value(
+            f"{where} repetitions",
+            "must be a number where search.scope = 'study': repetitions added for one search "
+            "make wrong verdicts more frequent. Write search.scope = 'repetition'.",
         )
     return spec
 
@@ -324,13 +344,13 @@ def _check_integers(table: Mapping[str, Any], where: str) -> None:
     """Raise InputError where a configuration holds an integer that is too large for 64 bits."""
     for key, value in flatten(table).items():
         if isinstance(value, int) and abs(value) > LARGEST_INTEGER:
-            raise InputError(f"{where}.{key}: must be at most {LARGEST_INTEGER}. Got {shown(value)} instead.")
+            raise wrong_value(f"{where}.{key}", f"must be at most {LARGEST_INTEGER}.", value)
 
 
 def _require_table(given: Any, where: str) -> dict[str, Any]:
     """Return a table; raise InputError where the value is none."""
     if not isinstance(given, Mapping):
-        raise InputError(f"{where}: must be a table. Got {shown(given)} instead.")
+        raise wrong_value(where, "must be a table.", given)
     return dict(given)
 
 
@@ -340,9 +360,9 @@ def _task(given: Any, where: str) -> dict[str, Any]:
     if "name" not in table:
         named = [key for key in TASK_KEYS if key in table]
         if len(named) > 1:
-            raise InputError(f"{where}: has {quoted(named)}; write one of them.")
+            raise wrong_value(where, f"has {quoted(named)}; write one of them.")
         if table and not named:
-            raise InputError(f"{where}: must have one of 'name', {quoted(TASK_KEYS)}. Got {quoted(table)}.")
+            raise wrong_value(where, f"must have one of 'name', {quoted(TASK_KEYS)}. Got {quoted(table)}.")
         table["name"] = named[0] if named else DEFAULT_TASK
     return table
 
@@ -356,20 +376,22 @@ def _check_search(search: Search, where: str) -> None:
         ("first_epoch", 10**6),
     ):
         if getattr(search, key) > most:
-            raise InputError(f"{where}.{key}: must be at most {most}. Got {getattr(search, key)} instead.")
+            raise wrong_value(f"{where}.{key}", f"must be at most {most}.", getattr(search, key))
     if search.pruner != "none" and not search.trials:
-        raise InputError(
-            f"{where}.pruner: there are no trials to prune; set search.trials, or pruner = 'none'."
+        raise conflict(
+            f"{where}.pruner", "there are no trials to prune; set search.trials, or pruner = 'none'."
         )
     if search.pruner != "none" and search.trials <= search.generation:
-        raise InputError(
-            f"{where}.pruner: trials are compared with those of earlier generations, and there is one generation. Set "
-            f"search.generation below search.trials, {search.trials}, or pruner = 'none'."
+        raise conflict(
+            f"{where}.pruner",
+            f"trials are compared with those of earlier generations, and there is one generation. Set "
+            f"search.generation below search.trials, {search.trials}, or pruner = 'none'.",
         )
     if search.storage and "://" not in search.storage:
-        raise InputError(
-            f"{where}.storage: must be the URL of an Optuna storage, such as 'sqlite:////folder/trials.db'. "
-            f"Got {shown(search.storage)} instead."
+        raise wrong_value(
+            f"{where}.storage",
+            f"must be the URL of an Optuna storage, such as 'sqlite:////folder/trials.db'. "
+            f"Got {shown(search.storage)} instead.",
         )
 
 
@@ -404,23 +426,22 @@ def _factors(given: Any, listed: Mapping[str, Any], where: str) -> dict[str, tup
         where: For messages.
     """
     if not isinstance(given, Mapping) or not {**listed, **given}:
-        raise InputError(f"{where}: must hold at least one factor, such as splitter = ['even-odd', 'issm'].")
+        raise missing_value(where, "must hold at least one factor, such as splitter = ['even-odd', 'issm'].")
     factors: dict[str, tuple[Level, ...]] = {}
     for key, levels in {**listed, **flatten(given)}.items():
         if not isinstance(levels, list) or not levels:
-            raise InputError(
-                f"{where}.{key}: must be a list of levels that is not empty. Got {shown(levels)} instead."
-            )
+            raise wrong_value(f"{where}.{key}", "must be a list of levels that is not empty.", levels)
         parsed = tuple(_level(level, f"{where}.{key}") for level in levels)
         values = [canonical_json(level.value) for level in parsed]
         if len(set(values)) < len(values):
-            raise InputError(f"{where}.{key}: names a level twice: {shown(levels)}.")
+            raise conflict(f"{where}.{key}", f"names a level twice: {shown(levels)}.")
         labels = [as_printed(level.text) for level in parsed]
         if twice := next((label for label in labels if labels.count(label) > 1), None):
             same = [level.value for level, label in zip(parsed, labels, strict=True) if label == twice]
-            raise InputError(
-                f"{where}.{key}: names a label twice: the levels {shown(same[0])} and {shown(same[1])} are both shown "
-                f"as {twice!r}. Give one a label of its own: {{ value = …, label = '…' }}."
+            raise conflict(
+                f"{where}.{key}",
+                f"names a label twice: the levels {shown(same[0])} and {shown(same[1])} are both shown "
+                f"as {twice!r}. Give one a label of its own: {{ value = …, label = '…' }}.",
             )
         factors[key] = parsed
     return factors
@@ -431,14 +452,10 @@ def _level(given: Any, where: str) -> Level:
     if isinstance(given, Mapping) and "value" in given and set(given) <= {"value", "label"}:
         label = given.get("label", "")
         if not isinstance(label, str) or (not label.strip() and "label" in given):
-            raise InputError(
-                f"{where}: label: must be a string that is not empty. Got {shown(label)} instead."
-            )
+            raise wrong_value(f"{where}: label", "must be a string that is not empty.", label)
         if has_invisible(label.strip()):
-            raise InputError(
-                f"{where}: label: must be one line of characters that print. Got {shown(label)} instead."
-            )
+            raise wrong_value(f"{where}: label", "must be one line of characters that print.", label)
         return Level(_level(given["value"], where).value, label.strip())
     if isinstance(given, int) and abs(given) > LARGEST_INTEGER:
-        raise InputError(f"{where}: must be at most {LARGEST_INTEGER}. Got {shown(given)} instead.")
+        raise wrong_value(where, f"must be at most {LARGEST_INTEGER}.", given)
     return Level(given)

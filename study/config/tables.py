@@ -13,7 +13,18 @@ from typing import Any, TypeVar, get_type_hints
 
 from study.config.located import syntax_line
 from study.config.registry import describe, validated
-from study.errors import ErrorCode, InputError, Mistake, nearest, quoted, shown, unknown
+from study.errors import (
+    ErrorCode,
+    InputError,
+    Mistake,
+    file_error,
+    nearest,
+    shortened,
+    shown,
+    unknown,
+    unknown_name,
+    wrong_value,
+)
 from study.files import read_regular
 from study.names import has_invisible, require_utf8
 
@@ -34,23 +45,24 @@ def read_toml(path: Path) -> Table:
     try:
         content = read_regular(path)
         if len(content) > LARGEST_FILE:
-            raise InputError(
-                f"{path}: has {len(content):,} bytes, which is no file of settings; at most {LARGEST_FILE:,} are read."
+            raise file_error(
+                path,
+                f"has {len(content):,} bytes, which is no file of settings; at most {LARGEST_FILE:,} are read.",
             )
         table = _parsed(content.decode("utf-8-sig"), str(path))
     except FileNotFoundError:
         near = nearest(path.name, [other.name for other in path.parent.glob("*.toml")])
         raise InputError(f"{path}: no such file.{near}", _missing(path)) from None
     except IsADirectoryError:
-        raise InputError(f"{path}: is a folder, not a TOML file.") from None
+        raise file_error(path, "is a folder, not a TOML file.") from None
     except tomllib.TOMLDecodeError as error:
         mistake = Mistake(ErrorCode.SYNTAX, file=str(path), line=syntax_line(error))
         raise InputError(f"{path}: not valid TOML: {error}.", mistake) from None
     except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not valid TOML, which is UTF-8: {error}.") from None
+        raise file_error(path, f"not valid TOML, which is UTF-8: {error}.") from None
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
-        raise InputError(f"{shown(str(path))}: cannot be read: {reason}.") from None
+        raise file_error(shortened(str(path)), f"cannot be read: {reason}.") from None
     check_values(table, f"{path}")
     return table
 
@@ -72,22 +84,23 @@ def _parsed(text: str, where: str) -> Table:
     except tomllib.TOMLDecodeError:
         raise
     except RecursionError:
-        raise InputError(f"{where}: is nested too deeply; at most {DEEPEST} levels are read.") from None
+        raise wrong_value(where, f"is nested too deeply; at most {DEEPEST} levels are read.") from None
     except ValueError:  # of int(): more digits than Python converts
-        raise InputError(f"{where}: holds an integer of more than {MOST_DIGITS} digits.") from None
+        raise wrong_value(where, f"holds an integer of more than {MOST_DIGITS} digits.") from None
 
 
 def check_values(value: Any, where: str, key: str = "", depth: int = 0) -> None:
     """Raise InputError where TOML holds what no setting can be: dates, nan, inf, NUL, huge integers, deep tables."""
     at = f"{where}: {key}"
     if depth > DEEPEST:
-        raise InputError(f"{at}: is nested too deeply; at most {DEEPEST} levels are read.")
+        raise wrong_value(at, f"is nested too deeply; at most {DEEPEST} levels are read.")
     if isinstance(value, Mapping):
         for name, item in value.items():
             below = f"{key}.{name}" if key else name
             if not name or len(below) > LONGEST_KEY or has_invisible(name):
-                raise InputError(
-                    f"{where}: the key {shown(below)} must be one line of at most {LONGEST_KEY} characters that print."
+                raise wrong_value(
+                    where,
+                    f"the key {shown(below)} must be one line of at most {LONGEST_KEY} characters that print.",
                 )
             check_values(item, where, below, depth + 1)
     elif isinstance(value, list):
@@ -95,14 +108,12 @@ def check_values(value: Any, where: str, key: str = "", depth: int = 0) -> None:
             check_values(item, where, key, depth + 1)
     elif isinstance(value, str):
         if "\0" in value:
-            raise InputError(f"{at}: must not hold the character NUL. Got {shown(value)} instead.")
+            raise wrong_value(at, "must not hold the character NUL.", value)
     elif not isinstance(value, bool | int | float) or (isinstance(value, float) and not math.isfinite(value)):
         got = value if isinstance(value, float) else f"the date or time {value}"
-        raise InputError(
-            f"{at}: must be a finite number, true, false, text, a list or a table. Got {got} instead."
-        )
+        raise wrong_value(at, "must be a finite number, true, false, text, a list or a table.", got)
     elif abs(value) >= 10**MOST_DIGITS and isinstance(value, int):
-        raise InputError(f"{at}: must be an integer of at most {MOST_DIGITS} digits.")
+        raise wrong_value(at, f"must be an integer of at most {MOST_DIGITS} digits.")
 
 
 def parse_setting(text: str) -> tuple[str, Any]:
@@ -110,21 +121,21 @@ def parse_setting(text: str) -> tuple[str, Any]:
     require_utf8(text, "--set")
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
-        raise InputError(f"--set {shown(text)}: must be key=value, such as train.epochs=3.")
+        raise wrong_value(f"--set {shown(text)}", "must be key=value, such as train.epochs=3.")
     where = f"--set {shown(key.strip())}"
     names = key.strip().split(".")
     check_values(dict.fromkeys((*names, key.strip()), True), "--set", depth=len(names))
     try:
         parsed = _parsed(f"value = {value}", where)
         if len(parsed) > 1:
-            raise InputError(f"{where}: must be one value. Got {shown(value)} instead.")
+            raise wrong_value(where, "must be one value.", value)
         return key.strip(), parsed["value"]
     except tomllib.TOMLDecodeError as error:
         if value.strip()[:1] in ("{", "[", '"', "'"):
-            raise InputError(f"--set {shown(text)}: the value is not valid TOML: {error}.") from None
+            raise wrong_value(f"--set {shown(text)}", f"the value is not valid TOML: {error}.") from None
         if (meant := _meant(value.strip())) is not None:
-            raise InputError(
-                f"--set {shown(text)}: write {key.strip()}={meant}, or quotes around a text."
+            raise wrong_value(
+                f"--set {shown(text)}", f"write {key.strip()}={meant}, or quotes around a text."
             ) from None
         return key.strip(), value.strip()
 
@@ -156,9 +167,7 @@ def _toml(value: Any) -> str:
     if isinstance(value, float) and not math.isfinite(value):
         return str(float(value))  # nan and inf are TOML
     if not isinstance(value, str | bool | int | float):
-        raise InputError(
-            f"a change must be a number, true, false, text, a list or a table. Got {shown(value)} instead."
-        )
+        raise wrong_value("", "a change must be a number, true, false, text, a list or a table.", value)
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
@@ -176,7 +185,7 @@ def assign(tree: Table, key: str, value: Any, where: str = "") -> None:
         elif isinstance(below, Mapping):
             below = tree[parent] = dict(below)
         else:
-            raise InputError(f"{where or key}: {parent!r} is a value, not a table.")
+            raise wrong_value(where or key, f"{parent!r} is a value, not a table.")
         tree = below
     if not parents and isinstance(value, Mapping) and isinstance(tree.get(last), Mapping):
         tree[last] = {**tree[last], **value}
@@ -191,19 +200,13 @@ def fill(schema: type[Schema], given: Any, where: str) -> Schema:
         InputError: An unknown key, a missing one, a wrong type or a value out of range.
     """
     if not isinstance(given, Mapping):
-        raise InputError(
-            f"{where}: must be a table. Got {shown(given)} instead.",
-            Mistake(ErrorCode.WRONG_VALUE, where, given, "a table"),
-        )
+        raise wrong_value(where, "must be a table.", given, "a table")
     before = f"{where} " if where.endswith(":") else f"{where}."
     fields = {field.name: field for field in dataclasses.fields(schema)}  # type: ignore[arg-type]
     hints = get_type_hints(schema, include_extras=True)
     for key in given:
         if key not in fields:
-            raise InputError(
-                f"{before}{key}: unknown key.{nearest(key, fields)} Allowed: {quoted(fields)}.",
-                unknown(ErrorCode.UNKNOWN_KEY, f"{before}{key}", key, fields),
-            )
+            raise unknown_name(f"{before}{key}", "unknown key", key, fields, code=ErrorCode.UNKNOWN_KEY)
     for name, field in fields.items():
         if name not in given and field.default is field.default_factory is dataclasses.MISSING:
             raise InputError(

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from study.config.settings import WRITTEN_BY_DATA_SETS, Keep
 from study.engine import plan
-from study.errors import InputError, StudyError
+from study.errors import StudyError, unavailable
 from study.files import PARTIAL_SUFFIX, remove
 from study.ledger import layout
 from study.ledger.locks import holder_of, release, take
@@ -69,10 +69,11 @@ def reclaimable(
     """
     references = _References(ledger)
     if unreferenced and references.unreadable:
-        raise InputError(
-            f"gc --unreferenced: {references.unreadable[0]} cannot be read, so the runs that its study refers to are "
+        raise unavailable(
+            "--unreferenced",
+            f"{references.unreadable[0]} cannot be read, so the runs that its study refers to are "
             "not known and none is freed. Run the study again, restore the file, or remove the study's folder if it "
-            "is of no use."
+            "is of no use.",
         )
     found: list[Reclaimable] = []
     for folder in _folders_in(ledger.root / layout.RUNS):

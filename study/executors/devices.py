@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from study.errors import InputError
+from study.errors import unavailable
 from study.machine import cpu_cores
 
 
@@ -32,9 +32,10 @@ def choose_device(requested: str, devices: tuple[int, ...]) -> str:
         InputError: CUDA is requested, and there is no CUDA device.
     """
     if requested == "cuda" and not devices:
-        raise InputError(
-            "study.toml: device: 'cuda' is requested, but torch finds no CUDA device. "
-            "Allowed: 'auto', 'cpu', or a machine with an NVIDIA driver and a CUDA build of torch."
+        raise unavailable(
+            "study.toml: device",
+            "'cuda' is requested, but torch finds no CUDA device. "
+            "Allowed: 'auto', 'cpu', or a machine with an NVIDIA driver and a CUDA build of torch.",
         )
     if requested == "auto":
         return "cuda" if devices else "cpu"
@@ -50,9 +51,9 @@ def gpu_slots(devices: Sequence[int], gpus: int = 1, runs_per_gpu: int = 1) -> i
     if gpus <= 1:
         return len(devices) * runs_per_gpu
     if gpus > len(devices):
-        raise InputError(
-            f"task.gpus: each run needs {gpus} GPUs, but torch finds {len(devices)}. "
-            f"Allowed: at most {len(devices)}."
+        raise unavailable(
+            "task.gpus",
+            f"each run needs {gpus} GPUs, but torch finds {len(devices)}. Allowed: at most {len(devices)}.",
         )
     return len(devices) // gpus
 

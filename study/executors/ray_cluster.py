@@ -18,7 +18,7 @@ from typing import Annotated, Any
 from annotated_types import Ge
 
 from study.environment import environment
-from study.errors import InputError
+from study.errors import InputError, conflict, unavailable
 from study.executors.base import Call, CallEnded, CallPending, Ending, Event, Work
 from study.executors.local import LocalWorkers
 from study.executors.shared import Shared, problem_here, shared
@@ -59,9 +59,10 @@ class Ray:
         if work.device == "cuda":
             needs["GPU"] = self.gpus or float(work.gpus)
         elif self.gpus:
-            raise InputError(
-                f"study.toml: engine.ray.gpus: {self.gpus:g} GPUs for each run, but the runs use the CPU. Set device = "
-                "'cuda' in study.toml, or leave gpus out."
+            raise conflict(
+                "study.toml: engine.ray.gpus",
+                f"{self.gpus:g} GPUs for each run, but the runs use the CPU. Set device = "
+                "'cuda' in study.toml, or leave gpus out.",
             )
         ray = _connected(self.address)
         try:
@@ -77,7 +78,9 @@ def _connected(address: str) -> Any:
     try:
         import ray
     except ImportError:
-        raise InputError("--engine ray: Ray is not installed: pip install 'ablation-study[ray]'.") from None
+        raise unavailable(
+            "--engine ray", "Ray is not installed: pip install 'ablation-study[ray]'."
+        ) from None
     options = {} if address else {"num_cpus": len(cpu_cores()), "include_dashboard": False}
     on_sigterm = signal.getsignal(signal.SIGTERM)
     try:
@@ -93,9 +96,10 @@ def _connected(address: str) -> Any:
         signal.signal(signal.SIGTERM, on_sigterm)  # Ray takes it
     except (OSError, ValueError, RuntimeError) as error:
         reason = str(error).strip().partition("\n")[0]
-        raise InputError(
-            f"--ray-address: no Ray cluster answers at {address!r} ({reason}). Start one with `ray start --head`, or "
-            "leave the address out to start one for this study."
+        raise unavailable(
+            "--ray-address",
+            f"no Ray cluster answers at {address!r} ({reason}). Start one with `ray start --head`, or "
+            "leave the address out to start one for this study.",
         ) from None
     return ray
 
@@ -123,8 +127,9 @@ def _require_room(ray: Any, needs: Mapping[str, float]) -> None:
     if any(_room(node, needs) for node in nodes):
         return
     has = "; ".join(f"{node['NodeManagerHostname']} has {_amounts(node['Resources'])}" for node in nodes)
-    raise InputError(
-        f"study.toml: engine.ray: each run needs {_amounts(needs)}, and no machine of the cluster has that: {has}."
+    raise unavailable(
+        "study.toml: engine.ray",
+        f"each run needs {_amounts(needs)}, and no machine of the cluster has that: {has}.",
     )
 
 
@@ -234,9 +239,10 @@ class RayWorkers:
 
     def _not_shared(self, problems: Sequence[str]) -> InputError:
         lines = "\n".join(problems)
-        return InputError(
-            f"--engine ray: the ledger and the code must lie on paths that all machines share:\n{lines}\n"
-            "Move them to a shared disk (study.toml: ledger), and start Ray on each machine from the same environment."
+        return conflict(
+            "--engine ray",
+            f"the ledger and the code must lie on paths that all machines share:\n{lines}\n"
+            "Move them to a shared disk (study.toml: ledger), and start Ray on each machine from the same environment.",
         )
 
     @property

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from study.errors import InputError
+from study.errors import file_error
 from study.hashing import file_digest
 from study.ledger.layout import RESULT, TEST_INPUTS, TEST_PREDICTIONS, VALIDATION_PREDICTIONS, WEIGHTS
 from study.ledger.predictions import load
@@ -207,7 +207,7 @@ def _compare_tensors(recorded: Path, repeated: Path) -> Comparison:
     try:
         before, after = (safetensors.torch.load_file(path) for path in (recorded, repeated))
     except SafetensorError as error:
-        raise InputError(f"{recorded}: not a file of weights: {error}") from None
+        raise file_error(recorded, f"not a file of weights: {error}") from None
     if (extra := after.keys() - before.keys()) and not before.keys() - after.keys():
         after = {name: tensor for name, tensor in after.items() if name not in extra}
     return Comparison(Part.WEIGHTS, compare_weights(before, after), len(before), Unit.TENSORS)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from study.errors import InputError, StudyError
+from study.errors import StudyError, wrong_value
 from study.files import write
 from study.ledger import layout
 from study.ledger.locks import (
@@ -167,7 +167,9 @@ class Locks:
 
     def _study(self, name: str) -> Path:
         if not is_folder_name(name):
-            raise InputError(f"the ledger {self.root} has no study {name!r}: that is no name of a study.")
+            raise wrong_value(
+                "", f"the ledger {self.root} has no study {name!r}: that is no name of a study."
+            )
         return self.root / layout.STUDIES / name
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from study.errors import InputError
+from study.errors import file_error
 from study.files import write
 
 
@@ -54,7 +54,7 @@ def load(path: Path) -> Predictions:
             names = [f.name for f in fields(Predictions) if f.name != "parts" or "parts" in stored]
             return Predictions(**{name: stored[name] for name in names})
     except (KeyError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise InputError(f"{path}: not a file of predictions: {error}") from None
+        raise file_error(path, f"not a file of predictions: {error}") from None
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def load_examples(path: Path) -> Examples:
         with np.load(path, allow_pickle=False) as stored:
             return Examples(stored["ids"], stored["values"], stored["sources"])
     except (KeyError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise InputError(f"{path}: not a file of examples: {error}") from None
+        raise file_error(path, f"not a file of examples: {error}") from None
 
 
 def save_examples(

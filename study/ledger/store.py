@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeGuard
 
-from study.errors import InputError
+from study.errors import conflict, file_error, unknown_name
 from study.files import remove, write
 from study.hashing import digest
 from study.ledger import layout
@@ -198,16 +198,18 @@ class Ledger(Locks):
         """
         for name in self.studies():
             if name != study.name and as_file_system(name) == as_file_system(study.name):
-                raise InputError(
-                    f"{study.file}: the ledger {self.root} has a study {name!r}, which not every file system can tell "
-                    f"from {study.name!r}. Rename this file or preset."
+                raise conflict(
+                    study.file,
+                    f"the ledger {self.root} has a study {name!r}, which not every file system can tell "
+                    f"from {study.name!r}. Rename this file or preset.",
                 )
         earlier = self._reader.record(StudyRecord, self._record(study.name))
         if earlier is not None and self._is_other(earlier, study):
-            raise InputError(
-                f"{study.file}: the ledger {self.root} has a study {study.name!r} already, of the file "
+            raise conflict(
+                study.file,
+                f"the ledger {self.root} has a study {study.name!r} already, of the file "
                 f"{earlier.file} in {earlier.root}. Rename one of the two files: a study is known by its file's "
-                f"name. If the earlier study is of no use, remove {self._study(study.name)}; its runs are kept."
+                f"name. If the earlier study is of no use, remove {self._study(study.name)}; its runs are kept.",
             )
         return earlier
 
@@ -243,8 +245,14 @@ class Ledger(Locks):
         if record is None:
             path = self._record(name)
             if path in self.damaged:
-                raise InputError(f"{path} {self.damaged[path]}. Run the study again: that writes it anew.")
-            raise InputError(f"the ledger {self.root} has no study {name!r}; run it first.")
+                raise file_error(path, f"{self.damaged[path]}. Run the study again: that writes it anew.")
+            raise unknown_name(
+                "STUDY",
+                f"the ledger {self.root} has no study {name!r}; run it first",
+                name,
+                self.studies(),
+                "",
+            )
         return self.with_decisions(record)
 
     def studies(self) -> list[str]:
@@ -358,9 +366,10 @@ class Ledger(Locks):
         known = self.accepted_code()
         for new, old in accepted.items():
             if known.get(new, old) != old:
-                raise InputError(
-                    f"{self._accepted}: code {new} is accepted for the runs of code {known[new]} already, so it "
-                    f"cannot be for those of {old} too. If that was a mistake, {UNDO_ACCEPTED}."
+                raise file_error(
+                    self._accepted,
+                    f"code {new} is accepted for the runs of code {known[new]} already, so it "
+                    f"cannot be for those of {old} too. If that was a mistake, {UNDO_ACCEPTED}.",
                 )
         if accepted.items() - known.items():
             write(self._accepted, sealed_content({**known, **accepted}, self._accepted))
@@ -376,9 +385,10 @@ class Ledger(Locks):
             return {}
         if not _is_strings(accepted):
             problem = self.damaged.get(self._accepted, "holds no digests of code")
-            raise InputError(
-                f"{self._accepted} {problem}. If you changed it, {UNDO_ACCEPTED}; else remove the file and "
-                "run the studies concerned with --accept-code again."
+            raise file_error(
+                self._accepted,
+                f"{problem}. If you changed it, {UNDO_ACCEPTED}; else remove the file and "
+                "run the studies concerned with --accept-code again.",
             )
         return dict(accepted)
 

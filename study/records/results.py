@@ -54,6 +54,8 @@ class Epoch:
     """Wall time of training and validation."""
     diagnostics: Metrics = field(default_factory=dict)
     """All other reported values: those of metrics that the task does not declare."""
+    system: Metrics = field(default_factory=dict)
+    """The load of the machine at the end of the epoch, by MLflow's names; empty where an epoch before was sampled."""
     schema: int = SCHEMA
 
 

@@ -10,7 +10,7 @@ from typing import Any, TypeVar, cast
 
 from pydantic import TypeAdapter, ValidationError
 
-from study.errors import InputError
+from study.errors import InputError, file_error
 from study.hashing import canonical_json, digest
 
 SCHEMA = 2
@@ -144,13 +144,14 @@ def _check_schema(schema: Any, where: str) -> None:
     if not isinstance(schema, int) or isinstance(schema, bool):
         raise DamagedError(where, f"has schema {_summary(schema)} in place of a whole number")
     if schema > SCHEMA:
-        raise InputError(
-            f"{where}: written with schema {schema}, this version reads up to {SCHEMA}; upgrade study."
+        raise file_error(
+            where, f"written with schema {schema}, this version reads up to {SCHEMA}; upgrade study."
         )
     if schema < OLDEST_SCHEMA:
-        raise InputError(
-            f"{where}: this ledger was written before the first release and cannot be read. Move its folder aside, "
-            "or name another one with 'ledger' in study.toml; the study then starts anew."
+        raise file_error(
+            where,
+            "this ledger was written before the first release and cannot be read. Move its folder aside, "
+            "or name another one with 'ledger' in study.toml; the study then starts anew.",
         )
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from study.config.registry import component
 from study.config.revisions import CODE, is_junk
-from study.errors import InputError, shown
+from study.errors import InputError, missing_value, shown, wrong_value
 from study.files import remove, write
 from study.ledger.layout import EXAMPLES, LOG, OWN_CONFIG, OWN_METRICS, OWN_OUTPUT, TEST_PREDICTIONS
 from study.nested import walk
@@ -188,7 +188,7 @@ class CommandTask(OwnTask):
         """
         key = "task.evaluate_command"
         if key not in self._commands:
-            raise InputError(f"{key}: is missing; this command reports its test figures itself.")
+            raise missing_value(key, "is missing; this command reports its test figures itself.")
         for name in (TEST_PREDICTIONS, EXAMPLES):
             remove(run.folder / name)
         self._run_command(key, run)
@@ -329,9 +329,10 @@ def _last_lines(log: Path, began: int) -> str:
 
 def _arguments(given: Any, key: str) -> list[str]:
     if not isinstance(given, list) or not given or not all(isinstance(part, str) for part in given):
-        raise InputError(
-            f'{key}: must be a program and its arguments as a list of strings, such as ["python", "train.py"]. '
-            f"Got {shown(given)} instead."
+        raise wrong_value(
+            key,
+            f'must be a program and its arguments as a list of strings, such as ["python", "train.py"]. '
+            f"Got {shown(given)} instead.",
         )
     return given
 

@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any
 
 from study.config.registry import component
-from study.errors import InputError
+from study.errors import InputError, missing_value
 from study.files import remove
 from study.ledger.layout import EXAMPLES, TEST_PREDICTIONS
 from study.nested import flatten
@@ -169,7 +169,7 @@ class FunctionTask(OwnTask):
             ReportError: It returns neither figures nor the primary metric, or impossible figures.
         """
         if self._evaluate is None:
-            raise InputError("task.evaluate: is missing; this training reports its test figures itself.")
+            raise missing_value("task.evaluate", "is missing; this training reports its test figures itself.")
         for name in (TEST_PREDICTIONS, EXAMPLES):
             remove(run.folder / name)
         returned = self._call(self._evaluate, run)

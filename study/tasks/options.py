@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from study import seeds
 from study.config.registry import Internal, Range
 from study.config.tables import fill
-from study.errors import InputError, nearest, shown
+from study.errors import conflict, missing_value, shown, unknown_name, wrong_value
 from study.generators import seeded
 from study.hashing import seed_of
 from study.metrics import Metric
@@ -77,32 +77,35 @@ class Options:
     def __post_init__(self) -> None:
         for name in ("metrics", "data", "sources", "folds", "outputs"):
             if not isinstance(getattr(self, name), list | tuple):
-                raise InputError(f"task.{name}: must be a list. Got {getattr(self, name)!r} instead.")
+                raise wrong_value(f"task.{name}", "must be a list.", getattr(self, name))
         for name in ("env", "legacy", "in_trials"):
             if not isinstance(getattr(self, name), Mapping):
-                raise InputError(f"task.{name}: must be a table. Got {getattr(self, name)!r} instead.")
+                raise wrong_value(f"task.{name}", "must be a table.", getattr(self, name))
         for name, value in self.env.items():
             if not isinstance(value, str):
-                raise InputError(f"task.env.{name}: must be a string. Got {shown(value)} instead.")
+                raise wrong_value(f"task.env.{name}", "must be a string.", value)
             if not re.fullmatch(r"[A-Za-z_]\w*", name):
-                raise InputError(f"task.env: {name!r} cannot be the name of an environment variable.")
+                raise wrong_value("task.env", f"{name!r} cannot be the name of an environment variable.")
         if self.select not in ("best", "last"):
-            near = nearest(str(self.select), ("best", "last"))
-            raise InputError(
-                f"task.select: must be 'best' or 'last'. Got {shown(self.select)} instead.{near}"
+            raise unknown_name(
+                "task.select",
+                f"must be 'best' or 'last'. Got {shown(self.select)} instead",
+                str(self.select),
+                ("best", "last"),
+                "",
             )
         if self.data and self.data_version:
-            raise InputError("task.data_version: counts in place of task.data; give one of the two.")
+            raise conflict("task.data_version", "counts in place of task.data; give one of the two.")
         if len(set(self.folds)) < len(self.folds) or not all(type(fold) is int for fold in self.folds):
-            raise InputError(f"task.folds: must be different whole numbers. Got {shown(self.folds)} instead.")
+            raise wrong_value("task.folds", "must be different whole numbers.", self.folds)
         for name, (low, high) in BOUNDS.items():
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not value >= low:
-                raise InputError(f"task.{name}: must be at least {low}. Got {shown(value)} instead.")
+                raise wrong_value(f"task.{name}", f"must be at least {low}.", value)
             if value > high:
-                raise InputError(f"task.{name}: must be at most {high}. Got {shown(value)} instead.")
+                raise wrong_value(f"task.{name}", f"must be at most {high}.", value)
         if not self.folder.is_dir():
-            raise InputError(f"task.cwd: {self.folder} is no folder. It is relative to {self.code}.")
+            raise wrong_value("task.cwd", f"{self.folder} is no folder. It is relative to {self.code}.")
 
     @property
     def root_folder(self) -> Path:
@@ -144,11 +147,12 @@ def metrics_of(options: Options) -> dict[str, Metric]:
         InputError: No metric, a metric declared twice, or a wrong key or value.
     """
     if options.metric is not None and options.metrics:
-        raise InputError("task.metrics: task.metric is given too; give one of the two.")
+        raise conflict("task.metrics", "task.metric is given too; give one of the two.")
     if options.metric is None and not options.metrics:
-        raise InputError(
-            "task.metric: is missing. It must be a name that run.report gets, such as "
-            '"acc", or a table such as { name = "loss", direction = "minimize" }.'
+        raise missing_value(
+            "task.metric",
+            "is missing. It must be a name that run.report gets, such as "
+            '"acc", or a table such as { name = "loss", direction = "minimize" }.',
         )
     keyed = (
         [(f"task.metrics[{index}]", given) for index, given in enumerate(options.metrics)]
@@ -159,7 +163,7 @@ def metrics_of(options: Options) -> dict[str, Metric]:
     for key, given in keyed:
         metric = metric_of(given, key, options.code)
         if metric.name in metrics:
-            raise InputError(f"{key}.name: {metric.name!r} is declared twice.")
+            raise conflict(f"{key}.name", f"{metric.name!r} is declared twice.")
         metrics[metric.name] = metric
     return metrics
 
@@ -168,17 +172,19 @@ def metric_of(given: Any, key: str, root: Path) -> Metric:
     """Return a metric from its name or table; raise InputError for a wrong key or value."""
     table = {"name": given} if isinstance(given, str) else given
     if not isinstance(table, Mapping):
-        raise InputError(f"{key}: must be a name or a table with 'name'. Got {shown(given)} instead.")
+        raise wrong_value(key, "must be a name or a table with 'name'.", given)
     declared = fill(_MetricKeys, table, key)
     if not _METRIC_NAME.fullmatch(declared.name) or declared.name in RESERVED:
-        raise InputError(
-            f"{key}.name: must be a name such as 'acc', and neither 'epoch' nor 'test'. Got {shown(declared.name)} "
-            "instead."
+        raise wrong_value(
+            f"{key}.name",
+            f"must be a name such as 'acc', and neither 'epoch' nor 'test'. Got {shown(declared.name)} "
+            "instead.",
         )
     if "direction" not in table and _LOWER_IS_BETTER.search(declared.name.replace("_", "-")):
-        raise InputError(
-            f"{key}.direction: is missing, and {declared.name!r} sounds as if lower were better. "
-            'Allowed: direction = "minimize" or direction = "maximize".'
+        raise missing_value(
+            f"{key}.direction",
+            f"is missing, and {declared.name!r} sounds as if lower were better. "
+            'Allowed: direction = "minimize" or direction = "maximize".',
         )
     unit = declared.unit if "unit" in table or declared.direction == "maximize" else ""
     is_share = unit == PERCENT
@@ -186,19 +192,19 @@ def metric_of(given: Any, key: str, root: Path) -> Metric:
     low = _bound(declared.low if "low" in table or is_share else "none")
     high = _bound(declared.high if "high" in table else 100.0 / scale if is_share and scale > 0 else "none")
     if not scale > 0:
-        raise InputError(f"{key}.scale: must be above 0. Got {shown(scale)} instead.")
+        raise wrong_value(f"{key}.scale", "must be above 0.", scale)
     for name, value in (("scale", scale), ("1/scale", 1 / scale), ("low", low), ("high", high)):
         if value is not None and not abs(value) <= LARGEST:
-            raise InputError(
-                f"{key}.{name}: must be at most {LARGEST:g} in magnitude. Got {value:g} instead."
+            raise wrong_value(
+                f"{key}.{name}", f"must be at most {LARGEST:g} in magnitude. Got {value:g} instead."
             )
     chance = declared.chance
     if chance is not None and not (-LARGEST if low is None else low) <= chance <= (
         LARGEST if high is None else high
     ):
-        raise InputError(f"{key}.chance: must be a possible value of the metric. Got {chance:g} instead.")
+        raise wrong_value(f"{key}.chance", f"must be a possible value of the metric. Got {chance:g} instead.")
     if low is not None and high is not None and not low < high:
-        raise InputError(f"{key}.low: must be below high = {high:g}. Got {low:g} instead.")
+        raise wrong_value(f"{key}.low", f"must be below high = {high:g}. Got {low:g} instead.")
     compute = (
         Compute(Reference(declared.compute, f"{key}.compute", root, ("labels", "scores")))
         if declared.compute

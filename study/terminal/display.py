@@ -37,6 +37,7 @@ from study.metrics import Metric
 from study.records import Epoch
 from study.terminal.output import PrintedConsole
 from study.terminal.program import as_typed
+from study.terminal.quiet import IS_QUIET
 from study.terminal.tables import Column, fitted, print_text
 
 REFRESHES_A_SECOND = 4
@@ -316,6 +317,9 @@ def progress_bar(description: str, unit: str) -> Iterator[Callable[[int, int], N
 
     If the output is no terminal, prints a line for each tenth instead, and at least every two seconds.
     """
+    if IS_QUIET.get():
+        yield lambda done, total: None
+        return
     console = PrintedConsole()
     if not console.is_terminal:
         yield _progress_lines(description, unit)

@@ -22,9 +22,7 @@ STYLES = {"helps": "green", "hurts": "red", "supported": "green", "refuted": "re
 
 def print_results(findings: Findings, console: Console) -> None:
     """Print the question, its answer, the results as a table, the claims' verdicts and what limits them."""
-    console.print(
-        f"\n{findings.question}\n{findings.answer}\n", highlight=False, markup=False, soft_wrap=True
-    )
+    print_text(console, f"\n{findings.question}\n{findings.answer}\n\n")
     print_table(console, variant_columns(findings))
     if findings.effects:
         console.print()
@@ -32,9 +30,7 @@ def print_results(findings: Findings, console: Console) -> None:
     if findings.claims:
         console.print()
     for claim in findings.claims:
-        console.print(
-            f"\nClaim: {claim.text}: {claim.verdict}", highlight=False, markup=False, soft_wrap=True
-        )
+        print_text(console, f"\nClaim: {claim.text}: {claim.verdict}")
     if findings.limits:
         console.print()
     for limit in findings.limits:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from study.config.registry import Component, Registry
-from study.errors import InputError, StudyError, nearest, quoted
+from study.errors import StudyError, quoted, unknown_name
 from study.testing.components import SUBJECTS, Case, cases_of, checks, required_parameters
 from study.testing.functions import FUNCTIONS
 
@@ -40,7 +40,7 @@ def check_component(name: str, kind: str | None, registry: Registry) -> Iterator
     kinds = [kind] if kind else [each for each in registry.kinds if name in registry.names(each)]
     if not kinds:
         known = sorted({component.name for component in registry})
-        raise InputError(f"unknown component {name!r}.{nearest(name, known)}")
+        raise unknown_name("NAME", f"unknown component {name!r}", name, known, "")
     for each_kind in kinds:
         component = registry.get(each_kind, name)
         needed = required_parameters(component)

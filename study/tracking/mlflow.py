@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from study.engine.events import Event, Listener
-from study.errors import InputError, StudyError, without_passwords
+from study.errors import StudyError, conflict, without_passwords
 from study.ledger.record import StudyRecord
 from study.servers import require_answer
 from study.tracking.mirror import DRAIN_SECONDS, QueuedMirror, first_line, no_mirror
@@ -98,7 +98,7 @@ def sync(uri: str, artifacts: Path, study: StudyRecord, events: Iterable[Event])
         StudyError: The store cannot be read or written.
     """
     if uri == OFF:
-        raise InputError("mlflow is 'off' in study.toml: there is no mirror to rebuild.")
+        raise conflict("", "mlflow is 'off' in study.toml: there is no mirror to rebuild.")
     with _as_study_error(uri):
         store = ExperimentStore(uri, artifacts, study)
     for event in events:

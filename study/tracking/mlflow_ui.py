@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from study.errors import InputError, StudyError, nearest, without_passwords
+from study.errors import StudyError, conflict, missing_value, unavailable, unknown_name, without_passwords
 from study.servers import is_server, require_answer
 from study.tracking.mirror import first_line
 from study.tracking.mlflow import OFF
@@ -67,12 +67,14 @@ def open_pages(
         StudyError: The tracking server does not answer.
     """
     if uri == OFF:
-        raise InputError("mlflow is 'off' in study.toml: there are no pages to show.")
+        raise conflict("", "mlflow is 'off' in study.toml: there are no pages to show.")
     if is_server(uri):
         _show(_pages_of_server(uri), study, browse)
         return 0
     if not is_there(uri):
-        raise InputError(f"{database_of(uri)}: nothing has been mirrored into MLflow yet; run a study first.")
+        raise missing_value(
+            f"{database_of(uri)}", "nothing has been mirrored into MLflow yet; run a study first."
+        )
     _require_free(host, port)
     if not _is_loopback(host):
         print(
@@ -104,8 +106,8 @@ def _show(pages: Sequence[Page], study: str, browse: Callable[[str], object]) ->
     """Print the pages and open the study's, or the first one."""
     names = [page.study for page in pages]
     if study and study not in names:
-        raise InputError(
-            f"{study}: MLflow has no page of this study; `study sync {study}` makes it.{nearest(study, names)}"
+        raise unknown_name(
+            study, f"MLflow has no page of this study; `study sync {study}` makes it", study, names, ""
         )
     width = max(map(len, names), default=0)
     for page in pages:
@@ -158,7 +160,7 @@ def _require_free(host: str, port: int) -> None:
             probe.bind((host, port))
         except OSError as error:
             reason = f"port {port} on {host} cannot be used ({error.strerror}); name another one."
-            raise InputError(reason) from None
+            raise unavailable("", reason) from None
 
 
 def _start(uri: str, artifacts: Path, host: str, port: int) -> subprocess.Popen[bytes]:

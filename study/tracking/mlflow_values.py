@@ -90,6 +90,8 @@ def curves(epoch: Epoch, scales: Mapping[str, float]) -> dict[str, float]:
     """Return the metrics of one epoch, scaled."""
     values = scaled("validation", epoch.validation, scales)
     values |= {f"diagnostics/{name}": value for name, value in epoch.diagnostics.items()}
+    # MLflow shows metrics with this prefix on its page of system metrics
+    values |= {f"system/{name}": value for name, value in epoch.system.items()}
     if epoch.train_loss is not None:
         values["train/loss"] = epoch.train_loss
     if epoch.learning_rate is not None:

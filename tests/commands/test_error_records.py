@@ -11,6 +11,7 @@ import pytest
 from study.cli import app as cli
 from study.cli.new import _template
 from study.config.located import lines_of_keys
+from study.errors import ErrorCode, InputError, Mistake, classified
 
 STUDY = _template("clips.toml")
 
@@ -124,6 +125,73 @@ def test_a_name_that_does_not_exist_has_a_code_and_the_nearest_one(
 ) -> None:
     error = error_of(words, monkeypatch, capsys)
     assert (error["code"], error["nearest"], error["exit_code"]) == (code, nearest, 2)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["statsu"], {"code": "unknown-name", "key": "COMMAND", "got": "statsu", "nearest": "status"}),
+        (["data", "chek"], {"code": "unknown-name", "key": "COMMAND", "got": "chek", "nearest": "check"}),
+        (["plan", "s.toml", "--presett", "x"], {"code": "unknown-key", "nearest": "--preset"}),
+        (["plan"], {"code": "missing-key", "key": "STUDY"}),
+        (["plan", "s.toml", "--sd", "x"], {"code": "wrong-value", "key": "--sd", "got": "x"}),
+        (
+            ["run", "s.toml", "--require-claims=strct"],
+            {
+                "key": "--require-claims",
+                "got": "strct",
+                "allowed": ["not-refuted", "strict"],
+                "nearest": "strict",
+            },
+        ),
+    ],
+)
+def test_a_mistake_on_the_command_line_is_a_record_too(
+    file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: list[str],
+    expected: dict[str, Any],
+) -> None:
+    error = error_of(words, monkeypatch, capsys)
+    assert {name: error[name] for name in expected} == expected
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "code", "key"),
+    [
+        ("rope   = 1.0", "rope   = 1000.0", "wrong-value", "analysis.rope"),
+        ('["even-odd", "issm"]', '["even-odd"]', "conflict", "factors"),
+        ('"even-odd", "issm"', '"even-odd", "even-odd"', "conflict", "factors.splitter"),
+    ],
+)
+def test_a_mistake_between_keys_has_a_code_a_key_and_a_line(
+    file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    right: str,
+    wrong: str,
+    code: str,
+    key: str,
+) -> None:
+    file.write_text(file.read_text().replace(right, wrong))
+    error = error_of(["plan", "s.toml"], monkeypatch, capsys)
+    assert (error["code"], error["key"], error["file"]) == (code, key, "s.toml")
+    assert error["line"] is not None
+
+
+def test_a_part_that_refuses_its_values_is_named() -> None:
+    error = InputError("lifting.heads: must divide the 10 channels of the features. Got 3.")
+
+    def build() -> None:
+        with classified(ErrorCode.WRONG_VALUE, "lifting"):
+            raise error
+
+    with pytest.raises(InputError):
+        build()
+    assert error.mistake == Mistake(ErrorCode.WRONG_VALUE, "lifting")
+    placed = error.within("s.toml").mistake.placed()
+    assert (placed.file, placed.key) == ("s.toml", "lifting")
 
 
 def test_keys_are_found_in_tables_lists_of_tables_and_dotted_form() -> None:

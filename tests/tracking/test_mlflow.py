@@ -206,6 +206,18 @@ def test_curves_and_figures_arrive(store: MirrorStore) -> None:
     assert metrics["parameters"] == 1234
 
 
+def test_the_load_of_the_machine_is_on_the_page_of_system_metrics_while_a_training_runs(
+    store: MirrorStore,
+) -> None:
+    load = {"cpu_utilization_percentage": 75.0, "gpu_0_memory_usage_megabytes": 1024.0}
+    with store.mirror() as tracker:
+        tracker(JobStarted(SEED))
+        tracker(EpochEnded(SEED, replace(epoch(1), system=load)))
+        tracker(EpochEnded(SEED, epoch(2)))
+    for name, value in load.items():
+        assert store.history("issm · repetition 1", f"system/{name}") == [(1, value)]
+
+
 def test_infinities_are_no_points(store: MirrorStore) -> None:
     history = (epoch(1), epoch(2, loss=float("nan")), epoch(3, loss=float("-inf")))
     with store.mirror() as tracker:

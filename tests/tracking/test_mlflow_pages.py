@@ -208,7 +208,10 @@ def test_ui_prints_and_opens_the_runs_of_each_study(ui: tuple[str, Path]) -> Non
     assert f"opened {page}" in lines
 
 
-@pytest.mark.skipif(BROWSER is None or not HAS_PLAYWRIGHT, reason="needs a Chromium browser and playwright")
+@pytest.mark.skipif(
+    BROWSER is None or not HAS_PLAYWRIGHT,
+    reason="needs a Chromium browser, and playwright: pip install 'ablation-study[browser]'",
+)
 @pytest.mark.parametrize("width", [1280, 1600])
 def test_clicks_lead_from_the_list_to_the_comparison_of_two_variants(
     ui: tuple[str, Path], width: int

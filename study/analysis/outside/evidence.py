@@ -13,7 +13,7 @@ from study.analysis.findings import Limit, LimitCode
 from study.analysis.outside.rows import ACCURACY, Row, Scores
 from study.analysis.sentences.units import quantity
 from study.analysis.values.replicates import of_values
-from study.errors import InputError, nearest, quoted
+from study.errors import conflict, not_comparable, quoted, unknown_name, wrong_value
 from study.ledger.record import ClaimRecord
 from study.metrics import Metric
 from study.records import Failure, Machine, RunResult, TestResult
@@ -133,13 +133,14 @@ def _scope(named: Scope | None, *, has_sources: bool, has_folds: bool) -> Scope:
         InputError: The named scope cannot be computed.
     """
     if named == "test-set" and has_folds:
-        raise InputError(
-            "--scope: must be 'population' where there are folds, whose intervals speak for new data."
+        raise wrong_value(
+            "--scope", "must be 'population' where there are folds, whose intervals speak for new data."
         )
     if named == "population" and not (has_sources or has_folds):
-        raise InputError(
-            "--scope: 'population' needs a row for each test example, of two sources or more. Give such rows, or "
-            "--scope test-set."
+        raise conflict(
+            "--scope",
+            "'population' needs a row for each test example, of two sources or more. Give such rows, or "
+            "--scope test-set.",
         )
     return named or ("population" if has_sources or has_folds else "test-set")
 
@@ -153,13 +154,14 @@ def _runs(rows: Iterable[Row], metric: Metric) -> dict[str, dict[Cell, list[Row]
         earlier = first.setdefault((row.variant, cell, row.example), row)
         if earlier is not row:
             example = f", example {row.example!r}" if row.example else ""
-            raise InputError(
-                f"{row.where}: variant {row.variant!r}, {_named(cell)}{example} is there twice; first: {earlier.where}."
+            raise not_comparable(
+                row.where,
+                f"variant {row.variant!r}, {_named(cell)}{example} is there twice; first: {earlier.where}.",
             )
         _check_possible(row, metric)
         runs.setdefault(row.variant, {}).setdefault(cell, []).append(row)
     if not runs:
-        raise InputError("there are no scores: the input has no rows.")
+        raise not_comparable("", "there are no scores: the input has no rows.")
     return runs
 
 
@@ -175,9 +177,10 @@ def _check_possible(row: Row, metric: Metric) -> None:
             if metric.unit == "%" and metric.scale != 1
             else ""
         )
-        raise InputError(
-            f"{row.where}: the score must be from {low:g} to {high:g}. Got {row.score:g} instead.{hint} "
-            "--unit, --scale, --low and --high describe the metric."
+        raise wrong_value(
+            row.where,
+            f"the score must be from {low:g} to {high:g}. Got {row.score:g} instead.{hint} "
+            "--unit, --scale, --low and --high describe the metric.",
         )
 
 
@@ -185,21 +188,24 @@ def _check_variants(runs: Mapping[str, Mapping[Cell, object]], reference: str, c
     """Raise InputError where the reference, a claim's variant or a pair is missing."""
     for option, name in (("--reference", reference), *(("--claim", claim) for claim in claims)):
         if name not in runs:
-            raise InputError(
-                f"{option}: there is no variant {name!r}.{nearest(name, runs)} Variants: {quoted(runs)}."
+            raise unknown_name(
+                option, f"there is no variant {name!r}", name, runs, f"Variants: {quoted(runs)}."
             )
     if reference in claims:
-        raise InputError(f"--claim: {reference!r} is the reference, which beats itself in no study.")
+        raise conflict("--claim", f"{reference!r} is the reference, which beats itself in no study.")
     if len(runs) == 1:
-        raise InputError(f"all scores are of the variant {reference!r}: there is nothing to compare it with.")
+        raise not_comparable(
+            "", f"all scores are of the variant {reference!r}: there is nothing to compare it with."
+        )
     for name, cells in runs.items():
         if not cells.keys() & runs[reference].keys():
             own, others = (
                 "; ".join(map(_named, list(found)[:MOST_NAMED])) for found in (cells, runs[reference])
             )
-            raise InputError(
+            raise not_comparable(
+                "",
                 f"the variant {name!r} has no pair: none of its repetitions ({own}) is one of the reference "
-                f"{reference!r} ({others}). Runs are paired by equal repetition and fold, which share seed and split."
+                f"{reference!r} ({others}). Runs are paired by equal repetition and fold, which share seed and split.",
             )
 
 
@@ -217,14 +223,16 @@ def _check_examples(runs: Mapping[str, Mapping[Cell, Sequence[Row]]]) -> dict[st
             first, expected = known.setdefault(cell[0], (where, sources))
             if differing := sorted(sources.keys() ^ expected.keys()):
                 has, lacks = (where, first) if differing[0] in sources else (first, where)
-                raise InputError(
+                raise not_comparable(
+                    "",
                     f"{lacks} has no example {differing[0]!r}, which {has} has: all runs of a fold must be tested on "
-                    "the same examples."
+                    "the same examples.",
                 )
             if moved := [example for example, source in sources.items() if expected[example] != source]:
-                raise InputError(
-                    f"{where}: the example {moved[0]!r} is of the source {sources[moved[0]]!r}; in {first} it is of "
-                    f"{expected[moved[0]]!r}."
+                raise not_comparable(
+                    where,
+                    f"the example {moved[0]!r} is of the source {sources[moved[0]]!r}; in {first} it is of "
+                    f"{expected[moved[0]]!r}.",
                 )
     return {fold: len(sources) for fold, (_, sources) in known.items()}
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from study.analysis.outside.rows import Columns, Row, Scores
-from study.errors import InputError, StudyError, nearest, quoted, without_passwords
+from study.errors import StudyError, quoted, unavailable, unknown_name, without_passwords
 from study.servers import require_answer
 
 RUNS_A_REQUEST = 1000
@@ -33,25 +33,31 @@ def read_experiment(uri: str, experiment: str, columns: Columns) -> Scores:
     try:
         require_answer(uri)
     except StudyError as error:
-        raise InputError(f"--mlflow: {uri} cannot be read: {error}") from None
+        raise unavailable("--mlflow", f"{uri} cannot be read: {error}") from None
     try:
         client = MlflowClient(tracking_uri=uri)
         found = client.get_experiment_by_name(experiment)
         if found is None:
             names = [other.name for other in client.search_experiments()]
-            raise InputError(
-                f"--experiment: {uri} has no experiment {experiment!r}.{nearest(experiment, names)} "
-                f"It has {quoted(names)}."
+            raise unknown_name(
+                "--experiment",
+                f"{uri} has no experiment {experiment!r}",
+                experiment,
+                names,
+                f"It has {quoted(names)}.",
             )
         runs = list(_runs(client, found.experiment_id))
     except MlflowException as error:
-        raise InputError(f"--mlflow: {uri} cannot be read: {str(error).splitlines()[0]}") from None
+        raise unavailable("--mlflow", f"{uri} cannot be read: {str(error).splitlines()[0]}") from None
     rows = {run.info.run_id: _row(run, columns) for run in runs if columns.variant in _names(run)}
     if not rows:
         known = sorted({name for run in runs for name in _names(run) if not name.startswith("mlflow.")})
-        raise InputError(
-            f"--variant: no run of the experiment {experiment!r} has a tag or parameter {columns.variant!r}."
-            f"{nearest(columns.variant, known)} Its runs have {quoted(known)}."
+        raise unknown_name(
+            "--variant",
+            f"no run of the experiment {experiment!r} has a tag or parameter {columns.variant!r}",
+            columns.variant,
+            known,
+            f"Its runs have {quoted(known)}.",
         )
     finished = {_key(rows[run.info.run_id]) for run in runs if run.info.run_id in rows and _is_finished(run)}
     kept = tuple(
@@ -104,14 +110,20 @@ def _key(row: Row) -> tuple[str, str, str]:
 def _row(run: Any, columns: Columns) -> Row:
     names, run_id = _names(run), run.info.run_id
     if columns.repetition not in names:
-        near = nearest(columns.repetition, names)
-        raise InputError(
-            f"--repetition: the run {run_id} has no tag or parameter {columns.repetition!r}.{near}"
+        raise unknown_name(
+            "--repetition",
+            f"the run {run_id} has no tag or parameter {columns.repetition!r}",
+            columns.repetition,
+            names,
+            "",
         )
     if _is_finished(run) and columns.score not in run.data.metrics:
-        near = nearest(columns.score, run.data.metrics)
-        raise InputError(
-            f"--score: the run {run_id} has no metric {columns.score!r}.{near} It has {quoted(run.data.metrics)}."
+        raise unknown_name(
+            "--score",
+            f"the run {run_id} has no metric {columns.score!r}",
+            columns.score,
+            run.data.metrics,
+            f"It has {quoted(run.data.metrics)}.",
         )
     return Row(
         where=f"run {run_id}",

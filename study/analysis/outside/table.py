@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from study.analysis.outside.rows import ACCURACY, Columns, Row, Scores
-from study.errors import InputError, nearest, quoted
+from study.errors import ErrorCode, file_error, quoted, unknown_name, wrong_value
 from study.files import content_digest, read_regular
 
 SEPARATORS = (",", ";", "\t")
@@ -35,9 +35,7 @@ def read_table(path: Path, columns: Columns) -> Scores:
         _check_header(path, header, columns)
         rows = tuple(_rows(path, reader, header, columns, separator))
     except csv.Error as error:
-        raise InputError(
-            f"{path}, line {reader.line_num}: not a line of separated values: {error}."
-        ) from None
+        raise file_error(path, f"not a line of separated values: {error}.", line=reader.line_num) from None
     return Scores(
         name=path.stem,
         metric=columns.score if columns.score in header else ACCURACY,
@@ -54,12 +52,12 @@ def _text(path: Path) -> str:
     try:
         text = read_regular(path).decode("utf-8-sig")
     except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}.") from None
+        raise file_error(path, f"cannot be read: {error.strerror}.") from None
     except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not UTF-8 text: byte {error.start} is no character.") from None
+        raise file_error(path, f"not UTF-8 text: byte {error.start} is no character.") from None
     if not text.strip():
-        raise InputError(
-            f"{path}: is empty. Its first line must name the columns, such as variant,repetition,score."
+        raise file_error(
+            path, "is empty. Its first line must name the columns, such as variant,repetition,score."
         )
     return text
 
@@ -74,7 +72,7 @@ def _check_header(path: Path, header: Sequence[str], columns: Columns) -> None:
     """Raise InputError for a column that is missing or there twice."""
     for name in header:
         if name and header.count(name) > 1:
-            raise InputError(f"{path}: the column {name!r} is there twice.")
+            raise file_error(path, f"the column {name!r} is there twice.")
     needed = [columns.variant, columns.repetition]
     if columns.score not in header:
         has_predictions = columns.label in header or columns.prediction in header
@@ -83,9 +81,12 @@ def _check_header(path: Path, header: Sequence[str], columns: Columns) -> None:
         needed.append(columns.example)
     for name in needed:
         if name not in header:
-            raise InputError(
-                f"{path}: there is no column {name!r}.{nearest(name, header)} The columns are {quoted(header)}; an "
-                "option such as --score names another one."
+            raise unknown_name(
+                str(path),
+                f"there is no column {name!r}",
+                name,
+                header,
+                f"The columns are {quoted(header)}; an option such as --score names another one.",
             )
 
 
@@ -93,18 +94,17 @@ def _rows(
     path: Path, reader: Iterator[list[str]], header: Sequence[str], columns: Columns, separator: str
 ) -> Iterator[Row]:
     for cells in reader:
-        line = f"line {reader.line_num}"  # type: ignore[attr-defined]  # a csv.reader has no public type
-        where = f"{path}, {line}"
+        line: int = reader.line_num  # type: ignore[attr-defined]  # a csv.reader has no public type
+        where = f"{path}, line {line}"
         if not any(cell.strip() for cell in cells):
             continue
         if len(cells) != len(header):
-            raise InputError(
-                f"{where}: has {len(cells)} values for the {len(header)} columns of the first line."
-            )
+            text = f"has {len(cells)} values for the {len(header)} columns of the first line."
+            raise file_error(path, text, ErrorCode.WRONG_VALUE, line)
         values = dict(zip(header, (cell.strip() for cell in cells), strict=True))
         for name in (columns.variant, columns.repetition, columns.fold, columns.example, columns.source):
             if values.get(name) == "":
-                raise InputError(f"{where}: {name!r} is empty.")
+                raise file_error(path, f"{name!r} is empty.", ErrorCode.WRONG_VALUE, line)
         example = values.get(columns.example, "")
         if columns.score in values:
             score = _number(values[columns.score], f"{where}: {columns.score!r}", separator)
@@ -112,7 +112,7 @@ def _rows(
             score = float(values[columns.label] == values[columns.prediction])
         yield Row(
             where=where,
-            run=line,
+            run=f"line {line}",
             variant=values[columns.variant],
             repetition=values[columns.repetition],
             score=score,
@@ -131,8 +131,7 @@ def _number(text: str, what: str, separator: str) -> float | None:
     except ValueError:
         value = math.inf
     if math.isinf(value):
-        raise InputError(
-            f"{what} must be a finite number, 'nan' for a diverged run, or empty for a failed one. "
-            f"Got {text!r} instead."
+        raise wrong_value(
+            what, "must be a finite number, 'nan' for a diverged run, or empty for a failed one.", text
         )
     return value

@@ -14,7 +14,7 @@ from typing import Annotated, Any, get_origin, get_type_hints
 
 from study.config.components.parameters import ANNOTATION_NAMES, Parameter, validated
 from study.config.components.scopes import Dataclass, Scope, Unresolved, scope_of
-from study.errors import InputError, nearest, quoted
+from study.errors import code_error, nearest, quoted
 from study.metrics import Metric
 
 ATTRIBUTES: Mapping[str, Mapping[str, Any]] = {
@@ -74,7 +74,7 @@ def declarations(module: str) -> tuple[Component, ...]:
     """
     scope = scope_of(module)
     if scope is None:
-        raise InputError(f"no source file for the component module {module!r}.")
+        raise code_error("", f"no source file for the component module {module!r}.")
     return tuple(_Reader(scope).components())
 
 
@@ -96,29 +96,30 @@ class _Reader:
 
     def _component(self, node: ast.stmt, decorator: ast.expr, where: str) -> Component:
         if not isinstance(node, ast.FunctionDef):
-            raise InputError(
-                f"{where}: @component marks a function; write one that returns the object it builds."
+            raise code_error(
+                where, "@component marks a function; write one that returns the object it builds."
             )
         kind, attributes = self._kind_and_attributes(decorator, where)
         what = f"{where}: the {kind} {node.name!r}"
         doc = ast.get_docstring(node)
         if not doc:
-            raise InputError(f"{what} needs a docstring; its first line is shown to users.")
+            raise code_error("", f"{what} needs a docstring; its first line is shown to users.")
         if node.args.vararg or node.args.kwarg:
-            raise InputError(f"{what} must name its parameters: no *args, no **kwargs.")
+            raise code_error("", f"{what} must name its parameters: no *args, no **kwargs.")
         parameters: dict[str, Parameter] = {}
         groups: list[Group] = []
         for arg, default in zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True):
             declared, group = self.parameter(arg.arg, arg.annotation, default, where)
             groups += [group] if group else []
             if twice := sorted(set(declared) & set(parameters)):
-                raise InputError(f"{where}: parameter {twice[0]!r} is declared twice.")
+                raise code_error(where, f"parameter {twice[0]!r} is declared twice.")
             parameters |= declared
         for reserved in ("name", *(DESIGN_KEYS if kind == "design" else ())):
             if reserved in parameters:
-                raise InputError(
-                    f"{what}: {reserved!r} cannot be the name of a parameter: a study writes something else there; "
-                    "rename it."
+                raise code_error(
+                    what,
+                    f"{reserved!r} cannot be the name of a parameter: a study writes something else there; "
+                    "rename it.",
                 )
         context = tuple(arg.arg for arg in (*node.args.posonlyargs, *node.args.args))
         _check_label(attributes.get("label"), parameters, where)
@@ -143,19 +144,19 @@ class _Reader:
             arguments |= {"kind": decorator.args[0]} if decorator.args else {}
         kind = arguments.pop("kind", None)
         if not isinstance(kind, ast.Constant) or not isinstance(kind.value, str):
-            raise InputError(f'{where}: @component must name a kind in quotes, such as @component("metric").')
+            raise code_error(where, '@component must name a kind in quotes, such as @component("metric").')
         known = ATTRIBUTES.get(kind.value, {})
         attributes: dict[str, Any] = {}
         for key, node in arguments.items():
             if key not in known:
                 allowed = f" Allowed: {quoted(known)}." if known else ""
-                raise InputError(
-                    f"{where}: a {kind.value} has no attribute {key!r}.{nearest(key, known)}{allowed}"
+                raise code_error(
+                    where, f"a {kind.value} has no attribute {key!r}.{nearest(key, known)}{allowed}"
                 )
             try:
                 value = self.scope.evaluate(node)
             except Unresolved:
-                raise InputError(f"{where}: attribute {key!r} must be a literal.") from None
+                raise code_error(where, f"attribute {key!r} must be a literal.") from None
             attributes[key] = validated(known[key], value, f"{where}: attribute {key!r}")
         return kind.value, attributes
 
@@ -165,26 +166,27 @@ class _Reader:
         """Return the parameters that one argument declares, and the group where it is a dataclass."""
         what = f"{where}: parameter {name!r}"
         if annotation is None:
-            raise InputError(
-                f"{what} needs an annotation such as Annotated[int, Range(0, 3), 'what it does']."
+            raise code_error(
+                "", f"{what} needs an annotation such as Annotated[int, Range(0, 3), 'what it does']."
             )
         try:
             kind = self.scope.evaluate(annotation)
         except Unresolved as error:
-            raise InputError(
-                f"{what}: {error}; an annotation may use only {quoted(ANNOTATION_NAMES)}, names of such annotations "
-                "that the module assigns or imports, and dataclasses of such fields."
+            raise code_error(
+                what,
+                f"{error}; an annotation may use only {quoted(ANNOTATION_NAMES)}, names of such annotations "
+                "that the module assigns or imports, and dataclasses of such fields.",
             ) from None
         if isinstance(kind, Dataclass):
             return self._group(name, kind, default, where)
         if get_origin(kind) is not Annotated or not (texts := _help_texts(kind)):
-            raise InputError(f"{what} needs one line of help: Annotated[type, 'what it does'].")
+            raise code_error("", f"{what} needs one line of help: Annotated[type, 'what it does'].")
         try:
             value = None if default is None else self.scope.evaluate(default)
         except Unresolved:
             value = default
         if isinstance(value, ast.expr | Dataclass):
-            raise InputError(f"{what}: the default must be a literal, or the name of one in the module.")
+            raise code_error(what, "the default must be a literal, or the name of one in the module.")
         parameter = Parameter(name, kind, texts[-1], default is None, value)
         if default is not None and not parameter.is_part:
             value = parameter.validated(value, f"{what}: the default")
@@ -198,13 +200,14 @@ class _Reader:
         parameters, own, groups = _Reader(group.scope).members(group.node, f"{where}: parameter {name!r}")
         for key, node in self._changed_defaults(name, group, default, where).items():
             if key not in parameters:
-                raise InputError(
-                    f"{where}: parameter {name!r}: {group.node.name} has no field {key!r}.{nearest(key, parameters)}"
+                raise code_error(
+                    where,
+                    f"parameter {name!r}: {group.node.name} has no field {key!r}.{nearest(key, parameters)}",
                 )
             try:
                 value = self.scope.evaluate(node)
             except Unresolved:
-                raise InputError(f"{where}: parameter {name!r}: {key} must be a literal.") from None
+                raise code_error(where, f"parameter {name!r}: {key} must be a literal.") from None
             value = parameters[key].validated(value, f"{where}: parameter {name!r}: {key}")
             parameters[key] = replace(parameters[key], required=False, default=value)
         return parameters, Group(name, group.scope.module, group.node.name, own, groups)
@@ -215,7 +218,7 @@ class _Reader:
         """Return all parameters of a dataclass, the names of its simple fields, and its nested groups."""
         pending = f"class {node.name}"
         if pending in self.scope.pending:
-            raise InputError(f"{what}: {node.name} is a field of itself.")
+            raise code_error(what, f"{node.name} is a field of itself.")
         self.scope.pending.add(pending)
         try:
             parameters: dict[str, Parameter] = {}
@@ -230,7 +233,7 @@ class _Reader:
                 else:
                     own.append(name)
                 if twice := sorted(set(declared) & set(parameters)):
-                    raise InputError(f"{what}: {node.name} declares {twice[0]!r} twice.")
+                    raise code_error(what, f"{node.name} declares {twice[0]!r} twice.")
                 parameters |= declared
             return parameters, tuple(own), tuple(groups)
         finally:
@@ -251,8 +254,8 @@ class _Reader:
                 return {keyword.arg or "**": keyword.value for keyword in default.keywords}
         except Unresolved:
             pass
-        raise InputError(
-            f"{where}: parameter {name!r}: the default must be {group.node.name}(…) with fields by name."
+        raise code_error(
+            where, f"parameter {name!r}: the default must be {group.node.name}(…) with fields by name."
         )
 
 
@@ -265,10 +268,11 @@ def _check_label(label: str | None, parameters: Iterable[str], where: str) -> No
     try:
         named = [name for _, name, _, _ in string.Formatter().parse(label or "") if name is not None]
     except ValueError as error:
-        raise InputError(f"{where}: attribute 'label': {error}.") from None
+        raise code_error(where, f"attribute 'label': {error}.") from None
     for name in named:
         if name not in parameters:
-            raise InputError(
-                f"{where}: attribute 'label': {{{name}}} is no parameter of the metric; "
-                f"allowed: {quoted(parameters)}.{nearest(name, parameters)}"
+            raise code_error(
+                where,
+                f"attribute 'label': {{{name}}} is no parameter of the metric; "
+                f"allowed: {quoted(parameters)}.{nearest(name, parameters)}",
             )

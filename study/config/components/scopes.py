@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from study.config.components.parameters import ANNOTATION_NAMES, MARKERS
-from study.errors import InputError, nearest
+from study.errors import code_error, nearest
 from study.hashing import module_path
 
 _CLOSED = (
@@ -56,9 +56,9 @@ class Scope:
         try:
             self.tree = ast.parse(path.read_text(encoding="utf-8"))
         except SyntaxError as error:
-            raise InputError(f"{path}:{error.lineno}: not valid Python: {error.msg}.") from None
+            raise code_error(f"{path}:{error.lineno}", f"not valid Python: {error.msg}.") from None
         except (UnicodeDecodeError, ValueError) as error:
-            raise InputError(f"{path}: not valid Python: {error}.") from None
+            raise code_error(f"{path}", f"not valid Python: {error}.") from None
         self.names: dict[str, ast.expr | ast.ClassDef | _Imported] = dict(self._defined(self.tree.body))
         self.pending: set[str] = set()
         """Names that are being evaluated, to detect cycles."""

@@ -18,7 +18,7 @@ from types import MappingProxyType
 from typing import Any
 
 from study.config.tables import Table, assign, read_toml
-from study.errors import InputError, nearest, quoted, shown
+from study.errors import conflict, quoted, shown, unknown_name, wrong_value
 from study.nested import flatten
 
 FOLDER = Path(__file__).parent
@@ -48,9 +48,12 @@ def recipe(name: Any, where: str, root: Path = Path()) -> Recipe:
     if isinstance(name, str) and name.endswith(".toml"):
         return _read(root / Path(name).expanduser())
     if not isinstance(name, str) or name not in RECIPES:
-        near = nearest(name, RECIPES) if isinstance(name, str) else ""
-        raise InputError(
-            f"{where}: unknown recipe {shown(name)}.{near} Allowed: {quoted(RECIPES)}, or the path of a TOML file."
+        raise unknown_name(
+            where,
+            f"unknown recipe {shown(name)}",
+            str(name),
+            RECIPES,
+            f"Allowed: {quoted(RECIPES)}, or the path of a TOML file.",
         )
     return RECIPES[name]
 
@@ -64,9 +67,12 @@ def name_for(level: Any, network: str, where: str) -> Any:
     if not isinstance(level, Mapping):
         return level
     if network not in level:
-        raise InputError(
-            f"{where}: a level has no recipe for the network {network!r}.{nearest(network, level)} "
-            f"It has recipes for {quoted(level)}."
+        raise unknown_name(
+            where,
+            f"a level has no recipe for the network {network!r}",
+            network,
+            level,
+            f"It has recipes for {quoted(level)}.",
         )
     return level[network]
 
@@ -76,20 +82,18 @@ def _read(path: Path, heirs: tuple[Path, ...] = ()) -> Recipe:
     tree = read_toml(path)
     text = tree.pop("help", "")
     if not isinstance(text, str):
-        raise InputError(f"{path}: help: must be a string. Got {shown(text)} instead.")
+        raise wrong_value(f"{path}: help", "must be a string.", text)
     parent = tree.pop("recipe", None)
     values = _expand_dotted_keys(tree)
     if parent is None:
         return Recipe(text, values)
     if path.resolve() in heirs:
-        raise InputError(f"{path}: recipe: inherits itself, through {parent!r}.")
+        raise conflict(f"{path}: recipe", f"inherits itself, through {parent!r}.")
     if not isinstance(parent, str):
-        raise InputError(
-            f"{path}: recipe: must be a name or the path of a TOML file. Got {shown(parent)} instead."
-        )
+        raise wrong_value(f"{path}: recipe", "must be a name or the path of a TOML file.", parent)
     is_path = parent.endswith(".toml")
     if not is_path and parent not in (known := [file.stem for file in _files()]):
-        raise InputError(f"{path}: recipe: unknown recipe {shown(parent)}.{nearest(parent, known)}")
+        raise unknown_name(f"{path}: recipe", f"unknown recipe {shown(parent)}", parent, known, "")
     file = path.parent / parent if is_path else FOLDER / f"{parent}.toml"
     return Recipe(text, compose(values, _read(file, (*heirs, path.resolve())))[0])
 

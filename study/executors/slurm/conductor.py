@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
-from study.errors import InputError
+from study.errors import conflict
 from study.executors.slurm.scheduler import COMMAND_S, job_environment, outside_of_job, refusal
 from study.executors.slurm.settings import WHERE, Slurm
 from study.files import write
@@ -46,8 +46,8 @@ def detach(settings: Slurm, study: str, jobs: Path, arguments: Sequence[str]) ->
         StudyError: sbatch refuses the job, or takes none at present.
     """
     if settings.scheduler != "slurm":
-        raise InputError(
-            f"--detach: needs a queue, which {WHERE}: scheduler = {settings.scheduler!r} has not."
+        raise conflict(
+            "--detach", f"needs a queue, which {WHERE}: scheduler = {settings.scheduler!r} has not."
         )
     folder = (jobs / FOLDER).resolve()
     script, output = folder / f"{study}.sh", folder / f"{study}-%j.txt"

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from study.environment import environment
-from study.errors import InputError, StudyError
+from study.errors import StudyError, unavailable
 from study.executors.slurm.batch import SIGNAL, SIGNAL_VARIABLE, Batch
 from study.executors.slurm.settings import WHERE, Slurm
 from study.executors.slurm.states import (
@@ -82,8 +82,9 @@ def open_scheduler(settings: Slurm) -> Scheduler:
     try:
         import submitit  # noqa: F401
     except ImportError:
-        raise InputError(
-            "--engine slurm: needs the package submitit. Install it with `pip install 'ablation-study[slurm]'`."
+        raise unavailable(
+            "--engine slurm",
+            "needs the package submitit. Install it with `pip install 'ablation-study[slurm]'`.",
         ) from None
     return SlurmScheduler(settings) if settings.scheduler == "slurm" else LocalScheduler(settings)
 
@@ -215,9 +216,10 @@ def require_slurm() -> None:
 
     missing = [command for command in ("sbatch", "squeue", "scancel", "srun") if which(command) is None]
     if missing:
-        raise InputError(
-            f"--engine slurm: this machine has no {' and no '.join(missing)}. Run it on a login node of the cluster, "
-            f"or try the engine without a cluster by {WHERE}: scheduler = 'local'."
+        raise unavailable(
+            "--engine slurm",
+            f"this machine has no {' and no '.join(missing)}. Run it on a login node of the cluster, "
+            f"or try the engine without a cluster by {WHERE}: scheduler = 'local'.",
         )
 
 
@@ -229,7 +231,7 @@ def refusal(message: str) -> StudyError:
     said = "; ".join(line.partition("error:")[2].strip() or line for line in lines)
     if _TRY_LATER.search(said):
         return SubmitLimitError(f"sbatch takes no further job at present: {said}")
-    return InputError(f"{WHERE}: sbatch refuses the job: {said}.")
+    return unavailable(WHERE, f"sbatch refuses the job: {said}.")
 
 
 @contextmanager

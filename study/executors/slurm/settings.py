@@ -12,7 +12,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from study.config.registry import Range
-from study.errors import InputError, shown
+from study.errors import conflict, shown, wrong_value
 from study.executors.base import Work
 from study.executors.slurm.states import minutes_of
 from study.ledger.layout import JOBS
@@ -69,16 +69,18 @@ class Slurm:
             try:
                 minutes_of(getattr(self, key))
             except ValueError:
-                raise InputError(
-                    f"{WHERE}.{key}: must be a time limit such as '90', '4:00:00' or '1-12:00:00'. "
-                    f"Got {shown(getattr(self, key))} instead."
+                raise wrong_value(
+                    f"{WHERE}.{key}",
+                    f"must be a time limit such as '90', '4:00:00' or '1-12:00:00'. "
+                    f"Got {shown(getattr(self, key))} instead.",
                 ) from None
         for key in ("options", "conductor_options"):
             for name, value in getattr(self, key).items():
                 if name.startswith("-") or not isinstance(value, str | int | float):
-                    raise InputError(
-                        f"{WHERE}.{key}.{name}: must be a string, a number or true, and its name has no '--'. "
-                        f"Got {shown(value)} instead."
+                    raise wrong_value(
+                        f"{WHERE}.{key}.{name}",
+                        f"must be a string, a number or true, and its name has no '--'. "
+                        f"Got {shown(value)} instead.",
                     )
 
     def executor(self, work: Work) -> SlurmJobs:
@@ -123,19 +125,20 @@ class Slurm:
         """Raise InputError where a job would request less than a run needs."""
         requests_gpu = "gpu" in self.gres or any(name.startswith("gpus") for name in self.options)
         if work.device == "cuda" and not requests_gpu:
-            raise InputError(f"{WHERE}.gres: requests no GPU, but runs use one. Set it, such as to 'gpu:1'.")
+            raise conflict(f"{WHERE}.gres", "requests no GPU, but runs use one. Set it, such as to 'gpu:1'.")
         if work.device == "cpu" and requests_gpu:
-            raise InputError(
-                f"{WHERE}.gres: requests a GPU, but runs use the CPU. Set device = 'cuda' in study.toml: 'auto' is "
-                "what this machine has."
+            raise conflict(
+                f"{WHERE}.gres",
+                "requests a GPU, but runs use the CPU. Set device = 'cuda' in study.toml: 'auto' is "
+                "what this machine has.",
             )
         if self.gpus and work.gpus > self.gpus:
-            raise InputError(
-                f"{WHERE}.gres: requests {self.gpus} GPUs, but each run needs task.gpus = {work.gpus}."
+            raise conflict(
+                f"{WHERE}.gres", f"requests {self.gpus} GPUs, but each run needs task.gpus = {work.gpus}."
             )
         if work.threads > self.cpus:
-            raise InputError(
-                f"{WHERE}.cpus: is {self.cpus}, but each run computes with {work.threads} threads."
+            raise conflict(
+                f"{WHERE}.cpus", f"is {self.cpus}, but each run computes with {work.threads} threads."
             )
 
     @cached_property

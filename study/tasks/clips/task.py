@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any
 
 from study.config.registry import Internal, Registry, component
-from study.errors import InputError, quoted
+from study.errors import conflict, quoted, wrong_value
 from study.ledger.layout import CLIPS_CHECKPOINT, CLIPS_WEIGHTS
 from study.metrics import Metric
 from study.records import DataInfo, Measurement, Profile, RunSpec, SplitSizes
@@ -302,9 +302,9 @@ class ClipsTask:
             for key in ("train.batch_size", "train.accumulate")
         )
         if steps != [1] and (steps is None or sizes is None or any(a % b for a in sizes for b in steps)):
-            raise InputError(
-                f"{where}: search.space: every train.accumulate must divide every train.batch_size. Write choices "
-                "that do."
+            raise conflict(
+                f"{where}: search.space",
+                "every train.accumulate must divide every train.batch_size. Write choices that do.",
             )
 
     def measures(self, names: Sequence[str], configs: Sequence[Config], where: str) -> Mapping[str, Sources]:
@@ -323,9 +323,10 @@ class ClipsTask:
                 dataset = self._dataset(config["dataset"])
                 known = dataset.split("test", next(iter(dataset.folds), None)).truth
                 if missing := set(needed) - set(known):
-                    raise InputError(
-                        f"{where}: the measure {name!r} needs a data set whose clips' true {quoted(sorted(missing))} "
-                        "is known, such as 'faces'. Leave it out, or measure it in a study on such a data set."
+                    raise conflict(
+                        where,
+                        f"the measure {name!r} needs a data set whose clips' true {quoted(sorted(missing))} "
+                        "is known, such as 'faces'. Leave it out, or measure it in a study on such a data set.",
                     )
             module = self.registry.get("measure", name).module
             sources[name] = Sources((module,), follow=(MEASURES, NETS, DATA))
@@ -383,9 +384,10 @@ def _check_size(dataset: Dataset) -> None:
     if total > MOST_CLIPS:
         shape = dataset.shape
         gib = total * shape.channels * shape.frames * shape.height * shape.width / 2**30
-        raise InputError(
+        raise wrong_value(
+            "",
             f"{', '.join(f'{split}: {count:,}' for split, count in clips.items())} clips are {gib:,.0f} GiB of pixels; "
-            f"at most {MOST_CLIPS:,} clips are made."
+            f"at most {MOST_CLIPS:,} clips are made.",
         )
 
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from study.errors import InputError, nearest, quoted
+from study.errors import conflict, unknown_name, wrong_value
 from study.nested import value_at
 
 RUN_VALUES = ("seed", "fold", "folder", "checkpoint", "weights", "config")
@@ -98,9 +98,7 @@ def _value(name: str, config: Mapping[str, Any], run_values: Mapping[str, Any]) 
 def _as_switch(value: Any, name: str, key: str) -> bool:
     """Return the value of a switch's key; raise InputError where it is neither true, false nor absent."""
     if value is not None and not isinstance(value, bool):
-        raise InputError(
-            f"{key}: {name!r} switches an argument, so it must be true or false. Got {value!r} instead."
-        )
+        raise wrong_value(key, f"{name!r} switches an argument, so it must be true or false.", value)
     return bool(value)
 
 
@@ -120,18 +118,15 @@ def check_placeholders(
     """
     keys, leaves = sorted(set(keys)), sorted(set(leaves))
     if reserved := [key for key in keys if key in RUN_VALUES]:
-        raise InputError(
-            f"{reserved[0]}: {{{reserved[0]}}} is a value of the run; rename this key of the configuration."
+        raise conflict(
+            reserved[0], f"{{{reserved[0]}}} is a value of the run; rename this key of the configuration."
         )
     used: set[str] = set()
     for where, command in arguments.items():
         for key in keys_in(command):
             if key not in keys and key not in RUN_VALUES:
                 allowed = [*keys, *RUN_VALUES]
-                raise InputError(
-                    f"{where}: the placeholder {{{key}}} names no key.{nearest(key, allowed)} "
-                    f"Allowed: {quoted(allowed)}."
-                )
+                raise unknown_name(where, f"the placeholder {{{key}}} names no key", key, allowed)
             used.add(key)
     if reads_config or "config" in used:
         return
@@ -139,7 +134,11 @@ def check_placeholders(
         parts = key.split(".")
         if not any(".".join(parts[:length]) in used for length in range(1, len(parts) + 1)):
             where = next(iter(arguments))
-            raise InputError(
-                f"{key}: no placeholder of {where} uses this key, so it would change nothing.{nearest(key, used)} "
-                f"Add {{{key}}} to the command, or set task.reads_config = true where the program reads $STUDY_CONFIG."
+            raise unknown_name(
+                key,
+                f"no placeholder of {where} uses this key, so it would change nothing",
+                key,
+                used,
+                f"Add {{{key}}} to the command, or set task.reads_config = true where the program "
+                "reads $STUDY_CONFIG.",
             )

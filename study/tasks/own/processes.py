@@ -16,7 +16,7 @@ from pathlib import Path
 from types import FrameType
 from typing import IO
 
-from study.errors import InputError, nearest
+from study.errors import unknown_name
 from study.tasks.own.training import LAST_LINES, ProgramError
 
 POLL_S = 0.1
@@ -122,7 +122,7 @@ def find_program(name: str, env: Mapping[str, str], folder: Path, key: str) -> s
         folders = search_path(env).split(os.pathsep)
         programs = {entry for path in folders for entry in _names(Path(path or "."))}
         problem = "does not exist, or is not executable" if os.sep in name else "not found"
-        raise InputError(f"{key}: could not be started: {name!r} {problem}.{nearest(name, sorted(programs))}")
+        raise unknown_name(key, f"could not be started: {name!r} {problem}", name, sorted(programs), "")
     return found
 
 

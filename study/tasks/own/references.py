@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from study.errors import InputError, nearest
+from study.errors import InputError, code_error, nearest, wrong_value
 from study.hashing import module_path
 
 _NAME = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):([A-Za-z_]\w*)")
@@ -49,8 +49,8 @@ class Reference:
 
     def __post_init__(self) -> None:
         if not isinstance(self.text, str) or not _NAME.fullmatch(self.text):
-            raise InputError(
-                f"{self.key}: must be 'module:function', such as 'my_project.train:train'. Got {self.text!r} instead."
+            raise wrong_value(
+                self.key, "must be 'module:function', such as 'my_project.train:train'.", self.text
             )
 
     @property
@@ -78,7 +78,7 @@ class Reference:
         names = dict(_bound_names(self.syntax().body))
         if self.function not in names and "*" not in names:
             near = nearest(self.function, [name for name, node in names.items() if node is not None])
-            raise InputError(f"{self.key}: {path} has no function {self.function!r}.{near}")
+            raise code_error(self.key, f"{path} has no function {self.function!r}.{near}")
         node = names.get(self.function)
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and not node.decorator_list:
             if isinstance(node, ast.AsyncFunctionDef):
@@ -94,9 +94,9 @@ class Reference:
         try:
             return ast.parse(path.read_bytes())
         except SyntaxError as error:
-            raise InputError(f"{self.key}: {path}:{error.lineno}: not valid Python: {error.msg}.") from None
+            raise code_error(self.key, f"{path}:{error.lineno}: not valid Python: {error.msg}.") from None
         except ValueError as error:
-            raise InputError(f"{self.key}: {path}: not valid Python: {error}.") from None
+            raise code_error(self.key, f"{path}: not valid Python: {error}.") from None
 
     def load(self) -> Callable[..., Any]:
         """Import the module and return the function.
@@ -118,15 +118,14 @@ class Reference:
         imported, expected = getattr(module, "__file__", None), self._source()
         # an earlier import of another revision in the same process
         if imported and Path(imported).exists() and not expected.samefile(imported):
-            raise InputError(
-                f"{self.key}: the module {self.module!r} is already imported from {imported}; expected {expected}."
+            raise code_error(
+                self.key,
+                f"the module {self.module!r} is already imported from {imported}; expected {expected}.",
             )
         function = getattr(module, self.function, None)
         if function is None:
             near = nearest(self.function, [name for name, value in vars(module).items() if callable(value)])
-            raise InputError(
-                f"{self.key}: the module {self.module!r} has no function {self.function!r}.{near}"
-            )
+            raise code_error(self.key, f"the module {self.module!r} has no function {self.function!r}.{near}")
         if not callable(function):
             raise self._declaration_error(f"is of type {type(function).__name__}")
         try:
@@ -152,15 +151,15 @@ class Reference:
         siblings = [path.stem for path in self.root.joinpath(*packages).glob("*.py")]
         siblings += [path.parent.name for path in self.root.joinpath(*packages).glob("*/__init__.py")]
         near = nearest(last, siblings)
-        raise InputError(
-            f"{self.key}: no module {self.module!r} below {self.root} or on the Python path.{near}"
+        raise wrong_value(
+            self.key, f"no module {self.module!r} below {self.root} or on the Python path.{near}"
         )
 
     def _declaration_error(self, problem: str, where: str = "") -> InputError:
         """Return the error for an object that is no function with the parameters."""
         location = f"{where}: " if where else ""
-        return InputError(
-            f"{self.key}: {location}{self.function!r} {problem}; it must be declared as `{self.signature}`."
+        return code_error(
+            self.key, f"{location}{self.function!r} {problem}; it must be declared as `{self.signature}`."
         )
 
 

@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from study.errors import InputError, StudyError, nearest
+from study.errors import StudyError, nearest, unknown_name, wrong_value
 from study.files import remove, write
 from study.hashing import digest, file_digest
 from study.ledger.layout import (
@@ -148,7 +148,7 @@ class OwnTask:
             return
         keys = {key for config in configs for key, _ in walk(config)}
         if key not in keys:
-            raise InputError(f"task.epochs: no key {key!r} in the configuration.{nearest(key, keys)}")
+            raise unknown_name("task.epochs", f"no key {key!r} in the configuration", key, keys, "")
 
     @property
     def prepare(self) -> Callable[[], None] | None:
@@ -181,8 +181,8 @@ class OwnTask:
             code = f"import sys; sys.path.insert(0, {str(self.options.code)!r}); import {module}; {module}.{function}()"
             return [sys.executable, "-c", code]
         if not isinstance(given, list) or not given or not all(isinstance(part, str) for part in given):
-            raise InputError(
-                f"task.prepare: must be a command as a list of strings, or 'module:function'. Got {given!r} instead."
+            raise wrong_value(
+                "task.prepare", "must be a command as a list of strings, or 'module:function'.", given
             )
         return list(given)
 
@@ -308,7 +308,7 @@ def matching_files(patterns: Iterable[str], root: Path, key: str) -> Iterator[tu
         paths = [path for match in matches for path in (Path(match), *sorted(Path(match).rglob("*")))]
         files = [path for path in paths if path.is_file()]
         if not files:
-            raise InputError(f"{key}: {pattern!r} matches no file. It is relative to {root}.")
+            raise wrong_value(key, f"{pattern!r} matches no file. It is relative to {root}.")
         by_name |= {os.path.relpath(path, fixed.parent if fixed.is_file() else fixed): path for path in files}
     yield from sorted(by_name.items())
 

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
-from study.errors import InputError
+from study.errors import ErrorCode, InputError
 from study.files import write
 from study.ledger.layout import PROFILE
 from study.ledger.record import StudyRecord
@@ -36,7 +36,7 @@ LINE_EVERY_S = 10
 def profile_study(
     study: StudyRecord, reports: Path, console: Console, repetitions: int = REPETITIONS
 ) -> StudyProfile:
-    """Count and time the network of every variant; print the figures and write them beside the study's report.
+    """Count and time the network of every variant; return the figures and write them beside the study's report.
 
     Writes ``profile.json`` and ``profile.md`` into ``reports/<study>``. Networks are timed as they are trained: on the
     study's device, with its threads and precision. Searched parameters are at their first or least value. The
@@ -73,10 +73,8 @@ def profile_study(
         load=load,
         machine=machine(spec.device),
     )
-    text = render(profile)
     write(reports / study.name / PROFILE, to_json(profile))
-    write(reports / study.name / "profile.md", text)
-    console.print(text, markup=False, highlight=False, soft_wrap=True)
+    write(reports / study.name / "profile.md", render(profile))
     return profile
 
 
@@ -84,7 +82,7 @@ def _counts(where: str, run: RunSpec) -> Profile:
     try:
         return profile_run(run)
     except InputError as error:
-        raise InputError(f"{where}: {error}") from None
+        raise InputError(f"{where}: {error}", error.mistake.or_else(ErrorCode.UNTRAINABLE)) from None
 
 
 def _latencies(

@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from study.config.registry import Registry
-from study.errors import InputError, nearest, quoted
+from study.errors import unknown_name
 from study.ledger.layout import CLIPS_CHECKPOINT
 from study.ledger.record import StudyRecord
 from study.machine import machine
@@ -100,9 +100,7 @@ def profile_training(
         (one for one in study.variants if one.name == variant or (not variant and one.is_reference)), None
     )
     if chosen is None:
-        raise InputError(
-            f"--variant: {variant!r} is no variant of {study.name}.{nearest(variant, names)} Allowed: {quoted(names)}."
-        )
+        raise unknown_name("--variant", f"{variant!r} is no variant of {study.name}", variant, names)
     run = chosen.run(study.first_point(chosen), study.seed, study.folds[0])
     generate(Registry(run.modules), [run.table("dataset")], progress)
     profile = replace(_measured(run, steps), study=study.name, variant=chosen.name)

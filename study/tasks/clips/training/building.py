@@ -11,7 +11,7 @@ from torch import nn
 
 from study import seeds
 from study.config.registry import Config, Registry
-from study.errors import InputError
+from study.errors import code_error
 from study.generators import seeded
 from study.hashing import seed_of
 from study.records import RunSpec
@@ -76,9 +76,10 @@ def plain_network(registry: Registry, spec: RunSpec, shape: ClipShape, classes: 
     """
     network = build_network(cast(Registry, SeededRegistry(registry, spec.seed)), spec.tables, shape, classes)
     if not isinstance(network, nn.Module):
-        raise InputError(
+        raise code_error(
+            "",
             f"the network {spec.table('network')['name']!r}: its builder must return a torch.nn.Module. Got "
-            f"{'the class' if isinstance(network, type) else 'a'} {_type_of(network)} instead."
+            f"{'the class' if isinstance(network, type) else 'a'} {_type_of(network)} instead.",
         )
     if _lazy_tensors(network):
         with seeded(seed_of(spec.seed, seeds.LAZY)):
@@ -108,9 +109,10 @@ def _infer_sizes(network: nn.Module, shape: ClipShape) -> None:
         for module, mode in modes:
             module.training = mode
     if left := _lazy_tensors(network):
-        raise InputError(
+        raise code_error(
+            "",
             f"the lazy layer of {left[0]!r} takes no part in a forward pass in evaluation mode, so its size is "
-            "unknown; write its number of inputs."
+            "unknown; write its number of inputs.",
         )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from study.errors import InputError
+from study.errors import conflict, wrong_value
 from study.tasks.clips.nets.video.torchvision_weights import Normalise
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -23,13 +23,14 @@ def normalise(network: nn.Module, channels: int) -> None:
         InputError: Clips of other channels, or published weights in the network that bring their own normalisation.
     """
     if channels not in (1, len(MEAN)):
-        raise InputError(
-            f"train.normalise: 'imagenet' takes clips of 1 or {len(MEAN)} channels. Got {channels} instead."
+        raise wrong_value(
+            "train.normalise", f"'imagenet' takes clips of 1 or {len(MEAN)} channels.", channels
         )
     if any(isinstance(module, Normalise) for module in network.modules()):
-        raise InputError(
-            "train.normalise: 'imagenet' would normalise clips twice: the network's published weights bring their own "
-            "normalisation. Set train.normalise = 'none'."
+        raise conflict(
+            "train.normalise",
+            "'imagenet' would normalise clips twice: the network's published weights bring their own "
+            "normalisation. Set train.normalise = 'none'.",
         )
     mean, std = torch.tensor(MEAN), torch.tensor(STD)
     if channels == 1:

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from study.errors import InputError
+from study.errors import code_error
 from study.tasks.clips.nets.contract import Output
 
 _MOST_NAMED = 4
@@ -34,9 +34,10 @@ def as_output(result: Any, batch: int | None = None, classes: int | None = None)
         fits = logits.ndim == 2 and len(logits) == batch and classes in (None, logits.shape[-1])
         if fits and logits.is_floating_point():
             return output
-    raise InputError(
+    raise code_error(
+        "",
         f"the network must return float logits of shape ({batch or 'clips'}, {classes or 'classes'}), alone or as "
-        f"Output(logits, …). Got {_description(result)} instead.{_remedy(result)}"
+        f"Output(logits, …). Got {_description(result)} instead.{_remedy(result)}",
     )
 
 

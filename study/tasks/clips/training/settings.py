@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Literal, Self
 
 from study.config.registry import InTrials, Legacy, Range, Unsearchable
-from study.errors import InputError
+from study.errors import conflict, wrong_value
 from study.records import RunSpec
 
 Fit = Literal["train", "train+val"]
@@ -93,19 +93,20 @@ def check_settings(train: TrainSettings, device: str) -> None:
         device: ``cpu`` or ``cuda``.
     """
     if train.batch_size % train.accumulate:
-        raise InputError(
-            f"train.accumulate: must divide train.batch_size, {train.batch_size}. Got {train.accumulate} instead."
+        raise wrong_value(
+            "train.accumulate", f"must divide train.batch_size, {train.batch_size}.", train.accumulate
         )
     if train.precision == "tf32" and device == "cpu":
-        raise InputError(
-            "train.precision: 'tf32' is a format of GPUs, and the run's device is 'cpu'. Set 'fp32' or 'bf16'."
+        raise conflict(
+            "train.precision",
+            "'tf32' is a format of GPUs, and the run's device is 'cpu'. Set 'fp32' or 'bf16'.",
         )
     if train.graph is True and device == "cpu":
-        raise InputError(
-            "train.graph: true records steps on a GPU, and the run's device is 'cpu'. Set 'auto' or false."
+        raise conflict(
+            "train.graph", "true records steps on a GPU, and the run's device is 'cpu'. Set 'auto' or false."
         )
     if train.compile and (missing := _missing_compiler(device)):
-        raise InputError(f"train.compile: torch.compile needs {missing}, or set train.compile = false.")
+        raise conflict("train.compile", f"torch.compile needs {missing}, or set train.compile = false.")
 
 
 def _missing_compiler(device: str) -> str:

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from study import seeds
 from study.config.registry import Registry
-from study.errors import InputError
+from study.errors import conflict
 from study.generators import NUMPY_SEEDS
 from study.hashing import seed_of
 from study.records import RunSpec
@@ -269,9 +269,10 @@ def clips_to_train_on(dataset: Dataset, fold: int | None, fit: Fit) -> Clips:
 def refuse_test_clips(dataset: Dataset, fit: Fit) -> None:
     """Raise InputError if training would include the test split as its validation split."""
     if fit == "train+val" and dataset.is_optimistic:
-        raise InputError(
-            "train.fit: 'train+val' would train on the test clips: this data set selects on its test split. "
-            "Let it select on a part of train, or set train.fit = 'train'."
+        raise conflict(
+            "train.fit",
+            "'train+val' would train on the test clips: this data set selects on its test split. "
+            "Let it select on a part of train, or set train.fit = 'train'.",
         )
 
 

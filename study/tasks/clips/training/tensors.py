@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from study.errors import InputError, StudyError
+from study.errors import StudyError, code_error
 
 
 def tensors_of(network: nn.Module) -> dict[str, Tensor]:
@@ -20,9 +20,10 @@ def tensors_of(network: nn.Module) -> dict[str, Tensor]:
     state: dict[str, Any] = network.state_dict()
     for name, value in state.items():
         if not isinstance(value, Tensor):
-            raise InputError(
+            raise code_error(
+                "",
                 f"the network's state_dict holds {name!r} of type {type(value).__name__}, and only tensors can be "
-                "kept. Return a tensor from get_extra_state, or use register_buffer."
+                "kept. Return a tensor from get_extra_state, or use register_buffer.",
             )
     return {**dict(network.named_buffers()), **state}
 

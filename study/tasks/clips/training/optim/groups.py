@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from study.errors import InputError, nearest, quoted
+from study.errors import conflict, quoted, unknown_name
 from study.tasks.clips.training.optim.optimizers import Parameters
 
 FEWEST_LAYERS = 2
@@ -41,9 +41,12 @@ def parameter_groups(
     for prefix in factors:
         if not any(_begins(name, prefix) for name in named):
             known = list(dict.fromkeys(name.partition(".")[0] for name in named))
-            raise InputError(
-                f"train.lr_factors.{prefix}: the network has no tensor of this name.{nearest(prefix, known)} Tensors "
-                f"begin with {quoted(known)}."
+            raise unknown_name(
+                f"train.lr_factors.{prefix}",
+                "the network has no tensor of this name",
+                prefix,
+                known,
+                f"Tensors begin with {quoted(known)}.",
             )
     groups: dict[float, list[nn.Parameter]] = {}
     for name, parameter in named.items():
@@ -52,7 +55,7 @@ def parameter_groups(
     if rest := [parameter for parameter in others if id(parameter) not in own]:
         groups.setdefault(1.0, []).extend(rest)
     if not any(groups):
-        raise InputError("train.lr_factors: are all 0, so nothing would be trained.")
+        raise conflict("train.lr_factors", "are all 0, so nothing would be trained.")
     groups_by_rate: list[dict[str, Any]] = [
         {"params": groups[share], "lr": share * lr} for share in sorted(groups, reverse=True)
     ]
@@ -74,9 +77,10 @@ def layer_shares(network: nn.Module, decay: float) -> dict[str, float]:
         return dict.fromkeys(names, 1.0)
     prefix, members = max(_lists_of_layers(network), key=lambda item: len(item[1]), default=("", []))
     if len(members) < FEWEST_LAYERS:
-        raise InputError(
-            "train.layer_decay: the network has no list of layers, such as an nn.Sequential or nn.ModuleList. Set "
-            "train.layer_decay = 1.0."
+        raise conflict(
+            "train.layer_decay",
+            "the network has no list of layers, such as an nn.Sequential or nn.ModuleList. Set "
+            "train.layer_decay = 1.0.",
         )
     layers = {}
     number = 0

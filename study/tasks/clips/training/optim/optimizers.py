@@ -14,7 +14,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from study.config.registry import Range, component
-from study.errors import InputError, nearest, quoted
+from study.errors import conflict, quoted, unknown_name, wrong_value
 
 Parameters = list[nn.Parameter] | list[dict[str, Any]]
 """The parameters of a training: a list, or groups with ``params`` and a learning rate ``lr`` of their own."""
@@ -38,7 +38,7 @@ def sgd(
 ) -> Optimizer:
     """Stochastic gradient descent with momentum."""
     if nesterov and not momentum:
-        raise InputError("optimizer 'sgd': nesterov = true needs a momentum above 0.")
+        raise wrong_value("", "optimizer 'sgd': nesterov = true needs a momentum above 0.")
     # a recorded step has its learning rate in a tensor, which only the fused update reads on the device
     is_fused = all(p.device.type == "cuda" and not p.is_complex() for p in _trained(parameters))
     return torch.optim.SGD(
@@ -63,12 +63,9 @@ def torch_optim(
     known = [name for name in accepted if name not in ("params", "lr", "weight_decay")]
     for name in options:
         if name in ("lr", "weight_decay"):
-            raise InputError(f"optimizer.options.{name}: set train.{name} instead.")
+            raise conflict(f"optimizer.options.{name}", f"set train.{name} instead.")
         if name not in known:
-            raise InputError(
-                f"optimizer.options.{name}: {cls} has no argument {name!r}.{nearest(name, known)} "
-                f"Allowed: {quoted(known)}."
-            )
+            raise unknown_name(f"optimizer.options.{name}", f"{cls} has no argument {name!r}", name, known)
     arguments: dict[str, Any] = {
         key: tuple(value) if isinstance(value, list) else value for key, value in options.items()
     }
@@ -76,13 +73,14 @@ def torch_optim(
     if "weight_decay" in accepted:
         arguments["weight_decay"] = weight_decay
     elif weight_decay:
-        raise InputError(
-            f"optimizer.cls: {cls} has no weight decay. Set train.weight_decay = 0.0 (it is {weight_decay:g})."
+        raise conflict(
+            "optimizer.cls",
+            f"{cls} has no weight decay. Set train.weight_decay = 0.0 (it is {weight_decay:g}).",
         )
     try:
         built: Optimizer = optimizer(parameters, **arguments)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise InputError(f"optimizer.options: {cls} refuses them: {str(error).splitlines()[0]}.") from None
+        raise wrong_value("optimizer.options", f"{cls} refuses them: {str(error).splitlines()[0]}.") from None
     return built
 
 
@@ -102,8 +100,12 @@ def _optimizer_class(name: str) -> type[Optimizer]:
         reason = (
             "needs a closure, which the training loop does not pass" if name in classes else "does not exist"
         )
-        raise InputError(
-            f"optimizer.cls: torch.optim.{name} {reason}.{nearest(name, usable)} Allowed: {quoted(sorted(usable))}."
+        raise unknown_name(
+            "optimizer.cls",
+            f"torch.optim.{name} {reason}",
+            name,
+            usable,
+            f"Allowed: {quoted(sorted(usable))}.",
         )
     return classes[name]
 

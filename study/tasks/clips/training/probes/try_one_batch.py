@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from study import seeds
 from study.config.registry import Registry
-from study.errors import InputError, StudyError
+from study.errors import InputError, StudyError, code_error, data_error
 from study.generators import seeded
 from study.hashing import HARNESS, seed_of
 from study.records import RunSpec
@@ -81,8 +81,8 @@ def _step(run: RunSpec, registry: Registry, settings: TrainSettings, dataset: Da
     with _stage("building the schedule"):
         rate = schedule_of(run, registry, settings, steps_per_epoch=1).rate(0)
         if not math.isfinite(rate) or rate < 0:
-            raise InputError(
-                f"the schedule's first rate must be finite and at least 0. Got {rate!r} instead."
+            raise code_error(
+                "", f"the schedule's first rate must be finite and at least 0. Got {rate!r} instead."
             )
     with _stage("augmenting clips"):
         pixels = on_device(
@@ -91,7 +91,7 @@ def _step(run: RunSpec, registry: Registry, settings: TrainSettings, dataset: Da
         )
         clips = augment(pixels, torch.Generator().manual_seed(0))
         if not isinstance(clips, Tensor) or clips.shape != pixels.shape:
-            raise InputError(f"the augmentation must return clips of shape {tuple(pixels.shape)}.")
+            raise code_error("", f"the augmentation must return clips of shape {tuple(pixels.shape)}.")
     precision: Precision = "fp32" if settings.precision == "tf32" else settings.precision
     targets = torch.arange(len(clips)) % classes
     if settings.mixup or settings.cutmix or settings.class_weights != "none":
@@ -103,19 +103,21 @@ def _step(run: RunSpec, registry: Registry, settings: TrainSettings, dataset: Da
     with _stage("the loss"):
         value = loss(output, targets)
         if not isinstance(value, Tensor) or value.ndim:
-            raise InputError("the loss must return a tensor without dimensions.")
+            raise code_error("", "the loss must return a tensor without dimensions.")
     if not math.isfinite(value.item()):
-        raise InputError(f"the loss of the first batch is {value.item()}, so no training can follow.")
+        raise code_error("", f"the loss of the first batch is {value.item()}, so no training can follow.")
     if not value.requires_grad:
-        raise InputError(
+        raise code_error(
+            "",
             "the loss depends on no parameter that is trained: the network's forward or the loss stops gradients "
-            "(torch.no_grad, .detach(), .item(), .numpy(), argmax), or uses frozen parameters only."
+            "(torch.no_grad, .detach(), .item(), .numpy(), argmax), or uses frozen parameters only.",
         )
     if shapes := _untrained(value, trained_parameters(network, loss)):
-        raise InputError(
+        raise code_error(
+            "",
             f"{len(shapes)} tensors need gradients but are no parameters, so they would never be trained or kept "
             f"(shapes {', '.join(map(str, shapes[:MOST_NAMED]))}). Use nn.Parameter, nn.ModuleList or nn.ParameterList "
-            "in place of tensors or modules in a list, a dict or outside a module."
+            "in place of tensors or modules in a list, a dict or outside a module.",
         )
     with _stage("the backward pass", network):
         value.backward()  # type: ignore[no-untyped-call]
@@ -128,18 +130,22 @@ def _step(run: RunSpec, registry: Registry, settings: TrainSettings, dataset: Da
             with _stage("the backward pass", network):
                 loss(forward(network, clips.clone(), precision, classes), targets).backward()  # type: ignore[no-untyped-call]
         except InputError as error:
-            raise InputError(f"the first step passes and the second fails: {error}{RESULTS_KEPT}") from error
+            raise code_error(
+                "", f"the first step passes and the second fails: {error}{RESULTS_KEPT}"
+            ) from error
     network.eval()
     with _stage("the forward pass in evaluation", network), torch.no_grad():
         logits = forward(network, clips, precision, classes).logits
     if not logits.isfinite().all():
-        raise InputError("the network's logits in evaluation are not finite, so no epoch can be judged.")
+        raise code_error("", "the network's logits in evaluation are not finite, so no epoch can be judged.")
     if one := _batch_of_one(dataset, run.fold, settings):
         try:
             with _stage("the forward pass in evaluation", network), torch.no_grad():
                 forward(network, clips[:1], precision, classes)
         except InputError as error:
-            raise InputError(f"a batch of one clip cannot be evaluated, and {one} is one: {error}") from error
+            raise code_error(
+                "", f"a batch of one clip cannot be evaluated, and {one} is one: {error}"
+            ) from error
 
 
 def _keeps_results(network: nn.Module) -> bool:
@@ -156,7 +162,7 @@ def _check_trainable(parameters: Sequence[nn.Parameter]) -> None:
             if parameters
             else "the network has no parameters"
         )
-        raise InputError(f"{state}, so nothing would be trained.")
+        raise code_error("", f"{state}, so nothing would be trained.")
 
 
 def _smallest_part(dataset: Dataset, fold: int | None, settings: TrainSettings) -> int:
@@ -183,9 +189,10 @@ def _check_splits(run: RunSpec, registry: Registry, dataset: Dataset) -> None:
     again = build_dataset(registry, run.table("dataset"))
     for name in SPLITS:
         if dataset.split(name, run.fold).ids != again.split(name, run.fold).ids:
-            raise InputError(
+            raise data_error(
+                "",
                 f"the data set {component.name!r} has other clips in its {name} split each time it is built, so test "
-                f"clips would be trained on. {UNSEEDED}"
+                f"clips would be trained on. {UNSEEDED}",
             )
 
 
@@ -194,12 +201,14 @@ def _check_initial_values(network: nn.Module, build: Callable[[], nn.Module]) ->
     again = dict(build().named_parameters())
     for name, parameter in network.named_parameters():
         if parameter.is_meta:
-            raise InputError(
-                f"the parameter {name!r} is on the device 'meta', so it has no values: create it without device='meta'."
+            raise code_error(
+                "",
+                f"the parameter {name!r} is on the device 'meta', so it has no values: create it without device='meta'.",
             )
         if name not in again or not torch.equal(parameter, again[name]):
-            raise InputError(
-                f"the network starts from other weights each time it is built: {name!r} differs. {UNSEEDED}"
+            raise code_error(
+                "",
+                f"the network starts from other weights each time it is built: {name!r} differs. {UNSEEDED}",
             )
 
 
@@ -248,10 +257,11 @@ def _stage(doing: str, network: nn.Module | None = None) -> Iterator[None]:
         reason = next(iter(str(error).strip().splitlines()), "")
         reason = reason if len(reason) <= LONGEST_REASON else reason[:LONGEST_REASON] + "…"
         module = "" if network is None else _failing_module(network, error.__traceback__)
-        raise InputError(
+        raise code_error(
+            "",
             f"{doing} failed{f' in {module}' if module else ''}: {type(error).__name__}: {reason}".rstrip(
                 ": "
-            )
+            ),
         ) from error
 
 
