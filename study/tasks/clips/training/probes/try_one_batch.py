@@ -203,7 +203,8 @@ def _check_initial_values(network: nn.Module, build: Callable[[], nn.Module]) ->
         if parameter.is_meta:
             raise code_error(
                 "",
-                f"the parameter {name!r} is on the device 'meta', so it has no values: create it without device='meta'.",
+                f"the parameter {name!r} is on the device 'meta', so it has no values: create it without "
+                "device='meta'.",
             )
         if name not in again or not torch.equal(parameter, again[name]):
             raise code_error(
