@@ -137,8 +137,7 @@ def main() -> None:
 def _run() -> None:
     try:
         code = app(prog_name=program(), standalone_mode=False)
-        if isinstance(code, int):  # of typer.Exit
-            sys.exit(code)
+        sys.exit(code if isinstance(code, int) else 0)  # a number is that of typer.Exit
     except StudyError as error:
         _print_json(error)
         print(f"Error: {as_typed(str(error))}", file=sys.stderr)
