@@ -278,7 +278,7 @@ def test_accepted_code_that_was_changed_by_hand_is_refused_with_what_to_do(lab: 
     lab.ledger.accept_code({"new": "old"})
     file = lab.ledger.root / "accepted.json"
     file.write_text(file.read_text().replace("old", "older"))
-    with pytest.raises(InputError, match=r"accepted.json was changed after it was written.*'checksum'"):
+    with pytest.raises(InputError, match=r"accepted.json: was changed after it was written.*'checksum'"):
         Ledger(lab.ledger.root).accepted_code()
     file.write_text('{"new": "older"}')
     assert Ledger(lab.ledger.root).accepted_code() == {"new": "older"}
