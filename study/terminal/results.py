@@ -22,7 +22,7 @@ STYLES = {"helps": "green", "hurts": "red", "supported": "green", "refuted": "re
 
 def print_results(findings: Findings, console: Console) -> None:
     """Print the question, its answer, the results as a table, the claims' verdicts and what limits them."""
-    print_text(console, f"\n{findings.question}\n{findings.answer}\n\n")
+    print_text(console, f"\n{findings.question}\n{findings.answer}\n")
     print_table(console, variant_columns(findings))
     if findings.effects:
         console.print()
