@@ -149,7 +149,11 @@ def tables(ledger: Path) -> dict[str, Any]:
 def timeless(value: Any) -> Any:
     """Return a nested value without the measured times, and without checksums, which depend on them."""
     if isinstance(value, dict):
-        kept = {key: below for key, below in value.items() if "seconds" not in str(key) and key != "checksum"}
+        kept = {
+            key: below
+            for key, below in value.items()
+            if "seconds" not in str(key) and key not in ("checksum", "system")
+        }
         return {key: timeless(below) for key, below in kept.items()}
     return [timeless(below) for below in value] if isinstance(value, list | tuple) else value
 
