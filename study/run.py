@@ -43,7 +43,7 @@ from study.records import (
     stopped,
 )
 from study.reported import ReportError, check_bounds, is_number
-from study.usage import Usage
+from study.system_metrics import SystemMetrics
 
 if TYPE_CHECKING:
     from study.ledger.predictions import Predictions
@@ -120,7 +120,7 @@ class Run:
         self._on_epoch = on_epoch
         self._rule = rule or {}
         self._began = self._last = time.perf_counter()
-        self._usage = Usage()
+        self._system = SystemMetrics()
         self._attempt_epoch = 0
         self._best: Epoch | None = None
         self._best_value = -math.inf
@@ -207,7 +207,7 @@ class Run:
         """Record an epoch, as `report` does, and return whether it is the best so far."""
         self._last = time.perf_counter()
         self._attempt_epoch = entry.epoch
-        entry = replace(entry, system=self._usage.sample())
+        entry = replace(entry, system=self._system.sample())
         earlier = tuple(old for old in self.history if old.epoch < entry.epoch)
         if len(earlier) < len(self.history):  # an epoch that is replaced is no longer the best
             self._best, self._best_value = None, -math.inf

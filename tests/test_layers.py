@@ -27,7 +27,7 @@ LAYERS = (
     "metrics",
     "records",
     "machine",
-    "usage",
+    "system_metrics",
     "statistics",
     "ledger",
     "reported",

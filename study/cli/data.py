@@ -6,30 +6,23 @@ import contextlib
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from study.cli.context import Changes, Quiet, open_registry, read_settings, resumable
-from study.cli.usage import Commands
-from study.errors import ErrorCode, classified, conflict
+from study.cli.usage import commands_about
+from study.errors import ErrorCode, conflict
 from study.terminal.program import as_typed
 
 if TYPE_CHECKING:
     from study.tasks.clips.data.contract import Dataset
 
 
-class _DataCommands(Commands):
-    """Commands whose errors without a code are of the data set that they name."""
-
-    def invoke(self, ctx: Any) -> Any:
-        """Run a command."""
-        with classified(ErrorCode.DATA, "NAME"):
-            return super().invoke(ctx)
-
-
 data = typer.Typer(
-    help="Data sets: make, check, pack and show them.", cls=_DataCommands, no_args_is_help=True
+    help="Data sets: make, check, pack and show them.",
+    cls=commands_about(ErrorCode.DATA, "NAME"),
+    no_args_is_help=True,
 )
 
 DataName = Annotated[str, typer.Argument(metavar="NAME", help="The data set.")]

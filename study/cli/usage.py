@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import typer
 from typer.core import TyperGroup
 
-from study.errors import ErrorCode, InputError, Mistake, nearest_name, unknown, unknown_name
+from study.errors import ErrorCode, InputError, Mistake, classified, nearest_name, unknown, unknown_name
 
 _EXCEPTIONS = sys.modules[typer.BadParameter.__module__]
 """The module of the parser's exceptions: click's, or the copy inside newer versions of typer."""
@@ -30,6 +30,17 @@ class Commands(TyperGroup):
                 "COMMAND", f"{ctx.command_path} has no command {args[0]!r}", args[0], self.list_commands(ctx)
             )
         return super().resolve_command(ctx, args)
+
+
+def commands_about(code: ErrorCode, key: str) -> type[Commands]:
+    """Return the class of a group of commands whose errors without a code get this code and key."""
+
+    class CommandsAbout(Commands):
+        def invoke(self, ctx: Any) -> Any:
+            with classified(code, key):
+                return super().invoke(ctx)
+
+    return CommandsAbout
 
 
 def input_error(error: Any) -> InputError:

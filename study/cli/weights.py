@@ -3,25 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
-from study.cli.usage import Commands
-from study.errors import ErrorCode, classified
-
-
-class _WeightsCommands(Commands):
-    """Commands whose errors without a code are of the file that they read."""
-
-    def invoke(self, ctx: Any) -> Any:
-        """Run a command."""
-        with classified(ErrorCode.UNREADABLE_FILE, "PATH"):
-            return super().invoke(ctx)
-
+from study.cli.usage import commands_about
+from study.errors import ErrorCode
 
 weights = typer.Typer(
-    help="Weights: import published ones, export trained ones.", cls=_WeightsCommands, no_args_is_help=True
+    help="Weights: import published ones, export trained ones.",
+    cls=commands_about(ErrorCode.UNREADABLE_FILE, "PATH"),
+    no_args_is_help=True,
 )
 
 Source = Annotated[Path, typer.Argument(help="The file to read.")]

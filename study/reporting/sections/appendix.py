@@ -86,12 +86,6 @@ def _truncation_note(rows: int, kind: str) -> str:
     return f": the first {MOST_ROWS} of {rows}, all are in tables/{kind}.csv" if rows > MOST_ROWS else ""
 
 
-def _chosen_names(findings: Findings) -> list[str]:
-    """Return the names of the hyperparameters that searches chose."""
-    choices = (choice for variant in findings.variants for choice in variant.chosen)
-    return list(dict.fromkeys(name for choice in choices for name in choice.parameters))
-
-
 def _chosen(variant: VariantFinding) -> Mapping[tuple[int | None, int | None], Mapping[str, Any]]:
     """Return the chosen hyperparameters by repetition and fold."""
     return {(choice.repetition, choice.fold): choice.parameters for choice in variant.chosen}
@@ -99,13 +93,18 @@ def _chosen(variant: VariantFinding) -> Mapping[tuple[int | None, int | None], M
 
 def _chosen_beside_repetitions(findings: Findings) -> list[str]:
     """Return the hyperparameters that the table of repetitions shows: few of them, chosen anew in each repetition."""
-    names = _chosen_names(findings)
     has_own = all(
-        (run.repetition, run.fold) in _chosen(variant)
+        _chosen(variant).keys() >= {(run.repetition, run.fold) for run in variant.repetitions}
         for variant in findings.variants
-        for run in variant.repetitions
     )
+    names = _chosen_names(findings)
     return names if has_own and len(names) <= MOST_BESIDE else []
+
+
+def _chosen_names(findings: Findings) -> list[str]:
+    """Return the names of the hyperparameters that searches chose."""
+    choices = (choice for variant in findings.variants for choice in variant.chosen)
+    return list(dict.fromkeys(name for choice in choices for name in choice.parameters))
 
 
 def _add_hyperparameters(report: Blocks, findings: Findings) -> None:

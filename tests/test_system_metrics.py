@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from study.usage import Usage
+from study.system_metrics import SystemMetrics
 
 MEMINFO = "MemTotal:       1000000 kB\nMemFree:          50000 kB\nMemAvailable:     250000 kB\n"
 
@@ -27,21 +27,21 @@ def test_processors_are_busy_by_the_share_of_ticks_since_the_last_sample(
     proc: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delitem(sys.modules, "torch", raising=False)
-    usage = Usage(proc, interval_s=0.0)
+    metrics = SystemMetrics(proc, interval_s=0.0)
     write_stat(proc, user=175, idle=815, iowait=110)
-    assert usage.sample() == {
+    assert metrics.sample() == {
         "cpu_utilization_percentage": 75.0,  # 75 of 100 ticks; waiting for a disk is not work
         "system_memory_usage_megabytes": 768.0,  # 750 000 KiB
         "system_memory_usage_percentage": 75.0,
     }
     write_stat(proc, user=175, idle=915, iowait=110)
-    assert usage.sample()["cpu_utilization_percentage"] == 0.0
+    assert metrics.sample()["cpu_utilization_percentage"] == 0.0
 
 
 def test_short_epochs_carry_no_sample(proc: Path) -> None:
-    usage = Usage(proc, interval_s=3600.0)
-    assert usage.sample()
-    assert usage.sample() == {}
+    metrics = SystemMetrics(proc, interval_s=3600.0)
+    assert metrics.sample()
+    assert metrics.sample() == {}
 
 
 @pytest.mark.parametrize("content", [None, "", "cpu a b c d\n", "MemTotal: x\n"])
@@ -52,4 +52,4 @@ def test_a_machine_without_these_figures_has_no_sample(
     if content is not None:
         for name in ("stat", "meminfo"):
             (tmp_path / name).write_text(content)
-    assert Usage(tmp_path).sample() == {}
+    assert SystemMetrics(tmp_path).sample() == {}

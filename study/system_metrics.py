@@ -12,7 +12,7 @@ INTERVAL_S = 10.0
 """Epochs that end sooner after a sample carry none."""
 
 
-class Usage:
+class SystemMetrics:
     """Samples processors, memory and GPUs; a figure that this machine does not have is left out.
 
     Args:
