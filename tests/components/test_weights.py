@@ -352,7 +352,7 @@ def test_files_without_tensors_are_refused(tmp_path: Path, name: str) -> None:
         ([1, 2], "Got list instead"),
         ({}, "Got an empty dict instead"),
         ({"model": {"a": 1}}, r"Beside tensors it has 'a' \(int\)"),
-        ({"weights": {"a": torch.zeros(1)}}, r"Beside tensors it has 'weights' \(dict\)"),
+        ({"weights": {"a": torch.zeros(1), "b": 1}}, r"Beside tensors it has 'weights' \(dict\)"),
     ],
 )
 def test_files_without_a_state_dict_are_refused(tmp_path: Path, content: Any, message: str) -> None:

@@ -51,12 +51,16 @@ def _warn_again() -> None:
         lambda name: f"module._orig_mod.{name}",
         lambda name: f"_orig_mod.module.model.{name}",
         lambda name: f"model.net.{name}",
+        lambda name: f"ema.{name}",
+        lambda name: f"student.encoder.{name}",
+        lambda name: f"0.{name}",
+        lambda name: f"ema_model._orig_mod.module.{name}",
         lambda name: name.replace("model.stem", "model.stem._orig_mod"),
         lambda name: name.replace("model.", "model._fsdp_wrapped_module."),
         lambda name: f"_forward_module.{name}".replace("fc.", "fc._checkpoint_wrapped_module."),
     ],
 )
-@pytest.mark.parametrize("container", ["bare", "state_dict", "model", "safetensors"])
+@pytest.mark.parametrize("container", ["bare", "state_dict", "model", "ema", "teacher", "safetensors"])
 def test_a_network_of_ones_own_starts_from_its_checkpoint(
     tmp_path: Path, change: Callable[[str], str], container: str
 ) -> None:
@@ -66,9 +70,17 @@ def test_a_network_of_ones_own_starts_from_its_checkpoint(
     if container == "safetensors":
         save_file(state, path)
     else:
-        torch.save(state if container == "bare" else {container: state}, path)
+        beside = {"epoch": 3, "optimizer": {"state": {0: {"step": torch.zeros(1)}}, "param_groups": []}}
+        torch.save(state if container == "bare" else {container: state, **beside}, path)
     started = start_from(Own(), "network", str(path))
     assert all(torch.equal(value, trained.state_dict()[name]) for name, value in started.state_dict().items())
+
+
+def test_several_state_dicts_are_refused_by_the_names_of_their_keys(tmp_path: Path) -> None:
+    state = Own().state_dict()
+    torch.save({"student": state, "teacher": state, "epoch": 3}, tmp_path / "two.pt")
+    with pytest.raises(InputError, match="2 state dicts, under 'student', 'teacher'"):
+        start_from(Own(), "network", str(tmp_path / "two.pt"))
 
 
 def test_a_file_of_a_run_holds_buffers_that_a_state_dict_leaves_out(tmp_path: Path) -> None:

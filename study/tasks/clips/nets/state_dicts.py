@@ -11,18 +11,20 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from study.errors import InputError, quoted
+from study.errors import InputError, quoted, shown
 
 CONTAINERS = ("model", "state_dict", "model_state_dict", "module", "net", "network")
-"""Keys under which checkpoints hold the state dict."""
-PREFIXES = ("module.", "model.", "net.", "network.")
-"""Prefixes that parallel and wrapped networks add to every name."""
+"""Keys under which checkpoints hold the state dict; under another key it is found if it is the only one."""
 INSERTED = ("_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.", "_forward_module.")
 """What compiled, sharded and recomputed modules add to the names of what is in them."""
 
 
 def without_wrappers(tensors: Mapping[str, Tensor]) -> Iterator[dict[str, Tensor]]:
-    """Yield tensors under the names that they may have without wrappers: as they are first, the shortest names last."""
+    """Yield tensors under the names that they may have without wrappers: as they are first, the shortest names last.
+
+    What compiled, sharded and recomputed modules insert is removed wherever it stands, and then every first part that
+    all names share, whatever it is called (``module.``, ``model.``, ``ema.``, ``student.encoder.``).
+    """
     state = dict(tensors)
     yield state
     for inserted in INSERTED:
@@ -31,8 +33,8 @@ def without_wrappers(tensors: Mapping[str, Tensor]) -> Iterator[dict[str, Tensor
         if len(renamed) == len(state) and renamed.keys() != state.keys():
             state = renamed
             yield state
-    while prefix := next((p for p in PREFIXES if all(name.startswith(p) for name in state)), None):
-        state = {name.removeprefix(prefix): value for name, value in state.items()}
+    while len({name.partition(".")[0] for name in state}) == 1 and all("." in name for name in state):
+        state = {name.partition(".")[2]: value for name, value in state.items()}
         yield state
 
 
@@ -92,7 +94,7 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
 def _unwrapped(path: Path, loaded: Any) -> dict[str, Tensor]:
     """Return the state dict in a file's content, with the names that it has there."""
     state = loaded
-    while isinstance(state, Mapping) and (key := next((k for k in CONTAINERS if k in state), None)):
+    while isinstance(state, Mapping) and (key := _key_of_state_dict(path, state)):
         state = state[key]
     if not isinstance(state, Mapping) or not state:
         raise InputError(
@@ -106,6 +108,24 @@ def _unwrapped(path: Path, loaded: Any) -> dict[str, Tensor]:
             f"Beside tensors it has {', '.join(others[:5])}."
         )
     return {str(name): value for name, value in state.items()}
+
+
+def _key_of_state_dict(path: Path, loaded: Mapping[str, Any]) -> str | None:
+    """Return the key under which a checkpoint holds its state dict; None if it is one itself."""
+    if known := next((key for key in CONTAINERS if key in loaded), None):
+        return known
+    held = [key for key, value in loaded.items() if isinstance(value, Mapping) and _holds_tensors(value)]
+    if len(held) > 1 and not any(isinstance(value, Tensor) for value in loaded.values()):
+        keys = ", ".join(map(shown, held))
+        raise InputError(
+            f"{path}: holds {len(held)} state dicts, under {keys}. Save the one to use: "
+            f'torch.save({{"model": checkpoint[{held[0]!r}]}}, FILE).'
+        )
+    return held[0] if len(held) == 1 else None
+
+
+def _holds_tensors(mapping: Mapping[str, Any]) -> bool:
+    return bool(mapping) and all(isinstance(value, Tensor) for value in mapping.values())
 
 
 def _kind(value: Any) -> str:
