@@ -26,7 +26,9 @@ from study.analysis.sentences import limits, notes, searches, wording
 from study.analysis.sentences.capacity import notes_on_capacity
 from study.analysis.sentences.units import quantity
 from study.analysis.values import breakdowns, measured, predicted
+from study.analysis.values.across import across
 from study.analysis.values.breakdowns import Part
+from study.analysis.values.front import tradeoff
 from study.analysis.values.scores import (
     Contrast,
     against_reference,
@@ -86,6 +88,7 @@ def findings(evidence: Evidence) -> Findings:
     judged = contrasts.family(evidence)
     claims = tuple(_claims(evidence, differences, judged))
     parts = breakdowns.breakdowns(evidence)
+    variants = tuple(_variant(evidence, v, differences.get(v.name), parts) for v in evidence.variants)
     return Findings(
         name=evidence.name,
         title=evidence.title,
@@ -96,7 +99,9 @@ def findings(evidence: Evidence) -> Findings:
         rope=evidence.rope,
         alpha=evidence.alpha,
         comparisons=evidence.comparisons,
-        variants=tuple(_variant(evidence, v, differences.get(v.name), parts) for v in evidence.variants),
+        variants=variants,
+        tradeoff=tradeoff(evidence, variants),
+        across=across(evidence),
         claims=claims,
         effects=tuple(contrasts.effects(evidence, judged)),
         design=evidence.design,

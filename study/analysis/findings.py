@@ -15,7 +15,7 @@ from study.analysis.known.findings import Known
 from study.analysis.sentences.units import heading, number, signed_difference
 from study.metrics import Metric
 from study.records import PartCost, PublishedTable
-from study.statistics.description import mean_and_sd, mean_curve, pareto_front, percentages
+from study.statistics.description import mean_and_sd, mean_curve, percentages
 from study.statistics.spread import Spread
 
 if TYPE_CHECKING:
@@ -470,6 +470,52 @@ class MeasuredProtocol:
 
 
 @dataclass(frozen=True)
+class AcrossRow:
+    """One method over all data sets."""
+
+    name: str
+    score: Interval
+    """The interquartile mean of the primary metric over the runs of all data sets."""
+    difference: Interval | None
+    """The interquartile mean of the paired differences from the reference; None for the reference itself."""
+    profile: tuple[float, ...]
+    """The share of runs above each threshold."""
+    rank: float | None = None
+    """The mean rank over data sets, 1 the best; None where data sets are few."""
+
+
+@dataclass(frozen=True)
+class Across:
+    """What holds over all data sets of a study; a description, without a verdict."""
+
+    sets: int
+    thresholds: tuple[float, ...]
+    rows: tuple[AcrossRow, ...]
+    p: float | None = None
+    """Friedman's, of equal ranks; None where data sets are few."""
+    critical_difference: float | None = None
+    """Nemenyi's, of mean ranks."""
+
+
+@dataclass(frozen=True)
+class Tradeoff:
+    """Scores against the first cost that differs between variants: MACs, parameters or training time."""
+
+    label: str
+    """The cost and its unit."""
+    costs: Mapping[str, float]
+    """By the name of each tested variant whose cost is known."""
+    fronts: tuple[tuple[str, ...], ...]
+    """The variants on the Pareto front of each stratum, by cost: no other beats them in both mean and cost."""
+    near: tuple[str, ...] = ()
+    """Variants off the front that cannot be told from it: none on it that costs no more is shown to be better."""
+
+    def is_on_front(self, name: str) -> bool:
+        """Whether a variant is on the front of its stratum."""
+        return any(name in front for front in self.fronts)
+
+
+@dataclass(frozen=True)
 class Findings:
     """A study's answer with everything that a report prints."""
 
@@ -502,6 +548,10 @@ class Findings:
     """Whether epochs and hyperparameters were chosen on the test split: there is no verdict then."""
     skipped: tuple[str, ...] = ()
     """Examples that were left out because they could not be read: file, row and reason."""
+    tradeoff: Tradeoff | None = None
+    """Scores against cost; None where no cost differs between variants."""
+    across: Across | None = None
+    """Scores over all data sets; None where the study has one."""
     breakdowns: tuple[BreakdownFinding, ...] = ()
     """One breakdown for each attribute of the test examples."""
     published: tuple[PublishedTable, ...] = ()
@@ -531,16 +581,6 @@ class Findings:
     def primary(self) -> Metric:
         """The metric that the verdicts are about."""
         return next(metric for metric in self.metrics if metric.name == self.metric)
-
-    def pareto_front(self, costs: Mapping[str, float]) -> list[VariantFinding]:
-        """Return the variants of known score and cost that no other beats in both, by cost."""
-        variants = {variant.name: variant for variant in self.variants if variant.name in costs}
-        gains = {
-            name: self.primary.gain(variant.score.mean)
-            for name, variant in variants.items()
-            if variant.score is not None
-        }
-        return [variants[name] for name in pareto_front(costs, gains)]
 
     def lead_of(self, variant: VariantFinding) -> float | None:
         """Return by how much a variant is better than its reference in the primary metric; None without both scores.

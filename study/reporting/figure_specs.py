@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from study.analysis.findings import BreakdownFinding, Disagreement, Findings, VariantFinding
+from study.analysis.findings import BreakdownFinding, Disagreement, Findings, Tradeoff, VariantFinding
 from study.analysis.sentences.published import measured
 from study.analysis.sentences.units import (
     difference_axis,
@@ -16,6 +16,7 @@ from study.analysis.sentences.units import (
     percent,
     quantity,
 )
+from study.analysis.sentences.wording import join_words
 from study.records import PublishedTable
 from study.reporting.pictures import NO_PICTURES, Pictures, pictured
 from study.reporting.text import OPTIMISTIC
@@ -24,6 +25,7 @@ NAMES = (
     "differences",
     "tradeoff",
     "repetitions",
+    "profiles",
     "breakdown",
     "confusion",
     "examples",
@@ -41,6 +43,8 @@ MOST_CLASSES_PLOTTED = 10
 """Confusions of more classes have a table of the most frequent ones only."""
 MOST_CONFUSIONS = 6
 """The most confusions that are plotted: the reference's, and those of the variants that differ most."""
+MOST_NEAR_NAMED = 6
+"""More variants that cannot be told from the Pareto front are counted and not named."""
 MOST_ARMS_NAMED = 14
 """With more variants, the figure of scores against cost names the reference and the front alone."""
 MOST_PANELS = 15
@@ -96,13 +100,22 @@ def _specs(findings: Findings) -> Iterator[FigureSpec]:
             f"Shaded: differences smaller than ±{rope}, which the study declares to be of no practical interest."
             + left_out([variant for variant in variants if variant.difference], MOST_ARMS_IN_ROWS),
         )
-    if axis := cost_axis(findings):
+    if axis := findings.tradeoff:
         yield FigureSpec(
             "tradeoff",
             f"{metric} of each variant against its {axis.label}",
             f"{heading(primary)} on the test split{better} against {axis.label}: mean and 95 % interval. Line: the "
-            "Pareto front, the variants that no other beats in both mean and cost. Square: the reference."
-            + (" Names: the reference and the front." if len(axis.values) > MOST_ARMS_NAMED else ""),
+            "Pareto front, the variants that no other beats in both mean and cost"
+            + _end_of_front(axis)
+            + (" Names: the reference and the front." if len(axis.costs) > MOST_ARMS_NAMED else ""),
+        )
+    if findings.across:
+        yield FigureSpec(
+            "profiles",
+            f"Share of runs above each {metric}, by variant",
+            f"Performance profiles over {quantity(findings.across.sets, 'data set')}: the share of runs whose test "
+            f"{metric} is above each value, every data set with equal weight. A line further to the "
+            f"{'right' if primary.direction == 'maximize' else 'left'} is better. Dashed: the reference.",
         )
     if any(variant.repetitions for variant in variants):
         yield FigureSpec(
@@ -223,29 +236,20 @@ def examples_caption(findings: Findings, variant: VariantFinding, found: Disagre
     )
 
 
-@dataclass(frozen=True)
-class CostAxis:
-    """The cost that scores are plotted against."""
-
-    label: str
-    values: Mapping[str, float]
-    """By variant."""
-
-
-def cost_axis(findings: Findings) -> CostAxis | None:
-    """Return the first cost that differs between tested variants: MACs, parameters, training time."""
-    tested = [variant for variant in findings.variants if variant.score is not None]
-    costs = (
-        CostAxis(
-            f"multiply-accumulates per {findings.noun}",
-            {v.name: float(v.macs) for v in tested if v.macs is not None},
-        ),
-        CostAxis("parameters", {v.name: float(v.parameters) for v in tested if v.parameters is not None}),
-        CostAxis(
-            "training time in s", {v.name: v.train_seconds for v in tested if v.train_seconds is not None}
-        ),
+def _end_of_front(axis: Tradeoff) -> str:
+    """Return the end of the sentence on the Pareto front, and which variants cannot be told from it."""
+    end = (
+        ", one line for each stratum. Squares: the references."
+        if len(axis.fronts) > 1
+        else ". Square: the reference."
     )
-    return next((axis for axis in costs if len(set(axis.values.values())) > 1), None)
+    if not axis.near:
+        return end
+    names = f"{len(axis.near)} variants" if len(axis.near) > MOST_NEAR_NAMED else join_words(axis.near)
+    return (
+        f"{end} Off the line but not distinguishable from it: {names}; no variant on it that costs no more is shown to "
+        "be better."
+    )
 
 
 def compared_in(findings: Findings, part: BreakdownFinding) -> list[VariantFinding]:

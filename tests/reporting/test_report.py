@@ -40,7 +40,7 @@ from study.analysis.findings import (
 )
 from study.records import PartCost
 from study.reporting.document import Bullets, Figure, Note, Table, Text, plain_text
-from study.reporting.figure_specs import FORMATS, NAMES, cost_axis, figure_specs
+from study.reporting.figure_specs import FORMATS, NAMES, figure_specs
 from study.reporting.figures.draw import draw
 from study.reporting.figures.panels import joined_lines, looks
 from study.reporting.figures.style import MARKERS
@@ -62,6 +62,9 @@ SHAPES: dict[str, Callable[[], Findings]] = {
     "single": lambda: findings(["only"], repetitions=1, epochs=1, trials=1),
     "profiled": lambda: profiled(),
 }
+
+OF_BENCHMARKS = ("profiles", "published")
+"""Figures that a study on one data set without published results has not."""
 
 
 def with_round_figures() -> Findings:
@@ -370,24 +373,6 @@ def test_nine_variants_take_at_most_eight_pages(tmp_path: Path) -> None:
     assert int(pages) <= 8
 
 
-def test_the_pareto_front_has_the_variants_that_none_beats_in_score_and_cost() -> None:
-    base = findings(["a", "b", "c", "d"])
-    figures = {"a": (50.0, 10), "b": (60.0, 20), "c": (55.0, 30), "d": (70.0, 40)}
-    variants = tuple(
-        dataclasses.replace(v, score=Interval(figures[v.name][0], None, None), macs=figures[v.name][1])
-        for v in base.variants
-    )
-    report = dataclasses.replace(base, variants=variants)
-    axis = cost_axis(report)
-    assert axis is not None
-    assert axis.values == {"a": 10, "b": 20, "c": 30, "d": 40}
-    assert [v.name for v in report.pareto_front(axis.values)] == ["a", "b", "d"]
-    lower = dataclasses.replace(report, metrics=minimized().metrics, metric="rmse")
-    assert [v.name for v in lower.pareto_front(axis.values)] == ["a"]
-    same = tuple(dataclasses.replace(v, macs=7, parameters=7, train_seconds=7.0) for v in base.variants)
-    assert cost_axis(dataclasses.replace(base, variants=same)) is None
-
-
 def test_facts_and_configuration_are_printed() -> None:
     report = findings()
     markdown = render(report)
@@ -520,11 +505,11 @@ def test_equal_findings_give_equal_bytes(shape: str, written: Callable[[str], Pa
 
 
 def test_a_figure_without_data_is_not_drawn() -> None:
-    without = ("confusion", "examples", "published")
+    without = ("profiles", "confusion", "examples", "published")
     assert list(figure_specs(findings())) == [name for name in NAMES if name not in without]
     predicted = with_predictions(findings())
     assert list(figure_specs(predicted, clip_pictures(predicted))) == [
-        name for name in NAMES if name != "published"
+        name for name in NAMES if name not in OF_BENCHMARKS
     ]
     assert "examples" not in figure_specs(predicted)
     assert "search" not in figure_specs(findings(trials=0))
@@ -553,7 +538,7 @@ def test_twelve_long_names_fit_their_figures(recwarn: pytest.WarningsRecorder) -
     report = with_predictions(twelve(repetitions=4, trials=3, epochs=5))
     rendered = draw(report, clip_pictures(report))
     assert list(rendered) == [
-        f"figures/{name}.{form}" for name in NAMES if name != "published" for form in FORMATS
+        f"figures/{name}.{form}" for name in NAMES if name not in OF_BENCHMARKS for form in FORMATS
     ]
     assert not [warning for warning in recwarn if "layout" in str(warning.message)]
 

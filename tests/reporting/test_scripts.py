@@ -35,9 +35,7 @@ def no_other_fonts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def named(name: str) -> Findings:
     """Return findings in which the last variant, title and question have a name."""
-    findings = example_findings.findings()
-    last = replace(findings.variants[-1], name=name)
-    return replace(findings, variants=(*findings.variants[:-1], last), title=name, question=f"{name}?")
+    return replace(example_findings.findings(["even-odd", name]), title=name, question=f"{name}?")
 
 
 @pytest.mark.parametrize("text", SCRIPTS.values(), ids=SCRIPTS)

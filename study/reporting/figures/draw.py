@@ -17,6 +17,7 @@ from study.reporting.figure_specs import FOLDER, FORMATS, figure_specs
 from study.reporting.figures.classes import breakdown, confusion
 from study.reporting.figures.curves import learning, search
 from study.reporting.figures.examples import examples
+from study.reporting.figures.profiles import profiles
 from study.reporting.figures.published import published
 from study.reporting.figures.scores import differences, repetitions
 from study.reporting.figures.style import ACCENT, STYLE
@@ -32,6 +33,7 @@ def draw(findings: Findings, pictures: Pictures = NO_PICTURES) -> dict[str, byte
         "breakdown": breakdown,
         "confusion": confusion,
         "examples": partial(examples, pictures=pictures),
+        "profiles": profiles,
         "published": published,
         "learning": learning,
         "search": search,

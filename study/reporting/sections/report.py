@@ -7,6 +7,7 @@ from study.analysis.sentences.units import direction_note
 from study.reporting.document import Document, Line, code, emphasis, join, strong
 from study.reporting.figure_specs import corrected_level, figure_specs
 from study.reporting.pictures import NO_PICTURES, Pictures
+from study.reporting.sections.across import add_across
 from study.reporting.sections.appendix import add_appendix
 from study.reporting.sections.blocks import Blocks
 from study.reporting.sections.citation import CITED, add_citation
@@ -37,6 +38,7 @@ def document(findings: Findings, pictures: Pictures = NO_PICTURES) -> Document:
     report.heading("Appendix")
     add_comparisons(report, findings)
     report.text("Everything from here on is described, not tested: no verdict rests on it.")
+    add_across(report, findings)
     add_secondary_metrics(report, findings)
     add_parts(report, findings)
     add_measures(report, findings)

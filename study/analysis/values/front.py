@@ -1,0 +1,67 @@
+"""Score against cost: the Pareto front of each stratum, and the variants that cannot be told from it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from study.analysis.evidence import Evidence
+from study.analysis.findings import Tradeoff, VariantFinding
+from study.analysis.values.scores import contrast, is_comparable
+from study.statistics.description import pareto_front
+from study.statistics.sequential import critical
+from study.statistics.verdicts import Critical
+
+
+def tradeoff(evidence: Evidence, variants: Sequence[VariantFinding]) -> Tradeoff | None:
+    """Return scores against the first cost that differs between tested variants; None where none does.
+
+    A variant off the front cannot be told from it if no variant of the front that costs no more is shown to be better:
+    the Bonferroni interval of no such paired difference lies above 0. All these differences are one family of their
+    own; with adaptive repetitions each is judged as strictly as at the first look.
+    """
+    label, costs = _cost(variants, evidence.noun)
+    if not costs:
+        return None
+    gains: dict[str, dict[str, float]] = {}  # by stratum, for which its reference stands
+    for variant in variants:
+        if variant.name in costs and variant.score is not None:
+            gains.setdefault(variant.reference, {})[variant.name] = evidence.metric.gain(variant.score.mean)
+    fronts = {stratum: tuple(pareto_front(costs, own)) for stratum, own in gains.items()}
+    pairs = [
+        (name, better)
+        for stratum, own in gains.items()
+        for name in own
+        if name not in fronts[stratum] and not evidence.is_optimistic
+        for better in fronts[stratum]
+        if costs[better] <= costs[name]
+    ]
+    below = {name for name, better in pairs if _is_better(evidence, better, name, len(pairs))}
+    near = dict.fromkeys(name for name, _ in pairs if name not in below)
+    return Tradeoff(label, costs, tuple(fronts.values()), tuple(near))
+
+
+def _cost(variants: Sequence[VariantFinding], noun: str) -> tuple[str, dict[str, float]]:
+    """Return the name and the values of the first cost that differs: MACs, parameters, training time."""
+    tested = [variant for variant in variants if variant.score is not None]
+    costs: tuple[tuple[str, dict[str, float]], ...] = (
+        (f"multiply-accumulates per {noun}", {v.name: float(v.macs) for v in tested if v.macs is not None}),
+        ("parameters", {v.name: float(v.parameters) for v in tested if v.parameters is not None}),
+        ("training time in s", {v.name: v.train_seconds for v in tested if v.train_seconds is not None}),
+    )
+    return next((cost for cost in costs if len(set(cost[1].values())) > 1), ("", {}))
+
+
+def _is_better(evidence: Evidence, that: str, against: str, pairs: int) -> bool:
+    """Whether the paired difference of two variants is shown to be above 0, as one of a family of pairs."""
+    weights = {that: 1.0, against: -1.0}
+    found = contrast(evidence, weights) if is_comparable(evidence, weights) else None
+    if found is None:
+        return False
+    looks = evidence.looks
+    level = (
+        critical(looks[0], looks, evidence.alpha, pairs)
+        if looks
+        else Critical.of_family(evidence.alpha, pairs)
+    )
+    interval = found.estimate(evidence).interval(1 - level.difference)
+    return interval is not None and min(map(evidence.metric.gain, interval)) > 0
