@@ -98,7 +98,7 @@ def sync(uri: str, artifacts: Path, study: StudyRecord, events: Iterable[Event])
         StudyError: The store cannot be read or written.
     """
     if uri == OFF:
-        raise conflict("", "mlflow is 'off' in study.toml: there is no mirror to rebuild.")
+        raise conflict("mlflow", "is 'off' in study.toml: there is no mirror to rebuild.")
     with _as_study_error(uri):
         store = ExperimentStore(uri, artifacts, study)
     for event in events:

@@ -67,7 +67,7 @@ def open_pages(
         StudyError: The tracking server does not answer.
     """
     if uri == OFF:
-        raise conflict("", "mlflow is 'off' in study.toml: there are no pages to show.")
+        raise conflict("mlflow", "is 'off' in study.toml: there are no pages to show.")
     if is_server(uri):
         _show(_pages_of_server(uri), study, browse)
         return 0

@@ -100,3 +100,13 @@ def test_sound_data_need_no_option_and_contradicting_labels_limit_the_conclusion
     data = study.load("s.toml").record.data
     assert data.unsound == ()
     assert "different labels" in data.warnings[0]
+
+
+def test_a_line_break_in_a_file_name_does_not_break_a_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree(tmp_path)
+    (tmp_path / "tree/c0/1\n1.png").write_bytes(b"no picture")
+    monkeypatch.chdir(tmp_path)
+    printed = CliRunner().invoke(app, ["data", "check", "clips", "tree"]).output
+    assert any("clip c0" in line and "1\ufffd1.png" in line for line in printed.splitlines()), printed

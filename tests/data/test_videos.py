@@ -260,6 +260,33 @@ def test_an_avi_with_dropped_frames_is_sound(tmp_path: Path) -> None:
     assert verdict(path).frames == 34
 
 
+@pytest.mark.parametrize(
+    ("name", "codec"),
+    [
+        ("v.flv", "flv1"),
+        ("v.wmv", "wmv2"),
+        ("v.mpg", "mpeg1video"),
+        ("v.mpg", "mpeg2video"),
+        ("v.ts", "libx264"),
+        ("v.m2ts", "libx264"),
+        ("v.mts", "mpeg2video"),
+    ],
+)
+def test_a_video_of_an_older_container_that_is_cut_off_is_not_sound(
+    tmp_path: Path, name: str, codec: str
+) -> None:
+    path = video(tmp_path / name, codec)
+    assert verdict(path).is_sound
+    assert verdict(path).frames == 40
+    whole = path.read_bytes()
+    for share in (0.35, 0.6, 0.9):
+        path.write_bytes(whole[: int(len(whole) * share) | 1])
+        assert structure_damage(path).startswith("it is cut off"), share
+        assert not verdict(path).is_sound
+    path.write_bytes(whole)
+    assert verdict(path).is_sound
+
+
 def test_a_playlist_called_a_video_opens_no_other_file(tmp_path: Path) -> None:
     video(tmp_path / "v.mp4", frames=3)
     path = tmp_path / "list.mp4"

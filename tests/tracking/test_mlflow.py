@@ -479,7 +479,7 @@ def test_a_slow_store_blocks_neither_training_nor_the_exit(
 def test_switched_off_means_nothing_is_written(tmp_path: Path) -> None:
     with mirror("off", tmp_path, study_record()) as tracker:
         tracker(JobStarted(SEED))
-    with pytest.raises(InputError, match="mlflow is 'off'"):
+    with pytest.raises(InputError, match="mlflow: is 'off'"):
         open_pages("off", tmp_path)
     assert not list(tmp_path.iterdir())
 

@@ -226,5 +226,5 @@ def test_a_store_that_cannot_be_reached_is_one_line(lab: Lab) -> None:
     (lab.folder / "file").write_text("in the way")
     with pytest.raises(StudyError, match="ledger is unchanged"):
         sync(f"sqlite:///{lab.folder}/file/x.db", lab.folder, study_record("s"), [])
-    with pytest.raises(InputError, match="mlflow is 'off'"):
+    with pytest.raises(InputError, match="mlflow: is 'off'"):
         sync("off", lab.folder, study_record("s"), [])

@@ -50,12 +50,17 @@ def described(report: Report) -> str:
         if remarks:
             lines += ["", f"{title}:"]
         for remark in remarks:
-            lines.append(f"  [{remark.kind.group}] {summary(remark)}")
-            lines += [f"      {item_text(remark.kind, item)}" for item in remark.items[:NAMED]]
+            lines.append(f"  [{remark.kind.group}] {_on_one_line(summary(remark))}")
+            lines += [f"      {_on_one_line(item_text(remark.kind, item))}" for item in remark.items[:NAMED]]
             more = len(remark.items) - NAMED
             lines += [f"      … and {more} more (--json names all)"] if more > 0 else []
     lines += ["", *_fact_lines(report), "", *_table_lines(report)]
     return "\n".join(lines)
+
+
+def _on_one_line(text: str) -> str:
+    """Return a text with the line breaks of names in it as ``\ufffd``, as other control characters are shown."""
+    return "".join("\ufffd" if each in "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029" else each for each in text)
 
 
 def sentence(remark: Remark) -> str:

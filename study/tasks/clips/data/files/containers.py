@@ -1,4 +1,4 @@
-"""Reads from the structure of MP4, Matroska and AVI files what decoders do not report: cropping, a missing end."""
+"""Reads from the structure of video files what decoders do not report: cropping, a missing end."""
 
 from __future__ import annotations
 
@@ -21,6 +21,11 @@ _UNKNOWN_LENGTH = 0xFFFFFFFF
 _AVI_CHUNK = re.compile(rb"\d\d[a-zA-Z][a-zA-Z]|ix\d\d|JUNK|LIST|idx1")
 _EBML, _SEGMENT, _CLUSTER = 0x1A45DFA3, 0x18538067, 0x1F43B675
 _TRACKS, _TRACK, _TRACK_TYPE, _VIDEO = 0x1654AE6B, 0xAE, 0x83, 0xE0
+_ASF_HEADER = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
+_PACK, _PROGRAM_END = b"\0\0\1\xba", b"\0\0\1\xb9"
+_TS_PACKETS = {188: 0, 192: 4}
+"""Bytes of a packet of a transport stream, and the place of its synchronisation byte: bare, and with a time (m2ts)."""
+_TS_LOOKED_AT = 5
 _CROPS = {0x54CC: "left", 0x54BB: "top", 0x54DD: "right", 0x54AA: "bottom"}
 
 
@@ -91,7 +96,62 @@ def _is_cut_off(file: IO[bytes], start: bytes, size: int) -> bool:
     if start[:4] == b"RIFF" and start[8:12] == b"AVI ":
         (stated,) = struct.unpack("<I", start[4:8])
         return 0 < stated < _UNKNOWN_LENGTH and 8 + int(stated) > size
-    return False
+    if start[:3] == b"FLV":
+        return _flv_is_cut_off(file, size)
+    if start == _ASF_HEADER[:12]:
+        return _asf_is_cut_off(file, size)
+    if start[:4] == _PACK:
+        return _mpeg_is_cut_off(file, size)
+    return any(size % packet for packet, sync in _TS_PACKETS.items() if _are_packets(file, packet, sync))
+
+
+def _flv_is_cut_off(file: IO[bytes], size: int) -> bool:
+    """Return whether the last tag of a Flash video, or the size that follows it, ends beyond the file."""
+    file.seek(5)
+    (at,) = struct.unpack(">I", file.read(4))
+    at += 4
+    while at + 11 <= size:
+        file.seek(at + 1)
+        at += 11 + int.from_bytes(file.read(3)) + 4
+    return at not in (size, size + 4)  # some writers leave the last size out
+
+
+def _asf_is_cut_off(file: IO[bytes], size: int) -> bool:
+    """Return whether an object of a Windows media file ends beyond the file; a live stream states no sizes."""
+    at = 0
+    while at + 24 <= size:
+        file.seek(at + 16)
+        (length,) = struct.unpack("<Q", file.read(8))
+        if length < 24:
+            return False
+        at += length
+    return at > size
+
+
+def _mpeg_is_cut_off(file: IO[bytes], size: int) -> bool:
+    """Return whether the last packet of an MPEG program stream ends beyond the file."""
+    at = 0
+    while at + 6 <= size:
+        file.seek(at)
+        head = file.read(14)
+        if head[:4] == _PROGRAM_END:
+            return False
+        if head[:3] != _PACK[:3]:
+            return False  # bytes between packets, which decoders skip
+        if head[:4] == _PACK:
+            at += 12 if head[4] >> 6 == 0 else 14 + (head[13] & 7)
+        else:
+            at += 6 + int.from_bytes(head[4:6])
+    return at != size
+
+
+def _are_packets(file: IO[bytes], packet: int, sync: int) -> bool:
+    """Return whether a file starts with packets of an MPEG transport stream, which have a byte at a fixed place."""
+    for at in range(sync, _TS_LOOKED_AT * packet, packet):
+        file.seek(at)
+        if file.read(1) != b"G":
+            return False
+    return True
 
 
 def _has_sound_chunks(file: IO[bytes], size: int) -> bool:
