@@ -164,8 +164,10 @@ def _add_trials(report: Blocks, findings: Findings) -> None:
         columns["Repetition"] = "right"
     if any(trial.fold is not None for trial in all_trials):
         columns["Fold"] = "right"
+    statuses = {_trial_status(trial) for trial in all_trials}
+    if len(statuses) > 1:
+        columns["Status"] = "left"
     columns |= {
-        "Status": "left",
         f"Validation {heading(metric)}": "right",
         label_with_unit("Best so far", metric.unit): "right",
     }
@@ -180,7 +182,7 @@ def _add_trials(report: Blocks, findings: Findings) -> None:
             str(trial.number),
             *([str(trial.repetition)] if "Repetition" in columns else []),
             *([str(trial.fold)] if "Fold" in columns else []),
-            _trial_status(trial),
+            *([_trial_status(trial)] if "Status" in columns else []),
             text.value(trial.score, metric.unit),
             text.value(trial.best_so_far, metric.unit),
             *_parameter_cells(trial.parameters, names),
@@ -188,7 +190,8 @@ def _add_trials(report: Blocks, findings: Findings) -> None:
         for variant in findings.variants
         for trial in variant.trials
     ]
-    caption = f"Trials of the searches{_truncation_note(len(rows), 'trials')}."
+    status = f", all {statuses.pop()}" if len(statuses) == 1 else ""
+    caption = f"Trials of the searches{status}{_truncation_note(len(rows), 'trials')}."
     report.table(caption, {"Variant": "left", "Trial": "right", **columns}, rows[:MOST_ROWS])
 
 

@@ -41,7 +41,7 @@ PAGE_CHARACTERS = 124
 """Characters of a table row that fit between the margins."""
 SMALL_CHARACTERS = 148
 """The same in small type, which long tables and those in two halves have."""
-MOST_ROWS_IN_FULL = 30
+MOST_ROWS_IN_FULL = 24
 """A longer table is set in small type."""
 GAP_CHARACTERS = 2
 """Width of the gap between two columns."""
