@@ -8,20 +8,9 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from study.analysis import contrasts
+from study.analysis.described import Cost, EpochCurve, Interval, RepetitionScore, TrialCurve
 from study.analysis.evidence import Evidence, RepetitionEvidence, VariantEvidence
-from study.analysis.findings import (
-    ClaimFinding,
-    Cost,
-    Difference,
-    EpochCurve,
-    Findings,
-    Interval,
-    PowerFinding,
-    PowerRow,
-    RepetitionScore,
-    TrialCurve,
-    VariantFinding,
-)
+from study.analysis.findings import ClaimFinding, Difference, Findings, PowerFinding, PowerRow, VariantFinding
 from study.analysis.sentences import limits, notes, searches, wording
 from study.analysis.sentences.capacity import notes_on_capacity
 from study.analysis.sentences.units import quantity

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from study.analysis.described import Interval
 from study.analysis.evidence import Evidence
-from study.analysis.findings import ClaimFinding, EffectFinding, Interval
+from study.analysis.findings import ClaimFinding, EffectFinding
 from study.analysis.sentences import wording
 from study.analysis.sentences.units import (
     difference,

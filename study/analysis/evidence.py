@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
-from study.analysis.findings import Choice, Limit, MeasuredProtocol
+from study.analysis.described import Choice, MeasuredProtocol
+from study.analysis.findings import Limit
 from study.engine.search import is_quasi_random
 from study.ledger.record import ClaimRecord, EffectRecord, Interim, differences
 from study.metrics import Metric

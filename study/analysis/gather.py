@@ -7,6 +7,7 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
+from study.analysis.described import Choice
 from study.analysis.evidence import (
     Evidence,
     FoldSize,
@@ -17,7 +18,7 @@ from study.analysis.evidence import (
     VariantData,
     VariantEvidence,
 )
-from study.analysis.findings import Choice, Limit, LimitCode
+from study.analysis.findings import Limit, LimitCode
 from study.analysis.sentences.published import protocols
 from study.analysis.sentences.units import quantity
 from study.analysis.values.replicates import with_replicates

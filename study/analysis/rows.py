@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict
 from typing import Any, Literal, TypeAlias
 
-from study.analysis.findings import Confusion, Difference, Findings, Interval, VariantFinding
+from study.analysis.described import Confusion, Interval
+from study.analysis.findings import Difference, Findings, VariantFinding
 
 Row: TypeAlias = dict[str, Any]
 Kind = Literal["runs", "trials", "comparisons", "effects", "parts", "confusions", "examples"]

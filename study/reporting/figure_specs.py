@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from study.analysis.findings import BreakdownFinding, Disagreement, Findings, Tradeoff, VariantFinding
+from study.analysis.described import BreakdownFinding, Disagreement, Tradeoff
+from study.analysis.findings import Findings, VariantFinding
 from study.analysis.sentences.published import measured
 from study.analysis.sentences.units import (
     difference_axis,

@@ -6,7 +6,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from study.analysis.findings import Findings, Interval
+from study.analysis.described import Interval
+from study.analysis.findings import Findings
 from study.analysis.sentences.units import (
     difference,
     difference_with_unit,

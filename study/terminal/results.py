@@ -14,7 +14,7 @@ from study.terminal.program import as_typed
 from study.terminal.tables import Column, print_table, print_text
 
 if TYPE_CHECKING:
-    from study.analysis.findings import Interval
+    from study.analysis.described import Interval
 
 NONE = "–"
 STYLES = {"helps": "green", "hurts": "red", "supported": "green", "refuted": "red"}

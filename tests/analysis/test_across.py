@@ -10,8 +10,8 @@ from scipy import stats
 from support.evidence import evidence, variant
 
 from study.analysis.analyse import findings
+from study.analysis.described import Across
 from study.analysis.evidence import Evidence, VariantEvidence
-from study.analysis.findings import Across
 from study.reporting.figures.draw import draw
 from study.reporting.sections.report import document
 from study.reporting.writers.markdown import markdown

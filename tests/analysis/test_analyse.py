@@ -14,8 +14,9 @@ from statsmodels.stats.multitest import multipletests
 from support.evidence import FOLDS, REFERENCE, UAR, WAR, evidence, run_result, shifted, two, variant
 
 from study.analysis.analyse import MissingCode, findings, missing_runs
+from study.analysis.described import Cost
 from study.analysis.evidence import Evidence, RepetitionEvidence, Scope, SearchSettings
-from study.analysis.findings import Cost, Difference, Findings, LimitCode
+from study.analysis.findings import Difference, Findings, LimitCode
 from study.analysis.sentences.notes import NoteCode, notes
 from study.ledger.record import ClaimRecord as Claim
 from study.records import PartCost

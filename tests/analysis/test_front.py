@@ -10,8 +10,8 @@ from scipy import stats
 from support.evidence import REFERENCE, RMSE, evidence, shifted, variant
 
 from study.analysis.analyse import findings
+from study.analysis.described import Tradeoff
 from study.analysis.evidence import Evidence, VariantEvidence
-from study.analysis.findings import Tradeoff
 
 WIDE = (3.0, -2.5, 3.5, -2.8, -3.2)
 """Differences whose mean cannot be told from 0."""

@@ -13,7 +13,8 @@ from support.text_report import render
 from support.world import study as small_record
 
 from study.analysis.analyse import findings
-from study.analysis.findings import Findings, MeasuredProtocol
+from study.analysis.described import MeasuredProtocol
+from study.analysis.findings import Findings
 from study.analysis.sentences.published import measured, protocols, what_differs
 from study.config.comparable import with_own_data
 from study.records import DataInfo, PublishedTable, SplitSizes

@@ -10,8 +10,9 @@ import pytest
 from support.evidence import FOLDS, REFERENCE, evidence, run_result, shifted, variant
 
 from study.analysis.analyse import findings
+from study.analysis.described import Choice
 from study.analysis.evidence import Evidence, SearchSettings, TrialEvidence, VariantEvidence
-from study.analysis.findings import Choice, LimitCode
+from study.analysis.findings import LimitCode
 from study.analysis.sentences.limits import limits
 from study.records import Epoch
 

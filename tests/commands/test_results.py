@@ -10,7 +10,8 @@ from rich.cells import cell_len
 from rich.console import Console
 from support import example_findings
 
-from study.analysis.findings import EffectFinding, Findings, Interval
+from study.analysis.described import Interval
+from study.analysis.findings import EffectFinding, Findings
 from study.terminal.results import print_results
 from study.terminal.tables import Column, print_table, print_text
 

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from support.example_findings import findings, with_predictions
 
-from study.analysis.findings import Findings, Interval
+from study.analysis.described import Interval
+from study.analysis.findings import Findings
 from study.reporting.figure_specs import most_different
 from study.reporting.pictures import pictured
 

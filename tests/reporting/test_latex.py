@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from support.example_findings import HOSTILE, damaged, findings, hostile, minimized
 
-from study.analysis.findings import Findings, Interval
+from study.analysis.described import Interval
+from study.analysis.findings import Findings
 from study.reporting.document import Document, Table, plain_text, spans
 from study.reporting.document import Style as TextStyle
 from study.reporting.figures.draw import draw

@@ -27,17 +27,8 @@ from support.example_findings import (
 )
 from support.text_report import render
 
-from study.analysis.findings import (
-    Choice,
-    ClaimFinding,
-    Cost,
-    Difference,
-    Findings,
-    Interval,
-    Limit,
-    LimitCode,
-    TrialCurve,
-)
+from study.analysis.described import Choice, Cost, Interval, TrialCurve
+from study.analysis.findings import ClaimFinding, Difference, Findings, Limit, LimitCode
 from study.records import PartCost
 from study.reporting.document import Bullets, Figure, Note, Table, Text, plain_text
 from study.reporting.figure_specs import FORMATS, NAMES, figure_specs

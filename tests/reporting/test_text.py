@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from study.analysis.findings import Interval
+from study.analysis.described import Interval
 from study.analysis.sentences.units import difference, number, signed_difference, with_unit
 from study.reporting import text
 

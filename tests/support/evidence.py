@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from study.analysis.described import Choice
 from study.analysis.evidence import Evidence, FoldSize, RepetitionEvidence, TrialEvidence, VariantEvidence
-from study.analysis.findings import Choice
 from study.ledger.record import ClaimRecord as Claim
 from study.metrics import Metric
 from study.records import Breakdown, Epoch, Failure, Machine, Profile, RunResult, TestResult

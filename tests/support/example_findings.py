@@ -10,24 +10,19 @@ from dataclasses import replace
 import numpy as np
 from scipy import stats
 
-from study.analysis.findings import (
+from study.analysis.described import (
     BreakdownFinding,
     Choice,
-    ClaimFinding,
     Confusion,
-    Difference,
     Disagreement,
     EpochCurve,
     ExampleFinding,
-    Findings,
     Interval,
-    Limit,
-    LimitCode,
     RepetitionScore,
     Tradeoff,
     TrialCurve,
-    VariantFinding,
 )
+from study.analysis.findings import ClaimFinding, Difference, Findings, Limit, LimitCode, VariantFinding
 from study.metrics import Metric
 from study.statistics.description import pareto_front
 

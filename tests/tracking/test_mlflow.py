@@ -15,7 +15,8 @@ from typing import Any, cast
 import pytest
 from support.mirror_store import MirrorStore, study_record
 
-from study.analysis.findings import Choice, Difference, Findings, Interval, RepetitionScore, VariantFinding
+from study.analysis.described import Choice, Interval, RepetitionScore
+from study.analysis.findings import Difference, Findings, VariantFinding
 from study.engine.events import (
     EpochEnded,
     Event,

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
+from study.analysis.described import Interval
 from study.analysis.evidence import Evidence, VariantEvidence
-from study.analysis.findings import Difference, EffectFinding, Findings, Interval, Limit, LimitCode
+from study.analysis.findings import Difference, EffectFinding, Findings, Limit, LimitCode
 from study.analysis.known.findings import Campaign, Change, EarlierLook, Known, LaterFigure, Setting
 from study.analysis.sentences.units import difference_with_unit
 from study.analysis.values.scores import outcomes

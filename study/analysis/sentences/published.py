@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from study.analysis.findings import Findings, MeasuredProtocol, VariantFinding
+from study.analysis.described import MeasuredProtocol
+from study.analysis.findings import Findings, VariantFinding
 from study.analysis.sentences.units import quantity
 from study.ledger.record import StudyRecord, VariantRecord
 from study.records import DataInfo, PublishedTable

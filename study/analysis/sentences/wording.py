@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from math import isfinite
 
+from study.analysis.described import Interval
 from study.analysis.evidence import Evidence, VariantEvidence
-from study.analysis.findings import ClaimFinding, Difference, Interval
+from study.analysis.findings import ClaimFinding, Difference
 from study.analysis.sentences.units import (
     difference,
     difference_axis,

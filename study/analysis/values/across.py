@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from study.analysis.described import Across, AcrossRow, Interval
 from study.analysis.evidence import Evidence, VariantEvidence
-from study.analysis.findings import Across, AcrossRow, Interval
 from study.analysis.values.scores import LEVEL, contrast
 from study.statistics.datasets import (
     FEWEST_FOR_RANKS,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from study.analysis.described import BreakdownFinding, Interval
 from study.analysis.evidence import Evidence, RepetitionEvidence, VariantEvidence
-from study.analysis.findings import BreakdownFinding, Interval
 from study.analysis.values.scores import breakdowns_named, row_difference, row_interval
 from study.records import Breakdown
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from study.analysis.described import Tradeoff
 from study.analysis.evidence import Evidence
-from study.analysis.findings import Tradeoff, VariantFinding
+from study.analysis.findings import VariantFinding
 from study.analysis.values.scores import contrast, is_comparable
 from study.statistics.description import pareto_front
 from study.statistics.sequential import critical

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 
+from study.analysis.described import FigureFinding, Interval, MeasureFinding
 from study.analysis.evidence import Evidence, RepetitionEvidence, VariantEvidence
-from study.analysis.findings import FigureFinding, Interval, MeasureFinding
 from study.analysis.sentences.units import quantity
 from study.analysis.sentences.wording import join_words
 from study.analysis.values.scores import interval_of, sample_means

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from study.analysis.described import Confusion, Disagreement, ExampleFinding
 from study.analysis.evidence import Evidence, Predicted, RepetitionEvidence, VariantEvidence
-from study.analysis.findings import Confusion, Disagreement, ExampleFinding
 from study.analysis.values.scores import tested_runs
 from study.errors import InputError
 from study.ledger.layout import RUNS, TEST_PREDICTIONS

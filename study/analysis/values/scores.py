@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from study.analysis.described import Interval, TrialStatus
 from study.analysis.evidence import Evidence, RepetitionEvidence, TrialEvidence, VariantEvidence
-from study.analysis.findings import Interval, TrialStatus
 from study.ledger.record import EffectRecord
 from study.metrics import Metric
 from study.records import Breakdown, RunResult, Stopped, TestResult

@@ -11,7 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from study.analysis.findings import BreakdownFinding, Confusion, Findings, Interval, VariantFinding
+from study.analysis.described import BreakdownFinding, Confusion, Interval
+from study.analysis.findings import Findings, VariantFinding
 from study.analysis.sentences.units import label_with_unit
 from study.reporting.figure_specs import (
     MOST_ARMS_PLOTTED,

@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
-from study.analysis.findings import ExampleFinding, Findings, VariantFinding
+from study.analysis.described import ExampleFinding
+from study.analysis.findings import Findings, VariantFinding
 from study.reporting.figures.panels import Look, first_lines, looks
 from study.reporting.figures.style import PAGE_INCHES
 from study.reporting.pictures import Pictures, pictured

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from study.analysis.findings import Findings, Interval
+from study.analysis.described import Interval
+from study.analysis.findings import Findings
 from study.analysis.sentences.units import heading, label_with_unit
 from study.reporting.figure_specs import MOST_ARMS_IN_ROWS, most_different
 from study.reporting.figures.panels import (

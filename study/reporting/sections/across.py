@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from study.analysis.findings import Across, Findings
+from study.analysis.described import Across
+from study.analysis.findings import Findings
 from study.analysis.sentences.units import heading, quantity
 from study.reporting import text
 from study.reporting.document import Line, Side

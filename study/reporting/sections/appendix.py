@@ -6,7 +6,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from study.analysis.findings import Findings, TrialCurve, VariantFinding
+from study.analysis.described import TrialCurve
+from study.analysis.findings import Findings, VariantFinding
 from study.analysis.sentences.units import heading, label_with_unit
 from study.reporting import text
 from study.reporting.document import Line, Side, code, link

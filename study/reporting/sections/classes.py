@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from study.analysis.findings import BreakdownFinding, Confusion, Findings, VariantFinding
+from study.analysis.described import BreakdownFinding, Confusion
+from study.analysis.findings import Findings, VariantFinding
 from study.analysis.sentences.units import label_with_unit, signed_difference
 from study.reporting import text
 from study.reporting.document import Line, Side, emphasis

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from study.analysis.findings import Cost, Findings, VariantFinding
+from study.analysis.described import Cost
+from study.analysis.findings import Findings, VariantFinding
 from study.records import PartCost, TimePart
 from study.reporting import text
 from study.reporting.document import code, join

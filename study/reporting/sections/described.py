@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from study.analysis.findings import Findings, Interval, MeasureFinding, VariantFinding
+from study.analysis.described import Interval, MeasureFinding
+from study.analysis.findings import Findings, VariantFinding
 from study.analysis.sentences.units import heading
 from study.reporting import text
 from study.reporting.document import emphasis

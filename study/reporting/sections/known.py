@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from study.analysis.findings import Findings, Interval
+from study.analysis.described import Interval
+from study.analysis.findings import Findings
 from study.analysis.known.findings import Campaign
 from study.analysis.sentences.units import label_with_unit, percent, quantity
 from study.reporting import text

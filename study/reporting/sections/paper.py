@@ -6,7 +6,8 @@ import math
 from collections.abc import Callable, Sequence
 from enum import StrEnum
 
-from study.analysis.findings import Difference, Findings, Interval, VariantFinding
+from study.analysis.described import Interval
+from study.analysis.findings import Difference, Findings, VariantFinding
 from study.analysis.sentences.units import difference, heading, label_with_unit, number, signed_difference
 from study.metrics import Metric
 from study.reporting import text

@@ -14,7 +14,8 @@ from pathlib import Path, PurePosixPath
 from string import Template
 from typing import Any
 
-from study.analysis.findings import EpochCurve, Findings, Interval, RepetitionScore, VariantFinding
+from study.analysis.described import EpochCurve, Interval, RepetitionScore
+from study.analysis.findings import Findings, VariantFinding
 from study.analysis.sentences.units import difference_axis, heading
 from study.reporting import text
 from study.reporting.document import (
