@@ -123,7 +123,7 @@ def add_comparisons(report: Blocks, findings: Findings) -> None:
             report.bullets(sentences)
         _add_comparisons(report, findings, compared, corrected_level(findings))
     _add_power(report, findings)
-    report.figure("repetitions")
+    report.figure("repetitions", floats=len(findings.variants) > MOST_SENTENCES)
 
 
 def _unsaid_sentences(findings: Findings, compared: list[tuple[VariantFinding, Difference]]) -> list[str]:
