@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 from collections.abc import Iterator
 
 import hypothesis
@@ -11,6 +12,11 @@ import pytest
 hypothesis.settings.register_profile("study", deadline=None)
 hypothesis.settings.load_profile("study")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # pytest runs one process per core; read when torch is imported
+
+if (
+    signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+):  # as in a job in the background, and in all that it starts
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import torch  # noqa: E402
 

@@ -23,7 +23,7 @@ from study.ledger.store import Ledger
 from study.records import Failure, TestResult, from_json
 from study.tasks.clips.data.files.store import CachedRows
 
-SOME, ALL = 200, 1000
+SOME, ALL = 100, 1000
 """Damaged ledgers that every run of the tests tries, and that the slow tests try."""
 SWAPPED = 0.2
 """The share of damage that swaps two files."""
