@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
@@ -302,6 +303,7 @@ def _facts(ledger: Ledger, study: StudyRecord, variants: Iterable[VariantEvidenc
     data_sets = dict.fromkeys(_described(study, data) for data in _data_sets(study))
     facts = {
         "study file": study.file,
+        "options": shlex.join(study.options),
         "study seed": f"{study.seed}; repetitions 1 to {study.repetitions}, paired across variants",
         "adaptive repetitions": _adaptive(study),
         "search": _search_settings(study),

@@ -128,6 +128,7 @@ class _Compiler:
         study = StudyRecord(
             name=spec.name,
             file=self.file,
+            options=spec.options,
             title=spec.title,
             question=spec.question,
             seed=spec.seed,

@@ -209,6 +209,8 @@ class StudySpec:
     """Where each value was set, by dotted key."""
     recipe: str = ""
     """The recipe that all variants inherit; empty where there is none, or where it is a factor."""
+    options: tuple[str, ...] = ()
+    """What replaced values of the file, as options of the command line: ``--preset``, its name, ``--set``, a change."""
 
 
 def load(path: Path, preset: str | None = None, changes: Sequence[str] = ()) -> StudySpec:
@@ -260,7 +262,10 @@ def load(path: Path, preset: str | None = None, changes: Sequence[str] = ()) -> 
             raise conflict(f"{path}: recipe", "is a factor too, whose levels replace it. Remove it.")
         tree, inherited = compose(tree, recipe(tree["recipe"], f"{path}: recipe", path.parent))
         origins |= dict.fromkeys(inherited, Origin(Layer.RECIPE, str(tree["recipe"])))
-    return _spec_from(tree, path, name_of(path, preset, changes), origins)
+    options = [] if preset is None else ["--preset", preset]
+    for change in changes:
+        options += ["--set", change]
+    return replace(_spec_from(tree, path, name_of(path, preset, changes), origins), options=tuple(options))
 
 
 def name_of(path: Path, preset: str | None = None, changes: Sequence[str] = ()) -> str:

@@ -293,6 +293,8 @@ class StudyRecord:
     """The digests of the modules behind each digest of today's code, by module."""
     unfollowed: tuple[Unfollowed, ...] = ()
     """Calls in the user's code that may read or run files which do not count."""
+    options: tuple[str, ...] = ()
+    """The options with which the file was read: ``--preset``, its name, ``--set``, a change."""
     schema: int = SCHEMA
 
     @cached_property

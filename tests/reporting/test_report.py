@@ -284,6 +284,18 @@ def test_what_decides_stands_before_the_appendix() -> None:
     assert "Every repetition" in appendix
 
 
+def test_the_command_to_reproduce_has_the_preset_and_the_changes_of_the_study() -> None:
+    base = findings()
+    facts = {
+        **base.facts,
+        "study file": "ablations/issm.toml",
+        "options": "--preset small --set search.trials=2",
+    }
+    body = render(dataclasses.replace(base, name="issm@small-1a2b3c", facts=facts))
+    assert "`study run ablations/issm.toml --preset small --set search.trials=2`" in body
+    assert "`study reproduce issm@small-1a2b3c`" in body
+
+
 def nine(**changes: Any) -> Findings:
     """Return nine variants as the statistics describe them: sentences that the answer and a claim repeat."""
     base = findings([f"variant {number}" for number in range(1, 10)])

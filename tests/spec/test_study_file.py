@@ -220,6 +220,8 @@ def test_a_preset_is_a_study_of_its_own_name_and_set_comes_after_it(tmp_path: Pa
     longer = compiled(tmp_path, GRID + PRESETS, "smoke", ("train.epochs=2",))
     assert [record.name for record in (plain, smoke)] == ["s", "s@smoke"]
     assert longer.name.startswith("s@smoke-")
+    assert [record.options for record in (plain, smoke)] == [(), ("--preset", "smoke")]
+    assert longer.options == ("--preset", "smoke", "--set", "train.epochs=2")
     assert [record.repetitions for record in (plain, smoke, longer)] == [5, 2, 2]
     requested = [record.variants[0].template.epochs for record in (plain, smoke, longer)]
     assert requested == [5, 1, 2]

@@ -67,13 +67,8 @@ def _add_reproduction(report: Blocks, findings: Findings) -> None:
     if file is None:
         return
     report.heading("How to reproduce")
-    items: list[Line] = [
-        join("Train what is missing and write this report: ", code(f"study run {file}"), ".")
-    ]
-    if "@" in findings.name:
-        items.append(
-            join("The name in the ledger, with its preset or settings, is ", code(findings.name), ".")
-        )
+    command = f"study run {file} {findings.facts.get('options', '')}".rstrip()
+    items: list[Line] = [join("Train what is missing and write this report: ", code(command), ".")]
     items.append(join("Train single runs again and compare: ", code(f"study reproduce {findings.name}"), "."))
     items += [
         f"{name.capitalize()}: {findings.facts[name]}" for name in REPRODUCTION if name in findings.facts
