@@ -251,7 +251,7 @@ class Across:
 
 @dataclass(frozen=True)
 class Tradeoff:
-    """Scores against the first cost that differs between variants: MACs, parameters or training time."""
+    """Scores against a cost that differs between variants."""
 
     label: str
     """The cost and its unit."""

@@ -6,7 +6,7 @@ Values of metrics are scaled (percentage points, 0 to 100, for a share), times i
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Literal
@@ -30,7 +30,7 @@ from study.analysis.known.findings import Known
 from study.analysis.sentences.units import heading, number, signed_difference
 from study.metrics import Metric
 from study.records import PublishedTable
-from study.statistics.description import mean_and_sd, mean_curve
+from study.statistics.description import mean_and_sd, mean_curve, pareto_front
 from study.statistics.spread import Spread
 
 if TYPE_CHECKING:
@@ -277,6 +277,17 @@ class PowerFinding:
     rows: tuple[PowerRow, ...]
 
 
+def pareto_fronts(
+    variants: Sequence[VariantFinding], costs: Mapping[str, float], metric: Metric
+) -> tuple[tuple[str, ...], ...]:
+    """Return the variants of known score and cost on the Pareto front of each stratum, by cost."""
+    gains: dict[str, dict[str, float]] = {}  # by stratum, for which its reference stands
+    for variant in variants:
+        if variant.name in costs and variant.score is not None:
+            gains.setdefault(variant.reference, {})[variant.name] = metric.gain(variant.score.mean)
+    return tuple(tuple(pareto_front(costs, own)) for own in gains.values())
+
+
 @dataclass(frozen=True)
 class Findings:
     """A study's answer with everything that a report prints."""
@@ -311,7 +322,7 @@ class Findings:
     skipped: tuple[str, ...] = ()
     """Examples that were left out because they could not be read: file, row and reason."""
     tradeoff: Tradeoff | None = None
-    """Scores against cost; None where no cost differs between variants."""
+    """Scores against MACs or parameters; None where neither is known to differ. See `score_against_cost`."""
     across: Across | None = None
     """Scores over all data sets; None where the study has one."""
     breakdowns: tuple[BreakdownFinding, ...] = ()
@@ -343,6 +354,20 @@ class Findings:
     def primary(self) -> Metric:
         """The metric that the verdicts are about."""
         return next(metric for metric in self.metrics if metric.name == self.metric)
+
+    @property
+    def score_against_cost(self) -> Tradeoff | None:
+        """The `tradeoff`, or where networks cost the same or nothing is known of them, scores against training time.
+
+        Times differ from run to run, so that what follows from them is shown and is no finding.
+        """
+        if self.tradeoff is not None:
+            return self.tradeoff
+        tested = [each for each in self.variants if each.score is not None]
+        seconds = {each.name: each.train_seconds for each in tested if each.train_seconds is not None}
+        if len(set(seconds.values())) < 2:
+            return None
+        return Tradeoff("training time in s", seconds, pareto_fronts(tested, seconds, self.primary))
 
     def lead_of(self, variant: VariantFinding) -> float | None:
         """Return by how much a variant is better than its reference in the primary metric; None without both scores.

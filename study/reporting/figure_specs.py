@@ -101,7 +101,7 @@ def _specs(findings: Findings) -> Iterator[FigureSpec]:
             f"Shaded: differences smaller than ±{rope}, which the study declares to be of no practical interest."
             + left_out([variant for variant in variants if variant.difference], MOST_ARMS_IN_ROWS),
         )
-    if axis := findings.tradeoff:
+    if axis := findings.score_against_cost:
         yield FigureSpec(
             "tradeoff",
             f"{metric} of each variant against its {axis.label}",

@@ -87,6 +87,19 @@ def test_variants_of_one_cost_have_no_front() -> None:
     assert findings(evidence(*alike)).tradeoff is None
 
 
+def test_training_times_are_shown_and_are_no_finding() -> None:
+    """They differ from run to run, and equal trainings must give equal findings."""
+    alike = study(at("b", (5.0,) * 5, 1000)).variants
+    slower = variant("c", shifted(*(2.0,) * 5), macs=1000, seconds=20.0)
+    found = findings(evidence(*alike, slower))
+    assert found.tradeoff is None
+    shown = found.score_against_cost
+    assert shown is not None
+    assert shown.costs == {"even-odd": 10.0, "b": 10.0, "c": 20.0}
+    assert shown.fronts == (("b",),)
+    assert shown.near == ()
+
+
 def test_scores_chosen_on_the_test_split_tell_nothing_apart() -> None:
     found = findings(replace(study(at("b", WIDE, 2000)), is_optimistic=True)).tradeoff
     assert found is not None

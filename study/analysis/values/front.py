@@ -6,15 +6,14 @@ from collections.abc import Sequence
 
 from study.analysis.described import Tradeoff
 from study.analysis.evidence import Evidence
-from study.analysis.findings import VariantFinding
+from study.analysis.findings import VariantFinding, pareto_fronts
 from study.analysis.values.scores import contrast, is_comparable
-from study.statistics.description import pareto_front
 from study.statistics.sequential import critical
 from study.statistics.verdicts import Critical
 
 
 def tradeoff(evidence: Evidence, variants: Sequence[VariantFinding]) -> Tradeoff | None:
-    """Return scores against the first cost that differs between tested variants; None where none does.
+    """Return scores against the MACs, or else the parameters, of tested variants; None where neither differs.
 
     A variant off the front cannot be told from it if no variant of the front that costs no more is shown to be better:
     the Bonferroni interval of no such paired difference lies above 0. All these differences are one family of their
@@ -23,31 +22,27 @@ def tradeoff(evidence: Evidence, variants: Sequence[VariantFinding]) -> Tradeoff
     label, costs = _cost(variants, evidence.noun)
     if not costs:
         return None
-    gains: dict[str, dict[str, float]] = {}  # by stratum, for which its reference stands
-    for variant in variants:
-        if variant.name in costs and variant.score is not None:
-            gains.setdefault(variant.reference, {})[variant.name] = evidence.metric.gain(variant.score.mean)
-    fronts = {stratum: tuple(pareto_front(costs, own)) for stratum, own in gains.items()}
+    fronts = pareto_fronts(variants, costs, evidence.metric)
+    references = {variant.name: variant.reference for variant in variants}
     pairs = [
         (name, better)
-        for stratum, own in gains.items()
-        for name in own
-        if name not in fronts[stratum] and not evidence.is_optimistic
-        for better in fronts[stratum]
+        for front in fronts
+        for name in costs
+        if references[name] == references[front[0]] and name not in front and not evidence.is_optimistic
+        for better in front
         if costs[better] <= costs[name]
     ]
     below = {name for name, better in pairs if _is_better(evidence, better, name, len(pairs))}
     near = dict.fromkeys(name for name, _ in pairs if name not in below)
-    return Tradeoff(label, costs, tuple(fronts.values()), tuple(near))
+    return Tradeoff(label, costs, fronts, tuple(near))
 
 
 def _cost(variants: Sequence[VariantFinding], noun: str) -> tuple[str, dict[str, float]]:
-    """Return the name and the values of the first cost that differs: MACs, parameters, training time."""
+    """Return the name and the values of the first cost that differs."""
     tested = [variant for variant in variants if variant.score is not None]
     costs: tuple[tuple[str, dict[str, float]], ...] = (
         (f"multiply-accumulates per {noun}", {v.name: float(v.macs) for v in tested if v.macs is not None}),
         ("parameters", {v.name: float(v.parameters) for v in tested if v.parameters is not None}),
-        ("training time in s", {v.name: v.train_seconds for v in tested if v.train_seconds is not None}),
     )
     return next((cost for cost in costs if len(set(cost[1].values())) > 1), ("", {}))
 

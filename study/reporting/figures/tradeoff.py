@@ -18,7 +18,7 @@ LEGEND_CHARACTERS = 34
 
 def tradeoff(findings: Findings) -> Figure:
     """Plot each variant's mean score and interval against its cost, with the Pareto front."""
-    axis = findings.tradeoff
+    axis = findings.score_against_cost
     assert axis is not None
     variants = {variant.name: variant for variant in findings.variants if variant.name in axis.costs}
     figure = Figure(
