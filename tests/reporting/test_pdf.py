@@ -94,6 +94,15 @@ def test_numbers_are_aligned_to_the_right_and_not_broken() -> None:
     assert '[#"a-"#box()#"b"]' in source
 
 
+@pytest.mark.parametrize(("classes", "is_stacked"), [(4, False), (7, True)])
+def test_intervals_stand_below_their_means_where_a_table_is_too_wide(classes: int, is_stacked: bool) -> None:
+    columns = (Column("Variant"), *(Column(f"class {at}", "right") for at in range(classes)))
+    row = ("ResNet-18 + Transformer", *["-13.5 [-15.7, -11.2]"] * classes)
+    source = markup(Document("x", "x", (Table(columns, (row,)),)))
+    assert source.count('#"-13.5"#linebreak()') == is_stacked * classes
+    assert ("small: true" in source) == is_stacked
+
+
 def test_lists_links_and_listings_are_kept() -> None:
     items = ("one", join(emphasis("two"), " ", code("three")))
     blocks = (Bullets(items), Text(link("four", "five.json")), Listing("six = 6"))

@@ -45,6 +45,8 @@ MOST_ROWS_IN_FULL = 24
 """A longer table is set in small type."""
 GAP_CHARACTERS = 2
 """Width of the gap between two columns."""
+INTERVAL = " ["
+"""Between a mean and its interval, which stand on two lines where a table is too wide."""
 LISTING_CHARACTERS = 100
 LEAST_HALVED = 12
 """So many rows of a narrow table, or lines, are set in two halves side by side."""
@@ -152,6 +154,12 @@ def _table(shown: Table) -> str:
     heads = [plain_text(column.head) for column in shown.columns]
     body = [[plain_text(cell) for cell in row] for row in shown.rows]
     widths = _widths(heads, body, right)
+    is_stacked = sum(widths) + GAP_CHARACTERS * len(widths) > SMALL_CHARACTERS and any(
+        INTERVAL in cell for row in body for cell, numeric in zip(row, right, strict=True) if numeric
+    )
+    if is_stacked:
+        lines = [[max(cell.split(INTERVAL), key=len) for cell in row] for row in body]
+        widths = _widths(heads, lines, right)
     fits = sum(widths) + GAP_CHARACTERS * len(widths) <= PAGE_CHARACTERS
     columns = [
         "auto" if fits or numeric or width <= WORD_CHARACTERS else f"{min(width, 40)}fr"
@@ -161,19 +169,22 @@ def _table(shown: Table) -> str:
         f"[{_header_cell(column.head, width) if numeric else _inline(column.head)}]"
         for column, numeric, width in zip(shown.columns, right, widths, strict=True)
     ]
+    numbers = _stacked if is_stacked else _without_breaks
     rows = [
         ", ".join(
-            f"[{_inline(cell, _without_breaks if numeric else _with_break_points)}]"
+            f"[{_inline(cell, numbers if numeric else _with_break_points)}]"
             for cell, numeric in zip(row, right, strict=True)
         )
         for row in shown.rows
     ]
     align = ["right" if numeric else "left" for numeric in right]
     parts = [rows]
+    is_small = is_stacked or len(rows) > MOST_ROWS_IN_FULL
     is_halved = (
         len(rows) >= LEAST_HALVED and 2 * (sum(widths) + GAP_CHARACTERS * len(widths)) <= SMALL_CHARACTERS
     )
     if is_halved:
+        is_small = True
         parts = [
             _halved(rows[at : at + MOST_HALVED], len(columns)) for at in range(0, len(rows), MOST_HALVED)
         ]
@@ -189,7 +200,7 @@ def _table(shown: Table) -> str:
         "\n".join(
             [
                 "#booktabs(",
-                f"  small: {str(is_halved or len(rows) > MOST_ROWS_IN_FULL).lower()},",
+                f"  small: {str(is_small).lower()},",
                 f"  columns: ({', '.join(columns)},),",
                 f"  align: ({', '.join(align)},),",
                 f"  header: ({', '.join(header)},),",
@@ -237,6 +248,16 @@ def _literal_markup(text: str) -> str:
 
 def _without_breaks(text: str) -> str:
     return _literal_markup(text.replace(" ", HARD_SPACE))
+
+
+def _stacked(text: str) -> str:
+    """Set an interval below its mean."""
+    mean, interval, rest = text.partition(INTERVAL)
+    return (
+        f"{_without_breaks(mean)}#linebreak(){_without_breaks(f'[{rest}')}"
+        if interval
+        else _without_breaks(text)
+    )
 
 
 def _with_break_points(text: str) -> str:
