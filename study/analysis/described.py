@@ -260,7 +260,7 @@ class Tradeoff:
     fronts: tuple[tuple[str, ...], ...]
     """The variants on the Pareto front of each stratum, by cost: no other beats them in both mean and cost."""
     near: tuple[str, ...] = ()
-    """Variants off the front that cannot be told from it: none on it that costs no more is shown to be better."""
+    """Dominated variants not significantly below the front: none on it that costs no more is shown to be better."""
 
     def is_on_front(self, name: str) -> bool:
         """Whether a variant is on the front of its stratum."""

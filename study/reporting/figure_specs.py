@@ -45,7 +45,7 @@ MOST_CLASSES_PLOTTED = 10
 MOST_CONFUSIONS = 6
 """The most confusions that are plotted: the reference's, and those of the variants that differ most."""
 MOST_NEAR_NAMED = 6
-"""More variants that cannot be told from the Pareto front are counted and not named."""
+"""More variants that are not significantly below the Pareto front are counted and not named."""
 MOST_ARMS_NAMED = 14
 """With more variants, the figure of scores against cost names the reference and the front alone."""
 MOST_PANELS = 15
@@ -238,7 +238,7 @@ def examples_caption(findings: Findings, variant: VariantFinding, found: Disagre
 
 
 def _end_of_front(axis: Tradeoff) -> str:
-    """Return the end of the sentence on the Pareto front, and which variants cannot be told from it."""
+    """Return the end of the caption on the Pareto front, with the variants not significantly below it."""
     end = (
         ", one line for each stratum. Squares: the references."
         if len(axis.fronts) > 1

@@ -17,7 +17,7 @@ from scipy import stats
 FEWEST_FOR_RANKS = 10
 """With fewer data sets the test of ranks finds next to nothing, and is not made."""
 RESAMPLES = 2000
-"""Of the bootstrap."""
+"""Number of bootstrap resamples."""
 
 Scores = Sequence[NDArray[np.float64]]
 """The scores of one method: for each data set, (n_d,), one for each repetition."""

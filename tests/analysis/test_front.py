@@ -1,4 +1,4 @@
-"""Scores against cost: the Pareto front of each stratum, and what cannot be told from it."""
+"""Scores against cost: the Pareto front of each stratum, and what is not significantly below it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from study.analysis.described import Tradeoff
 from study.analysis.evidence import Evidence, VariantEvidence
 
 WIDE = (3.0, -2.5, 3.5, -2.8, -3.2)
-"""Differences whose mean cannot be told from 0."""
+"""Differences whose mean does not differ significantly from 0."""
 
 
 def at(name: str, differences: tuple[float, ...], macs: int) -> VariantEvidence:

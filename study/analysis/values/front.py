@@ -1,4 +1,4 @@
-"""Score against cost: the Pareto front of each stratum, and the variants that cannot be told from it."""
+"""Score against cost: the Pareto front of each stratum, and dominated variants not significantly below it."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from study.statistics.verdicts import Critical
 def tradeoff(evidence: Evidence, variants: Sequence[VariantFinding]) -> Tradeoff | None:
     """Return scores against the MACs, or else the parameters, of tested variants; None where neither differs.
 
-    A variant off the front cannot be told from it if no variant of the front that costs no more is shown to be better:
-    the Bonferroni interval of no such paired difference lies above 0. All these differences are one family of their
-    own; with adaptive repetitions each is judged as strictly as at the first look.
+    A dominated variant is not significantly below the front if no variant on it that costs no more is shown to be
+    better: the Bonferroni interval of no such paired difference lies above 0. All these differences are one family of
+    their own; with adaptive repetitions each is judged as strictly as at the first look.
     """
     label, costs = _cost(variants, evidence.noun)
     if not costs:

@@ -158,7 +158,13 @@ def _table(shown: Table) -> str:
         INTERVAL in cell for row in body for cell, numeric in zip(row, right, strict=True) if numeric
     )
     if is_stacked:
-        lines = [[max(cell.split(INTERVAL), key=len) for cell in row] for row in body]
+        lines = [
+            [
+                max(cell.split(INTERVAL), key=len) if numeric else cell
+                for cell, numeric in zip(row, right, strict=True)
+            ]
+            for row in body
+        ]
         widths = _widths(heads, lines, right)
     fits = sum(widths) + GAP_CHARACTERS * len(widths) <= PAGE_CHARACTERS
     columns = [
@@ -179,12 +185,11 @@ def _table(shown: Table) -> str:
     ]
     align = ["right" if numeric else "left" for numeric in right]
     parts = [rows]
-    is_small = is_stacked or len(rows) > MOST_ROWS_IN_FULL
     is_halved = (
         len(rows) >= LEAST_HALVED and 2 * (sum(widths) + GAP_CHARACTERS * len(widths)) <= SMALL_CHARACTERS
     )
+    is_small = is_stacked or is_halved or len(rows) > MOST_ROWS_IN_FULL
     if is_halved:
-        is_small = True
         parts = [
             _halved(rows[at : at + MOST_HALVED], len(columns)) for at in range(0, len(rows), MOST_HALVED)
         ]

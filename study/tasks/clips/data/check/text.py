@@ -60,7 +60,7 @@ def described(report: Report) -> str:
 
 def _on_one_line(text: str) -> str:
     """Return a text with the line breaks of names in it as ``\ufffd``, as other control characters are shown."""
-    return "".join("\ufffd" if each in "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029" else each for each in text)
+    return "\ufffd".join(text.splitlines())
 
 
 def sentence(remark: Remark) -> str:

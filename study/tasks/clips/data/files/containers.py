@@ -134,10 +134,8 @@ def _mpeg_is_cut_off(file: IO[bytes], size: int) -> bool:
     while at + 6 <= size:
         file.seek(at)
         head = file.read(14)
-        if head[:4] == _PROGRAM_END:
-            return False
-        if head[:3] != _PACK[:3]:
-            return False  # bytes between packets, which decoders skip
+        if head[:4] == _PROGRAM_END or head[:3] != _PACK[:3]:
+            return False  # what follows packets is skipped by decoders
         if head[:4] == _PACK:
             at += 12 if head[4] >> 6 == 0 else 14 + (head[13] & 7)
         else:
